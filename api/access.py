@@ -1,0 +1,163 @@
+"""The door: who may come in, how large a body may be, and which JSON is taken.
+
+All of it happens before a route's own code, in this order: token, size, JSON. So a stranger's body is never read.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Request, Response, Security
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive
+
+from api.context import Context, context_of
+from api.problems import BodyTooLarge
+from orchestrator.errors import BadRequest, OrchestratorError, Unauthenticated
+from orchestrator.submission import Idempotency
+from orchestrator.tokens import Bearer, verify
+
+DEEPEST = 64
+"""Levels of nesting a body may have; our documents have six."""
+
+LARGEST_INTEGER = 2**63 - 1
+"""What an integer column holds."""
+
+documented_scheme = Security(HTTPBearer(auto_error=False, description="A token, as `Authorization: Bearer tx81_…`."))
+"""For the OpenAPI document only; `GuardedRoute` is what checks."""
+
+
+class GuardedRoute(APIRoute):
+    """A route that is only reached with a known token, and with a body that SQL can hold."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap the route's handler."""
+        handle = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            request.state.bearer = await run_in_threadpool(_bearer, request)
+            context = context_of(request)
+            try:
+                return await handle(_StrictRequest(request.scope, _limited(request, context.settings.max_body_bytes)))
+            except _Refused as refused:
+                raise refused.error from None
+
+        return guarded
+
+
+class _Refused(HTTPException):
+    """Carries a refusal through FastAPI's body parsing, which lets nothing but its own exceptions pass."""
+
+    def __init__(self, error: OrchestratorError) -> None:
+        super().__init__(422)
+        self.error = error
+
+
+class _StrictRequest(Request):
+    async def json(self) -> Any:
+        if not hasattr(self, "_json"):
+            self._json = strict_json(await self.body())
+        return self._json
+
+
+def strict_json(body: bytes) -> Any:
+    """The document; refuses what our columns cannot hold: NUL, lone surrogates, huge numbers, deep nesting, NaN."""
+    try:
+        document = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+    except json.JSONDecodeError:
+        raise
+    except UnicodeDecodeError as error:
+        raise _Refused(BadRequest(f"the body is not UTF-8 at byte {error.start}")) from None
+    except RecursionError:
+        raise _Refused(BadRequest("the body is nested too deeply")) from None
+    except ValueError as error:
+        raise _Refused(BadRequest(f"the body holds a number that cannot be read: {error}")) from None
+    _check(document)
+    return document
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check(document: Any) -> None:
+    """Look at every value, on a stack of its own: the document may be deep."""
+    pending: list[tuple[Any, tuple[str, ...]]] = [(document, ())]
+    while pending:
+        value, place = pending.pop()
+        if len(place) > DEEPEST:
+            raise _refusal(place[:3], f"the body is nested deeper than {DEEPEST} levels")
+        if isinstance(value, dict):
+            for key in value:
+                _check_text(key, place)
+            pending += [(inner, (*place, key)) for key, inner in value.items()]
+        elif isinstance(value, list):
+            pending += [(inner, (*place, str(index))) for index, inner in enumerate(value)]
+        elif isinstance(value, str):
+            _check_text(value, place)
+        elif isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= LARGEST_INTEGER):
+            raise _refusal(place, "the number is too large")
+
+
+def _check_text(text: str, place: tuple[str, ...]) -> None:
+    if "\0" in text:
+        raise _refusal(place, "the text holds a NUL character")
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise _refusal(place, "the text holds half of a surrogate pair")
+
+
+def _refusal(place: tuple[str, ...], detail: str) -> _Refused:
+    return _Refused(BadRequest(detail, field=".".join(place) or None))
+
+
+def _limited(request: Request, most: int) -> Receive:
+    """The request's body, counted as it comes: the length that a client announces may be missing or a lie."""
+    error = BodyTooLarge(f"the body is larger than {most} bytes; send fewer jobs at once")
+    announced = request.headers.get("content-length", "0")
+    received = 0
+
+    async def receive() -> Message:
+        nonlocal received
+        if announced.isdecimal() and int(announced) > most:
+            raise _Refused(error)
+        message = await request.receive()
+        received += len(message.get("body", b""))
+        if received > most:
+            raise _Refused(error)
+        return message
+
+    return receive
+
+
+def _bearer(request: Request) -> Bearer:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated("send a token: Authorization: Bearer tx81_…")
+    with context_of(request).database.read() as session:
+        return verify(session, token.strip())
+
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[\x20-\x7e]{1,200}$",
+        description="With the same key, saying it twice makes the thing once.",
+    ),
+]
+
+
+async def _idempotency(request: Request, key: IdempotencyKey = None) -> Idempotency | None:
+    if key is None:
+        return None
+    said = f"{request.method} {request.url.path}\n".encode() + await request.body()
+    return Idempotency(request.state.bearer.token_id, key, hashlib.sha256(said).hexdigest())
+
+
+Once = Annotated[Idempotency | None, Depends(_idempotency)]
+"""The caller's idempotency key with a digest of the whole request, or None."""

@@ -1,0 +1,282 @@
+"""A typed client of the API: one method a route, and streams that survive a broken connection.
+
+Knows HTTP and the documents of `api.schemas`, nothing else; the command line is built on it.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import httpx2
+from pydantic import BaseModel
+
+from api.connection import ApiError, Connection, ServerUnreachable, seconds_left
+from api.schemas import (
+    AnswerView,
+    ArtifactView,
+    EntryView,
+    EventView,
+    JobDetail,
+    JobView,
+    ModelDetail,
+    ModelView,
+    Page,
+    PipelineDetail,
+    PipelineView,
+    Readiness,
+    ReleaseDetail,
+    ReleaseView,
+    SlotDetail,
+    SlotView,
+)
+from orchestrator.model.specs import JobRequest, PipelineRequest
+from orchestrator.model.states import FINAL
+
+MOST_JOBS_ASKED = 100
+"""For more jobs than this the events of all jobs are followed: an address has only so much room."""
+
+__all__ = ["ApiError", "Client", "LogPiece", "LogTail", "ServerUnreachable"]
+
+
+@dataclass(frozen=True)
+class LogPiece:
+    """Text of an attempt's log; `offset` is the byte after it, from which reading can go on."""
+
+    attempt: int
+    offset: int
+    text: str
+
+
+@dataclass(frozen=True)
+class LogTail:
+    """The last bytes of a log; `offset` is the byte after them."""
+
+    content: bytes
+    offset: int
+
+
+class Client:
+    """Speaks to one server with one token. Use it as a context manager, or close it."""
+
+    def __init__(self, base_url: str, token: str, timeout: float = 30.0) -> None:
+        self._connection = Connection(base_url, token, timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._connection.close()
+
+    # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def submit(self, request: JobRequest, key: str | None = None) -> JobView:
+        """Make a job; with the same `key`, saying it twice makes one."""
+        return JobView.model_validate(self._connection.post("/jobs", _sent(request), key=key).json())
+
+    def submit_many(self, requests: Iterable[JobRequest], key: str | None = None) -> tuple[JobView, ...]:
+        """Make all jobs or none."""
+        answer = self._connection.post("/jobs/bulk", {"jobs": [_sent(request) for request in requests]}, key=key)
+        return Page[JobView].model_validate(answer.json()).items
+
+    def jobs(self, limit: int = 100, cursor: str | None = None, **filters: Any) -> Page[JobView]:
+        """A page of jobs, newest first.
+
+        Filters are `state` (one or several), `kind`, `project`, `model`, `pipeline`, `slot`, `name` and `q`.
+        """
+        return self._connection.page(JobView, "/jobs", {"limit": limit, "cursor": cursor, **filters})
+
+    def all_jobs(self, **filters: Any) -> Iterator[JobView]:
+        """Every job that fits, newest first, page after page."""
+        cursor: str | None = None
+        while True:
+            page = self.jobs(limit=500, cursor=cursor, **filters)
+            yield from page.items
+            cursor = page.next
+            if cursor is None:
+                return
+
+    def job(self, job: int) -> JobDetail:
+        """Everything known of a job."""
+        return JobDetail.model_validate(self._connection.get(f"/jobs/{job}").json())
+
+    def answers(
+        self, job: int, attempt: int | None = None, limit: int = 100, cursor: str | None = None
+    ) -> Page[AnswerView]:
+        """A page of the answers of the latest attempt, or of attempt number `attempt`."""
+        return self._connection.page(
+            AnswerView, f"/jobs/{job}/answers", {"attempt": attempt, "limit": limit, "cursor": cursor}
+        )
+
+    def job_events(self, job: int, limit: int = 500, cursor: str | None = None) -> Page[EventView]:
+        """A page of what happened to a job, oldest first."""
+        return self._connection.page(EventView, f"/jobs/{job}/events", {"limit": limit, "cursor": cursor})
+
+    def cancel(self, job: int, version: int | None = None) -> JobView:
+        """Ask for a job to stop; with `version`, only if nothing changed since it was seen."""
+        headers = {} if version is None else {"If-Match": f'"{version}"'}
+        return JobView.model_validate(self._connection.post(f"/jobs/{job}/cancel", headers=headers).json())
+
+    def retry(self, job: int, key: str | None = None) -> JobView:
+        """Make a new job from the request of a finished one."""
+        return JobView.model_validate(self._connection.post(f"/jobs/{job}/retry", key=key).json())
+
+    # ── pipelines ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def submit_pipeline(self, request: PipelineRequest, key: str | None = None) -> PipelineDetail:
+        """Make a pipeline with all its jobs, or nothing."""
+        return PipelineDetail.model_validate(self._connection.post("/pipelines", _sent(request), key=key).json())
+
+    def pipelines(self, limit: int = 100, cursor: str | None = None, **filters: Any) -> Page[PipelineView]:
+        """A page of pipelines, newest first; filters are `project` and `name`."""
+        return self._connection.page(PipelineView, "/pipelines", {"limit": limit, "cursor": cursor, **filters})
+
+    def pipeline(self, pipeline: int) -> PipelineDetail:
+        """A pipeline with its jobs."""
+        return PipelineDetail.model_validate(self._connection.get(f"/pipelines/{pipeline}").json())
+
+    def cancel_pipeline(self, pipeline: int) -> PipelineDetail:
+        """Ask for every job of a pipeline that has not ended to stop."""
+        return PipelineDetail.model_validate(self._connection.post(f"/pipelines/{pipeline}/cancel").json())
+
+    # ── artifacts ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def artifacts(self, limit: int = 100, cursor: str | None = None, **filters: Any) -> Page[ArtifactView]:
+        """A page of artifacts, newest first; filters are `job`, `name` and `digest`."""
+        return self._connection.page(ArtifactView, "/artifacts", {"limit": limit, "cursor": cursor, **filters})
+
+    def artifact(self, artifact: int) -> ArtifactView:
+        """One artifact."""
+        return ArtifactView.model_validate(self._connection.get(f"/artifacts/{artifact}").json())
+
+    def entries(self, artifact: int) -> tuple[EntryView, ...]:
+        """The files of a tree."""
+        return Page[EntryView].model_validate(self._connection.get(f"/artifacts/{artifact}/entries").json()).items
+
+    def content(self, artifact: int, path: str | None = None) -> Iterator[bytes]:
+        """The bytes of a file; of a tree, one file by its `path`, or all of them as a .tar."""
+        return self._connection.bytes(f"/artifacts/{artifact}/content", {"path": path})
+
+    # ── models, releases, slots ──────────────────────────────────────────────────────────────────────────────────────
+
+    def register_model(
+        self, name: str, path: str, official_config: str | None = None, tx81_config: str | None = None
+    ) -> ModelDetail:
+        """Register a weights directory under an allowed root of the server; hashing it takes a while."""
+        body = {"name": name, "path": path, "official_config": official_config, "tx81_config": tx81_config}
+        return ModelDetail.model_validate(self._connection.post("/models", body, timeout=None).json())
+
+    def models(self) -> tuple[ModelView, ...]:
+        """All models."""
+        return self._connection.page(ModelView, "/models", {}).items
+
+    def model(self, name: str) -> ModelDetail:
+        """One model."""
+        return ModelDetail.model_validate(self._connection.get(f"/models/{name}").json())
+
+    def register_release(self, name: str, profile: str, root: str, default: bool = False) -> ReleaseDetail:
+        """Register the tools installed at `root`, called as `profile` says."""
+        body = {"name": name, "profile": profile, "root": root, "default": default}
+        return ReleaseDetail.model_validate(self._connection.post("/releases", body, timeout=None).json())
+
+    def releases(self) -> tuple[ReleaseView, ...]:
+        """All releases."""
+        return self._connection.page(ReleaseView, "/releases", {}).items
+
+    def release(self, name: str) -> ReleaseDetail:
+        """One release."""
+        return ReleaseDetail.model_validate(self._connection.get(f"/releases/{name}").json())
+
+    def slots(self) -> tuple[SlotView, ...]:
+        """All slots of all hosts."""
+        return self._connection.page(SlotView, "/slots", {}).items
+
+    def slot(self, slot: str) -> SlotDetail:
+        """One slot (`HOST.g3`), with the jobs that wait for it alone."""
+        return SlotDetail.model_validate(self._connection.get(f"/slots/{slot}").json())
+
+    def ready(self) -> Readiness:
+        """Whether the server can do its work; asked without a token."""
+        return Readiness.model_validate(self._connection.probe("/health/ready").json())
+
+    # ── logs, events, waiting ────────────────────────────────────────────────────────────────────────────────────────
+
+    def log(self, job: int, attempt: int | None = None) -> Iterator[bytes]:
+        """The log of the latest attempt, or of attempt number `attempt`, as the tool wrote it."""
+        return self._connection.bytes(f"/jobs/{job}/log", {"attempt": attempt})
+
+    def log_tail(self, job: int, lines: int, attempt: int | None = None) -> LogTail:
+        """The last lines of a log, and where to follow on."""
+        answer = self._connection.get(f"/jobs/{job}/log", {"tail": lines, "attempt": attempt})
+        return LogTail(answer.content, int(answer.headers["Log-Offset"]) + len(answer.content))
+
+    def stream_log(self, job: int, offset: int = 0, attempt: int | None = None) -> Iterator[LogPiece]:
+        """The log as it grows, until the job has ended, going on by itself after a broken connection.
+
+        Starts in the first attempt, or in attempt number `attempt`, and follows on to later ones.
+        """
+        for event in self._connection.follow(f"/jobs/{job}/log/stream", {}, f"{attempt or 0}:{offset}"):
+            if event.event == "end":
+                return
+            if event.event == "message" and event.data:
+                number, _, after = event.id.partition(":")
+                yield LogPiece(int(number), int(after), json.loads(event.data)["text"])
+
+    def events(
+        self, after: int | None = None, *, jobs: Iterable[int] = (), pipeline: int | None = None
+    ) -> Iterator[EventView]:
+        """What happens from now on, or after event `after`, without end.
+
+        Goes on by itself after a broken connection, without a gap.
+        """
+        asked = {"job": list(jobs), "pipeline": pipeline}
+        for event in self._connection.follow("/events", asked, None if after is None else str(after)):
+            if event.data:
+                yield EventView.model_validate_json(event.data)
+
+    def wait(self, jobs: Iterable[int], timeout: float | None = None) -> dict[int, JobDetail]:
+        """All these jobs, once all have ended; TimeoutError after `timeout` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pending, ended = set(jobs), dict[int, JobDetail]()
+        while pending:
+            try:
+                for candidates in self._changes(pending, deadline):
+                    ended |= self._ended(candidates)
+                    pending -= ended.keys()
+                    if not pending:
+                        break
+            except ServerUnreachable:
+                # A proxy may let requests through and hold streams back; if nobody is there at all, this says so.
+                ended |= self._ended(pending)
+                pending -= ended.keys()
+                self._connection.pause(deadline)
+        return ended
+
+    def _ended(self, jobs: Iterable[int]) -> dict[int, JobDetail]:
+        return {job.id: job for job in map(self.job, sorted(jobs)) if job.state in FINAL}
+
+    def _changes(self, jobs: set[int], deadline: float | None) -> Iterator[set[int]]:
+        """The jobs to look at: all when a stream was opened, later those that an event says have ended.
+
+        The first look comes after the stream is open, so that no end falls between the two.
+        """
+        asked = {"job": sorted(jobs) if len(jobs) <= MOST_JOBS_ASKED else [], "seconds": seconds_left(deadline)}
+        for event in self._connection.follow("/events", asked, deadline=deadline):
+            yield jobs & _ended_by(event) if event.data else set(jobs)
+
+
+def _sent(document: BaseModel) -> Any:
+    return document.model_dump(mode="json", exclude_unset=True)
+
+
+def _ended_by(event: httpx2.ServerSentEvent) -> set[int]:
+    told = EventView.model_validate_json(event.data)
+    return {told.job_id} if told.job_id is not None and told.kind.removeprefix("job.") in FINAL else set()

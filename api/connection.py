@@ -1,0 +1,157 @@
+"""One connection of the client: requests that answer or say why not, and event streams.
+
+Everything HTTP of the client is here; `api.client` is a list of routes on top of it.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import httpx2
+from pydantic import BaseModel, ValidationError
+
+from api.schemas import Page, Problem
+
+V = TypeVar("V", bound=BaseModel)
+Query = Mapping[str, Any]
+
+SILENCE_SECONDS = 40.0
+"""A stream that brings nothing for this long is dead: the server sends a comment every 15 s."""
+
+RECONNECT_SECONDS = 1.0
+
+PATIENCE_SECONDS = 60.0
+"""How long a server that was there may be away, e.g. to be restarted, before a stream gives up."""
+
+
+class ApiError(Exception):
+    """The server refused; what it says is for a person, `code` is for a program."""
+
+    def __init__(self, status: int, code: str, detail: str, field: str | None = None) -> None:
+        super().__init__(f"{field}: {detail}" if field else detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.field = field
+
+
+class ServerUnreachable(Exception):
+    """Nobody answers at that address, or the connection broke before the answer was whole."""
+
+
+class Connection:
+    """Sends requests with one token to one server; a value of None in a query is left out."""
+
+    def __init__(self, base_url: str, token: str, timeout: float) -> None:
+        self._base = base_url.rstrip("/")
+        with _reached(self._base):
+            self._http = httpx2.Client(
+                base_url=f"{self._base}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=timeout
+            )
+
+    def close(self) -> None:
+        """Give the sockets back."""
+        self._http.close()
+
+    def get(self, path: str, query: Query | None = None) -> httpx2.Response:
+        """The whole answer; ApiError if it is a refusal."""
+        with _reached(self._base):
+            return _checked(self._http.get(path, params=_given(query or {})))
+
+    def probe(self, path: str) -> httpx2.Response:
+        """The answer of a path outside the API's root, whatever its status."""
+        with _reached(self._base):
+            return self._http.get(f"{self._base}{path}")
+
+    def page(self, view: type[V], path: str, query: Query) -> Page[V]:
+        """A page of a list."""
+        return Page[view].model_validate(self.get(path, query).json())  # type: ignore[valid-type]  # known at run time
+
+    def bytes(self, path: str, query: Query) -> Iterator[bytes]:
+        """The answer's bytes as they come."""
+        with _reached(self._base), self._http.stream("GET", path, params=_given(query)) as answer:
+            _checked(answer)
+            yield from answer.iter_bytes()
+
+    def post(
+        self,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: Any = httpx2.USE_CLIENT_DEFAULT,
+    ) -> httpx2.Response:
+        """The whole answer; ApiError if it is a refusal. `key` makes saying it twice harmless."""
+        sent = {**(headers or {}), **({"Idempotency-Key": key} if key else {})}
+        with _reached(self._base):
+            return _checked(self._http.post(path, json=body, headers=sent, timeout=timeout))
+
+    def follow(
+        self, path: str, query: Query, position: str | None = None, deadline: float | None = None
+    ) -> Iterator[httpx2.ServerSentEvent]:
+        """The events of a stream after `position`, without end and, over broken connections, without a gap.
+
+        ServerUnreachable if nobody is there at first, or not any more; TimeoutError if it breaks after `deadline`.
+        """
+        failing_since = float("-inf")
+        while True:
+            try:
+                for event in self._events(path, query, position):
+                    failing_since = float("inf")
+                    position = event.id or position
+                    yield event
+            except ServerUnreachable:
+                failing_since = min(failing_since, time.monotonic())
+                if time.monotonic() - failing_since > PATIENCE_SECONDS:
+                    raise
+                self.pause(deadline)
+
+    def pause(self, deadline: float | None = None) -> None:
+        """Wait a moment before trying again; TimeoutError once `deadline` (of `time.monotonic`) has passed."""
+        time.sleep(min(seconds_left(deadline) or RECONNECT_SECONDS, RECONNECT_SECONDS))
+
+    def _events(self, path: str, query: Query, position: str | None) -> Iterator[httpx2.ServerSentEvent]:
+        headers = {} if position is None else {"Last-Event-ID": position}
+        timeout = httpx2.Timeout(30.0, read=SILENCE_SECONDS)
+        with (
+            _reached(self._base),
+            self._http.sse(path, params=_given(query), headers=headers, timeout=timeout) as source,
+        ):
+            _checked(source.response)
+            yield from source
+        raise ServerUnreachable(f"{self._base} ended the stream")
+
+
+def seconds_left(deadline: float | None) -> float | None:
+    """Until `deadline`, or None if there is none; TimeoutError once it has passed."""
+    if deadline is None:
+        return None
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("not all jobs have ended in time")
+    return left
+
+
+@contextmanager
+def _reached(address: str) -> Iterator[None]:
+    try:
+        yield
+    except (httpx2.HTTPError, httpx2.InvalidURL) as trouble:
+        raise ServerUnreachable(f"no orchestrator at {address}: {trouble or type(trouble).__name__}") from trouble
+
+
+def _checked(answer: httpx2.Response) -> httpx2.Response:
+    if answer.is_success:
+        return answer
+    answer.read()
+    try:
+        problem = Problem.model_validate_json(answer.content)
+    except ValidationError:
+        raise ApiError(answer.status_code, "unknown", f"the server answered {answer.status_code}") from None
+    raise ApiError(problem.status, problem.code, problem.detail, problem.field)
+
+
+def _given(values: Query) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,35 @@
+"""What every route works with: opened once at start, handed in, never a global."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.wakeups import WakeUps
+from orchestrator.registry import Registry
+from orchestrator.settings import Settings
+from orchestrator.storage.artifacts import ArtifactStore
+from orchestrator.storage.database import Database
+from orchestrator.submission import Submission
+
+
+@dataclass(frozen=True)
+class Context:
+    """The collaborators of the routes."""
+
+    settings: Settings
+    database: Database
+    store: ArtifactStore
+    submission: Submission
+    registry: Registry
+    wakeups: WakeUps
+
+
+def context_of(request: Request) -> Context:
+    """The context of the application that answers this request."""
+    context = request.app.state.context
+    assert isinstance(context, Context)
+    return context
+
+
+Given = Annotated[Context, Depends(context_of)]

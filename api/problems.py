@@ -1,0 +1,135 @@
+"""Errors as RFC 9457 problem documents. The table from error to HTTP status is here and nowhere else."""
+
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+from api.fields import field_errors, printable
+from api.schemas import FieldError, Problem
+from orchestrator import errors
+from orchestrator.storage.artifacts import DamagedArtifact, StoreFull
+from orchestrator.storage.logs import DamagedLog
+
+log = logging.getLogger(__name__)
+
+
+class StaleVersion(errors.OrchestratorError):
+    """The thing has changed since the caller saw it."""
+
+    code = "stale_version"
+
+
+class BodyTooLarge(errors.OrchestratorError):
+    """The request body is larger than the server takes."""
+
+    code = "body_too_large"
+
+
+class RangeBeyondEnd(errors.OrchestratorError):
+    """The asked-for bytes start behind the end."""
+
+    code = "range_beyond_end"
+
+
+STATUS: dict[type[errors.OrchestratorError], HTTPStatus] = {
+    errors.Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.IllegalTransition: HTTPStatus.CONFLICT,
+    errors.AlreadyExists: HTTPStatus.CONFLICT,
+    StaleVersion: HTTPStatus.PRECONDITION_FAILED,
+    BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    RangeBeyondEnd: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+    errors.BadRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.IdempotencyMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
+    StoreFull: HTTPStatus.INSUFFICIENT_STORAGE,
+    DamagedArtifact: HTTPStatus.INTERNAL_SERVER_ERROR,
+    DamagedLog: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+"""The first class in an error's line of ancestors that is here decides."""
+
+HEADERS: dict[HTTPStatus, dict[str, str]] = {HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "Bearer"}}
+
+
+class ProblemResponse(JSONResponse):
+    """A problem document."""
+
+    media_type = "application/problem+json"
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of `app` as a problem."""
+    app.add_exception_handler(errors.OrchestratorError, _told)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def problem_of(error: errors.OrchestratorError) -> ProblemResponse:
+    """The answer to a fact that the core has stated."""
+    status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), None)
+    if status is None:
+        return _incident(error)
+    headers = {**HEADERS.get(status, {}), **error.facts.get("headers", {})}
+    return respond(status, error.code, error.detail, field=error.field, headers=headers)
+
+
+def respond(
+    status: HTTPStatus,
+    code: str,
+    detail: str,
+    *,
+    field: str | None = None,
+    errors: Sequence[FieldError] = (),
+    incident: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> ProblemResponse:
+    """A problem document; characters that JSON cannot carry are replaced."""
+    problem = Problem(
+        type=f"urn:tx81:problem:{code}",
+        title=status.phrase,
+        status=status,
+        detail=printable(detail),
+        code=code,
+        field=None if field is None else printable(field),
+        errors=tuple(errors),
+        incident=incident,
+    )
+    return ProblemResponse(problem.model_dump(mode="json", exclude_defaults=True), status, headers=headers)
+
+
+async def _told(_request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, errors.OrchestratorError)
+    return problem_of(error)
+
+
+async def _invalid(_request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, RequestValidationError)
+    found = field_errors(error.errors(), error.body)
+    first = found[0]
+    return respond(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", first.message, field=first.field or None, errors=found
+    )
+
+
+async def _http(_request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    return respond(status, status.name.lower(), error.detail, headers=error.headers)
+
+
+async def _unexpected(_request: Request, error: Exception) -> ProblemResponse:
+    return _incident(error)
+
+
+def _incident(error: Exception) -> ProblemResponse:
+    """The answer to a fault of ours: its text may hold anything, so the caller gets only a name to look it up by."""
+    incident = secrets.token_hex(6)
+    log.error("request failed", exc_info=error, extra={"incident": incident})
+    detail = f"the server failed; its log tells more under incident {incident}"
+    return respond(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail, incident=incident)

@@ -1,0 +1,340 @@
+"""Every document the API answers with; what a client sends is in `orchestrator.model.specs`.
+
+Names are those of the columns they come from. Unknown fields are ignored when read back, so that an older client
+understands a newer server. No SQL here: the command line imports this module.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, computed_field
+
+from orchestrator.model.failures import Failure
+from orchestrator.model.slots import SlotKind
+from orchestrator.model.specs import JobRequest, Strict
+from orchestrator.model.states import AttemptState, JobState, ServiceState
+
+T = TypeVar("T")
+Document = dict[str, Any]
+
+
+class View(BaseModel):
+    """Base of every answer: frozen, and made from a row or from JSON alike."""
+
+    model_config = ConfigDict(from_attributes=True, frozen=True)
+
+
+class Page(View, Generic[T]):
+    """Some of a list. `next` is the cursor of the following page; null on the last one."""
+
+    items: tuple[T, ...]
+    next: str | None = None
+
+
+class BulkRequest(Strict):
+    """Jobs that are made all together or not at all."""
+
+    jobs: tuple[JobRequest, ...] = Field(min_length=1, max_length=1000)
+
+
+class JobReference(View):
+    """A job as another thing points at it."""
+
+    id: int
+    name: str
+    kind: str
+    state: JobState
+
+
+class JobView(JobReference):
+    """One job, as lists show it."""
+
+    project: str
+    pipeline_id: int | None
+    priority: int
+    model: str | None = None
+    release: str
+    slot: str | None = Field(description="Pinned to this slot: g3, or HOST.g3.")
+    last_slot_id: str | None = Field(default=None, description="Slot of its latest attempt.")
+    cancel_requested: bool
+    cached_from: int | None = Field(description="The job whose stored result this one took.")
+    joined_to: int | None = Field(description="The identical build under way that this job waits for.")
+    failure: Failure | None
+    created_at: datetime
+    queued_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    version: int = Field(description="Grows with every change of the job; send it as If-Match to act on what you saw.")
+
+
+class InputView(View):
+    """One artifact a job consumes; the digest is null until the producing job has succeeded."""
+
+    name: str
+    from_job_id: int | None
+    from_artifact: str | None
+    digest: str | None
+    file_name: str | None
+
+
+class AttemptView(View):
+    """One try at a job on one slot."""
+
+    id: int
+    number: int
+    slot_id: str
+    state: AttemptState
+    worker: str | None
+    pid: int | None
+    assigned_at: datetime
+    rung_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    seconds: float | None = Field(description="Wall time of the vendor process.")
+    failure: Failure | None
+    command: Document | None = Field(description="argv, environment and folder exactly as started.")
+    progress: Document | None
+    log_bytes: int
+    log_digest: str | None = Field(description="The sealed log in the store; null while it is still shipped.")
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated property (python/mypy#14461)
+    @property
+    def exit_code(self) -> int | None:
+        """What the vendor process exited with; null if it did not, or was ended by a signal."""
+        if self.state is AttemptState.SUCCEEDED:
+            return 0
+        return self.failure.exit_code if self.failure else None
+
+
+class ArtifactView(View):
+    """A stored file or tree."""
+
+    id: int
+    digest: str
+    tree: bool
+    name: str
+    file_name: str
+    size: int
+    job_id: int | None
+    attempt_id: int | None
+    created_at: datetime
+
+
+class EntryView(View):
+    """One file of a stored tree. Bytes of a name that are not UTF-8 are shown as `\\xNN`; ask for it as shown."""
+
+    path: str
+    digest: str
+    size: int
+    executable: bool
+
+
+class MetricView(View):
+    """One number; null if the tool printed something that is none."""
+
+    attempt_id: int
+    name: str
+    value: float | None
+    unit: str
+    definition: str
+    count: int
+    counter: str | None
+
+
+class CacheOutcome(StrEnum):
+    """What the cache did for a job."""
+
+    HIT = "hit"  #: The result of an identical earlier job was taken.
+    JOINED = "joined"  #: It waits for an identical build under way.
+    MISS = "miss"  #: Nothing identical is stored: it is built.
+    OFF = "off"  #: The request asked for a fresh build.
+    PENDING = "pending"  #: Not all inputs are known yet.
+    NEVER = "never"  #: This kind of job is never taken from the cache.
+
+
+class CacheView(View):
+    """What the cache did, and why."""
+
+    outcome: CacheOutcome
+    why: str
+    job_id: int | None = Field(default=None, description="The job whose result was taken, or is waited for.")
+    key: str | None = None
+    parts: Document | None = None
+
+
+class Timings(View):
+    """How long each phase took or has taken so far, in seconds; null if it was never entered."""
+
+    waiting: float | None
+    queued: float | None
+    running: float | None
+    total: float
+
+
+class JobDetail(JobView):
+    """Everything known of one job."""
+
+    spec: Document
+    request: Document
+    needs: tuple[JobReference, ...]
+    needed_by: tuple[JobReference, ...]
+    inputs: tuple[InputView, ...]
+    attempts: tuple[AttemptView, ...]
+    outputs: tuple[ArtifactView, ...]
+    metrics: tuple[MetricView, ...]
+    answers: int = Field(description="How many answers the latest attempt has.")
+    cache: CacheView
+    timings: Timings
+
+
+class AnswerView(View):
+    """One prompt's response in one repeat."""
+
+    attempt_id: int
+    repeat: int
+    index: int
+    question: str
+    text: str
+    prompt_tokens: int | None
+    output_tokens: int | None
+    seconds: float | None
+    ttft_seconds: float | None
+    finish_reason: str | None
+    golden: str | None
+    exact: bool | None = Field(description="Equal to the golden answer character for character; null without one.")
+
+
+class EventView(View):
+    """One thing that happened."""
+
+    id: int
+    at: datetime
+    kind: str
+    job_id: int | None
+    attempt_id: int | None
+    slot_id: str | None
+    data: Document
+
+
+class PipelineView(View):
+    """Named jobs submitted together, as lists show them."""
+
+    id: int
+    name: str
+    project: str
+    created_at: datetime
+    state: JobState = Field(description="Of all its jobs together.")
+    counts: dict[JobState, int]
+
+
+class PipelineDetail(PipelineView):
+    """A pipeline with its jobs, in the order in which they were submitted."""
+
+    jobs: tuple[JobView, ...]
+
+
+class ModelView(View):
+    """A registered weights directory."""
+
+    name: str
+    path: str
+    family: str
+    digest: str
+    size: int
+    created_at: datetime
+
+
+class ModelDetail(ModelView):
+    """A model with the config.json of the publisher and that of the TX81 tools."""
+
+    official_config: Document | None
+    tx81_config: Document | None
+
+
+class ReleaseView(View):
+    """One installed build of the vendor's tools."""
+
+    name: str
+    root: str
+    digest: str
+    is_default: bool
+    created_at: datetime
+
+
+class ReleaseDetail(ReleaseView):
+    """A release with the profile it was registered with."""
+
+    profile: Document
+
+
+class Presence(StrEnum):
+    """Whether the slot's worker gives signs of life."""
+
+    ALIVE = "alive"
+    LOST = "lost"  #: It gave one, and then none for longer than a lease lasts.
+    AWAY = "away"  #: It said goodbye, or never came.
+
+
+class Occupancy(StrEnum):
+    """What holds the slot."""
+
+    FREE = "free"  #: No lease names it.
+    ASSIGNED = "assigned"  #: Leased to an attempt that no worker has claimed yet.
+    RUNNING = "running"
+
+
+class SlotView(View):
+    """One place where one job runs at a time."""
+
+    id: str
+    host: str
+    name: str
+    kind: SlotKind
+    cards: tuple[int, ...]
+    presence: Presence
+    occupancy: Occupancy
+    service_state: ServiceState
+    worker: str | None
+    worker_pid: int | None
+    heartbeat_at: datetime | None
+    last_ended_at: datetime | None
+    lease_expires_at: datetime | None
+    attempt: AttemptView | None
+    job: JobReference | None
+    queued: int = Field(description="Jobs in the queue that may only run here.")
+
+
+class SlotDetail(SlotView):
+    """A slot with the first of the jobs that are pinned to it."""
+
+    queue: tuple[JobView, ...]
+
+
+class Readiness(View):
+    """Whether the API can do its work. `dispatcher` is told, not required: jobs can be submitted without one."""
+
+    ready: bool
+    database: bool
+    dispatcher: bool
+    detail: str | None = None
+
+
+class FieldError(View):
+    """One field that was refused."""
+
+    field: str
+    message: str
+
+
+class Problem(View):
+    """An error, as RFC 9457 has it; `code` is the stable word a program switches on."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    field: str | None = None
+    errors: tuple[FieldError, ...] = ()
+    incident: str | None = Field(default=None, description="Of a 500: what to look for in the server's log.")

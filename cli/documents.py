@@ -1,0 +1,121 @@
+"""From what a person wrote (JSON, YAML, options) to validated requests; a mistake is one line with its field."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from cli.session import Stop
+from orchestrator.model.specs import PRODUCES, JobRequest, PipelineRequest
+
+M = TypeVar("M", bound=BaseModel)
+
+_TAGS = frozenset(PRODUCES) | {"JobOutput", "StoredArtifact", "FilePath", "int"}
+"""What Pydantic puts into an error's place for the branch of a union it tried; no person wrote that."""
+
+_PLAIN = {
+    "extra_forbidden": "there is no such field; remove it or correct its name",
+    "missing": "is missing; add it",
+    "union_tag_not_found": f"has no kind; add one of {', '.join(PRODUCES)}",
+}
+"""Pydantic's words for the commonest mistakes, as a remedy."""
+
+
+def requests_in(source: str) -> JobRequest | list[JobRequest] | PipelineRequest:
+    """The request, the list of requests or the pipeline in a file, or on standard input if `source` is `-`."""
+    document = parsed(_text_of(source), "standard input" if source == "-" else source)
+    if isinstance(document, list):
+        if not document:
+            raise Stop(f"{source}: the list is empty; give at least one job")
+        return [validated(JobRequest, job, str(index)) for index, job in enumerate(document)]
+    if not isinstance(document, dict):
+        raise Stop(f"{source}: expected a job, a list of jobs, or a pipeline with a mapping `jobs`")
+    return validated(PipelineRequest if "jobs" in document else JobRequest, document)
+
+
+def parsed(text: str, source: str) -> Any:
+    """JSON or YAML as plain data."""
+    try:
+        if text.lstrip()[:1] in ("{", "["):
+            try:
+                return json.loads(text)
+            except ValueError:
+                pass  # YAML's own {flow: style} looks like JSON at first
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" line {mark.line + 1}" if mark else ""
+        raise Stop(f"{source}:{place} {getattr(error, 'problem', None) or 'not JSON or YAML'}") from None
+    except (RecursionError, ValueError) as error:
+        raise Stop(f"{source}: not JSON or YAML ({type(error).__name__})") from None
+
+
+def validated(model: type[M], document: object, prefix: str = "") -> M:
+    """The document as a request; `Stop` names the first wrong field and counts the others."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        problems = error.errors()
+        fields = list(dict.fromkeys(_field(problem["loc"]) for problem in problems))
+        where = ".".join(part for part in (prefix, fields[0]) if part) or "the request"
+        told = _PLAIN.get(problems[0]["type"]) or problems[0]["msg"].removeprefix("Value error, ")
+        more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
+        raise Stop(f"{where}: {told}{more}") from None
+
+
+def model_to_answers(
+    *,
+    name: str,
+    model: str,
+    backend_type: str,
+    prompts: Path,
+    golden: Path | None = None,
+    quantize: bool = False,
+    max_tokens: int | None = None,
+    cards: str | None = None,
+    release: str | None = None,
+) -> PipelineRequest:
+    """The pipeline from weights to answers: (quantize,) convert, compile, infer."""
+    gm = {"gm": {"job": "quantize", "artifact": "gm"}} if quantize else {}
+    infer = {
+        "kind": "infer",
+        "model": model,
+        "kcore": {"job": "compile", "artifact": "kcore"},
+        "prompts": {"path": str(prompts.absolute())},
+        **gm,
+        **({"golden": {"path": str(golden.absolute())}} if golden else {}),
+        **({"max_tokens": max_tokens} if max_tokens is not None else {}),
+        **({"cards": cards} if cards else {}),
+    }
+    specs = {
+        **({"quantize": {"kind": "quantize", "model": model}} if quantize else {}),
+        "convert": {"kind": "convert", "model": model, "backend_type": backend_type, **gm},
+        "compile": {"kind": "compile", "c_source": {"job": "convert", "artifact": "c_source"}},
+        "infer": infer,
+    }
+    chosen = {"release": release} if release else {}
+    return validated(PipelineRequest, {"name": name, "jobs": {job: {"spec": spec, **chosen} for job, spec in specs.items()}})
+
+
+def _text_of(source: str) -> str:
+    try:
+        content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise Stop(f"{source}: cannot be read ({error.strerror}); give a JSON or YAML file, or - for stdin") from None
+    except UnicodeDecodeError:
+        raise Stop(f"{source}: is not UTF-8 text") from None
+
+
+def _field(place: tuple[int | str, ...]) -> str:
+    """The dotted path that the person wrote: a kind's name counts only where it is a key of `jobs`."""
+    parts = [str(part) for part in place]
+    kept = [
+        part
+        for index, part in enumerate(parts)
+        if not (part in _TAGS or part.startswith("function-")) or (index > 0 and parts[index - 1] == "jobs")
+    ]
+    return ".".join(kept)

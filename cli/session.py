@@ -1,0 +1,150 @@
+"""What every command shares: which server, which token, how to print, and how to end.
+
+A command ends by returning an `Exit`, or by raising `Stop` with one line for a person. Nothing here imports the HTTP
+client until it is needed: `--help` must be fast.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from api.client import Client
+    from pydantic import BaseModel
+    from rich.console import Console, RenderableType
+
+DEFAULT_SERVER = "http://127.0.0.1:8081"
+DEFAULT_TOKEN_FILE = Path(".tx81/admin-token")
+_PIPED_WIDTH = 250
+"""Columns of a table that nobody sees on a screen: wide enough that no cell is folded."""
+
+
+class Exit(IntEnum):
+    """What the caller's shell learns."""
+
+    OK = 0
+    JOB_FAILED = 1  #: A job failed by itself, was cancelled or skipped.
+    USAGE = 2  #: What was asked for cannot be done as written.
+    SERVER = 3  #: The server is away, refuses the token, or is in trouble itself.
+    FAULT = 4  #: The infrastructure failed: cards, hosts, or the embedded stack.
+    TIMED_OUT = 124
+    DETACHED = 130
+
+
+class Stop(Exception):
+    """The end of a command, with one line that names what is wrong and the remedy."""
+
+    def __init__(self, message: str, code: Exit = Exit.USAGE) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Session:
+    """The options that every command takes."""
+
+    server: Annotated[str, Parameter(env_var="TX81_SERVER")] = DEFAULT_SERVER
+    "Where the API is."
+
+    token_file: Path | None = None
+    "File with the bearer token; else $TX81_TOKEN, else .tx81/admin-token."
+
+    output: Literal["table", "json"] = "table"
+    "How to print the result on standard output."
+
+    @property
+    def as_json(self) -> bool:
+        """Whether standard output carries one JSON document and nothing else."""
+        return self.output == "json"
+
+    def token(self) -> str:
+        """The bearer token; `Stop` says where it was looked for."""
+        if self.token_file is None and (given := os.environ.get("TX81_TOKEN")):
+            return _usable(given.strip(), "TX81_TOKEN")
+        file = self.token_file or DEFAULT_TOKEN_FILE
+        try:
+            return _usable(file.read_text("utf-8").strip(), str(file))
+        except OSError as error:
+            raise Stop(
+                f"no token: {file} cannot be read ({error.strerror}); set TX81_TOKEN or --token-file, "
+                "or start a server here with: tx81 up",
+                Exit.SERVER,
+            ) from None
+        except UnicodeDecodeError:
+            raise Stop(f"{file} holds no token: it is not text", Exit.SERVER) from None
+
+    def address(self) -> str:
+        """The server's URL without a slash at its end."""
+        if not self.server.startswith(("http://", "https://")):
+            raise Stop(f"--server: {self.server!r} is not a URL; write it like {DEFAULT_SERVER}")
+        return self.server.rstrip("/")
+
+    @contextmanager
+    def client(self, token: str | None = None) -> "Iterator[Client]":
+        """A connected client; what the server refuses becomes a `Stop`."""
+        from api.client import ApiError, Client, ServerUnreachable
+
+        try:
+            with Client(self.address(), self.token() if token is None else token) as client:
+                yield client
+        except ApiError as error:
+            remedy = "; check TX81_TOKEN or --token-file" if error.status in (401, 403) else ""
+            raise Stop(f"{error}{remedy}", exit_of(error.status)) from error
+        except ServerUnreachable as error:
+            raise Stop(
+                f"{self.server} cannot be reached ({error}); start one with: tx81 up, or name it with --server",
+                Exit.SERVER,
+            ) from error
+
+    def emit(self, document: "BaseModel | Sequence[BaseModel] | dict[str, Any]", page: "RenderableType") -> None:
+        """Print the result: the document under `--output json`, else the page."""
+        if self.as_json:
+            print(json.dumps(_plain(document), ensure_ascii=False, indent=2))
+        else:
+            console().print(page)
+
+
+def exit_of(status: int) -> Exit:
+    """What an HTTP error status means for the shell: the caller's mistake, or the server's trouble."""
+    return Exit.SERVER if status in (401, 403, 429) or status >= 500 else Exit.USAGE
+
+
+def console(*, errors: bool = False) -> "Console":
+    """Standard output (or error) as a place for tables: plain and wide when nobody watches."""
+    from rich.console import Console
+
+    stream = sys.stderr if errors else sys.stdout
+    width = None if stream.isatty() else _PIPED_WIDTH
+    return Console(file=stream, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+
+
+def hint(text: str) -> None:
+    """Tell a person something beside the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def hint_on_terminal(text: str) -> None:
+    """Tell it only if a person is there: quiet in a pipe."""
+    if sys.stderr.isatty():
+        hint(text)
+
+
+def _plain(document: Any) -> Any:
+    if isinstance(document, (list, tuple)):
+        return [_plain(item) for item in document]
+    return document if isinstance(document, dict) else document.model_dump(mode="json")
+
+
+def _usable(token: str, source: str) -> str:
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise Stop(f"{source} holds no token: one word of plain letters is expected", Exit.SERVER)
+    return token

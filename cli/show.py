@@ -1,0 +1,264 @@
+"""How things look on a terminal: tables and pages from what the API answers. Pure: it prints nothing.
+
+Text from outside (names, reasons, answers) is never read as markup, and its control characters are shown, not sent to
+the terminal.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from api.schemas import (
+    AnswerView,
+    ArtifactView,
+    JobDetail,
+    JobView,
+    ModelView,
+    PipelineView,
+    ReleaseView,
+    SlotView,
+)
+from orchestrator.model.failures import Failure, FailureKind
+from orchestrator.model.states import FINAL, JobState
+
+_STYLE: Mapping[str, str] = {
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "yellow",
+    "skipped": "yellow",
+    "running": "cyan",
+    "assigned": "cyan",
+    "alive": "green",
+    "lost": "red",
+    "quarantined": "red",
+    "ok": "green",
+    "warn": "yellow",
+    "fail": "red",
+}
+
+
+def jobs_table(jobs: Iterable[JobView]) -> Table:
+    """Jobs, one a line: where each stands and why."""
+    table = _table("job", "name", "kind", "model", "state", "slot", "seconds", "why", right={"job", "seconds"})
+    for job in jobs:
+        _row(table, job.id, job.name, job.kind, job.model, job.state, job.last_slot_id, seconds_of(job), reason(job))
+    return table
+
+
+def pipelines_table(pipelines: Iterable[PipelineView]) -> Table:
+    """Pipelines with their jobs counted by state."""
+    table = _table("pipeline", "name", "project", "state", "jobs", "since", right={"pipeline"})
+    for pipeline in pipelines:
+        counts = ", ".join(f"{count} {state}" for state, count in pipeline.counts.items() if count)
+        _row(table, pipeline.id, pipeline.name, pipeline.project, pipeline.state, counts, _ago(pipeline.created_at))
+    return table
+
+
+def slots_table(slots: Iterable[SlotView]) -> Table:
+    """Slots: who is there, what it does, and who waits for it."""
+    table = _table("slot", "cards", "worker", "service", "occupancy", "job", "queued", right={"queued"})
+    for slot in slots:
+        cards = f"{slot.cards[0]}..{slot.cards[-1]}" if slot.cards else ""
+        job = f"{slot.job.id} {slot.job.name}" if slot.job else ""
+        _row(table, slot.id, cards, slot.presence, slot.service_state, slot.occupancy, job, slot.queued or "")
+    return table
+
+
+def artifacts_table(artifacts: Iterable[ArtifactView]) -> Table:
+    """Stored files and trees, and the job that made each."""
+    table = _table("artifact", "name", "file", "kind", "size", "job", "digest", right={"artifact", "size", "job"})
+    for found in artifacts:
+        kind = "tree" if found.tree else "file"
+        _row(table, found.id, found.name, found.file_name, kind, size(found.size), found.job_id, found.digest)
+    return table
+
+
+def models_table(models: Iterable[ModelView]) -> Table:
+    """Registered weights."""
+    table = _table("model", "family", "size", "path", "digest", right={"size"})
+    for model in models:
+        _row(table, model.name, model.family, size(model.size), model.path, short(model.digest))
+    return table
+
+
+def releases_table(releases: Iterable[ReleaseView]) -> Table:
+    """Registered toolchain releases."""
+    table = _table("release", "default", "root", "digest")
+    for release in releases:
+        _row(table, release.name, "yes" if release.is_default else "", release.root, short(release.digest))
+    return table
+
+
+def answers_table(answers: Iterable[AnswerView]) -> Table:
+    """What was asked and answered; `exact` compares with the golden answer, if there is one."""
+    table = _table("#", "question", "answer", "exact", "tokens", "seconds", right={"#", "tokens", "seconds"})
+    table.columns[2].overflow = "fold"
+    for answer in answers:
+        exact = "" if answer.exact is None else "yes" if answer.exact else "NO"
+        seconds = "" if answer.seconds is None else f"{answer.seconds:.2f}"
+        _row(table, answer.index, answer.question, answer.text, exact, answer.output_tokens, seconds)
+    return table
+
+
+def checks_table(checks: Iterable[tuple[str, str, str]]) -> Table:
+    """Lines of (what was looked at, ok|warn|fail, what was found and the remedy)."""
+    table = _table("", "check", "found")
+    for name, verdict, found in checks:
+        _row(table, verdict, name, found)
+    return table
+
+
+def job_page(job: JobDetail) -> RenderableType:
+    """Everything a person wants to know of one job, on one page."""
+    headline = Text.assemble(f"job {job.id}  {clean(job.name)} ({job.kind})  ", _cell(job.state))
+    why = reason(job)
+    parts: list[RenderableType] = [headline, *([Text(f"  {clean(why)}")] if why else []), _facts(_about(job))]
+    parts += _section("spec", _facts({name: value for name, value in job.spec.items() if value is not None}))
+    if job.attempts:
+        parts += _section("attempts", _attempts(job))
+    if job.inputs:
+        parts += _section("inputs", _inputs(job))
+    if job.outputs:
+        parts += _section("outputs", artifacts_table(job.outputs))
+    if job.metrics:
+        parts += _section("metrics", _metrics(job))
+    return Group(*parts)
+
+
+def reason(job: JobView) -> str:
+    """One line on why the job stands where it stands; empty if there is nothing to say."""
+    if job.failure:
+        return failure_line(job.failure)
+    if job.cached_from is not None:
+        return f"from cache: job {job.cached_from}"
+    if job.joined_to is not None:
+        return f"waits for the identical build of job {job.joined_to}"
+    return "cancel requested" if job.cancel_requested and job.state not in FINAL else ""
+
+
+def failure_line(failure: Failure) -> str:
+    """A failure in one line; a fault of the infrastructure is called that."""
+    kind = "infrastructure fault" if failure.kind is FailureKind.FAULT else failure.kind.replace("_", " ")
+    return f"{kind}: {failure.reason}"
+
+
+def seconds_of(job: JobView) -> str:
+    """How long it ran, or has run so far."""
+    if job.started_at is None:
+        return ""
+    return f"{((job.ended_at or datetime.now(UTC)) - job.started_at).total_seconds():.1f}"
+
+
+def size(count: int) -> str:
+    """Bytes as a person reads them."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def short(digest: str) -> str:
+    """Enough of a digest to tell two apart."""
+    return digest[:19]
+
+
+def clean(text: object) -> str:
+    """Text in which a control character is visible instead of obeyed by the terminal; line breaks stay."""
+    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in str(text))
+
+
+def _about(job: JobDetail) -> dict[str, Any]:
+    since = {name: f"{value:.1f} s" for name, value in job.timings if value is not None}
+    return {
+        "project": job.project,
+        "release": job.release,
+        "pipeline": job.pipeline_id,
+        "priority": job.priority,
+        "pinned to": job.slot,
+        "needs": _references(job.needs),
+        "needed by": _references(job.needed_by),
+        "cache": f"{job.cache.outcome}: {job.cache.why}",
+        "time": ", ".join(f"{name} {value}" for name, value in since.items()),
+        "answers": job.answers or None,
+    }
+
+
+def _references(jobs: Sequence[Any]) -> str | None:
+    return ", ".join(f"{job.id} {job.name} ({job.state})" for job in jobs) or None
+
+
+def _attempts(job: JobDetail) -> Table:
+    table = _table("#", "slot", "state", "seconds", "exit", "why", right={"#", "seconds", "exit"})
+    for attempt in job.attempts:
+        why = failure_line(attempt.failure) if attempt.failure else ""
+        seconds = "" if attempt.seconds is None else f"{attempt.seconds:.1f}"
+        _row(table, attempt.number, attempt.slot_id, attempt.state, seconds, attempt.exit_code, why)
+    return table
+
+
+def _inputs(job: JobDetail) -> Table:
+    table = _table("input", "from", "file", "digest")
+    for found in job.inputs:
+        origin = f"job {found.from_job_id}" if found.from_job_id is not None else ""
+        _row(table, found.name, origin, found.file_name, found.digest or "not made yet")
+    return table
+
+
+def _metrics(job: JobDetail) -> Table:
+    table = _table("metric", "value", "unit", "of", right={"value", "of"})
+    for metric in job.metrics:
+        value = "" if metric.value is None else f"{metric.value:,.4g}"
+        _row(table, metric.name, value, metric.unit, metric.count)
+    return table
+
+
+def _section(title: str, body: RenderableType) -> list[RenderableType]:
+    return [Text(f"\n{title}", style="bold"), body]
+
+
+def _facts(facts: Mapping[str, Any]) -> Table:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, value in facts.items():
+        if value not in (None, ""):
+            table.add_row(Text(f"  {name}", style="dim"), Text(clean(value)))
+    return table
+
+
+def _table(*columns: str, right: frozenset[str] | set[str] = frozenset()) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def _row(table: Table, *cells: object) -> None:
+    table.add_row(*(_cell(cell) for cell in cells))
+
+
+def _cell(value: object) -> Text:
+    text = "" if value is None else clean(value)
+    return Text(text, style=_STYLE.get(text, ""))
+
+
+def _ago(moment: datetime) -> str:
+    seconds = int((datetime.now(UTC) - moment).total_seconds())
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def unfinished(jobs: Iterable[JobView]) -> list[JobView]:
+    """Those that have not ended."""
+    return [job for job in jobs if job.state not in FINAL]
+
+
+def all_succeeded(jobs: Iterable[JobView]) -> bool:
+    """Whether each of them did."""
+    return all(job.state is JobState.SUCCEEDED for job in jobs)

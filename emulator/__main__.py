@@ -1,0 +1,41 @@
+"""`python -m emulator install DIR` makes a tree; `python -m emulator audit DIR` looks for double-booked cards in its
+log."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from emulator.events import audit
+from emulator.install import install
+from emulator.tool import Parser, Refused, run, say
+from emulator.tree import CARDS, MODEL_TYPES, Tree
+
+
+def main(argv: Sequence[str]) -> int:
+    """Do what the command line asks; `install` prints one JSON object with the tree's places as its last line."""
+    parser = Parser("python -m emulator")
+    parser.add_argument("action", choices=("install", "audit"))
+    parser.add_argument("folder", type=Path)
+    parser.flag("--no-driver", action="store_true", help="leave running the driver's installer to you")
+    options = parser.parse_args(argv)
+    tree = Tree(options.folder.resolve())
+    if options.action == "audit":
+        return _audit(tree)
+    found = install(tree, with_driver=not options.no_driver)
+    say(f"installed in {tree.home}: {CARDS} cards, {len(MODEL_TYPES)} backend model types")
+    say(json.dumps(found, ensure_ascii=False))
+    return 0
+
+
+def _audit(tree: Tree) -> int:
+    if not tree.events.is_file():
+        raise Refused(f"{tree.events}: no such file")
+    findings = audit(tree.events)
+    for finding in findings:
+        say(finding)
+    say(f"{len(findings)} findings")
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

@@ -1,0 +1,116 @@
+"""The emulated cards: files that one process at a time may hold, for as long as it lives.
+
+A card is held by an exclusive `flock` on its device node, which the kernel releases whatever way the process ends;
+the node's text names the owner. A text left without a lock means that the owner died without closing (`unclean`).
+What the real driver does with a second opener is not documented; here it is refused, and recorded as a violation.
+"""
+
+import fcntl
+import json
+import os
+import threading
+import time
+from collections.abc import Sequence
+
+from emulator.events import record
+from emulator.faults import Fault, FaultFile, end_process
+from emulator.tool import Failed, complain
+from emulator.tree import Tree
+
+
+class CardGroup:
+    """Cards held by this process until `close` (or its death)."""
+
+    def __init__(self, tree: Tree, cards: Sequence[int]) -> None:
+        self.cards = list(cards)
+        self.tokens = 0
+        self._tree = tree
+        self._handles: list[int] = []
+        self._faults = {card: FaultFile(tree, str(card)) for card in cards}
+        self._paused: set[tuple[int, Fault]] = set()
+        self._held = False
+
+    def open(self, tool: str) -> None:
+        """Take all the cards or none; a card that is held elsewhere is `Failed`, and a violation in the log."""
+        if not self._tree.manager.exists():
+            raise Failed(f"no device: {self._tree.manager} is missing; run: {self._tree.driver} install silicon")
+        record(self._tree.events, "opening", cards=self.cards, tool=tool)
+        try:
+            for card in self.cards:
+                self._handles.append(self._lock(card))
+            self._refuse_dead_cards()
+            self._sign(tool)
+            self._held = True
+            record(self._tree.events, "open", cards=self.cards, tool=tool)
+        except BaseException:
+            self.close()
+            raise
+
+    def _lock(self, card: int) -> int:
+        path = self._tree.card(card)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise Failed(f"no device: {path} is missing; run: {self._tree.driver} install silicon") from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _owner(handle)
+            record(self._tree.events, "violation", cards=[card], holder=holder)
+            os.close(handle)
+            pid = holder.get("pid", "unknown")
+            raise Failed(f"{path}: Device or resource busy (held by pid {pid})") from None
+        return handle
+
+    def _refuse_dead_cards(self) -> None:
+        for card, faults in self._faults.items():
+            if any(fault.kind == "dead" for fault in faults.due(0)):
+                complain("HPGR: device error")
+                raise Failed(f"RuntimeError: TXDA error: (txGetDevice(&device)) = device {card} is lost")
+
+    def _sign(self, tool: str) -> None:
+        text = json.dumps({"pid": os.getpid(), "tool": tool, "cards": self.cards, "since": round(time.time(), 3)})
+        for card, handle in zip(self.cards, self._handles, strict=True):
+            left_behind = _owner(handle)
+            if left_behind:
+                record(self._tree.events, "unclean", cards=[card], owner=left_behind)
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, text.encode(), 0)
+
+    def strike(self, stop: threading.Event) -> bool:
+        """Let the injected faults that are due act before the next token; true if the token is to come out wrong."""
+        wrong = False
+        for card, faults in self._faults.items():
+            for fault in faults.due(self.tokens):
+                if fault.kind in ("error", "dead"):
+                    raise Failed(
+                        f"RuntimeError: TXDA error: (txStreamSynchronize(stream)) = device {card} launch failure"
+                    )
+                if fault.kind == "slow" or (fault.kind == "silent" and (card, fault) not in self._paused):
+                    self._paused.add((card, fault))
+                    stop.wait(fault.milliseconds / 1000)
+                wrong |= fault.kind == "corrupt"
+                end_process(fault)
+        self.tokens += 1
+        return wrong
+
+    def close(self) -> None:
+        """Give the cards back; the log says so before anyone else can take them. Twice is fine."""
+        if self._held:
+            record(self._tree.events, "close", cards=self.cards, tokens=self.tokens)
+            for handle in self._handles:
+                os.ftruncate(handle, 0)
+        self._held = False
+        while self._handles:
+            os.close(self._handles.pop())
+
+
+def _owner(handle: int) -> dict[str, object]:
+    text = os.pread(handle, 4096, 0).decode("utf-8", "replace")
+    if not text.strip("\0\n "):
+        return {}
+    try:
+        owner = json.loads(text)
+    except ValueError:
+        owner = None
+    return owner if isinstance(owner, dict) else {"text": text}

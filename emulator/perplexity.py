@@ -1,0 +1,80 @@
+"""Perplexity of a model before and after quantising, measured with the same generated code that inference runs.
+
+Text: the tree's golden answers, each scored after its own question. They are scored one by one, because run together
+they would show how well the model bears other questions' answers before its own.
+"""
+
+import math
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from emulator import codegen, config
+from emulator.answers import read_golden
+from emulator.chat import Chat
+from emulator.compile import build
+from emulator.engine import Kcore, Session, Weights
+from emulator.tree import Precision, Tree
+from emulator.weights import SafetensorsFile, Tensor, open_model
+
+_ENOUGH = 1024
+"""Tokens to score; more would cost minutes on a model of real size and move the third digit."""
+
+
+@dataclass(frozen=True)
+class Perplexities:
+    """Before and after quantising, over the same tokens."""
+
+    before: float
+    after: float
+    tokens: int
+
+
+def compare(tree: Tree, model: Path, quantised: Path) -> Perplexities:
+    """Compile both forms of the model in a temporary folder and score them."""
+    chat, dims = Chat(model), config.dimensions(config.read(model))
+    pairs = [(chat.prompt(ask), [*chat.tokens(answer), chat.end]) for ask, answer in read_golden(tree.golden).items()]
+    forms = ((Precision.FLOAT, open_model(model)), (Precision.INT8, SafetensorsFile(quantised).tensors))
+    with tempfile.TemporaryDirectory(prefix="tx8-quant-") as scratch, ThreadPoolExecutor(2) as pool:
+        kcores = list(pool.map(lambda form: _compiled(dims, form[0], form[1], Path(scratch) / form[0]), forms))
+        scored = [
+            _score(Session(kcore, Weights(kcore, tensors)), pairs)
+            for kcore, (_, tensors) in zip(kcores, forms, strict=True)
+        ]
+    (before, tokens), (after, _) = scored
+    return Perplexities(before, after, tokens)
+
+
+def _compiled(dims: config.Dimensions, precision: Precision, tensors: dict[str, Tensor], folder: Path) -> Kcore:
+    folder.mkdir()
+    plan = codegen.plan("ppl", precision, dims, tensors, "ppl")
+    codegen.emit(plan, folder, lambda layer: None)
+    build(folder, quiet=True)
+    return Kcore(folder)
+
+
+def _score(session: Session, pairs: list[tuple[list[int], list[int]]]) -> tuple[float, int]:
+    total, count = 0.0, 0
+    with session:
+        for prompt, answer in pairs:
+            if count >= _ENOUGH or len(prompt) + len(answer) > session.max_sequence:
+                continue
+            total += sum(_surprises(session, prompt, answer))
+            count += len(answer)
+    return math.exp(min(total / max(count, 1), 700.0)), count
+
+
+def _surprises(session: Session, prompt: list[int], answer: list[int]) -> list[float]:
+    found = []
+    reading, position = prompt, 0
+    for token in answer:
+        session.forward(reading, position)
+        position += len(reading)
+        logits = np.frombuffer(memoryview(session.logits), np.float32).astype(np.float64)
+        top = float(logits.max())
+        found.append(top + math.log(float(np.exp(logits - top).sum())) - float(logits[token]))
+        reading = [token]
+    return found

@@ -1,0 +1,118 @@
+"""What a Qwen2 model is made of: its tensors in binding order, and one layer written out in C."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from emulator.config import Dimensions
+from emulator.tool import Refused
+from emulator.weights import SIZES, Tensor
+
+QUANT_GROUP = 32
+"""Inputs that share one scale in an int8 row; the same number stands in kernels.h."""
+
+_LAYER = """\
+static void layer_{n}(struct session *s)
+{{
+    struct tensor *w = s->weights;
+    rmsnorm(s->normed, s->hidden, w[L{n}_INPUT_NORM].vector, HIDDEN, NORM_EPSILON);
+    linear(s->query, s->normed, &w[L{n}_Q].matrix, {q_bias});
+    linear(key_row(s, {n}, s->position), s->normed, &w[L{n}_K].matrix, {k_bias});
+    linear(value_row(s, {n}, s->position), s->normed, &w[L{n}_V].matrix, {v_bias});
+    attention(s, {n});
+    linear(s->projected, s->mixed, &w[L{n}_O].matrix, NULL);
+    add(s->hidden, s->projected, HIDDEN);
+
+    rmsnorm(s->normed, s->hidden, w[L{n}_POST_NORM].vector, HIDDEN, NORM_EPSILON);
+    linear(s->gate, s->normed, &w[L{n}_GATE].matrix, NULL);
+    linear(s->up, s->normed, &w[L{n}_UP].matrix, NULL);
+    gate_silu(s->gate, s->up, INTERMEDIATE);
+    linear(s->projected, s->gate, &w[L{n}_DOWN].matrix, NULL);
+    add(s->hidden, s->projected, HIDDEN);
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One tensor the compiled node asks for."""
+
+    symbol: str
+    name: str
+    shape: tuple[int, ...]
+    linear: bool = False
+    """Taken as int8 by the quantiser; embedding, output head, norms and biases never are."""
+
+
+def slots(dims: Dimensions, *, bias: bool) -> list[Slot]:
+    """Every tensor of the model, in the order in which their pointers are handed over."""
+    hidden = dims.hidden_size
+    listed = [Slot("EMBEDDING", "model.embed_tokens.weight", (dims.vocab_size, hidden))]
+    for layer in range(dims.num_hidden_layers):
+        listed += _layer_slots(dims, layer, bias=bias)
+    listed.append(Slot("FINAL_NORM", "model.norm.weight", (hidden,)))
+    if not dims.tie_word_embeddings:
+        listed.append(Slot("OUTPUT_HEAD", "lm_head.weight", (dims.vocab_size, hidden)))
+    return listed
+
+
+def _layer_slots(dims: Dimensions, layer: int, *, bias: bool) -> list[Slot]:
+    hidden, inter = dims.hidden_size, dims.intermediate_size
+    queries, keys = dims.num_attention_heads * dims.head_dim, dims.num_key_value_heads * dims.head_dim
+    at, name = f"L{layer}_", f"model.layers.{layer}."
+    biases = [
+        Slot(f"{at}{letter}_BIAS", f"{name}self_attn.{letter.lower()}_proj.bias", (rows,))
+        for letter, rows in (("Q", queries), ("K", keys), ("V", keys))
+    ]
+    return [
+        Slot(f"{at}INPUT_NORM", f"{name}input_layernorm.weight", (hidden,)),
+        Slot(f"{at}Q", f"{name}self_attn.q_proj.weight", (queries, hidden), linear=True),
+        Slot(f"{at}K", f"{name}self_attn.k_proj.weight", (keys, hidden), linear=True),
+        Slot(f"{at}V", f"{name}self_attn.v_proj.weight", (keys, hidden), linear=True),
+        *(biases if bias else []),
+        Slot(f"{at}O", f"{name}self_attn.o_proj.weight", (hidden, queries), linear=True),
+        Slot(f"{at}POST_NORM", f"{name}post_attention_layernorm.weight", (hidden,)),
+        Slot(f"{at}GATE", f"{name}mlp.gate_proj.weight", (inter, hidden), linear=True),
+        Slot(f"{at}UP", f"{name}mlp.up_proj.weight", (inter, hidden), linear=True),
+        Slot(f"{at}DOWN", f"{name}mlp.down_proj.weight", (hidden, inter), linear=True),
+    ]
+
+
+def has_bias(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether the checkpoint has q/k/v biases: the config does not say."""
+    return "model.layers.0.self_attn.q_proj.bias" in tensors
+
+
+def scale_name(name: str) -> str:
+    """The tensor that holds the scales of an int8 one."""
+    return name + ".scale"
+
+
+def scale_shape(shape: tuple[int, ...]) -> tuple[int, int]:
+    """One scale a row and group of inputs."""
+    rows, cols = shape
+    return rows, -(-cols // QUANT_GROUP)
+
+
+def check(wanted: Slot, tensors: Mapping[str, Tensor], *, int8: bool) -> Tensor:
+    """The tensor for a slot, or a refusal that names what is wrong with it."""
+    tensor = tensors.get(wanted.name)
+    if tensor is None:
+        raise Refused(f"weights: {wanted.name} is missing")
+    if tensor.shape != wanted.shape:
+        raise Refused(f"weights: {wanted.name} is {list(tensor.shape)}, wanted {list(wanted.shape)}")
+    fits = tensor.dtype == "I8" if int8 and wanted.linear else tensor.dtype in SIZES and tensor.dtype != "I8"
+    if not fits:
+        raise Refused(f"weights: {wanted.name} is {tensor.dtype}, wanted {'I8' if int8 else 'BF16, F16 or F32'}")
+    if tensor.dtype == "I8":
+        scale = tensors.get(scale_name(wanted.name))
+        if scale is None or scale.dtype != "F32" or scale.shape != scale_shape(wanted.shape):
+            raise Refused(f"weights: {scale_name(wanted.name)} is missing or not F32 {list(scale_shape(wanted.shape))}")
+    return tensor
+
+
+def layer_source(layer: int, *, bias: bool) -> str:
+    """One transformer layer as a C function."""
+    biases = {
+        f"{letter.lower()}_bias": f"w[L{layer}_{letter}_BIAS].vector" if bias else "NULL" for letter in ("Q", "K", "V")
+    }
+    return _LAYER.format(n=layer, **biases)

@@ -1,0 +1,169 @@
+"""Where everything lies in an installed tree, and what every backend model type stands for.
+
+The names are the guide's; `xxx` is build 0307 as in its footnote, and of the spellings it mixes we keep the
+underscore form.
+"""
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from emulator.tool import Refused
+
+ROOT_VARIABLE = "TX81_EMULATOR_ROOT"
+CARDS = 32
+GROUP = 4
+MAX_SEQUENCE = 8192
+"""The guide's kcore is `seq8192` and no flag chooses it."""
+TINY = "DeepSeek-R1-Distill-Qwen-Tiny"
+
+
+class Family(StrEnum):
+    """A model architecture as the converter tells them apart, with the name in `config.json`."""
+
+    QWEN2 = "Qwen2ForCausalLM"
+    LLAMA2 = "LlamaForCausalLM (2)"
+    LLAMA3 = "LlamaForCausalLM (3)"
+
+
+class Precision(StrEnum):
+    """How the linear weights are stored: as in the checkpoint, or int8 from a `.gm` file."""
+
+    FLOAT = "float"
+    INT8 = "int8"
+
+
+@dataclass(frozen=True)
+class ModelType:
+    """One value of `--backend-model-type`: what it takes and which folder it writes to."""
+
+    family: Family
+    precision: Precision
+    folder: str
+
+
+def _folder(stem: str, layers: int) -> str:
+    return f"{stem}_{layers}b_c{GROUP}_2"
+
+
+def _type(family: Family, stem: str, layers: int) -> ModelType:
+    precision = Precision.INT8 if stem.endswith("_quant") else Precision.FLOAT
+    return ModelType(family, precision, _folder(stem, layers))
+
+
+MODEL_TYPES = {
+    "deepseek_qwen2_1.5b_bf16": _type(Family.QWEN2, "deepseek_qwen2_1.5b_bf16", 28),
+    "deepseek_qwen2_7b_bf16": _type(Family.QWEN2, "deepseek_qwen2_7b_bf16", 28),
+    "deepseek_qwen2_14b_bf16": _type(Family.QWEN2, "deepseek_qwen2_14b_bf16", 48),
+    "qwen2_14b_quant": _type(Family.QWEN2, "deepseek_qwen2_14b_quant", 48),
+    "deepseek_qwen2_32b_bf16": _type(Family.QWEN2, "deepseek_qwen2_32b_bf16", 64),
+    "qwen2_32b_quant": _type(Family.QWEN2, "deepseek_qwen2_32b_quant", 64),
+    "deepseek_llama3_8b_bf16": _type(Family.LLAMA3, "deepseek_llama3_8b_bf16", 32),
+    "deepseek_llama3_8b_quant": _type(Family.LLAMA3, "deepseek_llama3_8b_quant", 32),
+    "deepseek_llama3_70b_bf16": _type(Family.LLAMA3, "deepseek_llama3_70b_bf16", 80),
+    "deepseek_llama3_70b_quant": _type(Family.LLAMA3, "deepseek_llama3_70b_quant", 80),
+    "llama2_7b_fp16": _type(Family.LLAMA2, "llama2_7b_fp16", 32),
+    "llama2_7b_quant": _type(Family.LLAMA2, "llama2_7b_quant", 32),
+    "qwen2_7b_bf16": _type(Family.QWEN2, "deepseek_qwen2_7b_bf16", 28),
+    "qwen2_7b_quant": _type(Family.QWEN2, "deepseek_qwen2_7b_quant", 28),
+}
+"""The guide's fourteen types. It shows the folder of the two 7b Qwen types; the others follow that pattern, with the
+layer count of the published model. Sizes are not checked: a small model may be converted under any type of its
+family."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The paths below one installation's home folder."""
+
+    home: Path
+
+    @property
+    def marker(self) -> Path:
+        """The file by which an installation knows its own home folder."""
+        return self.home / ".tx81-emulator"
+
+    @property
+    def driver(self) -> Path:
+        """The driver's installer."""
+        return self.home / "Tsm_driver_4.3.7.P3_x86_64_installer.run"
+
+    @property
+    def cards(self) -> Path:
+        """The folder of the device nodes; absent until the driver was installed."""
+        return self.home / "dev" / "accel"
+
+    @property
+    def manager(self) -> Path:
+        """The driver manager's node: its absence means that the driver is not up."""
+        return self.home / "dev" / "accel_drv_mgr"
+
+    @property
+    def events(self) -> Path:
+        """The log of everything that happened to a card."""
+        return self.home / "state" / "events.jsonl"
+
+    @property
+    def faults(self) -> Path:
+        """The folder of injected faults."""
+        return self.home / "faults"
+
+    @property
+    def models(self) -> Path:
+        """One folder per model."""
+        return self.home / "models"
+
+    @property
+    def conda(self) -> Path:
+        """The unpacked conda folder."""
+        return self.home / "miniconda"
+
+    @property
+    def convert(self) -> Path:
+        """The converter's folder, with `convert_weight.py`."""
+        return self.home / "txnn_convert_1.2.1_build0307" / "convert_weight"
+
+    @property
+    def toolchain(self) -> Path:
+        """`toolchain_release`, the first argument of `soc_compile.sh`."""
+        return self.convert / "toolchain_release"
+
+    @property
+    def script(self) -> Path:
+        """The inference package's scripts."""
+        return self.home / "txnn_1.2.1_build0307" / "script"
+
+    @property
+    def infer(self) -> Path:
+        """The folder with `offline_auto_test.py`."""
+        return self.script / "run_infer"
+
+    @property
+    def prompts(self) -> Path:
+        """The vendor's questions, one a line."""
+        return self.infer / "quests_v1.txt"
+
+    @property
+    def golden(self) -> Path:
+        """The answers expected to them, JSON lines."""
+        return self.infer / "golden_v1.jsonl"
+
+    def card(self, number: int) -> Path:
+        """The device node of one card."""
+        return self.cards / f"dev-{number}"
+
+    def node(self, model_type: ModelType) -> Path:
+        """The fixed folder the converter writes a type to."""
+        return self.toolchain / "codegen_tool" / "bin" / model_type.folder / "node_0_0"
+
+
+def this_tree() -> Tree:
+    """The tree whose script is running; the script says so through the environment."""
+    root = os.environ.get(ROOT_VARIABLE, "")
+    if not root:
+        raise Refused(f"{ROOT_VARIABLE} is not set; call the tools by their scripts in an installed tree")
+    tree = Tree(Path(root).resolve())
+    if not tree.marker.is_file():
+        raise Refused(f"{tree.home} is not an installed tree; run: python -m emulator install {tree.home}")
+    return tree

@@ -1,0 +1,24 @@
+"""How Alembic reaches the database: the URL comes from the settings, the target from the mapped classes."""
+
+from alembic import context
+
+from orchestrator.settings import Settings
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Base
+
+database = Database(context.config.get_main_option("sqlalchemy.url") or Settings().database)
+
+with database.engine.connect() as connection:
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        render_as_batch=database.is_sqlite,
+        compare_server_default=True,
+    )
+    with context.begin_transaction():
+        if not database.is_sqlite:
+            # A migration that waits for a lock blocks everyone behind it; better it fails and is tried again.
+            connection.exec_driver_sql("SET LOCAL lock_timeout = '5s'")
+        context.run_migrations()
+    connection.commit()
+database.close()

@@ -1,0 +1,155 @@
+"""Where a waiting job goes: into the queue, straight to success from the cache, on waiting, or nowhere.
+
+Called when a job is submitted and whenever something it waits for may have ended.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session, aliased
+
+from orchestrator import lifecycle
+from orchestrator.caching import CacheParts, cache_parts, digest_of, nearest, why_missed
+from orchestrator.model.failures import Failure, FailureKind
+from orchestrator.model.specs import JobRequest
+from orchestrator.model.states import FINAL, IN_FLIGHT, JobState
+from orchestrator.storage.artifacts import ArtifactStore
+from orchestrator.storage.tables import Artifact, Job, JobInput, JobNeed, Model, Release
+
+EARLIER_BUILDS = 50
+"""How many earlier builds of a kind are looked at to say why the cache was missed."""
+
+
+def admissible(session: Session, limit: int = 500) -> list[int]:
+    """Waiting jobs for which nothing they wait for is still to come, oldest first."""
+    needed, leader = aliased(Job), aliased(Job)
+    pending = exists().where(JobNeed.job_id == Job.id, JobNeed.needs_id == needed.id).where(needed.state.not_in(FINAL))
+    broken = (
+        exists()
+        .where(JobNeed.job_id == Job.id, JobNeed.needs_id == needed.id)
+        .where(needed.state.in_(FINAL - {JobState.SUCCEEDED}))
+    )
+    joined = exists().where(leader.id == Job.joined_to, leader.state.in_(IN_FLIGHT))
+    waiting = select(Job.id).where(Job.state == JobState.WAITING, broken | (~pending & ~joined))
+    return list(session.scalars(waiting.order_by(Job.id).limit(limit)))
+
+
+def admit(session: Session, job_id: int, store: ArtifactStore, *, now: datetime) -> None:
+    """Move a waiting job as far as it can go now. Does nothing if it still has to wait, or waits no more."""
+    job = session.get(Job, job_id, populate_existing=True)
+    if job is None or job.state is not JobState.WAITING:
+        return
+    needs = _needs(session, job)
+    broken = [need for need in needs if need.state in FINAL and need.state is not JobState.SUCCEEDED]
+    if broken:
+        _skip(session, job, broken[0], now)
+    elif all(need.state is JobState.SUCCEEDED for need in needs):
+        resolve_inputs(session, job)
+        _enter(session, job, store, now)
+
+
+def _enter(session: Session, job: Job, store: ArtifactStore, now: datetime) -> None:
+    request = JobRequest.model_validate(job.request)
+    parts = _parts(session, job, request)
+    if parts is None:
+        lifecycle.queue(session, job, start=JobState.WAITING, now=now)
+        return
+    job.cache_parts, job.cache_key = parts, digest_of(parts)
+    session.flush()
+    if request.use_cache and (source := _cached(session, job, store)) is not None:
+        _succeed_from(session, job, source, now)
+    elif request.use_cache and (leader := _in_flight(session, job)) is not None:
+        if job.joined_to != leader:
+            job.joined_to = leader
+            lifecycle.record(session, "job.joined", now, job_id=job.id, leader=leader)
+    else:
+        job.joined_to = None
+        session.flush()
+        reasons = _why_missed(session, job, parts) if request.use_cache else ["the request says use_cache: false"]
+        lifecycle.queue(session, job, start=JobState.WAITING, now=now, why=f"cache missed: {'; '.join(reasons)}")
+
+
+def resolve_inputs(session: Session, job: Job) -> None:
+    """Fill in the digests of inputs whose producing jobs have succeeded."""
+    pending = select(JobInput).where(JobInput.job_id == job.id, JobInput.digest.is_(None))
+    for entry in session.scalars(pending):
+        made = (
+            select(Artifact)
+            .where(Artifact.job_id == entry.from_job_id, Artifact.name == entry.from_artifact)
+            .order_by(Artifact.id.desc())
+            .limit(1)
+        )
+        artifact = session.scalars(made).one()
+        entry.digest, entry.file_name = artifact.digest, artifact.file_name
+    session.flush()
+
+
+def _needs(session: Session, job: Job) -> list[Job]:
+    return list(session.scalars(select(Job).join(JobNeed, JobNeed.needs_id == Job.id).where(JobNeed.job_id == job.id)))
+
+
+def _skip(session: Session, job: Job, broken: Job, now: datetime) -> None:
+    failure = Failure(
+        kind=FailureKind.CANCELLED, reason=f"it needs job {broken.id} ({broken.name}), which {broken.state}"
+    )
+    lifecycle.move(
+        session, job.id, start=JobState.WAITING, to=JobState.SKIPPED, now=now, failure=failure.model_dump(mode="json")
+    )
+
+
+def _parts(session: Session, job: Job, request: JobRequest) -> CacheParts | None:
+    rows = session.execute(select(JobInput.name, JobInput.digest).where(JobInput.job_id == job.id))
+    inputs = {name: digest for name, digest in rows if digest is not None}
+    model_name = getattr(request.spec, "model", None)
+    if model_name is not None:
+        model = session.get_one(Model, model_name)
+        inputs["model"] = digest_of({"weights": model.digest, "config": model.official_config})
+    return cache_parts(request.spec, inputs, session.get_one(Release, job.release).digest)
+
+
+def _cached(session: Session, job: Job, store: ArtifactStore) -> Job | None:
+    """The latest identical build whose outputs are all still in the store."""
+    same = select(Job).where(
+        Job.cache_key == job.cache_key, Job.state == JobState.SUCCEEDED, Job.cached_from.is_(None), Job.id != job.id
+    )
+    for source in session.scalars(same.order_by(Job.id.desc()).limit(5)):
+        outputs = _outputs(session, source.id)
+        if outputs and all(store.exists(artifact.digest) for artifact in outputs):
+            return source
+    return None
+
+
+def _outputs(session: Session, job_id: int) -> list[Artifact]:
+    return list(session.scalars(select(Artifact).where(Artifact.job_id == job_id)))
+
+
+def _succeed_from(session: Session, job: Job, source: Job, now: datetime) -> None:
+    for output in _outputs(session, source.id):
+        if output.name != "log" and not output.name.startswith("vendor_log"):
+            session.add(
+                Artifact(
+                    digest=output.digest, tree=output.tree, name=output.name, file_name=output.file_name,
+                    size=output.size, job_id=job.id, created_at=now,
+                )
+            )  # fmt: skip
+    lifecycle.move(
+        session, job.id, start=JobState.WAITING, to=JobState.SUCCEEDED, now=now, cached_from=source.id, joined_to=None,
+        why=f"identical to job {source.id}",
+    )  # fmt: skip
+
+
+def _in_flight(session: Session, job: Job) -> int | None:
+    same = select(Job.id).where(Job.cache_key == job.cache_key, Job.state.in_(IN_FLIGHT), Job.id != job.id)
+    return session.scalar(same.order_by(Job.id).limit(1))
+
+
+def _why_missed(session: Session, job: Job, parts: CacheParts) -> list[str]:
+    earlier = (
+        select(Job.cache_parts)
+        .where(Job.kind == job.kind, Job.state == JobState.SUCCEEDED, Job.cached_from.is_(None), Job.id != job.id)
+        .order_by(Job.id.desc())
+        .limit(EARLIER_BUILDS)
+    )
+    candidates = [found for found in session.scalars(earlier) if found is not None]
+    reasons = why_missed(parts, nearest(parts, candidates))
+    return reasons or ["the stored result is gone"]

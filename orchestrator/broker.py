@@ -1,0 +1,87 @@
+"""The Celery application: a doorbell, never a record.
+
+A message carries one attempt id. SQL decides what it means, so lost, late and doubled messages are harmless. Every
+setting that differs from Celery's default has its reason beside it.
+"""
+
+from typing import Any
+
+from celery import Celery
+
+from orchestrator.settings import Settings
+
+RUN_ATTEMPT = "tx81.run_attempt"
+"""Name of the one task; its implementation is in `workers.tasks`, its only argument an attempt id."""
+
+TRANSPORT: dict[str, Any] = {
+    # The window between receive and ack is milliseconds; a message lost in it should come back soon.
+    "visibility_timeout": 600,
+    "unacked_restore_interval": 10,
+    "unacked_restore_throttle": 5,
+    # A frozen broker must not hang a caller for ever.
+    "socket_timeout": 5,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+}
+
+
+def create_app(broker_url: str) -> Celery:
+    """A Celery application for `broker_url`; opens no connection by itself."""
+    app = Celery("tx81", broker=broker_url, include=[], set_as_current=False)
+    options = dict(TRANSPORT)
+    if broker_url.startswith("redis+socket"):
+        del options["socket_keepalive"]  # A unix socket has no such option.
+    app.conf.update(
+        broker_transport_options=options,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_pool_acquire_timeout=30,
+        # Early ack: with late ack a dropped connection starts a second copy of a job that still runs.
+        task_acks_late=False,
+        task_reject_on_worker_lost=False,
+        # A message must not wait behind an hour-long job while another worker is free.
+        worker_disable_prefetch=True,
+        worker_prefetch_multiplier=1,
+        worker_concurrency=1,
+        worker_pool="threads",
+        # A blip of the broker must not kill a conversion.
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        # After SIGTERM a job may still end by itself for so long; then its tree is killed and it is queued again.
+        worker_soft_shutdown_timeout=5.0,
+        # SQL holds results, schedules and limits.
+        task_ignore_result=True,
+        result_backend=None,
+        # A message without a slot's queue name is an error that should be seen, not run.
+        task_default_queue="unrouted",
+        accept_content=["json"],
+        task_serializer="json",
+        worker_send_task_events=True,
+        task_send_sent_event=True,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+    )
+    return app
+
+
+def ring(app: Celery, *, attempt_id: int, task_id: str, queue: str, description: str) -> None:
+    """Wake the worker of `queue` for an attempt. `description` is what Flower shows in place of the arguments.
+
+    Raises `kombu.exceptions.OperationalError` within seconds if the broker does not answer.
+    """
+    app.send_task(
+        RUN_ATTEMPT,
+        args=(attempt_id,),
+        task_id=task_id,
+        queue=queue,
+        argsrepr=description,
+        kwargsrepr="",
+        retry=False,
+    )
+
+
+def __getattr__(name: str) -> Celery:
+    """`orchestrator.broker:app`, made from the environment when Celery's or Flower's command line asks for it."""
+    if name == "app":
+        return create_app(Settings().broker_url)
+    raise AttributeError(name)

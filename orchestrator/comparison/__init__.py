@@ -1,0 +1,1 @@
+"""What runs say about each other: answers, metrics. No SQL, no files."""

@@ -1,0 +1,42 @@
+"""One prompt's answer, and whether it is the one that was expected."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class GivenAnswer:
+    """What a tool answered to one prompt in one repeat. Times in seconds; what the tool does not tell is None."""
+
+    repeat: int
+    index: int
+    question: str
+    text: str
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    seconds: float | None = None
+    ttft_seconds: float | None = None
+    finish_reason: str | None = None
+
+
+class Golden:
+    """Reference answers, found by place if the question there is the same, else by the text of the question.
+
+    Space around a question does not count: tools strip it, people do not. Everything in an answer counts.
+    """
+
+    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
+        self._pairs = [(question.strip(), answer) for question, answer in pairs]
+        self._by_question = dict(reversed(self._pairs))
+
+    def answer_to(self, question: str, index: int) -> str | None:
+        """The reference for a question; None if there is none."""
+        wanted = question.strip()
+        if 0 <= index < len(self._pairs) and self._pairs[index][0] == wanted:
+            return self._pairs[index][1]
+        return self._by_question.get(wanted)
+
+
+def exact(text: str, golden: str | None) -> bool | None:
+    """Whether the answer equals its reference character for character; None without one."""
+    return None if golden is None else text == golden

@@ -1,0 +1,7 @@
+"""`python -m orchestrator.dispatcher`."""
+
+import sys
+
+from orchestrator.dispatcher.main import main
+
+sys.exit(main())

@@ -1,0 +1,110 @@
+"""The dispatcher process: woken by every commit, at least once a second; acts only while it leads."""
+
+import logging
+import os
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Sequence
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
+
+from orchestrator.broker import create_app, ring
+from orchestrator.dispatcher import sweeps
+from orchestrator.dispatcher.leader import TERM, Leadership
+from orchestrator.dispatcher.turn import Bell, take_turn
+from orchestrator.settings import Settings
+from orchestrator.storage.artifacts import ArtifactStore
+from orchestrator.storage.database import Database
+
+log = logging.getLogger("tx81.dispatcher")
+
+IDLE_SECONDS = 1.0
+"""The safety net under wake-ups: a turn happens at least this often."""
+
+SWEEP_SECONDS = 1.0
+
+
+class Dispatcher:
+    """Places, rings and repairs until told to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._database = Database(settings.database)
+        self._store = ArtifactStore(settings.store)
+        self._celery: Celery = create_app(settings.broker_url)
+        self._leadership = Leadership(self._database, f"{settings.host}#{os.getpid()}-{secrets.token_hex(3)}")
+        self._lost_after = settings.lease
+        self._stop = threading.Event()
+
+    def stop(self, *_signal: object) -> None:
+        """End after the turn that is under way; safe in a signal handler."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Serve until `stop`; a database that is away is waited for."""
+        watch = self._database.watch()
+        next_hold = next_sweep = 0.0
+        leading = False
+        try:
+            while not self._stop.is_set():
+                try:
+                    if time.monotonic() >= next_hold:
+                        next_hold = time.monotonic() + TERM.total_seconds() / 3
+                        leading = self._note(leading, self._leadership.hold())
+                    if leading:
+                        self._turn()
+                    if leading and time.monotonic() >= next_sweep:
+                        next_sweep = time.monotonic() + SWEEP_SECONDS
+                        self._sweep()
+                except SQLAlchemyError:
+                    log.exception("the database refused a turn; trying again")
+                    self._stop.wait(IDLE_SECONDS)
+                watch.wait(IDLE_SECONDS)
+        finally:
+            watch.close()
+            if leading:
+                self._leadership.resign()
+            self._celery.close()
+            self._database.close()
+
+    def _note(self, before: bool, leading: bool) -> bool:
+        if leading != before:
+            log.info("leading" if leading else "another dispatcher leads")
+        return leading
+
+    def _turn(self) -> None:
+        self._ring(take_turn(self._database, self._store, lease=self._settings.lease, lost_after=self._lost_after))
+
+    def _sweep(self) -> None:
+        sweeps.end_expired_leases(self._database, max_attempts=self._settings.max_attempts)
+        sweeps.fail_overdue(self._database)
+        self._ring(sweeps.ring_again(self._database, after=self._settings.ring_again))
+
+    def _ring(self, bells: Sequence[Bell]) -> None:
+        for bell in bells:
+            try:
+                ring(
+                    self._celery,
+                    attempt_id=bell.attempt_id,
+                    task_id=bell.task_id,
+                    queue=bell.queue,
+                    description=bell.description,
+                )
+            except (OperationalError, OSError) as trouble:
+                # The rest would fail alike, slowly; the sweep rings them all again.
+                log.warning("the broker does not answer; bells will be rung again: %s", trouble)
+                return
+
+
+def main() -> int:
+    """Run a dispatcher until SIGTERM or SIGINT."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    dispatcher = Dispatcher(Settings())
+    signal.signal(signal.SIGTERM, dispatcher.stop)
+    signal.signal(signal.SIGINT, dispatcher.stop)
+    dispatcher.run()
+    return 0

@@ -1,0 +1,73 @@
+"""Repairs on a timer: bells that were lost, leases that ran out, jobs that waited too long."""
+
+from datetime import timedelta
+
+from sqlalchemy import or_, select
+
+from orchestrator import lifecycle
+from orchestrator.dispatcher.turn import Bell, bell
+from orchestrator.model.failures import Failure, FailureKind
+from orchestrator.model.states import AttemptState, JobState
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Attempt, Job, Lease
+
+
+def ring_again(database: Database, *, after: timedelta) -> list[Bell]:
+    """Bells of attempts that nobody claimed within `after`; a worker that hears one twice drops the second."""
+    with database.read() as session:
+        now = database.now(session)
+        unheard = select(Attempt.id).where(Attempt.state == AttemptState.ASSIGNED, Attempt.rung_at < now - after)
+        if session.scalars(unheard.limit(1)).first() is None:
+            return []
+    with database.write() as session:
+        now = database.now(session)
+        attempts = session.scalars(select(Attempt).where(Attempt.id.in_(unheard))).all()
+        for attempt in attempts:
+            attempt.rung_at = now
+            lifecycle.record(
+                session,
+                "attempt.rung_again",
+                now,
+                job_id=attempt.job_id,
+                attempt_id=attempt.id,
+                slot_id=attempt.slot_id,
+            )
+        return [bell(attempt, session.get_one(Job, attempt.job_id)) for attempt in attempts]
+
+
+def end_expired_leases(database: Database, *, max_attempts: int) -> int:
+    """Take attempts away from workers that did not renew; returns how many."""
+    with database.read() as session:
+        expired = select(Lease.attempt_id).where(Lease.expires_at < database.now(session)).distinct()
+        attempts = list(session.scalars(expired))
+    for attempt_id in attempts:
+        with database.write() as session:
+            now = database.now(session)
+            still = select(Lease.slot_id).where(Lease.attempt_id == attempt_id, Lease.expires_at < now)
+            if session.scalars(still).first() is not None:
+                lifecycle.lose(
+                    session, attempt_id, now=now, why="its worker stopped renewing", max_attempts=max_attempts
+                )
+    return len(attempts)
+
+
+def fail_overdue(database: Database) -> int:
+    """Fail jobs that were not placed by their queue deadline or not finished by their total deadline; how many."""
+    with database.read() as session:
+        now = database.now(session)
+        late_in_queue = (Job.state == JobState.QUEUED) & (Job.queue_deadline_at < now)
+        late_in_all = Job.state.in_((JobState.WAITING, JobState.QUEUED)) & (Job.deadline_at < now)
+        overdue = list(
+            session.execute(select(Job.id, Job.state, Job.deadline_at).where(or_(late_in_queue, late_in_all)))
+        )
+    for job_id, state, deadline in overdue:
+        in_all = deadline is not None and deadline < now
+        failure = Failure(
+            kind=FailureKind.TOTAL_DEADLINE if in_all else FailureKind.QUEUE_DEADLINE,
+            reason="its total time ran out before it started"
+            if in_all
+            else "no slot was free before its queue deadline",
+        )
+        with database.write() as session:
+            lifecycle.fail_unstarted(session, job_id, start=state, failure=failure, now=database.now(session))
+    return len(overdue)

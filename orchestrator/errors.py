@@ -1,0 +1,84 @@
+"""Facts a caller can act on; only `api/problems.py` knows which HTTP status each one is."""
+
+from typing import Any, ClassVar
+
+
+class OrchestratorError(Exception):
+    """A request or an operation met a fact it cannot pass.
+
+    `detail` is one sentence for a person, with the remedy in it; `field` names the input at fault
+    (dotted path, as in `jobs.convert.spec.model`); `code` is the stable word a program switches on.
+    """
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, detail: str, *, field: str | None = None, **facts: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field
+        self.facts = facts
+
+    def within(self, prefix: str) -> "OrchestratorError":
+        """The same fact with its field seen from an enclosing document, e.g. one job of a pipeline."""
+        self.field = f"{prefix}.{self.field}" if self.field else prefix
+        return self
+
+
+class BadRequest(OrchestratorError):
+    """What was asked for can never be done as written."""
+
+    code = "bad_request"
+
+
+class BadSpec(BadRequest):
+    """A spec names something that does not exist or does not fit."""
+
+    code = "bad_spec"
+
+
+class PathRefused(BadRequest):
+    """A path leaves the allowed roots, or is not what the field needs."""
+
+    code = "path_refused"
+
+
+class NotFound(OrchestratorError):
+    """No such thing by that name or number."""
+
+    code = "not_found"
+
+
+class IllegalTransition(OrchestratorError):
+    """The thing is in a state from which the asked-for arrow does not start."""
+
+    code = "illegal_transition"
+
+
+class AlreadyExists(OrchestratorError):
+    """Another thing with that name exists and differs."""
+
+    code = "already_exists"
+
+
+class IdempotencyMismatch(OrchestratorError):
+    """This Idempotency-Key was used before with another body."""
+
+    code = "idempotency_mismatch"
+
+
+class Unauthenticated(OrchestratorError):
+    """The bearer token is missing, unknown or revoked."""
+
+    code = "unauthenticated"
+
+
+class OwnershipLost(OrchestratorError):
+    """The attempt is no longer this worker's: kill the tree and write nothing."""
+
+    code = "ownership_lost"
+
+
+class SlotTaken(OrchestratorError):
+    """Another live worker owns this slot."""
+
+    code = "slot_taken"

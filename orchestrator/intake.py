@@ -1,0 +1,94 @@
+"""Files that a request names by path, taken into the store before any row is written."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from orchestrator.errors import BadSpec, PathRefused
+from orchestrator.model.specs import FilePath, Spec, inputs_of
+from orchestrator.registry import allowed_path
+from orchestrator.settings import Settings
+from orchestrator.storage.artifacts import ArtifactStore
+
+FILE_LIMIT = 64 * 1024**2
+"""Largest prompt or golden file; they are texts that people write."""
+
+
+@dataclass(frozen=True)
+class TakenIn:
+    """A file that is in the store now."""
+
+    digest: str
+    size: int
+    file_name: str
+    at: datetime
+
+
+class Intake:
+    """Checks and stores the files of a spec."""
+
+    def __init__(self, settings: Settings, store: ArtifactStore) -> None:
+        self._settings = settings
+        self._store = store
+
+    def files_of(self, spec: Spec) -> dict[str, TakenIn]:
+        """Store every file the spec names by path; PathRefused or BadSpec names the field at fault."""
+        files = {name: source for name, source in inputs_of(spec).items() if isinstance(source, FilePath)}
+        return {name: self._take_in(name, source) for name, source in files.items()}
+
+    def _take_in(self, name: str, source: FilePath) -> TakenIn:
+        field = f"spec.{name}.path"
+        path = allowed_path(self._settings, source.path, field)
+        if not path.is_file():
+            raise PathRefused(f"{source.path} is not a file", field=field)
+        content = _read(path, field)
+        (check_golden if name == "golden" else check_prompts)(content, field)
+        stored = self._store.put_bytes(content)
+        return TakenIn(stored.digest, stored.size, _safe_name(path), datetime.now(UTC))
+
+
+def _read(path: Path, field: str) -> bytes:
+    with path.open("rb") as stream:
+        content = stream.read(FILE_LIMIT + 1)
+    if len(content) > FILE_LIMIT:
+        raise BadSpec(f"{path.name} is larger than {FILE_LIMIT >> 20} MiB", field=field)
+    return content
+
+
+def check_prompts(content: bytes, field: str) -> None:
+    """BadSpec unless the file holds at least one question, one a line, in UTF-8."""
+    if not any(line.strip() for line in _text(content, field).splitlines()):
+        raise BadSpec("the file holds no question: write one a line", field=field)
+
+
+def check_golden(content: bytes, field: str) -> None:
+    """BadSpec unless every line is a JSON object with `question` and `answer`."""
+    lines = [line for line in _text(content, field).splitlines() if line.strip()]
+    if not lines:
+        raise BadSpec('the file holds no answer: write {"question": …, "answer": …}, one a line', field=field)
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            entry = None
+        if not isinstance(entry, dict) or not {"question", "answer"} <= entry.keys():
+            raise BadSpec(f'line {number} is not {{"question": …, "answer": …}}', field=field)
+
+
+def _text(content: bytes, field: str) -> str:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as trouble:
+        raise BadSpec(
+            f"the file is not UTF-8: byte {trouble.start} is 0x{content[trouble.start]:02x}", field=field
+        ) from None
+    if "\0" in text:
+        raise BadSpec("the file holds NUL characters: it is not a text", field=field)
+    return text
+
+
+def _safe_name(path: Path) -> str:
+    """A file name that no tool can take for a flag."""
+    cleaned = "".join(c if c.isalnum() or c in "._-" else "_" for c in path.name)[:100].lstrip("-.")
+    return cleaned or "file"

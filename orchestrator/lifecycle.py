@@ -1,0 +1,368 @@
+"""Every arrow of the state machine, as one function each; the only writer of `job.state` and `attempt.state`.
+
+Each arrow is one UPDATE guarded by the state it leaves, with its events in the same transaction. A guard that matches
+no row means that someone else walked an arrow first. `now` is always the database's clock (`Database.now`), read in the
+caller's transaction, so that leases mean the same on every host.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, delete, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost, SlotTaken
+from orchestrator.model.failures import Failure, FailureKind, GiveUp, Retry, next_step
+from orchestrator.model.slots import SlotName
+from orchestrator.model.states import ATTEMPT_TRANSITIONS, FINAL, TRANSITIONS, AttemptState, JobState
+from orchestrator.storage.tables import Artifact, Attempt, Event, Job, Lease, Slot
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """What the database tells a worker that renewed its lease."""
+
+    cancel_requested: bool
+
+
+def record(session: Session, kind: str, now: datetime, **about: Any) -> None:
+    """Write one event; `job_id`, `attempt_id` and `slot_id` are columns, all else goes into its data."""
+    columns = {name: about.pop(name) for name in ("job_id", "attempt_id", "slot_id") if name in about}
+    session.execute(insert(Event).values(at=now, kind=kind, data=about, **columns))
+
+
+def move(session: Session, job_id: int, *, start: JobState, to: JobState, now: datetime, **change: Any) -> bool:
+    """Walk one arrow of a job; False if the job is not in `start` any more. Columns in `change` go with it."""
+    if to not in TRANSITIONS[start]:
+        raise IllegalTransition(f"a job never goes from {start} to {to}", job=job_id)
+    if to in FINAL:
+        change.setdefault("ended_at", now)
+    about = {name: change.pop(name) for name in ("attempt_id", "slot_id", "why") if name in change}
+    guard = update(Job).where(Job.id == job_id, Job.state == start)
+    if _rows(session, guard.values(state=to, version=Job.version + 1, **change)) == 0:
+        return False
+    failure = change.get("failure")
+    record(session, f"job.{to}", now, job_id=job_id, **about, start=start, **({"failure": failure} if failure else {}))
+    return True
+
+
+def _move_attempt(session: Session, attempt_id: int, *, start: AttemptState, to: AttemptState, **change: Any) -> bool:
+    if to not in ATTEMPT_TRANSITIONS[start]:
+        raise IllegalTransition(f"an attempt never goes from {start} to {to}", attempt=attempt_id)
+    guard = update(Attempt).where(Attempt.id == attempt_id, Attempt.state == start)
+    return _rows(session, guard.values(state=to, **change)) == 1
+
+
+def _rows(session: Session, statement: Any) -> int:
+    result = cast("CursorResult[Any]", session.execute(statement, execution_options={"synchronize_session": False}))
+    return result.rowcount
+
+
+def create(session: Session, job: Job, *, now: datetime) -> Job:
+    """Write a new job, `waiting`; `orchestrator.admission` decides at once where it goes from there."""
+    job.state, job.created_at = JobState.WAITING, now
+    session.add(job)
+    session.flush()
+    record(session, "job.created", now, job_id=job.id)
+    return job
+
+
+def queue(session: Session, job: Job, *, start: JobState, now: datetime, **about: Any) -> bool:
+    """Put a job into the queue, where it may stay for its queue deadline; False if it left `start` meanwhile."""
+    deadline = None if job.queue_seconds is None else now + timedelta(seconds=job.queue_seconds)
+    return move(
+        session, job.id, start=start, to=JobState.QUEUED, now=now, queued_at=now, queue_deadline_at=deadline, **about
+    )
+
+
+# ── the dispatcher's arrows ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def assign(session: Session, job_id: int, slot_id: str, *, now: datetime, lease: timedelta) -> Attempt | None:
+    """Lease `slot_id` to a new attempt at a queued job; None if the job is not queued any more.
+
+    The slot must be free: a second lease on it is refused by the database, and the transaction with it.
+    """
+    if not move(session, job_id, start=JobState.QUEUED, to=JobState.ASSIGNED, now=now, slot_id=slot_id):
+        return None
+    earlier = session.scalar(select(func.count()).select_from(Attempt).where(Attempt.job_id == job_id))
+    attempt = Attempt(
+        job_id=job_id, number=(earlier or 0) + 1, slot_id=slot_id, state=AttemptState.ASSIGNED, assigned_at=now
+    )
+    session.add(attempt)
+    session.flush()
+    session.execute(insert(Lease).values(slot_id=slot_id, attempt_id=attempt.id, expires_at=now + lease))
+    record(session, "attempt.assigned", now, job_id=job_id, attempt_id=attempt.id, slot_id=slot_id)
+    return attempt
+
+
+def lose(session: Session, attempt_id: int, *, now: datetime, why: str, max_attempts: int) -> bool:
+    """Take a live attempt from a worker that is gone; its job is queued again, or fails after `max_attempts` faults.
+
+    An attempt that was never claimed has not been tried, so it counts as no fault. False if it already ended.
+    """
+    attempt = _attempt(session, attempt_id)
+    if attempt.state not in (AttemptState.ASSIGNED, AttemptState.RUNNING):
+        return False
+    failure = Failure(kind=FailureKind.FAULT, reason=why)
+    claimed = attempt.state is AttemptState.RUNNING
+    lost = _move_attempt(
+        session,
+        attempt_id,
+        start=attempt.state,
+        to=AttemptState.LOST,
+        ended_at=now,
+        failure=failure.model_dump(mode="json"),
+    )
+    if not lost:
+        return False
+    _release(session, attempt, now)
+    record(session, "attempt.lost", now, job_id=attempt.job_id, attempt_id=attempt_id, slot_id=attempt.slot_id, why=why)
+    start = JobState.RUNNING if claimed else JobState.ASSIGNED
+    job = _job(session, attempt.job_id)
+    if job.cancel_requested:
+        return _end_cancelled(session, job.id, start, now)
+    if claimed:
+        _follow(session, attempt, failure, start, now, max_attempts)
+    else:
+        queue(session, job, start=start, now=now, why=why)
+    return True
+
+
+def fail_unstarted(session: Session, job_id: int, *, start: JobState, failure: Failure, now: datetime) -> bool:
+    """End a job that ran out of time before it ran; False if it left `start` meanwhile."""
+    return move(session, job_id, start=start, to=JobState.FAILED, now=now, failure=failure.model_dump(mode="json"))
+
+
+# ── the worker's arrows ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def claim(session: Session, attempt_id: int, *, worker: str, now: datetime, lease: timedelta) -> Attempt | None:
+    """Make an assigned attempt this worker's; None if it is not there to take (late, doubled or cancelled bell)."""
+    attempt = session.get(Attempt, attempt_id)
+    if attempt is None or not _move_attempt(
+        session, attempt_id, start=AttemptState.ASSIGNED, to=AttemptState.RUNNING, worker=worker, started_at=now
+    ):
+        return None
+    started = func.coalesce(Job.started_at, now)
+    if not move(
+        session, attempt.job_id, start=JobState.ASSIGNED, to=JobState.RUNNING, now=now, started_at=started,
+        attempt_id=attempt_id, slot_id=attempt.slot_id,
+    ):  # fmt: skip
+        raise IllegalTransition("an assigned attempt belongs to an assigned job", attempt=attempt_id)
+    _extend(session, attempt_id, now + lease)
+    session.refresh(attempt)
+    return attempt
+
+
+def renew(session: Session, attempt_id: int, *, worker: str, now: datetime, lease: timedelta) -> Renewal:
+    """Keep the slots for another `lease`; OwnershipLost if the attempt is not this worker's any more."""
+    running = select(Job.cancel_requested).join(Attempt, Attempt.job_id == Job.id)
+    mine = (Attempt.id == attempt_id, Attempt.worker == worker, Attempt.state == AttemptState.RUNNING)
+    cancel = session.execute(running.where(*mine)).scalar_one_or_none()
+    if cancel is None or not _extend(session, attempt_id, now + lease):
+        raise OwnershipLost("the attempt was taken from this worker", attempt=attempt_id)
+    return Renewal(cancel_requested=cancel)
+
+
+def note_start(
+    session: Session, attempt_id: int, *, worker: str, now: datetime, pid: int, command: dict[str, Any]
+) -> None:
+    """Keep what was started, exactly; OwnershipLost if the attempt is not this worker's any more."""
+    mine = update(Attempt).where(
+        Attempt.id == attempt_id, Attempt.worker == worker, Attempt.state == AttemptState.RUNNING
+    )
+    if _rows(session, mine.values(pid=pid, command=command)) == 0:
+        raise OwnershipLost("the attempt was taken from this worker", attempt=attempt_id)
+    attempt = _attempt(session, attempt_id)
+    record(
+        session, "attempt.started", now, job_id=attempt.job_id, attempt_id=attempt_id, slot_id=attempt.slot_id, pid=pid
+    )
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an attempt ended, as its worker saw it. `failure` None means success."""
+
+    failure: Failure | None
+    seconds: float | None
+    log_digest: str | None
+    log_bytes: int
+
+
+def finish(
+    session: Session, attempt_id: int, ending: Ending, *, worker: str, now: datetime, max_attempts: int
+) -> JobState:
+    """Store how the attempt ended, give its slots back and move its job on, in one transaction.
+
+    Returns the job's new state. OwnershipLost if the attempt is not this worker's any more: then nothing may be
+    written, and the caller's transaction, with any results in it, must be rolled back (letting the error through does).
+    """
+    attempt = _attempt(session, attempt_id)
+    job = _job(session, attempt.job_id)
+    failure = ending.failure
+    to = AttemptState.SUCCEEDED
+    if failure is not None:
+        to = AttemptState.CANCELLED if failure.kind is FailureKind.CANCELLED else AttemptState.FAILED
+    if attempt.worker != worker or not _move_attempt(
+        session, attempt_id, start=AttemptState.RUNNING, to=to, ended_at=now,
+        failure=failure.model_dump(mode="json") if failure else None,
+        seconds=ending.seconds, log_digest=ending.log_digest, log_bytes=ending.log_bytes,
+    ):  # fmt: skip
+        raise OwnershipLost("the attempt was taken from this worker", attempt=attempt_id)
+    _release(session, attempt, now)
+    record(session, f"attempt.{to}", now, job_id=job.id, attempt_id=attempt_id, slot_id=attempt.slot_id)
+    if failure is None:
+        move(
+            session, job.id, start=JobState.RUNNING, to=JobState.SUCCEEDED, now=now, attempt_id=attempt_id, failure=None
+        )
+    elif failure.kind is FailureKind.CANCELLED:
+        _end_cancelled(session, job.id, JobState.RUNNING, now, failure)
+    else:
+        _follow(session, attempt, failure, JobState.RUNNING, now, max_attempts)
+    return session.execute(select(Job.state).where(Job.id == job.id)).scalar_one()
+
+
+# ── anyone's arrows ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def cancel(session: Session, job_id: int, *, now: datetime, why: str = "cancelled on request") -> JobState:
+    """Stop a job: at once if nothing of it runs, else as soon as its worker has killed the tree.
+
+    Returns the state it is in now. IllegalTransition if it had already ended otherwise.
+    """
+    for _ in range(2):
+        job = _job(session, job_id, lock=True)
+        match job.state:
+            case JobState.CANCELLED:
+                return job.state
+            case state if state in FINAL:
+                raise IllegalTransition(f"job {job_id} has already {state}", job=job_id, state=state)
+            case JobState.RUNNING:
+                if not job.cancel_requested:
+                    session.execute(
+                        update(Job).where(Job.id == job_id).values(cancel_requested=True, version=Job.version + 1)
+                    )
+                    record(session, "job.cancel_requested", now, job_id=job_id, why=why)
+                return job.state
+            case JobState.ASSIGNED:
+                live = select(Attempt).where(Attempt.job_id == job_id, Attempt.state == AttemptState.ASSIGNED)
+                attempt = session.scalars(live).one()
+                taken = _move_attempt(
+                    session, attempt.id, start=AttemptState.ASSIGNED, to=AttemptState.CANCELLED, ended_at=now
+                )
+                if taken:
+                    _release(session, attempt, now)
+                    record(
+                        session, "attempt.cancelled", now, job_id=job_id, attempt_id=attempt.id, slot_id=attempt.slot_id
+                    )
+        failure = Failure(kind=FailureKind.CANCELLED, reason=why)
+        if _end_cancelled(session, job_id, job.state, now, failure):
+            return JobState.CANCELLED
+    raise IllegalTransition(f"job {job_id} is changing hands; ask again", job=job_id)
+
+
+# ── slots ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def announce(
+    session: Session, *, host: str, name: SlotName, worker: str, pid: int, now: datetime, lost_after: timedelta
+) -> list[int]:
+    """Make `worker` the owner of a slot, creating it at first sight.
+
+    SlotTaken if another worker gave a sign of life within `lost_after`. Returns the attempts that an earlier owner left
+    running: it held the host's lock on the slot, which the caller now holds, so nothing of them runs any more.
+    """
+    slot_id = f"{host}.{name}"
+    slot = session.get(Slot, slot_id, with_for_update=True)
+    if slot is None:
+        session.add(Slot(id=slot_id, host=host, name=str(name), kind=name.kind))
+        session.flush()
+        slot = session.get_one(Slot, slot_id)
+    elif slot.heartbeat_at is not None and slot.worker != worker and slot.heartbeat_at > now - lost_after:
+        raise SlotTaken(f"{slot_id} is owned by worker {slot.worker} (pid {slot.worker_pid})", owner=slot.worker)
+    slot.worker, slot.worker_pid, slot.heartbeat_at = worker, pid, now
+    record(session, "slot.announced", now, slot_id=slot_id, worker=worker, pid=pid)
+    left = select(Attempt.id).where(Attempt.slot_id == slot_id, Attempt.state == AttemptState.RUNNING)
+    return list(session.scalars(left))
+
+
+def beat(session: Session, slot_id: str, *, worker: str, now: datetime) -> None:
+    """Say that the slot's worker is alive; SlotTaken if the slot is another worker's by now."""
+    mine = update(Slot).where(Slot.id == slot_id, Slot.worker == worker)
+    if _rows(session, mine.values(heartbeat_at=now)) == 0:
+        raise SlotTaken(f"{slot_id} belongs to another worker now")
+
+
+def leave(session: Session, slot_id: str, *, worker: str, now: datetime) -> None:
+    """Say goodbye: nothing is placed on the slot until a worker announces it again."""
+    mine = update(Slot).where(Slot.id == slot_id, Slot.worker == worker)
+    if _rows(session, mine.values(heartbeat_at=None)) == 1:
+        record(session, "slot.left", now, slot_id=slot_id, worker=worker)
+
+
+# ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _job(session: Session, job_id: int, *, lock: bool = False) -> Job:
+    job = session.get(Job, job_id, populate_existing=True, with_for_update=lock or None)
+    if job is None:
+        raise NotFound(f"there is no job {job_id}", job=job_id)
+    return job
+
+
+def _attempt(session: Session, attempt_id: int) -> Attempt:
+    attempt = session.get(Attempt, attempt_id, populate_existing=True)
+    if attempt is None:
+        raise NotFound(f"there is no attempt {attempt_id}", attempt=attempt_id)
+    return attempt
+
+
+def _extend(session: Session, attempt_id: int, until: datetime) -> bool:
+    return _rows(session, update(Lease).where(Lease.attempt_id == attempt_id).values(expires_at=until)) > 0
+
+
+def _release(session: Session, attempt: Attempt, now: datetime) -> None:
+    session.execute(delete(Lease).where(Lease.attempt_id == attempt.id))
+    session.execute(update(Slot).where(Slot.id == attempt.slot_id).values(last_ended_at=now))
+
+
+def _end_cancelled(
+    session: Session, job_id: int, start: JobState, now: datetime, failure: Failure | None = None
+) -> bool:
+    told = failure or Failure(kind=FailureKind.CANCELLED, reason="cancelled on request")
+    return move(session, job_id, start=start, to=JobState.CANCELLED, now=now, failure=told.model_dump(mode="json"))
+
+
+def _follow(
+    session: Session, attempt: Attempt, failure: Failure, start: JobState, now: datetime, max_attempts: int
+) -> None:
+    """Queue the job again or fail it, as `failures.next_step` decides from the attempts that ended."""
+    job = _job(session, attempt.job_id)
+    ended = session.scalars(select(Attempt).where(Attempt.job_id == job.id, Attempt.failure.is_not(None))).all()
+    kinds = [entry.failure["kind"] for entry in ended if entry.failure and entry.worker is not None]
+    step = next_step(
+        failure,
+        faults=kinds.count(FailureKind.FAULT),
+        tool_failures=kinds.count(FailureKind.TOOL),
+        max_attempts=max_attempts,
+        tool_retries=job.tool_retries,
+    )
+    match step:
+        case Retry(why):
+            queue(session, job, start=start, now=now, why=why)
+        case GiveUp():
+            told = failure.model_dump(mode="json")
+            move(session, job.id, start=start, to=JobState.FAILED, now=now, attempt_id=attempt.id, failure=told)
+
+
+def add_output(
+    session: Session, attempt: Attempt, *, name: str, digest: str, tree: bool, file_name: str, size: int, now: datetime
+) -> None:
+    """Name a stored artifact as an output of this attempt."""
+    row = Artifact(
+        digest=digest, tree=tree, name=name, file_name=file_name, size=size,
+        job_id=attempt.job_id, attempt_id=attempt.id, created_at=now,
+    )  # fmt: skip
+    session.add(row)

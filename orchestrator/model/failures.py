@@ -1,0 +1,66 @@
+"""Why a job failed, and what follows from it: a fault of the infrastructure is not a failed job."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class FailureKind(StrEnum):
+    """The one cause a failed job carries."""
+
+    BAD_SPEC = "bad_spec"  #: What was asked for turned out not to fit when it was about to start.
+    TOOL = "tool"  #: The vendor's tool ended with an error of its own.
+    RUN_LIMIT = "run_limit"  #: It ran longer than its run limit.
+    SILENCE = "silence"  #: It printed nothing for its silence limit.
+    LOG_LIMIT = "log_limit"  #: It printed more than a log may hold.
+    QUEUE_DEADLINE = "queue_deadline"  #: It was not placed in time.
+    TOTAL_DEADLINE = "total_deadline"  #: It was not finished in time, all attempts together.
+    OUTPUT_MISSING = "output_missing"  #: The tool said success, but what it must produce is not there.
+    CANCELLED = "cancelled"  #: A person or a client asked for it to stop.
+    FAULT = "fault"  #: The infrastructure's: a dead card, a lost worker, a full disk.
+
+
+class Failure(BaseModel):
+    """One cause, told to a person and to a program."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: FailureKind
+    reason: str = Field(description="One line a person understands, without opening the log.")
+    exit_code: int | None = None
+    signal: int | None = None
+    signature: str | None = Field(default=None, description="Name of the profile's pattern that matched.")
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Queue the job again."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """The failure is final."""
+
+    why: str
+
+
+def next_step(
+    failure: Failure, *, faults: int, tool_failures: int, max_attempts: int, tool_retries: int
+) -> Retry | GiveUp:
+    """Whether a job goes back to the queue after an attempt ended in `failure`.
+
+    `faults` and `tool_failures` count this job's ended attempts of each sort, this one included. A fault is
+    retried until `max_attempts` faults; a tool's own failure only `tool_retries` times, which a spec has to ask for.
+    """
+    match failure.kind:
+        case FailureKind.FAULT if faults < max_attempts:
+            return Retry(f"infrastructure fault {faults} of at most {max_attempts}: {failure.reason}")
+        case FailureKind.FAULT:
+            return GiveUp(f"{faults} infrastructure faults: {failure.reason}")
+        case FailureKind.TOOL if tool_failures <= tool_retries:
+            return Retry(f"tool failure {tool_failures}, {tool_retries} retries asked for: {failure.reason}")
+        case _:
+            return GiveUp(failure.reason)

@@ -1,0 +1,134 @@
+"""A toolchain profile: how one release of the vendor's tools is called, as validated data.
+
+Nothing about a tool's spelling, folders, environments or messages is written in code. Text values may hold
+`{name}` place-holders; the names a kind offers are listed at `KindProfile.argv`. Source of the shipped values: the
+vendor's deployment guide, first edition.
+"""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from orchestrator.model.specs import Name, Strict
+
+
+def _regex(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as trouble:
+        raise ValueError(f"not a regular expression: {trouble}") from None
+    return text
+
+
+Pattern = Annotated[str, AfterValidator(_regex)]
+
+
+class KillStep(Strict):
+    """One rung of the ladder that ends a vendor process: the signal, and how long it may take effect."""
+
+    signal: Literal["SIGINT", "SIGTERM", "SIGKILL"]
+    grace_seconds: float = Field(gt=0)
+
+
+class DefaultLimits(Strict):
+    """The clocks of a kind, in seconds, where a request names none."""
+
+    queue_seconds: int | None = None
+    run_seconds: int
+    silence_seconds: int
+    log_bytes: int = 2 * 1024**3
+
+
+class OutputRule(Strict):
+    """Where a kind leaves one artifact: outputs are discovered by glob, their names are never composed."""
+
+    glob: str = Field(description="Below the search folder; a match is the artifact (file or folder).")
+    search: str = Field(description="Folder to search, with place-holders.")
+    kind: Literal["file", "tree"]
+    must_contain: tuple[str, ...] = Field(
+        default=(), description="Globs that each must match a non-empty file in a tree."
+    )
+    parents: int = Field(default=0, ge=0, le=4, description="Take this many levels up from the match.")
+    newer_than_start: bool = Field(default=True, description="Only what the attempt itself wrote counts.")
+
+
+class AnswersRule(Strict):
+    """How to read answers: JSON lines, with the vendor's key for each of our columns."""
+
+    glob: str
+    question: str
+    text: str
+    repeat: str
+    index: str
+    output_tokens: str | None = None
+    prompt_tokens: str | None = None
+    seconds: str | None = None
+    ttft_seconds: str | None = None
+    finish_reason: str | None = None
+
+
+class KindProfile(Strict):
+    """How one job kind is run."""
+
+    conda: str
+    cwd: str
+    argv: tuple[str, ...] = Field(
+        description="Place-holders: {root} {conda} {work} {out} {model}, every entry of `folders`, the spec's fields "
+        "({backend_type} {dtype} {max_tokens} {repeats} {cards}), and for every input its path and its file name "
+        "({gm} {gm_name} {c_source} {kcore} {prompts} {golden} …)."
+    )
+    optional: dict[str, tuple[str, ...]] = Field(default={}, description="Arguments added when that input is present.")
+    model_config_file: Literal["official", "tx81"] | None = None
+    outputs: dict[Name, OutputRule]
+    answers: AnswersRule | None = None
+    logs: tuple[str, ...] = Field(
+        default=(), description="Vendor log files to keep, as globs below the working folder."
+    )
+    exclusive: str | None = Field(
+        default=None, description="Name of a host-wide lock held while it runs, with place-holders."
+    )
+    copy_in: dict[str, str] = Field(default={}, description="Input → path it is laid out at, with place-holders.")
+    limits: DefaultLimits
+    progress: Pattern | None = Field(
+        default=None, description="Named groups `done` and `total`; no match is no failure."
+    )
+
+
+class BackendType(Strict):
+    """One value of `--backend-model-type`: which models it fits."""
+
+    family: Literal["qwen2", "llama"]
+    precision: Literal["bf16", "fp16", "quant"]
+    conda: str | None = Field(default=None, description="Conversion environment, where it is not the kind's own.")
+
+
+class FaultSignature(Strict):
+    """A line of output that means the infrastructure failed, not the job."""
+
+    name: Name
+    pattern: Pattern
+    sticky: bool = Field(default=False, description="The card stays broken until a person or a reset helps.")
+
+
+class Profile(Strict):
+    """One release of the vendor's tools."""
+
+    profile: Name
+    versions: dict[str, str]
+    launcher: Literal["local"] = "local"
+    folders: dict[str, str] = Field(description="Below the release's root.")
+    environment: dict[str, str] = Field(description="All a vendor process gets; nothing is inherited.")
+    fingerprint: tuple[str, ...] = Field(description="Globs below the root whose contents tell one build from another.")
+    backend_types: dict[Name, BackendType]
+    kinds: dict[Literal["quantize", "convert", "compile", "infer"], KindProfile]
+    kill_ladder: tuple[KillStep, ...] = Field(min_length=1)
+    fault_signatures: tuple[FaultSignature, ...] = ()
+
+    @model_validator(mode="after")
+    def _ladder_ends_in_kill(self) -> "Profile":
+        if self.kill_ladder[-1].signal != "SIGKILL":
+            raise ValueError(
+                "kill_ladder: the last step must be SIGKILL, or a tool that ignores signals is never stopped"
+            )
+        return self

@@ -1,0 +1,196 @@
+"""What can be asked for: one immutable spec per job kind, and the request around it.
+
+A spec is *what* to do; it is hashed for the cache. A request adds who it is for, where it may run, how urgent it
+is and how long it may take; none of that changes the result. Unknown fields are refused everywhere.
+"""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from orchestrator.model.slots import SlotKind, SlotName, group_of_range
+
+MAX_TOKENS = 8192
+"""The longest answer the vendor's scripts can be asked for (guide, offline parameters, `-mt`)."""
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+"""A name that is safe as a file name and can never be read as a flag."""
+
+Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/") or "\0" in path or len(path) > 4096:
+        raise ValueError("must be an absolute path")
+    return path
+
+
+AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+"""Checked against the configured roots at submission, where the file system is known."""
+
+
+def _slot_pattern(text: str) -> str:
+    host, dot, slot = text.rpartition(".")
+    SlotName.parse(slot)
+    if dot and not re.match(NAME_PATTERN, host):
+        raise ValueError(f"{host!r} is not a host name")
+    return text
+
+
+SlotPattern = Annotated[str, AfterValidator(_slot_pattern)]
+"""`g3` (that slot of any host) or `HOST.g3`."""
+
+
+def _card_range(text: str) -> str:
+    group_of_range(text)
+    return text
+
+
+CardRange = Annotated[str, AfterValidator(_card_range)]
+
+
+class Strict(BaseModel):
+    """Base of every document a client sends: frozen, and unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class JobOutput(Strict):
+    """An artifact that another job produces: by its name in the same pipeline, or by its number."""
+
+    job: Name | int = Field(description="Name of a job of the same pipeline, or the number of any job.")
+    artifact: Name = Field(description="What the producing kind calls it: gm, c_source, kcore, answers, log.")
+
+
+class StoredArtifact(Strict):
+    """An artifact already in the store."""
+
+    digest: Digest
+
+
+class FilePath(Strict):
+    """A file on a path under the allowed roots; it is taken into the store at submission."""
+
+    path: AbsolutePath
+
+
+BuildInput = JobOutput | StoredArtifact
+FileInput = JobOutput | StoredArtifact | FilePath
+
+
+class QuantizeSpec(Strict):
+    """Quantise a model's weights on the CPU: model → `gm`."""
+
+    kind: Literal["quantize"] = "quantize"
+    model: Name
+    dtype: Literal["bfloat16"] = "bfloat16"
+
+
+class ConvertSpec(Strict):
+    """Turn weights into C source for one backend model type: model (+ `gm`) → `c_source`."""
+
+    kind: Literal["convert"] = "convert"
+    model: Name
+    backend_type: Name = Field(description="One of the profile's backend model types, e.g. qwen2_7b_bf16.")
+    gm: BuildInput | None = Field(default=None, description="Quantised weights; needed by the *_quant types.")
+
+
+class CompileSpec(Strict):
+    """Compile converted C source: `c_source` → `kcore`."""
+
+    kind: Literal["compile"] = "compile"
+    c_source: BuildInput
+
+
+class InferSpec(Strict):
+    """Answer every prompt on one card group: model + kcore + prompts (+ golden) → `answers`, metrics."""
+
+    kind: Literal["infer"] = "infer"
+    model: Name
+    kcore: BuildInput
+    gm: BuildInput | None = Field(default=None, description="The quantised weights an int8 kcore was built from.")
+    prompts: FileInput
+    golden: FileInput | None = None
+    max_tokens: int = Field(default=1024, ge=1, le=MAX_TOKENS)
+    repeats: int = Field(default=1, ge=1, le=100_000)
+    cards: CardRange | None = Field(default=None, description="One of 0..3, 4..7, … 28..31; any free group if absent.")
+
+
+Spec = Annotated[QuantizeSpec | ConvertSpec | CompileSpec | InferSpec, Field(discriminator="kind")]
+
+PRODUCES = {"quantize": "gm", "convert": "c_source", "compile": "kcore", "infer": "answers"}
+"""The artifact each kind makes; an input called `gm` takes a `gm`, and so on."""
+
+BUILD_KINDS = frozenset({"quantize", "convert", "compile"})
+"""Kinds whose result depends on their inputs alone, so that an identical one may be reused."""
+
+
+def slot_kind(spec: Spec) -> SlotKind:
+    """What sort of slot this spec runs on."""
+    return SlotKind.CARD_GROUP if isinstance(spec, InferSpec) else SlotKind.CPU
+
+
+def inputs_of(spec: Spec) -> dict[str, JobOutput | StoredArtifact | FilePath]:
+    """The artifact inputs of a spec that are present, by field name."""
+    fields = {
+        name: getattr(spec, name) for name in ("gm", "c_source", "kcore", "prompts", "golden") if hasattr(spec, name)
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+class Limits(Strict):
+    """The clocks of one job, in seconds; what is absent comes from the release's profile."""
+
+    queue_seconds: int | None = Field(default=None, ge=1, description="Longest time in the queue before it fails.")
+    run_seconds: int | None = Field(default=None, ge=1, description="Longest time of one attempt.")
+    silence_seconds: int | None = Field(default=None, ge=1, description="Longest time without output.")
+    total_seconds: int | None = Field(
+        default=None, ge=1, description="From submission to the end, all attempts together."
+    )
+
+
+class PlacementRequest(Strict):
+    """Where a job may run."""
+
+    slot: SlotPattern | None = Field(default=None, description="Only there: g3, or HOST.g3.")
+    exclude: tuple[SlotPattern, ...] = ()
+
+
+class JobRequest(Strict):
+    """One job: the spec and everything that does not change its result."""
+
+    spec: Spec
+    name: Name | None = None
+    project: Name = "default"
+    release: Name | None = Field(default=None, description="A registered toolchain release; the default one if absent.")
+    priority: int = Field(default=5, ge=0, le=9, description="9 first.")
+    needs: tuple[Name | int, ...] = Field(
+        default=(), description="Jobs that must succeed first, beside those its inputs name."
+    )
+    placement: PlacementRequest = PlacementRequest()
+    limits: Limits = Limits()
+    tool_retries: int = Field(default=0, ge=0, le=10, description="Tries again after the tool's own failures.")
+    use_cache: bool = Field(default=True, description="False builds again even if an identical result is stored.")
+
+    @model_validator(mode="after")
+    def _one_way_to_name_a_slot(self) -> "JobRequest":
+        pinned = self.placement.slot
+        if pinned is not None and SlotName.parse(pinned.rpartition(".")[2]).kind is not slot_kind(self.spec):
+            raise ValueError(f"placement.slot: a {self.spec.kind} job does not run on {pinned}")
+        if isinstance(self.spec, InferSpec) and self.spec.cards is not None:
+            named = str(group_of_range(self.spec.cards))
+            if pinned is not None and pinned.rpartition(".")[2] != named:
+                raise ValueError(f"spec.cards {self.spec.cards} is {named}, but placement.slot says {pinned}")
+        return self
+
+
+class PipelineRequest(Strict):
+    """Named jobs with `needs` edges, submitted together or not at all."""
+
+    name: Name
+    project: Name = "default"
+    jobs: dict[Name, JobRequest] = Field(min_length=1, max_length=1000)

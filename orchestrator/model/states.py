@@ -1,0 +1,69 @@
+"""The state machine, as data: states with their promises, and every arrow between them."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """Where a job stands; only `orchestrator.lifecycle` moves one."""
+
+    WAITING = "waiting"  #: Needs another job's result, or an identical build that is already under way.
+    QUEUED = "queued"  #: All inputs are known; it may be placed in the next turn of the dispatcher.
+    ASSIGNED = "assigned"  #: Its current attempt holds leases on slots; the doorbell rings until it is claimed.
+    RUNNING = "running"  #: One worker holds its lease and renews it; a lease that runs out moves the job on.
+    SUCCEEDED = "succeeded"  #: Outputs were checked and stored (or taken from an identical earlier job).
+    FAILED = "failed"  #: It carries exactly one failure, with its kind and a reason a person understands.
+    CANCELLED = "cancelled"  #: Someone asked for it to stop, and nothing of it runs any more.
+    SKIPPED = "skipped"  #: It never ran: something it needed did not succeed.
+
+
+class AttemptState(StrEnum):
+    """Where one try at a job stands."""
+
+    ASSIGNED = "assigned"  #: Slots are leased to it; no worker has claimed it yet.
+    RUNNING = "running"  #: Claimed by one worker, which must renew its lease to keep it.
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"  #: Its worker stopped renewing, or never came: it may write nothing any more.
+
+
+class ServiceState(StrEnum):
+    """Whether a slot may be given work, whatever its worker and occupancy say."""
+
+    IN_SERVICE = "in_service"
+    DRAINING = "draining"  #: Finishes what it runs and takes no more.
+    DRAINED = "drained"  #: Idle, and stays so until a person resumes it.
+    QUARANTINED = "quarantined"  #: Suspect: only a canary may run.
+
+
+TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
+    JobState.WAITING: frozenset(
+        {JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.SKIPPED}
+    ),
+    JobState.QUEUED: frozenset({JobState.ASSIGNED, JobState.FAILED, JobState.CANCELLED}),
+    JobState.ASSIGNED: frozenset({JobState.RUNNING, JobState.QUEUED, JobState.FAILED, JobState.CANCELLED}),
+    JobState.RUNNING: frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.QUEUED}),
+    JobState.SUCCEEDED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+    JobState.SKIPPED: frozenset(),
+}
+"""Every arrow a job may walk. A job is created `waiting`; what it needs decides where it goes at once."""
+
+ATTEMPT_TRANSITIONS: Mapping[AttemptState, frozenset[AttemptState]] = {
+    AttemptState.ASSIGNED: frozenset({AttemptState.RUNNING, AttemptState.CANCELLED, AttemptState.LOST}),
+    AttemptState.RUNNING: frozenset(
+        {AttemptState.SUCCEEDED, AttemptState.FAILED, AttemptState.CANCELLED, AttemptState.LOST}
+    ),
+    AttemptState.SUCCEEDED: frozenset(),
+    AttemptState.FAILED: frozenset(),
+    AttemptState.CANCELLED: frozenset(),
+    AttemptState.LOST: frozenset(),
+}
+
+FINAL = frozenset(state for state, arrows in TRANSITIONS.items() if not arrows)
+"""States no arrow leaves."""
+
+IN_FLIGHT = frozenset({JobState.QUEUED, JobState.ASSIGNED, JobState.RUNNING})
+"""States in which an identical build is worth joining instead of starting again."""

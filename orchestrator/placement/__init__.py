@@ -1,0 +1,1 @@
+"""Which queued job runs on which free slot. Pure: no SQL, no Celery, no clock."""

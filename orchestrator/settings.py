@@ -1,0 +1,109 @@
+"""Every knob: its type, its unit, its reason. Set by environment variables `TX81_…`."""
+
+import platform
+import re
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SHIPPED_PROFILES = Path(__file__).with_name("profiles")
+
+
+def _host_name() -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "-", platform.node().split(".")[0])[:63] or "localhost"
+
+
+class Settings(BaseSettings):
+    """What every process of one installation agrees on."""
+
+    model_config = SettingsConfigDict(env_prefix="TX81_", extra="ignore", frozen=True)
+
+    state_dir: Path = Path(".tx81")
+    """Where the embedded database, the store and the working folders live unless named below."""
+
+    database_url: str = ""
+    """SQLAlchemy URL; empty means SQLite in `state_dir`."""
+
+    broker_url: str = "redis://127.0.0.1:6379/0"
+    """Celery's broker: Redis >= 6.2 or Valkey >= 8."""
+
+    store_dir: Path | None = None
+    """The artifact store: a directory that every host sees at this path."""
+
+    work_dir: Path | None = None
+    """Working folders of attempts, local to the host and on one file system with the store if possible (hard links)."""
+
+    devices_dir: Path = Path("/dev/accel")
+    """The folder that holds `dev-0` … `dev-31`."""
+
+    lock_dir: Path | None = None
+    """Where slots are locked on this host. All workers of one set of cards must share it."""
+
+    allowed_roots: tuple[Path, ...] = ()
+    """Models, prompts and releases are only read below these folders; empty means none."""
+
+    profile_dirs: tuple[Path, ...] = (SHIPPED_PROFILES,)
+    """Folders with toolchain profiles (`*.yaml`)."""
+
+    host: str = Field(default_factory=_host_name)
+    """This host's name, as queues and slots are called."""
+
+    api_host: str = "127.0.0.1"
+    api_port: int = 8081
+    token_file: Path | None = None
+    """Where the first start leaves the admin token (mode 600)."""
+
+    max_body_bytes: int = 8 * 1024 * 1024
+    """Largest request body; beyond it the answer is 413."""
+
+    heartbeat: timedelta = timedelta(seconds=15)
+    """How often a worker renews; a quarter of the lease, so that three lost renewals are survived."""
+
+    lease: timedelta = timedelta(seconds=60)
+    """How long an attempt keeps its slots without renewal."""
+
+    lease_margin: timedelta = timedelta(seconds=10)
+    """A worker that could not renew kills its tree this long before the lease runs out."""
+
+    ring_again: timedelta = timedelta(seconds=10)
+    """An assigned attempt that nobody claimed is rung again after this."""
+
+    max_attempts: int = 3
+    """Infrastructure faults a job survives before it fails."""
+
+    @field_validator("host")
+    @classmethod
+    def _queue_safe(cls, host: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", host):
+            raise ValueError("use letters, digits, - and _ (no dots: slots are written HOST.SLOT)")
+        return host
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL in force."""
+        return self.database_url or f"sqlite:///{self.state_dir.absolute() / 'tx81.db'}"
+
+    @property
+    def store(self) -> Path:
+        """The artifact store's folder."""
+        return (self.store_dir or self.state_dir / "store").absolute()
+
+    @property
+    def work(self) -> Path:
+        """The folder of working folders."""
+        return (self.work_dir or self.state_dir / "work").absolute()
+
+    @property
+    def locks(self) -> Path:
+        """The folder of slot locks: beside emulated cards, in /run/lock for real ones."""
+        if self.lock_dir is not None:
+            return self.lock_dir.absolute()
+        real = self.devices_dir == Path("/dev/accel")
+        return Path("/run/lock/tx81") if real else self.devices_dir.absolute().parent / "locks"
+
+    @property
+    def admin_token_file(self) -> Path:
+        """Where the admin token of the first start is left."""
+        return (self.token_file or self.state_dir / "admin-token").absolute()

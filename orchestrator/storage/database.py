@@ -1,0 +1,166 @@
+"""SQL sessions, the database's clock, and "something was committed".
+
+Works alike on SQLite (WAL; every write starts with BEGIN IMMEDIATE, so that two writers queue instead of failing
+half-way) and PostgreSQL. Sessions are synchronous everywhere; nothing else in the product opens one.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Protocol
+
+import psycopg
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.engine import URL
+from sqlalchemy.orm import Session
+
+from orchestrator.clock import as_utc
+
+CHANNEL = "tx81_committed"
+SQLITE_BUSY_SECONDS = 30
+"""How long a writer waits for another; writes are short, so this is only reached when a process is stuck."""
+
+
+class CommitWatch(Protocol):
+    """Tells one thread that some process has committed; false alarms are possible, missed commits are not."""
+
+    def wait(self, timeout: float) -> bool:
+        """Block until something was committed since the last call, at most `timeout` seconds; False on time-out."""
+        ...
+
+    def close(self) -> None:
+        """Give the connection back."""
+        ...
+
+
+class Database:
+    """One SQL database, opened by URL (`sqlite:///…` or `postgresql+psycopg://…`)."""
+
+    def __init__(self, url: str) -> None:
+        self.url: URL = make_url(url)
+        if self.url.drivername == "postgresql":
+            self.url = self.url.set(drivername="postgresql+psycopg")
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._engine = _sqlite_engine(self.url) if self.is_sqlite else create_engine(self.url, pool_pre_ping=True)
+        self._writing = self._engine.execution_options(write=True)
+
+    @property
+    def engine(self) -> Engine:
+        """For migrations and tests; everything else takes `read` or `write`."""
+        return self._engine
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that sees one consistent state and changes nothing."""
+        with Session(self._engine, autoflush=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """One transaction: committed at the end, rolled back if the block raises. Waiting watches are woken."""
+        with Session(self._writing, expire_on_commit=False) as session:
+            yield session
+            session.flush()
+            if not self.is_sqlite:
+                wake = "SELECT pg_notify(:channel, '') WHERE pg_current_xact_id_if_assigned() IS NOT NULL"
+                session.execute(text(wake), {"channel": CHANNEL})
+            session.commit()
+
+    def now(self, session: Session) -> datetime:
+        """The database's time of day: the one clock that all processes compare leases by."""
+        clock = "SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')" if self.is_sqlite else "SELECT clock_timestamp()"
+        value = session.execute(text(clock)).scalar_one()
+        return as_utc(datetime.fromisoformat(value) if isinstance(value, str) else value)
+
+    def serialise(self, session: Session, what: str) -> None:
+        """Let only one transaction at a time do `what`; on SQLite every write is alone anyway."""
+        if not self.is_sqlite:
+            session.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": what})
+
+    def watch(self, poll_seconds: float = 0.002) -> CommitWatch:
+        """A new watch for the calling thread. `poll_seconds` is how often SQLite is asked; PostgreSQL pushes."""
+        return _SqliteWatch(self._engine, poll_seconds) if self.is_sqlite else _PostgresWatch(self.url)
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self._engine.dispose()
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writing = connection.get_execution_options().get("write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+class _SqliteWatch:
+    def __init__(self, engine: Engine, poll_seconds: float) -> None:
+        self._connection = engine.raw_connection()
+        self._poll = poll_seconds
+        self._pause = threading.Event()
+        self._seen = self._version()
+
+    def _version(self) -> int:
+        cursor = self._connection.cursor()
+        return int(cursor.execute("PRAGMA data_version").fetchone()[0])
+
+    def wait(self, timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        while True:
+            version = self._version()
+            if version != self._seen:
+                self._seen = version
+                return True
+            if time.monotonic() >= deadline:
+                return False
+            self._pause.wait(self._poll)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class _PostgresWatch:
+    """Listens on its own connection; after a broken connection it says "something may have happened"."""
+
+    def __init__(self, url: URL) -> None:
+        self._address = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._connection: psycopg.Connection[Any] | None = None
+        self._listen()
+
+    def _listen(self) -> None:
+        self._connection = psycopg.connect(self._address, autocommit=True)
+        self._connection.execute(f"LISTEN {CHANNEL}")
+
+    def wait(self, timeout: float) -> bool:
+        try:
+            if self._connection is None:
+                self._listen()
+                return True
+            woken = False
+            for _ in self._connection.notifies(timeout=timeout, stop_after=1):
+                woken = True
+            if woken:
+                for _ in self._connection.notifies(timeout=0):
+                    pass
+            return woken
+        except psycopg.OperationalError:
+            self.close()
+            threading.Event().wait(min(timeout, 1.0))
+            return True
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

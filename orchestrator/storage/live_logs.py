@@ -1,0 +1,49 @@
+"""The log of a running attempt, in compressed pieces in SQL, so that it survives the worker's death.
+
+A piece is named by its byte offset in the raw log; a piece sent twice changes nothing. When the attempt ends the whole
+log is sealed as one artifact (`orchestrator.storage.logs`) and the pieces are dropped.
+"""
+
+import zstandard
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from orchestrator.storage.tables import LogChunk
+
+MAX_CHUNK_BYTES = 64 * 1024
+
+
+def append(session: Session, attempt_id: int, offset: int, raw: bytes) -> None:
+    """Keep `raw` (at most `MAX_CHUNK_BYTES`) as the log's bytes from `offset` on."""
+    if raw and session.get(LogChunk, (attempt_id, offset)) is None:
+        zst = zstandard.ZstdCompressor(level=3).compress(raw)
+        session.add(LogChunk(attempt_id=attempt_id, offset=offset, size=len(raw), zst=zst))
+
+
+def size(session: Session, attempt_id: int) -> int:
+    """How many bytes of the log have arrived, without gaps."""
+    end = select(func.max(LogChunk.offset + LogChunk.size)).where(LogChunk.attempt_id == attempt_id)
+    return session.scalar(end) or 0
+
+
+def read(session: Session, attempt_id: int, offset: int, length: int) -> bytes:
+    """At most `length` bytes of the log from `offset` on; fewer where no more has arrived."""
+    wanted = (
+        select(LogChunk)
+        .where(
+            LogChunk.attempt_id == attempt_id,
+            LogChunk.offset < offset + length,
+            LogChunk.offset + LogChunk.size > offset,
+        )
+        .order_by(LogChunk.offset)
+    )
+    found = bytearray()
+    for chunk in session.scalars(wanted):
+        raw = zstandard.ZstdDecompressor().decompress(chunk.zst, max_output_size=chunk.size)
+        found += raw[max(0, offset - chunk.offset) : offset + length - chunk.offset]
+    return bytes(found)
+
+
+def drop(session: Session, attempt_id: int) -> None:
+    """Forget the pieces: the sealed log has them all."""
+    session.execute(delete(LogChunk).where(LogChunk.attempt_id == attempt_id))

@@ -1,0 +1,363 @@
+"""The mapped classes. What a column promises is said here; what may change it, in `orchestrator.lifecycle`."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Enum,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+from orchestrator.clock import as_utc
+from orchestrator.model.failures import FailureKind
+from orchestrator.model.slots import SlotKind
+from orchestrator.model.states import AttemptState, JobState, ServiceState
+
+Document = dict[str, Any]
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC datetime on both databases; SQLite stores it without a zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Store UTC, whatever zone the caller's value has."""
+        if value is None:
+            return None
+        moment = as_utc(value)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give back an aware datetime."""
+        return None if value is None else as_utc(value)
+
+
+def _word(enum: type) -> Enum:
+    """A `StrEnum` kept as its own word in a text column, so that rows read the same in every tool."""
+    return Enum(
+        enum, native_enum=False, length=20, create_constraint=False, values_callable=lambda e: [m.value for m in e]
+    )
+
+
+BigKey = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers rows by itself only in an INTEGER column."""
+
+
+class Base(DeclarativeBase):
+    """Everything that lives in SQL."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: Instant,
+        Document: JSON(none_as_null=True),
+        list[str]: JSON,
+        JobState: _word(JobState),
+        AttemptState: _word(AttemptState),
+        ServiceState: _word(ServiceState),
+        SlotKind: _word(SlotKind),
+        FailureKind: _word(FailureKind),
+    }
+
+
+class Token(Base):
+    """A bearer token; only its SHA-256 is kept."""
+
+    __tablename__ = "token"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[list[str]]
+    created_at: Mapped[datetime]
+
+
+class IdempotencyRecord(Base):
+    """What an Idempotency-Key made, written in the transaction that made it."""
+
+    __tablename__ = "idempotency"
+
+    token_id: Mapped[int] = mapped_column(ForeignKey("token.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    made: Mapped[Document]
+    created_at: Mapped[datetime]
+
+
+class Model(Base):
+    """A registered weights directory with the config.json files that its uses need."""
+
+    __tablename__ = "model"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    path: Mapped[str] = mapped_column(Text)
+    family: Mapped[str] = mapped_column(String(40))
+    official_config: Mapped[Document | None]
+    tx81_config: Mapped[Document | None]
+    digest: Mapped[str] = mapped_column(String(71))
+    """Of everything in the folder but config.json, which conversion and inference each need another of."""
+    size: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime]
+
+
+class Release(Base):
+    """One installed build of the vendor's tools: a profile and the root it is installed at."""
+
+    __tablename__ = "release"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    profile: Mapped[Document]
+    root: Mapped[str] = mapped_column(Text)
+    digest: Mapped[str] = mapped_column(String(71))
+    is_default: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime]
+
+
+class Slot(Base):
+    """One place where one job runs at a time. Occupied exactly while a lease names it."""
+
+    __tablename__ = "slot"
+
+    id: Mapped[str] = mapped_column(String(80), primary_key=True)
+    """HOST.SLOT, also the name of its Celery queue."""
+    host: Mapped[str] = mapped_column(String(63))
+    name: Mapped[str] = mapped_column(String(10))
+    kind: Mapped[SlotKind]
+    service_state: Mapped[ServiceState] = mapped_column(default=ServiceState.IN_SERVICE)
+    worker: Mapped[str | None] = mapped_column(String(100))
+    """Name of the worker process that owns it, new at every start."""
+    worker_pid: Mapped[int | None]
+    heartbeat_at: Mapped[datetime | None]
+    """Last sign of life of its worker; null when the worker said goodbye."""
+    last_ended_at: Mapped[datetime | None]
+
+
+class Pipeline(Base):
+    """Named jobs submitted together."""
+
+    __tablename__ = "pipeline"
+
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    name: Mapped[str] = mapped_column(String(100))
+    project: Mapped[str] = mapped_column(String(100))
+    created_at: Mapped[datetime]
+
+
+class Job(Base):
+    """One request to run a spec."""
+
+    __tablename__ = "job"
+    __table_args__ = (
+        Index("ix_job_queue", "state", "demand", "priority", "id"),
+        Index("ix_job_cache_key_state", "cache_key", "state"),
+        UniqueConstraint("pipeline_id", "name"),
+    )
+
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    name: Mapped[str] = mapped_column(String(100))
+    kind: Mapped[str] = mapped_column(String(20))
+    project: Mapped[str] = mapped_column(String(100))
+    pipeline_id: Mapped[int | None] = mapped_column(ForeignKey("pipeline.id"))
+    spec: Mapped[Document]
+    request: Mapped[Document]
+    """The whole request as validated; retry and clone start from it."""
+    release: Mapped[str] = mapped_column(ForeignKey("release.name"))
+    slot_kind: Mapped[SlotKind]
+    demand: Mapped[str] = mapped_column(String(500))
+    """Demand class (`orchestrator.placement.demand`): jobs of one class fit the same slots."""
+    priority: Mapped[int]
+    state: Mapped[JobState]
+    version: Mapped[int] = mapped_column(default=1)
+    """Grows with every change of the row; the API's ETag."""
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    cache_key: Mapped[str | None] = mapped_column(String(71))
+    """Known once all inputs are; null for kinds that are never cached."""
+    cache_parts: Mapped[Document | None]
+    joined_to: Mapped[int | None] = mapped_column(ForeignKey("job.id"))
+    """The identical build under way that this job waits for."""
+    cached_from: Mapped[int | None] = mapped_column(ForeignKey("job.id"))
+    queue_seconds: Mapped[int | None]
+    queue_deadline_at: Mapped[datetime | None]
+    """Fails if it is still queued then; set anew each time it is queued."""
+    run_seconds: Mapped[int]
+    silence_seconds: Mapped[int]
+    deadline_at: Mapped[datetime | None]
+    """The end of its total time, all attempts together."""
+    log_bytes: Mapped[int] = mapped_column(BigInteger)
+    tool_retries: Mapped[int]
+    created_at: Mapped[datetime]
+    queued_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    failure: Mapped[Document | None]
+    """`orchestrator.model.failures.Failure` of a failed job; why a cancelled or skipped one ended."""
+
+
+class JobNeed(Base):
+    """`job_id` may start only after `needs_id` succeeded."""
+
+    __tablename__ = "job_need"
+
+    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    needs_id: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True, index=True)
+
+
+class JobInput(Base):
+    """One artifact a job consumes; its digest is null until the producing job has succeeded."""
+
+    __tablename__ = "job_input"
+
+    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    from_job_id: Mapped[int | None] = mapped_column(ForeignKey("job.id"))
+    from_artifact: Mapped[str | None] = mapped_column(String(100))
+    digest: Mapped[str | None] = mapped_column(String(71))
+    file_name: Mapped[str | None] = mapped_column(String(255))
+
+
+class Attempt(Base):
+    """One try at a job on one leased slot."""
+
+    __tablename__ = "attempt"
+    __table_args__ = (UniqueConstraint("job_id", "number"), Index("ix_attempt_state", "state"))
+
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"))
+    number: Mapped[int]
+    slot_id: Mapped[str] = mapped_column(ForeignKey("slot.id"))
+    state: Mapped[AttemptState]
+    worker: Mapped[str | None] = mapped_column(String(100))
+    assigned_at: Mapped[datetime]
+    rung_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    pid: Mapped[int | None]
+    command: Mapped[Document | None]
+    """argv, environment and folder exactly as started."""
+    progress: Mapped[Document | None]
+    seconds: Mapped[float | None]
+    """Wall time of the vendor process."""
+    failure: Mapped[Document | None]
+    log_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    log_digest: Mapped[str | None] = mapped_column(String(71))
+    """The sealed log in the store; until then the log is in `log_chunk`."""
+
+
+class Lease(Base):
+    """An attempt's exclusive, expiring hold on one slot. The primary key makes double-booking impossible."""
+
+    __tablename__ = "lease"
+
+    slot_id: Mapped[str] = mapped_column(ForeignKey("slot.id"), primary_key=True)
+    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), index=True)
+    expires_at: Mapped[datetime]
+
+
+class Event(Base):
+    """One thing that happened, written in the transaction in which it became true."""
+
+    __tablename__ = "event"
+
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    at: Mapped[datetime]
+    kind: Mapped[str] = mapped_column(String(40))
+    job_id: Mapped[int | None] = mapped_column(ForeignKey("job.id"), index=True)
+    attempt_id: Mapped[int | None] = mapped_column(ForeignKey("attempt.id"))
+    slot_id: Mapped[str | None] = mapped_column(String(80))
+    data: Mapped[Document]
+
+
+class Artifact(Base):
+    """A stored file or tree, as one job's named output or as an input taken in at submission."""
+
+    __tablename__ = "artifact"
+    __table_args__ = (UniqueConstraint("job_id", "attempt_id", "name"), Index("ix_artifact_digest", "digest"))
+
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    digest: Mapped[str] = mapped_column(String(71))
+    tree: Mapped[bool]
+    name: Mapped[str] = mapped_column(String(100))
+    """What the producing kind calls it: gm, c_source, kcore, answers, log … ; `prompts`, `golden` for inputs."""
+    file_name: Mapped[str] = mapped_column(String(255))
+    size: Mapped[int] = mapped_column(BigInteger)
+    job_id: Mapped[int | None] = mapped_column(ForeignKey("job.id"))
+    attempt_id: Mapped[int | None] = mapped_column(ForeignKey("attempt.id"))
+    created_at: Mapped[datetime]
+
+
+class Answer(Base):
+    """One prompt's response in one repeat."""
+
+    __tablename__ = "answer"
+
+    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), primary_key=True)
+    repeat: Mapped[int] = mapped_column(primary_key=True)
+    index: Mapped[int] = mapped_column(primary_key=True)
+    question: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text)
+    prompt_tokens: Mapped[int | None]
+    output_tokens: Mapped[int | None]
+    seconds: Mapped[float | None]
+    ttft_seconds: Mapped[float | None]
+    finish_reason: Mapped[str | None] = mapped_column(String(40))
+    golden: Mapped[str | None] = mapped_column(Text)
+    exact: Mapped[bool | None]
+    """Equal to the golden answer character for character; null without one."""
+
+
+class Metric(Base):
+    """One number with its unit and the definition it was computed by."""
+
+    __tablename__ = "metric"
+
+    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(60), primary_key=True)
+    value: Mapped[float]
+    unit: Mapped[str] = mapped_column(String(20))
+    definition: Mapped[str] = mapped_column(String(60))
+    count: Mapped[int]
+    counter: Mapped[str | None] = mapped_column(String(40))
+    """Who counted the tokens: `tool` or a tokenizer's name."""
+
+
+class LogChunk(Base):
+    """A compressed piece of a running attempt's log; removed when the log is sealed."""
+
+    __tablename__ = "log_chunk"
+
+    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), primary_key=True)
+    offset: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    size: Mapped[int]
+    zst: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Leader(Base):
+    """Which process holds a role that only one may hold, and until when."""
+
+    __tablename__ = "leader"
+
+    role: Mapped[str] = mapped_column(String(40), primary_key=True)
+    holder: Mapped[str] = mapped_column(String(100))
+    expires_at: Mapped[datetime]

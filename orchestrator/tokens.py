@@ -1,0 +1,99 @@
+"""Bearer tokens: made once, shown once, kept only as a hash.
+
+A token is 256 random bits, so a plain SHA-256 is enough to keep it (a slow hash protects guessable passwords), and
+it can be looked up by that hash: an attacker cannot choose the hash of a guess, so the comparison of the index leaks
+nothing useful; the final one takes constant time all the same.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from orchestrator.errors import AlreadyExists, Unauthenticated
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Token
+
+PREFIX = "tx81_"
+"""Lets secret scanners, and people, see what a leaked string is."""
+
+_LONGEST = 200
+
+
+@dataclass(frozen=True)
+class Bearer:
+    """Who is asking."""
+
+    token_id: int
+    name: str
+    scopes: tuple[str, ...]
+
+
+def make(database: Database, name: str, scopes: tuple[str, ...]) -> str:
+    """A new token, in plain text for the only time; AlreadyExists if the name is taken."""
+    plain = _random()
+    try:
+        with database.write() as session:
+            _insert(database, session, name, scopes, plain)
+    except IntegrityError:
+        raise AlreadyExists(f"there is a token {name} already; choose another name", field="name") from None
+    return plain
+
+
+def verify(session: Session, plain: str) -> Bearer:
+    """Whose token this is; Unauthenticated if it is nobody's."""
+    if plain.startswith(PREFIX) and len(plain) <= _LONGEST:
+        digest = _digest(plain)
+        token = session.scalars(select(Token).where(Token.sha256 == digest)).one_or_none()
+        if token is not None and hmac.compare_digest(token.sha256, digest):
+            return Bearer(token.id, token.name, tuple(token.scopes))
+    raise Unauthenticated("the bearer token is not known here; the first start left one in the admin token file")
+
+
+def make_first(database: Database, file: Path) -> bool:
+    """Leave an admin token in `file` (mode 600) if there is no token at all yet; say whether it did.
+
+    Safe when several processes start at once: the row decides who writes the file, and the file is whole before the
+    row is committed, so that a death in between leaves no token that nobody knows.
+    """
+    plain = _random()
+    try:
+        with database.write() as session:
+            if session.scalar(select(Token.id).limit(1)) is not None:
+                return False
+            _insert(database, session, "admin", ("admin",), plain)
+            _leave(file, plain)
+    except IntegrityError:
+        return False
+    return True
+
+
+def _insert(database: Database, session: Session, name: str, scopes: tuple[str, ...], plain: str) -> None:
+    session.add(Token(name=name, sha256=_digest(plain), scopes=list(scopes), created_at=database.now(session)))
+    session.flush()
+
+
+def _leave(file: Path, plain: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(f"{plain}\n")
+        stream.flush()
+        os.fsync(descriptor)
+    partial.replace(file)
+
+
+def _random() -> str:
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def _digest(plain: str) -> str:
+    return hashlib.sha256(plain.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,93 @@
+"""Small models made of random numbers, and the tokenizer they talk with."""
+
+import json
+
+import numpy as np
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+from emulator.weights import Planned, write
+
+MARKS = ["<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>"]
+CONFIG = {
+    "architectures": ["Qwen2ForCausalLM"],
+    "model_type": "qwen2",
+    "hidden_act": "silu",
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 272,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 10000.0,
+    "max_position_embeddings": 32768,
+    "tie_word_embeddings": False,
+    "use_sliding_window": False,
+}
+QUESTIONS = ["What is two plus two?", "法国的首都是哪里？", "Who are you?"]
+
+
+def a_model(folder, *, dtype="BF16", bias=True, seed=0, **changes):
+    """A Hugging Face folder with random weights; `changes` go into its config."""
+    config = CONFIG | changes
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    tokenizer().save(str(folder / "tokenizer.json"))
+    plan = [Planned(name, dtype, shape) for name, shape in shapes(config, bias=bias)]
+    rng = np.random.default_rng(seed)
+    write(folder / "model.safetensors", plan, (values(rng, tensor) for tensor in plan), {"format": "pt"})
+    return folder
+
+
+def tokenizer():
+    """Bytes and the four marks: enough to say anything."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    made = Tokenizer(models.BPE(vocab={letter: at for at, letter in enumerate(alphabet)}, merges=[]))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens([AddedToken(mark, special=True, normalized=False) for mark in MARKS])
+    return made
+
+
+def shapes(config, *, bias=True):
+    """Name and shape of every tensor of a Qwen2 checkpoint."""
+    hidden, inter = config["hidden_size"], config["intermediate_size"]
+    head = config.get("head_dim", hidden // config["num_attention_heads"])
+    queries, keys = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
+    yield "model.embed_tokens.weight", (config["vocab_size"], hidden)
+    for layer in range(config["num_hidden_layers"]):
+        at = f"model.layers.{layer}."
+        yield at + "input_layernorm.weight", (hidden,)
+        yield at + "post_attention_layernorm.weight", (hidden,)
+        for letter, rows in (("q", queries), ("k", keys), ("v", keys)):
+            yield f"{at}self_attn.{letter}_proj.weight", (rows, hidden)
+            if bias:
+                yield f"{at}self_attn.{letter}_proj.bias", (rows,)
+        yield at + "self_attn.o_proj.weight", (hidden, queries)
+        yield at + "mlp.gate_proj.weight", (inter, hidden)
+        yield at + "mlp.up_proj.weight", (inter, hidden)
+        yield at + "mlp.down_proj.weight", (hidden, inter)
+    yield "model.norm.weight", (hidden,)
+    if not config["tie_word_embeddings"]:
+        yield "lm_head.weight", (config["vocab_size"], hidden)
+
+
+def values(rng, planned):
+    """Random values whose size keeps the activations near one; norms near one."""
+    spread = 0.1 if len(planned.shape) == 1 else 1.5 / np.sqrt(planned.shape[-1])
+    centre = 1.0 if "norm" in planned.name else 0.0
+    drawn = (centre + spread * rng.standard_normal(planned.shape)).astype(np.float32)
+    if planned.dtype == "BF16":
+        return (drawn.view(np.uint32) >> 16).astype(np.uint16).tobytes()
+    return drawn.astype({"F16": np.float16, "F32": np.float32}[planned.dtype]).tobytes()
+
+
+def shipped(folder):
+    """A folder like the package's own small model, with random weights."""
+    a_model(folder / "model")
+    config = CONFIG | {"param_dir": "", "tensor_parallel": {"use_tp": True, "parallel_size": 4}}
+    (folder / "tx81_config.json").write_text(json.dumps(config), "utf-8")
+    (folder / "quests_v1.txt").write_text("\n".join(QUESTIONS) + "\n", "utf-8")
+    rows = [json.dumps({"question": ask, "answer": "four"}, ensure_ascii=False) for ask in QUESTIONS]
+    (folder / "golden.jsonl").write_text("\n".join(rows) + "\n", "utf-8")
+    return folder

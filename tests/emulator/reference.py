@@ -1,0 +1,60 @@
+"""Qwen2 once more, in numpy and double precision: slow, short, and written without a look at the C."""
+
+import numpy as np
+
+from emulator.quantise import restored, widened
+from emulator.weights import SafetensorsFile
+
+
+def weights(path):
+    """Every tensor of a file as doubles, int8 ones multiplied out."""
+    tensors = SafetensorsFile(path).tensors
+    floats = {name: widened(tensor) for name, tensor in tensors.items() if tensor.dtype != "I8"}
+    for name, tensor in tensors.items():
+        if tensor.dtype == "I8":
+            whole = np.frombuffer(tensor.bytes(), np.int8).reshape(tensor.shape)
+            floats[name] = restored(whole, floats.pop(name + ".scale"))
+    return {name: values.astype(np.float64) for name, values in floats.items()}
+
+
+def logits(config, w, ids):
+    """Scores after each token of `ids`, one row a token."""
+    x = w["model.embed_tokens.weight"][ids]
+    for layer in range(config["num_hidden_layers"]):
+        at = f"model.layers.{layer}."
+        x = x + attention(config, w, at, norm(x, w[at + "input_layernorm.weight"], config))
+        y = norm(x, w[at + "post_attention_layernorm.weight"], config)
+        gate = y @ w[at + "mlp.gate_proj.weight"].T
+        y = gate / (1 + np.exp(-gate)) * (y @ w[at + "mlp.up_proj.weight"].T)
+        x = x + y @ w[at + "mlp.down_proj.weight"].T
+    head = w["model.embed_tokens.weight" if config["tie_word_embeddings"] else "lm_head.weight"]
+    return norm(x, w["model.norm.weight"], config) @ head.T
+
+
+def norm(x, weight, config):
+    return x / np.sqrt((x * x).mean(-1, keepdims=True) + config["rms_norm_eps"]) * weight
+
+
+def attention(config, w, at, x):
+    heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
+    size = config.get("head_dim", config["hidden_size"] // heads)
+
+    def projected(letter, count):
+        y = x @ w[f"{at}self_attn.{letter}_proj.weight"].T + w.get(f"{at}self_attn.{letter}_proj.bias", 0.0)
+        return y.reshape(len(x), count, size).transpose(1, 0, 2)
+
+    query, key = (turned(projected(*which), config["rope_theta"]) for which in (("q", heads), ("k", kv_heads)))
+    value = projected("v", kv_heads)
+    key, value = (np.repeat(y, heads // kv_heads, axis=0) for y in (key, value))
+    scores = query @ key.transpose(0, 2, 1) / np.sqrt(size)
+    scores += np.triu(np.full((len(x), len(x)), -np.inf), 1)
+    scores = np.exp(scores - scores.max(-1, keepdims=True))
+    mixed = (scores / scores.sum(-1, keepdims=True)) @ value
+    return mixed.transpose(1, 0, 2).reshape(len(x), -1) @ w[at + "self_attn.o_proj.weight"].T
+
+
+def turned(y, theta):
+    half = y.shape[-1] // 2
+    angle = np.arange(y.shape[1])[:, None] * theta ** (-np.arange(half) / half)[None, :]
+    a, b = y[..., :half], y[..., half:]
+    return np.concatenate([a * np.cos(angle) - b * np.sin(angle), b * np.cos(angle) + a * np.sin(angle)], -1)

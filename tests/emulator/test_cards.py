@@ -1,0 +1,138 @@
+"""A card has one holder, and the log knows about everybody who thought otherwise."""
+
+import json
+import signal
+import subprocess
+
+import pytest
+
+from emulator.events import audit, record
+from eventually import eventually
+
+
+def hold(desk, running, cards="0..3"):
+    """An offline run that holds its cards until it is ended."""
+    desk.fault(cards.split(".")[0], "slow 100")
+    child = running(cn=cards, pp=desk.ask("Who are you?"))
+    eventually(lambda: desk.events("open"))
+    return child
+
+
+def test_a_second_opener_is_refused_and_recorded(desk, running):
+    first = hold(desk, running)
+
+    second = desk.offline(cn="0..3")
+
+    (violation,) = desk.events("violation")
+    assert second.returncode == 1
+    assert f"Device or resource busy (held by pid {first.pid})" in second.stderr
+    assert violation["cards"] == [0]
+    assert violation["holder"]["pid"] == first.pid
+    assert audit(desk.places["events"])
+
+
+def test_other_cards_are_free_meanwhile(desk, running):
+    hold(desk, running)
+
+    second = desk.offline(cn="4..7", pp=desk.ask("Who are you?"))
+
+    assert second.returncode == 0, second.stderr
+    assert audit(desk.places["events"]) == []
+
+
+def test_the_owner_is_written_on_the_card_while_it_is_held(desk, running):
+    child = hold(desk, running)
+    card = desk.places["cards"] / "dev-2"
+
+    held = json.loads(card.read_text())
+    child.send_signal(signal.SIGINT)
+    child.wait(10)
+
+    assert held["pid"] == child.pid
+    assert card.read_text() == ""
+
+
+def test_sigint_ends_a_run_with_its_cards_closed(desk, running):
+    child = hold(desk, running)
+
+    child.send_signal(signal.SIGINT)
+
+    assert child.wait(10) == 130
+    assert desk.events("close")[0]["pid"] == child.pid
+
+
+def test_a_killed_run_frees_its_cards_and_is_known_as_unclean(desk, running):
+    child = hold(desk, running)
+    child.send_signal(signal.SIGKILL)
+    child.wait(10)
+    (desk.places["faults"] / "0").unlink()
+
+    after = desk.offline(cn="0..3", pp=desk.ask("Who are you?"))
+
+    unclean = desk.events("unclean")
+    assert after.returncode == 0, after.stderr
+    assert [event["cards"] for event in unclean] == [[0], [1], [2], [3]]
+    assert unclean[0]["owner"]["pid"] == child.pid
+    assert audit(desk.places["events"]) == []
+
+
+def test_a_second_opener_that_died_before_reporting_is_still_found(tmp_path):
+    log = tmp_path / "events.jsonl"
+    record(log, "open", cards=[0, 1, 2, 3])
+    log.write_text(log.read_text().replace('"pid": ', '"pid": 1'))
+
+    record(log, "opening", cards=[0, 1, 2, 3])
+
+    (finding,) = audit(log)
+    assert "died before it could say so" in finding
+
+
+def test_a_torn_line_is_a_finding_and_not_a_hiding_place(tmp_path):
+    log = tmp_path / "events.jsonl"
+    log.write_text('{"ts": 1, "event": "viol')
+
+    record(log, "close", cards=[0])
+
+    assert "torn" in audit(log)[0]
+
+
+def test_the_command_line_audit_tells_a_healthy_log_from_another(desk):
+    healthy = desk.type(f"python -m emulator audit {desk.home}")
+    record(desk.places["events"], "violation", cards=[3])
+    broken = desk.type(f"python -m emulator audit {desk.home}")
+
+    assert (healthy.returncode, broken.returncode) == (0, 1)
+
+
+def test_without_the_driver_there_is_no_device(desk):
+    (desk.home / "dev" / "accel_drv_mgr").unlink()
+
+    done = desk.offline()
+
+    assert done.returncode == 1
+    assert "install silicon" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["convert", "compile"])
+def test_the_fixed_output_folder_has_one_user_too(desk, command):
+    desk.fault(command, "slow 60000")
+    first = subprocess.Popen(["sleep", "0"])
+    first.wait()
+    holder = subprocess.Popen(
+        ["flock", "--exclusive", str(desk.node()), "sleep", "60"], stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        eventually(lambda: str(holder.pid) in open("/proc/locks").read())
+        if command == "convert":
+            done = desk.convert(f"--backend-model-type qwen2_7b_bf16 --input_model {desk.model}")
+        else:
+            done = desk.compile(desk.node())
+    finally:
+        subprocess.run(["kill", "--", f"-{holder.pid}"], check=True)
+        holder.wait(10)
+
+    (violation,) = desk.events("violation")
+    assert done.returncode == 1
+    assert f"held by pid {holder.pid}" in done.stderr
+    assert violation["folder"] == str(desk.node())
+    assert (desk.node() / "kcore.bin").is_file()

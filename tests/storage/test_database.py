@@ -1,0 +1,82 @@
+"""What every process relies on, on both databases."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from eventually import eventually
+from sqlalchemy.exc import IntegrityError
+
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Leader
+
+
+def _lead(database: Database, role: str) -> None:
+    with database.write() as session:
+        session.add(Leader(role=role, holder="someone", expires_at=database.now(session)))
+
+
+def test_a_watch_wakes_when_another_connection_commits(database: Database):
+    watch = database.watch()
+    watch.wait(0)
+
+    threading.Thread(target=_lead, args=(database, "a")).start()
+
+    assert watch.wait(10)
+    watch.close()
+
+
+def test_a_watch_sleeps_while_only_reading_happens(database: Database):
+    watch = database.watch()
+    watch.wait(0)
+
+    with database.read() as session:
+        database.now(session)
+    with database.write() as session:
+        session.get(Leader, "a")
+
+    assert not watch.wait(0.2)
+    watch.close()
+
+
+def test_a_transaction_that_raises_leaves_nothing(database: Database):
+    def half_way() -> None:
+        with database.write() as session:
+            session.add(Leader(role="a", holder="x", expires_at=database.now(session)))
+            session.flush()
+            raise RuntimeError("half-way")
+
+    with pytest.raises(RuntimeError):
+        half_way()
+
+    with database.read() as session:
+        assert session.get(Leader, "a") is None
+
+
+def test_instants_come_back_aware_and_unchanged(database: Database):
+    with database.write() as session:
+        moment = database.now(session) + timedelta(microseconds=1)
+        session.add(Leader(role="a", holder="x", expires_at=moment))
+
+    with database.read() as session:
+        assert session.get_one(Leader, "a").expires_at == moment
+
+
+def test_writers_at_the_same_time_wait_for_each_other(database: Database):
+    threads = [threading.Thread(target=_lead, args=(database, f"role {number}")) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    def count() -> int:
+        with database.read() as session:
+            return session.query(Leader).count()
+
+    assert eventually(lambda: count() == 8)
+
+
+def test_a_key_is_unique_for_all(database: Database):
+    _lead(database, "a")
+    with pytest.raises(IntegrityError):
+        _lead(database, "a")

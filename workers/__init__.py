@@ -1,0 +1,1 @@
+"""What is done: one process owns one slot and runs the attempts that are assigned to it."""

@@ -1,0 +1,13 @@
+"""`python -m workers --slot g3`."""
+
+import os
+import sys
+
+# SIGTERM gives a running job a few seconds and then stops it, where Celery's own answer would be to wait for hours.
+# Celery reads this when it is imported.
+os.environ["REMAP_SIGTERM"] = "SIGQUIT"
+
+from workers.main import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main())

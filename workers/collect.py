@@ -1,0 +1,128 @@
+"""What a run left behind: found by the profile's globs, never by composing a name, and taken into the store."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.comparison.answers import GivenAnswer, exact
+from orchestrator.comparison.metrics import Measured, measure
+from orchestrator.model.profile import OutputRule
+from orchestrator.model.specs import InferSpec
+from orchestrator.storage.artifacts import ArtifactStore
+from workers.toolchain.answers import BadAnswers, count_prompts, problems_with, read_answers, read_golden
+from workers.toolchain.commands import Plan
+
+MOST_VENDOR_LOGS = 20
+"""Files kept of what a tool logs beside its output; a tool that writes more is writing something else."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """One stored artifact of the attempt."""
+
+    name: str
+    digest: str
+    tree: bool
+    file_name: str
+    size: int
+
+
+@dataclass(frozen=True)
+class CheckedAnswer:
+    """An answer beside its reference, where there is one."""
+
+    given: GivenAnswer
+    golden: str | None
+    exact: bool | None
+
+
+@dataclass
+class Results:
+    """All that is kept of an attempt; `problems` say what a successful run should have left and did not."""
+
+    outputs: list[Output] = field(default_factory=list)
+    answers: list[CheckedAnswer] = field(default_factory=list)
+    metrics: list[Measured] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def collect(plan: Plan, store: ArtifactStore, *, since_ns: int, seconds: float) -> Results:
+    """Find, check and store every output; `since_ns` is the file time from which on a file is the attempt's own."""
+    results = Results()
+    for name, rule in plan.kind.outputs.items():
+        found = find(plan, rule, since_ns=since_ns)
+        if found is None:
+            results.problems.append(f"no {name}: nothing new matches {rule.glob} below {plan.path(rule.search)}")
+        elif lacking := [glob for glob in rule.must_contain if not _holds(found, glob)]:
+            results.problems.append(f"{name} is incomplete: no {', '.join(lacking)} in {found}")
+        else:
+            results.outputs.append(_stored(store, name, found, tree=rule.kind == "tree"))
+    if plan.kind.answers is not None and isinstance(plan.spec, InferSpec):
+        try:
+            _read_answers(plan, plan.spec, results, since_ns=since_ns, seconds=seconds)
+        except BadAnswers as bad:
+            results.problems.append(str(bad))
+    return results
+
+
+def vendor_logs(plan: Plan, work: Path) -> list[Path]:
+    """The log files the tool wrote beside its output."""
+    found = {path for glob in plan.kind.logs for path in work.glob(glob) if path.is_file() and not path.is_symlink()}
+    return sorted(found)[:MOST_VENDOR_LOGS]
+
+
+def store_vendor_logs(paths: Sequence[Path], store: ArtifactStore) -> list[Output]:
+    """Keep them as `vendor_log`, or `vendor_log.1` and so on if there are several."""
+    names = ["vendor_log"] if len(paths) == 1 else [f"vendor_log.{number}" for number in range(1, len(paths) + 1)]
+    return [_stored(store, name, path, tree=False) for name, path in zip(names, paths, strict=True)]
+
+
+def find(plan: Plan, rule: OutputRule, *, since_ns: int) -> Path | None:
+    """The newest match of a rule, or None. A link that leads out of the search folder is no match."""
+    search = plan.path(rule.search)
+    fresh = []
+    for match in search.glob(rule.glob):
+        artifact = match.parents[rule.parents - 1] if rule.parents else match
+        inside = artifact.resolve().is_relative_to(search.resolve())
+        if inside and artifact.is_dir() == (rule.kind == "tree"):
+            written = _written_ns(artifact)
+            if not rule.newer_than_start or written >= since_ns:
+                fresh.append((written, artifact))
+    return max(fresh)[1] if fresh else None
+
+
+def _read_answers(plan: Plan, spec: InferSpec, results: Results, *, since_ns: int, seconds: float) -> None:
+    rule = plan.kind.answers
+    assert rule is not None
+    files = sorted(path for path in Path(plan.words["out"]).glob(rule.glob) if _written_ns(path) >= since_ns)
+    given = read_answers(files, rule)
+    results.problems += problems_with(
+        given, prompts=count_prompts(Path(plan.words["prompts"])), repeats=spec.repeats
+    )
+    golden = read_golden(Path(plan.words["golden"])) if "golden" in plan.words else None
+    for answer in given:
+        reference = golden.answer_to(answer.question, answer.index) if golden is not None else None
+        results.answers.append(CheckedAnswer(answer, reference, exact(answer.text, reference)))
+    results.metrics += measure(given, [checked.exact for checked in results.answers], seconds)
+
+
+def _holds(folder: Path, glob: str) -> bool:
+    return any(path.is_file() and path.stat().st_size > 0 for path in folder.glob(glob))
+
+
+def _written_ns(path: Path) -> int:
+    """When anything in it was last written: rewriting a file does not touch the folder it is in."""
+    return max((entry.lstat().st_mtime_ns for entry in _all_of(path)), default=0)
+
+
+def _all_of(path: Path) -> Iterator[Path]:
+    yield path
+    if path.is_dir() and not path.is_symlink():
+        yield from path.rglob("*")
+
+
+def _stored(store: ArtifactStore, name: str, path: Path, *, tree: bool) -> Output:
+    stored = store.put_tree(path) if tree else store.put_file(path)
+    # A name of bytes that are not UTF-8 would be refused by SQL.
+    shown = path.name.encode("utf-8", "replace").decode()[:255]
+    return Output(name=name, digest=stored.digest, tree=tree, file_name=shown, size=stored.size)

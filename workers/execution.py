@@ -1,0 +1,187 @@
+"""One attempt, from claim to report, as a list of steps."""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+
+from orchestrator import lifecycle
+from orchestrator.errors import BadSpec, OwnershipLost
+from orchestrator.lifecycle import Ending
+from orchestrator.model.failures import Failure, FailureKind
+from orchestrator.model.states import AttemptState
+from orchestrator.storage import logs
+from orchestrator.storage.artifacts import ArtifactStore
+from workers import locks, process, report
+from workers.assignment import Assignment, claim
+from workers.collect import Output, Results, collect, store_vendor_logs, vendor_logs
+from workers.heartbeat import Heartbeat
+from workers.log_shipping import LogShipper
+from workers.process import KillStep, Limits, Outcome, StopReason, StopSignal
+from workers.slot import OwnedSlot, clear
+from workers.toolchain import commands, judge
+from workers.toolchain.commands import Plan
+from workers.toolchain.judge import EVIDENCE_BYTES, Clocks, Evidence
+from workers.toolchain.overlay import lay_out
+
+log = logging.getLogger(__name__)
+
+_REPORT_AGAIN = 1.0
+"""Seconds before an attempt's end is reported again to a database that did not answer."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How an attempt ended here; LOST if it was given back or taken away."""
+
+    state: AttemptState
+    reason: str = ""
+
+
+def execute(attempt_id: int, slot: OwnedSlot, store: ArtifactStore, stop: StopSignal) -> Ended | None:
+    """Run one attempt to its end and report it; None if it was not there to take.
+
+    Nothing of it runs any more and its working folder is gone when this returns."""
+    settings, began = slot.settings, time.monotonic()
+    assignment = claim(slot.database, attempt_id, worker=slot.worker, lease=settings.lease)
+    if assignment is None:
+        return None
+    work = slot.work / assignment.label
+    with Heartbeat(slot.database, settings, attempt_id, worker=slot.worker, stop=stop, renewed_at=began):
+        try:
+            return _Execution(assignment, slot, store, stop, work).through()
+        except OwnershipLost:
+            return Ended(AttemptState.LOST, "the attempt was taken from this worker")
+        finally:
+            clear(work)
+
+
+class _Execution:
+    """The steps share what they found out so far; each may end the attempt by setting `failure`."""
+
+    def __init__(
+        self, assignment: Assignment, slot: OwnedSlot, store: ArtifactStore, stop: StopSignal, work: Path
+    ) -> None:
+        self.assignment = assignment
+        self.slot = slot
+        self.store = store
+        self.stop = stop
+        self.work = work
+        self.log_path = work / "log"
+        self.outcome: Outcome | None = None
+        self.failure: Failure | None = None
+        self.results = Results()
+        self.shipper = LogShipper(slot.database, assignment.attempt_id, self.log_path, progress=None)
+
+    def through(self) -> Ended:
+        """Everything between claim and report; no exception of ours leaves an attempt stuck."""
+        try:
+            self.work.mkdir(parents=True)
+            plan = commands.plan(self.assignment, slot=self.slot.name, work=self.work)
+            lay_out(plan, self.store, self.work)
+            self._run_and_collect(plan)
+        except BadSpec as bad:
+            self.failure = Failure(kind=FailureKind.BAD_SPEC, reason=bad.detail)
+        except Exception as trouble:
+            log.exception("attempt broke", extra={"attempt": self.assignment.attempt_id})
+            self.failure = Failure(kind=FailureKind.FAULT, reason=_one_line(trouble))
+        match self.outcome and self.outcome.stopped:
+            case StopReason.LEASE_LOST:
+                raise OwnershipLost("the lease was lost while the tool ran", attempt=self.assignment.attempt_id)
+            case StopReason.SHUTDOWN:
+                return self._give_back()
+        return self._report()
+
+    def _run_and_collect(self, plan: Plan) -> None:
+        with ExitStack() as held:
+            keep = [self.slot.lock]
+            if plan.exclusive is not None:
+                # Held until the outputs are stored: they lie where the next one would overwrite them.
+                lock = held.enter_context(self._exclusively(plan, plan.exclusive))
+                keep += [] if lock is None else [lock]
+            since_ns = _mark(self.work)
+            self.outcome = self._run(plan, keep)
+            self._judge(plan, self.outcome, since_ns)
+
+    def _exclusively(self, plan: Plan, name: str) -> "locks.WaitedFor":
+        # The lock belongs to the installed tools, so two releases at one root share it.
+        path = self.slot.settings.locks / f"{locks.file_name(name)}@{locks.file_name(plan.words['root'])[-120:]}.lock"
+        owner = f"job {self.assignment.job_id} on {self.slot.id} (pid {os.getpid()})"
+        return locks.waited_for(path, owner=owner, log=self.log_path, stop=self.stop)
+
+    def _run(self, plan: Plan, keep: Sequence[int]) -> Outcome:
+        self.shipper = LogShipper(
+            self.slot.database, self.assignment.attempt_id, self.log_path, progress=plan.kind.progress
+        )
+        with self.shipper:
+            return process.run(
+                plan.command,
+                log=self.log_path,
+                limits=Limits(
+                    run=timedelta(seconds=self.assignment.run_seconds),
+                    silence=timedelta(seconds=self.assignment.silence_seconds),
+                    log_bytes=self.assignment.log_bytes,
+                ),
+                ladder=[
+                    KillStep(signal.Signals[step.signal], timedelta(seconds=step.grace_seconds))
+                    for step in plan.profile.kill_ladder
+                ],
+                keep_fds=keep,
+                stop=self.stop,
+                on_started=lambda pid: self._note_start(plan, pid),
+                on_growth=self.shipper.grown,
+            )
+
+    def _note_start(self, plan: Plan, pid: int) -> None:
+        database, attempt_id = self.slot.database, self.assignment.attempt_id
+        try:
+            with database.write() as session:
+                lifecycle.note_start(
+                    session, attempt_id, worker=self.slot.worker, now=database.now(session), pid=pid,
+                    command=commands.document(plan.command),
+                )  # fmt: skip
+        except OwnershipLost:
+            self.stop.request(StopReason.LEASE_LOST, within=timedelta(0))
+        except SQLAlchemyError:
+            # Not worth a running tool; the heartbeat decides what a database that does not answer means.
+            log.warning("start not noted", exc_info=True, extra={"attempt": attempt_id})
+
+    def _judge(self, plan: Plan, outcome: Outcome, since_ns: int) -> None:
+        beside = vendor_logs(plan, self.work)
+        evidence = Evidence(_tail(self.log_path), tuple(_tail(path) for path in beside))
+        known = plan.profile.fault_signatures
+        clocks = Clocks(self.assignment.run_seconds, self.assignment.silence_seconds, self.assignment.log_bytes)
+        self.failure = judge.failure_of_run(outcome, evidence, known, clocks)
+        if self.failure is None:
+            self.results = collect(plan, self.store, since_ns=since_ns, seconds=outcome.seconds)
+            self.failure = judge.failure_of_results(self.results.problems, evidence, known)
+        self.results.outputs += store_vendor_logs(beside, self.store)
+
+    def _give_back(self) -> Ended:
+        why = "its worker was stopped"
+        self.shipper.flush()
+        report.give_back(
+            self.slot.database, self.assignment.attempt_id, why=why, max_attempts=self.slot.settings.max_attempts
+        )
+        return Ended(AttemptState.LOST, why)
+
+    def _report(self) -> Ended:
+        ending = self._ending()
+        while True:
+            try:
+                self._finish(ending)
+                break
+            except (OperationalError, InterfaceError):
+                # Results of hours are not thrown away for a blip; when the lease is gone, they must be.
+                if self.stop.reason is StopReason.LEASE_LOST:
+                    raise OwnershipLost("the end could not be reported in time") from None
+                log.warning("end not reported; trying again", exc_info=True)
+                time.sleep(_REPORT_AGAIN)
+        return _ended(self.failure)

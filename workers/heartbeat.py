@@ -1,0 +1,119 @@
+"""Keeps an attempt while it runs, and stops it when it is not ours any more.
+
+Two threads: one talks to the database, renews the lease and sees a request to cancel; the other only watches the
+clock, so that the tree is killed in time even if the first hangs in a dead network.
+"""
+
+import logging
+import threading
+import time
+from contextlib import closing
+from datetime import timedelta
+from typing import Self
+
+from sqlalchemy import select
+
+from orchestrator import lifecycle
+from orchestrator.errors import OwnershipLost
+from orchestrator.model.states import AttemptState
+from orchestrator.settings import Settings
+from orchestrator.storage.database import CommitWatch, Database
+from orchestrator.storage.tables import Attempt, Job
+from workers.process import StopReason, StopSignal
+
+log = logging.getLogger(__name__)
+
+_LOOK = 0.05
+"""Seconds between two looks for a commit; a cancel request is seen within twice this."""
+
+_TRY_AGAIN = 1.0
+"""Seconds after the database did not answer."""
+
+
+class Heartbeat:
+    """Renews the lease of one attempt while the block lasts.
+
+    `renewed_at` is the monotonic time from *before* the lease was last extended: the lease cannot run out earlier
+    than `lease` after it, whatever the clocks of the two machines say."""
+
+    def __init__(
+        self, database: Database, settings: Settings, attempt_id: int, *, worker: str, stop: StopSignal,
+        renewed_at: float,
+    ) -> None:  # fmt: skip
+        self._database = database
+        self._attempt_id = attempt_id
+        self._worker = worker
+        self._stop = stop
+        self._lease = settings.lease
+        self._every = settings.heartbeat.total_seconds()
+        self._hurry: timedelta = settings.lease_margin / 2
+        self._safe_for = (settings.lease - settings.lease_margin).total_seconds()
+        self._renewed_at = renewed_at
+        self._ended = threading.Event()
+
+    def __enter__(self) -> Self:
+        for work in (self._keep, self._guard):
+            threading.Thread(target=work, name=f"heartbeat-{self._attempt_id}", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The threads end by themselves within a moment; nobody waits for one that hangs in the database.
+        self._ended.set()
+
+    def _keep(self) -> None:
+        while not self._ended.is_set() and self._stop.reason is not StopReason.LEASE_LOST:
+            try:
+                with closing(self._database.watch(_LOOK)) as watch:
+                    self._follow(watch)
+            except OwnershipLost:
+                if not self._ended.is_set():
+                    self._lose("attempt was taken from this worker")
+                return
+            except Exception:
+                # Whatever it is, the guard stops the tool before the lease runs out.
+                log.warning("heartbeat failed; trying again", exc_info=True, extra={"attempt": self._attempt_id})
+                self._ended.wait(_TRY_AGAIN)
+
+    def _follow(self, watch: CommitWatch) -> None:
+        self._look()  # what was committed before the watch began
+        while not self._ended.wait(_LOOK):
+            if time.monotonic() >= self._renewed_at + self._every:
+                self._renew()
+            elif watch.wait(_LOOK):
+                self._look()
+
+    def _renew(self) -> None:
+        began = time.monotonic()
+        with self._database.write() as session:
+            now = self._database.now(session)
+            renewal = lifecycle.renew(session, self._attempt_id, worker=self._worker, now=now, lease=self._lease)
+        self._renewed_at = began
+        if renewal.cancel_requested:
+            self._stop.request(StopReason.CANCELLED)
+
+    def _look(self) -> None:
+        mine = (
+            select(Job.cancel_requested)
+            .join(Attempt, Attempt.job_id == Job.id)
+            .where(
+                Attempt.id == self._attempt_id,
+                Attempt.worker == self._worker,
+                Attempt.state == AttemptState.RUNNING,
+            )
+        )
+        with self._database.read() as session:
+            cancel = session.execute(mine).scalar_one_or_none()
+        if cancel is None:
+            raise OwnershipLost("the attempt was taken from this worker", attempt=self._attempt_id)
+        if cancel:
+            self._stop.request(StopReason.CANCELLED)
+
+    def _guard(self) -> None:
+        while not self._ended.wait(max(0.0, self._renewed_at + self._safe_for - time.monotonic())):
+            if time.monotonic() >= self._renewed_at + self._safe_for:
+                self._lose("lease could not be renewed")
+                return
+
+    def _lose(self, why: str) -> None:
+        log.warning("attempt lost", extra={"attempt": self._attempt_id, "why": why})
+        self._stop.request(StopReason.LEASE_LOST, within=self._hurry)

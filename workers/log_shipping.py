@@ -1,0 +1,114 @@
+"""The log of a running attempt, copied into SQL as it grows, for everyone who watches from elsewhere.
+
+The tool writes its file itself and never waits for us. What is shipped here is the live view; when the attempt ends,
+the whole file is sealed. A tool that floods its log gets a thinned live view, marked where bytes are left out.
+"""
+
+import logging
+import os
+import re
+import threading
+from pathlib import Path
+from typing import Self
+
+from sqlalchemy import update
+
+from orchestrator.storage import live_logs
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Attempt
+
+log = logging.getLogger(__name__)
+
+_EVERY = 1.0
+"""Seconds between two shipments of a log that grows slowly."""
+
+_SHIPMENT = 16 * live_logs.MAX_CHUNK_BYTES
+"""Bytes of one transaction."""
+
+_BACKLOG = 4 * _SHIPMENT
+"""Bytes that may wait before the live view is thinned."""
+
+
+class LogShipper:
+    """Ships one log while the block lasts; what came after the last shipment stays behind until `flush`."""
+
+    def __init__(self, database: Database, attempt_id: int, path: Path, *, progress: str | None) -> None:
+        self._database = database
+        self._attempt_id = attempt_id
+        self._path = path
+        self._progress = None if progress is None else re.compile(progress.encode())
+        self._shipped = 0
+        self._wake = threading.Event()
+        self._ended = False
+        self._thread = threading.Thread(target=self._follow, name=f"log-{attempt_id}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended = True
+        self._wake.set()
+        self._thread.join()
+
+    def grown(self, size: int) -> None:
+        """Say how large the log is now; it is shipped at once if a chunk is full."""
+        if size - self._shipped >= live_logs.MAX_CHUNK_BYTES:
+            self._wake.set()
+
+    def flush(self) -> None:
+        """Ship what is left, when the block has ended."""
+        while self._ship():
+            pass
+
+    def _follow(self) -> None:
+        while True:
+            self._wake.wait(_EVERY)
+            self._wake.clear()
+            if self._ended:
+                return
+            try:
+                self._ship()
+            except Exception:
+                # The file has everything; the next turn ships it.
+                log.warning("log not shipped", exc_info=True, extra={"attempt": self._attempt_id})
+                threading.Event().wait(_EVERY)
+
+    def _ship(self) -> bool:
+        """One transaction; False if there is nothing to ship."""
+        if not self._path.exists():
+            return False
+        with self._path.open("rb") as opened:
+            size = os.fstat(opened.fileno()).st_size
+            skipped, start = self._thinned(size)
+            opened.seek(start)
+            raw = opened.read(_SHIPMENT)
+        if not raw:
+            return False
+        with self._database.write() as session:
+            live_logs.append(session, self._attempt_id, self._shipped, skipped)
+            for offset in range(0, len(raw), live_logs.MAX_CHUNK_BYTES):
+                piece = raw[offset : offset + live_logs.MAX_CHUNK_BYTES]
+                live_logs.append(session, self._attempt_id, start + offset, piece)
+            if (progress := self._progress_in(raw)) is not None:
+                session.execute(update(Attempt).where(Attempt.id == self._attempt_id).values(progress=progress))
+        self._shipped = start + len(raw)
+        return True
+
+    def _thinned(self, size: int) -> tuple[bytes, int]:
+        """A mark for what is left out of a flood (it takes the place of the first bytes left out), and where to go on."""
+        if size - self._shipped <= _BACKLOG:
+            return b"", self._shipped
+        start = size - _SHIPMENT
+        return f"\n[tx81] {start - self._shipped} bytes are left out of the live view\n".encode(), start
+
+    def _progress_in(self, raw: bytes) -> dict[str, int] | None:
+        if self._progress is None:
+            return None
+        found = None
+        for match in self._progress.finditer(raw):
+            found = match
+        if found is None:
+            return None
+        told = {name: found.groupdict().get(name) for name in ("done", "total")}
+        return {name: int(value) for name, value in told.items() if value is not None and value.isdigit()} or None

@@ -1,0 +1,59 @@
+"""What is written to SQL when an attempt ends: everything in one transaction, under the fence of its lease."""
+
+from typing import Any
+
+from sqlalchemy import insert
+
+from orchestrator import lifecycle
+from orchestrator.lifecycle import Ending
+from orchestrator.model.states import JobState
+from orchestrator.storage import live_logs
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Answer, Attempt, Metric
+from workers.collect import CheckedAnswer, Results
+
+
+def finish(
+    database: Database, attempt_id: int, ending: Ending, results: Results, *, worker: str, max_attempts: int
+) -> JobState:
+    """Store results and ending together; OwnershipLost, and nothing stored, if the attempt is not ours any more."""
+    with database.write() as session:
+        now = database.now(session)
+        # First the guard: ten thousand rows need not be written to find out that they must not be.
+        state = lifecycle.finish(session, attempt_id, ending, worker=worker, now=now, max_attempts=max_attempts)
+        attempt = session.get_one(Attempt, attempt_id)
+        for output in results.outputs:
+            lifecycle.add_output(
+                session, attempt, name=output.name, digest=output.digest, tree=output.tree,
+                file_name=output.file_name, size=output.size, now=now,
+            )  # fmt: skip
+        if results.answers:
+            session.execute(insert(Answer), [_answer_row(attempt_id, answer) for answer in results.answers])
+        if results.metrics:
+            rows = [
+                {
+                    "attempt_id": attempt_id, "name": number.name, "value": number.value, "unit": number.unit,
+                    "definition": number.definition, "count": number.count, "counter": number.counter,
+                }
+                for number in results.metrics
+            ]  # fmt: skip
+            session.execute(insert(Metric), rows)
+        if ending.log_digest is not None:
+            live_logs.drop(session, attempt_id)
+        return state
+
+
+def give_back(database: Database, attempt_id: int, *, why: str, max_attempts: int) -> None:
+    """Return a job that was stopped through no fault of its own to the queue."""
+    with database.write() as session:
+        lifecycle.lose(session, attempt_id, now=database.now(session), why=why, max_attempts=max_attempts)
+
+
+def _answer_row(attempt_id: int, checked: CheckedAnswer) -> dict[str, Any]:
+    given = checked.given
+    return {
+        "attempt_id": attempt_id, "repeat": given.repeat, "index": given.index, "question": given.question,
+        "text": given.text, "prompt_tokens": given.prompt_tokens, "output_tokens": given.output_tokens,
+        "seconds": given.seconds, "ttft_seconds": given.ttft_seconds, "finish_reason": given.finish_reason,
+        "golden": checked.golden, "exact": checked.exact,
+    }  # fmt: skip

@@ -1,0 +1,277 @@
+"""The parent of a vendor tool: its whole tree of processes dies with the worker, whatever the tree tries.
+
+A script of its own, run as `python -S -E -I shim.py CONTROL STATUS`; it imports nothing of ours, because it
+must be up within milliseconds. The two arguments are inherited descriptors:
+
+CONTROL  from the worker: a plan (`encode`), then orders (`STOP`, `KILL_NOW`). End of file means that the
+         worker is gone, whichever of its threads started the shim. (The kernel's parent-death signal alone
+         would not do: it follows the *thread* that forked.)
+STATUS   to the worker: JSON, one fact a line, in this order:
+         `{"started": PID}` once the tool runs, or `{"launch_errno": N, "step": "chdir" | "exec"}`;
+         `{"exit_code": N, "stopped": B}` or `{"signal": N, "stopped": B}` when the tool itself has ended
+         (B: the ladder had begun);
+         `{"strays": N, "unkillable": [PID, …]}`, always last. Without this line the shim was killed.
+
+Descriptors 0, 1 and 2 (nothing, and the log twice) and all further ones that the worker passed on are
+inherited by the tool, the two pipes are not.
+
+Nobody escapes by `setsid` or a double fork: the shim is a subreaper, so every orphan below it becomes its
+child. Hence *no child left* means *no descendant left*. Only SIGKILL on the shim itself parts it from the
+tree; the tool then dies by its own parent-death signal.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import marshal
+import os
+import select
+import signal
+import sys
+import time
+
+STOP = b"s"
+"""Order: walk the kill ladder."""
+
+KILL_NOW = b"k"
+"""Order: walk the ladder, and cut short what is left of it before SIGKILL."""
+
+Plan = tuple[int, list[bytes], dict[bytes, bytes], bytes, list[tuple[int, float]]]
+"""Worker's pid, argv, environment, working folder, ladder of (signal, seconds of grace) that ends with SIGKILL."""
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_PARENT_DIED = signal.SIGUSR1
+_RESCAN = 0.2  # seconds; only for a process born between two looks at /proc
+_LENGTH = 8  # bytes before the plan that say how long it is
+_ZERO = ctypes.c_ulong(0)
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def encode(plan: Plan) -> bytes:
+    """The plan as the shim reads it; marshal, because both ends are one interpreter and json takes 9 ms to import."""
+    body = marshal.dumps(plan)
+    return len(body).to_bytes(_LENGTH, "big") + body
+
+
+def descendants(root: int) -> list[int]:
+    """The living processes below `root`, parents before their children; zombies are dead.
+
+    One look at /proc: a process whose parent ends at this very moment may be missed, so look again before
+    relying on "none"."""
+    children: dict[int, list[int]] = {}
+    living = set()
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb", buffering=0) as stat:
+                # The name of the program stands in parentheses and may hold spaces and parentheses itself.
+                fields = stat.read(4096).rpartition(b")")[2].split()
+        except OSError:
+            continue
+        children.setdefault(int(fields[1]), []).append(int(name))
+        # A leader that has ended shows as a zombie while its other threads work on.
+        if fields[0] not in b"ZX" or int(fields[17]) > 1:
+            living.add(int(name))
+    found = children.get(root, [])
+    for pid in found:  # and those added on the way
+        found += children.pop(pid, [])
+    return [pid for pid in found if pid in living]
+
+
+class Supervisor:
+    """One tool from launch to the last of its descendants; everything it waits for comes through `_wait`."""
+
+    def __init__(self, plan: Plan, *, control: int, status: int) -> None:
+        self._worker, self._argv, self._env, self._cwd, self._ladder = plan
+        self._control = control
+        self._status = status
+        self._tool = 0
+        self._tool_ended = False
+        self._childless = False
+        self._stopping = False
+        self._hurried = False
+        self._strays: set[int] = set()
+        self._launch, self._launch_report = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._wake, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        self._poll = select.poll()
+        for fd in (self._control, self._launch, self._wake):
+            self._poll.register(fd, select.POLLIN)
+
+    def run(self) -> None:
+        """Start the tool, wait for its end or for an order, leave nobody behind, say how it went."""
+        self._stand_guard()
+        self._start()
+        while not self._tool_ended and not self._stopping:
+            self._wait(None)
+        self._reap()
+        if not self._childless:
+            self._walk_the_ladder()
+        unkillable = [] if self._childless else descendants(os.getpid())
+        self._tell(f'{{"strays": {len(self._strays)}, "unkillable": {unkillable}}}')
+
+    def _stand_guard(self) -> None:
+        for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM, _PARENT_DIED):
+            signal.signal(number, lambda *_: None)  # the byte in the wake-up pipe is what counts
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        # Beside the control pipe, in case a fork of the worker holds its other end open.
+        _prctl(_PR_SET_PDEATHSIG, _PARENT_DIED)
+        self._stopping = os.getppid() != self._worker
+
+    def _start(self) -> None:
+        shim = os.getpid()
+        # Until the child has its own dispositions, a signal to it would land in our wake-up pipe.
+        signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+        self._tool = os.fork()
+        if self._tool == 0:
+            self._become_the_tool(shim)
+        os.close(self._launch_report)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+    def _become_the_tool(self, shim: int) -> None:
+        """Never returns."""
+        step = "exec"
+        try:
+            os.setsid()
+            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != shim:
+                os._exit(127)
+            for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            step = "chdir"
+            os.chdir(self._cwd)
+            step = "exec"
+            os.execvpe(self._argv[0], self._argv, self._env)  # noqa: S606  (an argv list, by design)
+        except Exception as trouble:
+            reason = getattr(trouble, "errno", None) or errno.EINVAL
+            os.write(self._launch_report, f'{{"launch_errno": {reason}, "step": "{step}"}}'.encode())
+        finally:
+            os._exit(127)
+
+    def _wait(self, seconds: float | None) -> None:
+        ready = {fd for fd, _ in self._poll.poll(None if seconds is None else max(0.0, seconds) * 1000)}
+        if self._launch in ready:
+            self._see_launch()
+        if self._control in ready:
+            self._obey(os.read(self._control, 64))
+        if self._wake in ready:
+            self._heed(os.read(self._wake, 4096))
+
+    def _see_launch(self) -> None:
+        """The pipe closes by itself when exec succeeds."""
+        if self._launch < 0:
+            return
+        trouble = os.read(self._launch, 4096).decode()
+        self._poll.unregister(self._launch)
+        os.close(self._launch)
+        self._launch = -1
+        self._tell(trouble or f'{{"started": {self._tool}}}')
+        # Its exit code 127 would be ours, not the tool's.
+        self._tool_ended = bool(trouble)
+
+    def _obey(self, orders: bytes) -> None:
+        self._stopping = True
+        self._hurried = self._hurried or KILL_NOW in orders
+        if not orders:
+            self._poll.unregister(self._control)
+
+    def _heed(self, signals: bytes) -> None:
+        if signal.SIGCHLD in signals:
+            self._reap()
+        if _PARENT_DIED in signals and os.getppid() != self._worker:
+            self._stopping = True
+        if {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}.intersection(signals):
+            self._stopping = True
+
+    def _reap(self) -> None:
+        """Bury every dead child, adopted ones too: a long run must not fill the process table with zombies."""
+        while not self._childless:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                self._childless = True
+                return
+            if pid == 0:
+                return
+            if pid == self._tool:
+                self._see_launch()
+                self._see_end(os.waitstatus_to_exitcode(status))
+
+    def _see_end(self, code: int) -> None:
+        if self._tool_ended:
+            return
+        self._tool_ended = True
+        how = f'"exit_code": {code}' if code >= 0 else f'"signal": {-code}'
+        self._tell(f'{{{how}, "stopped": {"true" if self._stopping else "false"}}}')
+
+    def _walk_the_ladder(self) -> None:
+        for number, grace in self._ladder:
+            deadline = time.monotonic() + grace
+            kills = number == signal.SIGKILL
+            self._send(number)
+            while not self._childless and (kills or not self._hurried):
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                self._wait(min(left, _RESCAN))
+                if kills:
+                    # Those born while we looked, or a moment before their parent died.
+                    self._send(number)
+
+    def _send(self, number: int) -> None:
+        self._reap()
+        # Parents first: the tool shall end by this signal, not by an error about the death of its child.
+        for pid in () if self._childless else descendants(os.getpid()):
+            if self._tool_ended and pid != self._tool:
+                self._strays.add(pid)
+            try:
+                os.kill(pid, number)
+                # A stopped process acts on nothing but SIGKILL until it is continued.
+                os.kill(pid, signal.SIGCONT)
+            except OSError:
+                continue  # gone, or not ours to kill (set-id): then it is reported as unkillable
+
+    def _tell(self, fact: str) -> None:
+        try:
+            os.write(self._status, fact.encode() + b"\n")
+        except OSError:
+            self._stopping = True  # nobody listens any more
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, ctypes.c_ulong(value), _ZERO, _ZERO, _ZERO) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+
+
+def _read_plan(control: int) -> Plan:
+    """Raises EOFError if the worker ended while it wrote."""
+    wanted, received = _LENGTH, b""
+    while len(received) < wanted:
+        piece = os.read(control, wanted - len(received))
+        if not piece:
+            raise EOFError
+        received += piece
+        if wanted == len(received) == _LENGTH:
+            wanted += int.from_bytes(received, "big")
+    plan: Plan = marshal.loads(received[_LENGTH:])  # noqa: S302  (from our own worker, over an anonymous pipe)
+    return plan
+
+
+def main(control: int, status: int) -> None:
+    """Serve one plan; the two pipes are ours alone and never reach the tool."""
+    os.set_inheritable(control, False)
+    os.set_inheritable(status, False)
+    try:
+        plan = _read_plan(control)
+    except EOFError:
+        return
+    Supervisor(plan, control=control, status=status).run()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

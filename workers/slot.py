@@ -1,0 +1,139 @@
+"""Owning one slot: the host's lock, the row in SQL, and a sign of life while this process lives."""
+
+import logging
+import os
+import secrets
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from orchestrator import lifecycle
+from orchestrator.errors import SlotTaken
+from orchestrator.model.slots import SlotName
+from orchestrator.settings import Settings
+from orchestrator.storage.database import Database
+from workers import locks
+
+log = logging.getLogger(__name__)
+
+_TRY_AGAIN = 1.0
+"""Seconds after the database did not answer."""
+
+
+@dataclass(frozen=True)
+class OwnedSlot:
+    """A slot that this process holds until the end of the block that gave it."""
+
+    settings: Settings
+    database: Database
+    name: SlotName
+    worker: str
+    lock: int
+    """Descriptor of the host's lock; every child of an attempt inherits it."""
+    lost: threading.Event
+    """Set when another worker has announced the slot: this process must not touch it any more."""
+
+    @property
+    def id(self) -> str:
+        """HOST.SLOT, also the name of its queue."""
+        return f"{self.settings.host}.{self.name}"
+
+    @property
+    def work(self) -> Path:
+        """The folder of this slot's working folders."""
+        return self.settings.work / str(self.name)
+
+
+@contextmanager
+def owned(settings: Settings, database: Database, name: SlotName) -> Iterator[OwnedSlot]:
+    """Hold a slot for the block. `locks.Held` if another process of this host has it.
+
+    What an earlier worker left is cleared away first: its attempts are lost, for the lock proves that nothing of them
+    runs any more, and its working folders are removed."""
+    lock = locks.take(settings.locks / f"{name}.lock", owner=f"worker pid {os.getpid()}")
+    slot = OwnedSlot(
+        settings=settings,
+        database=database,
+        name=name,
+        worker=f"{settings.host}.{name}#{secrets.token_hex(4)}",
+        lock=lock,
+        lost=threading.Event(),
+    )
+    ended = threading.Event()
+    try:
+        clear(slot.work)
+        _announce(slot)
+        threading.Thread(target=_beat, args=(slot, ended), name="slot-beat", daemon=True).start()
+        yield slot
+    finally:
+        ended.set()
+        _leave(slot)
+        os.close(lock)
+
+
+def clear(folder: Path) -> None:
+    """Remove a folder and all in it, even what a tool has made read-only; what cannot be removed is logged."""
+
+    def insist(remove: object, path: str, _: object) -> None:
+        try:
+            os.chmod(Path(path).parent, 0o700)
+            Path(path).unlink() if Path(path).is_symlink() or not Path(path).is_dir() else shutil.rmtree(path)
+        except OSError as trouble:
+            log.warning("cannot remove a leftover", extra={"path": path, "why": str(trouble)})
+
+    if folder.exists():
+        shutil.rmtree(folder, onerror=insist)
+
+
+def _announce(slot: OwnedSlot) -> None:
+    """Become the slot's worker in SQL, waiting for a database that is not up yet."""
+    while True:
+        try:
+            with slot.database.write() as session:
+                now = slot.database.now(session)
+                # The lock is ours, so whoever is named there is dead, however lately it gave a sign of life.
+                left = lifecycle.announce(
+                    session, host=slot.settings.host, name=slot.name, worker=slot.worker, pid=os.getpid(), now=now,
+                    lost_after=timedelta(0),
+                )  # fmt: skip
+                for attempt_id in left:
+                    lifecycle.lose(
+                        session, attempt_id, now=now, why="its worker died", max_attempts=slot.settings.max_attempts
+                    )
+            log.info("slot announced", extra={"slot": slot.id, "worker": slot.worker, "lost": len(left)})
+            return
+        except (SQLAlchemyError, SlotTaken) as trouble:
+            log.warning("slot not announced; trying again", extra={"slot": slot.id, "why": str(trouble)})
+            threading.Event().wait(_TRY_AGAIN)
+
+
+def _beat(slot: OwnedSlot, ended: threading.Event) -> None:
+    wait = slot.settings.heartbeat.total_seconds()
+    while not ended.wait(wait):
+        try:
+            with slot.database.write() as session:
+                lifecycle.beat(session, slot.id, worker=slot.worker, now=slot.database.now(session))
+            wait = slot.settings.heartbeat.total_seconds()
+        except SlotTaken:
+            log.error("slot taken by another worker; stopping", extra={"slot": slot.id})
+            slot.lost.set()
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        except Exception:
+            log.warning("slot beat failed; trying again", exc_info=True, extra={"slot": slot.id})
+            wait = _TRY_AGAIN
+
+
+def _leave(slot: OwnedSlot) -> None:
+    try:
+        with slot.database.write() as session:
+            lifecycle.leave(session, slot.id, worker=slot.worker, now=slot.database.now(session))
+    except SQLAlchemyError as trouble:
+        log.warning("slot not left", extra={"slot": slot.id, "why": str(trouble)})

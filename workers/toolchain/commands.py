@@ -1,0 +1,175 @@
+"""Spec + profile + places → exactly what will be run. Pure: nothing here touches a file.
+
+Text in a profile may hold `{name}` place-holders. They are filled in once, so braces inside a value stay as they are,
+and every word of the result is one element of an argv list: no value can become a flag's neighbour or a shell's syntax.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from orchestrator.errors import BadSpec
+from orchestrator.model.profile import KindProfile, Profile
+from orchestrator.model.slots import SlotName
+from orchestrator.model.specs import ConvertSpec, InferSpec, Spec
+from workers.assignment import Assignment, InputArtifact, RegisteredModel
+from workers.process import Command
+
+_PLACE_HOLDER = re.compile(r"\{(\w+)\}")
+_SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|(^|_)KEY$", re.IGNORECASE)
+_SPECS: TypeAdapter[Spec] = TypeAdapter(Spec)
+
+
+@dataclass(frozen=True)
+class LaidInput:
+    """Where one input goes; a `private` one is copied, because the tool writes into it."""
+
+    name: str
+    digest: str
+    target: Path
+    private: bool
+
+
+@dataclass(frozen=True)
+class ModelOverlay:
+    """The model folder of one attempt: links to the registered one, with the config.json this use needs."""
+
+    source: Path
+    target: Path
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is decided about an attempt before a file is touched."""
+
+    spec: Spec
+    profile: Profile
+    kind: KindProfile
+    words: Mapping[str, str]
+    inputs: tuple[LaidInput, ...]
+    overlay: ModelOverlay | None
+    command: Command
+    exclusive: str | None
+
+    def path(self, text: str) -> Path:
+        """A path of the profile with its place-holders filled in."""
+        return Path(fill(text, self.words))
+
+
+def plan(assignment: Assignment, *, slot: SlotName, work: Path) -> Plan:
+    """Decide everything; BadSpec says what does not fit."""
+    try:
+        spec, profile = _SPECS.validate_python(assignment.spec), Profile.model_validate(assignment.profile)
+    except ValidationError as trouble:
+        first = trouble.errors()[0]
+        raise BadSpec(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if spec.kind not in profile.kinds:
+        raise BadSpec(f"profile {profile.profile} does not say how to run {spec.kind} jobs")
+    kind = profile.kinds[spec.kind]
+    words = _first_words(spec, profile, kind, root=Path(assignment.root), work=work, slot=slot)
+    if kind.model_config_file is not None:
+        words["model"] = str(work / "model" / _plain(_model(assignment).name))
+    inputs = _place(assignment.inputs, kind, words, work)
+    words |= {laid.name: str(laid.target) for laid in inputs}
+    return Plan(
+        spec=spec,
+        profile=profile,
+        kind=kind,
+        words=words,
+        inputs=inputs,
+        overlay=_overlay(_model(assignment), kind, words) if kind.model_config_file is not None else None,
+        command=_command(profile, kind, words, present={laid.name for laid in inputs}),
+        exclusive=None if kind.exclusive is None else fill(kind.exclusive, words),
+    )
+
+
+def fill(text: str, words: Mapping[str, str]) -> str:
+    """`text` with its place-holders replaced; BadSpec names one that nobody knows."""
+
+    def word(match: re.Match[str]) -> str:
+        if match[1] not in words:
+            known = ", ".join(sorted(words))
+            raise BadSpec(f"the profile uses {{{match[1]}}}, which this job does not have (it has {known})")
+        return words[match[1]]
+
+    return _PLACE_HOLDER.sub(word, text)
+
+
+def document(command: Command) -> dict[str, Any]:
+    """The command as it is kept in SQL, with the values of variables that look like secrets masked."""
+    env = {name: "***" if _SECRET.search(name) else value for name, value in command.env.items()}
+    return {"argv": list(command.argv), "env": env, "cwd": str(command.cwd)}
+
+
+def _first_words(
+    spec: Spec, profile: Profile, kind: KindProfile, *, root: Path, work: Path, slot: SlotName
+) -> dict[str, str]:
+    """The words that do not depend on where inputs are laid."""
+    fields = spec.model_dump(mode="json")
+    words = {name: str(value) for name, value in fields.items() if isinstance(value, str | int) and name != "model"}
+    words |= {name: str(root / below) for name, below in profile.folders.items()}
+    words |= {"root": str(root), "work": str(work), "out": str(work / "out"), "conda": kind.conda}
+    if isinstance(spec, ConvertSpec):
+        if spec.backend_type not in profile.backend_types:
+            raise BadSpec(f"profile {profile.profile} has no backend type {spec.backend_type}", field="backend_type")
+        words["conda"] = profile.backend_types[spec.backend_type].conda or kind.conda
+    if isinstance(spec, InferSpec):
+        if not slot.cards or spec.cards not in (None, slot.card_range):
+            raise BadSpec(f"the job wants cards {spec.cards or 'of a group'}, but was placed on {slot}", field="cards")
+        words["cards"] = slot.card_range
+    return words
+
+
+def _place(
+    artifacts: Sequence[InputArtifact], kind: KindProfile, words: Mapping[str, str], work: Path
+) -> tuple[LaidInput, ...]:
+    names = {f"{artifact.name}_name": _plain(artifact.file_name) for artifact in artifacts}
+    laid = []
+    for artifact in artifacts:
+        if artifact.digest is None:
+            raise BadSpec(f"input {artifact.name} has no content yet; the job it comes from has not succeeded")
+        copied = kind.copy_in.get(artifact.name)
+        default = work / "inputs" / _plain(artifact.name) / names[f"{artifact.name}_name"]
+        target = default if copied is None else Path(fill(copied, {**words, **names}))
+        if ".." in target.parts or not target.is_relative_to(work):
+            raise BadSpec(f"the profile lays {artifact.name} at {target}, outside the working folder {work}")
+        laid.append(LaidInput(artifact.name, artifact.digest, target, private=copied is not None))
+    return tuple(laid)
+
+
+def _overlay(model: RegisteredModel, kind: KindProfile, words: Mapping[str, str]) -> ModelOverlay:
+    official = kind.model_config_file == "official"
+    config = model.official_config if official else model.tx81_config
+    if config is None:
+        which = "official config.json" if official else "TX81 config.json"
+        raise BadSpec(f"model {model.name} has no {which}: register it again with that file", field="model")
+    if not official:
+        config = {**config, "param_dir": fill("{kcore}", words)}
+    return ModelOverlay(source=Path(model.path), target=Path(words["model"]), config=config)
+
+
+def _command(profile: Profile, kind: KindProfile, words: Mapping[str, str], *, present: set[str]) -> Command:
+    optional = [word for name, extra in kind.optional.items() if name in present for word in extra]
+    return Command(
+        argv=tuple(fill(word, words) for word in (*kind.argv, *optional)),
+        env={name: fill(value, words) for name, value in profile.environment.items()},
+        cwd=Path(fill(kind.cwd, words)),
+    )
+
+
+def _model(assignment: Assignment) -> RegisteredModel:
+    if assignment.model is None:
+        name = assignment.spec.get("model")
+        raise BadSpec(f"model {name} is not registered: register it with `tx81 models`", field="model")
+    return assignment.model
+
+
+def _plain(name: str) -> str:
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise BadSpec(f"{name!r} is not a plain file name")
+    return name

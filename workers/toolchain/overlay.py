@@ -1,0 +1,44 @@
+"""The files of one attempt, laid out as its plan says.
+
+Nothing that is shared can be written through: inputs are the store's read-only files or private copies, and a model
+folder is made of links, with folders and a config.json of its own.
+"""
+
+import json
+from pathlib import Path
+
+from orchestrator.storage.artifacts import ArtifactStore
+from workers.toolchain.commands import ModelOverlay, Plan
+
+
+def lay_out(plan: Plan, store: ArtifactStore, work: Path) -> None:
+    """Make the working folder and everything in it; only what `plan` names is touched."""
+    for name in ("run", "out"):
+        (work / name).mkdir(parents=True, exist_ok=True)
+    for laid in plan.inputs:
+        # A private tree is copied, since the tool builds inside it. A file is never written into, and may be large.
+        store.materialise(laid.digest, laid.target, link=not (laid.private and store.is_tree(laid.digest)))
+    if plan.overlay is not None:
+        lay_model(plan.overlay)
+
+
+def lay_model(overlay: ModelOverlay) -> None:
+    """Link every file of the registered folder but its config.json and its kin, and write the one this use needs.
+
+    A name that is there already (a `.gm` input laid among the weights) is left alone."""
+    _link_files(overlay.source, overlay.target, leave_out="config.json")
+    # Never written through an existing name: it could be a hard link into the store.
+    with (overlay.target / "config.json").open("x", encoding="utf-8") as config:
+        json.dump(overlay.config, config, ensure_ascii=False, indent=2)
+
+
+def _link_files(source: Path, target: Path, *, leave_out: str | None = None) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for entry in source.iterdir():
+        place = target / entry.name
+        if leave_out is not None and entry.name.startswith(leave_out):
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            _link_files(entry, place)
+        elif not place.exists():
+            place.symlink_to(entry)
