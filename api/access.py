@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
-from api.context import Context, context_of
+from api.context import context_of
 from api.problems import BodyTooLarge
 from orchestrator.errors import BadRequest, OrchestratorError, Unauthenticated
 from orchestrator.submission import Idempotency

@@ -112,9 +112,7 @@ async def _invalid(_request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError)
     found = field_errors(error.errors(), error.body)
     first = found[0]
-    return respond(
-        HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", first.message, field=first.field or None, errors=found
-    )
+    return respond(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", first.message, field=first.field or None, errors=found)
 
 
 async def _http(_request: Request, error: Exception) -> ProblemResponse:

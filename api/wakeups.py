@@ -21,6 +21,9 @@ from orchestrator.storage.tables import Event
 
 log = logging.getLogger(__name__)
 
+POLL_SECONDS = 0.01
+"""How often SQLite is asked; a person does not see the difference to less."""
+
 IDLE_SECONDS = 1.0
 """Streams look again after this even if no wake-up came."""
 
@@ -44,22 +47,21 @@ class SettledHead:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._seen: _Seen | None = None
-        self.value = 0
+        self.value: int | None = None
+        """None until the first look."""
 
     @property
     def unsettled(self) -> bool:
         """Whether events were seen that a running transaction holds back."""
         return self._seen is not None
 
-    def advance(self) -> bool:
-        """Look once; True if the head has moved."""
-        before = self.value
+    def advance(self) -> None:
+        """Look once, and move as far as is settled."""
         with self._database.read() as session:
             if self._database.is_sqlite:
                 self.value = _newest(session)
             else:
                 self._advance_behind_transactions(session)
-        return self.value != before
 
     def _advance_behind_transactions(self, session: Session) -> None:
         # READ COMMITTED: each statement sees what was committed before it began. The order of the three matters.
@@ -84,8 +86,8 @@ class WakeUps:
         self._stopping = threading.Event()
 
     @property
-    def head(self) -> int:
-        """The settled head as of the last look."""
+    def head(self) -> int | None:
+        """The settled head as of the last look; None before the first."""
         return self._head.value
 
     @property
@@ -124,16 +126,17 @@ class WakeUps:
         watch: CommitWatch | None = None
         while not self._stopping.is_set():
             try:
-                watch = watch or self._database.watch()
-                watch.wait(UNSETTLED_SECONDS if self._head.unsettled else IDLE_SECONDS)
+                watch = watch or self._database.watch(POLL_SECONDS)
                 self._head.advance()
+                self._notify()
+                watch.wait(UNSETTLED_SECONDS if self._head.unsettled else IDLE_SECONDS)
             except Exception:  # the one thread that all streams hang on must outlive a database that is away
                 log.warning("no sign from the database", exc_info=True)
-                watch = _closed(watch)
+                _close(watch)
+                watch = None
                 self._stopping.wait(IDLE_SECONDS)
-            self._notify()
             self._stopping.wait(GATHER_SECONDS)
-        _closed(watch)
+        _close(watch)
 
     def _notify(self) -> None:
         if self._loop is not None:
@@ -146,7 +149,7 @@ class WakeUps:
             turn.set()
 
 
-def _closed(watch: CommitWatch | None) -> None:
+def _close(watch: CommitWatch | None) -> None:
     if watch is not None:
         with suppress(Exception):
             watch.close()

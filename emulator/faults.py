@@ -30,7 +30,7 @@ from emulator.tree import Tree
 
 KINDS = ("slow", "silent", "corrupt", "error", "dead", "crash", "hang")
 _TIMED = ("slow", "silent")
-_WORDS = re.compile(r"(?P<kind>[a-z]+)(?: +(?P<ms>\d{1,9}))?(?P<options>(?: +(?:after|times)=\d{1,9})*)")
+_WORDS = re.compile(r"(?P<kind>[a-z]+)(?: +(?P<ms>[0-9]{1,9}))?(?P<options>(?: +(?:after|times)=[0-9]{1,9})*)")
 
 
 @dataclass(frozen=True)

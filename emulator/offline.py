@@ -60,7 +60,7 @@ def _parser() -> Parser:
 
 def _between(low: int, high: int) -> Callable[[str], int]:
     def number(text: str) -> int:
-        if not re.fullmatch(r"\d{1,9}", text) or not low <= int(text) <= high:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
             raise ArgumentTypeError(f"{text!r} is not a number from {low} to {high}")
         return int(text)
 

@@ -11,7 +11,7 @@ from emulator.tool import Refused
 from emulator.tree import CARDS, GROUP
 
 GROUPS = CARDS // GROUP
-_RANGE = re.compile(r"(\d{1,2})(?:\.\.(\d{1,2}))?")
+_RANGE = re.compile(r"([0-9]{1,2})(?:\.\.([0-9]{1,2}))?")
 
 
 def card_groups(text: str) -> list[list[int]]:
@@ -39,7 +39,7 @@ def batch_sizes(text: str) -> list[int]:
     """The sizes that a `-bs` value asks for, one run each."""
     inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     parts = [part.strip() for part in inner.split(",")]
-    if not all(re.fullmatch(r"\d", part) and 1 <= int(part) <= GROUPS for part in parts):
+    if not all(re.fullmatch(f"[1-{GROUPS}]", part) for part in parts):
         raise Refused(f"-bs {text}: not a number from 1 to {GROUPS}, nor a list of them like [1,5,6]")
     return [int(part) for part in parts]
 

@@ -7,7 +7,7 @@ import sys
 # Celery reads this when it is imported.
 os.environ["REMAP_SIGTERM"] = "SIGQUIT"
 
-from workers.main import main  # noqa: E402
+from workers.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -28,6 +28,11 @@ class RegisteredModel:
     official_config: Document | None
     tx81_config: Document | None
 
+    @classmethod
+    def of(cls, row: Model) -> "RegisteredModel":
+        """The row's facts, which outlive its session."""
+        return cls(row.name, row.path, row.official_config, row.tx81_config)
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -71,7 +76,7 @@ def claim(database: Database, attempt_id: int, *, worker: str, lease: timedelta)
             spec=job.spec,
             profile=release.profile,
             root=release.root,
-            model=model and RegisteredModel(model.name, model.path, model.official_config, model.tx81_config),
+            model=None if model is None else RegisteredModel.of(model),
             inputs=tuple(InputArtifact(row.name, row.digest, row.file_name or row.name) for row in inputs),
             run_seconds=job.run_seconds,
             silence_seconds=job.silence_seconds,

@@ -8,6 +8,7 @@ from orchestrator.comparison.answers import GivenAnswer, exact
 from orchestrator.comparison.metrics import Measured, measure
 from orchestrator.model.profile import OutputRule
 from orchestrator.model.specs import InferSpec
+from orchestrator.storage import logs
 from orchestrator.storage.artifacts import ArtifactStore
 from workers.toolchain.answers import BadAnswers, count_prompts, problems_with, read_answers, read_golden
 from workers.toolchain.commands import Plan
@@ -77,6 +78,13 @@ def store_vendor_logs(paths: Sequence[Path], store: ArtifactStore) -> list[Outpu
     return [_stored(store, name, path, tree=False) for name, path in zip(names, paths, strict=True)]
 
 
+def seal_log(path: Path, store: ArtifactStore, *, name: str) -> tuple[Output, int]:
+    """Store the whole log, sealed, as the artifact `log`; with it comes its size in raw bytes."""
+    sealed = path.with_name(name)
+    told = logs.seal(path, sealed)
+    return _stored(store, "log", sealed, tree=False), told.bytes
+
+
 def find(plan: Plan, rule: OutputRule, *, since_ns: int) -> Path | None:
     """The newest match of a rule, or None. A link that leads out of the search folder is no match."""
     search = plan.path(rule.search)
@@ -96,9 +104,7 @@ def _read_answers(plan: Plan, spec: InferSpec, results: Results, *, since_ns: in
     assert rule is not None
     files = sorted(path for path in Path(plan.words["out"]).glob(rule.glob) if _written_ns(path) >= since_ns)
     given = read_answers(files, rule)
-    results.problems += problems_with(
-        given, prompts=count_prompts(Path(plan.words["prompts"])), repeats=spec.repeats
-    )
+    results.problems += problems_with(given, prompts=count_prompts(Path(plan.words["prompts"])), repeats=spec.repeats)
     golden = read_golden(Path(plan.words["golden"])) if "golden" in plan.words else None
     for answer in given:
         reference = golden.answer_to(answer.question, answer.index) if golden is not None else None

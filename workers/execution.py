@@ -1,11 +1,12 @@
 """One attempt, from claim to report, as a list of steps."""
 
+import hashlib
 import logging
 import os
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -13,15 +14,14 @@ from pathlib import Path
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from orchestrator import lifecycle
-from orchestrator.errors import BadSpec, OwnershipLost
+from orchestrator.errors import BadSpec, OrchestratorError, OwnershipLost
 from orchestrator.lifecycle import Ending
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import AttemptState
-from orchestrator.storage import logs
 from orchestrator.storage.artifacts import ArtifactStore
 from workers import locks, process, report
 from workers.assignment import Assignment, claim
-from workers.collect import Output, Results, collect, store_vendor_logs, vendor_logs
+from workers.collect import Results, collect, seal_log, store_vendor_logs, vendor_logs
 from workers.heartbeat import Heartbeat
 from workers.log_shipping import LogShipper
 from workers.process import KillStep, Limits, Outcome, StopReason, StopSignal
@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 _REPORT_AGAIN = 1.0
 """Seconds before an attempt's end is reported again to a database that did not answer."""
+
+_REASON_LENGTH = 300
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def execute(attempt_id: int, slot: OwnedSlot, store: ArtifactStore, stop: StopSi
 
 
 class _Execution:
-    """The steps share what they found out so far; each may end the attempt by setting `failure`."""
+    """The steps of one attempt, which share what they have found out so far."""
 
     def __init__(
         self, assignment: Assignment, slot: OwnedSlot, store: ArtifactStore, stop: StopSignal, work: Path
@@ -91,7 +93,8 @@ class _Execution:
             self.failure = Failure(kind=FailureKind.BAD_SPEC, reason=bad.detail)
         except Exception as trouble:
             log.exception("attempt broke", extra={"attempt": self.assignment.attempt_id})
-            self.failure = Failure(kind=FailureKind.FAULT, reason=_one_line(trouble))
+            # What the tool itself died of comes first.
+            self.failure = self.failure or _fault(trouble)
         match self.outcome and self.outcome.stopped:
             case StopReason.LEASE_LOST:
                 raise OwnershipLost("the lease was lost while the tool ran", attempt=self.assignment.attempt_id)
@@ -110,9 +113,10 @@ class _Execution:
             self.outcome = self._run(plan, keep)
             self._judge(plan, self.outcome, since_ns)
 
-    def _exclusively(self, plan: Plan, name: str) -> "locks.WaitedFor":
-        # The lock belongs to the installed tools, so two releases at one root share it.
-        path = self.slot.settings.locks / f"{locks.file_name(name)}@{locks.file_name(plan.words['root'])[-120:]}.lock"
+    def _exclusively(self, plan: Plan, name: str) -> AbstractContextManager[int | None]:
+        # The lock belongs to the installed tools: two releases at one root share it.
+        installed = hashlib.sha256(os.fsencode(plan.words["root"])).hexdigest()[:12]
+        path = self.slot.settings.locks / f"{locks.file_name(name)}@{installed}.lock"
         owner = f"job {self.assignment.job_id} on {self.slot.id} (pid {os.getpid()})"
         return locks.waited_for(path, owner=owner, log=self.log_path, stop=self.stop)
 
@@ -161,27 +165,84 @@ class _Execution:
         self.failure = judge.failure_of_run(outcome, evidence, known, clocks)
         if self.failure is None:
             self.results = collect(plan, self.store, since_ns=since_ns, seconds=outcome.seconds)
-            self.failure = judge.failure_of_results(self.results.problems, evidence, known)
+            self.failure = judge.failure_of_results(self.results.problems, outcome, evidence, known)
         self.results.outputs += store_vendor_logs(beside, self.store)
 
     def _give_back(self) -> Ended:
         why = "its worker was stopped"
-        self.shipper.flush()
+        with suppress(SQLAlchemyError):
+            self.shipper.flush()
         report.give_back(
             self.slot.database, self.assignment.attempt_id, why=why, max_attempts=self.slot.settings.max_attempts
         )
         return Ended(AttemptState.LOST, why)
 
     def _report(self) -> Ended:
-        ending = self._ending()
+        log_digest, log_bytes = self._seal_log()
+        give_up = time.monotonic() + self.slot.settings.lease.total_seconds()
         while True:
+            if self.failure is not None:
+                # What is there is kept as files; rows would look like the whole.
+                self.results.answers, self.results.metrics = [], []
+            seconds = None if self.outcome is None else self.outcome.seconds
             try:
-                self._finish(ending)
-                break
+                self._finish(Ending(self.failure, seconds, log_digest, log_bytes))
+                return _ended(self.failure)
             except (OperationalError, InterfaceError):
-                # Results of hours are not thrown away for a blip; when the lease is gone, they must be.
-                if self.stop.reason is StopReason.LEASE_LOST:
-                    raise OwnershipLost("the end could not be reported in time") from None
+                # Results of hours are not thrown away for a blip, but nobody can wait longer than the lease.
                 log.warning("end not reported; trying again", exc_info=True)
+                if time.monotonic() > give_up:
+                    raise OwnershipLost("the end could not be reported in time") from None
                 time.sleep(_REPORT_AGAIN)
-        return _ended(self.failure)
+            except SQLAlchemyError as trouble:
+                if not self.results.outputs:
+                    raise
+                log.exception("results refused by the database", extra={"attempt": self.assignment.attempt_id})
+                self.failure, self.results = _fault(trouble), Results()
+
+    def _finish(self, ending: Ending) -> None:
+        report.finish(
+            self.slot.database, self.assignment.attempt_id, ending, self.results,
+            worker=self.slot.worker, max_attempts=self.slot.settings.max_attempts,
+        )  # fmt: skip
+
+    def _seal_log(self) -> tuple[str | None, int]:
+        """Digest and size of the whole log; without a digest, its live pieces are what there is."""
+        if not self.log_path.exists():
+            return None, 0
+        try:
+            output, size = seal_log(self.log_path, self.store, name=f"{self.assignment.label}.log.zst")
+        except Exception:
+            log.exception("log not sealed", extra={"attempt": self.assignment.attempt_id})
+            with suppress(SQLAlchemyError, OSError):
+                self.shipper.flush()
+            return None, self.log_path.stat().st_size
+        self.results.outputs.append(output)
+        return output.digest, size
+
+
+def _ended(failure: Failure | None) -> Ended:
+    if failure is None:
+        return Ended(AttemptState.SUCCEEDED)
+    cancelled = failure.kind is FailureKind.CANCELLED
+    return Ended(AttemptState.CANCELLED if cancelled else AttemptState.FAILED, f"{failure.kind}: {failure.reason}")
+
+
+def _fault(trouble: Exception) -> Failure:
+    told = trouble.detail if isinstance(trouble, OrchestratorError) else f"{type(trouble).__name__}: {trouble}"
+    return Failure(kind=FailureKind.FAULT, reason=next(iter(told.splitlines()), "")[:_REASON_LENGTH])
+
+
+def _mark(work: Path) -> int:
+    """The time that files get now: by the kernel's clock for files, which is a little behind the time of day."""
+    mark = work / "started"
+    mark.touch()
+    return mark.stat().st_mtime_ns
+
+
+def _tail(path: Path) -> str:
+    if not path.exists():
+        return ""
+    with path.open("rb") as opened:
+        opened.seek(max(0, opened.seek(0, os.SEEK_END) - EVIDENCE_BYTES))
+        return opened.read().decode("utf-8", "replace")

@@ -96,7 +96,7 @@ class LogShipper:
         return True
 
     def _thinned(self, size: int) -> tuple[bytes, int]:
-        """A mark for what is left out of a flood (it takes the place of the first bytes left out), and where to go on."""
+        """A mark for what is left out of a flood, in the place of the first bytes of it, and where to go on."""
         if size - self._shipped <= _BACKLOG:
             return b"", self._shipped
         start = size - _SHIPMENT

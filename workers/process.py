@@ -3,7 +3,7 @@
 The tool writes its log file itself, by its own descriptor; the file is watched for growth, never piped
 through us. Above the tool stands a small shim (`workers.shim`) that owns its whole tree: when `run` returns,
 nothing of the tree is alive that can be killed, and when this process dies instead, the shim kills the tree
-on its own.
+on its own. A `Shim` that is kept for many runs saves each of them the start of an interpreter.
 
 All limits go by the monotonic clock: setting the host's clock changes nothing.
 """
@@ -14,15 +14,15 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from workers import shim
-from workers.tree import Tree
+from workers.shim import Plan
+from workers.tree import Shim, Tree
 
 _TICK = 0.2
 """Seconds between two looks at the limits. A stop request does not wait for it."""
@@ -157,23 +157,26 @@ def run(
     ladder: Sequence[KillStep],
     keep_fds: Sequence[int] = (),
     stop: StopSignal,
+    shim: Shim | None = None,
     on_started: Callable[[int], None] | None = None,
     on_growth: Callable[[int], None] | None = None,
 ) -> Outcome:
     """Start the command, see it to its end or stop it, and return when its whole tree is gone.
 
     The log is appended to. `keep_fds` stay open in the tool under their numbers, so that a survivor of
-    everything still holds their locks. `on_started` gets the tool's pid, `on_growth` the size of the log,
-    both in the calling thread. If one raises, the tree is killed first and the exception then goes on.
+    everything still holds their locks. Without a `shim` the run has one of its own. `on_started` gets the
+    tool's pid, `on_growth` the size of the log, both in the calling thread. If one raises, the tree is killed
+    first and the exception then goes on.
 
     A tool that cannot be launched is an Outcome; OSError (no log file, no process) and ShimLostError are
-    faults of this host.
+    faults of this host. ShimBusyError is the caller's: the shim has a run already.
     """
     if stop.reason is not None:
         return _report({}, reason=stop.reason, command=command, started_at=datetime.now(UTC), seconds=0.0)
-    with _opened(log) as log_fd, stop.waking() as waker:
+    above = Shim.start() if shim is None else nullcontext(shim)
+    with above as lent, _opened(log) as log_fd, stop.waking() as waker:
         started_at, began = datetime.now(UTC), time.monotonic()
-        with Tree(_plan(command, ladder), log_fd=log_fd, keep_fds=keep_fds) as tree:
+        with lent.tree(_plan(command, ladder, keep_fds), log_fd=log_fd, keep_fds=keep_fds) as tree:
             watch = _Watch(tree, limits=limits, stop=stop, log_fd=log_fd, began=began, on_growth=on_growth)
             ended = _follow(tree, watch, waker=waker, on_started=on_started)
         reason = stop.reason if tree.told_to_stop else None
@@ -255,17 +258,17 @@ def _overrun(limits: Limits, *, running: float, silent: float, size: int) -> Sto
     return None
 
 
-def _plan(command: Command, ladder: Sequence[KillStep]) -> shim.Plan:
+def _plan(command: Command, ladder: Sequence[KillStep], keep_fds: Sequence[int]) -> Plan:
     # Bytes, because the shim may take the file system to have another encoding than we do.
     gentle = [step for step in ladder if step.signal != signal.SIGKILL]
     patience = max([_KERNEL_PATIENCE, *(step.grace for step in ladder if step.signal == signal.SIGKILL)])
     return (
-        os.getpid(),
         [os.fsencode(word) for word in command.argv],
         {os.fsencode(name): os.fsencode(value) for name, value in command.env.items()},
         os.fsencode(command.cwd),
         [(int(step.signal), step.grace.total_seconds()) for step in gentle]
         + [(int(signal.SIGKILL), patience.total_seconds())],
+        list(keep_fds),
     )
 
 
@@ -296,6 +299,8 @@ def _launch_error(facts: Mapping[str, Any], command: Command) -> str | None:
             return None
         case "chdir":
             what = f"cannot enter the working folder {str(command.cwd)!r}"
+        case "descriptors":
+            what = "cannot pass on the log and the kept descriptors"
         case _:
             what = f"cannot execute {command.argv[0]!r}" if command.argv else "cannot execute an empty command"
     return f"{what}: {os.strerror(facts['launch_errno'])}"

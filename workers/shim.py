@@ -1,23 +1,28 @@
-"""The parent of a vendor tool: its whole tree of processes dies with the worker, whatever the tree tries.
+"""The parent of a vendor tool: its whole tree of processes dies with the attempt or the worker, whatever it tries.
 
-A script of its own, run as `python -S -E -I shim.py CONTROL STATUS`; it imports nothing of ours, because it
-must be up within milliseconds. The two arguments are inherited descriptors:
+A script of its own, run as `python -S -E -I shim.py WORKER_PID`; it imports nothing of ours, because it must
+be up within milliseconds. Its descriptor 0 is the link, a unix stream socket. The worker sends a plan at a
+time (`send`), with these descriptors:
 
-CONTROL  from the worker: a plan (`encode`), then orders (`STOP`, `KILL_NOW`). End of file means that the
-         worker is gone, whichever of its threads started the shim. (The kernel's parent-death signal alone
-         would not do: it follows the *thread* that forked.)
-STATUS   to the worker: JSON, one fact a line, in this order:
-         `{"started": PID}` once the tool runs, or `{"launch_errno": N, "step": "chdir" | "exec"}`;
+control  orders from the worker (`STOP`, `KILL_NOW`). End of file means that the worker has given the attempt
+         up, or is gone itself, whichever of its threads started the shim. (The kernel's parent-death signal
+         alone would not do: it follows the *thread* that forked.)
+status   to the worker: JSON, one fact a line, in this order:
+         `{"started": PID}` once the tool runs, or `{"launch_errno": N, "step": "descriptors" | "chdir" | "exec"}`;
          `{"exit_code": N, "stopped": B}` or `{"signal": N, "stopped": B}` when the tool itself has ended
          (B: the ladder had begun);
-         `{"strays": N, "unkillable": [PID, …]}`, always last. Without this line the shim was killed.
+         `{"strays": N, "unkillable": [PID, …]}`, always last. End of file without this line: the shim was killed.
+log      becomes descriptors 1 and 2 of the tool; 0 is empty
+kept     get the numbers in the tool that the plan gives them
 
-Descriptors 0, 1 and 2 (nothing, and the log twice) and all further ones that the worker passed on are
-inherited by the tool, the two pipes are not.
+The tool inherits no other descriptor, and the shim keeps none of these once the attempt is over; log and kept
+ones not even while it lasts, so that a lock is free when the tool and the worker are done with it.
 
 Nobody escapes by `setsid` or a double fork: the shim is a subreaper, so every orphan below it becomes its
-child. Hence *no child left* means *no descendant left*. Only SIGKILL on the shim itself parts it from the
-tree; the tool then dies by its own parent-death signal.
+child. Hence *no child left* means *no descendant left*, and the next attempt starts with an empty tree. A shim
+that cannot get there, or that was told to terminate, ends, and closes the link before the last status line
+can be acted upon. Only SIGKILL on the shim itself parts it from the tree; the tool then dies by its own
+parent-death signal.
 """
 
 from __future__ import annotations
@@ -28,8 +33,10 @@ import marshal
 import os
 import select
 import signal
+import socket
 import sys
 import time
+from collections.abc import Collection, Sequence
 
 STOP = b"s"
 """Order: walk the kill ladder."""
@@ -37,22 +44,49 @@ STOP = b"s"
 KILL_NOW = b"k"
 """Order: walk the ladder, and cut short what is left of it before SIGKILL."""
 
-Plan = tuple[int, list[bytes], dict[bytes, bytes], bytes, list[tuple[int, float]]]
-"""Worker's pid, argv, environment, working folder, ladder of (signal, seconds of grace) that ends with SIGKILL."""
+Plan = tuple[list[bytes], dict[bytes, bytes], bytes, list[tuple[int, float]], list[int]]
+"""Argv, environment, working folder, ladder of (signal, seconds of grace) ending with SIGKILL, numbers of the kept."""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PARENT_DIED = signal.SIGUSR1
 _RESCAN = 0.2  # seconds; only for a process born between two looks at /proc
 _LENGTH = 8  # bytes before the plan that say how long it is
+_MOST_DESCRIPTORS = 253  # that one message carries: SCM_MAX_FD of the kernel
+_ALL_SIGNALS = signal.valid_signals()  # once: it takes 0.1 ms
+_TERMINATE = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM})
 _ZERO = ctypes.c_ulong(0)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def encode(plan: Plan) -> bytes:
-    """The plan as the shim reads it; marshal, because both ends are one interpreter and json takes 9 ms to import."""
+def send(link: socket.socket, plan: Plan, descriptors: Sequence[int]) -> None:
+    """Order one attempt; the sender may close its copies of the descriptors at once.
+
+    Marshal, because both ends are one interpreter and json takes 9 ms to import. OSError for a descriptor
+    that is not open, or for too many of them."""
     body = marshal.dumps(plan)
-    return len(body).to_bytes(_LENGTH, "big") + body
+    message = len(body).to_bytes(_LENGTH, "big") + body
+    sent = socket.send_fds(link, [message], descriptors)
+    link.sendall(message[sent:])
+
+
+def _receive(link: socket.socket) -> tuple[Plan, list[int]] | None:
+    """None if the worker has closed the link, or ended while it wrote."""
+    wanted, received = _LENGTH, b""
+    descriptors: list[int] = []
+    while len(received) < wanted:
+        # Not socket.recv_fds: it ignores its flags in Python 3.11, and the descriptors would be inheritable.
+        piece, passed_on, _, _ = link.recvmsg(
+            wanted - len(received), socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS), socket.MSG_CMSG_CLOEXEC
+        )
+        if not piece:
+            return None
+        descriptors += [fd for _, _, data in passed_on for fd in memoryview(data).cast("i")]
+        received += piece
+        if wanted == len(received) == _LENGTH:
+            wanted += int.from_bytes(received, "big")
+    plan: Plan = marshal.loads(received[_LENGTH:])  # noqa: S302  (from our own worker, over an anonymous socket)
+    return plan, descriptors
 
 
 def descendants(root: int) -> list[int]:
@@ -84,26 +118,28 @@ def descendants(root: int) -> list[int]:
 class Supervisor:
     """One tool from launch to the last of its descendants; everything it waits for comes through `_wait`."""
 
-    def __init__(self, plan: Plan, *, control: int, status: int) -> None:
-        self._worker, self._argv, self._env, self._cwd, self._ladder = plan
-        self._control = control
-        self._status = status
+    def __init__(self, plan: Plan, descriptors: Sequence[int], *, worker: int, wake: int) -> None:
+        self._argv, self._env, self._cwd, self._ladder, numbers = plan
+        self._control, self._status, log, *kept = descriptors
+        self._passed_on = dict(zip(numbers, kept, strict=True)) | {1: log, 2: log}
+        self._worker = worker
+        self._wake = wake
         self._tool = 0
         self._tool_ended = False
         self._childless = False
-        self._stopping = False
+        self._terminated = False
+        self._stopping = os.getppid() != worker
         self._hurried = False
         self._strays: set[int] = set()
         self._launch, self._launch_report = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._wake, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         self._poll = select.poll()
         for fd in (self._control, self._launch, self._wake):
             self._poll.register(fd, select.POLLIN)
 
-    def run(self) -> None:
-        """Start the tool, wait for its end or for an order, leave nobody behind, say how it went."""
-        self._stand_guard()
+    def run(self) -> bool:
+        """Start the tool, wait for its end or for an order, leave nobody behind, say how it went.
+
+        True if the next attempt may follow."""
         self._start()
         while not self._tool_ended and not self._stopping:
             self._wait(None)
@@ -112,37 +148,36 @@ class Supervisor:
             self._walk_the_ladder()
         unkillable = [] if self._childless else descendants(os.getpid())
         self._tell(f'{{"strays": {len(self._strays)}, "unkillable": {unkillable}}}')
+        return self._childless and not self._terminated
 
-    def _stand_guard(self) -> None:
-        for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM, _PARENT_DIED):
-            signal.signal(number, lambda *_: None)  # the byte in the wake-up pipe is what counts
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-        # Beside the control pipe, in case a fork of the worker holds its other end open.
-        _prctl(_PR_SET_PDEATHSIG, _PARENT_DIED)
-        self._stopping = os.getppid() != self._worker
+    def close(self) -> None:
+        """Let the worker hear the end."""
+        os.close(self._control)
+        os.close(self._status)
 
     def _start(self) -> None:
         shim = os.getpid()
         # Until the child has its own dispositions, a signal to it would land in our wake-up pipe.
-        signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+        signal.pthread_sigmask(signal.SIG_SETMASK, _ALL_SIGNALS)
         self._tool = os.fork()
         if self._tool == 0:
             self._become_the_tool(shim)
-        os.close(self._launch_report)
+        for fd in {self._launch_report, *self._passed_on.values()}:
+            os.close(fd)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
     def _become_the_tool(self, shim: int) -> None:
         """Never returns."""
-        step = "exec"
+        step = "descriptors"
         try:
             os.setsid()
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != shim:
                 os._exit(127)
-            for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            for number in _ALL_SIGNALS - {signal.SIGKILL, signal.SIGSTOP}:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            self._take_descriptors()
             step = "chdir"
             os.chdir(self._cwd)
             step = "exec"
@@ -152,6 +187,13 @@ class Supervisor:
             os.write(self._launch_report, f'{{"launch_errno": {reason}, "step": "{step}"}}'.encode())
         finally:
             os._exit(127)
+
+    def _take_descriptors(self) -> None:
+        wanted = {0: os.open(os.devnull, os.O_RDONLY)} | self._passed_on
+        # A source, or the pipe for our own trouble, may sit on a number that is wanted for another.
+        self._launch_report = _aside(self._launch_report, wanted)
+        for number, fd in {number: _aside(fd, wanted) for number, fd in wanted.items()}.items():
+            os.dup2(fd, number)
 
     def _wait(self, seconds: float | None) -> None:
         ready = {fd for fd, _ in self._poll.poll(None if seconds is None else max(0.0, seconds) * 1000)}
@@ -185,8 +227,8 @@ class Supervisor:
             self._reap()
         if _PARENT_DIED in signals and os.getppid() != self._worker:
             self._stopping = True
-        if {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}.intersection(signals):
-            self._stopping = True
+        if _TERMINATE.intersection(signals):
+            self._stopping = self._terminated = True
 
     def _reap(self) -> None:
         """Bury every dead child, adopted ones too: a long run must not fill the process table with zombies."""
@@ -248,30 +290,54 @@ def _prctl(option: int, value: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def _read_plan(control: int) -> Plan:
-    """Raises EOFError if the worker ended while it wrote."""
-    wanted, received = _LENGTH, b""
-    while len(received) < wanted:
-        piece = os.read(control, wanted - len(received))
-        if not piece:
-            raise EOFError
-        received += piece
-        if wanted == len(received) == _LENGTH:
-            wanted += int.from_bytes(received, "big")
-    plan: Plan = marshal.loads(received[_LENGTH:])  # noqa: S302  (from our own worker, over an anonymous pipe)
-    return plan
+def _aside(fd: int, wanted: Collection[int]) -> int:
+    """A copy of `fd` whose number nobody wants, or itself; what it leaves behind closes with exec."""
+    while fd in wanted:
+        fd = os.dup(fd)
+    return fd
 
 
-def main(control: int, status: int) -> None:
-    """Serve one plan; the two pipes are ours alone and never reach the tool."""
-    os.set_inheritable(control, False)
-    os.set_inheritable(status, False)
-    try:
-        plan = _read_plan(control)
-    except EOFError:
-        return
-    Supervisor(plan, control=control, status=status).run()
+def _stand_guard() -> int:
+    """Returns the descriptor from which to read the numbers of the signals that came."""
+    wake, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    for number in (signal.SIGCHLD, *_TERMINATE, _PARENT_DIED):
+        signal.signal(number, lambda *_: None)  # the byte in the wake-up pipe is what counts
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    # Beside the link, in case a fork of the worker holds its other end open.
+    _prctl(_PR_SET_PDEATHSIG, _PARENT_DIED)
+    return wake
+
+
+def _next_attempt(link: socket.socket, *, worker: int, wake: int) -> tuple[Plan, list[int]] | None:
+    """None if there will be no other: the worker has closed the link or died, or somebody terminated us."""
+    poll = select.poll()
+    poll.register(link, select.POLLIN)
+    poll.register(wake, select.POLLIN)
+    while True:
+        orphaned = os.getppid() != worker
+        ready = {fd for fd, _ in poll.poll(0 if orphaned else None)}
+        if link.fileno() in ready:
+            return _receive(link)
+        if orphaned or _TERMINATE.intersection(os.read(wake, 4096)):
+            return None
+
+
+def main(worker: int) -> None:
+    """Serve one attempt after the other; the link is ours alone and never reaches a tool."""
+    wake = _stand_guard()
+    with socket.socket(fileno=0) as link:
+        while attempt := _next_attempt(link, worker=worker, wake=wake):
+            supervisor = Supervisor(*attempt, worker=worker, wake=wake)
+            fit = supervisor.run()
+            if not fit:
+                # Before the worker can hear the end, lest it sends the next plan to nobody.
+                link.close()
+            supervisor.close()
+            if not fit:
+                break
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]))

@@ -1,12 +1,15 @@
-"""The worker's end of one shim: starts it, gives it orders, hears its facts, and notices its death."""
+"""The worker's end of the shim: keeps one running, lends it to a run at a time, and notices its death."""
 
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,19 +20,99 @@ class ShimLostError(RuntimeError):
     """The shim was killed from outside, so nobody can say how the tool ended or which processes it left.
 
     An infrastructure fault. The tool and its process group have been killed; processes that had left the
-    group may live on, and hold the descriptors they inherited."""
+    group may live on, and hold the descriptors they inherited. `pid` is the tool's, 0 if it is not known to
+    have run. The next run under the same Shim starts a new process."""
 
     def __init__(self, pid: int) -> None:
-        super().__init__(f"the shim above process {pid} was killed; check the slot for processes left behind")
+        above = f"above process {pid}" if pid else "before its tool was known to run"
+        super().__init__(f"the shim was killed {above}; check the slot for processes left behind")
         self.pid = pid
 
 
+class ShimBusyError(RuntimeError):
+    """A run was asked of a shim that has one: it could not tell the processes of the two apart."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(f"shim {pid} already has a run; wait for its end, or give each slot a shim of its own")
+        self.pid = pid
+
+
+class Shim:
+    """One shim process for all the attempts of a slot, one at a time.
+
+    A shim that somebody killed, or that ended because it could not get rid of a process, is replaced by the
+    next run. What a tool inherits beside its descriptors (umask, resource limits, priority) is what this
+    process had when the shim started, not when the run did."""
+
+    def __init__(self, process: subprocess.Popen[bytes], link: socket.socket) -> None:
+        self._process = process
+        self._link = link
+        self._turn = threading.Lock()
+
+    @classmethod
+    def start(cls) -> Self:
+        """Does not wait until it is up: only the first run may have to. OSError if there is no process to be had."""
+        return cls(*_spawn())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        """Of the shim that now runs, or ran last."""
+        return self._process.pid
+
+    def close(self) -> None:
+        """End the shim, after the run that it may have in another thread."""
+        with self._turn:
+            self._end()
+
+    @contextmanager
+    def tree(self, plan: shim.Plan, *, log_fd: int, keep_fds: Sequence[int]) -> Iterator["Tree"]:
+        """Start a tool and its tree. Leaving the block leaves no process behind that can be killed.
+
+        ShimBusyError on entering if there is another tree, ShimLostError on leaving if the shim was killed."""
+        if not self._turn.acquire(blocking=False):
+            raise ShimBusyError(self.pid)
+        try:
+            if not self._is_ready():
+                self._end()
+                self._process, self._link = _spawn()
+            tree = Tree(self._link, plan, log_fd=log_fd, keep_fds=keep_fds)
+            try:
+                yield tree
+            finally:
+                tree.close()
+                if not tree.accounted_for:
+                    self._end()
+                    tree.kill_group()
+            if not tree.accounted_for:
+                raise ShimLostError(tree.pid)
+        finally:
+            self._turn.release()
+
+    def _is_ready(self) -> bool:
+        # It never says anything on the link: something to read is the end of the file.
+        poll = select.poll()
+        poll.register(self._link, select.POLLIN)
+        return self._process.poll() is None and not poll.poll(0)
+
+    def _end(self) -> None:
+        self._link.close()
+        # Between two runs nobody is below it; there is nothing that it would have to do first.
+        self._process.kill()
+        self._process.wait()
+
+
 class Tree:
-    """The worker's end of one shim. Leaving the block leaves no process behind that can be killed.
+    """The worker's end of one attempt: orders go down, facts come up."""
 
-    It raises OSError if the shim cannot be started, and ShimLostError on leaving if the shim was killed."""
-
-    def __init__(self, plan: shim.Plan, *, log_fd: int, keep_fds: Sequence[int]) -> None:
+    def __init__(self, link: socket.socket, plan: shim.Plan, *, log_fd: int, keep_fds: Sequence[int]) -> None:
         self.facts: dict[str, Any] = {}
         """What the shim has said so far; the keys are described there."""
         self.told_to_stop = False
@@ -39,15 +122,9 @@ class Tree:
         control, self._control = os.pipe()
         self.status, status = os.pipe()
         try:
-            self._shim = subprocess.Popen(
-                [sys.executable, "-S", "-E", "-I", shim.__file__, str(control), str(status)],
-                stdin=subprocess.DEVNULL,
-                stdout=log_fd,
-                stderr=log_fd,
-                pass_fds=(control, status, *keep_fds),
-                cwd="/",
-                start_new_session=True,
-            )
+            # A shim that is gone is found out at its end of file.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                shim.send(link, plan, (control, status, log_fd, *keep_fds))
         except BaseException:
             os.close(self._control)
             os.close(self.status)
@@ -55,27 +132,14 @@ class Tree:
         finally:
             os.close(control)
             os.close(status)
-        self._send(shim.encode(plan))
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Have the tree killed, if it is not gone, and wait for the shim's last word."""
         # For the shim, end of file on the control pipe is the order to kill the tree.
         os.close(self._control)
-        self._shim.wait()
         while self.listen():
             pass
         os.close(self.status)
-        if "strays" in self.facts:
-            return
-        if self.pid:
-            with suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
-        if error is None:
-            raise ShimLostError(self.pid)
 
     @property
     def pid(self) -> int:
@@ -87,8 +151,13 @@ class Tree:
         """True as well when the tool could not even be launched."""
         return not self.facts.keys().isdisjoint({"exit_code", "signal", "launch_errno", "strays"})
 
+    @property
+    def accounted_for(self) -> bool:
+        """Whether the shim got to its last word."""
+        return "strays" in self.facts
+
     def listen(self) -> bool:
-        """Take in what the shim says; False when it has ended."""
+        """Take in what the shim says; False when it has said everything, or died."""
         said = os.read(self.status, 65536)
         *lines, self._unread = (self._unread + said).split(b"\n")
         for line in lines:
@@ -107,8 +176,31 @@ class Tree:
             self._told_to_kill = True
             self._send(shim.KILL_NOW)
 
+    def kill_group(self) -> None:
+        """What can be done without a shim."""
+        if self.pid:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
     def _send(self, order: bytes) -> None:
-        # A shim that is gone is found out at its end of file.
+        # The attempt may be over by now, and the shim with it.
         with suppress(BrokenPipeError):
-            while order:
-                order = order[os.write(self._control, order) :]
+            os.write(self._control, order)
+
+
+def _spawn() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    link, theirs = socket.socketpair()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-S", "-E", "-I", shim.__file__, str(os.getpid())],
+            stdin=theirs.fileno(),
+            stdout=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
+    except BaseException:
+        link.close()
+        raise
+    finally:
+        theirs.close()
+    return process, link

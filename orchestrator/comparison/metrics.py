@@ -29,7 +29,7 @@ exact_answers      equal to the golden answer character for character; its count
 output_throughput  sum of output tokens / wall seconds of the vendor process, loading of the model included
 request_seconds    of one answer, by the tool's own clock
 ttft_seconds       to the first token of one answer, by the tool's own clock
-tpot_seconds       (request_seconds - ttft_seconds) / (output tokens - 1), one value an answer, only if it has two tokens
+tpot_seconds       (request_seconds - ttft_seconds) / (output tokens - 1), of one answer of two tokens or more
 """
 
 TOOL = "tool"
@@ -48,9 +48,7 @@ class Measured:
     counter: str | None = None
 
 
-def measure(
-    answers: Sequence[GivenAnswer], exact: Sequence[bool | None], wall_seconds: float | None
-) -> list[Measured]:
+def measure(answers: Sequence[GivenAnswer], exact: Sequence[bool | None], wall_seconds: float | None) -> list[Measured]:
     """All that can be said of a run; a number that some answer lacks is left out, never guessed."""
     found = [_number("answers", len(answers), len(answers))]
     compared = [equal for equal in exact if equal is not None]

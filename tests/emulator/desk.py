@@ -63,10 +63,10 @@ class Desk:
 
     def start_offline(self, **flags):
         """The same, left running."""
-        log = (self.work / "terminal").open("a")
-        return subprocess.Popen(
-            self.offline_argv(**flags), cwd=self.work, env=self.environment(), stdout=log, stderr=log, text=True
-        )
+        with (self.work / "terminal").open("a") as log:
+            return subprocess.Popen(
+                self.offline_argv(**flags), cwd=self.work, env=self.environment(), stdout=log, stderr=log
+            )
 
     def terminal(self):
         return (self.work / "terminal").read_text()

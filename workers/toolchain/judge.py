@@ -60,54 +60,60 @@ def failure_of_run(
     outcome: Outcome, evidence: Evidence, signatures: Sequence[FaultSignature], clocks: Clocks
 ) -> Failure | None:
     """Why the run itself failed; None if the tool says it did its work, which is still to be checked."""
-    ending = {"exit_code": outcome.exit_code, "signal": outcome.signal}
     match outcome.stopped:
         case StopReason.CANCELLED:
-            return Failure(kind=FailureKind.CANCELLED, reason="cancelled on request", **ending)
+            return _failure(FailureKind.CANCELLED, "cancelled on request", outcome)
         case StopReason.LOG_LIMIT:
             reason = f"it printed more than the {clocks.log_bytes} bytes a log may hold"
-            return Failure(kind=FailureKind.LOG_LIMIT, reason=reason, **ending)
+            return _failure(FailureKind.LOG_LIMIT, reason, outcome)
         case None if outcome.launch_error is not None:
-            return Failure(kind=FailureKind.FAULT, reason=outcome.launch_error)
+            return _failure(FailureKind.FAULT, outcome.launch_error, outcome)
         case None if outcome.exit_code == 0:
             return None
-    if (fault := _fault(evidence, signatures, ending)) is not None:
+    if (fault := _fault(evidence, signatures, outcome)) is not None:
         return fault
     match outcome.stopped:
         case StopReason.RUN_LIMIT:
             reason = f"it ran longer than its run limit of {clocks.run_seconds} s"
-            return Failure(kind=FailureKind.RUN_LIMIT, reason=reason, **ending)
+            return _failure(FailureKind.RUN_LIMIT, reason, outcome)
         case StopReason.SILENCE:
-            reason = f"it printed nothing for {clocks.silence_seconds} s"
-            return Failure(kind=FailureKind.SILENCE, reason=reason, **ending)
-    return Failure(kind=FailureKind.TOOL, reason=_told(outcome, evidence), **ending)
+            return _failure(FailureKind.SILENCE, f"it printed nothing for {clocks.silence_seconds} s", outcome)
+    return _failure(FailureKind.TOOL, _told(outcome, evidence), outcome)
 
 
 def failure_of_results(
-    problems: Sequence[str], evidence: Evidence, signatures: Sequence[FaultSignature]
+    problems: Sequence[str], outcome: Outcome, evidence: Evidence, signatures: Sequence[FaultSignature]
 ) -> Failure | None:
     """Why a run that says success is none: `problems` are what is missing; no problem is no failure."""
     if not problems:
         return None
-    ending = {"exit_code": 0, "signal": None}
-    fault = _fault(evidence, signatures, ending)
-    return fault or Failure(kind=FailureKind.OUTPUT_MISSING, reason="; ".join(problems), exit_code=0)
+    missing = _failure(FailureKind.OUTPUT_MISSING, "; ".join(problems), outcome)
+    return _fault(evidence, signatures, outcome) or missing
 
 
-def _fault(
-    evidence: Evidence, signatures: Sequence[FaultSignature], ending: dict[str, int | None]
-) -> Failure | None:
+def _fault(evidence: Evidence, signatures: Sequence[FaultSignature], outcome: Outcome) -> Failure | None:
     matched = evidence.match(signatures)
     if matched is None:
         return None
     signature, line = matched
-    return Failure(kind=FailureKind.FAULT, reason=line, signature=signature.name, **ending)
+    return _failure(FailureKind.FAULT, line, outcome, signature=signature.name)
+
+
+def _failure(kind: FailureKind, reason: str, outcome: Outcome, *, signature: str | None = None) -> Failure:
+    return Failure(kind=kind, reason=reason, exit_code=outcome.exit_code, signal=outcome.signal, signature=signature)
 
 
 def _told(outcome: Outcome, evidence: Evidence) -> str:
     if outcome.signal is not None:
-        how = f"killed by {signal.Signals(outcome.signal).name}"
+        how = f"killed by {_signal_name(outcome.signal)}"
     else:
         how = f"exit code {outcome.exit_code}"
     last = evidence.last_line()
     return f"{last} ({how})" if last else f"{how}, and it printed nothing"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return f"signal {number}"

@@ -1,0 +1,99 @@
+"""The log of one attempt, read alike while it is shipped (SQL) and after it is sealed (artifact store)."""
+
+import codecs
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from orchestrator.storage import live_logs
+from orchestrator.storage.artifacts import ArtifactStore
+from orchestrator.storage.database import Database
+from orchestrator.storage.logs import SealedLogReader
+from orchestrator.storage.tables import Attempt
+
+MOST_TAIL_BYTES = 1 << 20
+"""A progress bar may be one line of gigabytes."""
+
+
+class AttemptLog:
+    """Reads any part of an attempt's log, before, while and after it is sealed; used by one thread at a time."""
+
+    def __init__(self, database: Database, store: ArtifactStore, attempt_id: int) -> None:
+        self._database = database
+        self._store = store
+        self._attempt_id = attempt_id
+        self._sealed: SealedLogReader | None = None
+
+    def size(self) -> int:
+        """Bytes that can be read now."""
+        with self._database.read() as session:
+            reader = self._reader(session)
+            return reader.size if reader else live_logs.size(session, self._attempt_id)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Up to `length` bytes from `offset`; fewer where no more has arrived."""
+        with self._database.read() as session:
+            reader = self._reader(session)
+            if reader is None:
+                raw = live_logs.read(session, self._attempt_id, offset, length)
+                # Nothing found may mean that it was sealed between the two statements (PostgreSQL): look again.
+                if raw or (reader := self._reader(session)) is None:
+                    return raw
+        return reader.read(offset, length)
+
+    def tail(self, lines: int) -> tuple[int, bytes]:
+        """The last lines, at most 1 MiB of them, and the offset at which they begin."""
+        end = self.size()
+        start = max(end - MOST_TAIL_BYTES, 0)
+        raw = self.read(start, end - start)
+        skipped = start_of_last_lines(raw, lines)
+        return start + skipped, raw[skipped:]
+
+    def _reader(self, session: Session) -> SealedLogReader | None:
+        if self._sealed is None:
+            digest = session.scalar(select(Attempt.log_digest).where(Attempt.id == self._attempt_id))
+            if digest is not None:
+                self._sealed = SealedLogReader(self._store.path(digest))
+        return self._sealed
+
+
+def start_of_last_lines(raw: bytes, lines: int) -> int:
+    """Where the last `lines` lines of `raw` begin; a newline at the very end ends a line and begins none."""
+    position = len(raw) - 1 if raw.endswith(b"\n") else len(raw)
+    for _ in range(lines):
+        position = raw.rfind(b"\n", 0, position)
+        if position < 0:
+            return 0
+    return position + 1 if lines else len(raw)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Text of a log, and the byte offset behind it."""
+
+    text: str
+    offset: int
+
+
+class LogDecoder:
+    """Bytes to text without splitting a character; bytes that are no UTF-8 become U+FFFD."""
+
+    def __init__(self, offset: int) -> None:
+        self._read_to = offset
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    @property
+    def read_to(self) -> int:
+        """The offset from which to read on."""
+        return self._read_to
+
+    def feed(self, raw: bytes, *, final: bool = False) -> Piece:
+        """The text of `raw` up to its last whole character; `final` gives up waiting for the rest of that one.
+
+        The piece's offset is that of the first byte not told yet, so that whoever resumes there gets it whole.
+        """
+        self._read_to += len(raw)
+        text = self._decoder.decode(raw, final)
+        held_back, _ = self._decoder.getstate()
+        return Piece(text, self._read_to - len(held_back))

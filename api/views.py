@@ -1,0 +1,167 @@
+"""From rows to the documents of `api.schemas`. Pure: what is shown depends on the rows and a moment alone."""
+
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any
+
+from api.schemas import (
+    AttemptView,
+    CacheOutcome,
+    CacheView,
+    JobDetail,
+    JobReference,
+    JobView,
+    Occupancy,
+    PipelineDetail,
+    PipelineView,
+    Presence,
+    SlotDetail,
+    SlotView,
+    Timings,
+)
+from orchestrator.model.slots import SlotName
+from orchestrator.model.specs import BUILD_KINDS
+from orchestrator.model.states import FINAL, AttemptState, JobState
+from orchestrator.placement.demand import Demand
+from orchestrator.queries import JobFacts, ListedJob, PipelineFacts, SlotFacts
+from orchestrator.storage.tables import Job, Slot
+
+_COLUMNS = tuple(name for name in JobView.model_fields if hasattr(Job, name) and name != "slot")
+
+
+def job_view(listed: ListedJob) -> JobView:
+    """A job as lists show it."""
+    return JobView.model_validate(_job_fields(listed))
+
+
+def job_detail(facts: JobFacts) -> JobDetail:
+    """Everything known of a job."""
+    job = facts.listed.job
+    return JobDetail.model_validate(
+        {
+            **_job_fields(facts.listed),
+            "spec": job.spec,
+            "request": job.request,
+            "needs": facts.needs,
+            "needed_by": facts.needed_by,
+            "inputs": facts.inputs,
+            "attempts": facts.attempts,
+            "outputs": facts.outputs,
+            "metrics": facts.metrics,
+            "answers": facts.answers,
+            "cache": cache_view(job, facts.queued_because),
+            "timings": timings(job, facts.now),
+        }
+    )
+
+
+def cache_view(job: Job, queued_because: str | None) -> CacheView:
+    """What the cache did for a job, from its row and from what was said when it was queued."""
+    if job.kind not in BUILD_KINDS:
+        return CacheView(outcome=CacheOutcome.NEVER, why=f"the result of a {job.kind} job is not only its inputs'")
+    known: dict[str, Any] = {"key": job.cache_key, "parts": job.cache_parts}
+    if job.cached_from is not None:
+        why = f"job {job.cached_from} was built from the same inputs"
+        return CacheView(outcome=CacheOutcome.HIT, why=why, job_id=job.cached_from, **known)
+    if job.joined_to is not None:
+        why = f"job {job.joined_to} is building the same"
+        return CacheView(outcome=CacheOutcome.JOINED, why=why, job_id=job.joined_to, **known)
+    if not job.request.get("use_cache", True):
+        return CacheView(outcome=CacheOutcome.OFF, why="the request says use_cache: false", **known)
+    if job.cache_key is None:
+        return CacheView(outcome=CacheOutcome.PENDING, why="not all of its inputs are known", **known)
+    return CacheView(outcome=CacheOutcome.MISS, why=queued_because or "nothing identical was stored", **known)
+
+
+def timings(job: Job, now: datetime) -> Timings:
+    """How long each phase took, or has taken up to `now`."""
+    ended = job.ended_at or now
+    return Timings(
+        waiting=_seconds(job.created_at, job.queued_at or ended),
+        queued=None if job.queued_at is None else _seconds(job.queued_at, job.started_at or ended),
+        running=None if job.started_at is None else _seconds(job.started_at, ended),
+        total=_seconds(job.created_at, ended),
+    )
+
+
+def pipeline_view(facts: PipelineFacts) -> PipelineView:
+    """A pipeline as lists show it."""
+    return PipelineView.model_validate(_pipeline_fields(facts))
+
+
+def pipeline_detail(facts: PipelineFacts, jobs: list[ListedJob]) -> PipelineDetail:
+    """A pipeline with its jobs."""
+    return PipelineDetail.model_validate({**_pipeline_fields(facts), "jobs": [job_view(entry) for entry in jobs]})
+
+
+def rolled_up(counts: Counter[JobState]) -> JobState:
+    """The state of many jobs as one: running once any has begun, and the worst ending once all have ended."""
+    present = {state for state, count in counts.items() if count}
+    if present <= FINAL:
+        worst = (JobState.FAILED, JobState.CANCELLED, JobState.SKIPPED)
+        return next((state for state in worst if state in present), JobState.SUCCEEDED)
+    if present & (FINAL | {JobState.ASSIGNED, JobState.RUNNING}):
+        return JobState.RUNNING
+    return JobState.QUEUED if JobState.QUEUED in present else JobState.WAITING
+
+
+def slot_view(facts: SlotFacts, now: datetime, lost_after: timedelta) -> SlotView:
+    """A slot as lists show it."""
+    return SlotView.model_validate(_slot_fields(facts, now, lost_after))
+
+
+def slot_detail(facts: SlotFacts, queue: list[ListedJob], now: datetime, lost_after: timedelta) -> SlotDetail:
+    """A slot with the jobs that wait for it alone."""
+    fields = _slot_fields(facts, now, lost_after)
+    return SlotDetail.model_validate({**fields, "queue": [job_view(entry) for entry in queue]})
+
+
+def presence(slot: Slot, now: datetime, lost_after: timedelta) -> Presence:
+    """Whether the slot's worker gave a sign of life within `lost_after`."""
+    if slot.heartbeat_at is None:
+        return Presence.AWAY
+    return Presence.ALIVE if slot.heartbeat_at > now - lost_after else Presence.LOST
+
+
+def _job_fields(listed: ListedJob) -> dict[str, Any]:
+    job = listed.job
+    return {
+        **{name: getattr(job, name) for name in _COLUMNS},
+        "model": job.spec.get("model"),
+        "slot": Demand.parse(job.demand).only,
+        "last_slot_id": listed.last_slot_id,
+    }
+
+
+def _pipeline_fields(facts: PipelineFacts) -> dict[str, Any]:
+    row = facts.pipeline
+    return {
+        "id": row.id,
+        "name": row.name,
+        "project": row.project,
+        "created_at": row.created_at,
+        "state": rolled_up(facts.counts),
+        "counts": dict(facts.counts),
+    }
+
+
+def _slot_fields(facts: SlotFacts, now: datetime, lost_after: timedelta) -> dict[str, Any]:
+    slot, lease, attempt = facts.slot, facts.lease, facts.attempt
+    occupancy = Occupancy.FREE
+    if lease is not None:
+        running = attempt is not None and attempt.state is AttemptState.RUNNING
+        occupancy = Occupancy.RUNNING if running else Occupancy.ASSIGNED
+    return {
+        **{name: getattr(slot, name) for name in SlotView.model_fields if hasattr(slot, name)},
+        "cards": SlotName.parse(slot.name).cards,
+        "presence": presence(slot, now, lost_after),
+        "occupancy": occupancy,
+        "lease_expires_at": lease and lease.expires_at,
+        "attempt": attempt and AttemptView.model_validate(attempt),
+        "job": facts.job and JobReference.model_validate(facts.job),
+        "queued": facts.queued,
+    }
+
+
+def _seconds(start: datetime, end: datetime) -> float:
+    return max((end - start).total_seconds(), 0.0)

@@ -1,0 +1,108 @@
+"""`tx81 artifacts`: what is stored, and how to have it here."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.text import Text
+
+from api.client import Client
+from api.schemas import ArtifactView
+from cli.session import Exit, Session, Stop, hint_on_terminal
+from cli.show import artifacts_table, size
+
+_HERE = Session()
+
+app = App(name="artifacts", help="Stored files and trees; `get` downloads one.")
+
+
+@app.default
+def artifacts(
+    *,
+    job: int | None = None,
+    name: str | None = None,
+    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 50,
+    session: Session = _HERE,
+) -> Exit:
+    """List artifacts, newest first.
+
+    Parameters
+    ----------
+    job
+        Only what this job made.
+    name
+        Only those called this: gm, c_source, kcore, answers, log.
+    """
+    with session.client() as client:
+        found = client.artifacts(limit=limit, job=job, name=name).items
+        session.emit(found, artifacts_table(found))
+    return Exit.OK
+
+
+@app.command(name="get")
+def get(
+    artifact: int,
+    /,
+    *,
+    to: Annotated[Path | None, Parameter(name=["--to", "-o"])] = None,
+    session: Session = _HERE,
+) -> Exit:
+    """Download an artifact: a file as it is, a tree as a folder.
+
+    Parameters
+    ----------
+    to
+        Where to put it; its own name in this folder if absent. What exists there is not overwritten.
+    """
+    with session.client() as client:
+        found = client.artifact(artifact)
+        target = _target(found, to)
+        with _emerging(target) as draft:
+            if found.tree:
+                _download_tree(client, found.id, draft)
+            else:
+                _download(client.content(found.id), draft)
+        session.emit({**found.model_dump(mode="json"), "path": str(target.absolute())}, Text(str(target)))
+    hint_on_terminal(f"{size(found.size)} in {target}")
+    return Exit.OK
+
+
+def _target(artifact: ArtifactView, to: Path | None) -> Path:
+    own_name = Path(artifact.file_name).name or f"artifact-{artifact.id}"
+    target = Path(own_name) if to is None else to / own_name if to.is_dir() else to
+    if target.exists() or target.is_symlink():
+        raise Stop(f"-o: {target} exists; name another place")
+    if not target.absolute().parent.is_dir():
+        raise Stop(f"-o: there is no folder {target.absolute().parent}; make it first")
+    return target
+
+
+@contextmanager
+def _emerging(target: Path) -> Iterator[Path]:
+    """A place beside the target that becomes the target if all goes well, and vanishes if not."""
+    with TemporaryDirectory(dir=target.absolute().parent, prefix=".tx81-") as folder:
+        draft = Path(folder) / "draft"
+        yield draft
+        os.rename(draft, target)
+
+
+def _download_tree(client: Client, artifact: int, folder: Path) -> None:
+    folder.mkdir()
+    for entry in client.entries(artifact):
+        place = PurePosixPath(entry.path)
+        if place.is_absolute() or ".." in place.parts or not place.parts:
+            raise Stop(f"artifact {artifact} holds a file called {entry.path!r}, which would leave the folder", Exit.SERVER)
+        file = folder / place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _download(client.content(artifact, entry.path), file)
+        file.chmod(0o755 if entry.executable else 0o644)
+
+
+def _download(content: Iterable[bytes], file: Path) -> None:
+    with file.open("xb") as stream:
+        for piece in content:
+            stream.write(piece)

@@ -1,0 +1,230 @@
+"""The whole stack on one machine, from nothing to ready: tools, database, services, registrations.
+
+`running` is that as one `with`: inside it all nine slots are there and a job can be submitted; after it no process of
+the stack is left, however it was ended.
+"""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from api.client import ApiError, Client, ServerUnreachable
+from api.schemas import Presence
+from cli.session import Exit, Stop, hint
+from cli.stack import embedded
+from cli.supervisor import ServiceEvent, StackError, Supervisor, What, sole_user_of
+from orchestrator.settings import Settings
+
+PROFILE = "txnn_1.2.1_build0307"
+MODEL = "DeepSeek-R1-Distill-Qwen-Tiny"
+RELEASE = "emulated"
+MARKER = "TX81_STACK"
+"""Environment variable by which every process of one run of the stack can be told, also after a crash."""
+SLOTS = 9
+_READY_WITHIN = 90.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to run, and where."""
+
+    state: Path
+    root: Path | None = None
+    """Folder with the vendor's tools; None means emulated ones in the state folder."""
+    api_port: int
+    flower_port: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A stack that is ready."""
+
+    plan: Plan
+    run_id: str
+    token: str
+    tools: Mapping[str, str]
+    """Places in the emulated tree: prompts, golden, events, …; empty for real tools."""
+    release: str
+    model: str | None
+    supervisor: Supervisor
+
+    @property
+    def server(self) -> str:
+        """The API's address."""
+        return f"http://127.0.0.1:{self.plan.api_port}"
+
+    @property
+    def flower(self) -> str:
+        """Flower's address."""
+        return f"http://127.0.0.1:{self.plan.flower_port}"
+
+    @property
+    def token_file(self) -> Path:
+        """Where the admin token is."""
+        return _token_file(self.plan.state)
+
+    @property
+    def logs(self) -> Path:
+        """One log file a service."""
+        return self.plan.state / "logs"
+
+
+@contextmanager
+def running(plan: Plan) -> Iterator[Running]:
+    """Bring the stack up, and down again; a `Stop` says why it did not come up."""
+    run_id = secrets.token_hex(8)
+    try:
+        with sole_user_of(plan.state):
+            tools = _tools(plan)
+            env = settings_env(plan, tools) | {MARKER: run_id}
+            _run_to_end("preparing the database", [sys.executable, "-m", "migrations"], env, plan.state)
+            services = embedded(
+                env, plan.state, sys.executable, api_port=plan.api_port, flower_port=plan.flower_port
+            )
+            hint(f"starting {len(services)} services; their logs: {plan.state / 'logs'}")
+            with Supervisor(services, plan.state / "logs", _tell) as supervisor:
+                token = _token(plan.state)
+                with Client(f"http://127.0.0.1:{plan.api_port}", token) as client:
+                    _await_ready(client, plan.state / "logs")
+                    release, model = _register(client, plan, tools)
+                yield Running(
+                    plan=plan, run_id=run_id, token=token, tools=tools, release=release, model=model,
+                    supervisor=supervisor,
+                )  # fmt: skip
+    except StackError as error:
+        raise Stop(str(error), Exit.FAULT) from error
+    except (ApiError, ServerUnreachable) as error:
+        raise Stop(f"the stack's own API: {error}; see {plan.state / 'logs' / 'api.log'}", Exit.FAULT) from error
+
+
+def free_port(wanted: int) -> int:
+    """`wanted` if nobody listens there, else the next free port, and a line that says so; 0 asks for any."""
+    for port in range(wanted, wanted + 100) if wanted else [0]:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except (OSError, OverflowError):
+                continue
+            found = int(probe.getsockname()[1])
+        if wanted and found != wanted:
+            hint(f"port {wanted} is taken; using {found}")
+        return found
+    raise Stop(f"ports {wanted} to {wanted + 99} are all taken or not allowed; choose another with --port/--flower-port")
+
+
+def settings_env(plan: Plan, tools: Mapping[str, str]) -> dict[str, str]:
+    """The settings of every process: all that says where things are is set, whatever the caller's environment says."""
+    given = Settings()
+    roots = [plan.root.absolute() if plan.root else Path(tools["home"]), *given.allowed_roots]
+    env = {
+        "TX81_STATE_DIR": str(plan.state),
+        "TX81_DATABASE_URL": "",
+        "TX81_STORE_DIR": str(plan.state / "store"),
+        "TX81_WORK_DIR": str(plan.state / "work"),
+        "TX81_TOKEN_FILE": str(_token_file(plan.state)),
+        "TX81_API_HOST": "127.0.0.1",
+        "TX81_API_PORT": str(plan.api_port),
+        "TX81_HOST": given.host,
+        "TX81_ALLOWED_ROOTS": json.dumps([str(root) for root in roots]),
+    }
+    if tools:
+        env["TX81_DEVICES_DIR"] = tools["cards"]
+        env["TX81_LOCK_DIR"] = str(Path(tools["cards"]).parent / "locks")
+    return env
+
+
+def _tools(plan: Plan) -> dict[str, str]:
+    """The places in the emulated tree, laid out or renewed; none if the tools are real ones."""
+    tree = plan.root.absolute() if plan.root else plan.state / "tree"
+    if plan.root and not (tree / ".tx81-emulator").exists():
+        if not tree.is_dir():
+            raise Stop(f"--root: {tree} is not a folder; name the one that the vendor's guide calls $HOME_PATH")
+        return {}
+    command = [sys.executable, "-m", "emulator", "install", str(tree)]
+    printed = _run_to_end(f"laying out the emulated tools in {tree}", command, {}, plan.state)
+    places: dict[str, str] = json.loads(printed.splitlines()[-1])
+    return places
+
+
+def _run_to_end(what: str, command: list[str], env: Mapping[str, str], folder: Path) -> str:
+    hint(what)
+    done = subprocess.run(
+        command, env={**os.environ, **env}, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        errors="replace", check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        lines = (done.stderr or done.stdout).strip().splitlines() or ["it printed nothing"]
+        raise Stop(f"{what} failed with exit {done.returncode}: {lines[-1]}", Exit.FAULT)
+    return done.stdout
+
+
+def _token_file(state: Path) -> Path:
+    return state / "admin-token"
+
+
+def _token(state: Path) -> str:
+    try:
+        return _token_file(state).read_text().strip()
+    except OSError as error:
+        raise Stop(f"the API left no token in {_token_file(state)} ({error.strerror}); remove {state} and start anew",
+                   Exit.FAULT) from None  # fmt: skip
+
+
+def _await_ready(client: Client, logs: Path) -> None:
+    """Return when the API is ready, the dispatcher leads and every slot's worker is there."""
+    deadline = time.monotonic() + _READY_WITHIN
+    missing = ["the API"]
+    while time.monotonic() < deadline:
+        try:
+            state = client.ready()
+            alive = [slot.name for slot in client.slots() if slot.presence is Presence.ALIVE]
+        except ServerUnreachable:
+            state, alive = None, []
+        wanted = [f"g{number}" for number in range(SLOTS - 1)] + ["cpu0"]
+        missing = [slot for slot in wanted if slot not in alive]
+        if state and state.ready and state.dispatcher and not missing:
+            return
+        missing = missing or ["dispatcher"]
+        time.sleep(0.2)
+    raise Stop(f"not there after {_READY_WITHIN:g} s: {', '.join(missing)}; see {logs / f'{missing[0]}.log'}", Exit.FAULT)
+
+
+def _register(client: Client, plan: Plan, tools: Mapping[str, str]) -> tuple[str, str | None]:
+    """The names under which tools and model are known; a name held by other content is left to it."""
+    root = tools.get("home") or str(plan.root)
+    wanted = RELEASE if tools else "local"
+    release = _under_a_free_name(
+        wanted, lambda name: client.register_release(name, PROFILE, root, default=True).name
+    )
+    if not tools:
+        return release, None
+    folder = Path(tools["models"]) / MODEL
+    tx81_config = str(folder / "config_tx81.json")
+    model = _under_a_free_name(
+        MODEL, lambda name: client.register_model(name, str(folder), tx81_config=tx81_config).name
+    )
+    return release, model
+
+
+def _under_a_free_name(wanted: str, register: Callable[[str], str]) -> str:
+    for number in range(1, 100):
+        try:
+            return register(wanted if number == 1 else f"{wanted}-{number}")
+        except ApiError as error:
+            if error.code != "already_exists":
+                raise
+    raise Stop(f"{wanted}: 99 different ones are registered; start with another state folder", Exit.FAULT)
+
+
+def _tell(event: ServiceEvent) -> None:
+    if event.what in (What.DIED, What.RESTARTING, What.KILLED):
+        hint(f"  {event.service} {event.what.value} {event.detail}".rstrip())

@@ -1,0 +1,290 @@
+"""The commands about jobs: submit, run, jobs, show, logs, wait, cancel, retry."""
+
+import sys
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from api.client import Client
+from api.schemas import AnswerView, JobDetail, JobView, PipelineDetail
+from cli.documents import model_to_answers, requests_in
+from cli.session import Exit, Session, Stop, hint, hint_on_terminal
+from cli.show import answers_table, job_page, jobs_table
+from cli.watching import exit_for, live_progress, wait_for
+from orchestrator.model.specs import JobRequest, PipelineRequest
+from orchestrator.model.states import FINAL, JobState
+
+Switch = Parameter(negative="")
+_HERE = Session()
+
+
+def submit(
+    file: str,
+    /,
+    *,
+    wait: Annotated[bool, Switch] = False,
+    follow: Annotated[bool, Switch] = False,
+    key: str | None = None,
+    session: Session = _HERE,
+) -> Exit:
+    """Submit a job, a list of jobs (all or none) or a pipeline: JSON or YAML.
+
+    Parameters
+    ----------
+    file
+        The document; - reads standard input. A mapping with `jobs` is a pipeline, a list is many jobs.
+    wait
+        Return when all jobs have ended; the exit code says how.
+    follow
+        Like --wait, and print the log of the last job as it grows, on standard error.
+    key
+        Idempotency key: the same key and document never makes a second job.
+    """
+    request = requests_in(file)
+    with session.client() as client:
+        with _once(key) as once:
+            made = _submitted(client, request, once)
+        jobs = made.jobs if isinstance(made, PipelineDetail) else made
+        hint_on_terminal(f"submitted; watch with: tx81 wait {_numbers(jobs)}")
+        if not (wait or follow):
+            session.emit(made if isinstance(request, PipelineRequest) else _as_asked(request, jobs), jobs_table(jobs))
+            return Exit.OK
+        if follow:
+            _followed(client, jobs[-1].id)
+        ended = _waited(client, [job.id for job in jobs], timeout=None)
+        session.emit(_as_asked(request, ended), jobs_table(ended))
+        return exit_for(ended)
+
+
+def run(
+    *,
+    model: str,
+    backend_type: str,
+    prompts: Path,
+    golden: Path | None = None,
+    quantize: Annotated[bool, Switch] = False,
+    max_tokens: int | None = None,
+    cards: str | None = None,
+    release: str | None = None,
+    name: str | None = None,
+    key: str | None = None,
+    session: Session = _HERE,
+) -> Exit:
+    """From a registered model to answers: (quantize,) convert, compile, infer; waits and prints the answers.
+
+    Parameters
+    ----------
+    model
+        Name of a registered model; see: tx81 models
+    backend_type
+        The converter's --backend-model-type, e.g. qwen2_7b_bf16.
+    prompts
+        File with one question a line, under a root that the server allows.
+    golden
+        File with the expected answers, to compare with.
+    quantize
+        Quantise the weights first, for the *_quant types.
+    max_tokens
+        Longest answer.
+    cards
+        Pin to one card group: 0..3, 4..7, … 28..31.
+    release
+        Toolchain release; the default one if absent.
+    name
+        What to call the pipeline.
+    key
+        Idempotency key: the same key and options never start a second pipeline.
+    """
+    request = model_to_answers(
+        name=name or f"run-{model}"[:100],
+        model=model,
+        backend_type=backend_type,
+        prompts=prompts,
+        golden=golden,
+        quantize=quantize,
+        max_tokens=max_tokens,
+        cards=cards,
+        release=release,
+    )
+    with session.client() as client:
+        with _once(key) as once:
+            pipeline = client.submit_pipeline(request, key=once)
+        ended = _waited(client, [job.id for job in pipeline.jobs], timeout=None)
+        code = exit_for(ended)
+        answers = all_answers(client, next(job.id for job in ended if job.name == "infer")) if code is Exit.OK else []
+        document = {
+            "pipeline": pipeline.id,
+            "jobs": [job.model_dump(mode="json") for job in ended],
+            "answers": [answer.model_dump(mode="json") for answer in answers],
+        }
+        session.emit(document, answers_table(answers) if code is Exit.OK else jobs_table(ended))
+        _judged(answers, golden)
+        return code
+
+
+def jobs(
+    *,
+    state: JobState | None = None,
+    kind: str | None = None,
+    project: str | None = None,
+    model: str | None = None,
+    pipeline: int | None = None,
+    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 50,
+    session: Session = _HERE,
+) -> Exit:
+    """List jobs, newest first."""
+    filters = {"state": state, "kind": kind, "project": project, "model": model, "pipeline": pipeline}
+    with session.client() as client:
+        found = list(islice(client.all_jobs(**{name: value for name, value in filters.items() if value}), max(limit, 0)))
+        session.emit(found, jobs_table(found))
+    return Exit.OK
+
+
+def show(job: int, /, *, session: Session = _HERE) -> Exit:
+    """Everything about one job: spec, state and why, attempts, inputs, outputs, metrics, where a cached result is from."""
+    with session.client() as client:
+        detail = client.job(job)
+        session.emit(detail, job_page(detail))
+    return Exit.OK
+
+
+def logs(
+    job: int,
+    /,
+    *,
+    follow: Annotated[bool, Parameter(name=["--follow", "-f"], negative="")] = False,
+    attempt: int | None = None,
+    session: Session = _HERE,
+) -> Exit:
+    """Print a job's log, as the tool wrote it.
+
+    Parameters
+    ----------
+    follow
+        Go on until the job has ended; a broken connection is resumed where it broke.
+    attempt
+        Number of an attempt; the latest one if absent.
+    """
+    with session.client() as client:
+        try:
+            pieces = _growing(client, job, attempt) if follow else client.log(job, attempt)
+            if session.as_json:
+                text = b"".join(pieces).decode(errors="replace")
+                session.emit({"job": job, "attempt": attempt, "log": text}, "")
+            else:
+                for piece in pieces:
+                    sys.stdout.buffer.write(piece)
+                    sys.stdout.buffer.flush()
+        except KeyboardInterrupt:
+            raise Stop(f"detached; the job goes on. Follow again: tx81 logs -f {job}", Exit.DETACHED) from None
+    return Exit.OK
+
+
+def wait(*jobs: int, timeout: float | None = None, session: Session = _HERE) -> Exit:
+    """Wait until all these jobs have ended; exit 0 only if all of them succeeded.
+
+    Parameters
+    ----------
+    timeout
+        Seconds; then exit 124, and the jobs go on.
+    """
+    if not jobs:
+        raise Stop("wait: name at least one job; see: tx81 jobs")
+    with session.client() as client:
+        ended = _waited(client, jobs, timeout)
+        session.emit(ended, jobs_table(ended))
+    return exit_for(ended)
+
+
+def cancel(*jobs: int, session: Session = _HERE) -> Exit:
+    """Ask jobs to stop; one that runs is ended by its worker, which takes some seconds."""
+    if not jobs:
+        raise Stop("cancel: name at least one job; see: tx81 jobs")
+    with session.client() as client:
+        asked = [client.cancel(job) for job in jobs]
+        session.emit(asked, jobs_table(asked))
+        if going := [job for job in asked if job.state not in FINAL]:
+            hint_on_terminal(f"asked; see them end with: tx81 wait {_numbers(going)}")
+    return Exit.OK
+
+
+def retry(job: int, /, *, key: str | None = None, session: Session = _HERE) -> Exit:
+    """Submit a finished job's request again, as a new job."""
+    with session.client() as client:
+        with _once(key) as once:
+            made = client.retry(job, key=once)
+        session.emit(made, jobs_table([made]))
+    return Exit.OK
+
+
+def all_answers(client: Client, job: int) -> list[AnswerView]:
+    """Every answer of a job's latest attempt, page after page."""
+    answers: list[AnswerView] = []
+    cursor: str | None = None
+    while True:
+        page = client.answers(job, limit=100, cursor=cursor)
+        answers += page.items
+        cursor = page.next
+        if cursor is None:
+            return answers
+
+
+@contextmanager
+def _once(key: str | None) -> Iterator[str]:
+    """A key under which a request may be sent again; if sending it is cut short, the person learns it."""
+    once = key or uuid.uuid4().hex
+    try:
+        yield once
+    except KeyboardInterrupt:
+        raise Stop(f"interrupted; to be sure, repeat with --key {once}: it is never done twice", Exit.DETACHED) from None
+
+
+def _submitted(
+    client: Client, request: JobRequest | list[JobRequest] | PipelineRequest, key: str
+) -> PipelineDetail | Sequence[JobView]:
+    match request:
+        case PipelineRequest():
+            return client.submit_pipeline(request, key=key)
+        case JobRequest():
+            return [client.submit(request, key=key)]
+        case _:
+            return client.submit_many(request, key=key)
+
+
+def _as_asked(request: object, jobs: Sequence[JobView]) -> JobView | Sequence[JobView]:
+    """One job for one request, a list for many."""
+    return jobs[0] if isinstance(request, JobRequest) else jobs
+
+
+def _waited(client: Client, jobs: Iterable[int], timeout: float | None) -> list[JobDetail]:
+    with live_progress() as progress:
+        return wait_for(client, jobs, progress=progress, timeout=timeout)
+
+
+def _followed(client: Client, job: int) -> None:
+    try:
+        for piece in _growing(client, job, None):
+            sys.stderr.buffer.write(piece)
+            sys.stderr.buffer.flush()
+    except KeyboardInterrupt:
+        raise Stop(f"detached; the job goes on. Follow again: tx81 logs -f {job}", Exit.DETACHED) from None
+
+
+def _growing(client: Client, job: int, attempt: int | None) -> Iterator[bytes]:
+    for piece in client.stream_log(job, attempt=attempt):
+        yield piece.text.encode("utf-8", "surrogateescape")
+
+
+def _judged(answers: Sequence[AnswerView], golden: Path | None) -> None:
+    if answers and golden:
+        exact = sum(answer.exact is True for answer in answers)
+        hint(f"{exact} of {len(answers)} answers equal the golden ones")
+
+
+def _numbers(jobs: Iterable[JobView]) -> str:
+    return " ".join(str(job.id) for job in jobs)

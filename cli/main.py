@@ -1,0 +1,103 @@
+"""`tx81`: the commands, and what the shell learns from each.
+
+Every command is a function of another module, imported only when it is called. No error leaves a traceback: what a
+person can act on is one line on standard error.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from cli.session import Exit, Stop
+
+_BROKEN_PIPE = 141
+"""128 + SIGPIPE: what a shell shows for a program whose reader went away."""
+
+app = App(
+    name="tx81",
+    help="Jobs on TX81 card groups: submit once, know what ran where, never lose a result.",
+    help_epilogue=(
+        "Exit codes: 0 ok, 1 a job failed, 2 wrong usage, 3 server or token, 4 infrastructure fault, "
+        "124 wait timed out, 130 detached."
+    ),
+    help_formatter="plain",
+    result_action="return_value",
+    exit_on_error=False,
+    print_error=False,
+    help_on_error=False,
+    suppress_keyboard_interrupt=False,
+)
+
+_COMMANDS = {
+    "Start here": {
+        "up": ("cli.up:up", "Run the whole stack on this machine until Ctrl-C."),
+        "demo": ("cli.demo:demo", "Take a small real model from weights to answers on eight emulated card groups."),
+        "doctor": ("cli.doctor:doctor", "Look at this machine and the server; say what to mend and how."),
+    },
+    "Jobs": {
+        "run": ("cli.jobs:run", "From a model to answers: convert, compile, infer, wait, print."),
+        "submit": ("cli.jobs:submit", "Submit a job, a list of jobs or a pipeline from a file (JSON or YAML)."),
+        "jobs": ("cli.jobs:jobs", "List jobs, newest first."),
+        "show": ("cli.jobs:show", "Everything about one job."),
+        "logs": ("cli.jobs:logs", "Print a job's log; -f follows it."),
+        "wait": ("cli.jobs:wait", "Wait until jobs have ended; exit 0 only if all succeeded."),
+        "cancel": ("cli.jobs:cancel", "Ask jobs to stop."),
+        "retry": ("cli.jobs:retry", "Submit a finished job's request again."),
+        "pipelines": ("cli.inventory:pipelines", "List pipelines, newest first."),
+    },
+    "What there is": {
+        "slots": ("cli.inventory:slots", "Card groups and CPU seats: who is there and what it does."),
+        "artifacts": ("cli.artifacts:app", "Stored files and trees; `get` downloads one."),
+        "models": ("cli.inventory:models_app", "Registered models; `add` registers one."),
+        "releases": ("cli.inventory:releases_app", "Toolchain releases; `add` registers one."),
+    },
+    "Services": {
+        "api": ("cli.services:api", "Run the API."),
+        "dispatcher": ("cli.services:dispatcher", "Run the dispatcher."),
+        "worker": ("cli.services:worker", "Run the worker of one slot."),
+        "migrate": ("cli.services:migrate", "Bring the database to the newest schema."),
+    },
+}
+
+for _group, _entries in _COMMANDS.items():
+    for _name, (_path, _help) in _entries.items():
+        app.command(_path, name=_name, help=_help, group=_group)
+
+
+def main() -> None:
+    """The entry point."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 must not end a command
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Do what the command line says; returns the exit code."""
+    try:
+        code = app(list(argv))
+        sys.stdout.flush()
+    except CycloptsError as error:
+        command = " ".join(("tx81", *(error.command_chain or ())))
+        return _told(f"{str(error).rstrip('.')}; see: {command} --help", Exit.USAGE)
+    except Stop as stop:
+        return _told(str(stop), stop.code)
+    except KeyboardInterrupt:
+        return _told("interrupted", Exit.DETACHED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor may the flush at exit complain
+        return _BROKEN_PIPE
+    except OSError as error:
+        return _told(f"{error.filename or 'this machine'}: {error.strerror or error}", Exit.FAULT)
+    except Exception as error:
+        if os.environ.get("TX81_TRACEBACK"):
+            raise
+        return _told(f"{type(error).__name__}: {error} (a bug; TX81_TRACEBACK=1 shows where)", Exit.FAULT)
+    return int(code) if isinstance(code, int) else Exit.OK
+
+
+def _told(message: str, code: Exit) -> Exit:
+    print(f"tx81: {' '.join(message.split())}", file=sys.stderr)
+    return code

@@ -1,0 +1,76 @@
+"""`tx81 up`: the embedded stack until Ctrl-C."""
+
+from pathlib import Path
+
+from rich.text import Text
+
+from cli.embedded import Plan, Running, free_port, running
+from cli.session import Exit, Session, hint
+from orchestrator.settings import Settings
+
+_HERE = Session()
+
+
+def up(
+    *,
+    state: Path | None = None,
+    root: Path | None = None,
+    port: int = 8081,
+    flower_port: int = 5555,
+    session: Session = _HERE,
+) -> Exit:
+    """Run broker, API, dispatcher, nine workers and Flower on this machine, until Ctrl-C.
+
+    Parameters
+    ----------
+    state
+        Folder for database, store, logs and working folders; $TX81_STATE_DIR or .tx81 if absent.
+    root
+        Folder with the vendor's tools; emulated ones in the state folder if absent.
+    port
+        Of the API; the next free one if taken.
+    flower_port
+        Of Flower; the next free one if taken.
+    """
+    folder = (state or Settings().state_dir).absolute()
+    plan = Plan(state=folder, root=root, api_port=free_port(port), flower_port=free_port(flower_port))
+    try:
+        with running(plan) as stack:
+            session.emit(_document(stack), Text(_page(stack)))
+            hint("Ctrl-C stops everything.")
+            stack.supervisor.wait()
+    except KeyboardInterrupt:
+        hint("stopped")
+    return Exit.OK
+
+
+def _document(stack: Running) -> dict[str, str | None]:
+    return {
+        "server": stack.server,
+        "docs": f"{stack.server}/docs",
+        "flower": stack.flower,
+        "token_file": str(stack.token_file),
+        "logs": str(stack.logs),
+        "release": stack.release,
+        "model": stack.model,
+    }
+
+
+def _page(stack: Running) -> str:
+    lines = [
+        f"API      {stack.server}  (docs: {stack.server}/docs)",
+        f"Flower   {stack.flower}",
+        f"token    {stack.token_file}",
+        f"logs     {stack.logs}",
+        f"release  {stack.release}",
+    ]
+    if stack.model:
+        lines += [
+            f"model    {stack.model}",
+            "",
+            "try:",
+            f"  export TX81_SERVER={stack.server} TX81_TOKEN=$(cat {stack.token_file})",
+            "  tx81 slots",
+            f"  tx81 run --model {stack.model} --backend-type qwen2_7b_bf16 --prompts {stack.tools['prompts']}",
+        ]
+    return "\n".join(lines)

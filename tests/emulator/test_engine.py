@@ -1,0 +1,154 @@
+"""The compiled kernels against two strangers: numpy in double precision, and recorded Hugging Face logits."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from emulator import codegen, config
+from emulator.compile import build
+from emulator.engine import Kcore, Session, Weights, generate
+from emulator.faults import StageFaults
+from emulator.install import SHIPPED
+from emulator.quantise import quantise
+from emulator.tool import Failed
+from emulator.tree import Precision, Tree
+from emulator.weights import SafetensorsFile, open_model
+from tests.emulator import reference
+from tests.emulator.builders import a_model
+
+IDS = [3, 250, 17, 17, 99, 0, 271, 42, 8, 130]
+
+
+def a_session(model, node, *, precision=Precision.FLOAT, weights=None, march=None):
+    """Generate, compile and open a model without any of the tools around."""
+    tensors = open_model(model) if weights is None else SafetensorsFile(weights).tensors
+    node.mkdir()
+    plan = codegen.plan("test", precision, config.dimensions(config.read(model)), tensors, "weights")
+    codegen.emit(plan, node, lambda layer: None)
+    build(node, march=march, quiet=True)
+    kcore = Kcore(node)
+    return Session(kcore, Weights(kcore, tensors))
+
+
+def logits(session, ids):
+    """Scores after each token, decoding one at a time."""
+    rows = []
+    for at, token in enumerate(ids):
+        session.forward([token], at)
+        rows.append(np.array(session.logits))
+    return np.stack(rows)
+
+
+MODELS = {
+    "grouped heads": {},
+    "one kv head, odd sizes, no bias": {
+        "bias": False, "hidden_size": 80, "intermediate_size": 200, "num_attention_heads": 5, "num_key_value_heads": 1,
+    },
+    "tied, half precision": {"dtype": "F16", "tie_word_embeddings": True},
+    "own head size, full precision": {
+        "dtype": "F32", "hidden_size": 96, "intermediate_size": 264, "num_attention_heads": 6, "head_dim": 20,
+        "rope_theta": 1e6,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", MODELS.values(), ids=MODELS)
+def test_logits_agree_with_double_precision(tmp_path, changes):
+    model = a_model(tmp_path / "model", **changes)
+    wanted = reference.logits(config.read(model), reference.weights(model / "model.safetensors"), IDS)
+
+    with a_session(model, tmp_path / "node") as session:
+        found = logits(session, IDS)
+
+    assert np.abs(found - wanted).max() < 1e-4 * wanted.std()
+
+
+def test_int8_logits_agree_with_the_multiplied_out_weights(tmp_path):
+    model = a_model(tmp_path / "model", hidden_size=80, intermediate_size=72)
+    dims, gm = config.dimensions(config.read(model)), tmp_path / "x.gm"
+    faults = StageFaults(Tree(tmp_path), "quant")
+    quantise(dims, open_model(model), gm, source="x", faults=faults)
+    wanted = reference.logits(config.read(model), reference.weights(gm), IDS)
+
+    with a_session(model, tmp_path / "node", precision=Precision.INT8, weights=gm) as session:
+        found = logits(session, IDS)
+
+    assert np.abs(found - wanted).max() < 1e-4 * wanted.std()
+
+
+def test_logits_of_the_tiny_model_agree_with_hugging_face(built):
+    recorded = np.load(SHIPPED / "logits.npz", allow_pickle=False)
+    names = sorted({key.split(".")[0] for key in recorded})
+    kcore = Kcore(built.node())
+
+    with Session(kcore, Weights(kcore, open_model(built.model))) as session:
+        found = {name: logits(session, recorded[f"{name}.ids"].tolist()) for name in names}
+
+    assert names
+    for name in names:
+        wanted = recorded[f"{name}.logits"]
+        assert np.abs(found[name][recorded[f"{name}.positions"]] - wanted).max() < 1e-4 * wanted.std(), name
+
+
+def test_a_build_without_vector_instructions_gives_the_same_bits(built, tmp_path):
+    kcore = Kcore(built.node())
+
+    with (
+        Session(kcore, Weights(kcore, open_model(built.model))) as fast,
+        a_session(built.model, tmp_path / "node", march="") as plain,
+    ):
+        assert np.array_equal(logits(fast, IDS), logits(plain, IDS))
+
+
+def test_reading_at_once_and_token_by_token_give_the_same_bits(built):
+    kcore = Kcore(built.node())
+
+    with Session(kcore, Weights(kcore, open_model(built.model))) as session:
+        session.forward(IDS, 0)
+        at_once = np.array(session.logits)
+        assert np.array_equal(logits(session, IDS)[-1], at_once)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "start", "reason"),
+    [
+        ([-1], 0, "token out of range"),
+        ([10**6], 0, "token out of range"),
+        ([1], 5, "context is full"),
+        ([], 0, "context"),
+    ],
+)
+def test_nonsense_given_to_the_kernels_is_an_error_and_no_crash(built, tokens, start, reason):
+    kcore = Kcore(built.node())
+
+    with Session(kcore, Weights(kcore, open_model(built.model))) as session, pytest.raises(Failed, match=reason):
+        session.forward(tokens, start)
+
+
+def test_a_conversation_ends_at_the_compiled_length(tmp_path):
+    model = a_model(tmp_path / "model", max_position_embeddings=8)
+
+    with a_session(model, tmp_path / "node") as session:
+        session.forward([1] * 8, 0)
+        with pytest.raises(Failed, match="context is full"):
+            session.forward([1], 8)
+
+
+def test_weights_that_are_not_numbers_are_a_device_error(tmp_path):
+    model = a_model(tmp_path / "model", dtype="F32")
+    path = model / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-4] + np.float32("nan").tobytes())
+
+    with a_session(model, tmp_path / "node") as session, pytest.raises(Failed, match="logits are not numbers"):
+        session.forward([1], 0)
+
+
+def test_a_stopped_generation_says_so(built):
+    kcore, stop = Kcore(built.node()), threading.Event()
+    stop.set()
+
+    with Session(kcore, Weights(kcore, open_model(built.model))) as session:
+        answer = generate(session, IDS, room=5, end=0, stop=stop, strike=lambda: False)
+
+    assert (answer.tokens, answer.finish_reason) == ([], "interrupted")

@@ -1,0 +1,209 @@
+"""A tiny real installation: SQLite, a store, one slot, and a release whose tools are shell scripts."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator import lifecycle
+from orchestrator.model.profile import Profile
+from orchestrator.model.slots import SlotKind, SlotName
+from orchestrator.model.states import JobState
+from orchestrator.settings import Settings
+from orchestrator.storage.artifacts import ArtifactStore
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Attempt, Base, Job, JobInput, Model, Release
+from workers.execution import Ended, execute
+from workers.process import StopSignal
+from workers.slot import OwnedSlot, owned
+
+PROFILE: dict[str, Any] = {
+    "profile": "tiny",
+    "versions": {},
+    "folders": {"codegen": "codegen"},
+    "environment": {"PATH": "/usr/bin:/bin", "HOME": "{work}", "API_TOKEN": "s3cret"},
+    "fingerprint": [],
+    "backend_types": {
+        "qwen2_bf16": {"family": "qwen2", "precision": "bf16"},
+        "llama_bf16": {"family": "llama", "precision": "bf16", "conda": "other_env"},
+    },
+    "kinds": {
+        "quantize": {
+            "conda": "env",
+            "cwd": "{work}/run",
+            "model_config_file": "official",
+            "argv": ["sh", "{root}/tool.sh", "{model}", "{out}"],
+            "outputs": {"gm": {"search": "{out}", "glob": "*.gm", "kind": "file"}},
+            "limits": {"run_seconds": 60, "silence_seconds": 60},
+            "progress": r"step (?P<done>\d+)/(?P<total>\d+)",
+        },
+        "convert": {
+            "conda": "env",
+            "cwd": "{work}/run",
+            "model_config_file": "official",
+            "argv": ["sh", "{root}/tool.sh", "{codegen}", "{backend_type}"],
+            "optional": {"gm": ["--q-model-path", "{gm}"]},
+            "exclusive": "convert-{backend_type}",
+            "outputs": {
+                "c_source": {"search": "{codegen}", "glob": "*/node_0_0", "kind": "tree", "must_contain": ["*.c"]}
+            },
+            "limits": {"run_seconds": 60, "silence_seconds": 60},
+        },
+        "compile": {
+            "conda": "env",
+            "cwd": "{work}",
+            "copy_in": {"c_source": "{work}/kcore/node_0_0"},
+            "argv": ["sh", "{root}/tool.sh", "{c_source}"],
+            "outputs": {
+                "kcore": {
+                    "search": "{work}/kcore",
+                    "glob": "**/kcore.bin",
+                    "kind": "tree",
+                    "parents": 1,
+                    "must_contain": ["kcore.bin"],
+                }
+            },
+            "limits": {"run_seconds": 60, "silence_seconds": 60},
+        },
+        "infer": {
+            "conda": "env",
+            "cwd": "{work}/run",
+            "model_config_file": "tx81",
+            "copy_in": {"gm": "{model}/{gm_name}"},
+            "argv": ["sh", "{root}/tool.sh", "{model}", "{out}", "{cards}", "{prompts}", "{kcore}"],
+            "outputs": {"answers": {"search": "{out}", "glob": "*.jsonl", "kind": "file"}},
+            "answers": {
+                "glob": "*.jsonl",
+                "question": "q",
+                "text": "a",
+                "repeat": "r",
+                "index": "i",
+                "output_tokens": "n",
+                "seconds": "s",
+            },
+            "logs": ["run/TX8_*"],
+            "limits": {"run_seconds": 60, "silence_seconds": 60},
+        },
+    },
+    "kill_ladder": [
+        {"signal": "SIGTERM", "grace_seconds": 1},
+        {"signal": "SIGKILL", "grace_seconds": 5},
+    ],
+    "fault_signatures": [{"name": "hpgr_device_error", "pattern": "HPGR: device error"}],
+}
+
+
+@pytest.fixture
+def tiny_profile() -> Profile:
+    return Profile.model_validate(PROFILE)
+
+
+@dataclass
+class Lab:
+    """One installation in a folder, and the verbs that tests need."""
+
+    folder: Path
+    settings: Settings
+    database: Database
+    store: ArtifactStore
+
+    def tool(self, script: str) -> None:
+        """What every tool of the release does."""
+        (self.folder / "release" / "tool.sh").write_text(script)
+
+    def stored(self, name: str, text: str) -> str:
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return self.store.put_file(path).digest
+
+    def stored_tree(self, name: str, files: dict[str, str]) -> str:
+        for file_name, text in files.items():
+            path = self.folder / name / file_name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return self.store.put_tree(self.folder / name).digest
+
+    def assigned(self, spec: dict[str, Any], inputs: dict[str, str] | None = None, *, slot: str = "g0", **job: Any) -> int:
+        """A job placed on a slot: the id of its attempt, which waits for its bell."""
+        card = slot.startswith("g")
+        with self.database.write() as session:
+            now = self.database.now(session)
+            row = Job(
+                name="job", kind=spec["kind"], project="default", spec=spec, request={}, release="tiny",
+                slot_kind=SlotKind.CARD_GROUP if card else SlotKind.CPU, demand="", priority=5, tool_retries=0,
+                **{"run_seconds": 60, "silence_seconds": 60, "log_bytes": 1 << 20, **job},
+            )  # fmt: skip
+            lifecycle.create(session, row, now=now)
+            for name, digest in (inputs or {}).items():
+                session.add(JobInput(job_id=row.id, name=name, digest=digest, file_name=f"{name}.file"))
+            assert lifecycle.queue(session, row, start=JobState.WAITING, now=now)
+            attempt = lifecycle.assign(session, row.id, f"{self.settings.host}.{slot}", now=now, lease=self.settings.lease)
+            assert attempt is not None
+            return attempt.id
+
+    def run(self, attempt_id: int, slot: OwnedSlot, stop: StopSignal | None = None) -> Ended | None:
+        return execute(attempt_id, slot, self.store, stop or StopSignal())
+
+    def attempt(self, attempt_id: int) -> Attempt:
+        with self.database.read() as session:
+            return session.get_one(Attempt, attempt_id)
+
+    def job(self, attempt_id: int) -> Job:
+        with self.database.read() as session:
+            return session.get_one(Job, session.get_one(Attempt, attempt_id).job_id)
+
+    def cancel(self, attempt_id: int) -> None:
+        with self.database.write() as session:
+            lifecycle.cancel(session, session.get_one(Attempt, attempt_id).job_id, now=self.database.now(session))
+
+    def with_lease(self, *, lease: float, margin: float, heartbeat: float) -> "Lab":
+        short = {"lease": timedelta(seconds=lease), "lease_margin": timedelta(seconds=margin)}
+        changed = self.settings.model_copy(update={**short, "heartbeat": timedelta(seconds=heartbeat)})
+        return replace(self, settings=changed)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    settings = Settings(
+        state_dir=tmp_path / "state", host="lab", devices_dir=tmp_path / "dev", heartbeat=timedelta(seconds=1)
+    )
+    (tmp_path / "state").mkdir()
+    (tmp_path / "release" / "codegen").mkdir(parents=True)
+    weights = tmp_path / "models" / "tiny-model"
+    (weights / "extra").mkdir(parents=True)
+    for name in ("model.safetensors", "config.json", "config.json.bak", "extra/merges.txt"):
+        (weights / name).write_text(f"the registered {name}")
+    database = Database(settings.database)
+    Base.metadata.create_all(database.engine)
+    with database.write() as session:
+        now = database.now(session)
+        session.add(
+            Model(
+                name="tiny-model", path=str(weights), family="qwen2", official_config={"official": True},
+                tx81_config={"param_dir": "/nowhere"}, digest="", size=0, created_at=now,
+            )  # fmt: skip
+        )
+        session.add(
+            Release(
+                name="tiny", profile=json.loads(json.dumps(PROFILE)), root=str(tmp_path / "release"), digest="",
+                is_default=True, created_at=now,
+            )  # fmt: skip
+        )
+    yield Lab(tmp_path, settings, database, ArtifactStore(settings.store))
+    database.close()
+
+
+@pytest.fixture
+def g0(lab: Lab) -> Iterator[OwnedSlot]:
+    with owned(lab.settings, lab.database, SlotName.parse("g0")) as slot:
+        yield slot
+
+
+@pytest.fixture
+def cpu0(lab: Lab) -> Iterator[OwnedSlot]:
+    with owned(lab.settings, lab.database, SlotName.parse("cpu0")) as slot:
+        yield slot

@@ -1,0 +1,86 @@
+"""The worker process: own one slot, then answer its bells until told to stop."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from celery import Celery, signals
+from pydantic import ValidationError
+
+from orchestrator.broker import create_app
+from orchestrator.model.slots import SlotName
+from orchestrator.settings import Settings
+from orchestrator.storage.artifacts import ArtifactStore
+from orchestrator.storage.database import Database
+from workers import assignment, journal, locks, tasks
+from workers.slot import OwnedSlot, owned
+
+EXIT_USAGE = 2
+EXIT_SLOT_TAKEN = 3
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the worker of one slot; 0 after an orderly stop, 2 for a bad command line, 3 if the slot is another's."""
+    parser = argparse.ArgumentParser(prog="python -m workers", description="Run the worker of one slot.")
+    parser.add_argument(
+        "--slot", required=True, metavar="NAME", help="g0 … g7 for a card group, cpu0, cpu1 … for a seat"
+    )
+    wanted = parser.parse_args(argv).slot
+    try:
+        name, settings = SlotName.parse(wanted), Settings()
+    except ValidationError as trouble:
+        return _refuse(f"settings: {_first(trouble)}", EXIT_USAGE)
+    except ValueError as trouble:
+        return _refuse(str(trouble), EXIT_USAGE)
+    journal.configure()
+    database = Database(settings.database)
+    try:
+        with owned(settings, database, name) as slot:
+            _answer_bells(slot)
+            return EXIT_SLOT_TAKEN if slot.lost.is_set() else 0
+    except locks.Held as held:
+        return _refuse(f"slot {name} of {settings.host} is in use: {held}", EXIT_SLOT_TAKEN)
+    finally:
+        database.close()
+
+
+def _answer_bells(slot: OwnedSlot) -> None:
+    app = create_app(slot.settings.broker_url)
+    tasks.register(app, slot, ArtifactStore(slot.settings.store))
+    # Opens the connection and compiles the statements that the first job would otherwise wait for.
+    assignment.claim(slot.database, 0, worker=slot.worker, lease=slot.settings.lease)
+    logging.getLogger(__name__).info("worker starting", extra={"slot": slot.id, "worker": slot.worker})
+    _celery_worker(app, slot)
+
+
+def _celery_worker(app: Celery, slot: OwnedSlot) -> None:
+    """Returns when the worker was told to stop and nothing of its job runs any more."""
+    # A receiver is what keeps Celery from setting up logging itself.
+    signals.setup_logging.connect(_keep_our_logging)
+    worker = app.Worker(
+        hostname=f"{slot.name}@{slot.settings.host}",
+        queues=[slot.id],
+        pool="threads",
+        concurrency=1,
+        loglevel="INFO",
+        quiet=True,
+        task_events=True,
+        without_gossip=True,
+        without_mingle=True,
+    )
+    worker.start()
+
+
+def _keep_our_logging(**_: object) -> None:
+    return None
+
+
+def _refuse(sentence: str, code: int) -> int:
+    print(f"workers: {sentence}", file=sys.stderr)
+    return code
+
+
+def _first(trouble: ValidationError) -> str:
+    first = trouble.errors()[0]
+    return f"TX81_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}"

@@ -1,0 +1,111 @@
+"""The Celery side of an attempt: a bell comes in, an ending goes out for Flower to show.
+
+Nothing is decided here. A revoke (Flower's button, `celery control revoke`) becomes an ordinary cancel of the job in
+SQL; a worker that is told to stop passes that on to the tool.
+"""
+
+import logging
+from typing import Any
+
+from celery import Celery
+from celery.exceptions import Ignore
+from celery.worker.request import Request
+from celery.worker.state import revoked
+
+from orchestrator.broker import RUN_ATTEMPT
+from orchestrator.model.states import AttemptState
+from orchestrator.storage.artifacts import ArtifactStore
+from workers.execution import Ended, execute
+from workers.process import StopReason, StopSignal
+from workers.slot import OwnedSlot
+
+log = logging.getLogger(__name__)
+
+
+class AttemptFailed(Exception):
+    """Shown by Flower as FAILURE; the text is the one-line reason. SQL decides whether there is another attempt."""
+
+
+class AttemptCancelled(Ignore):  # type: ignore[misc]  # Celery has no types
+    """Shown by Flower as REVOKED."""
+
+
+class StopSignals:
+    """The stop signal of every attempt that this process has heard of and not yet ended.
+
+    One may be asked for before its attempt begins: a revoke can arrive between the bell and the start. Every method
+    is one step of the interpreter, because a signal handler may interrupt any other."""
+
+    def __init__(self) -> None:
+        self._signals: dict[int, StopSignal] = {}
+
+    def of(self, attempt_id: int) -> StopSignal:
+        """The attempt's stop signal, made at first sight."""
+        return self._signals.setdefault(attempt_id, StopSignal())
+
+    def forget(self, attempt_id: int) -> None:
+        """The attempt has ended; a later one never has the same id."""
+        self._signals.pop(attempt_id, None)
+
+
+_stops = StopSignals()
+
+
+class AttemptRequest(Request):  # type: ignore[misc]  # Celery has no types
+    """Celery's handle on a bell. The pool of threads cannot stop anything, so stopping goes to the tool instead."""
+
+    def revoked(self) -> bool:
+        """Never discard a bell: SQL would ring it again for ever. One that was revoked is taken, and cancelled."""
+        if self.id in revoked:
+            self._stop(StopReason.CANCELLED)
+        return False
+
+    def terminate(self, pool: Any, signal: Any = None) -> None:
+        """`revoke(terminate=True)`, which is what Flower's Terminate button sends."""
+        self._stop(StopReason.CANCELLED)
+
+    def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:
+        """The worker is stopping, and its patience is over."""
+        self._stop(StopReason.SHUTDOWN)
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        """A time limit that came with the message; we set none."""
+        self._stop(StopReason.RUN_LIMIT)
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
+        """Tell Flower of a cancelled attempt, which Celery itself would pass over in silence."""
+        if isinstance(exc_info.exception, AttemptCancelled):
+            return self._announce_revoked("cancelled", True, "SIGINT", False)
+        return super().on_failure(exc_info, send_failed_event, return_ok)
+
+    def _stop(self, reason: StopReason) -> None:
+        match self.args:
+            case [int(attempt_id)]:
+                _stops.of(attempt_id).request(reason)
+
+
+def register(app: Celery, slot: OwnedSlot, store: ArtifactStore) -> None:
+    """Make `app` answer bells for `slot`."""
+
+    @app.task(name=RUN_ATTEMPT, Request=AttemptRequest, throws=(AttemptFailed,))  # type: ignore[untyped-decorator]
+    def run_attempt(attempt_id: int) -> str:
+        try:
+            if slot.lost.is_set():
+                return "not taken: the slot belongs to another worker now"
+            return _shown(attempt_id, execute(attempt_id, slot, store, _stops.of(attempt_id)))
+        finally:
+            _stops.forget(attempt_id)
+
+
+def _shown(attempt_id: int, ended: Ended | None) -> str:
+    about = {"attempt": attempt_id, "state": ended and ended.state, "reason": ended and ended.reason}
+    log.info("attempt ended" if ended else "bell dropped", extra=about)
+    match ended:
+        case None:
+            return "not there to take"
+        case Ended(AttemptState.SUCCEEDED):
+            return "succeeded"
+        case Ended(AttemptState.CANCELLED, reason):
+            raise AttemptCancelled(reason)
+        case Ended(_, reason):
+            raise AttemptFailed(reason)
