@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from emulator.events import record
 from emulator.faults import Fault, FaultFile, end_process
+from emulator.folders import lock_holder
 from emulator.tool import Failed, complain
 from emulator.tree import Tree
 
@@ -55,11 +56,11 @@ class CardGroup:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = _owner(handle)
+            # The kernel first: the text may still be that of an owner who died.
+            holder = lock_holder(handle) or _owner(handle).get("pid", "unknown")
             record(self._tree.events, "violation", cards=[card], holder=holder)
             os.close(handle)
-            pid = holder.get("pid", "unknown")
-            raise Failed(f"{path}: Device or resource busy (held by pid {pid})") from None
+            raise Failed(f"{path}: Device or resource busy (held by pid {holder})") from None
         return handle
 
     def _refuse_dead_cards(self) -> None:

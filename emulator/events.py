@@ -7,7 +7,7 @@
 | close | gives them back; written before the lock goes | cards, tokens |
 | unclean | found a card whose last owner died holding it | cards, owner (its text) |
 | fault | an injected fault struck | at (card number or stage), fault |
-| violation | asked for something that another process holds | cards or folder, holder |
+| violation | asked for something that another process holds | cards or folder, holder (pid) |
 
 A violation cannot hide: a second opener that is killed between asking and reporting leaves its `opening` inside
 another's open interval, and a line torn by a full disk does not parse. `audit` finds both.

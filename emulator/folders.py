@@ -23,7 +23,7 @@ def held(tree: Tree, folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = _holder(handle)
+            holder = lock_holder(handle)
             record(tree.events, "violation", folder=str(folder), holder=holder)
             raise Failed(f"{folder}: Device or resource busy (held by pid {holder or 'unknown'})") from None
         yield
@@ -31,8 +31,8 @@ def held(tree: Tree, folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _holder(handle: int) -> int:
-    """The pid that the kernel shows for the lock; 0 where it does not show one."""
+def lock_holder(handle: int) -> int:
+    """The pid that the kernel shows for a file's `flock`; 0 where it shows none (a pid outside this container)."""
     found = os.fstat(handle)
     wanted = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
     try:

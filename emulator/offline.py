@@ -12,8 +12,10 @@ import signal
 import threading
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -174,39 +176,27 @@ class _Batches:
         self._responses = responses
         self._count = count
         self._stop = threading.Event()
-        self._errors: list[BaseException] = []
 
     def run(self, groups: list[CardGroup]) -> None:
-        threads = [threading.Thread(target=self._guarded, args=item) for item in enumerate(groups)]
-        try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        except KeyboardInterrupt:
-            self._end(threads)
-            raise
-        if self._errors:
-            raise self._errors[0]
+        with ThreadPoolExecutor(len(groups)) as pool:
+            batches: list[Future[None]] = []
+            try:
+                for batch, cards in enumerate(groups):
+                    batches.append(pool.submit(self._answer_all, batch, cards))
+                wait(batches, return_when=FIRST_EXCEPTION)
+            except KeyboardInterrupt:
+                self._interrupt(batches)
+                raise
+            self._stop.set()
+        for ended in batches:
+            ended.result()
 
-    def _end(self, threads: list[threading.Thread]) -> None:
-        """Wait for the batches to leave their cards; a batch hung in the device keeps the process here, as in life."""
+    def _interrupt(self, batches: list[Future[None]]) -> None:
+        """Let the batches leave their cards. One that hangs in the device keeps the process here, as in life."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._stop.set()
-        for patience in (_PATIENCE, None):
-            for thread in filter(threading.Thread.is_alive, threads):
-                thread.join(patience)
-            if patience and any(map(threading.Thread.is_alive, threads)):
-                complain("<current backtrace> #0 itxStreamSynchronize #1 txStreamSynchronize")
-
-    def _guarded(self, batch: int, cards: CardGroup) -> None:
-        try:
-            self._answer_all(batch, cards)
-        except BaseException as error:
-            # Carried to the main thread, which raises it.
-            self._errors.append(error)
-            self._stop.set()
-            self._log.line(f"batch {batch} cards {spelled(cards.cards)} stopped: {error}")
+        if wait(batches, timeout=_PATIENCE).not_done:
+            complain("<current backtrace> #0 itxStreamSynchronize #1 txStreamSynchronize")
 
     def _answer_all(self, batch: int, cards: CardGroup) -> None:
         work, questions = self._work, range(len(self._work.questions))
@@ -221,7 +211,7 @@ class _Batches:
     def _answer(self, session: Session, cards: CardGroup, batch: int, number: int, index: int) -> None:
         work, prompt = self._work, self._work.prompts[index]
         room = min(work.max_tokens, work.kcore.dims.max_sequence - len(prompt))
-        strike = lambda: cards.strike(self._stop)  # noqa: E731
+        strike = partial(cards.strike, self._stop)
         answer = generate(session, prompt, room=room, end=work.chat.end, stop=self._stop, strike=strike)
         if answer.finish_reason == "interrupted":
             return

@@ -28,7 +28,7 @@ def test_a_second_opener_is_refused_and_recorded(desk, running):
     assert second.returncode == 1
     assert f"Device or resource busy (held by pid {first.pid})" in second.stderr
     assert violation["cards"] == [0]
-    assert violation["holder"]["pid"] == first.pid
+    assert violation["holder"] == first.pid
     assert audit(desk.places["events"])
 
 
@@ -39,6 +39,19 @@ def test_other_cards_are_free_meanwhile(desk, running):
 
     assert second.returncode == 0, second.stderr
     assert audit(desk.places["events"]) == []
+
+
+def test_of_many_who_come_at_once_no_two_hold_a_card_and_every_refusal_is_on_record(desk, running):
+    children = [running(cn="0..3", pp=desk.ask("Who are you?")) for _ in range(6)]
+
+    codes = [child.wait(30) for child in children]
+
+    refused = {child.pid for child, code in zip(children, codes, strict=True) if code == 1}
+    held = [(event["event"], event["pid"]) for event in desk.events() if event["event"] in ("open", "close")]
+    assert set(codes) <= {0, 1}
+    assert 0 in codes
+    assert {event["pid"] for event in desk.events("violation")} == refused
+    assert all(opened == ("open", closed[1]) for opened, closed in zip(held[::2], held[1::2], strict=True))
 
 
 def test_the_owner_is_written_on_the_card_while_it_is_held(desk, running):

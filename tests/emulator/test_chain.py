@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from emulator.install import install
+from emulator.tree import MODEL_TYPES, Tree
 from tests.emulator.conftest import ROOT
 from tests.emulator.desk import INT8
 
@@ -36,13 +38,17 @@ def test_bf16_answers_every_golden_question_exactly(desk):
     assert "mean similarity 1.0000" in done.stdout
 
 
-def test_int8_answers_every_golden_question_exactly(desk, built):
+@pytest.mark.parametrize(
+    ("lies", "given"), [("{model}", "{model}"), ("{model}/..", "{model}"), ("{model}", "{model}/{gm}")]
+)
+def test_int8_answers_every_golden_question_exactly_wherever_the_quantised_file_lies(desk, built, lies, given):
+    names = {"model": desk.tx81, "gm": built.gm.name}
     shutil.copytree(built.node(INT8), desk.node(INT8))
-    shutil.copy(built.gm, desk.tx81.parent)
+    shutil.copy(built.gm, lies.format(**names))
     config = json.loads((desk.tx81 / "config.json").read_text())
     (desk.tx81 / "config.json").write_text(json.dumps(config | {"param_dir": str(desk.node(INT8) / "kcore.bin")}))
 
-    done = desk.offline(cd=desk.node(INT8), gp=desk.places["golden"])
+    done = desk.offline(mp=given.format(**names), cd=desk.node(INT8), gp=desk.places["golden"])
 
     assert done.returncode == 0, done.stderr
     assert {row["similarity"] for row in desk.responses()} == {1.0}
@@ -159,3 +165,19 @@ def test_the_guides_misspelt_converter_is_the_converter(desk):
 
     assert done.returncode == 0, done.stderr
     assert not (desk.node() / "kcore.bin").exists()
+
+
+def test_the_root_variable_leads_the_tools_to_another_tree(desk, tmp_path):
+    other = Tree(tmp_path / "other")
+    install(other, with_driver=False)
+
+    done = desk.type(f"{desk.places['driver']} install silicon", TX81_EMULATOR_ROOT=str(other.home))
+
+    assert done.returncode == 0, done.stderr
+    assert other.card(31).exists()
+
+
+def test_the_guides_fourteen_types_are_known_with_the_folders_it_shows():
+    assert len(MODEL_TYPES) == 14
+    assert MODEL_TYPES["qwen2_7b_bf16"].folder == "deepseek_qwen2_7b_bf16_28b_c4_2"
+    assert MODEL_TYPES["qwen2_7b_quant"].folder == "deepseek_qwen2_7b_quant_28b_c4_2"

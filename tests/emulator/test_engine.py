@@ -101,6 +101,14 @@ def test_a_build_without_vector_instructions_gives_the_same_bits(built, tmp_path
         assert np.array_equal(logits(fast, IDS), logits(plain, IDS))
 
 
+def test_the_same_model_gives_the_same_kcore_wherever_it_is_built(built, desk):
+    desk.convert(f"--backend-model-type qwen2_7b_bf16 --input_model {desk.model}")
+    done = desk.compile(desk.node())
+
+    assert done.returncode == 0, done.stderr
+    assert (desk.node() / "kcore.bin").read_bytes() == (built.node() / "kcore.bin").read_bytes()
+
+
 def test_reading_at_once_and_token_by_token_give_the_same_bits(built):
     kcore = Kcore(built.node())
 
