@@ -39,7 +39,7 @@ async def events(
 ) -> AsyncIterator[ServerSentEvent]:
     """Settled events after number `after` (None: from now on), for `seconds` or until the server stops."""
     wakeups = context.wakeups
-    deadline = None if seconds is None else time.monotonic() + seconds
+    deadline = time.monotonic() + (float("inf") if seconds is None else seconds)
     while after is None and not wakeups.stopped:
         turn = wakeups.turn()
         after = wakeups.head
@@ -47,7 +47,7 @@ async def events(
             await wakeups.wait(turn)
     # The first event has no data: it says that the stream is open, and where, for whoever has to resume.
     yield ServerSentEvent(id=str(after), retry=RETRY_MILLISECONDS)
-    while not wakeups.stopped and (deadline is None or time.monotonic() < deadline):
+    while not wakeups.stopped and time.monotonic() < deadline:
         turn = wakeups.turn()
         head = wakeups.head or 0
         batch = await run_sync(_read_events, context, chosen, after, head) if head > (after or 0) else []
@@ -55,7 +55,7 @@ async def events(
             yield ServerSentEvent(id=str(event.id), data=event)
         after = batch[-1].id if len(batch) == BATCH else max(head, after or 0)
         if len(batch) < BATCH:
-            await wakeups.wait(turn)
+            await wakeups.wait(turn, deadline - time.monotonic())
 
 
 def _read_events(context: Context, chosen: Chosen, after: int | None, head: int) -> list[EventView]:

@@ -19,11 +19,12 @@ from api.schemas import (
     SlotView,
     Timings,
 )
+from orchestrator.inventory import SlotFacts
 from orchestrator.model.slots import SlotName
 from orchestrator.model.specs import BUILD_KINDS
 from orchestrator.model.states import FINAL, AttemptState, JobState
 from orchestrator.placement.demand import Demand
-from orchestrator.queries import JobFacts, ListedJob, PipelineFacts, SlotFacts
+from orchestrator.queries import JobFacts, ListedJob, PipelineFacts
 from orchestrator.storage.tables import Job, Slot
 
 _COLUMNS = tuple(name for name in JobView.model_fields if hasattr(Job, name) and name != "slot")

@@ -27,6 +27,9 @@ POLL_SECONDS = 0.01
 IDLE_SECONDS = 1.0
 """Streams look again after this even if no wake-up came."""
 
+LISTEN_SECONDS = 0.25
+"""How long the thread listens at a time: what stopping the process may have to wait for."""
+
 UNSETTLED_SECONDS = 0.05
 """How soon to look again for the end of a transaction that holds the head back: a rollback wakes nobody."""
 
@@ -117,10 +120,10 @@ class WakeUps:
         assert self._turn is not None, "the application has not been started"
         return self._turn
 
-    async def wait(self, turn: asyncio.Event) -> None:
-        """Until `turn` comes, or for a second."""
+    async def wait(self, turn: asyncio.Event, seconds: float = IDLE_SECONDS) -> None:
+        """Until `turn` comes, at most for a second."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(turn.wait(), IDLE_SECONDS)
+            await asyncio.wait_for(turn.wait(), max(0.0, min(seconds, IDLE_SECONDS)))
 
     def _watch(self) -> None:
         watch: CommitWatch | None = None
@@ -129,7 +132,7 @@ class WakeUps:
                 watch = watch or self._database.watch(POLL_SECONDS)
                 self._head.advance()
                 self._notify()
-                watch.wait(UNSETTLED_SECONDS if self._head.unsettled else IDLE_SECONDS)
+                watch.wait(UNSETTLED_SECONDS if self._head.unsettled else LISTEN_SECONDS)
             except Exception:  # the one thread that all streams hang on must outlive a database that is away
                 log.warning("no sign from the database", exc_info=True)
                 _close(watch)

@@ -95,7 +95,9 @@ def _download_tree(client: Client, artifact: int, folder: Path) -> None:
     for entry in client.entries(artifact):
         place = PurePosixPath(entry.path)
         if place.is_absolute() or ".." in place.parts or not place.parts:
-            raise Stop(f"artifact {artifact} holds a file called {entry.path!r}, which would leave the folder", Exit.SERVER)
+            raise Stop(
+                f"artifact {artifact} holds a file called {entry.path!r}, which would leave the folder", Exit.SERVER
+            )
         file = folder / place
         file.parent.mkdir(parents=True, exist_ok=True)
         _download(client.content(artifact, entry.path), file)

@@ -30,10 +30,10 @@ def requests_in(source: str) -> JobRequest | list[JobRequest] | PipelineRequest:
     if isinstance(document, list):
         if not document:
             raise Stop(f"{source}: the list is empty; give at least one job")
-        return [validated(JobRequest, job, str(index)) for index, job in enumerate(document)]
+        return [validated(JobRequest, job, f"jobs.{index}") for index, job in enumerate(document)]
     if not isinstance(document, dict):
         raise Stop(f"{source}: expected a job, a list of jobs, or a pipeline with a mapping `jobs`")
-    return validated(PipelineRequest if "jobs" in document else JobRequest, document)
+    return validated(PipelineRequest, document) if "jobs" in document else validated(JobRequest, document)
 
 
 def parsed(text: str, source: str) -> Any:
@@ -69,6 +69,7 @@ def validated(model: type[M], document: object, prefix: str = "") -> M:
 def model_to_answers(
     *,
     name: str,
+    prefix: str = "",
     model: str,
     backend_type: str,
     prompts: Path,
@@ -78,12 +79,12 @@ def model_to_answers(
     cards: str | None = None,
     release: str | None = None,
 ) -> PipelineRequest:
-    """The pipeline from weights to answers: (quantize,) convert, compile, infer."""
-    gm = {"gm": {"job": "quantize", "artifact": "gm"}} if quantize else {}
+    """The pipeline from weights to answers: (quantize,) convert, compile, infer; `prefix` begins each job's name."""
+    gm = {"gm": {"job": f"{prefix}quantize", "artifact": "gm"}} if quantize else {}
     infer = {
         "kind": "infer",
         "model": model,
-        "kcore": {"job": "compile", "artifact": "kcore"},
+        "kcore": {"job": f"{prefix}compile", "artifact": "kcore"},
         "prompts": {"path": str(prompts.absolute())},
         **gm,
         **({"golden": {"path": str(golden.absolute())}} if golden else {}),
@@ -93,11 +94,14 @@ def model_to_answers(
     specs = {
         **({"quantize": {"kind": "quantize", "model": model}} if quantize else {}),
         "convert": {"kind": "convert", "model": model, "backend_type": backend_type, **gm},
-        "compile": {"kind": "compile", "c_source": {"job": "convert", "artifact": "c_source"}},
+        "compile": {"kind": "compile", "c_source": {"job": f"{prefix}convert", "artifact": "c_source"}},
         "infer": infer,
     }
     chosen = {"release": release} if release else {}
-    return validated(PipelineRequest, {"name": name, "jobs": {job: {"spec": spec, **chosen} for job, spec in specs.items()}})
+    return validated(
+        PipelineRequest,
+        {"name": name, "jobs": {f"{prefix}{job}": {"spec": spec, **chosen} for job, spec in specs.items()}},
+    )
 
 
 def _text_of(source: str) -> str:

@@ -13,15 +13,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from api.client import ApiError, Client, ServerUnreachable
 from api.schemas import Presence
-from cli.session import Exit, Stop, hint
+from cli.session import Exit, Stop, hint, settings
 from cli.stack import embedded
 from cli.supervisor import ServiceEvent, StackError, Supervisor, What, sole_user_of
-from orchestrator.settings import Settings
 
 PROFILE = "txnn_1.2.1_build0307"
 MODEL = "DeepSeek-R1-Distill-Qwen-Tiny"
@@ -41,6 +40,8 @@ class Plan:
     """Folder with the vendor's tools; None means emulated ones in the state folder."""
     api_port: int
     flower_port: int
+    mark: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Tells the processes of this run from all others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,6 @@ class Running:
     """A stack that is ready."""
 
     plan: Plan
-    run_id: str
     token: str
     tools: Mapping[str, str]
     """Places in the emulated tree: prompts, golden, events, …; empty for real tools."""
@@ -80,15 +80,12 @@ class Running:
 @contextmanager
 def running(plan: Plan) -> Iterator[Running]:
     """Bring the stack up, and down again; a `Stop` says why it did not come up."""
-    run_id = secrets.token_hex(8)
     try:
         with sole_user_of(plan.state):
             tools = _tools(plan)
-            env = settings_env(plan, tools) | {MARKER: run_id}
+            env = settings_env(plan, tools) | {MARKER: plan.mark}
             _run_to_end("preparing the database", [sys.executable, "-m", "migrations"], env, plan.state)
-            services = embedded(
-                env, plan.state, sys.executable, api_port=plan.api_port, flower_port=plan.flower_port
-            )
+            services = embedded(env, plan.state, sys.executable, api_port=plan.api_port, flower_port=plan.flower_port)
             hint(f"starting {len(services)} services; their logs: {plan.state / 'logs'}")
             with Supervisor(services, plan.state / "logs", _tell) as supervisor:
                 token = _token(plan.state)
@@ -96,7 +93,7 @@ def running(plan: Plan) -> Iterator[Running]:
                     _await_ready(client, plan.state / "logs")
                     release, model = _register(client, plan, tools)
                 yield Running(
-                    plan=plan, run_id=run_id, token=token, tools=tools, release=release, model=model,
+                    plan=plan, token=token, tools=tools, release=release, model=model,
                     supervisor=supervisor,
                 )  # fmt: skip
     except StackError as error:
@@ -118,12 +115,14 @@ def free_port(wanted: int) -> int:
         if wanted and found != wanted:
             hint(f"port {wanted} is taken; using {found}")
         return found
-    raise Stop(f"ports {wanted} to {wanted + 99} are all taken or not allowed; choose another with --port/--flower-port")
+    raise Stop(
+        f"ports {wanted} to {wanted + 99} are all taken or not allowed; choose another with --port/--flower-port"
+    )
 
 
 def settings_env(plan: Plan, tools: Mapping[str, str]) -> dict[str, str]:
     """The settings of every process: all that says where things are is set, whatever the caller's environment says."""
-    given = Settings()
+    given = settings()
     roots = [plan.root.absolute() if plan.root else Path(tools["home"]), *given.allowed_roots]
     env = {
         "TX81_STATE_DIR": str(plan.state),
@@ -195,16 +194,16 @@ def _await_ready(client: Client, logs: Path) -> None:
             return
         missing = missing or ["dispatcher"]
         time.sleep(0.2)
-    raise Stop(f"not there after {_READY_WITHIN:g} s: {', '.join(missing)}; see {logs / f'{missing[0]}.log'}", Exit.FAULT)
+    raise Stop(
+        f"not there after {_READY_WITHIN:g} s: {', '.join(missing)}; see {logs / f'{missing[0]}.log'}", Exit.FAULT
+    )
 
 
 def _register(client: Client, plan: Plan, tools: Mapping[str, str]) -> tuple[str, str | None]:
     """The names under which tools and model are known; a name held by other content is left to it."""
     root = tools.get("home") or str(plan.root)
     wanted = RELEASE if tools else "local"
-    release = _under_a_free_name(
-        wanted, lambda name: client.register_release(name, PROFILE, root, default=True).name
-    )
+    release = _under_a_free_name(wanted, lambda name: client.register_release(name, PROFILE, root, default=True).name)
     if not tools:
         return release, None
     folder = Path(tools["models"]) / MODEL

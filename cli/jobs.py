@@ -24,7 +24,7 @@ _HERE = Session()
 
 
 def submit(
-    file: str,
+    file: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
     *,
     wait: Annotated[bool, Switch] = False,
@@ -116,7 +116,7 @@ def run(
             pipeline = client.submit_pipeline(request, key=once)
         ended = _waited(client, [job.id for job in pipeline.jobs], timeout=None)
         code = exit_for(ended)
-        answers = all_answers(client, next(job.id for job in ended if job.name == "infer")) if code is Exit.OK else []
+        answers = all_answers(client, next(job.id for job in ended if job.kind == "infer")) if code is Exit.OK else []
         document = {
             "pipeline": pipeline.id,
             "jobs": [job.model_dump(mode="json") for job in ended],
@@ -140,13 +140,15 @@ def jobs(
     """List jobs, newest first."""
     filters = {"state": state, "kind": kind, "project": project, "model": model, "pipeline": pipeline}
     with session.client() as client:
-        found = list(islice(client.all_jobs(**{name: value for name, value in filters.items() if value}), max(limit, 0)))
+        found = list(
+            islice(client.all_jobs(**{name: value for name, value in filters.items() if value}), max(limit, 0))
+        )
         session.emit(found, jobs_table(found))
     return Exit.OK
 
 
 def show(job: int, /, *, session: Session = _HERE) -> Exit:
-    """Everything about one job: spec, state and why, attempts, inputs, outputs, metrics, where a cached result is from."""
+    """Everything about one job: spec, state and why, attempts, inputs, outputs, metrics, origin of a cached result."""
     with session.client() as client:
         detail = client.job(job)
         session.emit(detail, job_page(detail))
@@ -241,7 +243,9 @@ def _once(key: str | None) -> Iterator[str]:
     try:
         yield once
     except KeyboardInterrupt:
-        raise Stop(f"interrupted; to be sure, repeat with --key {once}: it is never done twice", Exit.DETACHED) from None
+        raise Stop(
+            f"interrupted; to be sure, repeat with --key {once}: it is never done twice", Exit.DETACHED
+        ) from None
 
 
 def _submitted(

@@ -7,8 +7,9 @@ person can act on is one line on standard error.
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Group
 
 from cli.session import Exit, Stop
 
@@ -17,11 +18,13 @@ _BROKEN_PIPE = 141
 
 app = App(
     name="tx81",
-    help="Jobs on TX81 card groups: submit once, know what ran where, never lose a result.",
-    help_epilogue=(
+    help=(
+        "Jobs on TX81 card groups: submit once, know what ran where, never lose a result.\n\n"
         "Exit codes: 0 ok, 1 a job failed, 2 wrong usage, 3 server or token, 4 infrastructure fault, "
         "124 wait timed out, 130 detached."
     ),
+    help_format="plaintext",
+    version=lambda: version("tx81-orchestrator"),
     help_formatter="plain",
     result_action="return_value",
     exit_on_error=False,
@@ -61,9 +64,10 @@ _COMMANDS = {
     },
 }
 
-for _group, _entries in _COMMANDS.items():
-    for _name, (_path, _help) in _entries.items():
-        app.command(_path, name=_name, help=_help, group=_group)
+for _place, (_title, _entries) in enumerate(_COMMANDS.items()):
+    _group = Group(_title, sort_key=_place)
+    for _order, (_name, (_path, _help)) in enumerate(_entries.items()):
+        app.command(_path, name=_name, help=_help, group=_group, sort_key=_order)
 
 
 def main() -> None:
@@ -101,3 +105,7 @@ def run(argv: Sequence[str]) -> int:
 def _told(message: str, code: Exit) -> Exit:
     print(f"tx81: {' '.join(message.split())}", file=sys.stderr)
     return code
+
+
+if __name__ == "__main__":
+    main()

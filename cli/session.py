@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
-    from api.client import Client
     from pydantic import BaseModel
     from rich.console import Console, RenderableType
+
+    from api.client import Client
+    from orchestrator.settings import Settings
 
 DEFAULT_SERVER = "http://127.0.0.1:8081"
 DEFAULT_TOKEN_FILE = Path(".tx81/admin-token")
@@ -49,14 +51,8 @@ class Stop(Exception):
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Session:
-    """The options that every command takes."""
-
-    server: Annotated[str, Parameter(env_var="TX81_SERVER")] = DEFAULT_SERVER
-    "Where the API is."
-
-    token_file: Path | None = None
-    "File with the bearer token; else $TX81_TOKEN, else .tx81/admin-token."
+class Printing:
+    """The option that every command with a result takes."""
 
     output: Literal["table", "json"] = "table"
     "How to print the result on standard output."
@@ -65,6 +61,25 @@ class Session:
     def as_json(self) -> bool:
         """Whether standard output carries one JSON document and nothing else."""
         return self.output == "json"
+
+    def emit(self, document: "BaseModel | Sequence[BaseModel] | dict[str, Any]", page: "RenderableType") -> None:
+        """Print the result: the document under `--output json`, else the page."""
+        if self.as_json:
+            print(json.dumps(_plain(document), ensure_ascii=False, indent=2), flush=True)
+        else:
+            _print(page)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Session(Printing):
+    """The options that every command takes which asks a server."""
+
+    server: Annotated[str, Parameter(env_var="TX81_SERVER")] = DEFAULT_SERVER
+    "Where the API is."
+
+    token_file: Path | None = None
+    "File with the bearer token; else $TX81_TOKEN, else .tx81/admin-token."
 
     def token(self) -> str:
         """The bearer token; `Stop` says where it was looked for."""
@@ -101,16 +116,26 @@ class Session:
             raise Stop(f"{error}{remedy}", exit_of(error.status)) from error
         except ServerUnreachable as error:
             raise Stop(
-                f"{self.server} cannot be reached ({error}); start one with: tx81 up, or name it with --server",
+                f"{error}; start one with: tx81 up, or name it with --server (TX81_SERVER)",
                 Exit.SERVER,
             ) from error
 
-    def emit(self, document: "BaseModel | Sequence[BaseModel] | dict[str, Any]", page: "RenderableType") -> None:
-        """Print the result: the document under `--output json`, else the page."""
-        if self.as_json:
-            print(json.dumps(_plain(document), ensure_ascii=False, indent=2))
-        else:
-            console().print(page)
+
+def settings() -> "Settings":
+    """The settings of the environment; `Stop` names the variable that is not as it must be."""
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    from orchestrator.settings import Settings
+
+    try:
+        return Settings()
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = "_".join(str(part) for part in problem["loc"]).upper()
+        raise Stop(f"TX81_{name.removeprefix('TX81_')}: {problem['msg'].removeprefix('Value error, ')}") from None
+    except SettingsError as error:
+        raise Stop(f"{error}; lists are written as JSON, e.g. TX81_ALLOWED_ROOTS='[\"/models\"]'") from None
 
 
 def exit_of(status: int) -> Exit:
@@ -125,6 +150,17 @@ def console(*, errors: bool = False) -> "Console":
     stream = sys.stderr if errors else sys.stdout
     width = None if stream.isatty() else _PIPED_WIDTH
     return Console(file=stream, width=width, markup=False, highlight=False, emoji=False, soft_wrap=False)
+
+
+def _print(page: "RenderableType") -> None:
+    """Show it; in a pipe without the blanks that pad the last column."""
+    screen = console()
+    if screen.is_terminal:
+        screen.print(page)
+    else:
+        with screen.capture() as printed:
+            screen.print(page)
+        print("\n".join(line.rstrip() for line in printed.get().splitlines()), flush=True)
 
 
 def hint(text: str) -> None:

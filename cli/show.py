@@ -4,7 +4,7 @@ Text from outside (names, reasons, answers) is never read as markup, and its con
 the terminal.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,7 +23,7 @@ from api.schemas import (
     SlotView,
 )
 from orchestrator.model.failures import Failure, FailureKind
-from orchestrator.model.states import FINAL, JobState
+from orchestrator.model.states import FINAL
 
 _STYLE: Mapping[str, str] = {
     "succeeded": "green",
@@ -43,73 +43,73 @@ _STYLE: Mapping[str, str] = {
 
 def jobs_table(jobs: Iterable[JobView]) -> Table:
     """Jobs, one a line: where each stands and why."""
-    table = _table("job", "name", "kind", "model", "state", "slot", "seconds", "why", right={"job", "seconds"})
+    shown = table("job", "name", "kind", "model", "state", "slot", "seconds", "why", right={"job", "seconds"})
     for job in jobs:
-        _row(table, job.id, job.name, job.kind, job.model, job.state, job.last_slot_id, seconds_of(job), reason(job))
-    return table
+        row(shown, job.id, job.name, job.kind, job.model, job.state, job.last_slot_id, seconds_of(job), reason(job))
+    return shown
 
 
 def pipelines_table(pipelines: Iterable[PipelineView]) -> Table:
     """Pipelines with their jobs counted by state."""
-    table = _table("pipeline", "name", "project", "state", "jobs", "since", right={"pipeline"})
+    shown = table("pipeline", "name", "project", "state", "jobs", "since", right={"pipeline"})
     for pipeline in pipelines:
         counts = ", ".join(f"{count} {state}" for state, count in pipeline.counts.items() if count)
-        _row(table, pipeline.id, pipeline.name, pipeline.project, pipeline.state, counts, _ago(pipeline.created_at))
-    return table
+        row(shown, pipeline.id, pipeline.name, pipeline.project, pipeline.state, counts, _ago(pipeline.created_at))
+    return shown
 
 
 def slots_table(slots: Iterable[SlotView]) -> Table:
     """Slots: who is there, what it does, and who waits for it."""
-    table = _table("slot", "cards", "worker", "service", "occupancy", "job", "queued", right={"queued"})
+    shown = table("slot", "cards", "worker", "service", "occupancy", "job", "queued", right={"queued"})
     for slot in slots:
         cards = f"{slot.cards[0]}..{slot.cards[-1]}" if slot.cards else ""
         job = f"{slot.job.id} {slot.job.name}" if slot.job else ""
-        _row(table, slot.id, cards, slot.presence, slot.service_state, slot.occupancy, job, slot.queued or "")
-    return table
+        row(shown, slot.id, cards, slot.presence, slot.service_state, slot.occupancy, job, slot.queued or "")
+    return shown
 
 
 def artifacts_table(artifacts: Iterable[ArtifactView]) -> Table:
     """Stored files and trees, and the job that made each."""
-    table = _table("artifact", "name", "file", "kind", "size", "job", "digest", right={"artifact", "size", "job"})
+    shown = table("artifact", "name", "file", "kind", "size", "job", "digest", right={"artifact", "size", "job"})
     for found in artifacts:
         kind = "tree" if found.tree else "file"
-        _row(table, found.id, found.name, found.file_name, kind, size(found.size), found.job_id, found.digest)
-    return table
+        row(shown, found.id, found.name, found.file_name, kind, size(found.size), found.job_id, found.digest)
+    return shown
 
 
 def models_table(models: Iterable[ModelView]) -> Table:
     """Registered weights."""
-    table = _table("model", "family", "size", "path", "digest", right={"size"})
+    shown = table("model", "family", "size", "path", "digest", right={"size"})
     for model in models:
-        _row(table, model.name, model.family, size(model.size), model.path, short(model.digest))
-    return table
+        row(shown, model.name, model.family, size(model.size), model.path, short(model.digest))
+    return shown
 
 
 def releases_table(releases: Iterable[ReleaseView]) -> Table:
     """Registered toolchain releases."""
-    table = _table("release", "default", "root", "digest")
+    shown = table("release", "default", "root", "digest")
     for release in releases:
-        _row(table, release.name, "yes" if release.is_default else "", release.root, short(release.digest))
-    return table
+        row(shown, release.name, "yes" if release.is_default else "", release.root, short(release.digest))
+    return shown
 
 
 def answers_table(answers: Iterable[AnswerView]) -> Table:
     """What was asked and answered; `exact` compares with the golden answer, if there is one."""
-    table = _table("#", "question", "answer", "exact", "tokens", "seconds", right={"#", "tokens", "seconds"})
-    table.columns[2].overflow = "fold"
+    shown = table("#", "question", "answer", "exact", "tokens", "seconds", right={"#", "tokens", "seconds"})
+    shown.columns[2].overflow = "fold"
     for answer in answers:
         exact = "" if answer.exact is None else "yes" if answer.exact else "NO"
         seconds = "" if answer.seconds is None else f"{answer.seconds:.2f}"
-        _row(table, answer.index, answer.question, answer.text, exact, answer.output_tokens, seconds)
-    return table
+        row(shown, answer.index, answer.question, answer.text, exact, answer.output_tokens, seconds)
+    return shown
 
 
 def checks_table(checks: Iterable[tuple[str, str, str]]) -> Table:
     """Lines of (what was looked at, ok|warn|fail, what was found and the remedy)."""
-    table = _table("", "check", "found")
+    shown = table("", "check", "found")
     for name, verdict, found in checks:
-        _row(table, verdict, name, found)
-    return table
+        row(shown, verdict, name, found)
+    return shown
 
 
 def job_page(job: JobDetail) -> RenderableType:
@@ -117,7 +117,7 @@ def job_page(job: JobDetail) -> RenderableType:
     headline = Text.assemble(f"job {job.id}  {clean(job.name)} ({job.kind})  ", _cell(job.state))
     why = reason(job)
     parts: list[RenderableType] = [headline, *([Text(f"  {clean(why)}")] if why else []), _facts(_about(job))]
-    parts += _section("spec", _facts({name: value for name, value in job.spec.items() if value is not None}))
+    parts += _section("spec", _facts({name: _source(value) for name, value in job.spec.items() if value is not None}))
     if job.attempts:
         parts += _section("attempts", _attempts(job))
     if job.inputs:
@@ -189,33 +189,40 @@ def _about(job: JobDetail) -> dict[str, Any]:
     }
 
 
+def _source(value: Any) -> Any:
+    """An input as it was named: a path, a digest, or an artifact of a job."""
+    if not isinstance(value, dict):
+        return value
+    return f"{value['artifact']} of {value['job']}" if "job" in value else value.get("path") or value.get("digest")
+
+
 def _references(jobs: Sequence[Any]) -> str | None:
     return ", ".join(f"{job.id} {job.name} ({job.state})" for job in jobs) or None
 
 
 def _attempts(job: JobDetail) -> Table:
-    table = _table("#", "slot", "state", "seconds", "exit", "why", right={"#", "seconds", "exit"})
+    shown = table("#", "slot", "state", "seconds", "exit", "why", right={"#", "seconds", "exit"})
     for attempt in job.attempts:
         why = failure_line(attempt.failure) if attempt.failure else ""
         seconds = "" if attempt.seconds is None else f"{attempt.seconds:.1f}"
-        _row(table, attempt.number, attempt.slot_id, attempt.state, seconds, attempt.exit_code, why)
-    return table
+        row(shown, attempt.number, attempt.slot_id, attempt.state, seconds, attempt.exit_code, why)
+    return shown
 
 
 def _inputs(job: JobDetail) -> Table:
-    table = _table("input", "from", "file", "digest")
+    shown = table("input", "from", "file", "digest")
     for found in job.inputs:
         origin = f"job {found.from_job_id}" if found.from_job_id is not None else ""
-        _row(table, found.name, origin, found.file_name, found.digest or "not made yet")
-    return table
+        row(shown, found.name, origin, found.file_name, found.digest or "not made yet")
+    return shown
 
 
 def _metrics(job: JobDetail) -> Table:
-    table = _table("metric", "value", "unit", "of", right={"value", "of"})
+    shown = table("metric", "value", "unit", "of", right={"value", "of"})
     for metric in job.metrics:
         value = "" if metric.value is None else f"{metric.value:,.4g}"
-        _row(table, metric.name, value, metric.unit, metric.count)
-    return table
+        row(shown, metric.name, value, metric.unit, metric.count)
+    return shown
 
 
 def _section(title: str, body: RenderableType) -> list[RenderableType]:
@@ -223,22 +230,24 @@ def _section(title: str, body: RenderableType) -> list[RenderableType]:
 
 
 def _facts(facts: Mapping[str, Any]) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    shown = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, value in facts.items():
         if value not in (None, ""):
-            table.add_row(Text(f"  {name}", style="dim"), Text(clean(value)))
-    return table
+            shown.add_row(Text(f"  {name}", style="dim"), Text(clean(value)))
+    return shown
 
 
-def _table(*columns: str, right: frozenset[str] | set[str] = frozenset()) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+def table(*columns: str, right: Set[str] = frozenset()) -> Table:
+    """An empty listing with these columns, those in `right` aligned for numbers."""
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    return table
+        shown.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return shown
 
 
-def _row(table: Table, *cells: object) -> None:
-    table.add_row(*(_cell(cell) for cell in cells))
+def row(shown: Table, *cells: object) -> None:
+    """Add a line; states are coloured, nothing is read as markup."""
+    shown.add_row(*(_cell(cell) for cell in cells))
 
 
 def _cell(value: object) -> Text:
@@ -252,13 +261,3 @@ def _ago(moment: datetime) -> str:
         if seconds >= length:
             return f"{seconds // length} {unit} ago"
     return f"{seconds} s ago"
-
-
-def unfinished(jobs: Iterable[JobView]) -> list[JobView]:
-    """Those that have not ended."""
-    return [job for job in jobs if job.state not in FINAL]
-
-
-def all_succeeded(jobs: Iterable[JobView]) -> bool:
-    """Whether each of them did."""
-    return all(job.state is JobState.SUCCEEDED for job in jobs)

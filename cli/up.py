@@ -5,10 +5,9 @@ from pathlib import Path
 from rich.text import Text
 
 from cli.embedded import Plan, Running, free_port, running
-from cli.session import Exit, Session, hint
-from orchestrator.settings import Settings
+from cli.session import Exit, Printing, hint, settings
 
-_HERE = Session()
+_HERE = Printing()
 
 
 def up(
@@ -17,7 +16,7 @@ def up(
     root: Path | None = None,
     port: int = 8081,
     flower_port: int = 5555,
-    session: Session = _HERE,
+    printing: Printing = _HERE,
 ) -> Exit:
     """Run broker, API, dispatcher, nine workers and Flower on this machine, until Ctrl-C.
 
@@ -32,11 +31,11 @@ def up(
     flower_port
         Of Flower; the next free one if taken.
     """
-    folder = (state or Settings().state_dir).absolute()
+    folder = (state or settings().state_dir).absolute()
     plan = Plan(state=folder, root=root, api_port=free_port(port), flower_port=free_port(flower_port))
     try:
         with running(plan) as stack:
-            session.emit(_document(stack), Text(_page(stack)))
+            printing.emit(_document(stack), Text(_page(stack)))
             hint("Ctrl-C stops everything.")
             stack.supervisor.wait()
     except KeyboardInterrupt:

@@ -31,7 +31,7 @@ def wait_for(
     ids = list(dict.fromkeys(jobs))
     again = f"tx81 wait {' '.join(map(str, ids))}"
     try:
-        ended = _watched(client, ids, progress, timeout) if progress else client.wait(ids, timeout)
+        ended = watched(client, ids, progress, timeout) if progress else client.wait(ids, timeout)
     except TimeoutError:
         raise Stop(f"not all ended within {timeout:g} s; they go on. Watch again: {again}", Exit.TIMED_OUT) from None
     except KeyboardInterrupt:
@@ -77,7 +77,8 @@ def changes_printed() -> Progress:
     return tell
 
 
-def _watched(client: Client, ids: Sequence[int], progress: Progress, timeout: float | None) -> Mapping[int, JobDetail]:
+def watched(client: Client, ids: Sequence[int], progress: Progress, timeout: float | None) -> Mapping[int, JobDetail]:
+    """All these jobs, once every one has ended; `progress` hears of each look. TimeoutError after `timeout` seconds."""
     deadline = None if timeout is None else time.monotonic() + timeout
     seen: dict[int, JobDetail] = {}
     while True:

@@ -1,11 +1,11 @@
-"""Every SELECT a page or the command line needs: lists by keyset, details, and what a slot is doing.
+"""The SELECTs behind pages and the command line about jobs, what happened to them, and pipelines.
 
 A keyset cursor names the last row seen, not how many were seen, so that a page does not shift while rows are added.
 All functions read in the caller's session and change nothing.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -14,8 +14,7 @@ from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from orchestrator.errors import NotFound
-from orchestrator.model.states import JobState
-from orchestrator.placement.demand import Demand
+from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage.tables import (
     Answer,
     Artifact,
@@ -25,18 +24,11 @@ from orchestrator.storage.tables import (
     Job,
     JobInput,
     JobNeed,
-    Leader,
-    Lease,
     Metric,
-    Model,
     Pipeline,
-    Release,
-    Slot,
 )
 
 R = TypeVar("R", bound=Base)
-
-LONGEST_QUEUE_SHOWN = 100
 
 
 @dataclass(frozen=True)
@@ -102,14 +94,12 @@ class PipelineFacts:
 
 
 @dataclass(frozen=True)
-class SlotFacts:
-    """A slot, what holds it, and how many jobs wait for it alone."""
+class TriedAttempt:
+    """How far one attempt has come."""
 
-    slot: Slot
-    lease: Lease | None
-    attempt: Attempt | None
-    job: Job | None
-    queued: int
+    id: int
+    number: int
+    state: AttemptState
 
 
 # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -135,6 +125,14 @@ def job(session: Session, job_id: int) -> ListedJob:
     if not found:
         raise NotFound(f"there is no job {job_id}", job=job_id)
     return found[0]
+
+
+def locked_version(session: Session, job_id: int) -> int:
+    """The version of a job that nobody can change before the caller's transaction ends; NotFound if there is none."""
+    version = session.scalar(select(Job.version).where(Job.id == job_id).with_for_update())
+    if version is None:
+        raise NotFound(f"there is no job {job_id}", job=job_id)
+    return version
 
 
 def job_facts(session: Session, job_id: int, now: datetime) -> JobFacts:
@@ -173,7 +171,22 @@ def attempt(session: Session, job_id: int, number: int | None) -> Attempt:
     return found
 
 
-def answers(session: Session, attempt_id: int, *, limit: int, after: tuple[int, int] | None = None) -> Sequence[Answer]:
+def progress_of(session: Session, job_id: int) -> tuple[JobState, list[TriedAttempt]]:
+    """How far a job and its attempts have come, by number; NotFound if there is no such job."""
+    state = session.scalar(select(Job.state).where(Job.id == job_id))
+    if state is None:
+        raise NotFound(f"there is no job {job_id}", job=job_id)
+    tried = select(Attempt.id, Attempt.number, Attempt.state).where(Attempt.job_id == job_id).order_by(Attempt.number)
+    return state, [TriedAttempt(*row) for row in session.execute(tried)]
+
+
+def queued_jobs(session: Session, demands: Collection[str], limit: int) -> list[ListedJob]:
+    """The first queued jobs of these demand classes, in the order in which they are looked at."""
+    found = _listed().where(Job.state == JobState.QUEUED, Job.demand.in_(demands))
+    return _as_listed(session, found.order_by(Job.priority.desc(), Job.id).limit(limit))
+
+
+def answers(session: Session, attempt_id: int, *, limit: int, after: tuple[int, ...] | None = None) -> Sequence[Answer]:
     """Answers of an attempt behind the one of repeat and index `after`, in order."""
     found = select(Answer).where(Answer.attempt_id == attempt_id)
     if after is not None:
@@ -238,84 +251,6 @@ def pipeline(session: Session, pipeline_id: int) -> tuple[PipelineFacts, list[Li
     return PipelineFacts(row, Counter(entry.job.state for entry in found)), found
 
 
-# ── artifacts, models, releases ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def artifacts(
-    session: Session,
-    *,
-    limit: int,
-    before: int | None = None,
-    job: int | None = None,
-    name: str | None = None,
-    digest: str | None = None,
-) -> Sequence[Artifact]:
-    """Artifacts with numbers below `before`, newest first."""
-    wanted = {Artifact.job_id: job, Artifact.name: name, Artifact.digest: digest}
-    found = select(Artifact).where(*(column == value for column, value in wanted.items() if value is not None))
-    if before is not None:
-        found = found.where(Artifact.id < before)
-    return _all(session, found.order_by(Artifact.id.desc()).limit(limit))
-
-
-def artifact(session: Session, artifact_id: int) -> Artifact:
-    """One artifact; NotFound if there is none."""
-    return _one(session, Artifact, artifact_id, "artifact")
-
-
-def models(session: Session) -> Sequence[Model]:
-    """All models by name."""
-    return _all(session, select(Model).order_by(Model.name))
-
-
-def model(session: Session, name: str) -> Model:
-    """One model; NotFound if there is none."""
-    return _one(session, Model, name, "model")
-
-
-def releases(session: Session) -> Sequence[Release]:
-    """All releases by name."""
-    return _all(session, select(Release).order_by(Release.name))
-
-
-def release(session: Session, name: str) -> Release:
-    """One release; NotFound if there is none."""
-    return _one(session, Release, name, "release")
-
-
-# ── slots, dispatcher ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def slots(session: Session, slot_id: str | None = None) -> list[SlotFacts]:
-    """All slots in the order of hosts and numbers, or the one called `slot_id`; NotFound if there is none."""
-    found = (
-        select(Slot, Lease, Attempt, Job)
-        .outerjoin(Lease, Lease.slot_id == Slot.id)
-        .outerjoin(Attempt, Attempt.id == Lease.attempt_id)
-        .outerjoin(Job, Job.id == Attempt.job_id)
-        .order_by(Slot.host, Slot.kind, func.length(Slot.name), Slot.name)
-    )
-    if slot_id is not None:
-        found = found.where(Slot.id == slot_id)
-    classes = _queued_classes(session)
-    rows = [SlotFacts(*row, sum(_pinned(classes, row[0]).values())) for row in session.execute(found)]
-    if slot_id is not None and not rows:
-        raise NotFound(f"there is no slot {slot_id}: slots are written HOST.g3; see GET /api/v1/slots", slot=slot_id)
-    return rows
-
-
-def pinned_queue(session: Session, slot: Slot) -> list[ListedJob]:
-    """The first queued jobs that may only run on this slot, in the order in which they are looked at."""
-    keys = _pinned(_queued_classes(session), slot).keys()
-    found = _listed().where(Job.state == JobState.QUEUED, Job.demand.in_(keys))
-    return _as_listed(session, found.order_by(Job.priority.desc(), Job.id).limit(LONGEST_QUEUE_SHOWN))
-
-
-def dispatcher_alive(session: Session, now: datetime) -> bool:
-    """Whether some dispatcher holds the leader's lease."""
-    return session.scalar(select(Leader.role).where(Leader.expires_at > now).limit(1)) is not None
-
-
 # ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -333,24 +268,6 @@ def _as_listed(session: Session, found: Select[Any]) -> list[ListedJob]:
 
 def _all(session: Session, found: Select[R]) -> Sequence[R]:
     return session.scalars(found).all()
-
-
-def _one(session: Session, table: type[R], key: int | str, what: str) -> R:
-    found = session.get(table, key)
-    if found is None:
-        raise NotFound(f"there is no {what} {key}")
-    return found
-
-
-def _queued_classes(session: Session) -> dict[str, int]:
-    """How many jobs of each demand class are queued: few classes, however long the queue."""
-    counted = select(Job.demand, func.count()).where(Job.state == JobState.QUEUED).group_by(Job.demand)
-    return dict(session.execute(counted).tuples().all())
-
-
-def _pinned(classes: Mapping[str, int], slot: Slot) -> dict[str, int]:
-    demands = {key: Demand.parse(key) for key in classes}
-    return {key: classes[key] for key, demand in demands.items() if demand.only in (slot.id, slot.name)}
 
 
 def _queued_because(session: Session, job_id: int) -> str | None:

@@ -56,13 +56,13 @@ def execute(attempt_id: int, slot: OwnedSlot, store: ArtifactStore, stop: StopSi
     if assignment is None:
         return None
     work = slot.work / assignment.label
-    with Heartbeat(slot.database, settings, attempt_id, worker=slot.worker, stop=stop, renewed_at=began):
-        try:
+    try:
+        with Heartbeat(slot.database, settings, attempt_id, worker=slot.worker, stop=stop, renewed_at=began):
             return _Execution(assignment, slot, store, stop, work).through()
-        except OwnershipLost:
-            return Ended(AttemptState.LOST, "the attempt was taken from this worker")
-        finally:
-            clear(work)
+    except OwnershipLost as lost:
+        return Ended(AttemptState.LOST, lost.detail)
+    finally:
+        clear(work)
 
 
 class _Execution:
@@ -139,6 +139,7 @@ class _Execution:
                 ],
                 keep_fds=keep,
                 stop=self.stop,
+                shim=self.slot.shim,
                 on_started=lambda pid: self._note_start(plan, pid),
                 on_growth=self.shipper.grown,
             )

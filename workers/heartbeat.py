@@ -61,6 +61,8 @@ class Heartbeat:
         self._ended.set()
 
     def _keep(self) -> None:
+        # The start of the tool comes first: opening a watch at the same moment would delay it.
+        self._ended.wait(_LOOK)
         while not self._ended.is_set() and self._stop.reason is not StopReason.LEASE_LOST:
             try:
                 with closing(self._database.watch(_LOOK)) as watch:

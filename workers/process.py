@@ -176,7 +176,7 @@ def run(
     above = Shim.start() if shim is None else nullcontext(shim)
     with above as lent, _opened(log) as log_fd, stop.waking() as waker:
         started_at, began = datetime.now(UTC), time.monotonic()
-        with lent.tree(_plan(command, ladder, keep_fds), log_fd=log_fd, keep_fds=keep_fds) as tree:
+        with lent.tree(_plan(command, ladder, keep_fds), log_fd=log_fd) as tree:
             watch = _Watch(tree, limits=limits, stop=stop, log_fd=log_fd, began=began, on_growth=on_growth)
             ended = _follow(tree, watch, waker=waker, on_started=on_started)
         reason = stop.reason if tree.told_to_stop else None

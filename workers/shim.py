@@ -318,9 +318,12 @@ def _next_attempt(link: socket.socket, *, worker: int, wake: int) -> tuple[Plan,
     while True:
         orphaned = os.getppid() != worker
         ready = {fd for fd, _ in poll.poll(0 if orphaned else None)}
+        # Before a plan: one that is left unread is a fault, one that is begun and stopped looks like a failure.
+        if wake in ready and _TERMINATE.intersection(os.read(wake, 4096)):
+            return None
         if link.fileno() in ready:
             return _receive(link)
-        if orphaned or _TERMINATE.intersection(os.read(wake, 4096)):
+        if orphaned:
             return None
 
 

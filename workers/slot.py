@@ -20,6 +20,7 @@ from orchestrator.model.slots import SlotName
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
 from workers import locks
+from workers.tree import Shim
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ class OwnedSlot:
     worker: str
     lock: int
     """Descriptor of the host's lock; every child of an attempt inherits it."""
+    shim: Shim
+    """Stands above every vendor process of the slot; kept running, because its start takes longer than ours."""
     lost: threading.Event
     """Set when another worker has announced the slot: this process must not touch it any more."""
 
@@ -58,12 +61,14 @@ def owned(settings: Settings, database: Database, name: SlotName) -> Iterator[Ow
     What an earlier worker left is cleared away first: its attempts are lost, for the lock proves that nothing of them
     runs any more, and its working folders are removed."""
     lock = locks.take(settings.locks / f"{name}.lock", owner=f"worker pid {os.getpid()}")
+    shim = Shim.start()
     slot = OwnedSlot(
         settings=settings,
         database=database,
         name=name,
         worker=f"{settings.host}.{name}#{secrets.token_hex(4)}",
         lock=lock,
+        shim=shim,
         lost=threading.Event(),
     )
     ended = threading.Event()
@@ -75,6 +80,7 @@ def owned(settings: Settings, database: Database, name: SlotName) -> Iterator[Ow
     finally:
         ended.set()
         _leave(slot)
+        shim.close()
         os.close(lock)
 
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
@@ -73,7 +73,7 @@ class Shim:
             self._end()
 
     @contextmanager
-    def tree(self, plan: shim.Plan, *, log_fd: int, keep_fds: Sequence[int]) -> Iterator["Tree"]:
+    def tree(self, plan: shim.Plan, *, log_fd: int) -> Iterator["Tree"]:
         """Start a tool and its tree. Leaving the block leaves no process behind that can be killed.
 
         ShimBusyError on entering if there is another tree, ShimLostError on leaving if the shim was killed."""
@@ -83,7 +83,7 @@ class Shim:
             if not self._is_ready():
                 self._end()
                 self._process, self._link = _spawn()
-            tree = Tree(self._link, plan, log_fd=log_fd, keep_fds=keep_fds)
+            tree = Tree(self._link, plan, log_fd=log_fd)
             try:
                 yield tree
             finally:
@@ -97,10 +97,12 @@ class Shim:
             self._turn.release()
 
     def _is_ready(self) -> bool:
+        if self._process.poll() is not None:
+            return False
         # It never says anything on the link: something to read is the end of the file.
         poll = select.poll()
         poll.register(self._link, select.POLLIN)
-        return self._process.poll() is None and not poll.poll(0)
+        return not poll.poll(0)
 
     def _end(self) -> None:
         self._link.close()
@@ -112,19 +114,20 @@ class Shim:
 class Tree:
     """The worker's end of one attempt: orders go down, facts come up."""
 
-    def __init__(self, link: socket.socket, plan: shim.Plan, *, log_fd: int, keep_fds: Sequence[int]) -> None:
+    def __init__(self, link: socket.socket, plan: shim.Plan, *, log_fd: int) -> None:
         self.facts: dict[str, Any] = {}
         """What the shim has said so far; the keys are described there."""
         self.told_to_stop = False
         """Whether the ladder was begun by us."""
         self._unread = b""
         self._told_to_kill = False
+        *_, kept = plan
         control, self._control = os.pipe()
         self.status, status = os.pipe()
         try:
             # A shim that is gone is found out at its end of file.
             with suppress(BrokenPipeError, ConnectionResetError):
-                shim.send(link, plan, (control, status, log_fd, *keep_fds))
+                shim.send(link, plan, (control, status, log_fd, *kept))
         except BaseException:
             os.close(self._control)
             os.close(self.status)

@@ -1,11 +1,13 @@
 import json
 import os
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,20 +26,32 @@ WITHOUT_CAP_KILL = (
 
 
 class Shim:
-    """A shim started by hand, with this process as its worker."""
+    """A shim started by hand, with this process as its worker and one attempt to serve."""
 
-    def __init__(self, folder: Path, script: str, *, worker: int | None = None, before: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        script: str,
+        *,
+        worker: int | None = None,
+        before: Sequence[str] = (),
+        kept: Mapping[int, int] | None = None,
+    ) -> None:
+        self.link, theirs = socket.socketpair()
         control, self.control = os.pipe()
         self.status, status = os.pipe()
-        self.process = subprocess.Popen(
-            [*before, sys.executable, "-S", "-E", "-I", shim.__file__, str(control), str(status)],
-            pass_fds=(control, status),
-            start_new_session=True,
-        )
-        os.close(control)
-        os.close(status)
-        plan = ([b"sh", b"-c", script.encode()], {b"PATH": b"/usr/bin:/bin"}, os.fsencode(folder), TERM_THEN_KILL)
-        os.write(self.control, shim.encode((worker or os.getpid(), *plan)))
+        with theirs:
+            self.process = subprocess.Popen(
+                [*before, sys.executable, "-S", "-E", "-I", shim.__file__, str(worker or os.getpid())],
+                stdin=theirs,
+                start_new_session=True,
+            )
+        log = os.open(folder / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+        argv, env = [b"sh", b"-c", script.encode()], {b"PATH": b"/usr/bin:/bin"}
+        plan = (argv, env, os.fsencode(folder), TERM_THEN_KILL, list(kept or {}))
+        shim.send(self.link, plan, [control, status, log, *(kept or {}).values()])
+        for fd in (control, status, log):
+            os.close(fd)
         self._facts: list[dict] = []
 
     def fact(self, key: str) -> object:
@@ -50,6 +64,7 @@ class Shim:
 
     def close(self) -> None:
         os.close(self.control)
+        self.link.close()
         self.process.wait(20)
         os.close(self.status)
 
@@ -122,18 +137,54 @@ def test_the_parent_death_signal_alone_stops_nothing_while_the_worker_lives(star
 
 
 def test_a_shim_without_a_plan_ends_quietly():
-    control, worker_end = os.pipe()
-    os.close(worker_end)
+    link, theirs = socket.socketpair()
+    link.close()
 
-    ended = subprocess.run(
-        [sys.executable, "-S", "-E", "-I", shim.__file__, str(control), "1"],
-        pass_fds=[control],
-        capture_output=True,
-        check=False,
-    )
+    with theirs:
+        ended = subprocess.run(
+            [sys.executable, "-S", "-E", "-I", shim.__file__, str(os.getpid())],
+            stdin=theirs,
+            capture_output=True,
+            check=False,
+        )
 
-    os.close(control)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+
+
+def test_an_idle_shim_ends_when_it_is_terminated(start):
+    one = start("exit 0")
+    one.fact("strays")
+
+    one.process.terminate()
+
+    assert one.process.wait(20) == 0
+
+
+def test_a_shim_that_will_end_says_so_before_the_attempt_does(start):
+    one = start("sleep 1000")
+    one.fact("started")
+
+    one.process.terminate()
+    one.fact("strays")
+    while os.read(one.status, 4096):
+        pass
+
+    assert select.select([one.link], [], [], 0)[0] == [one.link]
+    assert one.link.recv(1) == b""
+
+
+def test_kept_descriptors_get_their_numbers_though_the_shim_uses_them_itself(start, tmp_path):
+    files = {number: os.open(tmp_path / str(number), os.O_CREAT | os.O_RDONLY) for number in [*range(3, 20), 400]}
+
+    numbers = [str(number) for number in files]
+
+    one = start(f"for n in 0 1 2 {' '.join(numbers)}; do readlink /proc/$$/fd/$n; done", kept=files)
+    for fd in files.values():
+        os.close(fd)
+    one.fact("strays")
+
+    opened = (tmp_path / "log").read_text().splitlines()
+    assert [Path(file).name for file in opened] == ["null", "log", "log", *numbers]
 
 
 def test_adopted_orphans_are_buried_while_the_tool_runs(start, tmp_path):

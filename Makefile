@@ -1,0 +1,52 @@
+# `make` alone prints what there is. PYTHON=/path/to/python3.11 chooses another interpreter.
+# Packages come from wherever pip is configured to look; nothing here names a place.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test lint types bench lock clean
+
+help: ## Print this.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+
+demo: $(STAMP) ## Set up, then take a small model from weights to answers on eight emulated card groups.
+	@$(BIN)/tx81 demo
+
+up: $(STAMP) ## Run the whole stack on this machine until Ctrl-C.
+	@$(BIN)/tx81 up
+
+test: $(STAMP) ## Set up, then run every test.
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+lint: $(STAMP) ## Check style, formatting and who imports whom.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+types: $(STAMP) ## Check types.
+	@$(BIN)/mypy
+
+bench: $(STAMP) ## Measure the orchestrator itself.
+	@$(BIN)/python -m benchmarks
+
+lock: $(STAMP) ## Renew requirements.lock from pyproject.toml, with hashes.
+	@$(BIN)/python -m pip install --quiet pip-tools
+	@$(BIN)/python -m piptools compile --generate-hashes --strip-extras --extra embedded --extra dev \
+	    --no-emit-index-url --no-emit-trusted-host --quiet --output-file requirements.lock pyproject.toml
+
+clean: ## Remove the environment, all state of demo and stack, and caches.
+	@rm -rf $(VENV) .tx81 .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "Python 3.11 or newer is needed, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo 'not there')." >&2; \
+	    echo "Name another one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version); this happens once."
+	@$(PYTHON) -m venv $(VENV) || { echo "The venv module is incomplete: on Debian, install python3-venv." >&2; exit 1; }
+	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -e .
+	@touch $@

@@ -1,0 +1,60 @@
+"""`python -m api`: serve on the configured address, after leaving the admin token at the first start."""
+
+import logging
+import socket
+import sys
+
+import uvicorn
+from fastapi import FastAPI
+
+from api.app import create_app
+from api.context import Context
+from orchestrator import tokens
+from orchestrator.settings import Settings
+from orchestrator.storage.database import Database
+
+log = logging.getLogger("api")
+
+GRACE_SECONDS = 10
+"""How long requests under way may take once the server was told to stop."""
+
+
+class Server(uvicorn.Server):
+    """Ends event streams first: they would keep the server from stopping."""
+
+    def __init__(self, config: uvicorn.Config, context: Context) -> None:
+        super().__init__(config)
+        self._context = context
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, end streams, let requests end."""
+        self._context.wakeups.stop()
+        await super().shutdown(sockets)
+
+
+def server(app: FastAPI, settings: Settings) -> Server:
+    """A server of `app` that is ready to run."""
+    config = uvicorn.Config(
+        app,
+        host=settings.api_host,
+        port=settings.api_port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        server_header=False,
+    )
+    return Server(config, app.state.context)
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    settings = Settings()
+    database = Database(settings.database)
+    if tokens.make_first(database, settings.admin_token_file):
+        log.info("admin token left in %s", settings.admin_token_file)
+    server(create_app(settings, database), settings).run()
+
+
+if __name__ == "__main__":
+    main()

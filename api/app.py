@@ -1,0 +1,67 @@
+"""The application: routes, errors and the thread that wakes event streams, put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+
+from api import problems
+from api.access import documented_scheme
+from api.context import Context
+from api.routes import artifacts, events, health, jobs, logs, models, pipelines, releases, slots
+from api.schemas import Problem
+from api.wakeups import WakeUps
+from orchestrator.registry import Registry
+from orchestrator.settings import Settings
+from orchestrator.storage.artifacts import ArtifactStore
+from orchestrator.storage.database import Database
+from orchestrator.submission import Submission
+
+ROOT = "/api/v1"
+
+_PROBLEM = {"application/problem+json": {"schema": Problem.model_json_schema()}}
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"description": "Refused; `code` says why and `field` where.", "content": _PROBLEM},
+    "5XX": {"description": "The server failed; its log tells more under `incident`.", "content": _PROBLEM},
+    422: {"description": "Refused: the request can never be done as written.", "content": _PROBLEM},
+}
+
+
+def create_app(settings: Settings, database: Database | None = None, store: ArtifactStore | None = None) -> FastAPI:
+    """An application on this database and store, or on those that the settings name."""
+    database = database or Database(settings.database)
+    store = store or ArtifactStore(settings.store)
+    context = Context(
+        settings=settings,
+        database=database,
+        store=store,
+        submission=Submission(settings, database, store),
+        registry=Registry(settings, database),
+        wakeups=WakeUps(database),
+    )
+    # The usual documentation pages load scripts from elsewhere, which a lab's network does not have.
+    app = FastAPI(title="TX81 orchestrator", version="1", docs_url=None, redoc_url=None, lifespan=_lifespan)
+    app.state.context = context
+    problems.install(app)
+    app.include_router(health.router)
+    app.include_router(_guarded(), prefix=ROOT)
+    return app
+
+
+def _guarded() -> APIRouter:
+    router = APIRouter(dependencies=[documented_scheme], responses=_REFUSALS)
+    for resource in (jobs, logs, pipelines, artifacts, models, releases, slots, events):
+        router.include_router(resource.router)
+    return router
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    context: Context = app.state.context
+    context.wakeups.start()
+    try:
+        yield
+    finally:
+        context.wakeups.stop()
+        context.wakeups.join()

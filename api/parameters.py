@@ -1,0 +1,76 @@
+"""Kinds of query, path and header parameters that several routes take, with their bounds."""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Protocol, TypeVar
+
+from fastapi import Header, Path, Query
+from pydantic import StringConstraints
+
+from api.access import LARGEST_INTEGER
+from api.schemas import Page
+from orchestrator.errors import BadRequest
+from orchestrator.model.specs import DIGEST_PATTERN, NAME_PATTERN
+
+T = TypeVar("T")
+
+
+class Numbered(Protocol):
+    """Anything with a number."""
+
+    @property
+    def id(self) -> int:
+        """The number."""
+        ...
+
+
+Number = Annotated[int, Path(ge=1, le=LARGEST_INTEGER)]
+NumberFilter = Annotated[int, Query(ge=1, le=LARGEST_INTEGER)]
+Limit = Annotated[int, Query(ge=1, le=500)]
+ThingName = Annotated[str, Path(pattern=NAME_PATTERN)]
+NameFilter = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+DigestFilter = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
+FreeText = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00]*$")]
+Cursor = Annotated[str, Query(max_length=100, description="`next` of the page before.")]
+RangeHeader = Annotated[str | None, Header(alias="Range", description="One range of bytes.")]
+ResumeAfter = Annotated[str | None, Header(alias="Last-Event-ID", description="The `id` of the last event seen.")]
+
+
+def page(views: Sequence[T], limit: int, key: Callable[[T], tuple[int, ...]]) -> Page[T]:
+    """A page of at most `limit` views; it has a successor if there is one view more than that.
+
+    `key` gives what the next page's keyset starts behind: the position of the last view shown."""
+    shown = tuple(views[:limit])
+    return Page(items=shown, next=cursor(*key(shown[-1])) if len(views) > limit else None)
+
+
+def number_of(view: Numbered) -> tuple[int]:
+    """The key of lists that are ordered by number."""
+    return (view.id,)
+
+
+def cursor(*position: int) -> str:
+    """A keyset position as an opaque word; its form may change with any version."""
+    return base64.urlsafe_b64encode(".".join(map(str, position)).encode()).decode().rstrip("=")
+
+
+def position(cursor: str | None, length: int) -> tuple[int, ...] | None:
+    """The position that a cursor names; BadRequest if no answer of ours can have given it."""
+    if cursor is None:
+        return None
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        text = ""
+    numbers = tuple(int(part) for part in text.split(".") if re.fullmatch(r"-?\d{1,18}", part))
+    if len(numbers) != length or text != ".".join(map(str, numbers)):
+        raise BadRequest("this is no cursor: send `next` of the page before, as it was", field="cursor")
+    return numbers
+
+
+def first_position(cursor: str | None) -> int | None:
+    """The one number that most cursors hold."""
+    found = position(cursor, 1)
+    return None if found is None else found[0]

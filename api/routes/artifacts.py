@@ -1,0 +1,103 @@
+"""Artifacts: list, show, download."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import StreamingResponse
+
+from api.access import GuardedRoute
+from api.context import Context, Given
+from api.downloads import attachment, entry_at, reader, shown, tar_of
+from api.parameters import (
+    Cursor,
+    DigestFilter,
+    Limit,
+    NameFilter,
+    Number,
+    NumberFilter,
+    RangeHeader,
+    first_position,
+    number_of,
+    page,
+)
+from api.ranges import stream
+from api.schemas import ArtifactView, EntryView, Page
+from orchestrator import inventory
+from orchestrator.errors import BadRequest
+from orchestrator.storage.tables import Artifact
+
+router = APIRouter(prefix="/artifacts", tags=["artifacts"], route_class=GuardedRoute)
+
+_BINARY = "application/octet-stream"
+"""Never guessed from a name: a browser must not run what a vendor's tool wrote."""
+
+
+@router.get("")
+def list_artifacts(
+    context: Given,
+    job: NumberFilter | None = None,
+    name: NameFilter | None = None,
+    digest: DigestFilter | None = None,
+    limit: Limit = 100,
+    cursor: Cursor | None = None,
+) -> Page[ArtifactView]:
+    """Artifacts, newest first."""
+    before = first_position(cursor)
+    with context.database.read() as session:
+        found = inventory.artifacts(session, limit=limit + 1, before=before, job=job, name=name, digest=digest)
+        views = [ArtifactView.model_validate(row) for row in found]
+    return page(views, limit, number_of)
+
+
+@router.get("/{artifact}")
+def show_artifact(artifact: Number, context: Given) -> ArtifactView:
+    """One artifact."""
+    return ArtifactView.model_validate(_row(context, artifact))
+
+
+@router.get("/{artifact}/entries")
+def list_entries(artifact: Number, context: Given) -> Page[EntryView]:
+    """The files of a tree, by path."""
+    row = _row(context, artifact)
+    if not row.tree:
+        raise BadRequest(f"artifact {artifact} is one file, not a tree", field="artifact")
+    entries = context.store.entries(row.digest)
+    return Page(
+        items=tuple(
+            EntryView(path=shown(entry.path), digest=entry.digest, size=entry.size, executable=entry.executable)
+            for entry in entries
+        )
+    )
+
+
+@router.get("/{artifact}/content", response_class=StreamingResponse)
+def download(
+    artifact: Number,
+    context: Given,
+    path: Annotated[str | None, Query(max_length=4096, description="One file of a tree.")] = None,
+    range_: RangeHeader = None,
+) -> Response:
+    """The bytes of a file, or of one file of a tree by its path; without one, the whole tree as a .tar."""
+    row = _row(context, artifact)
+    if row.tree and path is None:
+        tree = context.store.tree(row.digest)
+        headers = {
+            "Content-Disposition": attachment(f"{row.file_name}.tar"),
+            "X-Content-Type-Options": "nosniff",
+            "ETag": f'"{row.digest}.tar"',
+        }
+        return StreamingResponse(tar_of(context.store, tree), media_type="application/x-tar", headers=headers)
+    if row.tree and path is not None:
+        entry = entry_at(context.store.tree(row.digest), path)
+        digest, size, file_name = entry.digest, entry.size, entry.path
+    elif path is None:
+        digest, size, file_name = row.digest, row.size, row.file_name
+    else:
+        raise BadRequest(f"artifact {artifact} is one file: leave path out", field="path")
+    headers = {"Content-Disposition": attachment(file_name), "ETag": f'"{digest}"'}
+    return stream(reader(context.store, digest), size, range_, headers, _BINARY)
+
+
+def _row(context: Context, artifact: int) -> Artifact:
+    with context.database.read() as session:
+        return inventory.artifact(session, artifact)

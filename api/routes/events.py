@@ -1,0 +1,38 @@
+"""Events of the whole installation, as they happen."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from api import streams
+from api.access import LARGEST_INTEGER, GuardedRoute
+from api.context import Given
+from api.parameters import NumberFilter, ResumeAfter
+from orchestrator.errors import BadRequest
+
+router = APIRouter(prefix="/events", tags=["events"], route_class=GuardedRoute)
+
+
+def _after(
+    after: Annotated[int | None, Query(ge=0, le=LARGEST_INTEGER)] = None, resume: ResumeAfter = None
+) -> int | None:
+    if resume is None:
+        return after
+    if not resume.isdecimal() or len(resume) > 18:
+        raise BadRequest("Last-Event-ID is no number: send the `id` of an event as it was", field="Last-Event-ID")
+    return int(resume)
+
+
+@router.get("", response_class=EventSourceResponse)
+async def follow_events(
+    context: Given,
+    after: Annotated[int | None, Depends(_after)],
+    job: Annotated[list[NumberFilter], Query(max_length=100)] = [],  # noqa: B006  # FastAPI copies defaults
+    pipeline: NumberFilter | None = None,
+    seconds: Annotated[float | None, Query(gt=0, le=86_400, description="End after so long.")] = None,
+) -> AsyncIterator[ServerSentEvent]:
+    """What happens from now on, or after event number `after`: none is left out, none comes twice, all are in order."""
+    async for event in streams.events(context, streams.Chosen(tuple(job), pipeline), after, seconds):
+        yield event

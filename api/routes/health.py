@@ -1,0 +1,40 @@
+"""Whether the process lives, and whether it can do its work; asked without a token by whoever restarts it."""
+
+from fastapi import APIRouter, Response
+from sqlalchemy import inspect
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.context import Given
+from api.schemas import Readiness
+from orchestrator import inventory
+from orchestrator.storage.tables import Base
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+
+@router.get("/live")
+def live() -> dict[str, bool]:
+    """The process answers."""
+    return {"live": True}
+
+
+@router.get("/ready", responses={503: {"model": Readiness, "description": "It cannot do its work."}})
+def ready(context: Given, response: Response) -> Readiness:
+    """The database answers and has its tables."""
+    outcome = _readiness(context)
+    response.status_code = 200 if outcome.ready else 503
+    return outcome
+
+
+def _readiness(context: Given) -> Readiness:
+    try:
+        missing = Base.metadata.tables.keys() - set(inspect(context.database.engine).get_table_names())
+        if missing:
+            lack = f"the database lacks {', '.join(sorted(missing))}: run the migrations"
+            return Readiness(ready=False, database=True, dispatcher=False, detail=lack)
+        with context.database.read() as session:
+            alive = inventory.dispatcher_alive(session, context.database.now(session))
+    except SQLAlchemyError as error:
+        return Readiness(ready=False, database=False, dispatcher=False, detail=f"no database: {type(error).__name__}")
+    detail = None if alive else "no dispatcher is running: jobs are taken, but wait"
+    return Readiness(ready=True, database=True, dispatcher=alive, detail=detail)

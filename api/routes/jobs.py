@@ -1,0 +1,159 @@
+"""Jobs: submit, list, show, cancel, retry."""
+
+import hashlib
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from api.access import GuardedRoute, Once
+from api.context import Context, Given
+from api.parameters import (
+    Cursor,
+    FreeText,
+    Limit,
+    NameFilter,
+    Number,
+    NumberFilter,
+    first_position,
+    number_of,
+    page,
+    position,
+)
+from api.problems import StaleVersion
+from api.schemas import AnswerView, BulkRequest, EventView, JobDetail, JobView, Page
+from api.views import job_detail, job_view
+from orchestrator import lifecycle, queries
+from orchestrator.model.specs import JobRequest
+from orchestrator.model.states import JobState
+from orchestrator.submission import Made
+
+router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=GuardedRoute)
+
+
+@router.post("", status_code=201)
+def submit(body: JobRequest, context: Given, request: Request, response: Response, once: Once) -> JobView:
+    """Make a job."""
+    made = context.submission.job(body, once)
+    return _made_one(made, context, request, response)
+
+
+@router.post("/bulk", status_code=201)
+def submit_many(body: BulkRequest, context: Given, response: Response, once: Once) -> Page[JobView]:
+    """Make all jobs or none."""
+    made = context.submission.jobs(body.jobs, once)
+    note_replay(made, response)
+    with context.database.read() as session:
+        return Page(items=tuple(map(job_view, queries.jobs_by_number(session, made.jobs))))
+
+
+@router.get("")
+def list_jobs(
+    context: Given,
+    state: Annotated[list[JobState], Query()] = [],  # noqa: B006  # FastAPI copies defaults
+    kind: NameFilter | None = None,
+    project: NameFilter | None = None,
+    model: NameFilter | None = None,
+    pipeline: NumberFilter | None = None,
+    slot: NameFilter | None = None,
+    name: NameFilter | None = None,
+    q: FreeText | None = None,
+    limit: Limit = 100,
+    cursor: Cursor | None = None,
+) -> Page[JobView]:
+    """Jobs, newest first. `slot` is one that an attempt of the job was on; `q` is a part of the name."""
+    chosen = queries.JobFilter(
+        states=state, kind=kind, project=project, model=model, pipeline=pipeline, slot=slot, name=name, text=q
+    )
+    with context.database.read() as session:
+        found = queries.jobs(session, chosen, limit=limit + 1, before=first_position(cursor))
+        views = [job_view(entry) for entry in found]
+    return page(views, limit, number_of)
+
+
+@router.get("/{job}", response_model=JobDetail, responses={304: {"description": "Nothing of it has changed."}})
+def show(
+    job: Number, context: Given, response: Response, if_none_match: Annotated[str | None, Header()] = None
+) -> JobDetail | Response:
+    """Everything known of a job; the ETag begins with its version."""
+    with context.database.read() as session:
+        facts = queries.job_facts(session, job, context.database.now(session))
+        detail = job_detail(facts)
+    etag = etag_of(detail)
+    if if_none_match is not None and etag in tags(if_none_match):
+        return Response(status_code=304, headers={"ETag": etag})
+    response.headers["ETag"] = etag
+    return detail
+
+
+@router.get("/{job}/answers")
+def list_answers(
+    job: Number,
+    context: Given,
+    attempt: NumberFilter | None = None,
+    limit: Limit = 100,
+    cursor: Cursor | None = None,
+) -> Page[AnswerView]:
+    """The answers of the latest attempt, or of attempt number `attempt`, by repeat and prompt."""
+    with context.database.read() as session:
+        tried = queries.attempt(session, job, attempt)
+        found = queries.answers(session, tried.id, limit=limit + 1, after=position(cursor, 2))
+        views = [AnswerView.model_validate(row) for row in found]
+    return page(views, limit, lambda view: (view.repeat, view.index))
+
+
+@router.get("/{job}/events")
+def list_events(job: Number, context: Given, limit: Limit = 100, cursor: Cursor | None = None) -> Page[EventView]:
+    """What happened to a job, oldest first."""
+    with context.database.read() as session:
+        queries.job(session, job)
+        found = queries.events(session, after=first_position(cursor) or 0, limit=limit + 1, jobs=[job])
+        views = [EventView.model_validate(row) for row in found]
+    return page(views, limit, number_of)
+
+
+@router.post("/{job}/cancel")
+def cancel(job: Number, context: Given, if_match: Annotated[str | None, Header()] = None) -> JobView:
+    """Ask for a job to stop; with If-Match, only if it is still as it was seen."""
+    with context.database.write() as session:
+        version = queries.locked_version(session, job)
+        if if_match is not None and not matches(if_match, version):
+            raise StaleVersion(f"job {job} has changed; look at it again", field="If-Match")
+        lifecycle.cancel(session, job, now=context.database.now(session))
+    with context.database.read() as session:
+        return job_view(queries.job(session, job))
+
+
+@router.post("/{job}/retry", status_code=201)
+def retry(job: Number, context: Given, request: Request, response: Response, once: Once) -> JobView:
+    """Make a new job from the request of a finished one."""
+    return _made_one(context.submission.retry(job, once), context, request, response)
+
+
+def note_replay(made: Made, response: Response) -> None:
+    """Say that an earlier request with the same key made it."""
+    if made.replayed:
+        response.status_code = 200
+        response.headers["Idempotent-Replay"] = "true"
+
+
+def etag_of(detail: JobDetail) -> str:
+    """The version, and a digest of all that is shown: progress and attempts change without a new version."""
+    shown = detail.model_dump_json(exclude={"timings"})
+    return f'"{detail.version}-{hashlib.sha256(shown.encode()).hexdigest()[:16]}"'
+
+
+def tags(header: str) -> list[str]:
+    """The entity tags of an If-Match or If-None-Match header; a weak one counts as its strong form."""
+    return [tag.strip().removeprefix("W/") for tag in header.split(",")]
+
+
+def matches(if_match: str, version: int) -> bool:
+    """Whether a job of this version is one of those that were seen: `"7-…"` as in the ETag, plain `"7"`, or `*`."""
+    return any(tag == "*" or tag.strip('"').partition("-")[0] == str(version) for tag in tags(if_match))
+
+
+def _made_one(made: Made, context: Context, request: Request, response: Response) -> JobView:
+    note_replay(made, response)
+    response.headers["Location"] = request.app.url_path_for("show", job=made.jobs[0])
+    with context.database.read() as session:
+        return job_view(queries.job(session, made.jobs[0]))

@@ -1,0 +1,74 @@
+"""Logs: any part of one, its end, or the whole as it grows."""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Response
+from fastapi.responses import StreamingResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from api import streams
+from api.access import LARGEST_INTEGER, GuardedRoute
+from api.attempt_log import AttemptLog
+from api.context import Given
+from api.parameters import Number, NumberFilter, RangeHeader, ResumeAfter
+from api.ranges import stream
+from orchestrator import queries
+from orchestrator.errors import BadRequest
+
+router = APIRouter(prefix="/jobs/{job}/log", tags=["logs"], route_class=GuardedRoute)
+
+_TEXT = "text/plain; charset=utf-8"
+
+
+@router.get("", response_class=StreamingResponse)
+def read_log(
+    job: Number,
+    context: Given,
+    attempt: NumberFilter | None = None,
+    tail: Annotated[int | None, Query(ge=0, le=1_000_000, description="Only so many last lines.")] = None,
+    range_: RangeHeader = None,
+) -> Response:
+    """The log of the latest attempt, or of attempt number `attempt`, byte for byte as the tool wrote it.
+
+    `Log-Offset` tells at which byte the answer begins; behind its last byte, the stream goes on.
+    """
+    with context.database.read() as session:
+        tried = queries.attempt(session, job, attempt)
+    log = AttemptLog(context.database, context.store, tried.id)
+    headers = {"Log-Attempt": str(tried.number), "X-Content-Type-Options": "nosniff"}
+    if tail is None:
+        return stream(log.read, log.size(), range_, headers, _TEXT)
+    offset, content = log.tail(tail)
+    return Response(content, media_type=_TEXT, headers={**headers, "Log-Offset": str(offset)})
+
+
+def _start(
+    job: Number,
+    context: Given,
+    attempt: NumberFilter | None = None,
+    offset: Annotated[int, Query(ge=0, le=LARGEST_INTEGER)] = 0,
+    resume: ResumeAfter = None,
+) -> streams.LogPosition:
+    """Where to begin. A dependency, because a stream that has begun can no longer answer 404."""
+    with context.database.read() as session:
+        queries.job(session, job)
+    if resume is None:
+        return streams.LogPosition(attempt or 0, offset)
+    match = re.fullmatch(r"(?:(\d{1,9}):)?(\d{1,18})", resume)
+    if match is None:
+        raise BadRequest("this is no position in a log: send the `id` of an event as it was", field="Last-Event-ID")
+    return streams.LogPosition(int(match[1] or 0), int(match[2]))
+
+
+@router.get("/stream", response_class=EventSourceResponse)
+async def follow_log(
+    job: Number, context: Given, start: Annotated[streams.LogPosition, Depends(_start)]
+) -> AsyncIterator[ServerSentEvent]:
+    """The log as text while it grows, until the job has ended; `id` is ATTEMPT:OFFSET of the next byte.
+
+    Events without a name carry `text`; `attempt` says that another attempt begins, `end` that nothing more comes.
+    """
+    async for event in streams.log(context, job, start):
+        yield event

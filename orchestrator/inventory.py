@@ -1,0 +1,130 @@
+"""The SELECTs behind pages and the command line about what there is: artifacts, models, releases, slots.
+
+All functions read in the caller's session and change nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from orchestrator.errors import NotFound
+from orchestrator.model.states import JobState
+from orchestrator.placement.demand import Demand
+from orchestrator.queries import ListedJob, queued_jobs
+from orchestrator.storage.tables import Artifact, Attempt, Base, Job, Leader, Lease, Model, Release, Slot
+
+R = TypeVar("R", bound=Base)
+
+LONGEST_QUEUE_SHOWN = 100
+
+
+@dataclass(frozen=True)
+class SlotFacts:
+    """A slot, what holds it, and how many jobs wait for it alone."""
+
+    slot: Slot
+    lease: Lease | None
+    attempt: Attempt | None
+    job: Job | None
+    queued: int
+
+
+# ── artifacts, models, releases ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def artifacts(
+    session: Session,
+    *,
+    limit: int,
+    before: int | None = None,
+    job: int | None = None,
+    name: str | None = None,
+    digest: str | None = None,
+) -> Sequence[Artifact]:
+    """Artifacts with numbers below `before`, newest first."""
+    wanted = {Artifact.job_id: job, Artifact.name: name, Artifact.digest: digest}
+    found = select(Artifact).where(*(column == value for column, value in wanted.items() if value is not None))
+    if before is not None:
+        found = found.where(Artifact.id < before)
+    return session.scalars(found.order_by(Artifact.id.desc()).limit(limit)).all()
+
+
+def artifact(session: Session, artifact_id: int) -> Artifact:
+    """One artifact; NotFound if there is none."""
+    return _one(session, Artifact, artifact_id, "artifact")
+
+
+def models(session: Session) -> Sequence[Model]:
+    """All models by name."""
+    return session.scalars(select(Model).order_by(Model.name)).all()
+
+
+def model(session: Session, name: str) -> Model:
+    """One model; NotFound if there is none."""
+    return _one(session, Model, name, "model")
+
+
+def releases(session: Session) -> Sequence[Release]:
+    """All releases by name."""
+    return session.scalars(select(Release).order_by(Release.name)).all()
+
+
+def release(session: Session, name: str) -> Release:
+    """One release; NotFound if there is none."""
+    return _one(session, Release, name, "release")
+
+
+# ── slots, dispatcher ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def slots(session: Session, slot_id: str | None = None) -> list[SlotFacts]:
+    """All slots in the order of hosts and numbers, or the one called `slot_id`; NotFound if there is none."""
+    found = (
+        select(Slot, Lease, Attempt, Job)
+        .outerjoin(Lease, Lease.slot_id == Slot.id)
+        .outerjoin(Attempt, Attempt.id == Lease.attempt_id)
+        .outerjoin(Job, Job.id == Attempt.job_id)
+        .order_by(Slot.host, Slot.kind, func.length(Slot.name), Slot.name)
+    )
+    if slot_id is not None:
+        found = found.where(Slot.id == slot_id)
+    classes = _queued_classes(session)
+    rows = [SlotFacts(*row, sum(_pinned(classes, row[0]).values())) for row in session.execute(found)]
+    if slot_id is not None and not rows:
+        raise NotFound(f"there is no slot {slot_id}: slots are written HOST.g3; see GET /api/v1/slots", slot=slot_id)
+    return rows
+
+
+def pinned_queue(session: Session, slot: Slot) -> list[ListedJob]:
+    """The first queued jobs that may only run on this slot, in the order in which they are looked at."""
+    return queued_jobs(session, _pinned(_queued_classes(session), slot).keys(), LONGEST_QUEUE_SHOWN)
+
+
+def dispatcher_alive(session: Session, now: datetime) -> bool:
+    """Whether some dispatcher holds the leader's lease."""
+    return session.scalar(select(Leader.role).where(Leader.expires_at > now).limit(1)) is not None
+
+
+# ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _one(session: Session, table: type[R], key: int | str, what: str) -> R:
+    found = session.get(table, key)
+    if found is None:
+        raise NotFound(f"there is no {what} {key}")
+    return found
+
+
+def _queued_classes(session: Session) -> dict[str, int]:
+    """How many jobs of each demand class are queued: few classes, however long the queue."""
+    counted = select(Job.demand, func.count()).where(Job.state == JobState.QUEUED).group_by(Job.demand)
+    return dict(session.execute(counted).tuples().all())
+
+
+def _pinned(classes: Mapping[str, int], slot: Slot) -> dict[str, int]:
+    demands = {key: Demand.parse(key) for key in classes}
+    return {key: classes[key] for key, demand in demands.items() if demand.only in (slot.id, slot.name)}

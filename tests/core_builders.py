@@ -1,0 +1,209 @@
+"""Rows with only the facts that a test names; the rest is filled in. Jobs reach their state by lifecycle's own arrows."""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from orchestrator import lifecycle
+from orchestrator.lifecycle import Ending
+from orchestrator.model.failures import Failure, FailureKind
+from orchestrator.model.profile import Profile
+from orchestrator.model.slots import SlotName
+from orchestrator.model.specs import JobRequest, slot_kind
+from orchestrator.model.states import JobState
+from orchestrator.placement.demand import Demand
+from orchestrator.settings import SHIPPED_PROFILES
+from orchestrator.storage.artifacts import ArtifactStore
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Attempt, Base, Event, Job, JobNeed, Model, Release, Slot, Token
+
+LEASE = timedelta(seconds=60)
+WORKER = "worker-a"
+PROFILE_NAME = "txnn_1.2.1_build0307"
+PROFILE = Profile.model_validate(yaml.safe_load((SHIPPED_PROFILES / f"{PROFILE_NAME}.yaml").read_text()))
+SUCCESS = Ending(failure=None, seconds=1.5, log_digest=None, log_bytes=0)
+FAULT = Failure(kind=FailureKind.FAULT, reason="the card died")
+TOOL = Failure(kind=FailureKind.TOOL, reason="exit code 1")
+CANCELLED = Failure(kind=FailureKind.CANCELLED, reason="cancelled on request")
+
+_numbers = itertools.count(1)
+
+
+def ending(failure: Failure | None = None) -> Ending:
+    return Ending(failure=failure, seconds=1.5, log_digest=None, log_bytes=0)
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def a_release(session: Session, name: str = "r1", **facts: Any) -> Release:
+    known = session.get(Release, name)
+    if known is not None:
+        return known
+    row = {
+        "profile": PROFILE.model_dump(mode="json"), "root": "/opt/tools", "digest": f"sha256:{'a' * 64}",
+        "is_default": True, "created_at": now(),
+    }  # fmt: skip
+    release = Release(name=name, **{**row, **facts})
+    session.add(release)
+    session.flush()
+    return release
+
+
+def a_model(session: Session, name: str = "qwen", **facts: Any) -> Model:
+    row = {
+        "path": f"/models/{name}", "family": "qwen2", "official_config": {"model_type": "qwen2"},
+        "tx81_config": {"model_type": "qwen2", "param_dir": "kcore"}, "digest": f"sha256:{'b' * 64}", "size": 1,
+        "created_at": now(),
+    }  # fmt: skip
+    model = Model(name=name, **{**row, **facts})
+    session.add(model)
+    session.flush()
+    return model
+
+
+def a_slot(session: Session, name: str = "g0", **facts: Any) -> Slot:
+    host = facts.pop("host", "lab1")
+    row = {"kind": SlotName.parse(name).kind, "worker": WORKER, "worker_pid": 1, "heartbeat_at": now()}
+    slot = Slot(id=f"{host}.{name}", host=host, name=name, **{**row, **facts})
+    session.add(slot)
+    session.flush()
+    return slot
+
+
+def an_infer_request(**facts: Any) -> JobRequest:
+    digest = f"sha256:{'c' * 64}"
+    spec = {"kind": "infer", "model": "qwen", "kcore": {"digest": digest}, "prompts": {"digest": digest}}
+    return JobRequest.model_validate({"spec": spec, **facts})
+
+
+def a_waiting_job(session: Session, request: JobRequest | None = None, **facts: Any) -> Job:
+    request = request or an_infer_request()
+    kind = slot_kind(request.spec)
+    row = {
+        "name": request.spec.kind, "kind": request.spec.kind, "project": "default",
+        "spec": request.spec.model_dump(mode="json"), "request": request.model_dump(mode="json"),
+        "release": a_release(session).name, "slot_kind": kind, "demand": Demand(kind).key(),
+        "priority": request.priority, "run_seconds": 60, "silence_seconds": 60, "log_bytes": 1 << 20,
+        "tool_retries": request.tool_retries,
+    }  # fmt: skip
+    return lifecycle.create(session, Job(**{**row, **facts}), now=now())
+
+
+def a_job(session: Session, state: JobState = JobState.QUEUED, **facts: Any) -> Job:
+    """A job that walked to `state` on a slot of its own."""
+    job = a_waiting_job(session, **facts)
+    match state:
+        case JobState.WAITING:
+            pass
+        case JobState.SKIPPED:
+            lifecycle.move(session, job.id, start=JobState.WAITING, to=JobState.SKIPPED, now=now())
+        case _:
+            lifecycle.queue(session, job, start=JobState.WAITING, now=now())
+            _walk_on(session, job, state)
+    session.refresh(job)
+    return job
+
+
+def _walk_on(session: Session, job: Job, state: JobState) -> None:
+    if state is JobState.QUEUED:
+        return
+    attempt = an_assigned_attempt(session, job)
+    match state:
+        case JobState.ASSIGNED:
+            return
+        case JobState.CANCELLED:
+            lifecycle.cancel(session, job.id, now=now())
+        case _:
+            claim(session, attempt)
+            if state is not JobState.RUNNING:
+                finish(session, attempt, None if state is JobState.SUCCEEDED else TOOL)
+
+
+def an_assigned_attempt(session: Session, job: Job | None = None, slot: Slot | None = None) -> Attempt:
+    job = job or a_job(session)
+    # Hosts of their own, since one host has but eight card groups.
+    slot = slot or a_slot(session, "g0", host=f"host{next(_numbers)}")
+    attempt = lifecycle.assign(session, job.id, slot.id, now=now(), lease=LEASE)
+    assert attempt is not None
+    return attempt
+
+
+def a_running_attempt(session: Session, job: Job | None = None, slot: Slot | None = None) -> Attempt:
+    attempt = an_assigned_attempt(session, job, slot)
+    claim(session, attempt)
+    return attempt
+
+
+def claim(session: Session, attempt: Attempt, worker: str = WORKER) -> Attempt | None:
+    return lifecycle.claim(session, attempt.id, worker=worker, now=now(), lease=LEASE)
+
+
+def finish(
+    session: Session, attempt: Attempt, failure: Failure | None = None, worker: str = WORKER, max_attempts: int = 3
+) -> JobState:
+    return lifecycle.finish(
+        session, attempt.id, ending(failure), worker=worker, now=now(), max_attempts=max_attempts
+    )
+
+
+def needs(session: Session, job: Job, *others: Job) -> None:
+    session.add_all(JobNeed(job_id=job.id, needs_id=other.id) for other in others)
+    session.flush()
+
+
+def state_of(database: Database, job_id: int) -> JobState:
+    with database.read() as session:
+        return session.get_one(Job, job_id).state
+
+
+def events_of(session: Session, job_id: int) -> list[str]:
+    return list(session.scalars(select(Event.kind).where(Event.job_id == job_id).order_by(Event.id)))
+
+
+def rows(database: Database) -> dict[str, int]:
+    """How many rows every table has."""
+    with database.read() as session:
+        return {
+            table.name: session.scalar(select(func.count()).select_from(table)) for table in Base.metadata.sorted_tables
+        }
+
+
+@contextmanager
+def nothing_written(database: Database) -> Iterator[None]:
+    before = rows(database)
+    yield
+    assert rows(database) == before
+
+
+def a_token(session: Session) -> Token:
+    token = Token(name="ci", sha256="0" * 64, scopes=["submitter"], created_at=now())
+    session.add(token)
+    session.flush()
+    return token
+
+
+def build(session: Session, job: Job, store: ArtifactStore, content: bytes | None = None) -> Attempt:
+    """Run a queued build to success, as its worker would, with one stored output."""
+    made = {"quantize": "gm", "convert": "c_source", "compile": "kcore"}[job.kind]
+    attempt = a_running_attempt(session, job, a_slot(session, "cpu0", host=f"host{next(_numbers)}"))
+    stored = store.put_bytes(content or f"output of {job.id}".encode())
+    finish(session, attempt)
+    lifecycle.add_output(
+        session, attempt, name=made, digest=stored.digest, tree=False, file_name=made, size=stored.size, now=now()
+    )
+    session.flush()
+    return attempt
+
+
+def forget(store: ArtifactStore, digest: str) -> None:
+    """Remove a stored file, as pruning would."""
+    Path(store.path(digest)).unlink()
