@@ -26,17 +26,18 @@ _PLAIN = {
 
 def requests_in(source: str) -> JobRequest | list[JobRequest] | PipelineRequest:
     """The request, the list of requests or the pipeline in a file, or on standard input if `source` is `-`."""
-    document = parsed(_text_of(source), "standard input" if source == "-" else source)
+    shown = "standard input" if source == "-" else source
+    document = parsed(_text_of(source, shown), shown)
     if isinstance(document, list):
         if not document:
-            raise Stop(f"{source}: the list is empty; give at least one job")
+            raise Stop(f"{shown}: the list is empty; give at least one job")
         return [validated(JobRequest, job, f"jobs.{index}") for index, job in enumerate(document)]
     if not isinstance(document, dict):
-        raise Stop(f"{source}: expected a job, a list of jobs, or a pipeline with a mapping `jobs`")
+        raise Stop(f"{shown}: expected a job, a list of jobs, or a pipeline with a mapping `jobs`")
     return validated(PipelineRequest, document) if "jobs" in document else validated(JobRequest, document)
 
 
-def parsed(text: str, source: str) -> Any:
+def parsed(text: str, shown: str) -> Any:
     """JSON or YAML as plain data."""
     try:
         if text.lstrip()[:1] in ("{", "["):
@@ -48,9 +49,9 @@ def parsed(text: str, source: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" line {mark.line + 1}" if mark else ""
-        raise Stop(f"{source}:{place} {getattr(error, 'problem', None) or 'not JSON or YAML'}") from None
+        raise Stop(f"{shown}:{place} {getattr(error, 'problem', None) or 'not JSON or YAML'}") from None
     except (RecursionError, ValueError) as error:
-        raise Stop(f"{source}: not JSON or YAML ({type(error).__name__})") from None
+        raise Stop(f"{shown}: not JSON or YAML ({type(error).__name__})") from None
 
 
 def validated(model: type[M], document: object, prefix: str = "") -> M:
@@ -104,14 +105,14 @@ def model_to_answers(
     )
 
 
-def _text_of(source: str) -> str:
+def _text_of(source: str, shown: str) -> str:
     try:
         content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
         return content.decode("utf-8-sig")
     except OSError as error:
-        raise Stop(f"{source}: cannot be read ({error.strerror}); give a JSON or YAML file, or - for stdin") from None
+        raise Stop(f"{shown}: cannot be read ({error.strerror}); give a JSON or YAML file, or - for stdin") from None
     except UnicodeDecodeError:
-        raise Stop(f"{source}: is not UTF-8 text") from None
+        raise Stop(f"{shown}: is not UTF-8 text") from None
 
 
 def _field(place: tuple[int | str, ...]) -> str:

@@ -137,7 +137,12 @@ def reason(job: JobView) -> str:
         return f"from cache: job {job.cached_from}"
     if job.joined_to is not None:
         return f"waits for the identical build of job {job.joined_to}"
-    return "cancel requested" if job.cancel_requested and job.state not in FINAL else ""
+    if job.state in FINAL:
+        return ""
+    if job.cancel_requested:
+        return "cancel requested"
+    last = job.attempts[-1] if isinstance(job, JobDetail) and job.attempts else None
+    return f"again, after {failure_line(last.failure)}" if last and last.failure else ""
 
 
 def failure_line(failure: Failure) -> str:

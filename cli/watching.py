@@ -17,6 +17,8 @@ from orchestrator.model.states import FINAL, JobState
 Progress = Callable[[Sequence[JobView]], object]
 """Told where all watched jobs stand, again and again."""
 
+_UNPLACED = frozenset({JobState.WAITING, JobState.QUEUED})
+
 _POLL = 0.5
 """Seconds between two looks: a person's eye asks for no more, and the server answers each in milliseconds."""
 
@@ -70,7 +72,7 @@ def changes_printed() -> Progress:
             if seen.get(job.id) is not job.state:
                 seen[job.id] = job.state
                 took = f" after {seconds_of(job)} s" if job.state in FINAL and job.started_at else ""
-                place = f" on {job.last_slot_id}" if job.last_slot_id else ""
+                place = f" on {job.last_slot_id}" if job.last_slot_id and job.state not in _UNPLACED else ""
                 why = f" — {reason(job)}" if reason(job) else ""
                 hint(f"  job {job.id} {job.name}: {job.state}{place}{took}{why}")
 

@@ -5,16 +5,16 @@ Called when a job is submitted and whenever something it waits for may have ende
 
 from datetime import datetime
 
-from sqlalchemy import exists, select
+from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session, aliased
 
 from orchestrator import lifecycle
 from orchestrator.caching import CacheParts, cache_parts, digest_of, nearest, why_missed
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.specs import JobRequest
-from orchestrator.model.states import FINAL, IN_FLIGHT, JobState
+from orchestrator.model.states import FINAL, IN_FLIGHT, AttemptState, JobState
 from orchestrator.storage.artifacts import ArtifactStore
-from orchestrator.storage.tables import Artifact, Job, JobInput, JobNeed, Model, Release
+from orchestrator.storage.tables import Artifact, Attempt, Job, JobInput, JobNeed, Model, Release
 
 EARLIER_BUILDS = 50
 """How many earlier builds of a kind are looked at to say why the cache was missed."""
@@ -44,8 +44,12 @@ def admit(session: Session, job_id: int, store: ArtifactStore, *, now: datetime)
     if broken:
         _skip(session, job, broken[0], now)
     elif all(need.state is JobState.SUCCEEDED for need in needs):
-        resolve_inputs(session, job)
-        _enter(session, job, store, now)
+        missing = resolve_inputs(session, job)
+        if missing:
+            failure = Failure(kind=FailureKind.OUTPUT_MISSING, reason=missing[0])
+            lifecycle.fail_unstarted(session, job.id, start=JobState.WAITING, failure=failure, now=now)
+        else:
+            _enter(session, job, store, now)
 
 
 def _enter(session: Session, job: Job, store: ArtifactStore, now: datetime) -> None:
@@ -60,17 +64,17 @@ def _enter(session: Session, job: Job, store: ArtifactStore, now: datetime) -> N
         _succeed_from(session, job, source, now)
     elif request.use_cache and (leader := _in_flight(session, job)) is not None:
         if job.joined_to != leader:
-            job.joined_to = leader
+            session.execute(update(Job).where(Job.id == job.id).values(joined_to=leader, version=Job.version + 1))
             lifecycle.record(session, "job.joined", now, job_id=job.id, leader=leader)
     else:
-        job.joined_to = None
-        session.flush()
         reasons = _why_missed(session, job, parts) if request.use_cache else ["the request says use_cache: false"]
-        lifecycle.queue(session, job, start=JobState.WAITING, now=now, why=f"cache missed: {'; '.join(reasons)}")
+        why = f"cache missed: {'; '.join(reasons)}"
+        lifecycle.queue(session, job, start=JobState.WAITING, now=now, joined_to=None, why=why)
 
 
-def resolve_inputs(session: Session, job: Job) -> None:
-    """Fill in the digests of inputs whose producing jobs have succeeded."""
+def resolve_inputs(session: Session, job: Job) -> list[str]:
+    """Fill in the digests of inputs whose producing jobs have succeeded; returns what is missing, as sentences."""
+    missing = []
     pending = select(JobInput).where(JobInput.job_id == job.id, JobInput.digest.is_(None))
     for entry in session.scalars(pending):
         made = (
@@ -79,13 +83,19 @@ def resolve_inputs(session: Session, job: Job) -> None:
             .order_by(Artifact.id.desc())
             .limit(1)
         )
-        artifact = session.scalars(made).one()
-        entry.digest, entry.file_name = artifact.digest, artifact.file_name
+        artifact = session.scalars(made).one_or_none()
+        if artifact is None:
+            missing.append(f"job {entry.from_job_id} has succeeded, but there is no {entry.from_artifact} of it any more")
+        else:
+            entry.digest, entry.file_name = artifact.digest, artifact.file_name
     session.flush()
+    return missing
 
 
 def _needs(session: Session, job: Job) -> list[Job]:
-    return list(session.scalars(select(Job).join(JobNeed, JobNeed.needs_id == Job.id).where(JobNeed.job_id == job.id)))
+    needed = select(Job).join(JobNeed, JobNeed.needs_id == Job.id).where(JobNeed.job_id == job.id)
+    # Anew: a caller that just made them may hold them as they were before they were admitted.
+    return list(session.scalars(needed, execution_options={"populate_existing": True}))
 
 
 def _skip(session: Session, job: Job, broken: Job, now: datetime) -> None:
@@ -120,22 +130,26 @@ def _cached(session: Session, job: Job, store: ArtifactStore) -> Job | None:
 
 
 def _outputs(session: Session, job_id: int) -> list[Artifact]:
-    return list(session.scalars(select(Artifact).where(Artifact.job_id == job_id)))
+    """What the attempt that succeeded has built; its logs are its own, and may be pruned before."""
+    built = select(Artifact).join(Attempt, Attempt.id == Artifact.attempt_id)
+    outputs = session.scalars(built.where(Artifact.job_id == job_id, Attempt.state == AttemptState.SUCCEEDED))
+    return [output for output in outputs if output.name != "log" and not output.name.startswith("vendor_log")]
 
 
 def _succeed_from(session: Session, job: Job, source: Job, now: datetime) -> None:
-    for output in _outputs(session, source.id):
-        if output.name != "log" and not output.name.startswith("vendor_log"):
-            session.add(
-                Artifact(
-                    digest=output.digest, tree=output.tree, name=output.name, file_name=output.file_name,
-                    size=output.size, job_id=job.id, created_at=now,
-                )
-            )  # fmt: skip
-    lifecycle.move(
+    if not lifecycle.move(
         session, job.id, start=JobState.WAITING, to=JobState.SUCCEEDED, now=now, cached_from=source.id, joined_to=None,
         why=f"identical to job {source.id}",
-    )  # fmt: skip
+    ):  # fmt: skip
+        return
+    for output in _outputs(session, source.id):
+        session.add(
+            Artifact(
+                digest=output.digest, tree=output.tree, name=output.name, file_name=output.file_name,
+                size=output.size, job_id=job.id, created_at=now,
+            )
+        )  # fmt: skip
+    session.flush()
 
 
 def _in_flight(session: Session, job: Job) -> int | None:

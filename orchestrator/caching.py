@@ -15,9 +15,12 @@ CacheParts = dict[str, Any]
 
 
 def digest_of(document: Any) -> str:
-    """`sha256:<hex>` of a JSON document in its canonical form (sorted keys, no spaces)."""
+    """`sha256:<hex>` of a JSON document in its canonical form (sorted keys, no spaces).
+
+    Halves of surrogate pairs are kept as they are: JSON may spell them, and file names that are not UTF-8 hold them.
+    """
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    return f"sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def cache_parts(spec: Spec, inputs: Mapping[str, str], release_digest: str) -> CacheParts | None:

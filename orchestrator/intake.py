@@ -49,8 +49,11 @@ class Intake:
 
 
 def _read(path: Path, field: str) -> bytes:
-    with path.open("rb") as stream:
-        content = stream.read(FILE_LIMIT + 1)
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(FILE_LIMIT + 1)
+    except OSError as trouble:
+        raise PathRefused(f"{path} cannot be read: {trouble.strerror}", field=field) from None
     if len(content) > FILE_LIMIT:
         raise BadSpec(f"{path.name} is larger than {FILE_LIMIT >> 20} MiB", field=field)
     return content
@@ -58,21 +61,23 @@ def _read(path: Path, field: str) -> bytes:
 
 def check_prompts(content: bytes, field: str) -> None:
     """BadSpec unless the file holds at least one question, one a line, in UTF-8."""
-    if not any(line.strip() for line in _text(content, field).splitlines()):
+    if not any(line.strip() for line in _text(content, field).split("\n")):
         raise BadSpec("the file holds no question: write one a line", field=field)
 
 
 def check_golden(content: bytes, field: str) -> None:
-    """BadSpec unless every line is a JSON object with `question` and `answer`."""
-    lines = [line for line in _text(content, field).splitlines() if line.strip()]
+    """BadSpec unless every line is a JSON object with the texts `question` and `answer` (or `response`)."""
+    # Not splitlines(): inside a JSON string, U+2028 and its kin are characters like any other.
+    lines = [(number, line) for number, line in enumerate(_text(content, field).split("\n"), start=1) if line.strip()]
     if not lines:
         raise BadSpec('the file holds no answer: write {"question": …, "answer": …}, one a line', field=field)
-    for number, line in enumerate(lines, start=1):
+    for number, line in lines:
         try:
             entry = json.loads(line)
         except (ValueError, RecursionError):
             entry = None
-        if not isinstance(entry, dict) or not {"question", "answer"} <= entry.keys():
+        pair = (entry.get("question"), entry.get("answer", entry.get("response"))) if isinstance(entry, dict) else ()
+        if not pair or not all(isinstance(text, str) for text in pair):
             raise BadSpec(f'line {number} is not {{"question": …, "answer": …}}', field=field)
 
 

@@ -122,7 +122,7 @@ def _one(session: Session, table: type[R], key: int | str, what: str) -> R:
 def _queued_classes(session: Session) -> dict[str, int]:
     """How many jobs of each demand class are queued: few classes, however long the queue."""
     counted = select(Job.demand, func.count()).where(Job.state == JobState.QUEUED).group_by(Job.demand)
-    return dict(session.execute(counted).tuples().all())
+    return {demand: number for demand, number in session.execute(counted)}  # noqa: C416  # rows are no pairs to a type checker
 
 
 def _pinned(classes: Mapping[str, int], slot: Slot) -> dict[str, int]:

@@ -1,7 +1,8 @@
 """Every arrow of the state machine, as one function each; the only writer of `job.state` and `attempt.state`.
 
 Each arrow is one UPDATE guarded by the state it leaves, with its events in the same transaction. A guard that matches
-no row means that someone else walked an arrow first. `now` is always the database's clock (`Database.now`), read in the
+no row means that someone else walked an arrow first. Rows are locked in one order (job, attempt, lease, slot), so that
+two arrows of one job never wait for each other. `now` is always the database's clock (`Database.now`), read in the
 caller's transaction, so that leases mean the same on every host.
 """
 
@@ -102,6 +103,7 @@ def lose(session: Session, attempt_id: int, *, now: datetime, why: str, max_atte
 
     An attempt that was never claimed has not been tried, so it counts as no fault. False if it already ended.
     """
+    job = _job(session, _attempt(session, attempt_id).job_id, lock=True)
     attempt = _attempt(session, attempt_id)
     if attempt.state not in (AttemptState.ASSIGNED, AttemptState.RUNNING):
         return False
@@ -119,14 +121,10 @@ def lose(session: Session, attempt_id: int, *, now: datetime, why: str, max_atte
         return False
     _release(session, attempt, now)
     record(session, "attempt.lost", now, job_id=attempt.job_id, attempt_id=attempt_id, slot_id=attempt.slot_id, why=why)
-    start = JobState.RUNNING if claimed else JobState.ASSIGNED
-    job = _job(session, attempt.job_id)
-    if job.cancel_requested:
-        return _end_cancelled(session, job.id, start, now)
     if claimed:
-        _follow(session, attempt, failure, start, now, max_attempts)
+        _follow(session, job, attempt_id, failure, now, max_attempts)
     else:
-        queue(session, job, start=start, now=now, why=why)
+        queue(session, job, start=JobState.ASSIGNED, now=now, why=why)
     return True
 
 
@@ -141,7 +139,10 @@ def fail_unstarted(session: Session, job_id: int, *, start: JobState, failure: F
 def claim(session: Session, attempt_id: int, *, worker: str, now: datetime, lease: timedelta) -> Attempt | None:
     """Make an assigned attempt this worker's; None if it is not there to take (late, doubled or cancelled bell)."""
     attempt = session.get(Attempt, attempt_id)
-    if attempt is None or not _move_attempt(
+    if attempt is None:
+        return None
+    _job(session, attempt.job_id, lock=True)
+    if not _move_attempt(
         session, attempt_id, start=AttemptState.ASSIGNED, to=AttemptState.RUNNING, worker=worker, started_at=now
     ):
         return None
@@ -200,7 +201,7 @@ def finish(
     written, and the caller's transaction, with any results in it, must be rolled back (letting the error through does).
     """
     attempt = _attempt(session, attempt_id)
-    job = _job(session, attempt.job_id)
+    job = _job(session, attempt.job_id, lock=True)
     failure = ending.failure
     to = AttemptState.SUCCEEDED
     if failure is not None:
@@ -220,7 +221,7 @@ def finish(
     elif failure.kind is FailureKind.CANCELLED:
         _end_cancelled(session, job.id, JobState.RUNNING, now, failure)
     else:
-        _follow(session, attempt, failure, JobState.RUNNING, now, max_attempts)
+        _follow(session, job, attempt_id, failure, now, max_attempts)
     return session.execute(select(Job.state).where(Job.id == job.id)).scalar_one()
 
 
@@ -306,7 +307,9 @@ def leave(session: Session, slot_id: str, *, worker: str, now: datetime) -> None
 
 
 def _job(session: Session, job_id: int, *, lock: bool = False) -> Job:
-    job = session.get(Job, job_id, populate_existing=True, with_for_update=lock or None)
+    # FOR NO KEY UPDATE: rows that only refer to the job may be written meanwhile.
+    locking = {"key_share": True} if lock else None
+    job = session.get(Job, job_id, populate_existing=True, with_for_update=locking)
     if job is None:
         raise NotFound(f"there is no job {job_id}", job=job_id)
     return job
@@ -335,13 +338,13 @@ def _end_cancelled(
     return move(session, job_id, start=start, to=JobState.CANCELLED, now=now, failure=told.model_dump(mode="json"))
 
 
-def _follow(
-    session: Session, attempt: Attempt, failure: Failure, start: JobState, now: datetime, max_attempts: int
-) -> None:
-    """Queue the job again or fail it, as `failures.next_step` decides from the attempts that ended."""
-    job = _job(session, attempt.job_id)
-    ended = session.scalars(select(Attempt).where(Attempt.job_id == job.id, Attempt.failure.is_not(None))).all()
-    kinds = [entry.failure["kind"] for entry in ended if entry.failure and entry.worker is not None]
+def _follow(session: Session, job: Job, attempt_id: int, failure: Failure, now: datetime, max_attempts: int) -> None:
+    """Queue a running job again or end it, as `failures.next_step` decides from the claimed attempts that ended."""
+    # Columns, not objects: this session may hold the attempt as it was before its UPDATE.
+    ended = select(Attempt.failure).where(
+        Attempt.job_id == job.id, Attempt.failure.is_not(None), Attempt.worker.is_not(None)
+    )
+    kinds = [earlier["kind"] for earlier in session.scalars(ended) if earlier is not None]
     step = next_step(
         failure,
         faults=kinds.count(FailureKind.FAULT),
@@ -349,12 +352,23 @@ def _follow(
         max_attempts=max_attempts,
         tool_retries=job.tool_retries,
     )
+    stopped_anyway = isinstance(step, Retry) or failure.kind is FailureKind.FAULT
     match step:
+        case _ if job.cancel_requested and stopped_anyway:
+            _end_cancelled(session, job.id, JobState.RUNNING, now)
         case Retry(why):
-            queue(session, job, start=start, now=now, why=why)
+            queue(session, job, start=JobState.RUNNING, now=now, why=why)
         case GiveUp():
             told = failure.model_dump(mode="json")
-            move(session, job.id, start=start, to=JobState.FAILED, now=now, attempt_id=attempt.id, failure=told)
+            move(
+                session,
+                job.id,
+                start=JobState.RUNNING,
+                to=JobState.FAILED,
+                now=now,
+                attempt_id=attempt_id,
+                failure=told,
+            )
 
 
 def add_output(

@@ -4,11 +4,20 @@ import platform
 import re
 from datetime import timedelta
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SHIPPED_PROFILES = Path(__file__).with_name("profiles")
+
+
+def _seconds(value: Any) -> Any:
+    return float(value) if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?", value) else value
+
+
+Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
+"""A duration; in the environment a plain number of seconds."""
 
 
 def _host_name() -> str:
@@ -58,16 +67,16 @@ class Settings(BaseSettings):
     max_body_bytes: int = 8 * 1024 * 1024
     """Largest request body; beyond it the answer is 413."""
 
-    heartbeat: timedelta = timedelta(seconds=15)
+    heartbeat: Seconds = timedelta(seconds=15)
     """How often a worker renews; a quarter of the lease, so that three lost renewals are survived."""
 
-    lease: timedelta = timedelta(seconds=60)
+    lease: Seconds = timedelta(seconds=60)
     """How long an attempt keeps its slots without renewal."""
 
-    lease_margin: timedelta = timedelta(seconds=10)
+    lease_margin: Seconds = timedelta(seconds=10)
     """A worker that could not renew kills its tree this long before the lease runs out."""
 
-    ring_again: timedelta = timedelta(seconds=10)
+    ring_again: Seconds = timedelta(seconds=10)
     """An assigned attempt that nobody claimed is rung again after this."""
 
     max_attempts: int = 3
@@ -79,6 +88,12 @@ class Settings(BaseSettings):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", host):
             raise ValueError("use letters, digits, - and _ (no dots: slots are written HOST.SLOT)")
         return host
+
+    @model_validator(mode="after")
+    def _renewable(self) -> "Settings":
+        if not self.heartbeat < self.lease - self.lease_margin:
+            raise ValueError("heartbeat must be shorter than lease - lease_margin, or every attempt is lost")
+        return self
 
     @property
     def database(self) -> str:

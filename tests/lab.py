@@ -16,7 +16,7 @@ from typing import Any
 from eventually import eventually
 
 from api.client import Client
-from api.schemas import JobDetail
+from api.schemas import JobDetail, Presence
 from cli.stack import embedded
 from cli.supervisor import Supervisor, What
 from orchestrator.model.specs import JobRequest, PipelineRequest
@@ -136,6 +136,7 @@ def running_lab(folder: Path, database_url: str) -> Iterator[Lab]:
     tree = json.loads(install.stdout.splitlines()[-1])
     state = folder / "state"
     env = {
+        "TX81_STATE_DIR": str(state),
         "TX81_DATABASE_URL": database_url,
         "TX81_ALLOWED_ROOTS": json.dumps([tree["home"]]),
         "TX81_DEVICES_DIR": tree["cards"],
@@ -161,5 +162,5 @@ def running_lab(folder: Path, database_url: str) -> Iterator[Lab]:
         with Client(f"http://127.0.0.1:{port}", token) as client:
             client.register_release("emulated", "txnn_1.2.1_build0307", tree["home"], default=True)
             client.register_model(MODEL, tree["model"], tx81_config=f"{tree['model']}/config_tx81.json")
-            eventually(lambda: sum(slot.present for slot in client.slots()) == 3, within=60)
+            eventually(lambda: sum(slot.presence is Presence.ALIVE for slot in client.slots()) == 3, within=60)
             yield Lab(client, tree, supervisor, pids)

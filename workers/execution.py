@@ -111,6 +111,9 @@ class _Execution:
                 keep += [] if lock is None else [lock]
             since_ns = _mark(self.work)
             self.outcome = self._run(plan, keep)
+            if self.outcome.unkillable:
+                # They may still hold cards, and they hold the slot's lock: it is not free until they are gone.
+                self.slot.abandon(f"processes {self.outcome.unkillable} cannot be killed")
             self._judge(plan, self.outcome, since_ns)
 
     def _exclusively(self, plan: Plan, name: str) -> AbstractContextManager[int | None]:

@@ -2,10 +2,13 @@
 
 import argparse
 import logging
+import signal
 import sys
+import warnings
 from collections.abc import Sequence
 
 from celery import Celery, signals
+from celery.exceptions import SecurityWarning
 from pydantic import ValidationError
 
 from orchestrator.broker import create_app
@@ -58,6 +61,9 @@ def _celery_worker(app: Celery, slot: OwnedSlot) -> None:
     """Returns when the worker was told to stop and nothing of its job runs any more."""
     # A receiver is what keeps Celery from setting up logging itself.
     signals.setup_logging.connect(_keep_our_logging)
+    signals.worker_ready.connect(_hang_up_is_stop)
+    # It warns root of pickled messages; ours are JSON.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     worker = app.Worker(
         hostname=f"{slot.name}@{slot.settings.host}",
         queues=[slot.id],
@@ -74,6 +80,11 @@ def _celery_worker(app: Celery, slot: OwnedSlot) -> None:
 
 def _keep_our_logging(**_: object) -> None:
     return None
+
+
+def _hang_up_is_stop(**_: object) -> None:
+    """Celery would start the program again in this process, which then could not lock its own slot."""
+    signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
 
 
 def _refuse(sentence: str, code: int) -> int:

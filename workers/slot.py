@@ -41,7 +41,13 @@ class OwnedSlot:
     shim: Shim
     """Stands above every vendor process of the slot; kept running, because its start takes longer than ours."""
     lost: threading.Event
-    """Set when another worker has announced the slot: this process must not touch it any more."""
+    """Set when this process must not touch the slot any more."""
+
+    def abandon(self, why: str) -> None:
+        """Stop this process and claim nothing more; whatever holds the lock after it keeps the slot from restarting."""
+        log.error("slot abandoned", extra={"slot": self.id, "why": why})
+        self.lost.set()
+        os.kill(os.getpid(), signal.SIGTERM)
 
     @property
     def id(self) -> str:
@@ -128,9 +134,7 @@ def _beat(slot: OwnedSlot, ended: threading.Event) -> None:
                 lifecycle.beat(session, slot.id, worker=slot.worker, now=slot.database.now(session))
             wait = slot.settings.heartbeat.total_seconds()
         except SlotTaken:
-            log.error("slot taken by another worker; stopping", extra={"slot": slot.id})
-            slot.lost.set()
-            os.kill(os.getpid(), signal.SIGTERM)
+            slot.abandon("another worker has announced it")
             return
         except Exception:
             log.warning("slot beat failed; trying again", exc_info=True, extra={"slot": slot.id})

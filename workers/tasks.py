@@ -91,7 +91,7 @@ def register(app: Celery, slot: OwnedSlot, store: ArtifactStore) -> None:
     def run_attempt(attempt_id: int) -> str:
         try:
             if slot.lost.is_set():
-                return "not taken: the slot belongs to another worker now"
+                return "not taken: the slot is not this worker's any more"
             return _shown(attempt_id, execute(attempt_id, slot, store, _stops.of(attempt_id)))
         finally:
             _stops.forget(attempt_id)

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import TypeVar
+
+State = TypeVar("State", bound=StrEnum)
 
 
 class JobState(StrEnum):
@@ -42,7 +45,7 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
         {JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.SKIPPED}
     ),
     JobState.QUEUED: frozenset({JobState.ASSIGNED, JobState.FAILED, JobState.CANCELLED}),
-    JobState.ASSIGNED: frozenset({JobState.RUNNING, JobState.QUEUED, JobState.FAILED, JobState.CANCELLED}),
+    JobState.ASSIGNED: frozenset({JobState.RUNNING, JobState.QUEUED, JobState.CANCELLED}),
     JobState.RUNNING: frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.QUEUED}),
     JobState.SUCCEEDED: frozenset(),
     JobState.FAILED: frozenset(),
@@ -67,3 +70,12 @@ FINAL = frozenset(state for state, arrows in TRANSITIONS.items() if not arrows)
 
 IN_FLIGHT = frozenset({JobState.QUEUED, JobState.ASSIGNED, JobState.RUNNING})
 """States in which an identical build is worth joining instead of starting again."""
+
+
+def diagram(arrows: Mapping[State, frozenset[State]]) -> str:
+    """The state machine in Mermaid, as the documentation shows it; a test compares the two."""
+    lines = ["stateDiagram-v2", f"    [*] --> {next(iter(arrows))}"]
+    for start, ends in arrows.items():
+        lines += [f"    {start} --> {end}" for end in sorted(ends, key=list(arrows).index)]
+    lines += [f"    {state} --> [*]" for state, ends in arrows.items() if not ends]
+    return "\n".join(lines) + "\n"

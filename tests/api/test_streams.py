@@ -6,9 +6,9 @@ from itertools import islice
 import httpx2
 import pytest
 from builders import A_MOMENT, a_job, an_attempt, an_event
+from eventually import eventually
 
 from api.client import ApiError, Client, ServerUnreachable
-from eventually import eventually
 from orchestrator import lifecycle
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage import live_logs

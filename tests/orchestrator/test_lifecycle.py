@@ -600,7 +600,7 @@ def _race(database: Database, attempts: list[int], walk, jobs: list[int]) -> Non
 
 def test_a_cancellation_that_races_with_the_claim_leaves_one_clear_state(database: Database):
     with database.write() as session:
-        made = [an_assigned_attempt(session) for _ in range(40)]
+        made = [an_assigned_attempt(session) for _ in range(25)]
     attempts, jobs = [attempt.id for attempt in made], [attempt.job_id for attempt in made]
 
     def take(session: Session, attempt_id: int) -> None:
@@ -618,7 +618,7 @@ def test_a_cancellation_that_races_with_the_claim_leaves_one_clear_state(databas
 
 def test_a_cancellation_that_races_with_the_loss_of_the_attempt_ends_the_job(database: Database):
     with database.write() as session:
-        made = [an_assigned_attempt(session) for _ in range(40)]
+        made = [an_assigned_attempt(session) for _ in range(25)]
     attempts, jobs = [attempt.id for attempt in made], [attempt.job_id for attempt in made]
 
     def give_up(session: Session, attempt_id: int) -> None:

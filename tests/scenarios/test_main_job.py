@@ -3,6 +3,7 @@
 import pytest
 from lab import Lab
 
+from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import JobState
 
 pytestmark = [pytest.mark.xdist_group("lab"), pytest.mark.timeout(300)]
@@ -44,8 +45,6 @@ def test_the_whole_log_is_kept_and_can_be_read_in_ranges(lab: Lab):
 def test_identical_builds_that_are_submitted_together_run_once(lab: Lab):
     with lab.fault("convert", "slow 300"):
         spec = {"kind": "convert", "model": "DeepSeek-R1-Distill-Qwen-Tiny", "backend_type": "deepseek_qwen2_14b_bf16"}
-        from orchestrator.model.specs import JobRequest
-
         twins = lab.client.submit_many([JobRequest.model_validate({"spec": spec})] * 3)
         done = [lab.ended(job.id) for job in twins]
 

@@ -127,7 +127,9 @@ class Lab:
             path.write_text(text)
         return self.store.put_tree(self.folder / name).digest
 
-    def assigned(self, spec: dict[str, Any], inputs: dict[str, str] | None = None, *, slot: str = "g0", **job: Any) -> int:
+    def assigned(
+        self, spec: dict[str, Any], inputs: dict[str, str] | None = None, *, slot: str = "g0", **job: Any
+    ) -> int:
         """A job placed on a slot: the id of its attempt, which waits for its bell."""
         card = slot.startswith("g")
         with self.database.write() as session:
@@ -141,7 +143,9 @@ class Lab:
             for name, digest in (inputs or {}).items():
                 session.add(JobInput(job_id=row.id, name=name, digest=digest, file_name=f"{name}.file"))
             assert lifecycle.queue(session, row, start=JobState.WAITING, now=now)
-            attempt = lifecycle.assign(session, row.id, f"{self.settings.host}.{slot}", now=now, lease=self.settings.lease)
+            attempt = lifecycle.assign(
+                session, row.id, f"{self.settings.host}.{slot}", now=now, lease=self.settings.lease
+            )
             assert attempt is not None
             return attempt.id
 
@@ -183,15 +187,25 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         now = database.now(session)
         session.add(
             Model(
-                name="tiny-model", path=str(weights), family="qwen2", official_config={"official": True},
-                tx81_config={"param_dir": "/nowhere"}, digest="", size=0, created_at=now,
-            )  # fmt: skip
+                name="tiny-model",
+                path=str(weights),
+                family="qwen2",
+                official_config={"official": True},
+                tx81_config={"param_dir": "/nowhere"},
+                digest="",
+                size=0,
+                created_at=now,
+            )
         )
         session.add(
             Release(
-                name="tiny", profile=json.loads(json.dumps(PROFILE)), root=str(tmp_path / "release"), digest="",
-                is_default=True, created_at=now,
-            )  # fmt: skip
+                name="tiny",
+                profile=json.loads(json.dumps(PROFILE)),
+                root=str(tmp_path / "release"),
+                digest="",
+                is_default=True,
+                created_at=now,
+            )
         )
     yield Lab(tmp_path, settings, database, ArtifactStore(settings.store))
     database.close()

@@ -120,7 +120,9 @@ def test_a_spec_that_does_not_fit_fails_before_anything_is_started(lab, cpu0):
 
 
 def test_a_job_never_gets_the_cards_of_another_group(lab, g0):
-    attempt_id = lab.assigned({**INFER, "cards": "4..7"}, {"kcore": lab.stored("k", "k"), "prompts": lab.stored("p", "q")})
+    attempt_id = lab.assigned(
+        {**INFER, "cards": "4..7"}, {"kcore": lab.stored("k", "k"), "prompts": lab.stored("p", "q")}
+    )
 
     lab.run(attempt_id, g0)
 
@@ -348,7 +350,7 @@ def test_a_running_log_can_be_read_and_its_progress_seen(lab, cpu0):
 def test_two_conversions_of_one_type_run_one_after_the_other(lab, cpu0):
     mark = lab.folder / "inside"
     lab.tool(
-        f'mkdir {mark} || exit 9; while [ ! -e {lab.folder}/go ]; do sleep 0.05; done;'
+        f"mkdir {mark} || exit 9; while [ ! -e {lab.folder}/go ]; do sleep 0.05; done;"
         f' mkdir -p "$1/t/node_0_0"; date +%N > "$1/t/node_0_0/x.c"; rmdir {mark}'
     )
     first, second = lab.assigned(CONVERT, slot="cpu0"), None
@@ -357,8 +359,13 @@ def test_two_conversions_of_one_type_run_one_after_the_other(lab, cpu0):
         one = in_background(lab.run, first, cpu0)
         started(lab, first)
         other = in_background(lab.run, second, cpu1)
-        eventually(lambda: "waiting for convert-qwen2_bf16" in (cpu1.work / f"{lab.job(second).id}.1/log").read_text()
-                   if (cpu1.work / f"{lab.job(second).id}.1/log").exists() else False)
+        eventually(
+            lambda: (
+                "waiting for convert-qwen2_bf16" in (cpu1.work / f"{lab.job(second).id}.1/log").read_text()
+                if (cpu1.work / f"{lab.job(second).id}.1/log").exists()
+                else False
+            )
+        )
 
         (lab.folder / "go").touch()
 

@@ -1,0 +1,1 @@
+"""Figures: ratios measured side by side in one run."""

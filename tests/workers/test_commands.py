@@ -1,0 +1,159 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orchestrator.errors import BadSpec
+from orchestrator.model.slots import SlotName
+from orchestrator.settings import SHIPPED_PROFILES
+from workers.assignment import Assignment, InputArtifact, RegisteredModel
+from workers.toolchain.commands import document, fill, plan
+
+WORK = Path("/work/g1/7.1")
+DIGEST = "sha256:" + "0" * 64
+MODEL = RegisteredModel("qwen", "/models/qwen", {"official": True}, {"param_dir": "/elsewhere"})
+INPUT = {"digest": DIGEST}
+INFER = {
+    "kind": "infer",
+    "model": "qwen",
+    "kcore": INPUT,
+    "prompts": {"path": "/p"},
+    "max_tokens": 64,
+    "repeats": 3,
+}
+
+
+def shipped_profile():
+    return yaml.safe_load((SHIPPED_PROFILES / "txnn_1.2.1_build0307.yaml").read_text())
+
+
+def assignment(spec, *inputs, **change):
+    made = Assignment(
+        attempt_id=1, number=1, job_id=7, slot_id="h.g1", spec=spec, profile=shipped_profile(), root="/opt/tx",
+        model=MODEL, inputs=tuple(InputArtifact(name, DIGEST, file_name) for name, file_name in inputs),
+        run_seconds=1, silence_seconds=1, log_bytes=1,
+    )  # fmt: skip
+    return dataclasses.replace(made, **change)
+
+
+def planned(spec, *inputs, slot="g1", **change):
+    return plan(assignment(spec, *inputs, **change), slot=SlotName.parse(slot), work=WORK)
+
+
+def test_inference_is_called_as_the_guide_says_on_the_cards_of_its_group():
+    made = planned(INFER, ("kcore", "kcore"), ("prompts", "quest.txt"))
+
+    assert made.command.argv[0] == "python"
+    assert made.command.argv[1] == "/opt/tx/txnn_1.2.1_build0307/script/run_infer/offline_auto_test.py"
+    flags = dict(zip(made.command.argv[2::2], made.command.argv[3::2], strict=True))
+    assert flags == {
+        "-mp": f"{WORK}/model/qwen", "-cd": f"{WORK}/inputs/kcore/kcore", "-pp": f"{WORK}/inputs/prompts/quest.txt",
+        "-s": f"{WORK}/out", "-mt": "64", "-bs": "1", "-rn": "3", "-cn": "4..7",
+    }  # fmt: skip
+
+
+def test_inference_gets_a_config_that_names_its_kcore():
+    made = planned(INFER, ("kcore", "kcore"), ("prompts", "quest.txt"))
+
+    assert made.overlay.config == {"param_dir": f"{WORK}/inputs/kcore/kcore"}
+    assert MODEL.tx81_config == {"param_dir": "/elsewhere"}
+
+
+def test_an_optional_input_brings_its_arguments():
+    with_golden = planned({**INFER, "golden": INPUT}, ("kcore", "k"), ("prompts", "q"), ("golden", "g.jsonl"))
+
+    assert with_golden.command.argv[-2:] == ("-gp", f"{WORK}/inputs/golden/g.jsonl")
+
+
+def test_quantised_weights_are_laid_beside_the_model_under_their_own_name():
+    made = planned({**INFER, "gm": INPUT}, ("kcore", "k"), ("prompts", "q"), ("gm", "qwen_quant_bf16.gm"))
+
+    targets = {laid.name: laid.target for laid in made.inputs}
+    assert targets["gm"] == WORK / "model/qwen/qwen_quant_bf16.gm"
+
+
+@pytest.mark.parametrize(
+    ("backend_type", "conda"),
+    [("qwen2_7b_bf16", "tx8_txnn_trans_4.38"), ("deepseek_llama3_8b_bf16", "tx8_txnn_trans_4.46")],
+)
+def test_a_model_family_is_converted_in_its_own_environment_and_alone(backend_type, conda):
+    made = planned({"kind": "convert", "model": "qwen", "backend_type": backend_type}, slot="cpu0")
+
+    assert made.command.env["PATH"].startswith(f"/opt/tx/miniconda/envs/{conda}/bin:")
+    assert made.exclusive == f"convert-{backend_type}"
+    assert made.overlay.config == {"official": True}
+
+
+def test_the_shell_of_the_converter_sees_no_value_as_its_own_text():
+    spec = {"kind": "convert", "model": "qwen", "backend_type": "qwen2_7b_bf16"}
+
+    made = planned(spec, slot="cpu0", root="/opt/$(reboot) '\"; x")
+
+    assert made.command.argv[2] == 'source "$0" && exec "$@"'
+    assert made.command.argv[3].startswith("/opt/$(reboot) '\"; x/")
+
+
+def test_sources_are_compiled_in_a_private_copy():
+    made = planned({"kind": "compile", "c_source": INPUT}, ("c_source", "node_0_0"), slot="cpu0")
+
+    assert made.inputs[0].private
+    assert made.command.argv[-1] == f"{WORK}/kcore/node_0_0"
+    assert made.overlay is None
+
+
+def test_braces_in_a_value_are_not_filled_in_again():
+    assert fill("{a}/{b}", {"a": "{b}", "b": "x"}) == "{b}/x"
+
+
+@pytest.mark.parametrize(
+    ("spec", "change", "told"),
+    [
+        ({"kind": "convert", "model": "qwen", "backend_type": "gpt_7b"}, {}, "no backend type gpt_7b"),
+        ({"kind": "quantize", "model": "gone"}, {"model": None}, "model gone is not registered"),
+        (
+            {"kind": "quantize", "model": "qwen"},
+            {"model": dataclasses.replace(MODEL, official_config=None)},
+            "no official config.json",
+        ),
+        ({"kind": "quantize"}, {}, "quantize.model: Field required"),
+        ({"kind": "quantize", "model": "../../etc"}, {}, "quantize.model"),
+    ],
+)
+def test_what_does_not_fit_is_told(spec, change, told):
+    with pytest.raises(BadSpec, match=told):
+        planned(spec, slot="cpu0", **change)
+
+
+@pytest.mark.parametrize("file_name", ["../../../etc/passwd", "/etc/passwd", "..", "", "a\0b"])
+def test_no_file_name_leads_out_of_the_working_folder(file_name):
+    with pytest.raises(BadSpec, match="not a plain file name"):
+        planned({**INFER, "gm": INPUT}, ("kcore", "k"), ("prompts", "q"), ("gm", file_name))
+
+
+def test_a_place_holder_nobody_knows_is_told_with_those_that_are_known():
+    profile = shipped_profile()
+    profile["kinds"]["quantize"]["argv"] = ["tx8-quant", "{modle}"]
+
+    with pytest.raises(BadSpec, match=r"uses \{modle\}.*it has .*model"):
+        planned({"kind": "quantize", "model": "qwen"}, slot="cpu0", profile=profile)
+
+
+@pytest.mark.parametrize(("cards", "slot"), [("0..3", "g1"), (None, "cpu0")])
+def test_no_job_gets_cards_that_are_not_its_slots(cards, slot):
+    with pytest.raises(BadSpec, match="placed on"):
+        planned({**INFER, "cards": cards}, ("kcore", "k"), ("prompts", "q"), slot=slot)
+
+
+def test_secrets_are_masked_where_the_command_is_kept():
+    profile = shipped_profile()
+    profile["environment"] |= {"HF_TOKEN": "s", "AWS_SECRET_ACCESS": "s", "api_key": "s", "KEYBOARD": "us"}
+
+    kept = document(planned({"kind": "quantize", "model": "qwen"}, slot="cpu0", profile=profile).command)
+
+    assert [kept["env"][name] for name in ("HF_TOKEN", "AWS_SECRET_ACCESS", "api_key", "KEYBOARD")] == [
+        "***",
+        "***",
+        "***",
+        "us",
+    ]

