@@ -35,7 +35,7 @@ bench: $(STAMP) ## Measure the orchestrator itself.
 lock: $(STAMP) ## Renew requirements.lock from pyproject.toml, with hashes.
 	@$(BIN)/python -m pip install --quiet pip-tools
 	@$(BIN)/python -m piptools compile --generate-hashes --strip-extras --extra embedded --extra dev \
-	    --no-emit-index-url --no-emit-trusted-host --quiet --output-file requirements.lock pyproject.toml
+	    --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --quiet --output-file requirements.lock pyproject.toml
 
 clean: ## Remove the environment, all state of demo and stack, and caches.
 	@rm -rf $(VENV) .tx81 .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
@@ -48,5 +48,5 @@ $(STAMP): pyproject.toml requirements.lock
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version); this happens once."
 	@$(PYTHON) -m venv $(VENV) || { echo "The venv module is incomplete: on Debian, install python3-venv." >&2; exit 1; }
 	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --disable-pip-version-check --no-deps -e .
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

@@ -20,7 +20,15 @@ from orchestrator.submission import Submission
 
 ROOT = "/api/v1"
 
-_PROBLEM = {"application/problem+json": {"schema": Problem.model_json_schema()}}
+
+def _problem_schema() -> dict[str, Any]:
+    """Whole in itself: what stands outside the components of the document cannot point into them."""
+    schema = Problem.model_json_schema()
+    schema["properties"]["errors"]["items"] = schema.pop("$defs")["FieldError"]
+    return schema
+
+
+_PROBLEM = {"application/problem+json": {"schema": _problem_schema()}}
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     "4XX": {"description": "Refused; `code` says why and `field` where.", "content": _PROBLEM},
     "5XX": {"description": "The server failed; its log tells more under `incident`.", "content": _PROBLEM},

@@ -52,10 +52,11 @@ class LogPiece:
 
 @dataclass(frozen=True)
 class LogTail:
-    """The last bytes of a log; `offset` is the byte after them."""
+    """The last bytes of an attempt's log; `offset` is the byte after them, where `stream_log` goes on."""
 
     content: bytes
     offset: int
+    attempt: int
 
 
 class Client:
@@ -216,12 +217,14 @@ class Client:
     def log_tail(self, job: int, lines: int, attempt: int | None = None) -> LogTail:
         """The last lines of a log, and where to follow on."""
         answer = self._connection.get(f"/jobs/{job}/log", {"tail": lines, "attempt": attempt})
-        return LogTail(answer.content, int(answer.headers["Log-Offset"]) + len(answer.content))
+        return LogTail(
+            answer.content, int(answer.headers["Log-Offset"]) + len(answer.content), int(answer.headers["Log-Attempt"])
+        )
 
     def stream_log(self, job: int, offset: int = 0, attempt: int | None = None) -> Iterator[LogPiece]:
         """The log as it grows, until the job has ended, going on by itself after a broken connection.
 
-        Starts in the first attempt, or in attempt number `attempt`, and follows on to later ones.
+        Starts in the latest attempt, or in attempt number `attempt`, and follows on to later ones.
         """
         for event in self._connection.follow(f"/jobs/{job}/log/stream", {}, f"{attempt or 0}:{offset}"):
             if event.event == "end":

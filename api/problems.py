@@ -7,6 +7,8 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
@@ -67,6 +69,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(errors.OrchestratorError, _told)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    for away in (OperationalError, PoolTimeout):
+        app.add_exception_handler(away, _database_away)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -119,6 +123,12 @@ async def _http(_request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
     return respond(status, status.name.lower(), error.detail, headers=error.headers)
+
+
+async def _database_away(_request: Request, error: Exception) -> ProblemResponse:
+    log.error("database away", exc_info=error)
+    detail = "the database does not answer; try again in a moment"
+    return respond(HTTPStatus.SERVICE_UNAVAILABLE, "database_away", detail, headers={"Retry-After": "5"})
 
 
 async def _unexpected(_request: Request, error: Exception) -> ProblemResponse:

@@ -68,7 +68,7 @@ def _read_events(context: Context, chosen: Chosen, after: int | None, head: int)
 
 @dataclass(frozen=True)
 class LogPosition:
-    """Which byte of which attempt's log comes next, written `2:4096`; attempt 0 is the first there is."""
+    """Which byte of which attempt's log comes next, written `2:4096`; attempt 0 is the latest there is."""
 
     attempt: int
     offset: int
@@ -129,10 +129,11 @@ class _LogFollower:
 
     def _begin(self, state: JobState, attempts: list[queries.TriedAttempt]) -> _Step:
         """Go on to the next attempt, or end."""
-        later = next((entry for entry in attempts if entry.number > self._position.attempt), None)
-        if later is not None:
-            offset = self._position.offset if self._position.attempt == 0 else 0
-            self._position, self._log, self._decoder = LogPosition(later.number, offset), None, LogDecoder(offset)
+        unknown = self._position.attempt == 0
+        later = [entry for entry in attempts if entry.number > self._position.attempt]
+        if later:
+            chosen, offset = (later[-1], self._position.offset) if unknown else (later[0], 0)
+            self._position, self._log, self._decoder = LogPosition(chosen.number, offset), None, LogDecoder(offset)
             return _Step((ServerSentEvent(event="attempt", id=str(self._position), data=self._told()),))
         if state in FINAL:
             told = self._told(state=state, bytes=self._position.offset)

@@ -15,7 +15,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from api.client import Client
+from api.client import ApiError, Client
 from api.schemas import AnswerView, JobDetail
 from cli import flower
 from cli.documents import model_to_answers, validated
@@ -30,8 +30,8 @@ from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import JobState
 
 _HERE = Printing()
-_LONGEST = 600.0
-"""Seconds for one round of jobs; it takes a minute on two slow cores."""
+_LONGEST = 180.0
+"""Seconds for one round of jobs; it takes some ten on two cores, and a machine may be busy with other things."""
 _LOG_LINES = 15
 
 
@@ -223,7 +223,10 @@ def _lines(file: str) -> int:
 
 def _show_log(client: Client, job: JobDetail) -> None:
     if job.attempts:
-        tail = client.log_tail(job.id, _LOG_LINES).content.decode(errors="replace")
+        try:
+            tail = client.log_tail(job.id, _LOG_LINES).content.decode(errors="replace")
+        except ApiError as error:
+            tail = f"no log: {error}"
         hint(f"--- the end of the log of job {job.id} {job.name}\n{clean(tail)}\n---")
 
 
@@ -242,7 +245,8 @@ def _page(seen: Seen, state: Path, summary: Path) -> Group:
     next_steps = (
         f"\nlogs of the services   {state / 'logs'}\nthis as a document     {summary}\n"
         f"look around            tx81 up --state {state}    (API with docs, and Flower, until Ctrl-C)\n"
-        "run it again           the builds now come from the cache"
+        "run it again           the builds now come from the cache\n"
+        "read on                README.md, docs/"
     )
     return Group(_results(seen), Text(facts), Text(next_steps))
 

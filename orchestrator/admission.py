@@ -85,7 +85,9 @@ def resolve_inputs(session: Session, job: Job) -> list[str]:
         )
         artifact = session.scalars(made).one_or_none()
         if artifact is None:
-            missing.append(f"job {entry.from_job_id} has succeeded, but there is no {entry.from_artifact} of it any more")
+            missing.append(
+                f"job {entry.from_job_id} has succeeded, but there is no {entry.from_artifact} of it any more"
+            )
         else:
             entry.digest, entry.file_name = artifact.digest, artifact.file_name
     session.flush()

@@ -14,12 +14,9 @@ from sqlalchemy.orm import Session
 from orchestrator.errors import NotFound
 from orchestrator.model.states import JobState
 from orchestrator.placement.demand import Demand
-from orchestrator.queries import ListedJob, queued_jobs
 from orchestrator.storage.tables import Artifact, Attempt, Base, Job, Leader, Lease, Model, Release, Slot
 
 R = TypeVar("R", bound=Base)
-
-LONGEST_QUEUE_SHOWN = 100
 
 
 @dataclass(frozen=True)
@@ -99,9 +96,9 @@ def slots(session: Session, slot_id: str | None = None) -> list[SlotFacts]:
     return rows
 
 
-def pinned_queue(session: Session, slot: Slot) -> list[ListedJob]:
-    """The first queued jobs that may only run on this slot, in the order in which they are looked at."""
-    return queued_jobs(session, _pinned(_queued_classes(session), slot).keys(), LONGEST_QUEUE_SHOWN)
+def pinned_demands(session: Session, slot: Slot) -> list[str]:
+    """The demand classes of queued jobs that may only run on this slot."""
+    return list(_pinned(_queued_classes(session), slot))
 
 
 def dispatcher_alive(session: Session, now: datetime) -> bool:

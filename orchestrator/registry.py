@@ -6,17 +6,20 @@ Reading and hashing gigabytes happens before any transaction is opened.
 import hashlib
 import json
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
-from sqlalchemy import update
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from orchestrator.caching import digest_of
 from orchestrator.errors import AlreadyExists, BadRequest, BadSpec, PathRefused
 from orchestrator.model.profile import Profile
-from orchestrator.model.specs import AbsolutePath, Name, Strict
+from orchestrator.model.specs import AbsolutePath, ConvertSpec, InferSpec, JobRequest, Name, QuantizeSpec, Strict
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Model, Release
@@ -58,6 +61,8 @@ def allowed_path(settings: Settings, text: str, field: str) -> Path:
         path = Path(text).resolve(strict=True)
     except (OSError, RuntimeError) as trouble:
         raise PathRefused(f"{text} cannot be read: {_reason(trouble)}", field=field) from None
+    if _shown(str(path)) != str(path):
+        raise PathRefused(f"{text} leads to a name that is not UTF-8; rename it", field=field)
     roots = [root.resolve() for root in settings.allowed_roots]
     if not any(path.is_relative_to(root) for root in roots):
         allowed = ", ".join(str(root) for root in roots) or "none is configured"
@@ -85,6 +90,7 @@ class Registry:
             "digest": digest, "size": size,
         }  # fmt: skip
         with self._database.write() as session:
+            self._database.serialise(session, "registry")
             found = session.get(Model, request.name)
             if found is None:
                 found = Model(name=request.name, created_at=self._database.now(session), **row)
@@ -97,7 +103,7 @@ class Registry:
             return found
 
     def _configs(self, folder: Path, request: ModelRequest) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-        own = _read_config(folder / "config.json", "path")
+        own = _read_config(allowed_path(self._settings, str(folder / "config.json"), "path"), "path")
         official, tx81 = (None, own) if "param_dir" in own else (own, None)
         if request.official_config is not None:
             official = _read_config(
@@ -127,6 +133,7 @@ class Registry:
         document = profile.model_dump(mode="json")
         digest = release_digest(profile, root)
         with self._database.write() as session:
+            self._database.serialise(session, "registry")
             found = session.get(Release, request.name)
             first = session.query(Release).first() is None
             if found is None:
@@ -145,6 +152,61 @@ class Registry:
                 session.execute(update(Release).values(is_default=False))
                 found.is_default = True
             return found
+
+
+def release_for(session: Session, request: JobRequest) -> Release:
+    """The release a request names, or the default one; BadSpec if there is none."""
+    if request.release is None:
+        release = session.scalars(select(Release).where(Release.is_default)).one_or_none()
+    else:
+        release = session.get(Release, request.release)
+    if release is None:
+        named = "no default toolchain release is" if request.release is None else f"release {request.release} is not"
+        raise BadSpec(f"{named} registered; see GET /api/v1/releases", field="release")
+    return release
+
+
+def check_model(session: Session, request: JobRequest, profile: Profile) -> None:
+    """BadSpec unless the model that a request names is registered with what its kind needs."""
+    spec = request.spec
+    assert isinstance(spec, QuantizeSpec | ConvertSpec | InferSpec)
+    model = session.get(Model, spec.model)
+    if model is None:
+        raise BadSpec(f"model {spec.model} is not registered; see GET /api/v1/models", field="spec.model")
+    wanted = profile.kinds[spec.kind].model_config_file
+    if wanted == "official" and model.official_config is None:
+        raise BadSpec(
+            f"a {spec.kind} job needs the official config.json, but model {model.name} has only the TX81 variant "
+            "(param_dir); register it with official_config",
+            field="spec.model",
+        )
+    if wanted == "tx81" and model.tx81_config is None:
+        raise BadSpec(
+            f"an {spec.kind} job needs the TX81 config.json (with param_dir), but model {model.name} has only the "
+            "official one; register it with tx81_config",
+            field="spec.model",
+        )
+    if isinstance(spec, ConvertSpec):
+        _check_backend_type(spec, model, profile)
+
+
+def _check_backend_type(spec: ConvertSpec, model: Model, profile: Profile) -> None:
+    backend = profile.backend_types.get(spec.backend_type)
+    if backend is None:
+        raise BadSpec(
+            f"release profile {profile.profile} knows no backend type {spec.backend_type!r}; "
+            f"known: {', '.join(sorted(profile.backend_types))}",
+            field="spec.backend_type",
+        )
+    if backend.family != model.family:
+        raise BadSpec(
+            f"backend type {spec.backend_type} is for {backend.family} models, but {model.name} is {model.family}",
+            field="spec.backend_type",
+        )
+    if backend.precision == "quant" and spec.gm is None:
+        raise BadSpec(f"backend type {spec.backend_type} needs quantised weights: give gm", field="spec.gm")
+    if backend.precision != "quant" and spec.gm is not None:
+        raise BadSpec(f"backend type {spec.backend_type} takes no quantised weights: leave gm out", field="spec.gm")
 
 
 def load_profile(settings: Settings, name: str) -> Profile:
@@ -169,47 +231,71 @@ def release_digest(profile: Profile, root: Path) -> str:
 
 def _read_config(path: Path, field: str) -> dict[str, Any]:
     try:
+        # A pipe or a device would be read for ever.
+        if not path.is_file():
+            raise PathRefused(f"{path} is not a file", field=field)
         if path.stat().st_size > CONFIG_LIMIT:
             raise BadSpec(f"{path} is larger than a config.json can be", field=field)
         config = json.loads(path.read_bytes())
+        json.dumps(config, allow_nan=False)  # NaN is no JSON, though Python reads it; not every database does.
     except OSError as trouble:
         raise PathRefused(f"{path} cannot be read: {_reason(trouble)}", field=field) from None
     except (ValueError, RecursionError) as trouble:
         raise BadSpec(f"{path} is not JSON: {trouble}", field=field) from None
-    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
+    if not isinstance(config, dict) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", str(config.get("model_type", ""))):
         raise BadSpec(f"{path} is not a model's config.json: it has no model_type", field=field)
     return config
 
 
 def _family(config: dict[str, Any]) -> str:
     model_type = str(config["model_type"])
-    return FAMILIES.get(model_type, model_type[:40])
+    return FAMILIES.get(model_type, model_type)
 
 
 def _weights_digest(settings: Settings, folder: Path) -> tuple[str, int]:
     """Digest and size of everything in the folder but the config.json files, after a look at the weights' headers."""
-    roots = [root.resolve() for root in settings.allowed_roots]
     contents: dict[str, str] = {}
-    size = 0
-    weights = 0
-    for base, _folders, names in os.walk(folder):
-        for name in sorted(names):
-            file = Path(base, name)
-            shown = str(file.relative_to(folder))
-            if not any(file.resolve().is_relative_to(root) for root in roots):
-                raise PathRefused(f"{shown} is a link that leaves the allowed roots", field="path")
-            if not file.is_file():
-                raise PathRefused(f"{shown} is not a readable file", field="path")
-            if name.endswith(".safetensors"):
+    size = weights = 0
+    try:
+        for shown, file in _files_below(settings, folder):
+            if file.name.endswith(".safetensors"):
                 check_safetensors(file)
                 weights += 1
-            if not (name.startswith("config") and name.endswith(".json")):
+            if not (file.name.startswith("config") and file.name.endswith(".json")):
                 size += file.stat().st_size
                 with file.open("rb") as stream:
                     contents[shown] = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as trouble:
+        raise PathRefused(
+            f"{_shown(str(trouble.filename or folder))} cannot be read: {_reason(trouble)}", field="path"
+        ) from None
     if weights == 0:
         raise BadSpec(f"{folder} holds no *.safetensors weights", field="path")
     return digest_of(contents), size
+
+
+def _files_below(settings: Settings, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Every file with its name below the folder; PathRefused for what is no file, or leaves the allowed roots."""
+
+    def refuse(trouble: OSError) -> None:
+        raise trouble
+
+    roots = [root.resolve() for root in settings.allowed_roots]
+    for base, folders, names in os.walk(folder, onerror=refuse):
+        for name in sorted(folders):
+            if Path(base, name).is_symlink():
+                raise PathRefused(f"{_shown(name)} is a link to a folder; put the folder itself there", field="path")
+        for name in sorted(names):
+            file = Path(base, name)
+            try:
+                real = file.resolve()
+            except RuntimeError:  # how Python 3.11 reports a loop of links
+                raise PathRefused(f"{_shown(name)} is a link to itself", field="path") from None
+            if not any(real.is_relative_to(root) for root in roots):
+                raise PathRefused(f"{_shown(name)} is a link that leaves the allowed roots", field="path")
+            if not file.is_file():
+                raise PathRefused(f"{_shown(name)} is not a readable file", field="path")
+            yield str(file.relative_to(folder)), file
 
 
 def check_safetensors(file: Path) -> None:
@@ -227,8 +313,8 @@ def check_safetensors(file: Path) -> None:
             )
         try:
             header = json.loads(stream.read(length))
-            tensors = {name: entry["data_offsets"] for name, entry in header.items() if name != "__metadata__"}
-            end = max((int(stop) for _start, stop in tensors.values()), default=0)
+            tensors = [_extent(entry) for name, entry in header.items() if name != "__metadata__"]
+            end = max((stop for _start, stop in tensors), default=0)
         except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
             raise BadSpec(
                 f"{file.name} has a broken safetensors header: it is not a table of tensors", field="path"
@@ -237,6 +323,18 @@ def check_safetensors(file: Path) -> None:
         raise BadSpec(
             f"{file.name} is cut off or has a broken header: {total} bytes, {8 + length + end} announced", field="path"
         )
+
+
+def _extent(entry: dict[str, Any]) -> tuple[int, int]:
+    start, stop = entry["data_offsets"]
+    if not (type(start) is type(stop) is int and 0 <= start <= stop):
+        raise ValueError("offsets are whole numbers, the first not beyond the second")
+    return start, stop
+
+
+def _shown(name: str) -> str:
+    """A file's name as text that can be written anywhere, whatever its bytes."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _reason(trouble: Exception) -> str:

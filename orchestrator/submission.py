@@ -4,11 +4,12 @@ Files are read and stored before the transaction; rows, cache look-ups and the i
 so a submission is there whole or not at all.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -20,22 +21,30 @@ from orchestrator.model.profile import Profile
 from orchestrator.model.slots import group_of_range
 from orchestrator.model.specs import (
     PRODUCES,
-    ConvertSpec,
+    FilePath,
     InferSpec,
     JobOutput,
     JobRequest,
     PipelineRequest,
-    QuantizeSpec,
     StoredArtifact,
     inputs_of,
     slot_kind,
 )
 from orchestrator.model.states import FINAL, JobState
 from orchestrator.placement.demand import Demand
+from orchestrator.registry import check_model, release_for
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
-from orchestrator.storage.tables import Artifact, IdempotencyRecord, Job, JobInput, JobNeed, Model, Pipeline, Release
+from orchestrator.storage.tables import Artifact, IdempotencyRecord, Job, JobInput, JobNeed, Pipeline, Release
+
+T = TypeVar("T")
+
+LARGEST_NUMBER = 2**63 - 1
+"""Of a job; beyond it the databases take no number at all."""
+
+LONGEST_DEMAND = 500
+"""Width of `job.demand`."""
 
 
 @dataclass(frozen=True)
@@ -75,33 +84,37 @@ class Submission:
 
     def job(self, request: JobRequest, idempotency: Idempotency | None = None) -> Made:
         """Submit one job."""
-        entry = self._entry(request, "")
-        return self._write(idempotency, lambda session, now: self._create_all(session, [entry], now))
+        return self._once(idempotency, lambda: [self._entry(request, "")], self._create_all)
 
     def jobs(self, requests: Sequence[JobRequest], idempotency: Idempotency | None = None) -> Made:
         """Submit many unconnected jobs, all or none."""
-        entries = [self._entry(request, f"jobs.{index}") for index, request in enumerate(requests)]
-        return self._write(idempotency, lambda session, now: self._create_all(session, entries, now))
+
+        def checked() -> list[_Entry]:
+            return [self._entry(request, f"jobs.{index}") for index, request in enumerate(requests)]
+
+        return self._once(idempotency, checked, self._create_all)
 
     def pipeline(self, request: PipelineRequest, idempotency: Idempotency | None = None) -> Made:
         """Submit named jobs that may use each other's outputs, all or none."""
-        order = submission_order(request)
-        entries = {name: self._entry(request.jobs[name], f"jobs.{name}") for name in order}
-        return self._write(idempotency, lambda session, now: self._create_pipeline(session, request, entries, now))
+
+        def checked() -> dict[str, _Entry]:
+            return {name: self._entry(request.jobs[name], f"jobs.{name}") for name in submission_order(request)}
+
+        return self._once(idempotency, checked, partial(self._create_pipeline, request))
 
     def retry(self, job_id: int, idempotency: Idempotency | None = None) -> Made:
         """Submit a finished job's request again, as a new job."""
 
-        def again(session: Session, now: datetime) -> Made:
+        def again(_checked: None, session: Session, now: datetime) -> Made:
             job = session.get(Job, job_id)
             if job is None:
                 raise NotFound(f"there is no job {job_id}", job=job_id)
             if job.state not in FINAL:
                 raise IllegalTransition(f"job {job_id} is {job.state}; cancel it first", job=job_id, state=job.state)
             entry = _Entry(JobRequest.model_validate(job.request), "", {})
-            return self._create_all(session, [entry], now)
+            return self._create_all([entry], session, now)
 
-        return self._write(idempotency, again)
+        return self._once(idempotency, lambda: None, again)
 
     def _entry(self, request: JobRequest, field: str) -> _Entry:
         try:
@@ -109,13 +122,22 @@ class Submission:
         except OrchestratorError as trouble:
             raise _placed(trouble, field) from None
 
-    def _write(self, idempotency: Idempotency | None, make: Any) -> Made:
-        with self._database.write() as session:
-            now = self._database.now(session)
-            if idempotency is not None and (earlier := _replay(session, idempotency)) is not None:
+    def _once(
+        self, idempotency: Idempotency | None, check: Callable[[], T], make: Callable[[T, Session, datetime], Made]
+    ) -> Made:
+        """Check, then make in one transaction; a key that was used before is answered with what it made then."""
+        with self._database.read() as session:
+            # Before the check: the files that were named then may be gone by now.
+            if (earlier := _replay(session, idempotency)) is not None:
                 return earlier
+        checked = check()
+        with self._database.write() as session:
             self._database.serialise(session, "admission")
-            made: Made = make(session, now)
+            # And again: the same key may have been sent twice at once.
+            if (earlier := _replay(session, idempotency)) is not None:
+                return earlier
+            now = self._database.now(session)
+            made = make(checked, session, now)
             if idempotency is not None:
                 session.add(
                     IdempotencyRecord(
@@ -125,12 +147,12 @@ class Submission:
                 )  # fmt: skip
             return made
 
-    def _create_all(self, session: Session, entries: Sequence[_Entry], now: datetime) -> Made:
+    def _create_all(self, entries: Sequence[_Entry], session: Session, now: datetime) -> Made:
         jobs = [self._create(session, entry, now, siblings={}) for entry in entries]
         return Made(tuple(job.id for job in jobs))
 
     def _create_pipeline(
-        self, session: Session, request: PipelineRequest, entries: Mapping[str, _Entry], now: datetime
+        self, request: PipelineRequest, entries: Mapping[str, _Entry], session: Session, now: datetime
     ) -> Made:
         pipeline = Pipeline(name=request.name, project=request.project, created_at=now)
         session.add(pipeline)
@@ -152,26 +174,54 @@ class Submission:
     ) -> Job:
         request = entry.request
         try:
-            release = _release(session, request)
+            release = release_for(session, request)
             profile = Profile.model_validate(release.profile)
+            if request.spec.kind not in profile.kinds:
+                raise BadSpec(f"release {release.name} has no {request.spec.kind}; name another", field="release")
+            demand = _demand(request)
             if hasattr(request.spec, "model"):
-                _check_model(session, request, profile)
+                check_model(session, request, profile)
             wired = [
-                _wire(session, field, source, siblings, entry.files)
+                self._wire(session, field, source, siblings, entry.files)
                 for field, source in inputs_of(request.spec).items()
             ]
             explicit = [_needed(session, need, siblings, "needs") for need in request.needs]
         except OrchestratorError as trouble:
             raise _placed(trouble, entry.field) from None
-        job = lifecycle.create(session, _row(request, release, profile, now, name, pipeline), now=now)
+        job = lifecycle.create(session, _row(request, release, profile, demand, now, name, pipeline), now=now)
         needs = {need.id for need in explicit} | {wire.from_job_id for wire in wired if wire.from_job_id is not None}
-        job.request = _with_numbers(request, siblings)
+        job.request = _alone(request, job, siblings, entry.files)
         for wire in wired:
             wire.job_id = job.id
         session.add_all([*wired, *(JobNeed(job_id=job.id, needs_id=need) for need in needs)])
         session.flush()
         admission.admit(session, job.id, self._store, now=now)
         return job
+
+    def _wire(
+        self,
+        session: Session,
+        name: str,
+        source: JobOutput | StoredArtifact | FilePath,
+        siblings: Mapping[str, Job],
+        files: Mapping[str, TakenIn],
+    ) -> JobInput:
+        field = f"spec.{name}"
+        if isinstance(source, JobOutput):
+            return _wire_output(name, source, _needed(session, source.job, siblings, field))
+        if isinstance(source, StoredArtifact):
+            stored = session.scalars(select(Artifact).where(Artifact.digest == source.digest)).all()
+            if not stored or not self._store.exists(source.digest):
+                raise BadSpec(f"no artifact {source.digest} is stored", field=field)
+            fitting = next((artifact for artifact in stored if artifact.name == name), None)
+            if fitting is None:
+                raise BadSpec(
+                    f"{name} takes an artifact called {name}, but that one is a {stored[0].name}", field=field
+                )
+            return JobInput(name=name, digest=fitting.digest, file_name=fitting.file_name)
+        taken = files[name]
+        _note_input(session, name, taken)
+        return JobInput(name=name, digest=taken.digest, file_name=taken.file_name)
 
 
 def submission_order(request: PipelineRequest) -> list[str]:
@@ -201,7 +251,9 @@ def _placed(trouble: OrchestratorError, field: str) -> OrchestratorError:
     return trouble.within(field) if field else trouble
 
 
-def _replay(session: Session, idempotency: Idempotency) -> Made | None:
+def _replay(session: Session, idempotency: Idempotency | None) -> Made | None:
+    if idempotency is None:
+        return None
     record = session.get(IdempotencyRecord, (idempotency.token_id, idempotency.key))
     if record is None:
         return None
@@ -212,83 +264,14 @@ def _replay(session: Session, idempotency: Idempotency) -> Made | None:
     return Made(tuple(record.made["jobs"]), record.made["pipeline"], replayed=True)
 
 
-def _release(session: Session, request: JobRequest) -> Release:
-    if request.release is None:
-        release = session.scalars(select(Release).where(Release.is_default)).one_or_none()
-    else:
-        release = session.get(Release, request.release)
-    if release is None:
-        named = "no default toolchain release is" if request.release is None else f"release {request.release} is not"
-        raise BadSpec(f"{named} registered; see GET /api/v1/releases", field="release")
-    return release
-
-
-def _check_model(session: Session, request: JobRequest, profile: Profile) -> None:
-    spec = request.spec
-    assert isinstance(spec, QuantizeSpec | ConvertSpec | InferSpec)
-    model = session.get(Model, spec.model)
-    if model is None:
-        raise BadSpec(f"model {spec.model} is not registered; see GET /api/v1/models", field="spec.model")
-    wanted = profile.kinds[spec.kind].model_config_file
-    if wanted == "official" and model.official_config is None:
+def _wire_output(name: str, source: JobOutput, producer: Job) -> JobInput:
+    if source.artifact != name or PRODUCES[producer.kind] != name:
         raise BadSpec(
-            f"a {spec.kind} job needs the official config.json, but model {model.name} has only the TX81 variant "
-            "(param_dir); register it with official_config",
-            field="spec.model",
+            f"{name} takes an artifact called {name}, but job {source.job} is a {producer.kind} job, which makes "
+            f"{PRODUCES[producer.kind]}, and {source.artifact} was asked for",
+            field=f"spec.{name}",
         )
-    if wanted == "tx81" and model.tx81_config is None:
-        raise BadSpec(
-            f"an {spec.kind} job needs the TX81 config.json (with param_dir), but model {model.name} has only the "
-            "official one; register it with tx81_config",
-            field="spec.model",
-        )
-    if isinstance(spec, ConvertSpec):
-        _check_backend_type(spec, model, profile)
-
-
-def _check_backend_type(spec: ConvertSpec, model: Model, profile: Profile) -> None:
-    backend = profile.backend_types.get(spec.backend_type)
-    if backend is None:
-        raise BadSpec(
-            f"release profile {profile.profile} knows no backend type {spec.backend_type!r}; "
-            f"known: {', '.join(sorted(profile.backend_types))}",
-            field="spec.backend_type",
-        )
-    if backend.family != model.family:
-        raise BadSpec(
-            f"backend type {spec.backend_type} is for {backend.family} models, but {model.name} is {model.family}",
-            field="spec.backend_type",
-        )
-    if backend.precision == "quant" and spec.gm is None:
-        raise BadSpec(f"backend type {spec.backend_type} needs quantised weights: give gm", field="spec.gm")
-    if backend.precision != "quant" and spec.gm is not None:
-        raise BadSpec(f"backend type {spec.backend_type} takes no quantised weights: leave gm out", field="spec.gm")
-
-
-def _wire(
-    session: Session, name: str, source: Any, siblings: Mapping[str, Job], files: Mapping[str, TakenIn]
-) -> JobInput:
-    field = f"spec.{name}"
-    if isinstance(source, JobOutput):
-        producer = _needed(session, source.job, siblings, field)
-        if source.artifact != name or PRODUCES[producer.kind] != name:
-            raise BadSpec(
-                f"{name} takes an artifact called {name}, but job {source.job} is a {producer.kind} job, which makes "
-                f"{PRODUCES[producer.kind]}, and {source.artifact} was asked for",
-                field=field,
-            )
-        return JobInput(name=name, from_job_id=producer.id, from_artifact=name)
-    if isinstance(source, StoredArtifact):
-        stored = session.scalars(select(Artifact).where(Artifact.digest == source.digest)).all()
-        if not stored:
-            raise BadSpec(f"no artifact {source.digest} is stored", field=field)
-        fitting = next((artifact for artifact in stored if artifact.name == name), None)
-        if fitting is None:
-            raise BadSpec(f"{name} takes an artifact called {name}, but that one is a {stored[0].name}", field=field)
-        return JobInput(name=name, digest=fitting.digest, file_name=fitting.file_name)
-    taken = files[name]
-    _note_input(session, name, taken)
-    return JobInput(name=name, digest=taken.digest, file_name=taken.file_name)
+    return JobInput(name=name, from_job_id=producer.id, from_artifact=name)
 
 
 def _note_input(session: Session, name: str, taken: TakenIn) -> None:
@@ -303,7 +286,10 @@ def _note_input(session: Session, name: str, taken: TakenIn) -> None:
 
 
 def _needed(session: Session, need: str | int, siblings: Mapping[str, Job], field: str) -> Job:
-    job = siblings.get(need) if isinstance(need, str) else session.get(Job, need)
+    if isinstance(need, str):
+        job = siblings.get(need)
+    else:
+        job = session.get(Job, need) if 0 < need <= LARGEST_NUMBER else None
     if job is None:
         known = "name a job of the same pipeline, or give a job's number"
         raise BadSpec(f"there is no job {need!r}: {known}", field=field)
@@ -312,25 +298,36 @@ def _needed(session: Session, need: str | int, siblings: Mapping[str, Job], fiel
     return job
 
 
-def _with_numbers(request: JobRequest, siblings: Mapping[str, Job]) -> dict[str, Any]:
-    """The request with names of siblings replaced by their numbers, so that it means the same outside its pipeline."""
-    document = request.model_dump(mode="json")
+def _alone(request: JobRequest, job: Job, siblings: Mapping[str, Job], files: Mapping[str, TakenIn]) -> dict[str, Any]:
+    """The request as it means the same outside its pipeline and later: siblings by number, files by digest."""
+    document = request.model_dump(mode="json") | {"name": job.name, "project": job.project}
     document["needs"] = [siblings[need].id if isinstance(need, str) else need for need in request.needs]
     for name, source in inputs_of(request.spec).items():
         if isinstance(source, JobOutput) and isinstance(source.job, str):
             document["spec"][name]["job"] = siblings[source.job].id
+        elif name in files:
+            document["spec"][name] = {"digest": files[name].digest}
     return document
 
 
-def _demand(request: JobRequest) -> Demand:
+def _demand(request: JobRequest) -> str:
     only = request.placement.slot
     if only is None and isinstance(request.spec, InferSpec) and request.spec.cards is not None:
         only = str(group_of_range(request.spec.cards))
-    return Demand(slot_kind(request.spec), only, frozenset(request.placement.exclude))
+    key = Demand(slot_kind(request.spec), only, frozenset(request.placement.exclude)).key()
+    if len(key) > LONGEST_DEMAND:
+        raise BadSpec("so many slots can not be excluded; use placement.slot", field="placement.exclude")
+    return key
 
 
 def _row(
-    request: JobRequest, release: Release, profile: Profile, now: datetime, name: str | None, pipeline: Pipeline | None
+    request: JobRequest,
+    release: Release,
+    profile: Profile,
+    demand: str,
+    now: datetime,
+    name: str | None,
+    pipeline: Pipeline | None,
 ) -> Job:
     limits, defaults = request.limits, profile.kinds[request.spec.kind].limits
     return Job(
@@ -342,7 +339,7 @@ def _row(
         request=request.model_dump(mode="json"),
         release=release.name,
         slot_kind=slot_kind(request.spec),
-        demand=_demand(request).key(),
+        demand=demand,
         priority=request.priority,
         queue_seconds=limits.queue_seconds or defaults.queue_seconds,
         run_seconds=limits.run_seconds or defaults.run_seconds,

@@ -100,7 +100,8 @@ class _Execution:
                 raise OwnershipLost("the lease was lost while the tool ran", attempt=self.assignment.attempt_id)
             case StopReason.SHUTDOWN:
                 return self._give_back()
-        return self._report()
+            case _:
+                return self._report()
 
     def _run_and_collect(self, plan: Plan) -> None:
         with ExitStack() as held:
@@ -162,6 +163,8 @@ class _Execution:
             log.warning("start not noted", exc_info=True, extra={"attempt": attempt_id})
 
     def _judge(self, plan: Plan, outcome: Outcome, since_ns: int) -> None:
+        if outcome.stopped in (StopReason.LEASE_LOST, StopReason.SHUTDOWN):
+            return  # not an end of the job
         beside = vendor_logs(plan, self.work)
         evidence = Evidence(_tail(self.log_path), tuple(_tail(path) for path in beside))
         known = plan.profile.fault_signatures
@@ -199,7 +202,7 @@ class _Execution:
                     raise OwnershipLost("the end could not be reported in time") from None
                 time.sleep(_REPORT_AGAIN)
             except SQLAlchemyError as trouble:
-                if not self.results.outputs:
+                if self.results == Results():
                     raise
                 log.exception("results refused by the database", extra={"attempt": self.assignment.attempt_id})
                 self.failure, self.results = _fault(trouble), Results()

@@ -24,7 +24,7 @@ from workers.process import StopReason, StopSignal
 log = logging.getLogger(__name__)
 
 _LOOK = 0.05
-"""Seconds between two looks for a commit; a cancel request is seen within twice this."""
+"""Seconds between two looks for a commit; a cancel request is seen within this."""
 
 _TRY_AGAIN = 1.0
 """Seconds after the database did not answer."""
@@ -51,21 +51,28 @@ class Heartbeat:
         self._renewed_at = renewed_at
         self._ended = threading.Event()
 
+        self._threads = [
+            threading.Thread(target=work, name=f"{work.__name__}-{attempt_id}", daemon=True)
+            for work in (self._keep, self._guard)
+        ]
+
     def __enter__(self) -> Self:
-        for work in (self._keep, self._guard):
-            threading.Thread(target=work, name=f"heartbeat-{self._attempt_id}", daemon=True).start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        # The threads end by themselves within a moment; nobody waits for one that hangs in the database.
         self._ended.set()
+        for thread in self._threads:
+            # Nobody waits for one that hangs in the database; it changes nothing any more.
+            thread.join(_TRY_AGAIN)
 
     def _keep(self) -> None:
         # The start of the tool comes first: opening a watch at the same moment would delay it.
         self._ended.wait(_LOOK)
         while not self._ended.is_set() and self._stop.reason is not StopReason.LEASE_LOST:
             try:
-                with closing(self._database.watch(_LOOK)) as watch:
+                with closing(self._database.watch()) as watch:
                     self._follow(watch)
             except OwnershipLost:
                 if not self._ended.is_set():
@@ -81,7 +88,7 @@ class Heartbeat:
         while not self._ended.wait(_LOOK):
             if time.monotonic() >= self._renewed_at + self._every:
                 self._renew()
-            elif watch.wait(_LOOK):
+            elif watch.wait(0):
                 self._look()
 
     def _renew(self) -> None:

@@ -20,6 +20,8 @@ from orchestrator.model.slots import SlotName
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
 from workers import locks
+from workers.process import StopReason
+from workers.stops import STOPS
 from workers.tree import Shim
 
 log = logging.getLogger(__name__)
@@ -78,13 +80,17 @@ def owned(settings: Settings, database: Database, name: SlotName) -> Iterator[Ow
         lost=threading.Event(),
     )
     ended = threading.Event()
+    beating = threading.Thread(target=_beat, args=(slot, ended), name="slot-beat", daemon=True)
     try:
         clear(slot.work)
         _announce(slot)
-        threading.Thread(target=_beat, args=(slot, ended), name="slot-beat", daemon=True).start()
+        beating.start()
         yield slot
     finally:
         ended.set()
+        if beating.is_alive():
+            # A beat after the goodbye would make the slot look alive.
+            beating.join(_TRY_AGAIN)
         _leave(slot)
         shim.close()
         os.close(lock)
@@ -134,6 +140,8 @@ def _beat(slot: OwnedSlot, ended: threading.Event) -> None:
                 lifecycle.beat(session, slot.id, worker=slot.worker, now=slot.database.now(session))
             wait = slot.settings.heartbeat.total_seconds()
         except SlotTaken:
+            # At once, not after the patience of an orderly stop: the other one may be about to start.
+            STOPS.request_all(StopReason.LEASE_LOST)
             slot.abandon("another worker has announced it")
             return
         except Exception:

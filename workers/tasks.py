@@ -16,8 +16,9 @@ from orchestrator.broker import RUN_ATTEMPT
 from orchestrator.model.states import AttemptState
 from orchestrator.storage.artifacts import ArtifactStore
 from workers.execution import Ended, execute
-from workers.process import StopReason, StopSignal
+from workers.process import StopReason
 from workers.slot import OwnedSlot
+from workers.stops import STOPS
 
 log = logging.getLogger(__name__)
 
@@ -28,27 +29,6 @@ class AttemptFailed(Exception):
 
 class AttemptCancelled(Ignore):  # type: ignore[misc]  # Celery has no types
     """Shown by Flower as REVOKED."""
-
-
-class StopSignals:
-    """The stop signal of every attempt that this process has heard of and not yet ended.
-
-    One may be asked for before its attempt begins: a revoke can arrive between the bell and the start. Every method
-    is one step of the interpreter, because a signal handler may interrupt any other."""
-
-    def __init__(self) -> None:
-        self._signals: dict[int, StopSignal] = {}
-
-    def of(self, attempt_id: int) -> StopSignal:
-        """The attempt's stop signal, made at first sight."""
-        return self._signals.setdefault(attempt_id, StopSignal())
-
-    def forget(self, attempt_id: int) -> None:
-        """The attempt has ended; a later one never has the same id."""
-        self._signals.pop(attempt_id, None)
-
-
-_stops = StopSignals()
 
 
 class AttemptRequest(Request):  # type: ignore[misc]  # Celery has no types
@@ -81,7 +61,7 @@ class AttemptRequest(Request):  # type: ignore[misc]  # Celery has no types
     def _stop(self, reason: StopReason) -> None:
         match self.args:
             case [int(attempt_id)]:
-                _stops.of(attempt_id).request(reason)
+                STOPS.of(attempt_id).request(reason)
 
 
 def register(app: Celery, slot: OwnedSlot, store: ArtifactStore) -> None:
@@ -92,9 +72,9 @@ def register(app: Celery, slot: OwnedSlot, store: ArtifactStore) -> None:
         try:
             if slot.lost.is_set():
                 return "not taken: the slot is not this worker's any more"
-            return _shown(attempt_id, execute(attempt_id, slot, store, _stops.of(attempt_id)))
+            return _shown(attempt_id, execute(attempt_id, slot, store, STOPS.of(attempt_id)))
         finally:
-            _stops.forget(attempt_id)
+            STOPS.forget(attempt_id)
 
 
 def _shown(attempt_id: int, ended: Ended | None) -> str:

@@ -3,8 +3,9 @@
 import hashlib
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Body, Header, Query, Request, Response
 
+from api import examples
 from api.access import GuardedRoute, Once
 from api.context import Context, Given
 from api.parameters import (
@@ -31,14 +32,22 @@ router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=GuardedRoute)
 
 
 @router.post("", status_code=201)
-def submit(body: JobRequest, context: Given, request: Request, response: Response, once: Once) -> JobView:
+def submit(
+    body: Annotated[JobRequest, Body(openapi_examples=examples.JOB)],
+    context: Given,
+    request: Request,
+    response: Response,
+    once: Once,
+) -> JobView:
     """Make a job."""
     made = context.submission.job(body, once)
     return _made_one(made, context, request, response)
 
 
 @router.post("/bulk", status_code=201)
-def submit_many(body: BulkRequest, context: Given, response: Response, once: Once) -> Page[JobView]:
+def submit_many(
+    body: Annotated[BulkRequest, Body(openapi_examples=examples.BULK)], context: Given, response: Response, once: Once
+) -> Page[JobView]:
     """Make all jobs or none."""
     made = context.submission.jobs(body.jobs, once)
     note_replay(made, response)

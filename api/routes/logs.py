@@ -52,13 +52,19 @@ def _start(
     resume: ResumeAfter = None,
 ) -> streams.LogPosition:
     """Where to begin. A dependency, because a stream that has begun can no longer answer 404."""
+    start = streams.LogPosition(attempt or 0, offset) if resume is None else _resumed(resume)
     with context.database.read() as session:
         queries.job(session, job)
-    if resume is None:
-        return streams.LogPosition(attempt or 0, offset)
-    match = re.fullmatch(r"(?:(\d{1,9}):)?(\d{1,18})", resume)
+        if start.attempt:
+            queries.attempt(session, job, start.attempt)
+    return start
+
+
+def _resumed(position: str) -> streams.LogPosition:
+    match = re.fullmatch(r"(?:(\d{1,9}):)?(\d{1,18})", position)
     if match is None:
-        raise BadRequest("this is no position in a log: send the `id` of an event as it was", field="Last-Event-ID")
+        detail = "this is no position in a log: send the `id` of an event as it was"
+        raise BadRequest(detail, field="Last-Event-ID")
     return streams.LogPosition(int(match[1] or 0), int(match[2]))
 
 
@@ -66,8 +72,9 @@ def _start(
 async def follow_log(
     job: Number, context: Given, start: Annotated[streams.LogPosition, Depends(_start)]
 ) -> AsyncIterator[ServerSentEvent]:
-    """The log as text while it grows, until the job has ended; `id` is ATTEMPT:OFFSET of the next byte.
+    """The log as text while it grows, from the latest attempt on, until the job has ended.
 
+    `id` is ATTEMPT:OFFSET of the next byte.
     Events without a name carry `text`; `attempt` says that another attempt begins, `end` that nothing more comes.
     """
     async for event in streams.log(context, job, start):

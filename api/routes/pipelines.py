@@ -1,7 +1,10 @@
 """Pipelines: submit, list, show, cancel."""
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
 
+from fastapi import APIRouter, Body, Request, Response
+
+from api import examples
 from api.access import GuardedRoute, Once
 from api.context import Context, Given
 from api.parameters import Cursor, Limit, NameFilter, Number, first_position, number_of, page
@@ -17,7 +20,11 @@ router = APIRouter(prefix="/pipelines", tags=["pipelines"], route_class=GuardedR
 
 @router.post("", status_code=201)
 def submit_pipeline(
-    body: PipelineRequest, context: Given, request: Request, response: Response, once: Once
+    body: Annotated[PipelineRequest, Body(openapi_examples=examples.PIPELINE)],
+    context: Given,
+    request: Request,
+    response: Response,
+    once: Once,
 ) -> PipelineDetail:
     """Make a pipeline with all its jobs, or nothing."""
     made = context.submission.pipeline(body, once)

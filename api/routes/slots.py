@@ -7,9 +7,11 @@ from api.context import Given
 from api.parameters import ThingName
 from api.schemas import Page, SlotDetail, SlotView
 from api.views import slot_detail, slot_view
-from orchestrator import inventory
+from orchestrator import inventory, queries
 
 router = APIRouter(prefix="/slots", tags=["slots"], route_class=GuardedRoute)
+
+LONGEST_QUEUE_SHOWN = 100
 
 
 @router.get("")
@@ -27,5 +29,6 @@ def show_slot(slot: ThingName, context: Given) -> SlotDetail:
     with context.database.read() as session:
         now = context.database.now(session)
         facts = inventory.slots(session, slot)[0]
-        queue = inventory.pinned_queue(session, facts.slot)
+        demands = inventory.pinned_demands(session, facts.slot)
+        queue = queries.queued_jobs(session, demands, LONGEST_QUEUE_SHOWN)
         return slot_detail(facts, queue, now, context.settings.lease)

@@ -1,9 +1,10 @@
-"""A real application on SQLite: called in-process for plain requests, served by uvicorn on a free port for streams."""
+"""A real application: called in-process for plain requests, served by uvicorn on a free port for streams."""
 
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,33 +19,11 @@ from orchestrator import tokens
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
-from orchestrator.storage.tables import Base
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Path:
-    """The one folder that requests may name files below."""
-    folder = tmp_path / "files"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def settings(tmp_path: Path, files: Path) -> Settings:
-    return Settings(state_dir=tmp_path, allowed_roots=(files,), api_port=_free_port(), max_body_bytes=1 << 20)
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    database = Database(settings.database)
-    Base.metadata.create_all(database.engine)
-    yield database
-    database.close()
-
-
-@pytest.fixture
-def store(settings: Settings) -> ArtifactStore:
-    return ArtifactStore(settings.store)
+def settings(tmp_path: Path) -> Settings:
+    return Settings(state_dir=tmp_path, api_port=_free_port(), max_body_bytes=1 << 20)
 
 
 @pytest.fixture
@@ -65,9 +44,8 @@ def http(app: FastAPI, token: str) -> Iterator[TestClient]:
         yield http
 
 
-@pytest.fixture
-def served(app: FastAPI, settings: Settings) -> Iterator[Server]:
-    """The application served by uvicorn in a thread; stopped as a signal would."""
+@contextmanager
+def serving(app: FastAPI, settings: Settings) -> Iterator[Server]:
     running = server(app, settings)
     thread = threading.Thread(target=lambda: asyncio.run(running.serve()))
     thread.start()
@@ -77,6 +55,18 @@ def served(app: FastAPI, settings: Settings) -> Iterator[Server]:
     finally:
         running.should_exit = True
         thread.join()
+
+
+@pytest.fixture
+def serve(settings: Settings, database: Database, store: ArtifactStore) -> Callable[[], AbstractContextManager[Server]]:
+    """Serves a new application by uvicorn in a thread, as long as its `with` lasts; stops it as a signal would."""
+    return lambda: serving(create_app(settings, database, store), settings)
+
+
+@pytest.fixture
+def served(serve: Callable[[], AbstractContextManager[Server]]) -> Iterator[Server]:
+    with serve() as running:
+        yield running
 
 
 @pytest.fixture

@@ -5,9 +5,15 @@ from builders import a_job, a_model, a_release
 from starlette.testclient import TestClient
 
 from orchestrator.model.states import JobState
-from orchestrator.storage.tables import Job
+from orchestrator.storage.tables import Base, Job
 
 JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """On SQLite only: none of this comes near the database's own ways."""
+    return sqlite_url
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer tx81_wrong", "Basic dXNlcjpwYXNz", "Bearer \xff"])
@@ -228,9 +234,16 @@ def test_a_failure_of_the_server_tells_its_name_and_nothing_else(http, database,
     assert "secret_slot_kind" in caplog.text
 
 
-def test_a_database_without_tables_is_not_ready(http, database):
-    from orchestrator.storage.tables import Base
+def test_a_database_that_does_not_answer_is_worth_another_try(http, database):
+    Base.metadata.drop_all(database.engine)
 
+    answer = http.get("/jobs")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "database_away")
+    assert answer.headers["Retry-After"]
+
+
+def test_a_database_without_tables_is_not_ready(http, database):
     Base.metadata.drop_all(database.engine)
 
     answer = http.get("http://testserver/health/ready")

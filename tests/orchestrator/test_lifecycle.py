@@ -1,7 +1,7 @@
 """Every arrow of the state machine, on both databases."""
 
-import threading
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from core_builders import (
@@ -15,6 +15,7 @@ from core_builders import (
     a_running_attempt,
     a_slot,
     an_assigned_attempt,
+    at_once,
     claim,
     events_of,
     finish,
@@ -245,43 +246,21 @@ def test_of_four_workers_that_claim_the_same_fifty_attempts_each_attempt_has_one
     with database.write() as session:
         attempts = [an_assigned_attempt(session).id for _ in range(50)]
     won: dict[str, list[int]] = {f"worker-{number}": [] for number in range(4)}
-    start = threading.Barrier(4)
 
     def take_all(worker: str) -> None:
-        start.wait()
         for attempt_id in attempts:
             with database.write() as session:
                 if lifecycle.claim(session, attempt_id, worker=worker, now=now(), lease=LEASE) is not None:
                     won[worker].append(attempt_id)
 
-    _at_once([lambda worker=worker: take_all(worker) for worker in won])
+    at_once(*[partial(take_all, worker) for worker in won])
 
-    assert sorted(sum(won.values(), [])) == attempts
+    assert sorted(attempt_id for taken in won.values() for attempt_id in taken) == attempts
     with database.read() as session:
         owners = {attempt.id: attempt.worker for attempt in session.scalars(select(Attempt))}
         started = session.scalars(select(Event.attempt_id).where(Event.kind == "job.running")).all()
     assert owners == {attempt_id: worker for worker, taken in won.items() for attempt_id in taken}
     assert sorted(started) == attempts
-
-
-def _at_once(calls: list) -> list[BaseException]:
-    """Run the calls in threads of their own; what any of them raised fails the test."""
-    raised: list[BaseException] = []
-
-    def guarded(call) -> None:
-        try:
-            call()
-        except BaseException as trouble:
-            raised.append(trouble)
-
-    threads = [threading.Thread(target=guarded, args=(call,)) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if raised:
-        raise raised[0]
-    return raised
 
 
 # ── renew, note_start ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -376,9 +355,7 @@ def test_a_worker_that_lost_its_attempt_writes_nothing_not_even_rows_beside_the_
 
     def report() -> None:
         with database.write() as session:
-            session.add(
-                Metric(attempt_id=attempt.id, name="tpot", value=1.0, unit="s", definition="tpot/1", count=1)
-            )
+            session.add(Metric(attempt_id=attempt.id, name="tpot", value=1.0, unit="s", definition="tpot/1", count=1))
             finish(session, attempt, worker="worker-b" if trouble == "another worker" else WORKER)
 
     with nothing_written(database), pytest.raises(OwnershipLost):
@@ -416,7 +393,9 @@ def test_faults_do_not_use_up_the_tool_retries_nor_the_other_way_round(database:
     assert states == [JobState.QUEUED, JobState.QUEUED, JobState.QUEUED, JobState.FAILED]
 
 
-@pytest.mark.parametrize("kind", sorted(set(FailureKind) - {FailureKind.FAULT, FailureKind.TOOL, FailureKind.CANCELLED}))
+@pytest.mark.parametrize(
+    "kind", sorted(set(FailureKind) - {FailureKind.FAULT, FailureKind.TOOL, FailureKind.CANCELLED})
+)
 def test_no_other_failure_is_ever_retried(sqlite_url: str, kind: FailureKind):
     database = Database(sqlite_url)
     with database.write() as session:
@@ -581,21 +560,18 @@ def test_cancelling_a_job_that_never_was_is_told(database: Database):
 
 def _race(database: Database, attempts: list[int], walk, jobs: list[int]) -> None:
     """Cancel every job while `walk` does something with its attempt; either may be first, nobody may be refused."""
-    start = threading.Barrier(2)
 
     def cancel_all() -> None:
-        start.wait()
         for job_id in jobs:
             with database.write() as session:
                 lifecycle.cancel(session, job_id, now=now())
 
     def walk_all() -> None:
-        start.wait()
         for attempt_id in attempts:
             with database.write() as session:
                 walk(session, attempt_id)
 
-    _at_once([cancel_all, walk_all])
+    at_once(cancel_all, walk_all)
 
 
 def test_a_cancellation_that_races_with_the_claim_leaves_one_clear_state(database: Database):

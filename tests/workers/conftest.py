@@ -16,7 +16,7 @@ from orchestrator.model.states import JobState
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
-from orchestrator.storage.tables import Attempt, Base, Job, JobInput, Model, Release
+from orchestrator.storage.tables import Attempt, Job, JobInput, Model, Release
 from workers.execution import Ended, execute
 from workers.process import StopSignal
 from workers.slot import OwnedSlot, owned
@@ -171,9 +171,13 @@ class Lab:
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
+def lab(tmp_path: Path, database_url: str) -> Iterator[Lab]:
     settings = Settings(
-        state_dir=tmp_path / "state", host="lab", devices_dir=tmp_path / "dev", heartbeat=timedelta(seconds=1)
+        state_dir=tmp_path / "state",
+        database_url=database_url,
+        host="lab",
+        devices_dir=tmp_path / "dev",
+        heartbeat=timedelta(seconds=1),
     )
     (tmp_path / "state").mkdir()
     (tmp_path / "release" / "codegen").mkdir(parents=True)
@@ -182,7 +186,6 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     for name in ("model.safetensors", "config.json", "config.json.bak", "extra/merges.txt"):
         (weights / name).write_text(f"the registered {name}")
     database = Database(settings.database)
-    Base.metadata.create_all(database.engine)
     with database.write() as session:
         now = database.now(session)
         session.add(

@@ -4,7 +4,7 @@ import json
 import threading
 
 from eventually import eventually
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from orchestrator import lifecycle
 from orchestrator.model.slots import SlotName
@@ -87,8 +87,7 @@ def test_a_device_error_is_a_fault_and_the_job_is_queued_again(lab, cpu0):
     assert lab.attempt(attempt_id).failure["reason"] == "E HPGR: device error 7"
 
 
-def test_a_tool_that_is_not_installed_is_a_fault(lab, cpu0):
-    (lab.folder / "release" / "codegen").rmdir()
+def test_a_model_folder_that_is_not_mounted_is_a_fault(lab, cpu0):
     (lab.folder / "models" / "tiny-model").rename(lab.folder / "models" / "unmounted")
     attempt_id = lab.assigned(QUANTIZE, slot="cpu0")
 
@@ -326,7 +325,8 @@ def test_the_tool_is_killed_before_the_lease_runs_out_while_the_database_hangs(l
         started(lab, attempt_id)
 
         with lab.database.write() as session:
-            session.execute(text("SELECT 'nobody else can write now'"))
+            # Nobody else can write to the lease now; on SQLite, to nothing.
+            session.execute(select(Lease).with_for_update())
             running.join(timeout=20)
 
     assert ended[0].state is AttemptState.LOST

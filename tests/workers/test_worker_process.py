@@ -44,9 +44,15 @@ class Process:
         self.app = create_app(broker)
         self.journal = lab.folder / "journal"
         env = {
-            **os.environ, "TX81_STATE_DIR": str(lab.settings.state_dir), "TX81_HOST": "lab", "TX81_BROKER_URL": broker,
-            "TX81_DEVICES_DIR": str(lab.settings.devices_dir), "TX81_HEARTBEAT": "PT1S", "PYTHONPATH": str(ROOT),
-        }  # fmt: skip
+            **os.environ,
+            "TX81_STATE_DIR": str(lab.settings.state_dir),
+            "TX81_DATABASE_URL": lab.settings.database,
+            "TX81_HOST": "lab",
+            "TX81_BROKER_URL": broker,
+            "TX81_DEVICES_DIR": str(lab.settings.devices_dir),
+            "TX81_HEARTBEAT": "PT1S",
+            "PYTHONPATH": str(ROOT),
+        }
         with self.journal.open("ab") as journal:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "workers", "--slot", "cpu0"], env=env, stdout=journal, stderr=journal
@@ -65,7 +71,7 @@ class Process:
         self.lab.tool(SLEEPING.format(folder=self.lab.folder))
         attempt_id = self.rung()
         eventually(lambda: self.lab.attempt(attempt_id).pid)
-        return attempt_id, int(eventually(lambda: (self.lab.folder / "pid").read_text()))
+        return attempt_id, int(eventually((self.lab.folder / "pid").read_text))
 
 
 @pytest.fixture
@@ -156,7 +162,12 @@ def refused(lab, slot):
     env = {**os.environ, "TX81_STATE_DIR": str(lab.settings.state_dir), "PYTHONPATH": str(ROOT), "TX81_HOST": "lab"}
     env["TX81_DEVICES_DIR"] = str(lab.settings.devices_dir)
     return subprocess.run(
-        [sys.executable, "-m", "workers", "--slot", slot], env=env, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "workers", "--slot", slot],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 

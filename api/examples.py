@@ -1,0 +1,48 @@
+"""Request bodies that work as written once the names in them are registered; shown in the OpenAPI document."""
+
+from typing import Any
+
+_BUILD: dict[str, Any] = {
+    "convert": {"spec": {"kind": "convert", "model": "qwen2-7b", "backend_type": "qwen2_7b_bf16"}},
+    "compile": {"spec": {"kind": "compile", "c_source": {"job": "convert", "artifact": "c_source"}}},
+    "infer": {
+        "spec": {
+            "kind": "infer",
+            "model": "qwen2-7b",
+            "kcore": {"job": "compile", "artifact": "kcore"},
+            "prompts": {"path": "/data/prompts/问答.txt"},
+            "max_tokens": 256,
+        },
+        "placement": {"slot": "g3"},
+    },
+}
+
+JOB: dict[str, Any] = {
+    "quantize": {
+        "summary": "Quantise a model",
+        "value": {"spec": {"kind": "quantize", "model": "qwen2-7b"}, "name": "nightly-quant", "project": "nightly"},
+    },
+    "infer": {
+        "summary": "Run a kernel image that an earlier job built, twice, on cards 12..15",
+        "value": {
+            "spec": {
+                "kind": "infer",
+                "model": "qwen2-7b",
+                "kcore": {"job": 41, "artifact": "kcore"},
+                "prompts": {"path": "/data/prompts/问答.txt"},
+                "cards": "12..15",
+                "repeats": 2,
+            },
+            "priority": 7,
+            "limits": {"run_seconds": 3600},
+        },
+    },
+}
+
+BULK: dict[str, Any] = {
+    "two": {"summary": "Two jobs or none", "value": {"jobs": [JOB["quantize"]["value"], JOB["infer"]["value"]]}}
+}
+
+PIPELINE: dict[str, Any] = {
+    "weights to answers": {"summary": "From weights to answers", "value": {"name": "qwen2-7b", "jobs": _BUILD}}
+}

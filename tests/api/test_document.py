@@ -1,0 +1,77 @@
+import json
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from api import examples
+from orchestrator.model.specs import JobRequest, PipelineRequest
+
+
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    return sqlite_url
+
+
+@pytest.fixture
+def document(http) -> dict:
+    return http.get("http://testserver/openapi.json").json()
+
+
+def test_every_reference_of_the_document_leads_somewhere(document):
+    references = set(_references(document))
+
+    assert references
+    for reference in references:
+        place = document
+        for part in reference.removeprefix("#/").split("/"):
+            place = place[part]
+        assert place, reference
+
+
+def test_every_schema_of_the_document_is_one(document):
+    for schema in document["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+
+
+def test_every_operation_has_a_name_of_its_own_and_says_what_it_does(document):
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
+    assert all(operation["description"] for operation in operations)
+
+
+def test_every_guarded_operation_says_that_it_needs_a_token(document):
+    unguarded = {
+        path
+        for path, methods in document["paths"].items()
+        for operation in methods.values()
+        if not operation.get("security")
+    }
+
+    assert unguarded == {"/health/live", "/health/ready"}
+
+
+def test_the_document_loads_nothing_from_elsewhere(http):
+    assert http.get("http://testserver/docs").status_code == 404
+    assert http.get("http://testserver/redoc").status_code == 404
+
+
+@pytest.mark.parametrize("example", [entry["value"] for entry in examples.JOB.values()])
+def test_the_examples_of_jobs_are_jobs(example):
+    assert JobRequest.model_validate(json.loads(json.dumps(example)))
+
+
+@pytest.mark.parametrize("example", [entry["value"] for entry in examples.PIPELINE.values()])
+def test_the_examples_of_pipelines_are_pipelines(example):
+    assert PipelineRequest.model_validate(json.loads(json.dumps(example)))
+
+
+def _references(node):
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for inner in node.values():
+            yield from _references(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            yield from _references(inner)

@@ -1,0 +1,113 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from eventually import eventually
+
+from cli.demo import Seen
+from cli.embedded import MARKER, Plan, free_port, settings_env
+from cli.leftovers import left_of, moment
+from cli.supervisor import sole_user_of
+from orchestrator.settings import Settings
+
+SLEEP = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"]
+
+
+@pytest.fixture
+def started():
+    """Starts processes that live for a while; ends them afterwards."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(**how) -> int:
+        running.append(subprocess.Popen(SLEEP, stdout=subprocess.PIPE, **how))
+        running[-1].stdout.readline()
+        return running[-1].pid
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def test_a_taken_port_is_passed_over_and_said(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        wanted = taken.getsockname()[1]
+
+        found = free_port(wanted)
+
+    assert found > wanted
+    assert str(found) in capsys.readouterr().err
+
+
+def test_a_process_that_carries_the_mark_is_found(tmp_path, started):
+    since = moment()
+    pid = started(env={**os.environ, MARKER: "the-mark"})
+
+    assert [process.pid for process in left_of("the-mark", tmp_path, since=since)] == [pid]
+
+
+def test_a_process_that_works_below_the_state_folder_is_found_without_a_mark(tmp_path, started):
+    since = moment()
+    pid = started(env={}, cwd=tmp_path)
+
+    assert [process.pid for process in left_of("the-mark", tmp_path, since=since)] == [pid]
+
+
+def test_a_shell_that_stood_there_before_does_not_count(tmp_path, started):
+    started(cwd=tmp_path)
+    before = moment()
+    eventually(lambda: moment() > before)
+
+    assert left_of("the-mark", tmp_path, since=moment()) == []
+
+
+def test_a_folder_whose_name_only_begins_alike_is_another_one(tmp_path, started):
+    other = tmp_path / "state-2"
+    other.mkdir()
+    since = moment()
+    started(cwd=other)
+
+    assert left_of("the-mark", tmp_path / "state", since=since) == []
+
+
+def test_where_things_are_is_told_whatever_the_callers_environment_says(tmp_path, monkeypatch):
+    for name in ("DATABASE_URL", "STORE_DIR", "WORK_DIR", "TOKEN_FILE", "API_HOST", "DEVICES_DIR", "LOCK_DIR"):
+        monkeypatch.setenv(f"TX81_{name}", "/elsewhere")
+    plan = Plan(state=tmp_path, api_port=1, flower_port=2)
+
+    env = settings_env(plan, {"home": "/tree", "cards": "/tree/dev/accel"})
+
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert settings.database == f"sqlite:///{tmp_path}/tx81.db"
+    assert {settings.store.parent, settings.work.parent, settings.admin_token_file.parent} == {tmp_path}
+    assert (settings.devices_dir, settings.locks) == (Path("/tree/dev/accel"), Path("/tree/dev/locks"))
+
+
+def test_roots_that_the_caller_allows_stay_allowed(tmp_path, monkeypatch):
+    monkeypatch.setenv("TX81_ALLOWED_ROOTS", '["/models"]')
+
+    env = settings_env(Plan(state=tmp_path, api_port=1, flower_port=2), {"home": "/tree", "cards": "/tree/dev/accel"})
+
+    assert json.loads(env["TX81_ALLOWED_ROOTS"]) == ["/tree", "/models"]
+
+
+def test_a_second_stack_in_one_folder_is_refused_in_one_line(tx81, tmp_path):
+    with sole_user_of(tmp_path / "state"):
+        ran = tx81("demo", "--state", tmp_path / "state", "--summary", tmp_path / "summary.json")
+
+    assert ran.code == 4
+    assert f"pid {os.getpid()}" in ran.err
+    assert json.loads((tmp_path / "summary.json").read_text())["ok"] is False
+
+
+def test_the_summary_has_exactly_what_a_program_may_rely_on():
+    summary = Seen().summary()
+
+    assert set(summary) == {"ok", "seconds", "jobs", "answers", "violations", "leftover_processes"}
+    assert summary["ok"] is False

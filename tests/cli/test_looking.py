@@ -1,0 +1,156 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LISTS = ["jobs", "slots", "artifacts", "models", "releases", "pipelines"]
+
+
+@pytest.fixture
+def prompts(at_site, tx81) -> dict:
+    """The stored artifact of a submitted file of questions."""
+    file = Path(at_site.tools["home"]) / "问题.txt"
+    file.write_text("你是谁？\nWho are you?\n")
+    made = tx81("submit", _an_infer(at_site, file), "--output", "json").document
+    digest = next(found["digest"] for found in _shown(tx81, made["id"])["inputs"] if found["name"] == "prompts")
+    listed = tx81("artifacts", "--name", "prompts", "--output", "json").document
+    return next(found for found in listed if found["digest"] == digest)
+
+
+def _an_infer(site, prompts: Path) -> Path:
+    convert = {"spec": {"kind": "convert", "model": "tiny", "backend_type": "qwen2_7b_bf16"}}
+    compiled = {"spec": {"kind": "compile", "c_source": {"job": "convert", "artifact": "c_source"}}}
+    infer = {
+        "spec": {
+            "kind": "infer",
+            "model": "tiny",
+            "kcore": {"job": "compile", "artifact": "kcore"},
+            "prompts": {"path": str(prompts)},
+            "cards": "12..15",
+        }
+    }
+    file = Path("pipeline.json")
+    file.write_text(json.dumps({"name": "p", "jobs": {"convert": convert, "compile": compiled, "infer": infer}}))
+    return file
+
+
+def _shown(tx81, pipeline: int) -> dict:
+    jobs = tx81("jobs", "--pipeline", pipeline, "--kind", "infer", "--output", "json").document
+    return tx81("show", jobs[0]["id"], "--output", "json").document
+
+
+@pytest.mark.parametrize("command", LISTS)
+def test_a_list_is_one_json_document_and_nothing_else(tx81, queued, command):
+    ran = tx81(command, "--output", "json")
+
+    assert (ran.code, ran.err) == (0, "")
+    assert isinstance(ran.document, list)
+
+
+@pytest.mark.parametrize("command", LISTS)
+def test_a_table_in_a_pipe_has_no_colours_and_no_trailing_blanks(at_site, queued, command):
+    shown = subprocess.run([sys.executable, "-m", "cli.main", command], capture_output=True, text=True, check=True)
+
+    assert shown.stdout
+    assert "\x1b" not in shown.stdout
+    assert [line for line in shown.stdout.splitlines() if line != line.rstrip()] == []
+
+
+def test_the_job_page_tells_spec_state_and_why(tx81, queued):
+    tx81("cancel", queued)
+
+    page = tx81("show", queued).out
+
+    assert f"job {queued}" in page
+    assert "cancelled: " in page
+    assert "tiny" in page
+
+
+def test_where_an_input_comes_from_is_told(tx81, prompts, at_site):
+    job = tx81("jobs", "--kind", "infer", "-n", 1, "--output", "json").document[0]
+
+    page = tx81("show", job["id"]).out
+
+    assert "kcore of compile" in page
+    assert "not made yet" in page
+    assert prompts["digest"] in page
+
+
+def test_no_more_jobs_are_listed_than_asked_for(tx81, queued):
+    ran = tx81("jobs", "-n", 1, "--output", "json")
+
+    assert [job["id"] for job in ran.document] == [queued]
+
+
+def test_jobs_are_filtered_by_state(tx81, queued):
+    tx81("cancel", queued)
+
+    states = {job["state"] for job in tx81("jobs", "--state", "cancelled", "--output", "json").document}
+
+    assert states == {"cancelled"}
+
+
+def test_an_artifact_is_downloaded_under_the_name_that_is_asked_for(tx81, prompts):
+    ran = tx81("artifacts", "get", prompts["id"], "-o", "here.txt")
+
+    assert ran.code == 0
+    assert Path("here.txt").read_text() == "你是谁？\nWho are you?\n"
+
+
+def test_an_artifact_goes_into_a_folder_under_its_own_name(tx81, prompts):
+    Path("folder").mkdir()
+
+    ran = tx81("artifacts", "get", prompts["id"], "-o", "folder", "--output", "json")
+
+    assert Path(ran.document["path"]) == Path("folder/问题.txt").absolute()
+    assert [file.name for file in Path("folder").iterdir()] == ["问题.txt"]
+
+
+def test_what_exists_is_not_overwritten_by_a_download(tx81, prompts):
+    Path("here.txt").write_text("mine")
+
+    ran = tx81("artifacts", "get", prompts["id"], "-o", "here.txt")
+
+    assert ran.code == 2
+    assert Path("here.txt").read_text() == "mine"
+
+
+def test_a_job_that_was_never_tried_has_no_log(tx81, queued):
+    ran = tx81("logs", queued)
+
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+
+
+def test_a_model_is_added_under_another_name(tx81, at_site, request):
+    ran = tx81(
+        "models", "add", "again", at_site.tools["model"], "--tx81-config",
+        f"{at_site.tools['model']}/config_tx81.json", "--output", "json",
+    )  # fmt: skip
+
+    assert (ran.code, ran.document["name"]) == (0, "again")
+
+
+def test_a_release_that_is_not_where_it_is_said_to_be_is_refused(tx81, at_site):
+    ran = tx81("releases", "add", "r2", "txnn_1.2.1_build0307", at_site.tools["cards"])
+
+    assert ran.code == 2
+    assert "root" in ran.err
+
+
+def test_the_doctor_says_that_nobody_places_jobs_and_what_to_do(tx81, at_site):
+    ran = tx81("doctor", "--output", "json")
+
+    checks = {check["check"]: check for check in ran.document["checks"]}
+    assert ran.code == 3
+    assert checks["token"]["result"] == "ok"
+    assert "tx81 dispatcher" in checks["dispatcher"]["found"]
+
+
+def test_the_doctor_reports_a_server_that_is_away_beside_the_machine(tx81):
+    ran = tx81("doctor", "--server", "http://127.0.0.1:9", "--output", "json")
+
+    results = {check["check"]: check["result"] for check in ran.document["checks"]}
+    assert ran.code == 3
+    assert (results["python"], results["server"]) == ("ok", "fail")

@@ -1,0 +1,38 @@
+"""What follows from a failure."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.model.failures import Failure, FailureKind, GiveUp, Retry, next_step
+
+COUNTS = st.integers(min_value=0, max_value=20)
+
+
+def _step(kind: FailureKind, **counts: int) -> Retry | GiveUp:
+    facts = {"faults": 0, "tool_failures": 0, "max_attempts": 3, "tool_retries": 0, **counts}
+    return next_step(Failure(kind=kind, reason="so"), **facts)
+
+
+@pytest.mark.parametrize(("faults", "again"), [(1, True), (2, True), (3, False), (4, False)])
+def test_a_fault_is_retried_until_there_were_as_many_as_may_be(faults: int, again: bool):
+    assert isinstance(_step(FailureKind.FAULT, faults=faults), Retry) is again
+
+
+@pytest.mark.parametrize(("failures", "retries", "again"), [(1, 0, False), (1, 1, True), (2, 1, False), (3, 3, True)])
+def test_a_tool_is_retried_only_as_often_as_was_asked(failures: int, retries: int, again: bool):
+    step = _step(FailureKind.TOOL, tool_failures=failures, tool_retries=retries)
+
+    assert isinstance(step, Retry) is again
+
+
+@given(st.sampled_from(sorted(set(FailureKind) - {FailureKind.FAULT, FailureKind.TOOL})), COUNTS, COUNTS)
+def test_nothing_else_is_ever_retried(kind: FailureKind, faults: int, retries: int):
+    assert _step(kind, faults=faults, tool_retries=retries) == GiveUp("so")
+
+
+@given(st.sampled_from(FailureKind), COUNTS, COUNTS, COUNTS, COUNTS)
+def test_every_step_says_why(kind: FailureKind, faults: int, failures: int, attempts: int, retries: int):
+    step = _step(kind, faults=faults, tool_failures=failures, max_attempts=attempts, tool_retries=retries)
+
+    assert "so" in step.why

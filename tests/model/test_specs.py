@@ -1,0 +1,218 @@
+"""What can be asked for, and what is refused before anyone looks at a disk or a database."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from orchestrator.model.slots import SlotKind
+from orchestrator.model.specs import (
+    BUILD_KINDS,
+    MAX_TOKENS,
+    PRODUCES,
+    JobRequest,
+    Name,
+    PipelineRequest,
+    SlotPattern,
+    inputs_of,
+    slot_kind,
+)
+
+DIGEST = {"digest": f"sha256:{'a' * 64}"}
+INFER = {"kind": "infer", "model": "qwen", "kcore": DIGEST, "prompts": DIGEST}
+SPECS = {
+    "quantize": {"kind": "quantize", "model": "qwen"},
+    "convert": {"kind": "convert", "model": "qwen", "backend_type": "qwen2_7b_bf16"},
+    "compile": {"kind": "compile", "c_source": DIGEST},
+    "infer": INFER,
+}
+KINDS = pytest.mark.parametrize("kind", SPECS)
+
+
+def _request(spec: dict, **facts) -> JobRequest:
+    return JobRequest.model_validate({"spec": spec, **facts})
+
+
+def _refused(spec: dict, **facts) -> str:
+    with pytest.raises(ValidationError) as refusal:
+        _request(spec, **facts)
+    return str(refusal.value)
+
+
+@KINDS
+def test_a_request_is_the_same_after_a_trip_through_json(kind: str):
+    request = _request(SPECS[kind], priority=9, needs=["a", 7])
+
+    assert JobRequest.model_validate_json(request.model_dump_json()) == request
+    assert JobRequest.model_validate(request.model_dump(mode="json")) == request
+
+
+@KINDS
+@pytest.mark.parametrize("field", ["args", "env", "Model", "command"])
+def test_an_unknown_field_is_refused(kind: str, field: str):
+    assert "Extra inputs" in _refused({**SPECS[kind], field: "x"})
+    assert "Extra inputs" in _refused(SPECS[kind], **{field: "x"})
+    assert "Extra inputs" in _refused(SPECS[kind], limits={field: 1})
+    assert "Extra inputs" in _refused(SPECS[kind], placement={field: "g0"})
+
+
+@pytest.mark.parametrize("kind", ["provision", "", "QUANTIZE", None, "quantize "])
+def test_an_unknown_kind_is_refused(kind):
+    _refused({**SPECS["quantize"], "kind": kind})
+
+
+SMUGGLED = [
+    "-rf",
+    "--tool=x",
+    "a b",
+    "a/b",
+    "../x",
+    "..",
+    ".",
+    "",
+    "a\n",
+    "\na",
+    "a\0",
+    "$(x)",
+    "a;b",
+    "名",
+    "a" * 101,
+    "{x}",
+]
+
+
+@pytest.mark.parametrize("name", SMUGGLED)
+def test_a_flag_a_path_or_a_shell_word_is_no_name(name: str):
+    _refused({**SPECS["quantize"], "model": name})
+    _refused({**SPECS["convert"], "backend_type": name})
+    _refused({**SPECS["compile"], "c_source": {"job": name, "artifact": "c_source"}})
+    for field in ("name", "project", "release"):
+        _refused(SPECS["quantize"], **{field: name})
+    with pytest.raises(ValidationError):
+        PipelineRequest.model_validate({"name": "p", "jobs": {name: {"spec": SPECS["quantize"]}}})
+
+
+@given(st.text(max_size=120))
+def test_a_name_that_is_accepted_is_one_plain_word(text: str):
+    try:
+        name = TypeAdapter(Name).validate_python(text)
+    except ValidationError:
+        return
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name)
+
+
+@pytest.mark.parametrize(
+    "digest",
+    ["", "sha256:", "a" * 64, f"sha256:{'A' * 64}", f"sha256:{'a' * 63}", f"sha256:{'a' * 64}\n", "md5:" + "a" * 64],
+)
+def test_what_is_no_digest_is_refused(digest: str):
+    _refused({"kind": "compile", "c_source": {"digest": digest}})
+
+
+@pytest.mark.parametrize("path", ["prompts.txt", "./x", "~/x", "", "/a\0b", "/" + "x" * 4096, "file:///x"])
+def test_a_path_that_is_not_absolute_is_refused(path: str):
+    _refused({**INFER, "prompts": {"path": path}})
+
+
+def test_only_files_may_be_given_by_path():
+    _refused({**INFER, "kcore": {"path": "/x"}})
+
+
+def test_an_input_is_named_in_exactly_one_way():
+    _refused({**INFER, "prompts": {"path": "/x", **DIGEST}})
+
+
+@pytest.mark.parametrize("tokens", [0, -1, MAX_TOKENS + 1, 10**30, "many", 1.5, None])
+def test_an_answer_is_one_to_8192_tokens_long(tokens):
+    _refused({**INFER, "max_tokens": tokens})
+
+
+@pytest.mark.parametrize("tokens", [1, MAX_TOKENS])
+def test_the_ends_of_the_range_of_tokens_are_allowed(tokens: int):
+    assert _request({**INFER, "max_tokens": tokens}).spec.max_tokens == tokens
+
+
+@pytest.mark.parametrize("cards", [f"{first}..{first + 3}" for first in range(0, 32, 4)])
+def test_each_of_the_eight_groups_can_be_asked_for(cards: str):
+    assert _request({**INFER, "cards": cards}).spec.cards == cards
+
+
+@pytest.mark.parametrize("cards", ["0..31", "2..5", "0..3 -bs 8", "0,1,2,3", "", "g0", "28..32", "0..3\n"])
+def test_other_cards_can_not_be_asked_for(cards: str):
+    assert "card groups" in _refused({**INFER, "cards": cards})
+
+
+@pytest.mark.parametrize(
+    ("spec", "slot"), [(INFER, "cpu0"), (INFER, "lab1.cpu0"), (SPECS["quantize"], "g0"), (SPECS["compile"], "lab1.g3")]
+)
+def test_a_pin_to_a_slot_of_the_wrong_sort_is_refused(spec: dict, slot: str):
+    assert "does not run on" in _refused(spec, placement={"slot": slot})
+
+
+def test_cards_and_pin_must_agree():
+    assert "placement.slot says lab1.g2" in _refused({**INFER, "cards": "4..7"}, placement={"slot": "lab1.g2"})
+    assert _request({**INFER, "cards": "4..7"}, placement={"slot": "lab1.g1"})
+
+
+PATTERNS = ["g8", "lab1.", ".g3", "lab 1.g3", "lab1/g3", "!g3", "-x.g3", "lab1.g3 g4", "lab1.g3\n", "lab1..g3 "]
+
+
+@pytest.mark.parametrize("slot", PATTERNS)
+def test_a_slot_that_can_not_be_is_refused(slot: str):
+    _refused(INFER, placement={"slot": slot})
+    _refused(INFER, placement={"exclude": [slot]})
+
+
+@given(st.from_regex(r"\A[a-z.\-!\s]{0,5}\.?(g\d|cpu\d{1,3})\Z"))
+def test_a_slot_that_is_accepted_is_one_word(text: str):
+    try:
+        accepted = TypeAdapter(SlotPattern).validate_python(text)
+    except ValidationError:
+        return
+    assert accepted.split() == [accepted]
+    assert not accepted.startswith("!")
+
+
+@pytest.mark.parametrize("field", ["queue_seconds", "run_seconds", "silence_seconds", "total_seconds"])
+@pytest.mark.parametrize("seconds", [0, -1, 10**12, 1.5, "soon"])
+def test_a_limit_is_a_number_of_seconds_that_a_calendar_can_hold(field: str, seconds):
+    _refused(INFER, limits={field: seconds})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("priority", 10), ("priority", -1), ("tool_retries", 11), ("tool_retries", -1)]
+)
+def test_numbers_out_of_range_are_refused(field: str, value: int):
+    _refused(INFER, **{field: value})
+
+
+@pytest.mark.parametrize("jobs", [{}, {f"j{number}": {"spec": SPECS["quantize"]} for number in range(1001)}], ids=len)
+def test_a_pipeline_has_one_to_a_thousand_jobs(jobs: dict):
+    with pytest.raises(ValidationError):
+        PipelineRequest.model_validate({"name": "p", "jobs": jobs})
+
+
+def test_a_spec_can_not_be_changed():
+    with pytest.raises(ValidationError, match="frozen"):
+        _request(INFER).spec.max_tokens = 1
+
+
+@KINDS
+def test_every_kind_says_what_it_makes_and_where_it_runs(kind: str):
+    spec = _request(SPECS[kind]).spec
+
+    assert kind in PRODUCES
+    assert (slot_kind(spec) is SlotKind.CARD_GROUP) == (kind == "infer")
+    assert (kind in BUILD_KINDS) == (kind != "infer")
+
+
+def test_inputs_are_those_that_are_present():
+    assert set(inputs_of(_request(INFER).spec)) == {"kcore", "prompts"}
+    assert set(inputs_of(_request({**INFER, "golden": DIGEST, "gm": DIGEST}).spec)) == {
+        "kcore",
+        "prompts",
+        "golden",
+        "gm",
+    }
