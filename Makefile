@@ -30,7 +30,7 @@ types: $(STAMP) ## Check types.
 	@$(BIN)/mypy
 
 bench: $(STAMP) ## Measure the orchestrator itself.
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks.latency
 
 lock: $(STAMP) ## Renew requirements.lock from pyproject.toml, with hashes.
 	@$(BIN)/python -m pip install --quiet pip-tools

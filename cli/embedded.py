@@ -97,7 +97,10 @@ def running(plan: Plan) -> Iterator[Running]:
                     supervisor=supervisor,
                 )  # fmt: skip
     except StackError as error:
-        raise Stop(str(error), Exit.FAULT) from error
+        what, _, log = str(error).partition("\n")
+        if log:
+            hint(log)
+        raise Stop(what.rstrip(":"), Exit.FAULT) from error
     except (ApiError, ServerUnreachable) as error:
         raise Stop(f"the stack's own API: {error}; see {plan.state / 'logs' / 'api.log'}", Exit.FAULT) from error
 

@@ -111,7 +111,9 @@ def _reach_this_machine_directly() -> None:
 
 
 def _told(message: str, code: Exit) -> Exit:
-    print(f"tx81: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split())
+    shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)  # it may quote anything
+    print(f"tx81: {shown}", file=sys.stderr)
     return code
 
 

@@ -129,7 +129,9 @@ def lose(session: Session, attempt_id: int, *, now: datetime, why: str, max_atte
 
 
 def fail_unstarted(session: Session, job_id: int, *, start: JobState, failure: Failure, now: datetime) -> bool:
-    """End a job that ran out of time before it ran; False if it left `start` meanwhile."""
+    """End a job that can not be started, or was not in time; False if it left `start` meanwhile."""
+    if start not in (JobState.WAITING, JobState.QUEUED):
+        raise IllegalTransition("a job with a live attempt ends through its attempt", job=job_id)
     return move(session, job_id, start=start, to=JobState.FAILED, now=now, failure=failure.model_dump(mode="json"))
 
 
@@ -180,6 +182,25 @@ def note_start(
     record(
         session, "attempt.started", now, job_id=attempt.job_id, attempt_id=attempt_id, slot_id=attempt.slot_id, pid=pid
     )
+
+
+def give_back(session: Session, attempt_id: int, *, now: datetime, why: str) -> bool:
+    """Return a running job to the queue because its worker is stopped in good order: no fault of anybody's.
+
+    False if the attempt is not running any more.
+    """
+    job = _job(session, _attempt(session, attempt_id).job_id, lock=True)
+    attempt = _attempt(session, attempt_id)
+    failure = Failure(kind=FailureKind.STOPPED, reason=why).model_dump(mode="json")
+    if not _move_attempt(
+        session, attempt_id, start=AttemptState.RUNNING, to=AttemptState.LOST, ended_at=now, failure=failure
+    ):
+        return False
+    _release(session, attempt, now)
+    record(session, "attempt.lost", now, job_id=job.id, attempt_id=attempt_id, slot_id=attempt.slot_id, why=why)
+    if job.cancel_requested:
+        return _end_cancelled(session, job.id, JobState.RUNNING, now)
+    return queue(session, job, start=JobState.RUNNING, now=now, why=why)
 
 
 @dataclass(frozen=True)

@@ -252,6 +252,10 @@ class Desk:
                     digest=stored.digest, tree=False, name=name, file_name=name, size=stored.size, created_at=now()
                 )
             )  # fmt: skip
+        return {"digest": stored.digest}
+
+    def infer(self, **facts: Any) -> dict[str, Any]:
+        """A spec of an inference that fits."""
         spec = {"kind": "infer", "model": "qwen", **facts}
         spec.setdefault("kcore", self.stored("kcore"))
         if "prompts" not in spec:

@@ -52,6 +52,8 @@ def collect(plan: Plan, store: ArtifactStore, *, since_ns: int, seconds: float) 
     results = Results()
     for name, rule in plan.kind.outputs.items():
         found = find(plan, rule, since_ns=since_ns)
+        if found is None and not rule.required:
+            continue
         if found is None:
             results.problems.append(f"no {name}: nothing new matches {rule.glob} below {plan.path(rule.search)}")
         elif lacking := [glob for glob in rule.must_contain if not _holds(found, glob)]:

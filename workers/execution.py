@@ -179,9 +179,7 @@ class _Execution:
         why = "its worker was stopped"
         with suppress(SQLAlchemyError):
             self.shipper.flush()
-        report.give_back(
-            self.slot.database, self.assignment.attempt_id, why=why, max_attempts=self.slot.settings.max_attempts
-        )
+        report.give_back(self.slot.database, self.assignment.attempt_id, why=why)
         return Ended(AttemptState.LOST, why)
 
     def _report(self) -> Ended:

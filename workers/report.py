@@ -43,10 +43,10 @@ def finish(
         return state
 
 
-def give_back(database: Database, attempt_id: int, *, why: str, max_attempts: int) -> None:
+def give_back(database: Database, attempt_id: int, *, why: str) -> None:
     """Return a job that was stopped through no fault of its own to the queue."""
     with database.write() as session:
-        lifecycle.lose(session, attempt_id, now=database.now(session), why=why, max_attempts=max_attempts)
+        lifecycle.give_back(session, attempt_id, now=database.now(session), why=why)
 
 
 def _answer_row(attempt_id: int, checked: CheckedAnswer) -> dict[str, Any]:

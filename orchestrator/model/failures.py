@@ -18,6 +18,7 @@ class FailureKind(StrEnum):
     TOTAL_DEADLINE = "total_deadline"  #: It was not finished in time, all attempts together.
     OUTPUT_MISSING = "output_missing"  #: The tool said success, but what it must produce is not there.
     CANCELLED = "cancelled"  #: A person or a client asked for it to stop.
+    STOPPED = "stopped"  #: Its worker was stopped in good order: tried again, and held against nobody. Never a job's.
     FAULT = "fault"  #: The infrastructure's: a dead card, a lost worker, a full disk.
 
 

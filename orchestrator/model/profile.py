@@ -50,6 +50,7 @@ class OutputRule(Strict):
         default=(), description="Globs that each must match a non-empty file in a tree."
     )
     parents: int = Field(default=0, ge=0, le=4, description="Take this many levels up from the match.")
+    required: bool = Field(default=True, description="False keeps it where it is found and misses it in silence.")
     newer_than_start: bool = Field(default=True, description="Only what the attempt itself wrote counts.")
 
 

@@ -1,6 +1,10 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from builders import A_MOMENT, a_job, a_model, a_release, a_slot, an_artifact, an_attempt, an_event
 
+from api.client import ApiError
+from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage.tables import Answer, Job, JobInput, JobNeed, Lease, Metric, Pipeline
 
@@ -57,6 +61,26 @@ def test_the_same_key_and_body_make_one_job(http, model):
     assert first.json()["id"] == second.json()["id"]
     assert second.headers["Location"] == first.headers["Location"]
     assert len(http.get("/jobs").json()["items"]) == 1
+
+
+def test_the_same_key_sent_many_times_at_once_makes_one_job(client, model):
+    request = JobRequest.model_validate(quantize(model))
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: client.submit(request, key="at once").id, range(8)))
+
+    assert len(set(made)) == 1
+    assert len(client.jobs().items) == 1
+
+
+def test_a_path_outside_the_allowed_roots_is_refused(client):
+    with pytest.raises(ApiError) as model:
+        client.register_model("m", "/etc")
+    with pytest.raises(ApiError) as release:
+        client.register_release("r", "txnn_1.2.1_build0307", "/etc")
+
+    assert (model.value.status, model.value.code, model.value.field) == (422, "path_refused", "path")
+    assert (release.value.status, release.value.code, release.value.field) == (422, "path_refused", "root")
 
 
 def test_the_same_key_for_another_request_is_refused(http, model):

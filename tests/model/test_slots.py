@@ -19,9 +19,31 @@ def test_a_group_is_known_by_its_name_and_by_its_cards(group: SlotName):
     assert group_of_range(group.card_range) == group
 
 
+NO_SLOTS = [
+    "g8",
+    "g-1",
+    "g01",
+    "g",
+    "",
+    "G0",
+    "g0 ",
+    "g0\n",
+    " g0",
+    "cpu",
+    "cpu01",
+    "cpu1000",
+    "gpu0",
+    "g0..3",
+    "cpu１",
+]
+
+
 @pytest.mark.parametrize(
     "text",
-    ["g8", "g-1", "g01", "g", "", "G0", "g0 ", "g0\n", " g0", "cpu", "cpu01", "cpu1000", "gpu0", "g0..3", "cpu１"],
+    [
+        *NO_SLOTS,
+        pytest.param("cpu1٣", marks=pytest.mark.xfail(strict=True, reason="\\d matches every script's digits")),
+    ],
 )
 def test_what_is_no_slot_is_refused(text: str):
     with pytest.raises(ValueError, match="is not a"):
