@@ -7,10 +7,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint types bench lock clean
+.PHONY: help demo up test lint types bench lock migration clean
 
 help: ## Print this.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(STAMP) ## Set up, then take a small model from weights to answers on eight emulated card groups.
 	@$(BIN)/tx81 demo
@@ -19,7 +19,7 @@ up: $(STAMP) ## Run the whole stack on this machine until Ctrl-C.
 	@$(BIN)/tx81 up
 
 test: $(STAMP) ## Set up, then run every test.
-	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: $(STAMP) ## Check style, formatting and who imports whom.
 	@$(BIN)/ruff check .
@@ -32,10 +32,13 @@ types: $(STAMP) ## Check types.
 bench: $(STAMP) ## Measure the orchestrator itself.
 	@$(BIN)/python -m benchmarks.latency
 
-lock: $(STAMP) ## Renew requirements.lock from pyproject.toml, with hashes.
-	@$(BIN)/python -m pip install --quiet pip-tools
-	@$(BIN)/python -m piptools compile --generate-hashes --strip-extras --extra embedded --extra dev \
-	    --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --quiet --output-file requirements.lock pyproject.toml
+lock: $(STAMP) ## Renew requirements.lock from pyproject.toml, with hashes, for every platform.
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-header --quiet --output-file requirements.lock
+
+migration: $(STAMP) ## Write a migration from the change of the tables: make migration NAME="what it does".
+	@$(BIN)/python -m migrations write "$(NAME)"
 
 clean: ## Remove the environment, all state of demo and stack, and caches.
 	@rm -rf $(VENV) .tx81 .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info

@@ -42,11 +42,21 @@ class AttemptLog:
                     return raw
         return reader.read(offset, length)
 
+    def after_gap(self, offset: int) -> int:
+        """Where to read on if nothing is at `offset` because a flood was thinned; `offset` if nothing came after it."""
+        with self._database.read() as session:
+            if self._reader(session) is not None:
+                return offset
+            return live_logs.after_gap(session, self._attempt_id, offset)
+
     def tail(self, lines: int) -> tuple[int, bytes]:
         """The last lines, at most 1 MiB of them, and the offset at which they begin."""
         end = self.size()
         start = max(end - MOST_TAIL_BYTES, 0)
         raw = self.read(start, end - start)
+        while start + len(raw) < end and (later := self.after_gap(start + len(raw))) > start + len(raw):
+            start = later
+            raw = self.read(start, end - start)
         skipped = start_of_last_lines(raw, lines)
         return start + skipped, raw[skipped:]
 

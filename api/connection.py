@@ -21,6 +21,8 @@ SILENCE_SECONDS = 40.0
 
 RECONNECT_SECONDS = 1.0
 
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
 PATIENCE_SECONDS = 60.0
 """How long a server that was there may be away, e.g. to be restarted, before a stream gives up."""
 
@@ -46,8 +48,13 @@ class Connection:
     def __init__(self, base_url: str, token: str, timeout: float) -> None:
         self._base = base_url.rstrip("/")
         with _reached(self._base):
+            base = httpx2.URL(f"{self._base}/api/v1")
             self._http = httpx2.Client(
-                base_url=f"{self._base}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=timeout
+                base_url=base,
+                headers={"Authorization": f"Bearer {token}"},
+                timeout=timeout,
+                # A proxy that is set for the world outside cannot reach a server that listens on loopback.
+                trust_env=base.host not in LOOPBACK,
             )
 
     def close(self) -> None:

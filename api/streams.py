@@ -119,6 +119,9 @@ class _LogFollower:
         over = not ATTEMPT_TRANSITIONS[current.state]
         self._log = self._log or AttemptLog(self._context.database, self._context.store, current.id)
         raw = self._log.read(self._decoder.read_to, PIECE)
+        if not raw and (later := self._log.after_gap(self._decoder.read_to)) > self._decoder.read_to:
+            self._decoder = LogDecoder(later)
+            raw = self._log.read(later, PIECE)
         piece = self._decoder.feed(raw, final=over and not raw)
         self._position = LogPosition(current.number, piece.offset)
         if piece.text:

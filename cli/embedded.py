@@ -165,7 +165,8 @@ def _run_to_end(what: str, command: list[str], env: Mapping[str, str], folder: P
     )  # fmt: skip
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["it printed nothing"]
-        raise Stop(f"{what} failed with exit {done.returncode}: {lines[-1]}", Exit.FAULT)
+        told = next((line for line in reversed(lines) if ": " in line and not line.startswith("(")), lines[-1])
+        raise Stop(f"{what} failed with exit {done.returncode}: {told}", Exit.FAULT)
     return done.stdout
 
 

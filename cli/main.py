@@ -75,7 +75,6 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 must not end a command
-    _reach_this_machine_directly()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -101,13 +100,6 @@ def run(argv: Sequence[str]) -> int:
             raise
         return _told(f"{type(error).__name__}: {error} (a bug; TX81_TRACEBACK=1 shows where)", Exit.FAULT)
     return int(code) if isinstance(code, int) else Exit.OK
-
-
-def _reach_this_machine_directly() -> None:
-    """A proxy that is set for the world outside cannot reach a server that listens on loopback."""
-    for name in ("no_proxy", "NO_PROXY"):
-        given = os.environ.get(name)
-        os.environ[name] = ",".join([*([given] if given else []), "127.0.0.1", "localhost", "::1"])
 
 
 def _told(message: str, code: Exit) -> Exit:

@@ -176,7 +176,7 @@ def _api(env: Mapping[str, str], state: Path, python: str, port: int) -> Service
         argv=(python, "-m", "api"),
         env=env,
         cwd=state,
-        ready=partial(http_answers, port, "/api/v1/health"),
+        ready=partial(http_answers, port, "/health/ready"),
         needs=("broker",),
     )
 

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from alembic import command
 from alembic.config import Config
@@ -19,12 +20,27 @@ def config(url: str | None = None) -> Config:
     return made
 
 
-def main() -> int:
-    """Upgrade; prints nothing when there is nothing to do."""
-    Settings().state_dir.mkdir(parents=True, exist_ok=True)
-    command.upgrade(config(), "head")
+def write(what: str) -> None:
+    """Write the migration from the newest one to the tables as they are in the code."""
+    with TemporaryDirectory() as folder:
+        scratch = config(f"sqlite:///{folder}/scratch.db")
+        command.upgrade(scratch, "head")
+        command.revision(scratch, what, autogenerate=True)
+
+
+def main(argv: list[str]) -> int:
+    """Upgrade; `write "what it does"` writes a new migration instead."""
+    match argv:
+        case []:
+            Settings().state_dir.mkdir(parents=True, exist_ok=True)
+            command.upgrade(config(), "head")
+        case ["write", what] if what:
+            write(what)
+        case _:
+            print('usage: python -m migrations [write "what it does"]', file=sys.stderr)
+            return 2
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -4,7 +4,13 @@ from alembic import context
 
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
-from orchestrator.storage.tables import Base
+from orchestrator.storage.tables import Base, Instant
+
+
+def _plain(kind: str, column_type: object, _context: object) -> str | bool:
+    """A migration must mean the same for ever, so it names no type of ours."""
+    return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(column_type, Instant) else False
+
 
 database = Database(context.config.get_main_option("sqlalchemy.url") or Settings().database)
 
@@ -14,6 +20,7 @@ with database.engine.connect() as connection:
         target_metadata=Base.metadata,
         render_as_batch=database.is_sqlite,
         compare_server_default=True,
+        render_item=_plain,
     )
     with context.begin_transaction():
         if not database.is_sqlite:

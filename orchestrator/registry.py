@@ -216,7 +216,7 @@ def load_profile(settings: Settings, name: str) -> Profile:
         if file.is_file():
             try:
                 return Profile.model_validate(yaml.safe_load(file.read_text()))
-            except (yaml.YAMLError, ValidationError) as trouble:
+            except (UnicodeDecodeError, yaml.YAMLError, ValidationError) as trouble:
                 raise BadRequest(f"profile {name} is not valid: {trouble}", field="profile") from None
     known = sorted(file.stem for folder in settings.profile_dirs for file in folder.glob("*.yaml"))
     raise BadSpec(f"there is no profile {name!r}; known: {', '.join(known)}", field="profile")
@@ -242,9 +242,10 @@ def _read_config(path: Path, field: str) -> dict[str, Any]:
         raise PathRefused(f"{path} cannot be read: {_reason(trouble)}", field=field) from None
     except (ValueError, RecursionError) as trouble:
         raise BadSpec(f"{path} is not JSON: {trouble}", field=field) from None
-    if not isinstance(config, dict) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", str(config.get("model_type", ""))):
+    named = isinstance(config, dict) and isinstance(config.get("model_type"), str)
+    if not named or not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", config["model_type"]):
         raise BadSpec(f"{path} is not a model's config.json: it has no model_type", field=field)
-    return config
+    return dict(config)
 
 
 def _family(config: dict[str, Any]) -> str:

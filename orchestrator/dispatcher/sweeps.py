@@ -40,15 +40,16 @@ def end_expired_leases(database: Database, *, max_attempts: int) -> int:
     with database.read() as session:
         expired = select(Lease.attempt_id).where(Lease.expires_at < database.now(session)).distinct()
         attempts = list(session.scalars(expired))
+    lost = 0
     for attempt_id in attempts:
         with database.write() as session:
             now = database.now(session)
             still = select(Lease.slot_id).where(Lease.attempt_id == attempt_id, Lease.expires_at < now)
             if session.scalars(still).first() is not None:
-                lifecycle.lose(
+                lost += lifecycle.lose(
                     session, attempt_id, now=now, why="its worker stopped renewing", max_attempts=max_attempts
                 )
-    return len(attempts)
+    return lost
 
 
 def fail_overdue(database: Database) -> int:
@@ -60,6 +61,7 @@ def fail_overdue(database: Database) -> int:
         overdue = list(
             session.execute(select(Job.id, Job.state, Job.deadline_at).where(or_(late_in_queue, late_in_all)))
         )
+    failed = 0
     for job_id, state, deadline in overdue:
         in_all = deadline is not None and deadline < now
         failure = Failure(
@@ -69,5 +71,5 @@ def fail_overdue(database: Database) -> int:
             else "no slot was free before its queue deadline",
         )
         with database.write() as session:
-            lifecycle.fail_unstarted(session, job_id, start=state, failure=failure, now=database.now(session))
-    return len(overdue)
+            failed += lifecycle.fail_unstarted(session, job_id, start=state, failure=failure, now=database.now(session))
+    return failed

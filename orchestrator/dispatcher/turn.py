@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import distinct, exists, select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from orchestrator import lifecycle
@@ -81,7 +81,7 @@ def _placeable(session: Session, alive_since: datetime) -> bool:
 
 
 def _queued_classes(session: Session) -> list[str]:
-    return list(session.scalars(select(distinct(Job.demand)).where(Job.state == JobState.QUEUED)))
+    return list(session.scalars(select(Job.demand).distinct().where(Job.state == JobState.QUEUED)))
 
 
 def _free_slots(session: Session, alive_since: datetime) -> list[FreeSlot]:

@@ -142,14 +142,22 @@ def inputs_of(spec: Spec) -> dict[str, JobOutput | StoredArtifact | FilePath]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+LONGEST_SECONDS = 10 * 365 * 24 * 3600
+"""Ten years: what is meant to be without limit still has to fit a calendar."""
+
+
 class Limits(Strict):
     """The clocks of one job, in seconds; what is absent comes from the release's profile."""
 
-    queue_seconds: int | None = Field(default=None, ge=1, description="Longest time in the queue before it fails.")
-    run_seconds: int | None = Field(default=None, ge=1, description="Longest time of one attempt.")
-    silence_seconds: int | None = Field(default=None, ge=1, description="Longest time without output.")
+    queue_seconds: int | None = Field(
+        default=None, ge=1, le=LONGEST_SECONDS, description="Longest time in the queue before it fails."
+    )
+    run_seconds: int | None = Field(default=None, ge=1, le=LONGEST_SECONDS, description="Longest time of one attempt.")
+    silence_seconds: int | None = Field(
+        default=None, ge=1, le=LONGEST_SECONDS, description="Longest time without output."
+    )
     total_seconds: int | None = Field(
-        default=None, ge=1, description="From submission to the end, all attempts together."
+        default=None, ge=1, le=LONGEST_SECONDS, description="From submission to the end, all attempts together."
     )
 
 

@@ -21,13 +21,13 @@ def append(session: Session, attempt_id: int, offset: int, raw: bytes) -> None:
 
 
 def size(session: Session, attempt_id: int) -> int:
-    """How many bytes of the log have arrived, without gaps."""
+    """Where the last piece of the log that has arrived ends."""
     end = select(func.max(LogChunk.offset + LogChunk.size)).where(LogChunk.attempt_id == attempt_id)
     return session.scalar(end) or 0
 
 
 def read(session: Session, attempt_id: int, offset: int, length: int) -> bytes:
-    """At most `length` bytes of the log from `offset` on; fewer where no more has arrived."""
+    """At most `length` bytes of the log from `offset` on; fewer where no more has arrived, or a flood was thinned."""
     wanted = (
         select(LogChunk)
         .where(
@@ -39,9 +39,17 @@ def read(session: Session, attempt_id: int, offset: int, length: int) -> bytes:
     )
     found = bytearray()
     for chunk in session.scalars(wanted):
+        if chunk.offset > offset + len(found):
+            break
         raw = zstandard.ZstdDecompressor().decompress(chunk.zst, max_output_size=chunk.size)
-        found += raw[max(0, offset - chunk.offset) : offset + length - chunk.offset]
+        found += raw[offset + len(found) - chunk.offset : offset + length - chunk.offset]
     return bytes(found)
+
+
+def after_gap(session: Session, attempt_id: int, offset: int) -> int:
+    """Where the log goes on if its bytes from `offset` on were left out of a flood; else `offset`."""
+    later = select(func.min(LogChunk.offset)).where(LogChunk.attempt_id == attempt_id, LogChunk.offset >= offset)
+    return session.scalar(later) or offset
 
 
 def drop(session: Session, attempt_id: int) -> None:

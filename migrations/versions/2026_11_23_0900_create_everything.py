@@ -2,10 +2,9 @@
 
 from alembic import op
 import sqlalchemy as sa
-import orchestrator.storage.tables
 
 
-revision = '88c5fb332b18'
+revision = '0834c36e1752'
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -16,7 +15,7 @@ def upgrade() -> None:
     op.create_table('leader',
     sa.Column('role', sa.String(length=40), nullable=False),
     sa.Column('holder', sa.String(length=100), nullable=False),
-    sa.Column('expires_at', orchestrator.storage.tables.Instant(timezone=True), nullable=False),
+    sa.Column('expires_at', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('role', name=op.f('pk_leader'))
     )
     op.create_table('model',
@@ -27,14 +26,14 @@ def upgrade() -> None:
     sa.Column('tx81_config', sa.JSON(none_as_null=True), nullable=True),
     sa.Column('digest', sa.String(length=71), nullable=False),
     sa.Column('size', sa.BigInteger(), nullable=False),
-    sa.Column('created_at', orchestrator.storage.tables.Instant(timezone=True), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('name', name=op.f('pk_model'))
     )
     op.create_table('pipeline',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('name', sa.String(length=100), nullable=False),
     sa.Column('project', sa.String(length=100), nullable=False),
-    sa.Column('created_at', orchestrator.storage.tables.Instant(timezone=True), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_pipeline'))
     )
     op.create_table('release',
@@ -43,7 +42,7 @@ def upgrade() -> None:
     sa.Column('root', sa.Text(), nullable=False),
     sa.Column('digest', sa.String(length=71), nullable=False),
     sa.Column('is_default', sa.Boolean(), nullable=False),
-    sa.Column('created_at', orchestrator.storage.tables.Instant(timezone=True), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('name', name=op.f('pk_release'))
     )
     op.create_table('slot',
@@ -54,8 +53,8 @@ def upgrade() -> None:
     sa.Column('service_state', sa.Enum('in_service', 'draining', 'drained', 'quarantined', name='servicestate', native_enum=False, length=20), nullable=False),
     sa.Column('worker', sa.String(length=100), nullable=True),
     sa.Column('worker_pid', sa.Integer(), nullable=True),
-    sa.Column('heartbeat_at', orchestrator.storage.tables.Instant(timezone=True), nullable=True),
-    sa.Column('last_ended_at', orchestrator.storage.tables.Instant(timezone=True), nullable=True),
+    sa.Column('heartbeat_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('last_ended_at', sa.DateTime(timezone=True), nullable=True),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_slot'))
     )
     op.create_table('token',
@@ -63,7 +62,7 @@ def upgrade() -> None:
     sa.Column('name', sa.String(length=100), nullable=False),
     sa.Column('sha256', sa.String(length=64), nullable=False),
     sa.Column('scopes', sa.JSON(), nullable=False),
-    sa.Column('created_at', orchestrator.storage.tables.Instant(timezone=True), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_token')),
     sa.UniqueConstraint('name', name=op.f('uq_token_name')),
     sa.UniqueConstraint('sha256', name=op.f('uq_token_sha256'))
@@ -73,7 +72,7 @@ def upgrade() -> None:
     sa.Column('key', sa.String(length=200), nullable=False),
     sa.Column('fingerprint', sa.String(length=64), nullable=False),
     sa.Column('made', sa.JSON(none_as_null=True), nullable=False),
-    sa.Column('created_at', orchestrator.storage.tables.Instant(timezone=True), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.ForeignKeyConstraint(['token_id'], ['token.id'], name=op.f('fk_idempotency_token_id_token')),
     sa.PrimaryKeyConstraint('token_id', 'key', name=op.f('pk_idempotency'))
     )
@@ -97,16 +96,16 @@ def upgrade() -> None:
     sa.Column('joined_to', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
     sa.Column('cached_from', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
     sa.Column('queue_seconds', sa.Integer(), nullable=True),
-    sa.Column('queue_deadline_at', orchestrator.storage.tables.Instant(timezone=True), nullable=True),
+    sa.Column('queue_deadline_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('run_seconds', sa.Integer(), nullable=False),
     sa.Column('silence_seconds', sa.Integer(), nullable=False),
-    sa.Column('deadline_at', orchestrator.storage.tables.Instant(timezone=True), nullable=True),
+    sa.Column('deadline_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('log_bytes', sa.BigInteger(), nullable=False),
     sa.Column('tool_retries', sa.Integer(), nullable=False),
-    sa.Column('created_at', orchestrator.storage.tables.Instant(timezone=True), nullable=False),
-    sa.Column('queued_at', orchestrator.storage.tables.Instant(timezone=True), nullable=True),
-    sa.Column('started_at', orchestrator.storage.tables.Instant(timezone=True), nullable=True),
-    sa.Column('ended_at', orchestrator.storage.tables.Instant(timezone=True), nullable=True),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('queued_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('started_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('ended_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('failure', sa.JSON(none_as_null=True), nullable=True),
     sa.ForeignKeyConstraint(['cached_from'], ['job.id'], name=op.f('fk_job_cached_from_job')),
     sa.ForeignKeyConstraint(['joined_to'], ['job.id'], name=op.f('fk_job_joined_to_job')),
@@ -126,10 +125,10 @@ def upgrade() -> None:
     sa.Column('slot_id', sa.String(length=80), nullable=False),
     sa.Column('state', sa.Enum('assigned', 'running', 'succeeded', 'failed', 'cancelled', 'lost', name='attemptstate', native_enum=False, length=20), nullable=False),
     sa.Column('worker', sa.String(length=100), nullable=True),
-    sa.Column('assigned_at', orchestrator.storage.tables.Instant(timezone=True), nullable=False),
-    sa.Column('rung_at', orchestrator.storage.tables.Instant(timezone=True), nullable=True),
-    sa.Column('started_at', orchestrator.storage.tables.Instant(timezone=True), nullable=True),
-    sa.Column('ended_at', orchestrator.storage.tables.Instant(timezone=True), nullable=True),
+    sa.Column('assigned_at', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('rung_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('started_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('ended_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('pid', sa.Integer(), nullable=True),
     sa.Column('command', sa.JSON(none_as_null=True), nullable=True),
     sa.Column('progress', sa.JSON(none_as_null=True), nullable=True),
@@ -191,7 +190,7 @@ def upgrade() -> None:
     sa.Column('size', sa.BigInteger(), nullable=False),
     sa.Column('job_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
     sa.Column('attempt_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
-    sa.Column('created_at', orchestrator.storage.tables.Instant(timezone=True), nullable=False),
+    sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.ForeignKeyConstraint(['attempt_id'], ['attempt.id'], name=op.f('fk_artifact_attempt_id_attempt')),
     sa.ForeignKeyConstraint(['job_id'], ['job.id'], name=op.f('fk_artifact_job_id_job')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_artifact')),
@@ -202,7 +201,7 @@ def upgrade() -> None:
 
     op.create_table('event',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
-    sa.Column('at', orchestrator.storage.tables.Instant(timezone=True), nullable=False),
+    sa.Column('at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('kind', sa.String(length=40), nullable=False),
     sa.Column('job_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
     sa.Column('attempt_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
@@ -218,7 +217,7 @@ def upgrade() -> None:
     op.create_table('lease',
     sa.Column('slot_id', sa.String(length=80), nullable=False),
     sa.Column('attempt_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
-    sa.Column('expires_at', orchestrator.storage.tables.Instant(timezone=True), nullable=False),
+    sa.Column('expires_at', sa.DateTime(timezone=True), nullable=False),
     sa.ForeignKeyConstraint(['attempt_id'], ['attempt.id'], name=op.f('fk_lease_attempt_id_attempt')),
     sa.ForeignKeyConstraint(['slot_id'], ['slot.id'], name=op.f('fk_lease_slot_id_slot')),
     sa.PrimaryKeyConstraint('slot_id', name=op.f('pk_lease'))

@@ -1,0 +1,90 @@
+"""The way from nothing to the tables and back."""
+
+import re
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect
+
+import migrations
+from migrations.__main__ import config
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Base
+
+VERSIONS = Path(migrations.__file__).with_name("versions")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    """A database that the migrations have brought to the newest schema."""
+    return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+
+
+def _tables(url: str) -> set[str]:
+    database = Database(url)
+    with database.engine.connect() as connection:
+        found = set(inspect(connection).get_table_names())
+    database.close()
+    return found - {"alembic_version"}
+
+
+def _differences(url: str) -> list:
+    database = Database(url)
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True, "compare_type": True})
+        found = compare_metadata(context, Base.metadata)
+    database.close()
+    return found
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_code(url: str):
+    assert _differences(url) == []
+
+
+def test_the_way_down_leaves_nothing_and_the_way_up_again_everything(url: str):
+    command.downgrade(config(url), "base")
+    down = _tables(url)
+    command.upgrade(config(url), "head")
+
+    assert down == set()
+    assert _tables(url) == {table.name for table in Base.metadata.sorted_tables}
+    assert _differences(url) == []
+
+
+def test_upgrading_what_is_up_to_date_changes_nothing(url: str):
+    command.upgrade(config(url), "head")
+
+    assert _differences(url) == []
+
+
+def test_every_step_can_be_undone_and_done_again(url: str):
+    steps = len(list(ScriptDirectory.from_config(config(url)).walk_revisions()))
+
+    for _ in range(steps):
+        command.downgrade(config(url), "-1")
+    for _ in range(steps):
+        command.upgrade(config(url), "+1")
+
+    assert _differences(url) == []
+
+
+def test_there_is_exactly_one_newest_schema():
+    assert len(ScriptDirectory.from_config(config()).get_heads()) == 1
+
+
+def test_migrations_are_named_by_date_time_and_what_they_do():
+    names = [file.name for file in VERSIONS.glob("*.py")]
+
+    assert names
+    assert all(re.fullmatch(r"20\d\d_[01]\d_[0-3]\d_[0-2]\d[0-5]\d_[a-z0-9]+(_[a-z0-9]+)*\.py", name) for name in names)
+
+
+def test_migrations_follow_each_other_in_the_order_of_their_names():
+    revisions = list(ScriptDirectory.from_config(config()).walk_revisions())
+
+    names = [Path(revision.path).name for revision in reversed(revisions)]
+    assert names == sorted(file.name for file in VERSIONS.glob("*.py"))

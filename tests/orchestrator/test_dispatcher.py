@@ -1,0 +1,324 @@
+"""Turns, sweeps and leadership of the dispatcher, on both databases."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from core_builders import (
+    LEASE,
+    TOOL,
+    Desk,
+    a_desk,
+    a_job,
+    a_running_attempt,
+    a_slot,
+    a_waiting_job,
+    an_assigned_attempt,
+    at_once,
+    claim,
+    convert,
+    events_of,
+    finish,
+    nothing_written,
+    now,
+    request_of,
+    state_of,
+)
+from eventually import eventually
+from sqlalchemy import select, update
+
+from orchestrator.dispatcher import sweeps
+from orchestrator.dispatcher.leader import Leadership
+from orchestrator.dispatcher.main import Dispatcher
+from orchestrator.dispatcher.turn import Bell, take_turn
+from orchestrator.model.failures import FailureKind
+from orchestrator.model.states import AttemptState, JobState, ServiceState
+from orchestrator.settings import Settings
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Attempt, Job, Leader, Lease, Slot
+
+AGAIN = timedelta(seconds=10)
+
+
+@pytest.fixture
+def desk(database, store, tmp_path) -> Desk:
+    return a_desk(database, store, tmp_path)
+
+
+def _turn(desk: Desk) -> list[Bell]:
+    return take_turn(desk.database, desk.store, lease=LEASE, lost_after=LEASE)
+
+
+# ── turns ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_queued_job_is_leased_a_free_slot_and_its_worker_is_named_in_the_bell(desk: Desk):
+    with desk.database.write() as session:
+        slot, job = a_slot(session, "g3"), a_job(session)
+
+    (bell,) = _turn(desk)
+
+    with desk.database.read() as session:
+        attempt = session.get_one(Attempt, bell.attempt_id)
+        assert (attempt.job_id, attempt.slot_id, attempt.state) == (job.id, slot.id, AttemptState.ASSIGNED)
+        assert attempt.rung_at is not None
+        assert session.get_one(Lease, slot.id).attempt_id == attempt.id
+    assert (bell.queue, bell.task_id) == ("lab1.g3", f"{job.id}.1")
+    assert state_of(desk.database, job.id) is JobState.ASSIGNED
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        *[{"service_state": state} for state in ServiceState if state is not ServiceState.IN_SERVICE],
+        {"heartbeat_at": None},
+        {"heartbeat_at": now() - LEASE * 2},
+    ],
+    ids=["draining", "drained", "quarantined", "said goodbye", "silent"],
+)
+def test_a_slot_that_is_not_live_and_in_service_gets_nothing(desk: Desk, facts: dict):
+    with desk.database.write() as session:
+        a_slot(session, **facts)
+        a_job(session)
+
+    with nothing_written(desk.database):
+        assert _turn(desk) == []
+
+
+def test_a_leased_slot_gets_nothing_even_when_the_lease_ran_out(desk: Desk):
+    with desk.database.write() as session:
+        attempt = a_running_attempt(session, slot=a_slot(session))
+        session.get_one(Lease, attempt.slot_id).expires_at = now() - LEASE
+        a_job(session)
+
+    assert _turn(desk) == []
+
+
+def test_jobs_are_placed_by_priority_then_age_and_each_slot_once(desk: Desk):
+    with desk.database.write() as session:
+        for name in ("g0", "g1", "cpu0"):
+            a_slot(session, name)
+        old, urgent, young = a_job(session), a_job(session, priority=9), a_job(session)
+        build = a_job(session, request=request_of(convert()), priority=0)
+
+    bells = _turn(desk)
+
+    with desk.database.read() as session:
+        placed = {session.get_one(Attempt, bell.attempt_id).job_id for bell in bells}
+    assert placed == {old.id, urgent.id, build.id}
+    assert len({bell.queue for bell in bells}) == len({bell.task_id for bell in bells}) == 3
+    assert _turn(desk) == []
+    assert state_of(desk.database, young.id) is JobState.QUEUED
+
+
+def test_a_job_pinned_to_a_busy_slot_blocks_nobody(desk: Desk):
+    with desk.database.write() as session:
+        a_slot(session, "g1")
+        pinned, free = a_job(session, demand="card_group g0", priority=9), a_job(session)
+
+    (bell,) = _turn(desk)
+
+    assert bell.queue == "lab1.g1"
+    assert desk.states(pinned.id, free.id) == [JobState.QUEUED, JobState.ASSIGNED]
+
+
+@pytest.mark.parametrize("others", [True, False], ids=["others free", "nothing else free"])
+def test_a_job_goes_back_to_the_slot_where_it_failed_only_if_there_is_no_other(desk: Desk, others: bool):
+    with desk.database.write() as session:
+        bad = a_slot(session, "g0")
+        job = a_job(session, tool_retries=1)
+        finish(session, a_running_attempt(session, job, bad), TOOL)
+        if others:
+            a_slot(session, "g1", last_ended_at=now() + LEASE)
+
+    (bell,) = _turn(desk)
+
+    assert bell.queue == ("lab1.g1" if others else "lab1.g0")
+    assert bell.task_id == f"{job.id}.2"
+
+
+def test_the_slot_that_was_idle_longest_is_taken(desk: Desk):
+    with desk.database.write() as session:
+        a_slot(session, "g0", last_ended_at=now())
+        a_slot(session, "g1", last_ended_at=now() - LEASE)
+        a_job(session)
+
+    assert [bell.queue for bell in _turn(desk)] == ["lab1.g1"]
+
+
+def test_a_waiting_job_is_promoted_and_placed_in_one_turn(desk: Desk):
+    with desk.database.write() as session:
+        a_slot(session)
+        job = a_waiting_job(session)
+
+    assert len(_turn(desk)) == 1
+    assert desk.states(job.id) == [JobState.ASSIGNED]
+
+
+def test_two_dispatchers_that_both_believe_to_lead_place_every_job_once(desk: Desk):
+    with desk.database.write() as session:
+        for name in ("g0", "g1", "g2", "g3"):
+            a_slot(session, name)
+        jobs = [a_job(session).id for _ in range(6)]
+
+    bells = sum(at_once(*[lambda: _turn(desk)] * 3), [])  # noqa: RUF017
+
+    assert len({bell.queue for bell in bells}) == len({bell.task_id for bell in bells}) == len(bells) == 4
+    assert sorted(desk.states(*jobs)) == [JobState.ASSIGNED] * 4 + [JobState.QUEUED] * 2
+
+
+def test_a_dispatcher_with_nothing_to_do_wakes_nobody(desk: Desk):
+    with desk.database.write() as session:
+        a_slot(session)
+        a_running_attempt(session)
+        a_job(session, demand="card_group g7")
+        an_assigned_attempt(session).rung_at = now()
+    watch = desk.database.watch()
+    watch.wait(0)
+
+    bells = _turn(desk)
+    bells += sweeps.ring_again(desk.database, after=AGAIN)
+    sweeps.end_expired_leases(desk.database, max_attempts=3)
+    sweeps.fail_overdue(desk.database)
+
+    assert bells == []
+    assert not watch.wait(0.2)
+    watch.close()
+
+
+# ── bells ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_bell_that_nobody_heard_is_rung_again_and_then_not_for_a_while(desk: Desk):
+    with desk.database.write() as session:
+        a_slot(session)
+        job = a_job(session)
+    first = _turn(desk)
+    with desk.database.write() as session:
+        session.execute(update(Attempt).values(rung_at=now() - AGAIN * 2))
+
+    assert sweeps.ring_again(desk.database, after=AGAIN) == first
+    assert sweeps.ring_again(desk.database, after=AGAIN) == []
+    with desk.database.read() as session:
+        assert events_of(session, job.id)[-1] == "attempt.rung_again"
+
+
+def test_a_bell_that_was_heard_is_not_rung_again(desk: Desk):
+    with desk.database.write() as session:
+        attempt = an_assigned_attempt(session)
+        attempt.rung_at = now() - AGAIN * 2
+        session.flush()
+        claim(session, attempt)
+
+    assert sweeps.ring_again(desk.database, after=AGAIN) == []
+
+
+# ── leases and deadlines ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+def test_an_attempt_whose_lease_ran_out_is_lost_and_its_job_queued(desk: Desk, claimed: bool):
+    with desk.database.write() as session:
+        attempt = a_running_attempt(session) if claimed else an_assigned_attempt(session)
+        alive = a_running_attempt(session)
+        session.get_one(Lease, attempt.slot_id).expires_at = now() - timedelta(seconds=1)
+
+    assert sweeps.end_expired_leases(desk.database, max_attempts=3) == 1
+
+    with desk.database.read() as session:
+        assert session.scalars(select(Lease.slot_id)).all() == [alive.slot_id]
+        assert session.get_one(Attempt, attempt.id).state is AttemptState.LOST
+    assert desk.states(attempt.job_id, alive.job_id) == [JobState.QUEUED, JobState.RUNNING]
+    assert sweeps.end_expired_leases(desk.database, max_attempts=3) == 0
+
+
+PAST, FUTURE = now() - timedelta(hours=1), now() + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("state", "facts", "kind"),
+    [
+        (JobState.QUEUED, {"queue_deadline_at": PAST}, FailureKind.QUEUE_DEADLINE),
+        (JobState.QUEUED, {"deadline_at": PAST}, FailureKind.TOTAL_DEADLINE),
+        (JobState.QUEUED, {"deadline_at": PAST, "queue_deadline_at": PAST}, FailureKind.TOTAL_DEADLINE),
+        (JobState.WAITING, {"deadline_at": PAST}, FailureKind.TOTAL_DEADLINE),
+        (JobState.WAITING, {"queue_deadline_at": PAST}, None),
+        (JobState.QUEUED, {"deadline_at": FUTURE, "queue_deadline_at": FUTURE}, None),
+        (JobState.ASSIGNED, {"deadline_at": PAST, "queue_deadline_at": PAST}, None),
+        (JobState.RUNNING, {"deadline_at": PAST, "queue_deadline_at": PAST}, None),
+        (JobState.SUCCEEDED, {"deadline_at": PAST, "queue_deadline_at": PAST}, None),
+    ],
+)
+def test_only_a_job_that_has_not_started_in_time_is_failed_for_it(desk: Desk, state, facts, kind):
+    with desk.database.write() as session:
+        job = a_job(session, state)
+        session.execute(update(Job).where(Job.id == job.id).values(**facts))
+
+    failed = sweeps.fail_overdue(desk.database)
+
+    ended = desk.job(job.id)
+    assert failed == (kind is not None)
+    assert ended.state is (state if kind is None else JobState.FAILED)
+    assert (ended.failure and ended.failure["kind"]) == kind
+
+
+# ── leadership ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_one_leads_until_its_term_ends_and_then_another_may(database: Database):
+    one, other = Leadership(database, "one"), Leadership(database, "other")
+
+    before = [one.hold(), other.hold(), one.hold()]
+    with database.write() as session:
+        session.execute(update(Leader).values(expires_at=PAST))
+    after = [other.hold(), one.hold()]
+
+    assert before == [True, False, True]
+    assert after == [True, False]
+
+
+def test_who_resigns_lets_another_lead_at_once_and_only_the_leader_can(database: Database):
+    one, other = Leadership(database, "one"), Leadership(database, "other")
+    one.hold()
+
+    other.resign()
+    still = other.hold()
+    one.resign()
+
+    assert (still, other.hold()) == (False, True)
+
+
+@pytest.mark.parametrize("expired", [True, False], ids=["an expired term", "no leader yet"])
+def test_of_many_that_want_to_lead_at_once_one_does(database: Database, expired: bool):
+    if expired:
+        Leadership(database, "dead").hold()
+        with database.write() as session:
+            session.execute(update(Leader).values(expires_at=PAST))
+
+    led = at_once(*[Leadership(database, f"holder {number}").hold for number in range(4)])
+
+    assert sorted(led) == [False, False, False, True]
+
+
+# ── the process ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_dispatcher_without_a_broker_places_nevertheless_and_stops_when_told(database_url: str, tmp_path):
+    database = Database(database_url)
+    with database.write() as session:
+        a_slot(session)
+        job = a_job(session)
+    settings = Settings(state_dir=tmp_path, database_url=database_url, broker_url="redis://127.0.0.1:1/0", host="lab1")
+    dispatcher = Dispatcher(settings)
+    thread = threading.Thread(target=dispatcher.run)
+
+    thread.start()
+    eventually(lambda: state_of(database, job.id) is JobState.ASSIGNED)
+    dispatcher.stop()
+    thread.join(30)
+
+    assert not thread.is_alive()
+    assert Leadership(database, "next").hold()
+    with database.read() as session:
+        assert session.get_one(Slot, "lab1.g0").service_state is ServiceState.IN_SERVICE
+    database.close()

@@ -1,0 +1,57 @@
+"""The log of a running attempt, in pieces."""
+
+import pytest
+from builders import a_job, a_release, an_attempt
+
+from orchestrator.storage import live_logs
+from orchestrator.storage.database import Database
+
+
+@pytest.fixture
+def attempt(database: Database) -> int:
+    with database.write() as session:
+        a_release(session)
+        return an_attempt(session, a_job(session)).id
+
+
+def _append(database: Database, attempt: int, *pieces: tuple[int, bytes]) -> None:
+    with database.write() as session:
+        for offset, raw in pieces:
+            live_logs.append(session, attempt, offset, raw)
+
+
+def test_any_range_is_read_across_pieces(database: Database, attempt: int):
+    _append(database, attempt, (0, b"abc"), (3, b"\xff\xfe"), (5, b"xyz"))
+
+    with database.read() as session:
+        assert live_logs.read(session, attempt, 0, 100) == b"abc\xff\xfexyz"
+        assert live_logs.read(session, attempt, 2, 4) == b"c\xff\xfex"
+        assert live_logs.read(session, attempt, 8, 4) == b""
+
+
+def test_a_piece_sent_twice_is_kept_once(database: Database, attempt: int):
+    _append(database, attempt, (0, b"abc"))
+    _append(database, attempt, (0, b"abc"), (3, b"d"))
+
+    with database.read() as session:
+        assert live_logs.read(session, attempt, 0, 100) == b"abcd"
+
+
+def test_a_thinned_flood_never_shifts_an_offset(database: Database, attempt: int):
+    _append(database, attempt, (0, b"abc"), (100, b"xyz"))
+
+    with database.read() as session:
+        assert live_logs.read(session, attempt, 0, 1000) == b"abc"
+        assert live_logs.after_gap(session, attempt, 3) == 100
+        assert live_logs.read(session, attempt, 100, 10) == b"xyz"
+        assert live_logs.after_gap(session, attempt, 103) == 103
+
+
+def test_dropped_pieces_are_gone(database: Database, attempt: int):
+    _append(database, attempt, (0, b"abc"))
+
+    with database.write() as session:
+        live_logs.drop(session, attempt)
+
+    with database.read() as session:
+        assert live_logs.size(session, attempt) == 0
