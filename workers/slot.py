@@ -7,7 +7,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -68,32 +68,36 @@ def owned(settings: Settings, database: Database, name: SlotName) -> Iterator[Ow
 
     What an earlier worker left is cleared away first: its attempts are lost, for the lock proves that nothing of them
     runs any more, and its working folders are removed."""
-    lock = locks.take(settings.locks / f"{name}.lock", owner=f"worker pid {os.getpid()}")
-    shim = Shim.start()
-    slot = OwnedSlot(
-        settings=settings,
-        database=database,
-        name=name,
-        worker=f"{settings.host}.{name}#{secrets.token_hex(4)}",
-        lock=lock,
-        shim=shim,
-        lost=threading.Event(),
-    )
-    ended = threading.Event()
-    beating = threading.Thread(target=_beat, args=(slot, ended), name="slot-beat", daemon=True)
-    try:
+    with ExitStack() as held:
+        lock = locks.take(settings.locks / f"{name}.lock", owner=f"worker pid {os.getpid()}")
+        held.callback(os.close, lock)
+        slot = OwnedSlot(
+            settings=settings,
+            database=database,
+            name=name,
+            worker=f"{settings.host}.{name}#{secrets.token_hex(4)}",
+            lock=lock,
+            shim=held.enter_context(Shim.start()),
+            lost=threading.Event(),
+        )
         clear(slot.work)
         _announce(slot)
-        beating.start()
+        held.callback(_leave, slot)
+        held.enter_context(_beating(slot))
         yield slot
+
+
+@contextmanager
+def _beating(slot: OwnedSlot) -> Iterator[None]:
+    ended = threading.Event()
+    thread = threading.Thread(target=_beat, args=(slot, ended), name="slot-beat", daemon=True)
+    thread.start()
+    try:
+        yield
     finally:
+        # A beat after the goodbye would make the slot look alive.
         ended.set()
-        if beating.is_alive():
-            # A beat after the goodbye would make the slot look alive.
-            beating.join(_TRY_AGAIN)
-        _leave(slot)
-        shim.close()
-        os.close(lock)
+        thread.join(_TRY_AGAIN)
 
 
 def clear(folder: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import exists, select
+from sqlalchemy import Integer, bindparam, exists, select
 from sqlalchemy.orm import Session
 
 from orchestrator import lifecycle
@@ -17,6 +17,28 @@ from orchestrator.placement.place import Candidate, place
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Job, Lease, Slot
+
+# Built once: these are asked at every wake-up, and building them takes longer than running them.
+
+_QUEUED_CLASSES = select(Job.demand).distinct().where(Job.state == JobState.QUEUED)
+
+_FREE_SLOTS = (
+    select(Slot.id, Slot.name)
+    .where(
+        Slot.service_state == ServiceState.IN_SERVICE,
+        Slot.heartbeat_at > bindparam("alive_since"),
+        ~exists().where(Lease.slot_id == Slot.id),
+    )
+    .order_by(Slot.last_ended_at.asc().nulls_first(), Slot.id)
+)
+"""Slots in service, with a live worker and no lease; longest idle first, so that wear is shared."""
+
+_HEAD_OF_CLASS = (
+    select(Job.id, Job.priority)
+    .where(Job.state == JobState.QUEUED, Job.demand == bindparam("key"))
+    .order_by(Job.priority.desc(), Job.id)
+    .limit(bindparam("most", type_=Integer))
+)
 
 
 @dataclass(frozen=True)
@@ -81,31 +103,20 @@ def _placeable(session: Session, alive_since: datetime) -> bool:
 
 
 def _queued_classes(session: Session) -> list[str]:
-    return list(session.scalars(select(Job.demand).distinct().where(Job.state == JobState.QUEUED)))
+    return list(session.scalars(_QUEUED_CLASSES))
 
 
 def _free_slots(session: Session, alive_since: datetime) -> list[FreeSlot]:
-    """Slots in service, with a live worker and no lease; longest idle first, so that wear is shared."""
-    leased = exists().where(Lease.slot_id == Slot.id)
-    free = (
-        select(Slot.id, Slot.name)
-        .where(Slot.service_state == ServiceState.IN_SERVICE, Slot.heartbeat_at > alive_since, ~leased)
-        .order_by(Slot.last_ended_at.asc().nulls_first(), Slot.id)
-    )
-    return [FreeSlot(slot_id, SlotName.parse(name)) for slot_id, name in session.execute(free)]
+    rows = session.execute(_FREE_SLOTS, {"alive_since": alive_since})
+    return [FreeSlot(slot_id, SlotName.parse(name)) for slot_id, name in rows]
 
 
 def _candidates(session: Session, free: list[FreeSlot]) -> Iterable[Candidate]:
     """The head of each class that has a free slot: no more jobs of a class can be placed than slots are free."""
     found = []
     for key in classes_with_a_slot(_queued_classes(session), free):
-        head = (
-            select(Job.id, Job.priority)
-            .where(Job.state == JobState.QUEUED, Job.demand == key)
-            .order_by(Job.priority.desc(), Job.id)
-            .limit(len(free))
-        )
-        found += [(job_id, Demand.parse(key), priority) for job_id, priority in session.execute(head)]
+        head = session.execute(_HEAD_OF_CLASS, {"key": key, "most": len(free)})
+        found += [(job_id, Demand.parse(key), priority) for job_id, priority in head]
     failed_on = _failed_slots(session, [job_id for job_id, _, _ in found])
     return [Candidate(job_id, demand, priority, frozenset(failed_on[job_id])) for job_id, demand, priority in found]
 

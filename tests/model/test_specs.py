@@ -171,18 +171,7 @@ def test_a_slot_that_can_not_be_is_refused(slot: str):
 
 
 @pytest.mark.parametrize("field", ["queue_seconds", "run_seconds", "silence_seconds", "total_seconds"])
-@pytest.mark.parametrize(
-    "seconds",
-    [
-        0,
-        -1,
-        1.5,
-        "soon",
-        pytest.param(
-            10**12, marks=pytest.mark.xfail(strict=True, reason="Limits has no upper end: the row is refused")
-        ),
-    ],
-)
+@pytest.mark.parametrize("seconds", [0, -1, 10**12, 1.5, "soon"])
 def test_a_limit_is_a_number_of_seconds_that_a_calendar_can_hold(field: str, seconds):
     _refused(INFER, limits={field: seconds})
 

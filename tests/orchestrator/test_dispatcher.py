@@ -303,12 +303,12 @@ def test_of_many_that_want_to_lead_at_once_one_does(database: Database, expired:
 # ── the process ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_dispatcher_without_a_broker_places_nevertheless_and_stops_when_told(database_url: str, tmp_path):
-    database = Database(database_url)
+def test_a_dispatcher_without_a_broker_places_nevertheless_and_stops_when_told(sqlite_url: str, tmp_path):
+    database = Database(sqlite_url)
     with database.write() as session:
         a_slot(session)
         job = a_job(session)
-    settings = Settings(state_dir=tmp_path, database_url=database_url, broker_url="redis://127.0.0.1:1/0", host="lab1")
+    settings = Settings(state_dir=tmp_path, database_url=sqlite_url, broker_url="redis://127.0.0.1:1/0", host="lab1")
     dispatcher = Dispatcher(settings)
     thread = threading.Thread(target=dispatcher.run)
 
