@@ -109,15 +109,8 @@ def lose(session: Session, attempt_id: int, *, now: datetime, why: str, max_atte
         return False
     failure = Failure(kind=FailureKind.FAULT, reason=why)
     claimed = attempt.state is AttemptState.RUNNING
-    lost = _move_attempt(
-        session,
-        attempt_id,
-        start=attempt.state,
-        to=AttemptState.LOST,
-        ended_at=now,
-        failure=failure.model_dump(mode="json"),
-    )
-    if not lost:
+    told = failure.model_dump(mode="json")
+    if not _move_attempt(session, attempt_id, start=attempt.state, to=AttemptState.LOST, ended_at=now, failure=told):
         return False
     _release(session, attempt, now)
     record(session, "attempt.lost", now, job_id=attempt.job_id, attempt_id=attempt_id, slot_id=attempt.slot_id, why=why)
@@ -382,14 +375,9 @@ def _follow(session: Session, job: Job, attempt_id: int, failure: Failure, now: 
         case GiveUp():
             told = failure.model_dump(mode="json")
             move(
-                session,
-                job.id,
-                start=JobState.RUNNING,
-                to=JobState.FAILED,
-                now=now,
-                attempt_id=attempt_id,
+                session, job.id, start=JobState.RUNNING, to=JobState.FAILED, now=now, attempt_id=attempt_id,
                 failure=told,
-            )
+            )  # fmt: skip
 
 
 def add_output(

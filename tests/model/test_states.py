@@ -1,7 +1,5 @@
 """The state machine as data."""
 
-from pathlib import Path
-
 import pytest
 
 from orchestrator.model.states import (
@@ -56,11 +54,3 @@ def test_the_diagram_shows_every_arrow_once(states, arrows, first):
     final = {(str(state), "[*]") for state, ends in arrows.items() if not ends}
     assert shown == inner | final | {("[*]", str(first))}
     assert len(lines) == 1 + len(shown)
-
-
-@pytest.mark.parametrize("page", sorted(Path(__file__).parents[2].glob("**/docs/**/*.md")), ids=lambda page: page.name)
-def test_a_diagram_in_the_documentation_is_the_table(page: Path):
-    drawn = [block for block in page.read_text().split("```mermaid\n")[1:] if block.startswith("stateDiagram")]
-
-    known = [diagram(TRANSITIONS), diagram(ATTEMPT_TRANSITIONS)]
-    assert all(block.partition("```")[0] in known for block in drawn)

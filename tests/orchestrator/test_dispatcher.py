@@ -1,6 +1,5 @@
 """Turns, sweeps and leadership of the dispatcher, on both databases."""
 
-import threading
 from datetime import timedelta
 
 import pytest
@@ -24,18 +23,15 @@ from core_builders import (
     request_of,
     state_of,
 )
-from eventually import eventually
 from sqlalchemy import select, update
 
 from orchestrator.dispatcher import sweeps
 from orchestrator.dispatcher.leader import Leadership
-from orchestrator.dispatcher.main import Dispatcher
 from orchestrator.dispatcher.turn import Bell, take_turn
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.states import AttemptState, JobState, ServiceState
-from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
-from orchestrator.storage.tables import Attempt, Job, Leader, Lease, Slot
+from orchestrator.storage.tables import Attempt, Job, Leader, Lease
 
 AGAIN = timedelta(seconds=10)
 
@@ -235,31 +231,34 @@ def test_an_attempt_whose_lease_ran_out_is_lost_and_its_job_queued(desk: Desk, c
 PAST, FUTURE = now() - timedelta(hours=1), now() + timedelta(hours=1)
 
 
-@pytest.mark.parametrize(
-    ("state", "facts", "kind"),
-    [
-        (JobState.QUEUED, {"queue_deadline_at": PAST}, FailureKind.QUEUE_DEADLINE),
-        (JobState.QUEUED, {"deadline_at": PAST}, FailureKind.TOTAL_DEADLINE),
-        (JobState.QUEUED, {"deadline_at": PAST, "queue_deadline_at": PAST}, FailureKind.TOTAL_DEADLINE),
-        (JobState.WAITING, {"deadline_at": PAST}, FailureKind.TOTAL_DEADLINE),
-        (JobState.WAITING, {"queue_deadline_at": PAST}, None),
-        (JobState.QUEUED, {"deadline_at": FUTURE, "queue_deadline_at": FUTURE}, None),
-        (JobState.ASSIGNED, {"deadline_at": PAST, "queue_deadline_at": PAST}, None),
-        (JobState.RUNNING, {"deadline_at": PAST, "queue_deadline_at": PAST}, None),
-        (JobState.SUCCEEDED, {"deadline_at": PAST, "queue_deadline_at": PAST}, None),
-    ],
-)
-def test_only_a_job_that_has_not_started_in_time_is_failed_for_it(desk: Desk, state, facts, kind):
+OVERDUE = [
+    (JobState.QUEUED, {"queue_deadline_at": PAST}, FailureKind.QUEUE_DEADLINE),
+    (JobState.QUEUED, {"deadline_at": PAST}, FailureKind.TOTAL_DEADLINE),
+    (JobState.QUEUED, {"deadline_at": PAST, "queue_deadline_at": PAST}, FailureKind.TOTAL_DEADLINE),
+    (JobState.WAITING, {"deadline_at": PAST}, FailureKind.TOTAL_DEADLINE),
+]
+IN_TIME = [
+    (JobState.WAITING, {"queue_deadline_at": PAST}, None),
+    (JobState.QUEUED, {"deadline_at": FUTURE, "queue_deadline_at": FUTURE}, None),
+    (JobState.ASSIGNED, {"deadline_at": PAST, "queue_deadline_at": PAST}, None),
+    (JobState.RUNNING, {"deadline_at": PAST, "queue_deadline_at": PAST}, None),
+    (JobState.SUCCEEDED, {"deadline_at": PAST, "queue_deadline_at": PAST}, None),
+]
+
+
+def test_only_jobs_that_have_not_started_in_time_are_failed_for_it(desk: Desk):
+    jobs = {}
     with desk.database.write() as session:
-        job = a_job(session, state)
-        session.execute(update(Job).where(Job.id == job.id).values(**facts))
+        for state, facts, kind in OVERDUE + IN_TIME:
+            job = a_job(session, state)
+            session.execute(update(Job).where(Job.id == job.id).values(**facts))
+            jobs[job.id] = (JobState.FAILED, kind) if kind else (state, None)
 
     failed = sweeps.fail_overdue(desk.database)
 
-    ended = desk.job(job.id)
-    assert failed == (kind is not None)
-    assert ended.state is (state if kind is None else JobState.FAILED)
-    assert (ended.failure and ended.failure["kind"]) == kind
+    ended = {number: desk.job(number) for number in jobs}
+    assert failed == len(OVERDUE)
+    assert {n: (job.state, job.failure and job.failure["kind"]) for n, job in ended.items()} == jobs
 
 
 # ── leadership ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -298,27 +297,3 @@ def test_of_many_that_want_to_lead_at_once_one_does(database: Database, expired:
     led = at_once(*[Leadership(database, f"holder {number}").hold for number in range(4)])
 
     assert sorted(led) == [False, False, False, True]
-
-
-# ── the process ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_a_dispatcher_without_a_broker_places_nevertheless_and_stops_when_told(sqlite_url: str, tmp_path):
-    database = Database(sqlite_url)
-    with database.write() as session:
-        a_slot(session)
-        job = a_job(session)
-    settings = Settings(state_dir=tmp_path, database_url=sqlite_url, broker_url="redis://127.0.0.1:1/0", host="lab1")
-    dispatcher = Dispatcher(settings)
-    thread = threading.Thread(target=dispatcher.run)
-
-    thread.start()
-    eventually(lambda: state_of(database, job.id) is JobState.ASSIGNED)
-    dispatcher.stop()
-    thread.join(30)
-
-    assert not thread.is_alive()
-    assert Leadership(database, "next").hold()
-    with database.read() as session:
-        assert session.get_one(Slot, "lab1.g0").service_state is ServiceState.IN_SERVICE
-    database.close()

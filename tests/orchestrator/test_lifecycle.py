@@ -486,6 +486,25 @@ def test_an_attempt_that_nobody_claimed_is_no_fault(database: Database):
         assert job.state is JobState.QUEUED
 
 
+def test_a_job_that_is_given_back_was_no_fault(database: Database):
+    with database.write() as session:
+        job = a_job(session)
+
+        for _ in range(4):
+            lifecycle.give_back(session, a_running_attempt(session, job).id, now=now(), why="the worker was stopped")
+
+        assert _leases(session) == []
+        assert finish(session, a_running_attempt(session, job), FAULT, max_attempts=2) is JobState.QUEUED
+
+
+def test_what_is_not_running_can_not_be_given_back(database: Database):
+    with database.write() as session:
+        attempt = an_assigned_attempt(session)
+
+    with nothing_written(database), database.write() as session:
+        assert not lifecycle.give_back(session, attempt.id, now=now(), why="the worker was stopped")
+
+
 def test_an_attempt_that_ended_can_not_be_lost(database: Database):
     with database.write() as session:
         attempt = a_running_attempt(session)
