@@ -59,7 +59,7 @@ def job_detail(facts: JobFacts) -> JobDetail:
 def cache_view(job: Job, queued_because: str | None) -> CacheView:
     """What the cache did for a job, from its row and from what was said when it was queued."""
     if job.kind not in BUILD_KINDS:
-        return CacheView(outcome=CacheOutcome.NEVER, why=f"the result of a {job.kind} job is not only its inputs'")
+        return CacheView(outcome=CacheOutcome.NEVER, why=f"what {job.kind} gives depends on more than its inputs")
     known: dict[str, Any] = {"key": job.cache_key, "parts": job.cache_parts}
     if job.cached_from is not None:
         why = f"job {job.cached_from} was built from the same inputs"

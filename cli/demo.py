@@ -244,7 +244,7 @@ def _page(seen: Seen, state: Path, summary: Path) -> Group:
     )
     next_steps = (
         f"\nlogs of the services   {state / 'logs'}\nthis as a document     {summary}\n"
-        f"look around            tx81 up --state {state}    (API with docs, and Flower, until Ctrl-C)\n"
+        f"look around            tx81 up --state {state}    (API and Flower, until Ctrl-C)\n"
         "run it again           the builds now come from the cache\n"
         "read on                README.md, docs/"
     )

@@ -46,7 +46,7 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 @pytest.fixture
 def postgres_url(postgres_socket: str, postgres_template: str) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
-    execute(postgres_socket, f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
+    execute(postgres_socket, f"CREATE DATABASE {name} TEMPLATE {postgres_template} STRATEGY FILE_COPY")
     yield f"postgresql+psycopg://postgres@/{name}?host={postgres_socket}"
     execute(postgres_socket, f"DROP DATABASE {name} WITH (FORCE)")
 

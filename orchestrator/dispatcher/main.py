@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 
 from celery import Celery
-from kombu.exceptions import OperationalError
-from sqlalchemy.exc import SQLAlchemyError
+from kombu.exceptions import OperationalError as BrokerAway
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from orchestrator.broker import create_app, ring
 from orchestrator.dispatcher import sweeps
@@ -60,6 +60,9 @@ class Dispatcher:
                     if leading and time.monotonic() >= next_sweep:
                         next_sweep = time.monotonic() + SWEEP_SECONDS
                         self._sweep()
+                except (OperationalError, InterfaceError) as trouble:
+                    log.warning("the database does not answer; trying again: %s", trouble.orig)
+                    self._stop.wait(IDLE_SECONDS)
                 except SQLAlchemyError:
                     log.exception("the database refused a turn; trying again")
                     self._stop.wait(IDLE_SECONDS)
@@ -94,7 +97,7 @@ class Dispatcher:
                     queue=bell.queue,
                     description=bell.description,
                 )
-            except (OperationalError, OSError) as trouble:
+            except (BrokerAway, OSError) as trouble:
                 # The rest would fail alike, slowly; the sweep rings them all again.
                 log.warning("the broker does not answer; bells will be rung again: %s", trouble)
                 return

@@ -5,11 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pydantic import ValidationError
 from sqlalchemy import Integer, bindparam, exists, select
 from sqlalchemy.orm import Session
 
 from orchestrator import lifecycle
 from orchestrator.admission import admissible, admit
+from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.placement.demand import Demand, FreeSlot, classes_with_a_slot
@@ -17,6 +19,9 @@ from orchestrator.placement.place import Candidate, place
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Job, Lease, Slot
+
+PROMOTED_AT_ONCE = 100
+"""Jobs admitted in one transaction: some tenths of a second."""
 
 # Built once: these are asked at every wake-up, and building them takes longer than running them.
 
@@ -76,12 +81,28 @@ def take_turn(database: Database, store: ArtifactStore, *, lease: timedelta, los
 
 
 def promote(session: Session, store: ArtifactStore, *, now: datetime) -> None:
-    """Admit waiting jobs until none can move: one that succeeds from the cache may free the next."""
+    """Admit waiting jobs until none can move (one that succeeds from the cache may free the next), or enough have.
+
+    The rest follows in the next turn, which this one's commit wakes: on SQLite nobody else can write meanwhile.
+    """
     seen: set[int] = set()
-    while fresh := [job_id for job_id in admissible(session) if job_id not in seen]:
+    while len(seen) < PROMOTED_AT_ONCE:
+        fresh = [job_id for job_id in admissible(session, PROMOTED_AT_ONCE) if job_id not in seen]
+        if not fresh:
+            return
         for job_id in fresh:
-            admit(session, job_id, store, now=now)
+            _admit_or_fail(session, job_id, store, now)
         seen.update(fresh)
+
+
+def _admit_or_fail(session: Session, job_id: int, store: ArtifactStore, now: datetime) -> None:
+    """Admit one job; a stored request that this version cannot read any more must not stop all others."""
+    try:
+        admit(session, job_id, store, now=now)
+    except ValidationError as trouble:
+        reason = f"its stored request is not valid any more: {trouble.errors()[0]['msg']}; submit it anew"
+        failure = Failure(kind=FailureKind.BAD_SPEC, reason=reason)
+        lifecycle.fail_unstarted(session, job_id, start=JobState.WAITING, failure=failure, now=now)
 
 
 def place_queued(session: Session, *, now: datetime, lease: timedelta, lost_after: timedelta) -> list[Bell]:

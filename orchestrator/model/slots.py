@@ -26,7 +26,7 @@ class SlotName:
     @classmethod
     def parse(cls, text: str) -> "SlotName":
         """Read `g3` or `cpu0`; ValueError names what is legal."""
-        match = re.fullmatch(r"(g|cpu)(0|[1-9]\d{0,2})", text)
+        match = re.fullmatch(r"(g|cpu)(0|[1-9][0-9]{0,2})", text)
         if match is None:
             raise ValueError(f"{text!r} is not a slot: use g0…g{GROUPS_PER_HOST - 1} or cpu0, cpu1, …")
         kind = SlotKind.CARD_GROUP if match[1] == "g" else SlotKind.CPU

@@ -36,7 +36,7 @@ AbsolutePath = Annotated[str, AfterValidator(_absolute)]
 def _slot_pattern(text: str) -> str:
     host, dot, slot = text.rpartition(".")
     SlotName.parse(slot)
-    if dot and not re.match(NAME_PATTERN, host):
+    if dot and not re.fullmatch(NAME_PATTERN, host):
         raise ValueError(f"{host!r} is not a host name")
     return text
 

@@ -3,6 +3,7 @@ import os
 import socket
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ from cli.embedded import MARKER, Plan, free_port, settings_env
 from cli.leftovers import left_of, moment
 from cli.supervisor import sole_user_of
 from orchestrator.settings import Settings
+
+MARK = uuid.uuid4().hex
+"""Not a word that a test in another process could use at the same time."""
 
 SLEEP = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"]
 
@@ -45,16 +49,16 @@ def test_a_taken_port_is_passed_over_and_said(capsys):
 
 def test_a_process_that_carries_the_mark_is_found(tmp_path, started):
     since = moment()
-    pid = started(env={**os.environ, MARKER: "the-mark"})
+    pid = started(env={**os.environ, MARKER: MARK})
 
-    assert [process.pid for process in left_of("the-mark", tmp_path, since=since)] == [pid]
+    assert [process.pid for process in left_of(MARK, tmp_path, since=since)] == [pid]
 
 
 def test_a_process_that_works_below_the_state_folder_is_found_without_a_mark(tmp_path, started):
     since = moment()
     pid = started(env={}, cwd=tmp_path)
 
-    assert [process.pid for process in left_of("the-mark", tmp_path, since=since)] == [pid]
+    assert [process.pid for process in left_of(MARK, tmp_path, since=since)] == [pid]
 
 
 def test_a_shell_that_stood_there_before_does_not_count(tmp_path, started):
@@ -62,7 +66,7 @@ def test_a_shell_that_stood_there_before_does_not_count(tmp_path, started):
     before = moment()
     eventually(lambda: moment() > before)
 
-    assert left_of("the-mark", tmp_path, since=moment()) == []
+    assert left_of(MARK, tmp_path, since=moment()) == []
 
 
 def test_a_folder_whose_name_only_begins_alike_is_another_one(tmp_path, started):
@@ -71,7 +75,7 @@ def test_a_folder_whose_name_only_begins_alike_is_another_one(tmp_path, started)
     since = moment()
     started(cwd=other)
 
-    assert left_of("the-mark", tmp_path / "state", since=since) == []
+    assert left_of(MARK, tmp_path / "state", since=since) == []
 
 
 def test_where_things_are_is_told_whatever_the_callers_environment_says(tmp_path, monkeypatch):

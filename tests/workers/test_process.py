@@ -208,7 +208,9 @@ signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 """
     subprocess.run(driving(bench.folder, "grep -E 'Sig(Blk|Ign)' /proc/self/status", before=driver), check=True)
 
-    assert [int(line.split()[1], 16) for line in bench.log.read_text().splitlines()] == [0, 0]
+    # The C library keeps signals 32 and 33 to itself: no program can set them, and some environments ignore one.
+    usable = sum(1 << (number - 1) for number in signal.valid_signals())
+    assert [int(line.split()[1], 16) & usable for line in bench.log.read_text().splitlines()] == [0, 0]
 
 
 # Stopping
