@@ -285,9 +285,10 @@ def test_streams_go_on_without_a_gap_when_the_server_comes_back(serve, settings,
         before = an_event(session).id
     with Client(f"http://127.0.0.1:{settings.api_port}", token) as client:
         events, pieces = client.events(after=0), client.stream_log(job)
-        with serve():
+        with serve() as server:
             assert (next(events).id, next(pieces).text) == (before, "before ")
             waiting = helper.submit(client.wait, [job], 30)
+            eventually(lambda: len(server.server_state.tasks) == 3)
 
         with database.write() as session:
             live_logs.append(session, attempt, 7, b"after")
