@@ -30,7 +30,7 @@ types: $(STAMP) ## Check types.
 	@$(BIN)/mypy
 
 bench: $(STAMP) ## Measure the orchestrator itself.
-	@$(BIN)/python -m benchmarks.latency
+	@$(BIN)/python -m benchmarks
 
 lock: $(STAMP) ## Renew requirements.lock from pyproject.toml, with hashes, for every platform.
 	@$(BIN)/python -m pip install --quiet uv

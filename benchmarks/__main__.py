@@ -1,0 +1,7 @@
+"""Every figure, one after the other: `make bench`."""
+
+from benchmarks import cached, latency, lines, memory
+
+for part in (latency, cached, memory, lines):
+    print(f"── {part.__name__}", flush=True)
+    part.main()
