@@ -27,7 +27,7 @@ def of_stack(plan: Plan) -> list[tuple[str, int]]:
             try:
                 words = (folder / "cmdline").read_bytes().decode().split("\0")
                 marked = plan.mark.encode() in (folder / "environ").read_bytes()
-                if marked or any(word.startswith(str(plan.state)) for word in words[1:]):
+                if marked or any(str(plan.state) in word for word in words):
                     found.append((_name(words), int(folder.name)))
             except OSError:
                 continue

@@ -71,7 +71,7 @@ class Seen:
                     "kind": job.kind,
                     "slot": job.last_slot_id,
                     "state": job.state.value,
-                    "seconds": _seconds(job),
+                    "seconds": _seconds(job) or 0.0,
                     "cached_from": job.cached_from,
                 }
                 for job in self.jobs

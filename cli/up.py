@@ -46,7 +46,7 @@ def up(
 def _document(stack: Running) -> dict[str, str | None]:
     return {
         "server": stack.server,
-        "docs": f"{stack.server}/docs",
+        "openapi": f"{stack.server}/openapi.json",
         "flower": stack.flower,
         "token_file": str(stack.token_file),
         "logs": str(stack.logs),
@@ -57,7 +57,7 @@ def _document(stack: Running) -> dict[str, str | None]:
 
 def _page(stack: Running) -> str:
     lines = [
-        f"API      {stack.server}  (docs: {stack.server}/docs)",
+        f"API      {stack.server}  (described by {stack.server}/openapi.json)",
         f"Flower   {stack.flower}",
         f"token    {stack.token_file}",
         f"logs     {stack.logs}",
