@@ -1,6 +1,7 @@
 """The door: who may come in, how large a body may be, and which JSON is taken.
 
-All of it happens before a route's own code, in this order: token, size, JSON. So a stranger's body is never read.
+All of it happens before a route's own code, in this order: token, query, size, JSON. So a stranger's body is never
+read.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response, Security
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
@@ -33,15 +35,17 @@ documented_scheme = Security(HTTPBearer(auto_error=False, description="A token, 
 
 
 class GuardedRoute(APIRoute):
-    """A route that is only reached with a known token, and with a body that SQL can hold."""
+    """A route that is only reached with a known token, known query parameters and a body that SQL can hold."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the route's handler."""
         handle = super().get_route_handler()
+        known = _query_parameters(self.dependant)
 
         async def guarded(request: Request) -> Response:
             request.state.bearer = await run_in_threadpool(_bearer, request)
             context = context_of(request)
+            _refuse_unknown_parameters(request, known)
             try:
                 return await handle(_StrictRequest(request.scope, _limited(request, context.settings.max_body_bytes)))
             except _Refused as refused:
@@ -113,6 +117,19 @@ def _check_text(text: str, place: tuple[str, ...]) -> None:
 
 def _refusal(place: tuple[str, ...], detail: str) -> _Refused:
     return _Refused(BadRequest(detail, field=".".join(place) or None))
+
+
+def _query_parameters(dependant: Dependant) -> set[str]:
+    own = {parameter.alias for parameter in dependant.query_params}
+    return own.union(*map(_query_parameters, dependant.dependencies))
+
+
+def _refuse_unknown_parameters(request: Request, known: set[str]) -> None:
+    """A misspelled filter that is silently left out would answer with everything there is."""
+    for name in request.query_params:
+        if name not in known:
+            instead = f"known: {', '.join(sorted(known))}" if known else "there are none here"
+            raise BadRequest(f"there is no such query parameter; {instead}", field=name)
 
 
 def _limited(request: Request, most: int) -> Receive:

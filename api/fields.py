@@ -10,11 +10,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.schemas import FieldError
+from orchestrator.model.specs import NAME_PATTERN
 
 MOST_ERRORS = 50
 """A hostile body can have a million wrong fields; nobody reads more than the first few."""
 
 _Place = tuple[str | int, ...]
+_SAID_BETTER = {
+    "extra_forbidden": "there is no such field",
+    f"String should match pattern '{NAME_PATTERN}'": (
+        "a name is 1 to 100 of A-Z a-z 0-9 . _ - and begins with a letter or a digit"
+    ),
+}
+"""What a client is told instead of Pydantic's words, by type or by message."""
 _NO_BODY = {"missing", "model_attributes_type", "model_type"}
 
 
@@ -42,6 +50,7 @@ def field_errors(errors: Sequence[Mapping[str, Any]], body: Any) -> list[FieldEr
 def _found(error: Mapping[str, Any], body: Any) -> _Found:
     where, *path = error["loc"]
     message = str(error["msg"]).removeprefix("Value error, ")
+    message = _SAID_BETTER.get(error["type"]) or _SAID_BETTER.get(message, message)
     if error["type"] == "json_invalid":
         return _Found((), (), _field_error((), f"the body is not JSON: {error['ctx']['error']} at character {path[0]}"))
     if where == "body" and not path and error["type"] in _NO_BODY:

@@ -12,7 +12,7 @@ from pydantic import StringConstraints
 from api.access import LARGEST_INTEGER
 from api.schemas import Page
 from orchestrator.errors import BadRequest
-from orchestrator.model.specs import DIGEST_PATTERN, NAME_PATTERN
+from orchestrator.model.specs import DIGEST_PATTERN, NAME_PATTERN, PRODUCES
 
 T = TypeVar("T")
 
@@ -31,6 +31,7 @@ NumberFilter = Annotated[int, Query(ge=1, le=LARGEST_INTEGER)]
 Limit = Annotated[int, Query(ge=1, le=500)]
 ThingName = Annotated[str, Path(pattern=NAME_PATTERN)]
 NameFilter = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+KindFilter = Annotated[str, StringConstraints(pattern=f"^({'|'.join(PRODUCES)})$")]
 DigestFilter = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
 FreeText = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00]*$")]
 Cursor = Annotated[str, Query(max_length=100, description="`next` of the page before.")]

@@ -36,6 +36,9 @@ UNSETTLED_SECONDS = 0.05
 GATHER_SECONDS = 0.02
 """Commits within this time wake the streams once: a flood of log lines must not mean a flood of reads."""
 
+_NEWEST = select(func.max(Event.id))
+"""Built once: it is asked after every commit of any process."""
+
 
 @dataclass(frozen=True)
 class _Seen:
@@ -159,7 +162,7 @@ def _close(watch: CommitWatch | None) -> None:
 
 
 def _newest(session: Session) -> int:
-    return session.scalar(select(func.max(Event.id))) or 0
+    return session.scalar(_NEWEST) or 0
 
 
 def _number(session: Session, of: str) -> int:

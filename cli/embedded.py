@@ -229,5 +229,7 @@ def _under_a_free_name(wanted: str, register: Callable[[str], str]) -> str:
 
 
 def _tell(event: ServiceEvent) -> None:
-    if event.what in (What.DIED, What.RESTARTING, What.KILLED):
+    if event.what is What.DIED:
+        hint(f"  {event.service} {event.detail}")
+    elif event.what in (What.RESTARTING, What.KILLED):
         hint(f"  {event.service} {event.what.value} {event.detail}".rstrip())

@@ -23,7 +23,7 @@ from api.schemas import (
     SlotView,
 )
 from orchestrator.model.failures import Failure, FailureKind
-from orchestrator.model.states import FINAL
+from orchestrator.model.states import FINAL, JobState
 
 _STYLE: Mapping[str, str] = {
     "succeeded": "green",
@@ -132,7 +132,7 @@ def job_page(job: JobDetail) -> RenderableType:
 def reason(job: JobView) -> str:
     """One line on why the job stands where it stands; empty if there is nothing to say."""
     if job.failure:
-        return failure_line(job.failure)
+        return job.failure.reason if job.state == JobState.SKIPPED else failure_line(job.failure)
     if job.cached_from is not None:
         return f"from cache: job {job.cached_from}"
     if job.joined_to is not None:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from emulator.events import record
 from emulator.faults import Fault, FaultFile, end_process
 from emulator.folders import lock_holder
-from emulator.tool import Failed, complain
+from emulator.tool import Failed, ToolError, complain
 from emulator.tree import Tree
 
 
@@ -43,6 +43,10 @@ class CardGroup:
             self._sign(tool)
             self._held = True
             record(self._tree.events, "open", cards=self.cards, tool=tool)
+        except ToolError as error:
+            record(self._tree.events, "refused", cards=self.cards, reason=str(error))
+            self.close()
+            raise
         except BaseException:
             self.close()
             raise

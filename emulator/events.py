@@ -6,6 +6,7 @@
 | open | holds the cards | cards, tool |
 | close | gives them back; written before the lock goes | cards, tokens |
 | unclean | found a card whose last owner died holding it | cards, owner (its text) |
+| refused | did not get the cards it asked for, and said why | cards, reason |
 | fault | an injected fault struck | at (card number or stage), fault |
 | violation | asked for something that another process holds | cards or folder, holder (pid) |
 
@@ -64,7 +65,7 @@ def audit(log: Path) -> list[str]:
                 ]
                 holders |= dict.fromkeys(cards, pid)
                 asking.pop(pid, None)
-            case "fault":
+            case "fault" | "refused":
                 asking.pop(pid, None)
             case "close" | "unclean":
                 for card in cards:

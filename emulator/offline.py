@@ -55,7 +55,8 @@ def _parser() -> Parser:
     parser.flag("-cn", "--card-num", help="0, or groups like 0..3,8..11 (default 0,1,2,3)")
     parser.flag("-bs", "--batch-size", help="number of card groups, or a list like [1,5,6]")
     parser.flag("-rn", "--repeat-num", type=_between(1, 1_000_000), default=1)
-    parser.flag("-mt", "--max-tokens", type=_between(1, MAX_SEQUENCE), default=1024)
+    # The guide's example text says --max-token, its table --max-tokens.
+    parser.flag("-mt", "--max-tokens", "--max-token", type=_between(1, MAX_SEQUENCE), default=1024)
     parser.flag("-tf", "--traversal-flag", choices=("True", "False", "true", "false"), default="True")
     return parser
 
@@ -71,7 +72,7 @@ def _between(low: int, high: int) -> Callable[[str], int]:
 
 def _card_choice(card_num: str | None, batch_size: str | None) -> list[list[list[int]]]:
     """The card groups of each run, by the guide's rule that `-bs` wins over `-cn`."""
-    listed = card_groups(card_num or "0,1,2,3")
+    listed = card_groups("0,1,2,3" if card_num is None else card_num)
     if batch_size is None:
         chosen = [listed]
     else:

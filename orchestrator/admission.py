@@ -4,9 +4,10 @@ Called when a job is submitted and whenever something it waits for may have ende
 """
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Integer, Select, bindparam, exists, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import Integer, Row, Select, bindparam, exists, select, update
+from sqlalchemy.orm import Session
 
 from orchestrator import lifecycle
 from orchestrator.caching import CacheParts, cache_parts, digest_of, nearest, why_missed
@@ -14,24 +15,40 @@ from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import FINAL, IN_FLIGHT, AttemptState, JobState
 from orchestrator.storage.artifacts import ArtifactStore
-from orchestrator.storage.tables import Artifact, Attempt, Job, JobInput, JobNeed, Model, Release
+from orchestrator.storage.tables import Artifact, Attempt, Base, Job
 
 EARLIER_BUILDS = 50
 """How many earlier builds of a kind are looked at to say why the cache was missed."""
 
+# Built once, on plain tables: these are asked at every wake-up of the dispatcher and for every job on its way in, and
+# building them takes longer than running them.
 
-def _admissible() -> Select[int]:
-    needed, leader = aliased(Job), aliased(Job)
-    need = exists().where(JobNeed.job_id == Job.id, JobNeed.needs_id == needed.id)
-    pending = need.where(needed.state.not_in(FINAL))
-    broken = need.where(needed.state.in_(FINAL - {JobState.SUCCEEDED}))
-    joined = exists().where(leader.id == Job.joined_to, leader.state.in_(IN_FLIGHT))
-    waiting = select(Job.id).where(Job.state == JobState.WAITING, broken | (~pending & ~joined))
-    return waiting.order_by(Job.id).limit(bindparam("most", type_=Integer))
+_JOB, _NEED, _INPUT, _MODEL, _RELEASE = (
+    Base.metadata.tables[name] for name in ("job", "job_need", "job_input", "model", "release")
+)
+
+
+def _admissible() -> Select[Any]:
+    needed, leader = _JOB.alias(), _JOB.alias()
+    need = exists().where(_NEED.c.job_id == _JOB.c.id, _NEED.c.needs_id == needed.c.id)
+    pending = need.where(needed.c.state.not_in(FINAL))
+    broken = need.where(needed.c.state.in_(FINAL - {JobState.SUCCEEDED}))
+    joined = exists().where(leader.c.id == _JOB.c.joined_to, leader.c.state.in_(IN_FLIGHT))
+    waiting = select(_JOB.c.id).where(_JOB.c.state == JobState.WAITING, broken | (~pending & ~joined))
+    return waiting.order_by(_JOB.c.id).limit(bindparam("most", type_=Integer))
 
 
 _ADMISSIBLE = _admissible()
-"""Built once: the dispatcher asks this at every wake-up, and building it takes longer than running it."""
+_NEEDS = (
+    select(_JOB.c.id, _JOB.c.name, _JOB.c.state)
+    .join(_NEED, _NEED.c.needs_id == _JOB.c.id)
+    .where(_NEED.c.job_id == bindparam("job_id"))
+)
+_INPUTS = select(_INPUT).where(_INPUT.c.job_id == bindparam("job_id"))
+_RESOLVE = update(_INPUT).where(_INPUT.c.job_id == bindparam("job"), _INPUT.c.name == bindparam("input"))
+_NOTE_KEY = update(_JOB).where(_JOB.c.id == bindparam("job"))
+_MODEL_CONTENT = select(_MODEL.c.digest, _MODEL.c.official_config).where(_MODEL.c.name == bindparam("name"))
+_RELEASE_DIGEST = select(_RELEASE.c.digest).where(_RELEASE.c.name == bindparam("name"))
 
 
 def admissible(session: Session, limit: int = 500) -> list[int]:
@@ -42,9 +59,13 @@ def admissible(session: Session, limit: int = 500) -> list[int]:
 def admit(session: Session, job_id: int, store: ArtifactStore, *, now: datetime) -> None:
     """Move a waiting job as far as it can go now. Does nothing if it still has to wait, or waits no more."""
     job = session.get(Job, job_id, populate_existing=True)
-    if job is None or job.state is not JobState.WAITING:
-        return
-    needs = _needs(session, job)
+    if job is not None and job.state is JobState.WAITING:
+        admit_waiting(session, job, store, now=now)
+
+
+def admit_waiting(session: Session, job: Job, store: ArtifactStore, *, now: datetime) -> None:
+    """The same for a job that is read already, or was just written, and waits."""
+    needs = session.execute(_NEEDS, {"job_id": job.id}).all()
     broken = [need for need in needs if need.state in FINAL and need.state is not JobState.SUCCEEDED]
     if broken:
         _skip(session, job, broken[0], now)
@@ -63,11 +84,11 @@ def _enter(session: Session, job: Job, store: ArtifactStore, now: datetime) -> N
     if parts is None:
         lifecycle.queue(session, job, start=JobState.WAITING, now=now)
         return
-    job.cache_parts, job.cache_key = parts, digest_of(parts)
-    session.flush()
-    if request.use_cache and (source := _cached(session, job, store)) is not None:
+    key = digest_of(parts)
+    session.execute(_NOTE_KEY, {"job": job.id, "cache_parts": parts, "cache_key": key})
+    if request.use_cache and (source := _cached(session, job, key, store)) is not None:
         _succeed_from(session, job, source, now)
-    elif request.use_cache and (leader := _in_flight(session, job)) is not None:
+    elif request.use_cache and (leader := _in_flight(session, job, key)) is not None:
         if job.joined_to != leader:
             session.execute(update(Job).where(Job.id == job.id).values(joined_to=leader, version=Job.version + 1))
             lifecycle.record(session, "job.joined", now, job_id=job.id, leader=leader)
@@ -80,8 +101,9 @@ def _enter(session: Session, job: Job, store: ArtifactStore, now: datetime) -> N
 def resolve_inputs(session: Session, job: Job) -> list[str]:
     """Fill in the digests of inputs whose producing jobs have succeeded; returns what is missing, as sentences."""
     missing = []
-    pending = select(JobInput).where(JobInput.job_id == job.id, JobInput.digest.is_(None))
-    for entry in session.scalars(pending):
+    for entry in session.execute(_INPUTS, {"job_id": job.id}).all():
+        if entry.digest is not None:
+            continue
         made = (
             select(Artifact)
             .where(Artifact.job_id == entry.from_job_id, Artifact.name == entry.from_artifact)
@@ -94,40 +116,34 @@ def resolve_inputs(session: Session, job: Job) -> list[str]:
                 f"job {entry.from_job_id} has succeeded, but there is no {entry.from_artifact} of it any more"
             )
         else:
-            entry.digest, entry.file_name = artifact.digest, artifact.file_name
-    session.flush()
+            found = {"digest": artifact.digest, "file_name": artifact.file_name}
+            session.execute(_RESOLVE, {"job": job.id, "input": entry.name, **found})
     return missing
 
 
-def _needs(session: Session, job: Job) -> list[Job]:
-    needed = select(Job).join(JobNeed, JobNeed.needs_id == Job.id).where(JobNeed.job_id == job.id)
-    # Anew: a caller that just made them may hold them as they were before they were admitted.
-    return list(session.scalars(needed, execution_options={"populate_existing": True}))
-
-
-def _skip(session: Session, job: Job, broken: Job, now: datetime) -> None:
-    failure = Failure(
-        kind=FailureKind.CANCELLED, reason=f"it needs job {broken.id} ({broken.name}), which {broken.state}"
-    )
+def _skip(session: Session, job: Job, broken: Row[Any, Any, Any], now: datetime) -> None:
+    how = "failed" if broken.state == JobState.FAILED else f"was {broken.state}"
+    failure = Failure(kind=FailureKind.CANCELLED, reason=f"it needs job {broken.id} ({broken.name}), which {how}")
     lifecycle.move(
         session, job.id, start=JobState.WAITING, to=JobState.SKIPPED, now=now, failure=failure.model_dump(mode="json")
     )
 
 
 def _parts(session: Session, job: Job, request: JobRequest) -> CacheParts | None:
-    rows = session.execute(select(JobInput.name, JobInput.digest).where(JobInput.job_id == job.id))
-    inputs = {name: digest for name, digest in rows if digest is not None}
+    rows = session.execute(_INPUTS, {"job_id": job.id})
+    inputs = {row.name: row.digest for row in rows if row.digest is not None}
     model_name = getattr(request.spec, "model", None)
     if model_name is not None:
-        model = session.get_one(Model, model_name)
+        model = session.execute(_MODEL_CONTENT, {"name": model_name}).one()
         inputs["model"] = digest_of({"weights": model.digest, "config": model.official_config})
-    return cache_parts(request.spec, inputs, session.get_one(Release, job.release).digest)
+    release_digest = session.execute(_RELEASE_DIGEST, {"name": job.release}).scalar_one()
+    return cache_parts(request.spec, inputs, release_digest)
 
 
-def _cached(session: Session, job: Job, store: ArtifactStore) -> Job | None:
+def _cached(session: Session, job: Job, key: str, store: ArtifactStore) -> Job | None:
     """The latest identical build whose outputs are all still in the store."""
     same = select(Job).where(
-        Job.cache_key == job.cache_key, Job.state == JobState.SUCCEEDED, Job.cached_from.is_(None), Job.id != job.id
+        Job.cache_key == key, Job.state == JobState.SUCCEEDED, Job.cached_from.is_(None), Job.id != job.id
     )
     for source in session.scalars(same.order_by(Job.id.desc()).limit(5)):
         outputs = _outputs(session, source.id)
@@ -159,8 +175,8 @@ def _succeed_from(session: Session, job: Job, source: Job, now: datetime) -> Non
     session.flush()
 
 
-def _in_flight(session: Session, job: Job) -> int | None:
-    same = select(Job.id).where(Job.cache_key == job.cache_key, Job.state.in_(IN_FLIGHT), Job.id != job.id)
+def _in_flight(session: Session, job: Job, key: str) -> int | None:
+    same = select(Job.id).where(Job.cache_key == key, Job.state.in_(IN_FLIGHT), Job.id != job.id)
     return session.scalar(same.order_by(Job.id).limit(1))
 
 

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, delete, func, insert, select, update
+from sqlalchemy import CursorResult, Executable, select, update
 from sqlalchemy.orm import Session
 
 from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost, SlotTaken
 from orchestrator.model.failures import Failure, FailureKind, GiveUp, Retry, next_step
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import ATTEMPT_TRANSITIONS, FINAL, TRANSITIONS, AttemptState, JobState
-from orchestrator.storage.tables import Artifact, Attempt, Event, Job, Lease, Slot
+from orchestrator.storage import statements
+from orchestrator.storage.tables import Artifact, Attempt, Job, Slot
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Renewal:
 
 def record(session: Session, kind: str, now: datetime, **about: Any) -> None:
     """Write one event; `job_id`, `attempt_id` and `slot_id` are columns, all else goes into its data."""
-    columns = {name: about.pop(name) for name in ("job_id", "attempt_id", "slot_id") if name in about}
-    session.execute(insert(Event).values(at=now, kind=kind, data=about, **columns))
+    columns = {name: about.pop(name, None) for name in ("job_id", "attempt_id", "slot_id")}
+    _run(session, statements.RECORD, at=now, kind=kind, data=about, **columns)
 
 
 def move(session: Session, job_id: int, *, start: JobState, to: JobState, now: datetime, **change: Any) -> bool:
@@ -40,8 +41,7 @@ def move(session: Session, job_id: int, *, start: JobState, to: JobState, now: d
     if to in FINAL:
         change.setdefault("ended_at", now)
     about = {name: change.pop(name) for name in ("attempt_id", "slot_id", "why") if name in change}
-    guard = update(Job).where(Job.id == job_id, Job.state == start)
-    if _rows(session, guard.values(state=to, version=Job.version + 1, **change)) == 0:
+    if _run(session, statements.MOVE_JOB, moved=job_id, start=start, state=to, **change).rowcount == 0:
         return False
     failure = change.get("failure")
     record(session, f"job.{to}", now, job_id=job_id, **about, start=start, **({"failure": failure} if failure else {}))
@@ -51,13 +51,12 @@ def move(session: Session, job_id: int, *, start: JobState, to: JobState, now: d
 def _move_attempt(session: Session, attempt_id: int, *, start: AttemptState, to: AttemptState, **change: Any) -> bool:
     if to not in ATTEMPT_TRANSITIONS[start]:
         raise IllegalTransition(f"an attempt never goes from {start} to {to}", attempt=attempt_id)
-    guard = update(Attempt).where(Attempt.id == attempt_id, Attempt.state == start)
-    return _rows(session, guard.values(state=to, **change)) == 1
+    return _run(session, statements.MOVE_ATTEMPT, moved=attempt_id, start=start, state=to, **change).rowcount == 1
 
 
-def _rows(session: Session, statement: Any) -> int:
-    result = cast("CursorResult[Any]", session.execute(statement, execution_options={"synchronize_session": False}))
-    return result.rowcount
+def _run(session: Session, statement: Executable, **values: Any) -> CursorResult[Any]:
+    session.flush()  # A statement on tables would not see what the session has yet to write.
+    return cast("CursorResult[Any]", session.execute(statement, values))
 
 
 def create(session: Session, job: Job, *, now: datetime) -> Job:
@@ -80,22 +79,22 @@ def queue(session: Session, job: Job, *, start: JobState, now: datetime, **about
 # ── the dispatcher's arrows ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def assign(session: Session, job_id: int, slot_id: str, *, now: datetime, lease: timedelta) -> Attempt | None:
-    """Lease `slot_id` to a new attempt at a queued job; None if the job is not queued any more.
+def assign(session: Session, job_id: int, slot_id: str, *, now: datetime, lease: timedelta) -> int | None:
+    """Lease `slot_id` to a new attempt at a queued job and return its id; None if the job is not queued any more.
 
-    The slot must be free: a second lease on it is refused by the database, and the transaction with it.
+    Its bell counts as rung now: ringing is what the caller does next. The slot must be free: a second lease on it is
+    refused by the database, and the transaction with it.
     """
     if not move(session, job_id, start=JobState.QUEUED, to=JobState.ASSIGNED, now=now, slot_id=slot_id):
         return None
-    earlier = session.scalar(select(func.count()).select_from(Attempt).where(Attempt.job_id == job_id))
-    attempt = Attempt(
-        job_id=job_id, number=(earlier or 0) + 1, slot_id=slot_id, state=AttemptState.ASSIGNED, assigned_at=now
-    )
-    session.add(attempt)
-    session.flush()
-    session.execute(insert(Lease).values(slot_id=slot_id, attempt_id=attempt.id, expires_at=now + lease))
-    record(session, "attempt.assigned", now, job_id=job_id, attempt_id=attempt.id, slot_id=slot_id)
-    return attempt
+    made = _run(
+        session, statements.TRY, tried=job_id, job_id=job_id, slot_id=slot_id, state=AttemptState.ASSIGNED,
+        assigned_at=now, rung_at=now,
+    )  # fmt: skip
+    attempt_id = int(made.scalar_one())
+    _run(session, statements.HOLD, slot_id=slot_id, attempt_id=attempt_id, expires_at=now + lease)
+    record(session, "attempt.assigned", now, job_id=job_id, attempt_id=attempt_id, slot_id=slot_id)
+    return attempt_id
 
 
 def lose(session: Session, attempt_id: int, *, now: datetime, why: str, max_attempts: int) -> bool:
@@ -131,25 +130,20 @@ def fail_unstarted(session: Session, job_id: int, *, start: JobState, failure: F
 # ── the worker's arrows ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def claim(session: Session, attempt_id: int, *, worker: str, now: datetime, lease: timedelta) -> Attempt | None:
-    """Make an assigned attempt this worker's; None if it is not there to take (late, doubled or cancelled bell)."""
-    attempt = session.get(Attempt, attempt_id)
-    if attempt is None:
-        return None
-    _job(session, attempt.job_id, lock=True)
-    if not _move_attempt(
+def claim(session: Session, attempt_id: int, *, worker: str, now: datetime, lease: timedelta) -> bool:
+    """Make an assigned attempt this worker's; False if it is not there to take (late, doubled or cancelled bell)."""
+    wanted = _run(session, statements.TO_CLAIM, wanted=attempt_id).first()
+    if wanted is None or not _move_attempt(
         session, attempt_id, start=AttemptState.ASSIGNED, to=AttemptState.RUNNING, worker=worker, started_at=now
     ):
-        return None
-    started = func.coalesce(Job.started_at, now)
+        return False
     if not move(
-        session, attempt.job_id, start=JobState.ASSIGNED, to=JobState.RUNNING, now=now, started_at=started,
-        attempt_id=attempt_id, slot_id=attempt.slot_id,
+        session, wanted.job_id, start=JobState.ASSIGNED, to=JobState.RUNNING, now=now,
+        started_at=wanted.started_at or now, attempt_id=attempt_id, slot_id=wanted.slot_id,
     ):  # fmt: skip
         raise IllegalTransition("an assigned attempt belongs to an assigned job", attempt=attempt_id)
     _extend(session, attempt_id, now + lease)
-    session.refresh(attempt)
-    return attempt
+    return True
 
 
 def renew(session: Session, attempt_id: int, *, worker: str, now: datetime, lease: timedelta) -> Renewal:
@@ -166,10 +160,7 @@ def note_start(
     session: Session, attempt_id: int, *, worker: str, now: datetime, pid: int, command: dict[str, Any]
 ) -> None:
     """Keep what was started, exactly; OwnershipLost if the attempt is not this worker's any more."""
-    mine = update(Attempt).where(
-        Attempt.id == attempt_id, Attempt.worker == worker, Attempt.state == AttemptState.RUNNING
-    )
-    if _rows(session, mine.values(pid=pid, command=command)) == 0:
+    if _run(session, statements.NOTE_START, started=attempt_id, owner=worker, pid=pid, command=command).rowcount == 0:
         raise OwnershipLost("the attempt was taken from this worker", attempt=attempt_id)
     attempt = _attempt(session, attempt_id)
     record(
@@ -305,15 +296,13 @@ def announce(
 
 def beat(session: Session, slot_id: str, *, worker: str, now: datetime) -> None:
     """Say that the slot's worker is alive; SlotTaken if the slot is another worker's by now."""
-    mine = update(Slot).where(Slot.id == slot_id, Slot.worker == worker)
-    if _rows(session, mine.values(heartbeat_at=now)) == 0:
+    if _run(session, statements.BEAT, owned=slot_id, owner=worker, heartbeat_at=now).rowcount == 0:
         raise SlotTaken(f"{slot_id} belongs to another worker now")
 
 
 def leave(session: Session, slot_id: str, *, worker: str, now: datetime) -> None:
     """Say goodbye: nothing is placed on the slot until a worker announces it again."""
-    mine = update(Slot).where(Slot.id == slot_id, Slot.worker == worker)
-    if _rows(session, mine.values(heartbeat_at=None)) == 1:
+    if _run(session, statements.BEAT, owned=slot_id, owner=worker, heartbeat_at=None).rowcount == 1:
         record(session, "slot.left", now, slot_id=slot_id, worker=worker)
 
 
@@ -337,12 +326,12 @@ def _attempt(session: Session, attempt_id: int) -> Attempt:
 
 
 def _extend(session: Session, attempt_id: int, until: datetime) -> bool:
-    return _rows(session, update(Lease).where(Lease.attempt_id == attempt_id).values(expires_at=until)) > 0
+    return _run(session, statements.EXTEND, holder=attempt_id, expires_at=until).rowcount > 0
 
 
 def _release(session: Session, attempt: Attempt, now: datetime) -> None:
-    session.execute(delete(Lease).where(Lease.attempt_id == attempt.id))
-    session.execute(update(Slot).where(Slot.id == attempt.slot_id).values(last_ended_at=now))
+    _run(session, statements.LET_GO, holder=attempt.id)
+    _run(session, statements.NOTE_END, left=attempt.slot_id, last_ended_at=now)
 
 
 def _end_cancelled(

@@ -5,12 +5,12 @@ All functions read in the caller's session and change nothing.
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy import Select, bindparam, func, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from orchestrator.errors import NotFound
@@ -121,7 +121,7 @@ def jobs_by_number(session: Session, numbers: Sequence[int]) -> list[ListedJob]:
 
 def job(session: Session, job_id: int) -> ListedJob:
     """One job; NotFound if there is none."""
-    found = _as_listed(session, _listed().where(Job.id == job_id))
+    found = _as_listed(session, _LISTED_JOB, {"job_id": job_id})
     if not found:
         raise NotFound(f"there is no job {job_id}", job=job_id)
     return found[0]
@@ -262,8 +262,12 @@ def _listed() -> Select[Any]:
     return select(Job, last_slot)
 
 
-def _as_listed(session: Session, found: Select[Any]) -> list[ListedJob]:
-    return [ListedJob(*row) for row in session.execute(found)]
+_LISTED_JOB = _listed().where(Job.id == bindparam("job_id"))
+"""Built once: every submission is answered with it."""
+
+
+def _as_listed(session: Session, found: Select[Any], values: Mapping[str, Any] | None = None) -> list[ListedJob]:
+    return [ListedJob(*row) for row in session.execute(found, values)]
 
 
 def _all(session: Session, found: Select[R]) -> Sequence[R]:

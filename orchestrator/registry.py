@@ -84,7 +84,7 @@ class Registry:
             raise PathRefused(f"{request.path} is not a folder", field="path")
         official, tx81 = self._configs(folder, request)
         config = official or tx81 or {}
-        digest, size = _weights_digest(self._settings, folder)
+        digest, size = weights_digest(self._settings, folder)
         row = {
             "path": str(folder), "family": _family(config), "official_config": official, "tx81_config": tx81,
             "digest": digest, "size": size,
@@ -253,8 +253,10 @@ def _family(config: dict[str, Any]) -> str:
     return FAMILIES.get(model_type, model_type)
 
 
-def _weights_digest(settings: Settings, folder: Path) -> tuple[str, int]:
-    """Digest and size of everything in the folder but the config.json files, after a look at the weights' headers."""
+def weights_digest(settings: Settings, folder: Path) -> tuple[str, int]:
+    """Digest and size of everything in the folder but the config.json files, after a look at the weights' headers.
+
+    A worker asks again after a build: whoever overwrites a registered folder must not find the result in the cache."""
     contents: dict[str, str] = {}
     size = weights = 0
     try:

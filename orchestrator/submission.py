@@ -188,14 +188,15 @@ class Submission:
             explicit = [_needed(session, need, siblings, "needs") for need in request.needs]
         except OrchestratorError as trouble:
             raise _placed(trouble, entry.field) from None
-        job = lifecycle.create(session, _row(request, release, profile, demand, now, name, pipeline), now=now)
+        row = _row(request, release, profile, demand, now, name, pipeline)
+        row.request = _alone(request, row, siblings, entry.files)
+        job = lifecycle.create(session, row, now=now)
         needs = {need.id for need in explicit} | {wire.from_job_id for wire in wired if wire.from_job_id is not None}
-        job.request = _alone(request, job, siblings, entry.files)
         for wire in wired:
             wire.job_id = job.id
         session.add_all([*wired, *(JobNeed(job_id=job.id, needs_id=need) for need in needs)])
         session.flush()
-        admission.admit(session, job.id, self._store, now=now)
+        admission.admit_waiting(session, job, self._store, now=now)
         return job
 
     def _wire(
@@ -336,7 +337,6 @@ def _row(
         project=pipeline.project if pipeline else request.project,
         pipeline_id=pipeline.id if pipeline else None,
         spec=request.spec.model_dump(mode="json"),
-        request=request.model_dump(mode="json"),
         release=release.name,
         slot_kind=slot_kind(request.spec),
         demand=demand,

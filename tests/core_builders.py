@@ -137,18 +137,19 @@ def an_assigned_attempt(session: Session, job: Job | None = None, slot: Slot | N
     job = job or a_job(session)
     # Hosts of their own, since one host has but eight card groups.
     slot = slot or a_slot(session, "g0", host=f"host{next(_numbers)}")
-    attempt = lifecycle.assign(session, job.id, slot.id, now=now(), lease=LEASE)
-    assert attempt is not None
-    return attempt
+    attempt_id = lifecycle.assign(session, job.id, slot.id, now=now(), lease=LEASE)
+    assert attempt_id is not None
+    return session.get_one(Attempt, attempt_id)
 
 
 def a_running_attempt(session: Session, job: Job | None = None, slot: Slot | None = None) -> Attempt:
     attempt = an_assigned_attempt(session, job, slot)
     claim(session, attempt)
+    session.refresh(attempt)
     return attempt
 
 
-def claim(session: Session, attempt: Attempt, worker: str = WORKER) -> Attempt | None:
+def claim(session: Session, attempt: Attempt, worker: str = WORKER) -> bool:
     return lifecycle.claim(session, attempt.id, worker=worker, now=now(), lease=LEASE)
 
 

@@ -1,13 +1,29 @@
 """Everything about one attempt that is in SQL, claimed and read in one transaction."""
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from orchestrator import lifecycle
 from orchestrator.storage.database import Database
-from orchestrator.storage.tables import Document, Job, JobInput, Model, Release
+from orchestrator.storage.tables import Attempt, Document, Job, JobInput, Model, Release
+
+# Columns, and built once: objects take several times as long, and the vendor's tool waits for it.
+_ASSIGNMENT = (
+    select(
+        Attempt.number, Attempt.slot_id, Job.id, Job.spec, Job.run_seconds, Job.silence_seconds, Job.log_bytes,
+        Job.deadline_at, Release.profile, Release.root,
+    )
+    .join(Job, Job.id == Attempt.job_id)
+    .join(Release, Release.name == Job.release)
+    .where(Attempt.id == bindparam("attempt_id"))
+)  # fmt: skip
+_MODEL = select(Model.name, Model.path, Model.official_config, Model.tx81_config, Model.digest).where(
+    Model.name == bindparam("name")
+)
+_INPUTS = select(JobInput.name, JobInput.digest, JobInput.file_name).where(JobInput.job_id == bindparam("job_id"))
 
 
 @dataclass(frozen=True)
@@ -27,11 +43,7 @@ class RegisteredModel:
     path: str
     official_config: Document | None
     tx81_config: Document | None
-
-    @classmethod
-    def of(cls, row: Model) -> "RegisteredModel":
-        """The row's facts, which outlive its session."""
-        return cls(row.name, row.path, row.official_config, row.tx81_config)
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,8 @@ class Assignment:
     run_seconds: int
     silence_seconds: int
     log_bytes: int
+    seconds_left: float
+    """Until the job's total deadline, at the claim; infinite without one."""
 
     @property
     def label(self) -> str:
@@ -61,24 +75,23 @@ def claim(database: Database, attempt_id: int, *, worker: str, lease: timedelta)
     """Take the attempt and read what it needs; None if it is not there to take (late, doubled or cancelled bell)."""
     with database.write() as session:
         now = database.now(session)
-        attempt = lifecycle.claim(session, attempt_id, worker=worker, now=now, lease=lease)
-        if attempt is None:
+        if not lifecycle.claim(session, attempt_id, worker=worker, now=now, lease=lease):
             return None
-        job = session.get_one(Job, attempt.job_id)
-        release = session.get_one(Release, job.release)
-        model = session.get(Model, job.spec.get("model", ""))
-        inputs = session.scalars(select(JobInput).where(JobInput.job_id == job.id)).all()
+        row = session.execute(_ASSIGNMENT, {"attempt_id": attempt_id}).one()
+        model = session.execute(_MODEL, {"name": row.spec.get("model", "")}).one_or_none()
+        inputs = session.execute(_INPUTS, {"job_id": row.id})
         return Assignment(
-            attempt_id=attempt.id,
-            number=attempt.number,
-            job_id=job.id,
-            slot_id=attempt.slot_id,
-            spec=job.spec,
-            profile=release.profile,
-            root=release.root,
-            model=None if model is None else RegisteredModel.of(model),
-            inputs=tuple(InputArtifact(row.name, row.digest, row.file_name or row.name) for row in inputs),
-            run_seconds=job.run_seconds,
-            silence_seconds=job.silence_seconds,
-            log_bytes=job.log_bytes,
+            attempt_id=attempt_id,
+            number=row.number,
+            job_id=row.id,
+            slot_id=row.slot_id,
+            spec=row.spec,
+            profile=row.profile,
+            root=row.root,
+            model=None if model is None else RegisteredModel(*model),
+            inputs=tuple(InputArtifact(name, digest, file_name or name) for name, digest, file_name in inputs),
+            run_seconds=row.run_seconds,
+            silence_seconds=row.silence_seconds,
+            log_bytes=row.log_bytes,
+            seconds_left=math.inf if row.deadline_at is None else (row.deadline_at - now).total_seconds(),
         )

@@ -17,7 +17,9 @@ from orchestrator import lifecycle
 from orchestrator.errors import BadSpec, OrchestratorError, OwnershipLost
 from orchestrator.lifecycle import Ending
 from orchestrator.model.failures import Failure, FailureKind
+from orchestrator.model.specs import BUILD_KINDS
 from orchestrator.model.states import AttemptState
+from orchestrator.registry import weights_digest
 from orchestrator.storage.artifacts import ArtifactStore
 from workers import locks, process, report
 from workers.assignment import Assignment, claim
@@ -76,6 +78,7 @@ class _Execution:
         self.store = store
         self.stop = stop
         self.work = work
+        self.deadline = time.monotonic() + assignment.seconds_left
         self.log_path = work / "log"
         self.outcome: Outcome | None = None
         self.failure: Failure | None = None
@@ -133,7 +136,7 @@ class _Execution:
                 plan.command,
                 log=self.log_path,
                 limits=Limits(
-                    run=timedelta(seconds=self.assignment.run_seconds),
+                    run=timedelta(seconds=max(0.0, min(self.assignment.run_seconds, self.deadline - time.monotonic()))),
                     silence=timedelta(seconds=self.assignment.silence_seconds),
                     log_bytes=self.assignment.log_bytes,
                 ),
@@ -168,12 +171,30 @@ class _Execution:
         beside = vendor_logs(plan, self.work)
         evidence = Evidence(_tail(self.log_path), tuple(_tail(path) for path in beside))
         known = plan.profile.fault_signatures
-        clocks = Clocks(self.assignment.run_seconds, self.assignment.silence_seconds, self.assignment.log_bytes)
+        clocks = Clocks(
+            self.assignment.run_seconds,
+            self.assignment.silence_seconds,
+            self.assignment.log_bytes,
+            total_first=time.monotonic() >= self.deadline,
+        )
         self.failure = judge.failure_of_run(outcome, evidence, known, clocks)
         if self.failure is None:
+            self._refuse_changed_weights()
             self.results = collect(plan, self.store, since_ns=since_ns, seconds=outcome.seconds)
             self.failure = judge.failure_of_results(self.results.problems, outcome, evidence, known)
         self.results.outputs += store_vendor_logs(beside, self.store)
+
+    def _refuse_changed_weights(self) -> None:
+        """The result of a build is filed under the content its model was registered with, perhaps an hour ago."""
+        model = self.assignment.model
+        if model is None or self.assignment.spec["kind"] not in BUILD_KINDS:
+            return
+        found, _size = weights_digest(self.slot.settings, Path(model.path))
+        if found != model.digest:
+            raise BadSpec(
+                f"the weights of model {model.name} have changed since it was registered; "
+                "register them under another name"
+            )
 
     def _give_back(self) -> Ended:
         why = "its worker was stopped"

@@ -20,6 +20,7 @@ from orchestrator.settings import Settings
 from orchestrator.storage.database import CommitWatch, Database
 from orchestrator.storage.tables import Attempt, Job
 from workers.process import StopReason, StopSignal
+from workers.threads import beside
 
 log = logging.getLogger(__name__)
 
@@ -50,22 +51,17 @@ class Heartbeat:
         self._safe_for = (settings.lease - settings.lease_margin).total_seconds()
         self._renewed_at = renewed_at
         self._ended = threading.Event()
-
-        self._threads = [
-            threading.Thread(target=work, name=f"{work.__name__}-{attempt_id}", daemon=True)
-            for work in (self._keep, self._guard)
-        ]
+        self._returned: list[threading.Event] = []
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        self._returned = [beside(self._keep), beside(self._guard)]
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        for thread in self._threads:
+        for returned in self._returned:
             # Nobody waits for one that hangs in the database; it changes nothing any more.
-            thread.join(_TRY_AGAIN)
+            returned.wait(_TRY_AGAIN)
 
     def _keep(self) -> None:
         # The start of the tool comes first: opening a watch at the same moment would delay it.

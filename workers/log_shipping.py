@@ -16,6 +16,7 @@ from sqlalchemy import update
 from orchestrator.storage import live_logs
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt
+from workers.threads import beside
 
 log = logging.getLogger(__name__)
 
@@ -40,16 +41,16 @@ class LogShipper:
         self._shipped = 0
         self._wake = threading.Event()
         self._ended = False
-        self._thread = threading.Thread(target=self._follow, name=f"log-{attempt_id}", daemon=True)
+        self._returned = threading.Event()
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._returned = beside(self._follow)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended = True
         self._wake.set()
-        self._thread.join()
+        self._returned.wait()
 
     def grown(self, size: int) -> None:
         """Say how large the log is now; it is shipped at once if a chunk is full."""

@@ -11,6 +11,7 @@ from api.context import Context, Given
 from api.parameters import (
     Cursor,
     FreeText,
+    KindFilter,
     Limit,
     NameFilter,
     Number,
@@ -59,7 +60,7 @@ def submit_many(
 def list_jobs(
     context: Given,
     state: Annotated[list[JobState], Query()] = [],  # noqa: B006  # FastAPI copies defaults
-    kind: NameFilter | None = None,
+    kind: KindFilter | None = None,
     project: NameFilter | None = None,
     model: NameFilter | None = None,
     pipeline: NumberFilter | None = None,

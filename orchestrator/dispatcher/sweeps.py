@@ -5,7 +5,7 @@ from datetime import timedelta
 from sqlalchemy import or_, select
 
 from orchestrator import lifecycle
-from orchestrator.dispatcher.turn import Bell, bell
+from orchestrator.dispatcher.turn import Bell, bells
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage.database import Database
@@ -32,7 +32,7 @@ def ring_again(database: Database, *, after: timedelta) -> list[Bell]:
                 attempt_id=attempt.id,
                 slot_id=attempt.slot_id,
             )
-        return [bell(attempt, session.get_one(Job, attempt.job_id)) for attempt in attempts]
+        return bells(session, [attempt.id for attempt in attempts])
 
 
 def end_expired_leases(database: Database, *, max_attempts: int) -> int:

@@ -1,7 +1,7 @@
 """One turn: promote waiting jobs whose needs are met, place queued ones, commit; the caller rings after the commit."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,31 +18,45 @@ from orchestrator.placement.demand import Demand, FreeSlot, classes_with_a_slot
 from orchestrator.placement.place import Candidate, place
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
-from orchestrator.storage.tables import Attempt, Job, Lease, Slot
+from orchestrator.storage.tables import Base
 
 PROMOTED_AT_ONCE = 100
 """Jobs admitted in one transaction: some tenths of a second."""
 
-# Built once: these are asked at every wake-up, and building them takes longer than running them.
+# Built once, on plain tables: these are asked at every wake-up, and building them takes longer than running them.
 
-_QUEUED_CLASSES = select(Job.demand).distinct().where(Job.state == JobState.QUEUED)
+_JOB, _ATTEMPT, _LEASE, _SLOT = (Base.metadata.tables[name].c for name in ("job", "attempt", "lease", "slot"))
+
+_QUEUED_CLASSES = select(_JOB.demand).distinct().where(_JOB.state == JobState.QUEUED)
 
 _FREE_SLOTS = (
-    select(Slot.id, Slot.name)
+    select(_SLOT.id, _SLOT.name)
     .where(
-        Slot.service_state == ServiceState.IN_SERVICE,
-        Slot.heartbeat_at > bindparam("alive_since"),
-        ~exists().where(Lease.slot_id == Slot.id),
+        _SLOT.service_state == ServiceState.IN_SERVICE,
+        _SLOT.heartbeat_at > bindparam("alive_since"),
+        ~exists().where(_LEASE.slot_id == _SLOT.id),
     )
-    .order_by(Slot.last_ended_at.asc().nulls_first(), Slot.id)
+    .order_by(_SLOT.last_ended_at.asc().nulls_first(), _SLOT.id)
 )
 """Slots in service, with a live worker and no lease; longest idle first, so that wear is shared."""
 
 _HEAD_OF_CLASS = (
-    select(Job.id, Job.priority)
-    .where(Job.state == JobState.QUEUED, Job.demand == bindparam("key"))
-    .order_by(Job.priority.desc(), Job.id)
+    select(_JOB.id, _JOB.priority)
+    .where(_JOB.state == JobState.QUEUED, _JOB.demand == bindparam("key"))
+    .order_by(_JOB.priority.desc(), _JOB.id)
     .limit(bindparam("most", type_=Integer))
+)
+
+_FAILED_SLOTS = select(_ATTEMPT.job_id, _ATTEMPT.slot_id).where(
+    _ATTEMPT.job_id.in_(bindparam("jobs", expanding=True)),
+    _ATTEMPT.state.in_((AttemptState.FAILED, AttemptState.LOST)),
+)
+
+_BELLS = (
+    select(_ATTEMPT.id, _ATTEMPT.number, _ATTEMPT.slot_id, _ATTEMPT.job_id, _JOB.name, _JOB.kind)
+    .join_from(Base.metadata.tables["attempt"], Base.metadata.tables["job"], _JOB.id == _ATTEMPT.job_id)
+    .where(_ATTEMPT.id.in_(bindparam("attempts", expanding=True)))
+    .order_by(_ATTEMPT.id)
 )
 
 
@@ -56,14 +70,17 @@ class Bell:
     description: str
 
 
-def bell(attempt: Attempt, job: Job) -> Bell:
-    """The doorbell of an attempt. Its task id is new for every attempt: a revoked id is remembered by workers."""
-    return Bell(
-        attempt_id=attempt.id,
-        task_id=f"{job.id}.{attempt.number}",
-        queue=attempt.slot_id,
-        description=f"job {job.id} ({job.name}): {job.kind} on {attempt.slot_id}, attempt {attempt.number}",
-    )
+def bells(session: Session, attempt_ids: Sequence[int]) -> list[Bell]:
+    """The doorbells of attempts. A task id is new for every attempt: a revoked one is remembered by workers."""
+    return [
+        Bell(
+            attempt_id=row.id,
+            task_id=f"{row.job_id}.{row.number}",
+            queue=row.slot_id,
+            description=f"job {row.job_id} ({row.name}): {row.kind} on {row.slot_id}, attempt {row.number}",
+        )
+        for row in session.execute(_BELLS, {"attempts": attempt_ids})
+    ]
 
 
 def take_turn(database: Database, store: ArtifactStore, *, lease: timedelta, lost_after: timedelta) -> list[Bell]:
@@ -109,18 +126,16 @@ def place_queued(session: Session, *, now: datetime, lease: timedelta, lost_afte
     """Assign queued jobs to free slots; returns their bells, to be rung after the commit."""
     free = _free_slots(session, now - lost_after)
     candidates = list(_candidates(session, free)) if free else []
-    bells = []
-    for placement in place(candidates, free):
-        attempt = lifecycle.assign(session, placement.job_id, placement.slot_id, now=now, lease=lease)
-        if attempt is not None:
-            attempt.rung_at = now
-            bells.append(bell(attempt, session.get_one(Job, placement.job_id)))
-    return bells
+    assigned = [
+        lifecycle.assign(session, placement.job_id, placement.slot_id, now=now, lease=lease)
+        for placement in place(candidates, free)
+    ]
+    return bells(session, [attempt_id for attempt_id in assigned if attempt_id is not None])
 
 
 def _placeable(session: Session, alive_since: datetime) -> bool:
-    free = _free_slots(session, alive_since)
-    return bool(free) and bool(classes_with_a_slot(_queued_classes(session), free))
+    queued = _queued_classes(session)
+    return bool(queued) and bool(classes_with_a_slot(queued, _free_slots(session, alive_since)))
 
 
 def _queued_classes(session: Session) -> list[str]:
@@ -143,9 +158,7 @@ def _candidates(session: Session, free: list[FreeSlot]) -> Iterable[Candidate]:
 
 
 def _failed_slots(session: Session, job_ids: list[int]) -> dict[int, set[str]]:
-    bad = (AttemptState.FAILED, AttemptState.LOST)
-    rows = select(Attempt.job_id, Attempt.slot_id).where(Attempt.job_id.in_(job_ids), Attempt.state.in_(bad))
     slots: dict[int, set[str]] = defaultdict(set)
-    for job_id, slot_id in session.execute(rows):
+    for job_id, slot_id in session.execute(_FAILED_SLOTS, {"jobs": job_ids}):
         slots[job_id].add(slot_id)
     return slots

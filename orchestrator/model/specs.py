@@ -7,9 +7,18 @@ is and how long it may take; none of that changes the result. Unknown fields are
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
-from orchestrator.model.slots import SlotKind, SlotName, group_of_range
+from orchestrator.model.slots import GROUPS_PER_HOST, SlotKind, SlotName, group_of_range
 
 MAX_TOKENS = 8192
 """The longest answer the vendor's scripts can be asked for (guide, offline parameters, `-mt`)."""
@@ -168,6 +177,18 @@ class PlacementRequest(Strict):
     exclude: tuple[SlotPattern, ...] = ()
 
 
+def _slot_of(pattern: str) -> str:
+    return pattern.rpartition(".")[2]
+
+
+def _refusal(field: str, message: str) -> ValidationError:
+    """An error of the whole document that belongs to one field, as a client should see it."""
+    error = PydanticCustomError("placement", "{message}", {"message": message})
+    return ValidationError.from_exception_data(
+        "JobRequest", [{"type": error, "loc": tuple(field.split(".")), "input": None}]
+    )
+
+
 class JobRequest(Strict):
     """One job: the spec and everything that does not change its result."""
 
@@ -185,14 +206,19 @@ class JobRequest(Strict):
     use_cache: bool = Field(default=True, description="False builds again even if an identical result is stored.")
 
     @model_validator(mode="after")
-    def _one_way_to_name_a_slot(self) -> "JobRequest":
-        pinned = self.placement.slot
-        if pinned is not None and SlotName.parse(pinned.rpartition(".")[2]).kind is not slot_kind(self.spec):
-            raise ValueError(f"placement.slot: a {self.spec.kind} job does not run on {pinned}")
-        if isinstance(self.spec, InferSpec) and self.spec.cards is not None:
-            named = str(group_of_range(self.spec.cards))
-            if pinned is not None and pinned.rpartition(".")[2] != named:
-                raise ValueError(f"spec.cards {self.spec.cards} is {named}, but placement.slot says {pinned}")
+    def _some_slot_can_take_it(self) -> "JobRequest":
+        """A job that no slot of any host could ever take would wait in silence until its queue deadline."""
+        kind, pinned, excluded = slot_kind(self.spec), self.placement.slot, set(self.placement.exclude)
+        if pinned is not None and SlotName.parse(_slot_of(pinned)).kind is not kind:
+            raise _refusal("placement.slot", f"jobs of kind {self.spec.kind} do not run on {pinned}")
+        cards = self.spec.cards if isinstance(self.spec, InferSpec) else None
+        named = pinned if cards is None else str(group_of_range(cards))
+        if cards is not None and pinned is not None and _slot_of(pinned) != named:
+            raise _refusal("placement.slot", f"cards {cards} are {named}, so {pinned} cannot be the slot")
+        if named is not None and {named, _slot_of(named), pinned} & excluded:
+            raise _refusal("placement.exclude", f"the job asks for {pinned or named}, which is excluded")
+        if kind is SlotKind.CARD_GROUP and excluded.issuperset(f"g{index}" for index in range(GROUPS_PER_HOST)):
+            raise _refusal("placement.exclude", "every card group is excluded; leave one out")
         return self
 
 

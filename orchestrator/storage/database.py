@@ -19,6 +19,8 @@ from sqlalchemy.orm import Session
 from orchestrator.clock import as_utc
 
 CHANNEL = "tx81_committed"
+_SQLITE_CLOCK = text("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')")
+_POSTGRES_CLOCK = text("SELECT clock_timestamp()")
 SQLITE_BUSY_SECONDS = 30
 """How long a writer waits for another; writes are short, so this is only reached when a process is stuck."""
 
@@ -70,8 +72,7 @@ class Database:
 
     def now(self, session: Session) -> datetime:
         """The database's time of day: the one clock that all processes compare leases by."""
-        clock = "SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')" if self.is_sqlite else "SELECT clock_timestamp()"
-        value = session.execute(text(clock)).scalar_one()
+        value = session.execute(_SQLITE_CLOCK if self.is_sqlite else _POSTGRES_CLOCK).scalar_one()
         return as_utc(datetime.fromisoformat(value) if isinstance(value, str) else value)
 
     def serialise(self, session: Session, what: str) -> None:
@@ -79,7 +80,7 @@ class Database:
         if not self.is_sqlite:
             session.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": what})
 
-    def watch(self, poll_seconds: float = 0.002) -> CommitWatch:
+    def watch(self, poll_seconds: float = 0.001) -> CommitWatch:
         """A new watch for the calling thread. `poll_seconds` is how often SQLite is asked; PostgreSQL pushes."""
         return _SqliteWatch(self._engine, poll_seconds) if self.is_sqlite else _PostgresWatch(self.url)
 
@@ -109,7 +110,6 @@ class _SqliteWatch:
     def __init__(self, engine: Engine, poll_seconds: float) -> None:
         self._connection = engine.raw_connection()
         self._poll = poll_seconds
-        self._pause = threading.Event()
         self._seen = self._version()
 
     def _version(self) -> int:
@@ -125,7 +125,7 @@ class _SqliteWatch:
                 return True
             if time.monotonic() >= deadline:
                 return False
-            self._pause.wait(self._poll)
+            time.sleep(self._poll)
 
     def close(self) -> None:
         self._connection.close()

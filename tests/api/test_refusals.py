@@ -116,8 +116,41 @@ def test_a_refused_field_is_named_as_the_client_wrote_it(http):
 
     assert [(error["field"], error["message"]) for error in problem["errors"]] == [
         ("spec.prompts.path", "must be an absolute path"),
-        ("spec.colour", "Extra inputs are not permitted"),
+        ("spec.colour", "there is no such field"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "told"),
+    [
+        ("/jobs?stat=failed", "stat", "known: cursor, kind"),
+        ("/jobs?kind=bake", "kind", "convert"),
+        ("/slots?all=1", "all", "no such query parameter"),
+    ],
+)
+def test_a_misspelled_filter_does_not_answer_with_everything(http, path, field, told):
+    answer = http.get(path)
+
+    assert (answer.status_code, answer.json()["field"]) == (422, field)
+    assert told in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "field"),
+    [
+        ({"placement": {"slot": "cpu0"}}, "placement.slot"),
+        ({"placement": {"slot": "g3", "exclude": ["g3"]}}, "placement.exclude"),
+        ({"name": "推理"}, "name"),
+    ],
+)
+def test_a_refusal_of_the_request_around_a_spec_names_its_field(http, facts, field):
+    digest = {"digest": f"sha256:{'a' * 64}"}
+    spec = {"kind": "infer", "model": "m", "kcore": digest, "prompts": digest}
+
+    answer = http.post("/jobs", json={"spec": spec, **facts})
+
+    assert (answer.status_code, answer.json()["field"]) == (422, field)
+    assert "pattern" not in answer.json()["detail"]
 
 
 def test_a_refused_job_of_a_bulk_or_a_pipeline_is_named_with_its_place(http, database):

@@ -3,7 +3,10 @@ import io
 import pytest
 from rich.console import Console
 
-from cli.show import clean, row, size, table
+from api.schemas import JobView
+from cli.show import clean, reason, row, size, table
+from orchestrator.model.failures import Failure, FailureKind
+from orchestrator.model.states import JobState
 
 
 def drawn(*cells: object) -> str:
@@ -32,3 +35,12 @@ def test_chinese_text_and_line_breaks_stay():
 )
 def test_sizes_are_told_in_the_unit_that_fits(count, told):
     assert size(count) == told
+
+
+@pytest.mark.parametrize(
+    ("state", "told"), [(JobState.SKIPPED, "it needs job 3"), (JobState.CANCELLED, "cancelled: it needs job 3")]
+)
+def test_a_skipped_job_is_not_called_cancelled(state, told):
+    failure = Failure(kind=FailureKind.CANCELLED, reason="it needs job 3")
+
+    assert reason(JobView.model_construct(state=state, failure=failure)) == told

@@ -126,6 +126,18 @@ def test_without_the_driver_there_is_no_device(desk):
     assert "install silicon" in done.stderr
 
 
+def test_a_refused_opener_after_a_crash_is_no_sign_of_double_booking(desk):
+    desk.fault(0, "crash")
+    crashed = desk.offline(cn="0..3", pp=desk.ask("Who are you?"))
+    (desk.places["cards"] / "dev-2").unlink()
+
+    refused = desk.offline(cn="0..3")
+
+    assert (crashed.returncode, refused.returncode) == (-signal.SIGSEGV, 1)
+    assert [event["cards"] for event in desk.events("refused")] == [[0, 1, 2, 3]]
+    assert audit(desk.places["events"]) == []
+
+
 @pytest.mark.parametrize("command", ["convert", "compile"])
 def test_the_fixed_output_folder_has_one_user_too(desk, command):
     holder = subprocess.Popen(

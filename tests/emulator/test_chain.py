@@ -97,6 +97,13 @@ def test_batch_size_overrides_the_listed_cards_with_a_warning(desk):
     assert {row["group"] for row in desk.responses()} == {0, 2}
 
 
+def test_the_examples_spelling_of_max_tokens_is_known_beside_the_tables(desk):
+    done = desk.offline(pp=desk.ask("Who are you?"), **{"-max-token": 5})
+
+    assert done.returncode == 0, done.stderr
+    assert desk.responses()[0]["output_tokens"] == 5
+
+
 def test_max_tokens_cuts_an_answer_short(desk):
     desk.offline(pp=desk.ask("Who are you?"), mt=5)
 

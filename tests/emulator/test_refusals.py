@@ -72,6 +72,7 @@ def test_the_interpreter_of_an_environment_counts_as_activating_it(desk):
         ({"cn": "0..3,0..3"}, "not whole card groups"),
         ({"cn": "28..32"}, "neither a card"),
         ({"cn": "0"}, "single card"),
+        ({"cn": ""}, "neither a card"),
         ({"bs": 9}, "not a number from 1 to 8"),
         ({"bs": "[1,0]"}, "not a number from 1 to 8"),
         ({"mt": 8193}, "not a number from 1 to 8192"),

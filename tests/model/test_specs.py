@@ -147,12 +147,39 @@ def test_other_cards_can_not_be_asked_for(cards: str):
     ("spec", "slot"), [(INFER, "cpu0"), (INFER, "lab1.cpu0"), (SPECS["quantize"], "g0"), (SPECS["compile"], "lab1.g3")]
 )
 def test_a_pin_to_a_slot_of_the_wrong_sort_is_refused(spec: dict, slot: str):
-    assert "does not run on" in _refused(spec, placement={"slot": slot})
+    assert "do not run on" in _refused(spec, placement={"slot": slot})
 
 
 def test_cards_and_pin_must_agree():
-    assert "placement.slot says lab1.g2" in _refused({**INFER, "cards": "4..7"}, placement={"slot": "lab1.g2"})
+    assert "cards 4..7 are g1, so lab1.g2 cannot be the slot" in _refused(
+        {**INFER, "cards": "4..7"}, placement={"slot": "lab1.g2"}
+    )
     assert _request({**INFER, "cards": "4..7"}, placement={"slot": "lab1.g1"})
+
+
+GROUPS = [f"g{index}" for index in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "placement"),
+    [
+        (INFER, {"slot": "g1", "exclude": ["g1"]}),
+        (INFER, {"slot": "lab1.g1", "exclude": ["g1"]}),
+        (INFER, {"slot": "lab1.g1", "exclude": ["lab1.g1"]}),
+        ({**INFER, "cards": "4..7"}, {"exclude": ["g1"]}),
+        (INFER, {"exclude": GROUPS}),
+        (SPECS["quantize"], {"slot": "cpu0", "exclude": ["cpu0"]}),
+    ],
+)
+def test_a_job_that_excludes_every_slot_it_could_have_is_refused(spec: dict, placement: dict):
+    assert "excluded" in _refused(spec, placement=placement)
+
+
+@pytest.mark.parametrize(
+    "placement", [{"slot": "g1", "exclude": ["lab1.g1"]}, {"slot": "g1", "exclude": ["g2"]}, {"exclude": GROUPS[1:]}]
+)
+def test_a_job_that_excludes_some_slots_is_taken(placement: dict):
+    assert _request(INFER, placement=placement)
 
 
 PATTERNS = ["g8", "lab1.", ".g3", "lab 1.g3", "lab1/g3", "!g3", "-x.g3", "lab1.g3 g4", "lab1.g3\n", "lab1..g3 "]

@@ -217,9 +217,10 @@ def test_a_claimed_attempt_is_running_and_its_lease_is_new(database: Database):
         taken = claim(session, attempt)
 
         session.refresh(lease)
-        assert taken is not None
-        assert (taken.state, taken.worker) == (AttemptState.RUNNING, WORKER)
-        assert taken.started_at is not None
+        session.refresh(attempt)
+        assert taken
+        assert (attempt.state, attempt.worker) == (AttemptState.RUNNING, WORKER)
+        assert attempt.started_at is not None
         assert lease.expires_at > now() + LEASE / 2
 
 
@@ -229,7 +230,7 @@ def test_a_second_claim_finds_nothing_to_take(database: Database, worker: str):
         attempt = a_running_attempt(session)
 
     with nothing_written(database), database.write() as session:
-        assert claim(session, attempt, worker=worker) is None
+        assert claim(session, attempt, worker=worker) is False
 
     with database.read() as session:
         assert session.get_one(Attempt, attempt.id).worker == WORKER
@@ -237,7 +238,7 @@ def test_a_second_claim_finds_nothing_to_take(database: Database, worker: str):
 
 def test_a_bell_for_an_attempt_that_never_was_finds_nothing(database: Database):
     with database.write() as session:
-        assert lifecycle.claim(session, 4711, worker=WORKER, now=now(), lease=LEASE) is None
+        assert lifecycle.claim(session, 4711, worker=WORKER, now=now(), lease=LEASE) is False
 
 
 def test_a_late_bell_for_a_lost_attempt_finds_nothing_although_the_job_is_assigned_again(database: Database):
@@ -248,7 +249,7 @@ def test_a_late_bell_for_a_lost_attempt_finds_nothing_although_the_job_is_assign
         an_assigned_attempt(session, job)
 
     with nothing_written(database), database.write() as session:
-        assert claim(session, old) is None
+        assert claim(session, old) is False
 
     assert state_of(database, job.id) is JobState.ASSIGNED
 
@@ -261,7 +262,7 @@ def test_of_four_workers_that_claim_the_same_fifty_attempts_each_attempt_has_one
     def take_all(worker: str) -> None:
         for attempt_id in attempts:
             with database.write() as session:
-                if lifecycle.claim(session, attempt_id, worker=worker, now=now(), lease=LEASE) is not None:
+                if lifecycle.claim(session, attempt_id, worker=worker, now=now(), lease=LEASE):
                     won[worker].append(attempt_id)
 
     at_once(*[partial(take_all, worker) for worker in won])

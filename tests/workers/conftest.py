@@ -13,6 +13,7 @@ from orchestrator import lifecycle
 from orchestrator.model.profile import Profile
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.model.states import JobState
+from orchestrator.registry import weights_digest
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
@@ -143,11 +144,11 @@ class Lab:
             for name, digest in (inputs or {}).items():
                 session.add(JobInput(job_id=row.id, name=name, digest=digest, file_name=f"{name}.file"))
             assert lifecycle.queue(session, row, start=JobState.WAITING, now=now)
-            attempt = lifecycle.assign(
+            attempt_id = lifecycle.assign(
                 session, row.id, f"{self.settings.host}.{slot}", now=now, lease=self.settings.lease
             )
-            assert attempt is not None
-            return attempt.id
+            assert attempt_id is not None
+            return attempt_id
 
     def run(self, attempt_id: int, slot: OwnedSlot, stop: StopSignal | None = None) -> Ended | None:
         return execute(attempt_id, slot, self.store, stop or StopSignal())
@@ -177,14 +178,17 @@ def lab(tmp_path: Path, database_url: str) -> Iterator[Lab]:
         database_url=database_url,
         host="lab",
         devices_dir=tmp_path / "dev",
+        allowed_roots=(tmp_path,),
         heartbeat=timedelta(seconds=1),
     )
     (tmp_path / "state").mkdir()
     (tmp_path / "release" / "codegen").mkdir(parents=True)
     weights = tmp_path / "models" / "tiny-model"
     (weights / "extra").mkdir(parents=True)
-    for name in ("model.safetensors", "config.json", "config.json.bak", "extra/merges.txt"):
+    for name in ("config.json", "config.json.bak", "extra/merges.txt"):
         (weights / name).write_text(f"the registered {name}")
+    header = b'{"norm": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}}'
+    (weights / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"norm")
     database = Database(settings.database)
     with database.write() as session:
         now = database.now(session)
@@ -195,7 +199,7 @@ def lab(tmp_path: Path, database_url: str) -> Iterator[Lab]:
                 family="qwen2",
                 official_config={"official": True},
                 tx81_config={"param_dir": "/nowhere"},
-                digest="",
+                digest=weights_digest(settings, weights)[0],
                 size=0,
                 created_at=now,
             )

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from workers.toolchain.commands import document, fill, plan
 
 WORK = Path("/work/g1/7.1")
 DIGEST = "sha256:" + "0" * 64
-MODEL = RegisteredModel("qwen", "/models/qwen", {"official": True}, {"param_dir": "/elsewhere"})
+MODEL = RegisteredModel("qwen", "/models/qwen", {"official": True}, {"param_dir": "/elsewhere"}, "")
 INPUT = {"digest": DIGEST}
 INFER = {
     "kind": "infer",
@@ -32,7 +33,7 @@ def assignment(spec, *inputs, **change):
     made = Assignment(
         attempt_id=1, number=1, job_id=7, slot_id="h.g1", spec=spec, profile=shipped_profile(), root="/opt/tx",
         model=MODEL, inputs=tuple(InputArtifact(name, DIGEST, file_name) for name, file_name in inputs),
-        run_seconds=1, silence_seconds=1, log_bytes=1,
+        run_seconds=1, silence_seconds=1, log_bytes=1, seconds_left=math.inf,
     )  # fmt: skip
     return dataclasses.replace(made, **change)
 

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from datetime import timedelta
 
 from eventually import eventually
 from sqlalchemy import select
@@ -74,6 +75,33 @@ def test_the_failure_of_a_tool_is_told_by_its_last_line(lab, cpu0):
     assert job.state is JobState.FAILED
     assert job.failure["reason"] == "RuntimeError: 权重不匹配 (exit code 3)"
     assert job.failure["exit_code"] == 3
+
+
+def test_weights_that_were_changed_after_their_registration_make_no_result(lab, cpu0):
+    attempt_id = lab.assigned(QUANTIZE, slot="cpu0")
+    weights = lab.folder / "models/tiny-model/model.safetensors"
+    lab.tool(
+        f"printf other | dd of={weights} bs=1 seek=$(($(stat -c %s {weights}) - 4)) count=4 conv=notrunc; "
+        'touch "$2/weights.gm"'
+    )
+
+    lab.run(attempt_id, cpu0)
+
+    failure = lab.job(attempt_id).failure
+    assert failure["kind"] == "bad_spec"
+    assert "changed since it was registered" in failure["reason"]
+    assert "gm" not in outputs_of(lab, attempt_id)
+
+
+def test_a_running_attempt_ends_at_the_jobs_total_deadline(lab, cpu0):
+    lab.tool("sleep 60")
+    with lab.database.read() as session:
+        soon = lab.database.now(session) + timedelta(seconds=0.3)
+    attempt_id = lab.assigned(QUANTIZE, slot="cpu0", deadline_at=soon)
+
+    lab.run(attempt_id, cpu0)
+
+    assert lab.job(attempt_id).failure["kind"] == "total_deadline"
 
 
 def test_a_device_error_is_a_fault_and_the_job_is_queued_again(lab, cpu0):

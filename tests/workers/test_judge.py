@@ -69,7 +69,7 @@ def test_a_missing_executable_is_the_infrastructures_fault():
     [
         (outcome(3), "a\n\x1b[31mKeyError: 'lm_head'\x1b[0m\n  \n\n", "KeyError: 'lm_head' (exit code 3)"),
         (outcome(signal=9), "", "killed by SIGKILL, and it printed nothing"),
-        (outcome(signal=40), "x", "x (killed by signal 40)"),
+        (outcome(signal=40), "x", "killed by signal 40 after: x"),
         (outcome(1), "进度\r出错了\n", "出错了 (exit code 1)"),
     ],
 )

@@ -1,5 +1,6 @@
 """The real worker process on a real broker: bells, revokes, signals and sudden death."""
 
+import json
 import os
 import signal
 import subprocess
@@ -48,6 +49,7 @@ class Process:
             "TX81_STATE_DIR": str(lab.settings.state_dir),
             "TX81_DATABASE_URL": lab.settings.database,
             "TX81_HOST": "lab",
+            "TX81_ALLOWED_ROOTS": json.dumps([str(root) for root in lab.settings.allowed_roots]),
             "TX81_BROKER_URL": broker,
             "TX81_DEVICES_DIR": str(lab.settings.devices_dir),
             "TX81_HEARTBEAT": "PT1S",

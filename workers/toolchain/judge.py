@@ -54,6 +54,8 @@ class Clocks:
     run_seconds: int
     silence_seconds: int
     log_bytes: int
+    total_first: bool = False
+    """The job's total deadline came before the attempt's run limit."""
 
 
 def failure_of_run(
@@ -73,6 +75,8 @@ def failure_of_run(
     if (fault := _fault(evidence, signatures, outcome)) is not None:
         return fault
     match outcome.stopped:
+        case StopReason.RUN_LIMIT if clocks.total_first:
+            return _failure(FailureKind.TOTAL_DEADLINE, "it was not finished before its total deadline", outcome)
         case StopReason.RUN_LIMIT:
             reason = f"it ran longer than its run limit of {clocks.run_seconds} s"
             return _failure(FailureKind.RUN_LIMIT, reason, outcome)
@@ -104,11 +108,12 @@ def _failure(kind: FailureKind, reason: str, outcome: Outcome, *, signature: str
 
 
 def _told(outcome: Outcome, evidence: Evidence) -> str:
-    if outcome.signal is not None:
-        how = f"killed by {_signal_name(outcome.signal)}"
-    else:
-        how = f"exit code {outcome.exit_code}"
     last = evidence.last_line()
+    if outcome.signal is not None:
+        # The last line is progress then, not an error: it says how far the tool came.
+        how = f"killed by {_signal_name(outcome.signal)}"
+        return f"{how} after: {last}" if last else f"{how}, and it printed nothing"
+    how = f"exit code {outcome.exit_code}"
     return f"{last} ({how})" if last else f"{how}, and it printed nothing"
 
 

@@ -1,0 +1,55 @@
+"""The statements behind the arrows of `orchestrator.lifecycle`, built once, on plain tables.
+
+Through mapped classes and built anew they take five times as long, and most of what an idle stack does between a
+request and the vendor's process is to run them. A value that is handed in under the name of a column is written there;
+the other names are those of the condition. They do not see what a session has yet to flush.
+"""
+
+from sqlalchemy import bindparam, delete, func, insert, select, update
+
+from orchestrator.model.states import AttemptState
+from orchestrator.storage.tables import Base
+
+_JOB, _ATTEMPT, _LEASE, _SLOT, _EVENT = (
+    Base.metadata.tables[name] for name in ("job", "attempt", "lease", "slot", "event")
+)
+
+RECORD = insert(_EVENT)
+
+MOVE_JOB = (
+    update(_JOB)
+    .where(_JOB.c.id == bindparam("moved"), _JOB.c.state == bindparam("start"))
+    .values(version=_JOB.c.version + 1)
+)
+
+MOVE_ATTEMPT = update(_ATTEMPT).where(_ATTEMPT.c.id == bindparam("moved"), _ATTEMPT.c.state == bindparam("start"))
+
+TRY = (
+    insert(_ATTEMPT)
+    .values(number=select(func.count() + 1).where(_ATTEMPT.c.job_id == bindparam("tried")).scalar_subquery())
+    .returning(_ATTEMPT.c.id)
+)
+"""A new attempt, with the next number of its job."""
+
+HOLD = insert(_LEASE)
+EXTEND = update(_LEASE).where(_LEASE.c.attempt_id == bindparam("holder"))
+LET_GO = delete(_LEASE).where(_LEASE.c.attempt_id == bindparam("holder"))
+
+TO_CLAIM = (
+    select(_ATTEMPT.c.job_id, _ATTEMPT.c.slot_id, _JOB.c.started_at)
+    .join(_JOB, _JOB.c.id == _ATTEMPT.c.job_id)
+    .where(_ATTEMPT.c.id == bindparam("wanted"))
+    # FOR NO KEY UPDATE: rows that only refer to the job may be written meanwhile.
+    .with_for_update(of=_JOB, key_share=True)
+)
+"""What a claim has to know of an attempt, with its job locked."""
+
+NOTE_START = update(_ATTEMPT).where(
+    _ATTEMPT.c.id == bindparam("started"),
+    _ATTEMPT.c.worker == bindparam("owner"),
+    _ATTEMPT.c.state == AttemptState.RUNNING,
+)
+
+NOTE_END = update(_SLOT).where(_SLOT.c.id == bindparam("left"))
+
+BEAT = update(_SLOT).where(_SLOT.c.id == bindparam("owned"), _SLOT.c.worker == bindparam("owner"))
