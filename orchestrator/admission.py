@@ -25,7 +25,7 @@ def _admissible() -> Select[int]:
     need = exists().where(JobNeed.job_id == Job.id, JobNeed.needs_id == needed.id)
     pending = need.where(needed.state.not_in(FINAL))
     broken = need.where(needed.state.in_(FINAL - {JobState.SUCCEEDED}))
-    joined = exists().where(leader.id == Job.joined_to, leader.state.in_(IN_FLIGHT))
+    joined = exists().where(leader.id == Job.joined_to, leader.state.in_(IN_FLIGHT), ~leader.held)
     waiting = select(Job.id).where(Job.state == JobState.WAITING, broken | (~pending & ~joined))
     return waiting.order_by(Job.id).limit(bindparam("most", type_=Integer))
 
@@ -160,7 +160,8 @@ def _succeed_from(session: Session, job: Job, source: Job, now: datetime) -> Non
 
 
 def _in_flight(session: Session, job: Job) -> int | None:
-    same = select(Job.id).where(Job.cache_key == job.cache_key, Job.state.in_(IN_FLIGHT), Job.id != job.id)
+    # Not one that is held: who holds it means that one job, not all that would have joined it.
+    same = select(Job.id).where(Job.cache_key == job.cache_key, Job.state.in_(IN_FLIGHT), ~Job.held, Job.id != job.id)
     return session.scalar(same.order_by(Job.id).limit(1))
 
 

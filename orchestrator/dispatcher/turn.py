@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
@@ -25,7 +25,7 @@ PROMOTED_AT_ONCE = 100
 
 # Built once: these are asked at every wake-up, and building them takes longer than running them.
 
-_QUEUED_CLASSES = select(Job.demand).distinct().where(Job.state == JobState.QUEUED)
+_QUEUED_CLASSES = select(Job.demand).distinct().where(Job.state == JobState.QUEUED, ~Job.held)
 
 _FREE_SLOTS = (
     select(Slot.id, Slot.name)
@@ -39,9 +39,9 @@ _FREE_SLOTS = (
 """Slots in service, with a live worker and no lease; longest idle first, so that wear is shared."""
 
 _HEAD_OF_CLASS = (
-    select(Job.id, Job.priority)
-    .where(Job.state == JobState.QUEUED, Job.demand == bindparam("key"))
-    .order_by(Job.priority.desc(), Job.id)
+    select(Job.id, Job.priority, Job.rank)
+    .where(Job.state == JobState.QUEUED, ~Job.held, Job.demand == bindparam("key"))
+    .order_by(Job.priority.desc(), Job.rank, Job.id)
     .limit(bindparam("most", type_=Integer))
 )
 
@@ -134,12 +134,12 @@ def _free_slots(session: Session, alive_since: datetime) -> list[FreeSlot]:
 
 def _candidates(session: Session, free: list[FreeSlot]) -> Iterable[Candidate]:
     """The head of each class that has a free slot: no more jobs of a class can be placed than slots are free."""
-    found = []
+    found: list[Candidate] = []
     for key in classes_with_a_slot(_queued_classes(session), free):
         head = session.execute(_HEAD_OF_CLASS, {"key": key, "most": len(free)})
-        found += [(job_id, Demand.parse(key), priority) for job_id, priority in head]
-    failed_on = _failed_slots(session, [job_id for job_id, _, _ in found])
-    return [Candidate(job_id, demand, priority, frozenset(failed_on[job_id])) for job_id, demand, priority in found]
+        found += [Candidate(job_id, Demand.parse(key), priority, rank=rank) for job_id, priority, rank in head]
+    failed_on = _failed_slots(session, [job.job_id for job in found])
+    return [replace(job, avoid=frozenset(failed_on[job.job_id])) for job in found]
 
 
 def _failed_slots(session: Session, job_ids: list[int]) -> dict[int, set[str]]:
