@@ -159,6 +159,14 @@ def _bearer(request: Request) -> Bearer:
         return verify(session, token.strip())
 
 
+def _actor(request: Request) -> str:
+    bearer: Bearer = request.state.bearer
+    return bearer.name
+
+
+Actor = Annotated[str, Depends(_actor)]
+"""The name of the caller's token: who did it, in the events."""
+
 IdempotencyKey = Annotated[
     str | None,
     Header(

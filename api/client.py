@@ -23,6 +23,7 @@ from api.schemas import (
     JobView,
     ModelDetail,
     ModelView,
+    OrderReport,
     Page,
     PipelineDetail,
     PipelineView,
@@ -32,6 +33,7 @@ from api.schemas import (
     SlotDetail,
     SlotView,
 )
+from orchestrator.model.orders import Action, BulkOrder
 from orchestrator.model.specs import JobRequest, PipelineRequest
 from orchestrator.model.states import FINAL
 
@@ -130,6 +132,27 @@ class Client:
         """Make a new job from the request of a finished one."""
         return JobView.model_validate(self._connection.post(f"/jobs/{job}/retry", key=key).json())
 
+    def hold(self, job: int, note: str | None = None) -> JobView:
+        """Keep a job from being placed until it is released."""
+        return JobView.model_validate(self._connection.post(f"/jobs/{job}/hold", {"note": note}).json())
+
+    def release_job(self, job: int, note: str | None = None) -> JobView:
+        """Undo a hold."""
+        return JobView.model_validate(self._connection.post(f"/jobs/{job}/release", {"note": note}).json())
+
+    def prioritise(self, job: int, priority: int, note: str | None = None) -> JobView:
+        """Give a job that has not begun another priority, 0 to 9."""
+        body = {"priority": priority, "note": note}
+        return JobView.model_validate(self._connection.post(f"/jobs/{job}/priority", body).json())
+
+    def to_front(self, job: int, note: str | None = None) -> JobView:
+        """Move a job before all others of its priority."""
+        return JobView.model_validate(self._connection.post(f"/jobs/{job}/front", {"note": note}).json())
+
+    def order(self, order: BulkOrder) -> OrderReport:
+        """Do one thing to many jobs; the report says of each what became of it."""
+        return OrderReport.model_validate(self._connection.post("/jobs/actions", _sent(order), timeout=None).json())
+
     # ── pipelines ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def submit_pipeline(self, request: PipelineRequest, key: str | None = None) -> PipelineDetail:
@@ -147,6 +170,13 @@ class Client:
     def cancel_pipeline(self, pipeline: int) -> PipelineDetail:
         """Ask for every job of a pipeline that has not ended to stop."""
         return PipelineDetail.model_validate(self._connection.post(f"/pipelines/{pipeline}/cancel").json())
+
+    def order_pipeline(
+        self, pipeline: int, action: Action, note: str | None = None, priority: int | None = None
+    ) -> OrderReport:
+        """Hold, release, reprioritise or move to the front all jobs of a pipeline that have not ended."""
+        body = {"note": note, **({} if priority is None else {"priority": priority})}
+        return OrderReport.model_validate(self._connection.post(f"/pipelines/{pipeline}/{action}", body).json())
 
     # ── artifacts ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -203,6 +233,18 @@ class Client:
     def slot(self, slot: str) -> SlotDetail:
         """One slot (`HOST.g3`), with the jobs that wait for it alone."""
         return SlotDetail.model_validate(self._connection.get(f"/slots/{slot}").json())
+
+    def drain(self, slot: str, note: str | None = None) -> SlotView:
+        """Let a slot finish what it runs and take no more."""
+        return SlotView.model_validate(self._connection.post(f"/slots/{slot}/drain", {"note": note}).json())
+
+    def resume(self, slot: str, note: str | None = None) -> SlotView:
+        """Give a slot work again."""
+        return SlotView.model_validate(self._connection.post(f"/slots/{slot}/resume", {"note": note}).json())
+
+    def quarantine(self, slot: str, note: str | None = None) -> SlotView:
+        """Give a suspect slot no work until someone resumes it."""
+        return SlotView.model_validate(self._connection.post(f"/slots/{slot}/quarantine", {"note": note}).json())
 
     def ready(self) -> Readiness:
         """Whether the server can do its work; asked without a token."""

@@ -46,3 +46,14 @@ BULK: dict[str, Any] = {
 PIPELINE: dict[str, Any] = {
     "weights to answers": {"summary": "From weights to answers", "value": {"name": "qwen2-7b", "jobs": _BUILD}}
 }
+
+ORDER: dict[str, Any] = {
+    "hold": {
+        "summary": "Hold what a project has not begun",
+        "value": {"action": "hold", "filter": {"project": "nightly"}, "note": "new driver at noon"},
+    },
+    "priority": {
+        "summary": "Let three jobs go first",
+        "value": {"action": "priority", "jobs": [41, 42, 43], "priority": 9},
+    },
+}

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-from orchestrator.model.failures import Failure
+from orchestrator.model.failures import Failure, Suspicion
 from orchestrator.model.slots import SlotKind
 from orchestrator.model.specs import JobRequest, Strict
 from orchestrator.model.states import AttemptState, JobState, ServiceState
@@ -47,12 +47,23 @@ class JobReference(View):
     state: JobState
 
 
+class Hold(View):
+    """Who keeps a job from being placed, why and since when."""
+
+    by: str
+    note: str | None = None
+    at: datetime
+
+
 class JobView(JobReference):
     """One job, as lists show it."""
 
     project: str
     pipeline_id: int | None
     priority: int
+    rank: int = Field(default=0, description="Order within a priority: below 0 since it was moved to the front.")
+    held: bool = Field(default=False, description="Not placed until someone releases it.")
+    hold: Hold | None = None
     model: str | None = None
     release: str
     slot: str | None = Field(description="Pinned to this slot: g3, or HOST.g3.")
@@ -93,6 +104,7 @@ class AttemptView(View):
     ended_at: datetime | None
     seconds: float | None = Field(description="Wall time of the vendor process.")
     failure: Failure | None
+    suspicion: Suspicion | None = Field(default=None, description="Why its slot was quarantined when it ended.")
     command: Document | None = Field(description="argv, environment and folder exactly as started.")
     progress: Document | None
     log_bytes: int
@@ -284,6 +296,25 @@ class Occupancy(StrEnum):
     RUNNING = "running"
 
 
+class ServiceChange(View):
+    """Who drained, resumed or quarantined a slot last, why and when; `by` is null where no person did."""
+
+    by: str | None
+    note: str | None
+    at: datetime
+
+
+class Evidence(View):
+    """Why a slot is quarantined: what the end of an attempt left behind, or what a person saw."""
+
+    reason: str
+    signature: str | None = None
+    job_id: int | None = None
+    attempt_id: int | None = None
+    by: str | None = None
+    at: datetime
+
+
 class SlotView(View):
     """One place where one job runs at a time."""
 
@@ -295,6 +326,11 @@ class SlotView(View):
     presence: Presence
     occupancy: Occupancy
     service_state: ServiceState
+    service_change: ServiceChange | None = None
+    quarantined_because: Evidence | None = None
+    drained_when: datetime | None = Field(
+        default=None, description="While it drains: when what it runs reaches its run limit, at the latest."
+    )
     worker: str | None
     worker_pid: int | None
     heartbeat_at: datetime | None
@@ -309,6 +345,25 @@ class SlotDetail(SlotView):
     """A slot with the first of the jobs that are pinned to it."""
 
     queue: tuple[JobView, ...]
+
+
+class OrderOutcome(View):
+    """What became of an order for one job."""
+
+    job: int
+    done: bool
+    state: JobState | None = Field(description="Where the job stands now; null if there is no such job.")
+    code: str | None = Field(default=None, description="Why the order was refused, for a program.")
+    detail: str | None = Field(default=None, description="Why, for a person.")
+
+
+class OrderReport(View):
+    """What became of an order for many jobs: all that could be done is done, and all the rest is told."""
+
+    items: tuple[OrderOutcome, ...]
+    done: int
+    refused: int
+    left: int = Field(default=0, description="Jobs that fit the filter too; send the order again for them.")
 
 
 class Readiness(View):

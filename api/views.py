@@ -12,6 +12,8 @@ from api.schemas import (
     JobReference,
     JobView,
     Occupancy,
+    OrderOutcome,
+    OrderReport,
     PipelineDetail,
     PipelineView,
     Presence,
@@ -22,9 +24,10 @@ from api.schemas import (
 from orchestrator.inventory import SlotFacts
 from orchestrator.model.slots import SlotName
 from orchestrator.model.specs import BUILD_KINDS
-from orchestrator.model.states import FINAL, AttemptState, JobState
+from orchestrator.model.states import FINAL, AttemptState, JobState, ServiceState
 from orchestrator.placement.demand import Demand
 from orchestrator.queries import JobFacts, ListedJob, PipelineFacts
+from orchestrator.steering import Report
 from orchestrator.storage.tables import Job, Slot
 
 _COLUMNS = tuple(name for name in JobView.model_fields if hasattr(Job, name) and name != "slot")
@@ -106,6 +109,22 @@ def rolled_up(counts: Counter[JobState]) -> JobState:
     return JobState.QUEUED if JobState.QUEUED in present else JobState.WAITING
 
 
+def order_report(report: Report) -> OrderReport:
+    """What became of an order, job by job."""
+    items = tuple(
+        OrderOutcome(
+            job=outcome.job_id,
+            done=outcome.refused is None,
+            state=outcome.state,
+            code=None if outcome.refused is None else outcome.refused.code,
+            detail=None if outcome.refused is None else outcome.refused.detail,
+        )
+        for outcome in report.outcomes
+    )
+    done = sum(item.done for item in items)
+    return OrderReport(items=items, done=done, refused=len(items) - done, left=report.left)
+
+
 def slot_view(facts: SlotFacts, now: datetime, lost_after: timedelta) -> SlotView:
     """A slot as lists show it."""
     return SlotView.model_validate(_slot_fields(facts, now, lost_after))
@@ -122,6 +141,14 @@ def presence(slot: Slot, now: datetime, lost_after: timedelta) -> Presence:
     if slot.heartbeat_at is None:
         return Presence.AWAY
     return Presence.ALIVE if slot.heartbeat_at > now - lost_after else Presence.LOST
+
+
+def drained_when(facts: SlotFacts) -> datetime | None:
+    """When a draining slot is drained at the latest, by the run limit of what it runs; None if it does not drain."""
+    attempt, job = facts.attempt, facts.job
+    if facts.slot.service_state is not ServiceState.DRAINING or job is None or attempt is None:
+        return None
+    return (attempt.started_at or attempt.assigned_at) + timedelta(seconds=job.run_seconds)
 
 
 def _job_fields(listed: ListedJob) -> dict[str, Any]:
@@ -156,6 +183,7 @@ def _slot_fields(facts: SlotFacts, now: datetime, lost_after: timedelta) -> dict
         **{name: getattr(slot, name) for name in SlotView.model_fields if hasattr(slot, name)},
         "cards": SlotName.parse(slot.name).cards,
         "presence": presence(slot, now, lost_after),
+        "drained_when": drained_when(facts),
         "occupancy": occupancy,
         "lease_expires_at": lease and lease.expires_at,
         "attempt": attempt and AttemptView.model_validate(attempt),

@@ -1,4 +1,4 @@
-"""The commands about what there is: slots, pipelines, models, releases."""
+"""The commands about what there is: pipelines, models, releases."""
 
 from itertools import islice
 from pathlib import Path
@@ -7,20 +7,12 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from cli.session import Exit, Session
-from cli.show import models_table, pipelines_table, releases_table, slots_table
+from cli.show import models_table, pipelines_table, releases_table
 
 _HERE = Session()
 
 models_app = App(name="models", help="Registered models; `add` registers one.")
 releases_app = App(name="releases", help="Toolchain releases; `add` registers one.")
-
-
-def slots(*, session: Session = _HERE) -> Exit:
-    """Card groups and CPU seats: who is there and what it does."""
-    with session.client() as client:
-        found = client.slots()
-        session.emit(found, slots_table(found))
-    return Exit.OK
 
 
 def pipelines(

@@ -1,4 +1,4 @@
-"""The commands about jobs: submit, run, jobs, show, logs, wait, cancel, retry."""
+"""The commands about jobs: submit, run, jobs, show, logs, wait, retry."""
 
 import sys
 import uuid
@@ -17,7 +17,7 @@ from cli.session import Exit, Session, Stop, hint, hint_on_terminal
 from cli.show import answers_table, job_page, jobs_table
 from cli.watching import exit_for, live_progress, wait_for
 from orchestrator.model.specs import JobRequest, PipelineRequest
-from orchestrator.model.states import FINAL, JobState
+from orchestrator.model.states import JobState
 
 Switch = Parameter(negative="")
 _HERE = Session()
@@ -201,18 +201,6 @@ def wait(*jobs: int, timeout: float | None = None, session: Session = _HERE) -> 
         ended = _waited(client, jobs, timeout)
         session.emit(ended, jobs_table(ended))
     return exit_for(ended)
-
-
-def cancel(*jobs: int, session: Session = _HERE) -> Exit:
-    """Ask jobs to stop; one that runs is ended by its worker, which takes some seconds."""
-    if not jobs:
-        raise Stop("cancel: name at least one job; see: tx81 jobs")
-    with session.client() as client:
-        asked = [client.cancel(job) for job in jobs]
-        session.emit(asked, jobs_table(asked))
-        if going := [job for job in asked if job.state not in FINAL]:
-            hint_on_terminal(f"asked; see them end with: tx81 wait {_numbers(going)}")
-    return Exit.OK
 
 
 def retry(job: int, /, *, key: str | None = None, session: Session = _HERE) -> Exit:

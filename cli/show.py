@@ -18,12 +18,13 @@ from api.schemas import (
     JobDetail,
     JobView,
     ModelView,
+    OrderOutcome,
     PipelineView,
     ReleaseView,
     SlotView,
 )
 from orchestrator.model.failures import Failure, FailureKind
-from orchestrator.model.states import FINAL, JobState
+from orchestrator.model.states import FINAL, JobState, ServiceState
 
 _STYLE: Mapping[str, str] = {
     "succeeded": "green",
@@ -35,6 +36,10 @@ _STYLE: Mapping[str, str] = {
     "alive": "green",
     "lost": "red",
     "quarantined": "red",
+    "draining": "yellow",
+    "drained": "yellow",
+    "done": "green",
+    "refused": "red",
     "ok": "green",
     "warn": "yellow",
     "fail": "red",
@@ -60,11 +65,22 @@ def pipelines_table(pipelines: Iterable[PipelineView]) -> Table:
 
 def slots_table(slots: Iterable[SlotView]) -> Table:
     """Slots: who is there, what it does, and who waits for it."""
-    shown = table("slot", "cards", "worker", "service", "occupancy", "job", "queued", right={"queued"})
+    shown = table("slot", "cards", "worker", "service", "occupancy", "job", "queued", "why", right={"queued"})
     for slot in slots:
         cards = f"{slot.cards[0]}..{slot.cards[-1]}" if slot.cards else ""
         job = f"{slot.job.id} {slot.job.name}" if slot.job else ""
-        row(shown, slot.id, cards, slot.presence, slot.service_state, slot.occupancy, job, slot.queued or "")
+        row(
+            shown, slot.id, cards, slot.presence, slot.service_state, slot.occupancy, job, slot.queued or "",
+            out_of_service(slot),
+        )  # fmt: skip
+    return shown
+
+
+def orders_table(outcomes: Iterable[OrderOutcome]) -> Table:
+    """What became of an order, one job a line."""
+    shown = table("job", "order", "state", "why", right={"job"})
+    for outcome in outcomes:
+        row(shown, outcome.job, "done" if outcome.done else "refused", outcome.state, outcome.detail)
     return shown
 
 
@@ -141,8 +157,27 @@ def reason(job: JobView) -> str:
         return ""
     if job.cancel_requested:
         return "cancel requested"
+    if job.hold is not None:
+        return f"held by {job.hold.by}" + (f": {job.hold.note}" if job.hold.note else "")
     last = job.attempts[-1] if isinstance(job, JobDetail) and job.attempts else None
     return f"again, after {failure_line(last.failure)}" if last and last.failure else ""
+
+
+def out_of_service(slot: SlotView) -> str:
+    """One line on why a slot is given no work; empty if it is in service."""
+    if slot.service_state is ServiceState.IN_SERVICE:
+        return ""
+    if slot.quarantined_because is not None:
+        because = slot.quarantined_because
+        source = (
+            f" (job {because.job_id})" if because.job_id is not None else f" (by {because.by})" if because.by else ""
+        )
+        return f"{because.reason}{source}"
+    change = slot.service_change
+    said = [f"{change.note or 'no note'} (by {change.by})"] if change is not None and change.by else []
+    if slot.drained_when is not None:
+        said.append(f"drained by {slot.drained_when.astimezone():%Y-%m-%d %H:%M:%S} at the latest")
+    return "; ".join(said)
 
 
 def failure_line(failure: Failure) -> str:

@@ -33,7 +33,7 @@ def _admissible() -> Select[Any]:
     need = exists().where(_NEED.c.job_id == _JOB.c.id, _NEED.c.needs_id == needed.c.id)
     pending = need.where(needed.c.state.not_in(FINAL))
     broken = need.where(needed.c.state.in_(FINAL - {JobState.SUCCEEDED}))
-    joined = exists().where(leader.c.id == _JOB.c.joined_to, leader.c.state.in_(IN_FLIGHT))
+    joined = exists().where(leader.c.id == _JOB.c.joined_to, leader.c.state.in_(IN_FLIGHT), ~leader.c.held)
     waiting = select(_JOB.c.id).where(_JOB.c.state == JobState.WAITING, broken | (~pending & ~joined))
     return waiting.order_by(_JOB.c.id).limit(bindparam("most", type_=Integer))
 
@@ -176,7 +176,8 @@ def _succeed_from(session: Session, job: Job, source: Job, now: datetime) -> Non
 
 
 def _in_flight(session: Session, job: Job, key: str) -> int | None:
-    same = select(Job.id).where(Job.cache_key == key, Job.state.in_(IN_FLIGHT), Job.id != job.id)
+    # Not one that is held: who holds it means that one job, not all that would have joined it.
+    same = select(Job.id).where(Job.cache_key == key, Job.state.in_(IN_FLIGHT), ~Job.held, Job.id != job.id)
     return session.scalar(same.order_by(Job.id).limit(1))
 
 

@@ -13,12 +13,11 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, Executable, select, update
 from sqlalchemy.orm import Session
 
-from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost, SlotTaken
-from orchestrator.model.failures import Failure, FailureKind, GiveUp, Retry, next_step
-from orchestrator.model.slots import SlotName
-from orchestrator.model.states import ATTEMPT_TRANSITIONS, FINAL, TRANSITIONS, AttemptState, JobState
+from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost
+from orchestrator.model.failures import Failure, FailureKind, GiveUp, Retry, Suspicion, device_kills, next_step
+from orchestrator.model.states import ATTEMPT_TRANSITIONS, FINAL, TRANSITIONS, AttemptState, JobState, ServiceState
 from orchestrator.storage import statements
-from orchestrator.storage.tables import Artifact, Attempt, Job, Slot
+from orchestrator.storage.tables import Artifact, Attempt, Job
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def move(session: Session, job_id: int, *, start: JobState, to: JobState, now: d
     if to not in TRANSITIONS[start]:
         raise IllegalTransition(f"a job never goes from {start} to {to}", job=job_id)
     if to in FINAL:
-        change.setdefault("ended_at", now)
+        change = {"ended_at": now, "held": False, "hold": None, **change}
     about = {name: change.pop(name) for name in ("attempt_id", "slot_id", "why") if name in change}
     if _run(session, statements.MOVE_JOB, moved=job_id, start=start, state=to, **change).rowcount == 0:
         return False
@@ -120,6 +119,14 @@ def lose(session: Session, attempt_id: int, *, now: datetime, why: str, max_atte
     return True
 
 
+def withdraw(session: Session, attempt_id: int, *, now: datetime, why: str) -> bool:
+    """Take back an attempt that no worker has claimed, and queue its job again; False if one has, or it has ended."""
+    _job(session, _attempt(session, attempt_id).job_id, lock=True)
+    if _attempt(session, attempt_id).state is not AttemptState.ASSIGNED:
+        return False
+    return lose(session, attempt_id, now=now, why=why, max_attempts=0)
+
+
 def fail_unstarted(session: Session, job_id: int, *, start: JobState, failure: Failure, now: datetime) -> bool:
     """End a job that can not be started, or was not in time; False if it left `start` meanwhile."""
     if start not in (JobState.WAITING, JobState.QUEUED):
@@ -168,7 +175,9 @@ def note_start(
     )
 
 
-def give_back(session: Session, attempt_id: int, *, now: datetime, why: str) -> bool:
+def give_back(
+    session: Session, attempt_id: int, *, now: datetime, why: str, suspicion: Suspicion | None = None
+) -> bool:
     """Return a running job to the queue because its worker is stopped in good order: no fault of anybody's.
 
     False if the attempt is not running any more.
@@ -177,10 +186,11 @@ def give_back(session: Session, attempt_id: int, *, now: datetime, why: str) -> 
     attempt = _attempt(session, attempt_id)
     failure = Failure(kind=FailureKind.STOPPED, reason=why).model_dump(mode="json")
     if not _move_attempt(
-        session, attempt_id, start=AttemptState.RUNNING, to=AttemptState.LOST, ended_at=now, failure=failure
-    ):
+        session, attempt_id, start=AttemptState.RUNNING, to=AttemptState.LOST, ended_at=now, failure=failure,
+        suspicion=_told(suspicion),
+    ):  # fmt: skip
         return False
-    _release(session, attempt, now)
+    _release(session, attempt, now, suspicion)
     record(session, "attempt.lost", now, job_id=job.id, attempt_id=attempt_id, slot_id=attempt.slot_id, why=why)
     if job.cancel_requested:
         return _end_cancelled(session, job.id, JobState.RUNNING, now)
@@ -189,12 +199,13 @@ def give_back(session: Session, attempt_id: int, *, now: datetime, why: str) -> 
 
 @dataclass(frozen=True)
 class Ending:
-    """How an attempt ended, as its worker saw it. `failure` None means success."""
+    """How an attempt ended, as its worker saw it. `failure` None means success; a `suspicion` quarantines the slot."""
 
     failure: Failure | None
     seconds: float | None
     log_digest: str | None
     log_bytes: int
+    suspicion: Suspicion | None = None
 
 
 def finish(
@@ -213,11 +224,11 @@ def finish(
         to = AttemptState.CANCELLED if failure.kind is FailureKind.CANCELLED else AttemptState.FAILED
     if attempt.worker != worker or not _move_attempt(
         session, attempt_id, start=AttemptState.RUNNING, to=to, ended_at=now,
-        failure=failure.model_dump(mode="json") if failure else None,
+        failure=_told(failure), suspicion=_told(ending.suspicion),
         seconds=ending.seconds, log_digest=ending.log_digest, log_bytes=ending.log_bytes,
     ):  # fmt: skip
         raise OwnershipLost("the attempt was taken from this worker", attempt=attempt_id)
-    _release(session, attempt, now)
+    _release(session, attempt, now, ending.suspicion)
     record(session, f"attempt.{to}", now, job_id=job.id, attempt_id=attempt_id, slot_id=attempt.slot_id)
     if failure is None:
         move(
@@ -269,43 +280,6 @@ def cancel(session: Session, job_id: int, *, now: datetime, why: str = "cancelle
     raise IllegalTransition(f"job {job_id} is changing hands; ask again", job=job_id)
 
 
-# ── slots ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def announce(
-    session: Session, *, host: str, name: SlotName, worker: str, pid: int, now: datetime, lost_after: timedelta
-) -> list[int]:
-    """Make `worker` the owner of a slot, creating it at first sight.
-
-    SlotTaken if another worker gave a sign of life within `lost_after`. Returns the attempts that an earlier owner left
-    running: it held the host's lock on the slot, which the caller now holds, so nothing of them runs any more.
-    """
-    slot_id = f"{host}.{name}"
-    slot = session.get(Slot, slot_id, with_for_update=True)
-    if slot is None:
-        session.add(Slot(id=slot_id, host=host, name=str(name), kind=name.kind))
-        session.flush()
-        slot = session.get_one(Slot, slot_id)
-    elif slot.heartbeat_at is not None and slot.worker != worker and slot.heartbeat_at > now - lost_after:
-        raise SlotTaken(f"{slot_id} is owned by worker {slot.worker} (pid {slot.worker_pid})", owner=slot.worker)
-    slot.worker, slot.worker_pid, slot.heartbeat_at = worker, pid, now
-    record(session, "slot.announced", now, slot_id=slot_id, worker=worker, pid=pid)
-    left = select(Attempt.id).where(Attempt.slot_id == slot_id, Attempt.state == AttemptState.RUNNING)
-    return list(session.scalars(left))
-
-
-def beat(session: Session, slot_id: str, *, worker: str, now: datetime) -> None:
-    """Say that the slot's worker is alive; SlotTaken if the slot is another worker's by now."""
-    if _run(session, statements.BEAT, owned=slot_id, owner=worker, heartbeat_at=now).rowcount == 0:
-        raise SlotTaken(f"{slot_id} belongs to another worker now")
-
-
-def leave(session: Session, slot_id: str, *, worker: str, now: datetime) -> None:
-    """Say goodbye: nothing is placed on the slot until a worker announces it again."""
-    if _run(session, statements.BEAT, owned=slot_id, owner=worker, heartbeat_at=None).rowcount == 1:
-        record(session, "slot.left", now, slot_id=slot_id, worker=worker)
-
-
 # ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -329,9 +303,27 @@ def _extend(session: Session, attempt_id: int, until: datetime) -> bool:
     return _run(session, statements.EXTEND, holder=attempt_id, expires_at=until).rowcount > 0
 
 
-def _release(session: Session, attempt: Attempt, now: datetime) -> None:
+def _release(session: Session, attempt: Attempt, now: datetime, suspicion: Suspicion | None = None) -> None:
+    """Give the slot back: one that was draining is drained now, and one under `suspicion` is quarantined."""
+    about = {"job_id": attempt.job_id, "attempt_id": attempt.id, "slot_id": attempt.slot_id}
     _run(session, statements.LET_GO, holder=attempt.id)
-    _run(session, statements.NOTE_END, left=attempt.slot_id, last_ended_at=now)
+    if suspicion is not None:
+        change = {"by": None, "note": suspicion.reason, "at": now.isoformat()}
+        because = {
+            **suspicion.model_dump(), "job_id": attempt.job_id, "attempt_id": attempt.id, "by": None,
+            "at": now.isoformat(),
+        }  # fmt: skip
+        _run(
+            session, statements.CONDEMN, left=attempt.slot_id, last_ended_at=now,
+            service_state=ServiceState.QUARANTINED, quarantined_because=because, service_change=change,
+        )  # fmt: skip
+        record(session, "slot.quarantined", now, **about, **suspicion.model_dump())
+    elif _run(session, statements.NOTE_END, left=attempt.slot_id, last_ended_at=now).scalar() is ServiceState.DRAINED:
+        record(session, "slot.drained", now, **about)
+
+
+def _told(fact: Failure | Suspicion | None) -> dict[str, Any] | None:
+    return None if fact is None else fact.model_dump(mode="json")
 
 
 def _end_cancelled(
@@ -344,10 +336,9 @@ def _end_cancelled(
 def _follow(session: Session, job: Job, attempt_id: int, failure: Failure, now: datetime, max_attempts: int) -> None:
     """Queue a running job again or end it, as `failures.next_step` decides from the claimed attempts that ended."""
     # Columns, not objects: this session may hold the attempt as it was before its UPDATE.
-    ended = select(Attempt.failure).where(
-        Attempt.job_id == job.id, Attempt.failure.is_not(None), Attempt.worker.is_not(None)
-    )
-    kinds = [earlier["kind"] for earlier in session.scalars(ended) if earlier is not None]
+    tried = select(Attempt.slot_id, Attempt.failure, Attempt.suspicion).where(Attempt.job_id == job.id)
+    ended = session.execute(tried.where(Attempt.failure.is_not(None), Attempt.worker.is_not(None))).all()
+    kinds = [earlier["kind"] for _, earlier, _ in ended if earlier is not None]
     step = next_step(
         failure,
         faults=kinds.count(FailureKind.FAULT),
@@ -356,6 +347,9 @@ def _follow(session: Session, job: Job, attempt_id: int, failure: Failure, now: 
         tool_retries=job.tool_retries,
     )
     stopped_anyway = isinstance(step, Retry) or failure.kind is FailureKind.FAULT
+    kills = device_kills(failure, {slot_id for slot_id, _, suspicion in ended if suspicion is not None})
+    if stopped_anyway and kills is not None:
+        failure, step = kills, GiveUp(kills.reason)
     match step:
         case _ if job.cancel_requested and stopped_anyway:
             _end_cancelled(session, job.id, JobState.RUNNING, now)

@@ -183,7 +183,7 @@ def progress_of(session: Session, job_id: int) -> tuple[JobState, list[TriedAtte
 def queued_jobs(session: Session, demands: Collection[str], limit: int) -> list[ListedJob]:
     """The first queued jobs of these demand classes, in the order in which they are looked at."""
     found = _listed().where(Job.state == JobState.QUEUED, Job.demand.in_(demands))
-    return _as_listed(session, found.order_by(Job.priority.desc(), Job.id).limit(limit))
+    return _as_listed(session, found.order_by(Job.priority.desc(), Job.rank, Job.id).limit(limit))
 
 
 def answers(session: Session, attempt_id: int, *, limit: int, after: tuple[int, ...] | None = None) -> Sequence[Answer]:

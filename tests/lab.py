@@ -16,7 +16,7 @@ from typing import Any
 from eventually import eventually
 
 from api.client import Client
-from api.schemas import JobDetail, Presence
+from api.schemas import JobDetail, Presence, SlotDetail
 from cli.stack import embedded
 from cli.supervisor import Supervisor, What
 from orchestrator.model.specs import JobRequest, PipelineRequest
@@ -74,6 +74,10 @@ class Lab:
             "prompts": {"path": self.tree["prompts"]}, "golden": {"path": self.tree["golden"]}, **more.pop("spec", {}),
         }  # fmt: skip
         return self.client.submit(JobRequest.model_validate({"spec": spec, **more})).id
+
+    def slot(self, name: str) -> SlotDetail:
+        """A slot of the lab's host, by its short name."""
+        return self.client.slot(f"lab1.{name}")
 
     def ended(self, job: int, within: float = 120) -> JobDetail:
         """The job once it has ended."""

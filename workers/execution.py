@@ -16,7 +16,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from orchestrator import lifecycle
 from orchestrator.errors import BadSpec, OrchestratorError, OwnershipLost
 from orchestrator.lifecycle import Ending
-from orchestrator.model.failures import Failure, FailureKind
+from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.specs import BUILD_KINDS
 from orchestrator.model.states import AttemptState
 from orchestrator.registry import weights_digest
@@ -82,6 +82,7 @@ class _Execution:
         self.log_path = work / "log"
         self.outcome: Outcome | None = None
         self.failure: Failure | None = None
+        self.suspicion: Suspicion | None = None
         self.results = Results()
         self.shipper = LogShipper(slot.database, assignment.attempt_id, self.log_path, progress=None)
 
@@ -100,6 +101,7 @@ class _Execution:
             self.failure = self.failure or _fault(trouble)
         match self.outcome and self.outcome.stopped:
             case StopReason.LEASE_LOST:
+                self._warn_of_slot()
                 raise OwnershipLost("the lease was lost while the tool ran", attempt=self.assignment.attempt_id)
             case StopReason.SHUTDOWN:
                 return self._give_back()
@@ -166,11 +168,13 @@ class _Execution:
             log.warning("start not noted", exc_info=True, extra={"attempt": attempt_id})
 
     def _judge(self, plan: Plan, outcome: Outcome, since_ns: int) -> None:
+        known = plan.profile.fault_signatures
         if outcome.stopped in (StopReason.LEASE_LOST, StopReason.SHUTDOWN):
-            return  # not an end of the job
+            # Not an end of the job; the signatures in its log prove nothing.
+            self.suspicion = judge.suspicion(None, outcome, Evidence(""), known)
+            return
         beside = vendor_logs(plan, self.work)
         evidence = Evidence(_tail(self.log_path), tuple(_tail(path) for path in beside))
-        known = plan.profile.fault_signatures
         clocks = Clocks(
             self.assignment.run_seconds,
             self.assignment.silence_seconds,
@@ -178,6 +182,8 @@ class _Execution:
             total_first=time.monotonic() >= self.deadline,
         )
         self.failure = judge.failure_of_run(outcome, evidence, known, clocks)
+        # Before anything is stored, which may fail.
+        self.suspicion = judge.suspicion(self.failure, outcome, evidence, known)
         if self.failure is None:
             self._refuse_changed_weights()
             self.results = collect(plan, self.store, since_ns=since_ns, seconds=outcome.seconds)
@@ -200,8 +206,13 @@ class _Execution:
         why = "its worker was stopped"
         with suppress(SQLAlchemyError):
             self.shipper.flush()
-        report.give_back(self.slot.database, self.assignment.attempt_id, why=why)
+        report.give_back(self.slot.database, self.assignment.attempt_id, why=why, suspicion=self.suspicion)
         return Ended(AttemptState.LOST, why)
+
+    def _warn_of_slot(self) -> None:
+        if self.suspicion is not None:
+            with suppress(SQLAlchemyError, OrchestratorError):
+                report.suspect(self.slot.database, self.slot.id, self.suspicion, worker=self.slot.worker)
 
     def _report(self) -> Ended:
         log_digest, log_bytes = self._seal_log()
@@ -212,7 +223,7 @@ class _Execution:
                 self.results.answers, self.results.metrics = [], []
             seconds = None if self.outcome is None else self.outcome.seconds
             try:
-                self._finish(Ending(self.failure, seconds, log_digest, log_bytes))
+                self._finish(Ending(self.failure, seconds, log_digest, log_bytes, self.suspicion))
                 return _ended(self.failure)
             except (OperationalError, InterfaceError):
                 # Results of hours are not thrown away for a blip, but nobody can wait longer than the lease.

@@ -4,8 +4,9 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from orchestrator import lifecycle
+from orchestrator import lifecycle, ownership
 from orchestrator.lifecycle import Ending
+from orchestrator.model.failures import Suspicion
 from orchestrator.model.states import JobState
 from orchestrator.storage import live_logs
 from orchestrator.storage.database import Database
@@ -43,10 +44,16 @@ def finish(
         return state
 
 
-def give_back(database: Database, attempt_id: int, *, why: str) -> None:
+def give_back(database: Database, attempt_id: int, *, why: str, suspicion: Suspicion | None) -> None:
     """Return a job that was stopped through no fault of its own to the queue."""
     with database.write() as session:
-        lifecycle.give_back(session, attempt_id, now=database.now(session), why=why)
+        lifecycle.give_back(session, attempt_id, now=database.now(session), why=why, suspicion=suspicion)
+
+
+def suspect(database: Database, slot_id: str, suspicion: Suspicion, *, worker: str) -> None:
+    """Quarantine the slot of a worker whose attempt was taken away, so that its end is not there to say it with."""
+    with database.write() as session:
+        ownership.suspect(session, slot_id, worker=worker, reason=suspicion.reason, now=database.now(session))
 
 
 def _answer_row(attempt_id: int, checked: CheckedAnswer) -> dict[str, Any]:

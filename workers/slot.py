@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from orchestrator import lifecycle
+from orchestrator import lifecycle, ownership
 from orchestrator.errors import SlotTaken
 from orchestrator.model.slots import SlotName
 from orchestrator.settings import Settings
@@ -121,7 +121,7 @@ def _announce(slot: OwnedSlot) -> None:
             with slot.database.write() as session:
                 now = slot.database.now(session)
                 # The lock is ours, so whoever is named there is dead, however lately it gave a sign of life.
-                left = lifecycle.announce(
+                left = ownership.announce(
                     session, host=slot.settings.host, name=slot.name, worker=slot.worker, pid=os.getpid(), now=now,
                     lost_after=timedelta(0),
                 )  # fmt: skip
@@ -141,7 +141,7 @@ def _beat(slot: OwnedSlot, ended: threading.Event) -> None:
     while not ended.wait(wait):
         try:
             with slot.database.write() as session:
-                lifecycle.beat(session, slot.id, worker=slot.worker, now=slot.database.now(session))
+                ownership.beat(session, slot.id, worker=slot.worker, now=slot.database.now(session))
             wait = slot.settings.heartbeat.total_seconds()
         except SlotTaken:
             # At once, not after the patience of an orderly stop: the other one may be about to start.
@@ -156,6 +156,6 @@ def _beat(slot: OwnedSlot, ended: threading.Event) -> None:
 def _leave(slot: OwnedSlot) -> None:
     try:
         with slot.database.write() as session:
-            lifecycle.leave(session, slot.id, worker=slot.worker, now=slot.database.now(session))
+            ownership.leave(session, slot.id, worker=slot.worker, now=slot.database.now(session))
     except SQLAlchemyError as trouble:
         log.warning("slot not left", extra={"slot": slot.id, "why": str(trouble)})

@@ -1,12 +1,13 @@
-"""Jobs: submit, list, show, cancel, retry."""
+"""Jobs: submit, list, show, cancel, hold, release, reprioritise, move to the front, retry."""
 
 import hashlib
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
+from sqlalchemy.orm import Session
 
 from api import examples
-from api.access import GuardedRoute, Once
+from api.access import Actor, GuardedRoute, Once
 from api.context import Context, Given
 from api.parameters import (
     Cursor,
@@ -22,14 +23,19 @@ from api.parameters import (
     position,
 )
 from api.problems import StaleVersion
-from api.schemas import AnswerView, BulkRequest, EventView, JobDetail, JobView, Page
-from api.views import job_detail, job_view
-from orchestrator import lifecycle, queries
+from api.schemas import AnswerView, BulkRequest, EventView, JobDetail, JobView, OrderReport, Page
+from api.views import job_detail, job_view, order_report
+from orchestrator import lifecycle, queries, steering
+from orchestrator.model.orders import Action, BulkOrder, NewPriority, Reason
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import JobState
+from orchestrator.steering import Order
 from orchestrator.submission import Made
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=GuardedRoute)
+
+IfMatch = Annotated[str | None, Header(description="Only if the job is still as it was seen: its ETag or version.")]
+_NO_REASON = Reason()
 
 
 @router.post("", status_code=201)
@@ -54,6 +60,16 @@ def submit_many(
     note_replay(made, response)
     with context.database.read() as session:
         return Page(items=tuple(map(job_view, queries.jobs_by_number(session, made.jobs))))
+
+
+@router.post("/actions")
+def order_many(
+    body: Annotated[BulkOrder, Body(openapi_examples=examples.ORDER)], context: Given, actor: Actor
+) -> OrderReport:
+    """Cancel, hold, release, reprioritise or move to the front many jobs: those of a list, or up to 1000 that fit a
+    filter. What can be done is done in one transaction; the answer says of each job what became of it."""
+    with steering.ordered(context.database) as (session, now):
+        return order_report(steering.carry_out_bulk(session, body, actor, now=now))
 
 
 @router.get("")
@@ -122,15 +138,37 @@ def list_events(job: Number, context: Given, limit: Limit = 100, cursor: Cursor 
 
 
 @router.post("/{job}/cancel")
-def cancel(job: Number, context: Given, if_match: Annotated[str | None, Header()] = None) -> JobView:
+def cancel(job: Number, context: Given, if_match: IfMatch = None) -> JobView:
     """Ask for a job to stop; with If-Match, only if it is still as it was seen."""
     with context.database.write() as session:
-        version = queries.locked_version(session, job)
-        if if_match is not None and not matches(if_match, version):
-            raise StaleVersion(f"job {job} has changed; look at it again", field="If-Match")
+        _check_version(session, job, if_match)
         lifecycle.cancel(session, job, now=context.database.now(session))
     with context.database.read() as session:
         return job_view(queries.job(session, job))
+
+
+@router.post("/{job}/hold")
+def hold(job: Number, context: Given, actor: Actor, body: Reason = _NO_REASON, if_match: IfMatch = None) -> JobView:
+    """Keep a waiting or queued job from being placed until it is released; its queue deadline stands still."""
+    return _ordered(context, job, Order(Action.HOLD, actor, body.note), if_match)
+
+
+@router.post("/{job}/release")
+def release(job: Number, context: Given, actor: Actor, body: Reason = _NO_REASON, if_match: IfMatch = None) -> JobView:
+    """Undo a hold."""
+    return _ordered(context, job, Order(Action.RELEASE, actor, body.note), if_match)
+
+
+@router.post("/{job}/priority")
+def prioritise(job: Number, context: Given, actor: Actor, body: NewPriority, if_match: IfMatch = None) -> JobView:
+    """Give a job that has not begun another priority."""
+    return _ordered(context, job, Order(Action.PRIORITY, actor, body.note, body.priority), if_match)
+
+
+@router.post("/{job}/front")
+def to_front(job: Number, context: Given, actor: Actor, body: Reason = _NO_REASON, if_match: IfMatch = None) -> JobView:
+    """Move a waiting or queued job before all others of its priority."""
+    return _ordered(context, job, Order(Action.FRONT, actor, body.note), if_match)
 
 
 @router.post("/{job}/retry", status_code=201)
@@ -160,6 +198,19 @@ def tags(header: str) -> list[str]:
 def matches(if_match: str, version: int) -> bool:
     """Whether a job of this version is one of those that were seen: `"7-…"` as in the ETag, plain `"7"`, or `*`."""
     return any(tag == "*" or tag.strip('"').partition("-")[0] == str(version) for tag in tags(if_match))
+
+
+def _check_version(session: Session, job: int, if_match: str | None) -> None:
+    version = queries.locked_version(session, job)
+    if if_match is not None and not matches(if_match, version):
+        raise StaleVersion(f"job {job} has changed; look at it again", field="If-Match")
+
+
+def _ordered(context: Context, job: int, order: Order, if_match: str | None) -> JobView:
+    with steering.ordered(context.database) as (session, now):
+        _check_version(session, job, if_match)
+        steering.carry_out(session, job, order, now=now)
+        return job_view(queries.job(session, job))
 
 
 def _made_one(made: Made, context: Context, request: Request, response: Response) -> JobView:

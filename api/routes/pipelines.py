@@ -1,21 +1,24 @@
-"""Pipelines: submit, list, show, cancel."""
+"""Pipelines: submit, list, show; cancel, hold, release, reprioritise or move to the front all that has not ended."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Request, Response
 
 from api import examples
-from api.access import GuardedRoute, Once
+from api.access import Actor, GuardedRoute, Once
 from api.context import Context, Given
 from api.parameters import Cursor, Limit, NameFilter, Number, first_position, number_of, page
 from api.routes.jobs import note_replay
-from api.schemas import Page, PipelineDetail, PipelineView
-from api.views import pipeline_detail, pipeline_view
-from orchestrator import lifecycle, queries
+from api.schemas import OrderReport, Page, PipelineDetail, PipelineView
+from api.views import order_report, pipeline_detail, pipeline_view
+from orchestrator import queries, steering
+from orchestrator.model.orders import Action, NewPriority, Reason
 from orchestrator.model.specs import PipelineRequest
-from orchestrator.model.states import FINAL
+from orchestrator.steering import Order
 
 router = APIRouter(prefix="/pipelines", tags=["pipelines"], route_class=GuardedRoute)
+
+_NO_REASON = Reason()
 
 
 @router.post("", status_code=201)
@@ -57,16 +60,40 @@ def show_pipeline(pipeline: Number, context: Given) -> PipelineDetail:
 
 
 @router.post("/{pipeline}/cancel")
-def cancel_pipeline(pipeline: Number, context: Given) -> PipelineDetail:
+def cancel_pipeline(pipeline: Number, context: Given, actor: Actor, body: Reason = _NO_REASON) -> PipelineDetail:
     """Ask for every job that has not ended to stop."""
-    with context.database.write() as session:
-        now = context.database.now(session)
-        _facts, jobs = queries.pipeline(session, pipeline)
-        # Last first: a job whose need is cancelled before it would be skipped, which says less.
-        for entry in reversed(jobs):
-            if entry.job.state not in FINAL:
-                lifecycle.cancel(session, entry.job.id, now=now, why=f"pipeline {pipeline} was cancelled on request")
+    note = body.note or f"pipeline {pipeline} was cancelled on request"
+    _ordered(context, pipeline, Order(Action.CANCEL, actor, note))
     return _detail(context, pipeline)
+
+
+@router.post("/{pipeline}/hold")
+def hold_pipeline(pipeline: Number, context: Given, actor: Actor, body: Reason = _NO_REASON) -> OrderReport:
+    """Keep every job that is not placed yet from being placed; the answer says which go on."""
+    return _ordered(context, pipeline, Order(Action.HOLD, actor, body.note))
+
+
+@router.post("/{pipeline}/release")
+def release_pipeline(pipeline: Number, context: Given, actor: Actor, body: Reason = _NO_REASON) -> OrderReport:
+    """Undo the holds of all its jobs."""
+    return _ordered(context, pipeline, Order(Action.RELEASE, actor, body.note))
+
+
+@router.post("/{pipeline}/priority")
+def prioritise_pipeline(pipeline: Number, context: Given, actor: Actor, body: NewPriority) -> OrderReport:
+    """Give every job that has not begun another priority."""
+    return _ordered(context, pipeline, Order(Action.PRIORITY, actor, body.note, body.priority))
+
+
+@router.post("/{pipeline}/front")
+def pipeline_to_front(pipeline: Number, context: Given, actor: Actor, body: Reason = _NO_REASON) -> OrderReport:
+    """Move every job that is not placed yet before all others of its priority, in the order they have."""
+    return _ordered(context, pipeline, Order(Action.FRONT, actor, body.note))
+
+
+def _ordered(context: Context, pipeline: int, order: Order) -> OrderReport:
+    with steering.ordered(context.database) as (session, now):
+        return order_report(steering.carry_out_pipeline(session, pipeline, order, now=now))
 
 
 def _detail(context: Context, pipeline: int) -> PipelineDetail:

@@ -1,17 +1,22 @@
-"""Slots: what each place is doing, and who waits for it."""
+"""Slots: what each place is doing, who waits for it, and taking it out of service and back."""
+
+from collections.abc import Callable
 
 from fastapi import APIRouter
 
-from api.access import GuardedRoute
-from api.context import Given
+from api.access import Actor, GuardedRoute
+from api.context import Context, Given
 from api.parameters import ThingName
 from api.schemas import Page, SlotDetail, SlotView
 from api.views import slot_detail, slot_view
-from orchestrator import inventory, queries
+from orchestrator import inventory, ownership, queries, steering
+from orchestrator.model.orders import Reason
 
 router = APIRouter(prefix="/slots", tags=["slots"], route_class=GuardedRoute)
 
 LONGEST_QUEUE_SHOWN = 100
+
+_NO_REASON = Reason()
 
 
 @router.get("")
@@ -32,3 +37,28 @@ def show_slot(slot: ThingName, context: Given) -> SlotDetail:
         demands = inventory.pinned_demands(session, facts.slot)
         queue = queries.queued_jobs(session, demands, LONGEST_QUEUE_SHOWN)
         return slot_detail(facts, queue, now, context.settings.lease)
+
+
+@router.post("/{slot}/drain")
+def drain(slot: ThingName, context: Given, actor: Actor, body: Reason = _NO_REASON) -> SlotView:
+    """Let a slot finish what it runs and take no more. What is assigned to it and not begun is placed elsewhere."""
+    return _served(context, slot, actor, body, ownership.drain)
+
+
+@router.post("/{slot}/resume")
+def resume(slot: ThingName, context: Given, actor: Actor, body: Reason = _NO_REASON) -> SlotView:
+    """Give a slot work again, whatever took it out of service."""
+    return _served(context, slot, actor, body, ownership.resume)
+
+
+@router.post("/{slot}/quarantine")
+def quarantine(slot: ThingName, context: Given, actor: Actor, body: Reason = _NO_REASON) -> SlotView:
+    """Give a suspect slot no work until someone resumes it; what it runs goes on."""
+    return _served(context, slot, actor, body, ownership.quarantine)
+
+
+def _served(context: Context, slot: str, actor: str, body: Reason, change: Callable[..., None]) -> SlotView:
+    with steering.ordered(context.database) as (session, now):
+        change(session, slot, by=actor, note=body.note, now=now)
+        session.flush()
+        return slot_view(inventory.slots(session, slot)[0], now, context.settings.lease)

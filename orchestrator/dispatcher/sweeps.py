@@ -56,7 +56,7 @@ def fail_overdue(database: Database) -> int:
     """Fail jobs that were not placed by their queue deadline or not finished by their total deadline; how many."""
     with database.read() as session:
         now = database.now(session)
-        late_in_queue = (Job.state == JobState.QUEUED) & (Job.queue_deadline_at < now)
+        late_in_queue = (Job.state == JobState.QUEUED) & ~Job.held & (Job.queue_deadline_at < now)
         late_in_all = Job.state.in_((JobState.WAITING, JobState.QUEUED)) & (Job.deadline_at < now)
         overdue = list(
             session.execute(select(Job.id, Job.state, Job.deadline_at).where(or_(late_in_queue, late_in_all)))

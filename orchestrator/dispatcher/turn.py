@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
@@ -27,7 +27,7 @@ PROMOTED_AT_ONCE = 100
 
 _JOB, _ATTEMPT, _LEASE, _SLOT = (Base.metadata.tables[name].c for name in ("job", "attempt", "lease", "slot"))
 
-_QUEUED_CLASSES = select(_JOB.demand).distinct().where(_JOB.state == JobState.QUEUED)
+_QUEUED_CLASSES = select(_JOB.demand).distinct().where(_JOB.state == JobState.QUEUED, ~_JOB.held)
 
 _FREE_SLOTS = (
     select(_SLOT.id, _SLOT.name)
@@ -41,9 +41,9 @@ _FREE_SLOTS = (
 """Slots in service, with a live worker and no lease; longest idle first, so that wear is shared."""
 
 _HEAD_OF_CLASS = (
-    select(_JOB.id, _JOB.priority)
-    .where(_JOB.state == JobState.QUEUED, _JOB.demand == bindparam("key"))
-    .order_by(_JOB.priority.desc(), _JOB.id)
+    select(_JOB.id, _JOB.priority, _JOB.rank)
+    .where(_JOB.state == JobState.QUEUED, ~_JOB.held, _JOB.demand == bindparam("key"))
+    .order_by(_JOB.priority.desc(), _JOB.rank, _JOB.id)
     .limit(bindparam("most", type_=Integer))
 )
 
@@ -149,12 +149,12 @@ def _free_slots(session: Session, alive_since: datetime) -> list[FreeSlot]:
 
 def _candidates(session: Session, free: list[FreeSlot]) -> Iterable[Candidate]:
     """The head of each class that has a free slot: no more jobs of a class can be placed than slots are free."""
-    found = []
+    found: list[Candidate] = []
     for key in classes_with_a_slot(_queued_classes(session), free):
         head = session.execute(_HEAD_OF_CLASS, {"key": key, "most": len(free)})
-        found += [(job_id, Demand.parse(key), priority) for job_id, priority in head]
-    failed_on = _failed_slots(session, [job_id for job_id, _, _ in found])
-    return [Candidate(job_id, demand, priority, frozenset(failed_on[job_id])) for job_id, demand, priority in found]
+        found += [Candidate(job_id, Demand.parse(key), priority, rank=rank) for job_id, priority, rank in head]
+    failed_on = _failed_slots(session, [job.job_id for job in found])
+    return [replace(job, avoid=frozenset(failed_on[job.job_id])) for job in found]
 
 
 def _failed_slots(session: Session, job_ids: list[int]) -> dict[int, set[str]]:

@@ -1,5 +1,6 @@
 """Why a job failed, and what follows from it: a fault of the infrastructure is not a failed job."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -19,6 +20,7 @@ class FailureKind(StrEnum):
     OUTPUT_MISSING = "output_missing"  #: The tool said success, but what it must produce is not there.
     CANCELLED = "cancelled"  #: A person or a client asked for it to stop.
     STOPPED = "stopped"  #: Its worker was stopped in good order: tried again, and held against nobody. Never a job's.
+    DEVICE_KILLS = "device_kills"  #: Two different slots were quarantined while it ran: the job itself is suspect.
     FAULT = "fault"  #: The infrastructure's: a dead card, a lost worker, a full disk.
 
 
@@ -32,6 +34,19 @@ class Failure(BaseModel):
     exit_code: int | None = None
     signal: int | None = None
     signature: str | None = Field(default=None, description="Name of the profile's pattern that matched.")
+
+
+class Suspicion(BaseModel):
+    """Why a slot can not be trusted after what an attempt on it left behind."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reason: str
+    signature: str | None = Field(default=None, description="Name of the profile's pattern that matched.")
+
+
+MOST_DEVICE_KILLS = 2
+"""So many different slots in quarantine are no chance: a job is not given another one to break."""
 
 
 @dataclass(frozen=True)
@@ -65,3 +80,11 @@ def next_step(
             return Retry(f"tool failure {tool_failures}, {tool_retries} retries asked for: {failure.reason}")
         case _:
             return GiveUp(failure.reason)
+
+
+def device_kills(last: Failure, slots: Collection[str]) -> Failure | None:
+    """The failure of a job whose attempts put `slots` into quarantine; None if those are too few to blame the job."""
+    if len(slots) < MOST_DEVICE_KILLS:
+        return None
+    reason = f"{' and '.join(sorted(slots))} were quarantined while it ran, so it is not tried again: {last.reason}"
+    return last.model_copy(update={"kind": FailureKind.DEVICE_KILLS, "reason": reason})

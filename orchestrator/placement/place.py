@@ -9,12 +9,16 @@ from orchestrator.placement.demand import Demand, FreeSlot
 
 @dataclass(frozen=True)
 class Candidate:
-    """A queued job. `avoid` are slots where it failed before: taken only when nothing else is free."""
+    """A queued job; of one priority the lowest `rank` comes first.
+
+    `avoid` are slots where it failed before: taken only when nothing else is free.
+    """
 
     job_id: int
     demand: Demand
     priority: int
     avoid: frozenset[str] = frozenset()
+    rank: int = 0
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Placement:
 
 
 def place(candidates: Sequence[Candidate], free: Sequence[FreeSlot]) -> list[Placement]:
-    """Give free slots to candidates: highest priority first, then oldest (lowest number).
+    """Give free slots to candidates: highest priority first, then what was moved to the front, then oldest.
 
     A job that may run anywhere leaves the slots that others are pinned to for them, if it can. A job that fits no free
     slot blocks nobody.
@@ -34,7 +38,7 @@ def place(candidates: Sequence[Candidate], free: Sequence[FreeSlot]) -> list[Pla
     left = list(free)
     pinned = Counter(candidate.demand.only for candidate in candidates if candidate.demand.only)
     placements = []
-    for candidate in sorted(candidates, key=lambda job: (-job.priority, job.job_id)):
+    for candidate in sorted(candidates, key=lambda job: (-job.priority, job.rank, job.job_id)):
         eligible = [slot for slot in left if candidate.demand.admits(slot)]
         if not eligible:
             continue

@@ -5,9 +5,9 @@ request and the vendor's process is to run them. A value that is handed in under
 the other names are those of the condition. They do not see what a session has yet to flush.
 """
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, case, delete, func, insert, literal, select, update
 
-from orchestrator.model.states import AttemptState
+from orchestrator.model.states import AttemptState, ServiceState
 from orchestrator.storage.tables import Base
 
 _JOB, _ATTEMPT, _LEASE, _SLOT, _EVENT = (
@@ -50,6 +50,20 @@ NOTE_START = update(_ATTEMPT).where(
     _ATTEMPT.c.state == AttemptState.RUNNING,
 )
 
-NOTE_END = update(_SLOT).where(_SLOT.c.id == bindparam("left"))
+NOTE_END = (
+    update(_SLOT)
+    .where(_SLOT.c.id == bindparam("left"))
+    .values(
+        service_state=case(
+            (_SLOT.c.service_state == ServiceState.DRAINING, literal(ServiceState.DRAINED, _SLOT.c.service_state.type)),
+            else_=_SLOT.c.service_state,
+        )
+    )
+    .returning(_SLOT.c.service_state)
+)
+"""An attempt on the slot ends: a slot that was draining is drained with it. Returns what the slot is now."""
+
+CONDEMN = update(_SLOT).where(_SLOT.c.id == bindparam("left"))
+"""An attempt on the slot ends, and the slot is quarantined for it."""
 
 BEAT = update(_SLOT).where(_SLOT.c.id == bindparam("owned"), _SLOT.c.worker == bindparam("owner"))

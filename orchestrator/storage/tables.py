@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -152,6 +153,10 @@ class Slot(Base):
     heartbeat_at: Mapped[datetime | None]
     """Last sign of life of its worker; null when the worker said goodbye."""
     last_ended_at: Mapped[datetime | None]
+    service_change: Mapped[Document | None]
+    """Who drained, resumed or quarantined it last, when and why; `by` is null where no person did."""
+    quarantined_because: Mapped[Document | None]
+    """The evidence while it is quarantined: reason, signature, job, attempt, who and when."""
 
 
 class Pipeline(Base):
@@ -170,7 +175,6 @@ class Job(Base):
 
     __tablename__ = "job"
     __table_args__ = (
-        Index("ix_job_queue", "state", "demand", "priority", "id"),
         Index("ix_job_cache_key_state", "cache_key", "state"),
         UniqueConstraint("pipeline_id", "name"),
     )
@@ -188,6 +192,12 @@ class Job(Base):
     demand: Mapped[str] = mapped_column(String(500))
     """Demand class (`orchestrator.placement.demand`): jobs of one class fit the same slots."""
     priority: Mapped[int]
+    rank: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    """Order within a priority, before the number: 0, or below it since it was moved to the front."""
+    held: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Kept from being placed until someone releases it."""
+    hold: Mapped[Document | None]
+    """Who holds it, when and why; null unless `held`."""
     state: Mapped[JobState]
     version: Mapped[int] = mapped_column(default=1)
     """Grows with every change of the row; the API's ETag."""
@@ -213,6 +223,10 @@ class Job(Base):
     ended_at: Mapped[datetime | None]
     failure: Mapped[Document | None]
     """`orchestrator.model.failures.Failure` of a failed job; why a cancelled or skipped one ended."""
+
+
+Index("ix_job_queue", Job.state, Job.held, Job.demand, Job.priority.desc(), Job.rank, Job.id)
+"""Gives the head of each demand class in the order in which jobs are placed, however many are queued or held."""
 
 
 class JobNeed(Base):
@@ -260,6 +274,8 @@ class Attempt(Base):
     seconds: Mapped[float | None]
     """Wall time of the vendor process."""
     failure: Mapped[Document | None]
+    suspicion: Mapped[Document | None]
+    """Why its slot was quarantined when it ended (`orchestrator.model.failures.Suspicion`); null if it was not."""
     log_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     log_digest: Mapped[str | None] = mapped_column(String(71))
     """The sealed log in the store; until then the log is in `log_chunk`."""

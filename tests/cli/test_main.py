@@ -5,7 +5,24 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ["up", "demo", "submit", "run", "jobs", "show", "logs", "wait", "cancel", "retry", "slots", "artifacts"]
+COMMANDS = [
+    "up",
+    "demo",
+    "submit",
+    "run",
+    "jobs",
+    "show",
+    "logs",
+    "wait",
+    "cancel",
+    "hold",
+    "release",
+    "priority",
+    "front",
+    "retry",
+    "slots",
+    "artifacts",
+]
 COMMANDS += ["models", "releases", "pipelines", "doctor", "api", "dispatcher", "worker", "migrate"]
 
 

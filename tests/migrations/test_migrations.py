@@ -8,12 +8,13 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from core_builders import a_running_attempt, rows
 from sqlalchemy import inspect
 
 import migrations
 from migrations.__main__ import config
 from orchestrator.storage.database import Database
-from orchestrator.storage.tables import Base
+from orchestrator.storage.tables import Base, Job
 
 VERSIONS = Path(migrations.__file__).with_name("versions")
 
@@ -88,3 +89,19 @@ def test_migrations_follow_each_other_in_the_order_of_their_names():
 
     names = [Path(revision.path).name for revision in reversed(revisions)]
     assert names == sorted(file.name for file in VERSIONS.glob("*.py"))
+
+
+def test_rows_survive_the_way_down_and_up_again(url: str):
+    database = Database(url)
+    with database.write() as session:
+        number = a_running_attempt(session).job_id
+    before = rows(database)
+
+    command.downgrade(config(url), "-1")
+    command.upgrade(config(url), "head")
+
+    assert rows(database) == before
+    with database.read() as session:
+        job = session.get_one(Job, number)
+        assert (job.held, job.rank, job.hold) == (False, 0, None)
+    database.close()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.model.failures import Failure, FailureKind, GiveUp, Retry, next_step
+from orchestrator.model.failures import Failure, FailureKind, GiveUp, Retry, device_kills, next_step
 
 COUNTS = st.integers(min_value=0, max_value=20)
 
@@ -36,3 +36,14 @@ def test_every_step_says_why(kind: FailureKind, faults: int, failures: int, atte
     step = _step(kind, faults=faults, tool_failures=failures, max_attempts=attempts, tool_retries=retries)
 
     assert "so" in step.why
+
+
+def test_a_job_is_blamed_for_the_second_slot_and_not_for_the_first():
+    last = Failure(kind=FailureKind.FAULT, reason="HPGR: device error", exit_code=1, signature="hpgr")
+
+    blamed = device_kills(last, {"lab1.g1", "lab1.g0"})
+
+    assert device_kills(last, {"lab1.g0"}) is None
+    assert (blamed.kind, blamed.signature, blamed.exit_code) == (FailureKind.DEVICE_KILLS, "hpgr", 1)
+    assert blamed.reason.startswith("lab1.g0 and lab1.g1")
+    assert "HPGR: device error" in blamed.reason

@@ -28,9 +28,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from orchestrator import lifecycle
-from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost, SlotTaken
+from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost
 from orchestrator.model.failures import Failure, FailureKind
-from orchestrator.model.slots import SlotName
 from orchestrator.model.states import FINAL, TRANSITIONS, AttemptState, JobState
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Event, Job, Lease, Metric, Slot
@@ -636,59 +635,3 @@ def test_a_cancellation_that_races_with_the_loss_of_the_attempt_ends_the_job(dat
     with database.read() as session:
         assert set(session.scalars(select(Job.state))) == {JobState.CANCELLED}
         assert _leases(session) == []
-
-
-# ── slots ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _announce(session: Session, worker: str = WORKER) -> list[int]:
-    return lifecycle.announce(
-        session, host="lab1", name=SlotName.parse("g0"), worker=worker, pid=1, now=now(), lost_after=LEASE
-    )
-
-
-def test_a_slot_is_made_at_first_sight_and_announcing_again_is_no_conflict(database: Database):
-    with database.write() as session:
-        assert _announce(session) == []
-        assert _announce(session) == []
-
-        assert session.get_one(Slot, "lab1.g0").worker == WORKER
-
-
-def test_a_slot_of_a_live_worker_is_refused_to_another(database: Database):
-    with database.write() as session:
-        _announce(session)
-
-    with nothing_written(database), database.write() as session, pytest.raises(SlotTaken):
-        _announce(session, "worker-b")
-
-
-@pytest.mark.parametrize("how", ["said goodbye", "went silent"])
-def test_a_slot_without_a_live_worker_goes_to_the_next_with_what_was_left_running(database: Database, how: str):
-    with database.write() as session:
-        _announce(session)
-        slot = session.get_one(Slot, "lab1.g0")
-        attempt = a_running_attempt(session, slot=slot)
-        if how == "said goodbye":
-            lifecycle.leave(session, slot.id, worker=WORKER, now=now())
-        else:
-            slot.heartbeat_at = now() - LEASE * 2
-        session.flush()
-        session.expire_all()
-
-        assert _announce(session, "worker-b") == [attempt.id]
-
-
-def test_an_owner_that_was_replaced_can_neither_beat_nor_leave(database: Database):
-    with database.write() as session:
-        _announce(session)
-        lifecycle.leave(session, "lab1.g0", worker=WORKER, now=now())
-        session.expire_all()
-        _announce(session, "worker-b")
-
-        with pytest.raises(SlotTaken):
-            lifecycle.beat(session, "lab1.g0", worker=WORKER, now=now())
-        lifecycle.leave(session, "lab1.g0", worker=WORKER, now=now())
-
-        session.expire_all()
-        assert session.get_one(Slot, "lab1.g0").heartbeat_at is not None

@@ -1,5 +1,7 @@
 """The one decision of the scheduler, over all the labs and queues that hypothesis thinks of."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -133,3 +135,11 @@ def test_an_urgent_job_takes_even_the_slot_of_another_when_there_is_no_other():
 
 def test_the_slot_that_was_idle_longest_is_taken_first():
     assert place([_job(1)], _slots("a.g2", "a.g0", "a.g1")) == [Placement(1, "a.g2")]
+
+
+def test_what_was_moved_to_the_front_goes_before_the_older_of_its_priority_and_after_a_higher_one():
+    queue = [_job(1), replace(_job(2), rank=-7), _job(3, priority=6)]
+
+    placed = [place(queue, _slots(*names)) for names in (["a.g0"], ["a.g0", "a.g1"])]
+
+    assert [[each.job_id for each in placements] for placements in placed] == [[3], [3, 2]]

@@ -8,7 +8,7 @@ from eventually import eventually
 from lab import Lab
 
 from orchestrator.model.failures import FailureKind
-from orchestrator.model.states import AttemptState, JobState
+from orchestrator.model.states import AttemptState, JobState, ServiceState
 
 pytestmark = [pytest.mark.xdist_group("lab"), pytest.mark.timeout(300)]
 
@@ -109,10 +109,59 @@ def test_a_corrupt_card_shows_as_wrong_answers_and_not_as_a_failed_job(lab: Lab,
     assert {metric.name: metric.value for metric in job.metrics}["exact_answers"] < 85
 
 
-def test_a_dead_card_is_a_fault_and_not_a_failed_test(lab: Lab, kcore: int):
-    with lab.fault("4", "dead times=3"):
-        job = lab.ended(lab.infer(kcore, placement={"slot": "g1"}))
+def test_a_dead_card_is_no_failed_test_its_group_is_quarantined_and_comes_back_when_it_is_resumed(lab: Lab, kcore: int):
+    lab.client.drain("lab1.g0", "so that the job meets the dead card first")
+    with lab.fault("4", "dead"):
+        job = lab.infer(kcore)
+        eventually(lambda: lab.slot("g1").service_state is ServiceState.QUARANTINED, within=60)
+        pinned = lab.infer(kcore, placement={"slot": "g1"})
+        lab.client.resume("lab1.g0")
+        done = lab.ended(job)
+    because = lab.client.slot("lab1.g1").quarantined_because
+    waits = lab.client.job(pinned)
+    lab.client.resume("lab1.g1", "card reseated")
+    back = lab.ended(pinned)
 
-    assert job.state is JobState.FAILED
-    assert job.failure.kind is FailureKind.FAULT
-    assert job.failure.signature == "hpgr_device_error"
+    assert done.state is JobState.SUCCEEDED
+    assert [(tried.slot_id, tried.state) for tried in done.attempts] == [
+        ("lab1.g1", AttemptState.FAILED),
+        ("lab1.g0", AttemptState.SUCCEEDED),
+    ]
+    assert done.attempts[0].failure.kind is FailureKind.FAULT
+    assert (because.job_id, because.attempt_id) == (job, done.attempts[0].id)
+    assert because.signature == "hpgr_device_error"
+    assert (waits.state, waits.attempts) == (JobState.QUEUED, ())
+    assert (back.state, back.attempts[0].slot_id) == (JobState.SUCCEEDED, "lab1.g1")
+    assert lab.events("violation") == []
+
+
+def test_a_job_that_meets_a_dead_card_on_two_groups_fails_for_good(lab: Lab, kcore: int):
+    with lab.fault("0", "dead"), lab.fault("4", "dead"):
+        job = lab.ended(lab.infer(kcore))
+    quarantined = [lab.slot(name).service_state for name in ("g0", "g1")]
+    for name in ("lab1.g0", "lab1.g1"):
+        lab.client.resume(name)
+
+    assert job.failure.kind is FailureKind.DEVICE_KILLS
+    assert quarantined == [ServiceState.QUARANTINED] * 2
+    assert lab.ended(lab.infer(kcore)).state is JobState.SUCCEEDED
+
+
+def test_a_group_is_drained_when_what_it_runs_has_ended_and_a_held_job_starts_when_it_is_released(lab: Lab, kcore: int):
+    with lab.fault("0", "slow 2"):
+        busy = lab.infer(kcore, placement={"slot": "g0"})
+        lab.running(busy)
+        draining = lab.client.drain("lab1.g0")
+        held = lab.client.hold(lab.infer(kcore, placement={"slot": "lab1.g0"})).id
+        eventually(lambda: lab.slot("g0").service_state is ServiceState.DRAINED, within=60)
+    lab.client.resume("lab1.g0")
+    other = lab.ended(lab.infer(kcore, placement={"slot": "lab1.g0"}))
+    waits = lab.client.job(held)
+    lab.client.release_job(held)
+
+    assert draining.service_state is ServiceState.DRAINING
+    assert draining.drained_when > draining.attempt.started_at
+    assert lab.ended(busy).state is JobState.SUCCEEDED
+    assert other.state is JobState.SUCCEEDED
+    assert (waits.state, waits.held) == (JobState.QUEUED, True)
+    assert lab.ended(held).state is JobState.SUCCEEDED

@@ -94,7 +94,10 @@ PROFILE: dict[str, Any] = {
         {"signal": "SIGTERM", "grace_seconds": 1},
         {"signal": "SIGKILL", "grace_seconds": 5},
     ],
-    "fault_signatures": [{"name": "hpgr_device_error", "pattern": "HPGR: device error"}],
+    "fault_signatures": [
+        {"name": "hpgr_device_error", "pattern": "HPGR: device error"},
+        {"name": "card_gone", "pattern": "card is gone", "sticky": True},
+    ],
 }
 
 

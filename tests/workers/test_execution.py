@@ -4,15 +4,16 @@ import json
 import threading
 from datetime import timedelta
 
+import pytest
 from eventually import eventually
 from sqlalchemy import select
 
 from orchestrator import lifecycle
 from orchestrator.model.slots import SlotName
-from orchestrator.model.states import AttemptState, JobState
+from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.storage import live_logs
 from orchestrator.storage.logs import SealedLogReader
-from orchestrator.storage.tables import Answer, Artifact, Lease, Metric
+from orchestrator.storage.tables import Answer, Artifact, Lease, Metric, Slot
 from workers.process import StopReason, StopSignal
 from workers.slot import owned
 
@@ -113,6 +114,23 @@ def test_a_device_error_is_a_fault_and_the_job_is_queued_again(lab, cpu0):
     assert lab.job(attempt_id).state is JobState.QUEUED
     assert lab.attempt(attempt_id).failure["signature"] == "hpgr_device_error"
     assert lab.attempt(attempt_id).failure["reason"] == "E HPGR: device error 7"
+
+
+@pytest.mark.parametrize("code", [0, 1], ids=["exit 0", "exit 1"])
+def test_a_sticky_device_error_quarantines_the_slot_and_a_result_is_kept(lab, cpu0, code):
+    lab.tool(f"touch \"$2/weights.gm\"; echo 'E card is gone: 卡 7'; exit {code}")
+    attempt_id = lab.assigned(QUANTIZE, slot="cpu0")
+
+    lab.run(attempt_id, cpu0)
+
+    with lab.database.read() as session:
+        slot = session.get_one(Slot, cpu0.id)
+    assert slot.service_state is ServiceState.QUARANTINED
+    assert slot.quarantined_because["reason"] == "E card is gone: 卡 7"
+    assert slot.quarantined_because["attempt_id"] == attempt_id
+    assert lab.attempt(attempt_id).suspicion["signature"] == "card_gone"
+    assert lab.job(attempt_id).state is (JobState.QUEUED if code else JobState.SUCCEEDED)
+    assert ("gm" in outputs_of(lab, attempt_id)) == (code == 0)
 
 
 def test_a_model_folder_that_is_not_mounted_is_a_fault(lab, cpu0):

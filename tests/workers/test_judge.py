@@ -5,16 +5,19 @@ import pytest
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.profile import FaultSignature
 from workers.process import Outcome, StopReason
-from workers.toolchain.judge import Clocks, Evidence, failure_of_results, failure_of_run
+from workers.toolchain.judge import Clocks, Evidence, failure_of_results, failure_of_run, suspicion
 
-SIGNATURES = (FaultSignature(name="hpgr", pattern="HPGR: device error"),)
+SIGNATURES = (
+    FaultSignature(name="busy", pattern="Device or resource busy"),
+    FaultSignature(name="hpgr", pattern="HPGR: device error", sticky=True),
+)
 CLOCKS = Clocks(run_seconds=7200, silence_seconds=600, log_bytes=1024)
 
 
-def outcome(exit_code=None, signal=None, stopped=None, launch_error=None):
+def outcome(exit_code=None, signal=None, stopped=None, launch_error=None, unkillable=()):
     return Outcome(
         exit_code=exit_code, signal=signal, stopped=stopped, started_at=datetime.now(UTC), seconds=1.0, pid=7,
-        strays=0, unkillable=(), launch_error=launch_error,
+        strays=0, unkillable=unkillable, launch_error=launch_error,
     )  # fmt: skip
 
 
@@ -93,3 +96,38 @@ def test_outputs_that_a_device_error_explains_are_not_the_jobs_fault():
 
 def test_nothing_missing_is_no_failure():
     assert failure_of_results([], outcome(0), Evidence(""), SIGNATURES) is None
+
+
+def suspected(ended, log):
+    evidence = Evidence(log)
+    return suspicion(failure_of_run(ended, evidence, SIGNATURES, CLOCKS), ended, evidence, SIGNATURES)
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_sticky_signature_speaks_against_the_slot_whether_the_tool_failed_or_not(code):
+    suspect = suspected(outcome(code), "Device or resource busy\nE HPGR: device error 7\n")
+
+    assert (suspect.signature, suspect.reason) == ("hpgr", "E HPGR: device error 7")
+
+
+@pytest.mark.parametrize(
+    ("ended", "log"),
+    [
+        (outcome(0), "all good\n"),
+        (outcome(1), "KeyError\n"),
+        (outcome(1), "Device or resource busy\n"),
+        (outcome(0), "Device or resource busy\n"),
+        (outcome(stopped=StopReason.CANCELLED), "HPGR: device error\n"),
+        (outcome(stopped=StopReason.SILENCE), "loading\n"),
+        (outcome(launch_error="no such file"), ""),
+    ],
+)
+def test_nothing_else_in_a_log_speaks_against_the_slot(ended, log):
+    assert suspected(ended, log) is None
+
+
+@pytest.mark.parametrize(
+    "ended", [outcome(0, unkillable=(7, 8)), outcome(stopped=StopReason.CANCELLED, unkillable=(7, 8))]
+)
+def test_a_process_that_nothing_can_kill_speaks_against_the_slot_however_the_tool_ended(ended):
+    assert "7, 8" in suspected(ended, "").reason

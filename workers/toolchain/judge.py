@@ -9,7 +9,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.model.failures import Failure, FailureKind
+from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.profile import FaultSignature
 from workers.process import Outcome, StopReason
 
@@ -93,6 +93,23 @@ def failure_of_results(
         return None
     missing = _failure(FailureKind.OUTPUT_MISSING, "; ".join(problems), outcome)
     return _fault(evidence, signatures, outcome) or missing
+
+
+def suspicion(
+    failure: Failure | None, outcome: Outcome, evidence: Evidence, signatures: Sequence[FaultSignature]
+) -> Suspicion | None:
+    """Why the slot must not be given another job; None if nothing speaks against it.
+
+    A sticky signature counts where the attempt failed for a fault, and where the tool said success all the same. In
+    the log of a cancelled one it proves nothing: the runtime may say such things while it is being killed.
+    """
+    if outcome.unkillable:
+        processes = ", ".join(map(str, outcome.unkillable))
+        return Suspicion(reason=f"processes {processes} outlived SIGKILL and may still hold its cards")
+    if failure is not None and failure.kind is not FailureKind.FAULT:
+        return None
+    matched = evidence.match([known for known in signatures if known.sticky])
+    return None if matched is None else Suspicion(reason=matched[1], signature=matched[0].name)
 
 
 def _fault(evidence: Evidence, signatures: Sequence[FaultSignature], outcome: Outcome) -> Failure | None:

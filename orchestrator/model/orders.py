@@ -1,0 +1,74 @@
+"""What people may order of jobs that exist, one or many at once."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, model_validator
+
+from orchestrator.model.specs import Name, Strict
+from orchestrator.model.states import JobState
+
+MOST_JOBS = 1000
+"""Of one order: some seconds of one transaction, while which nobody else writes on SQLite."""
+
+LARGEST_NUMBER = 2**63 - 1
+
+
+class Action(StrEnum):
+    """One thing that a person may order."""
+
+    CANCEL = "cancel"  #: Stop: at once, or as soon as the worker has ended what runs.
+    HOLD = "hold"  #: Do not place it until it is released.
+    RELEASE = "release"  #: Undo a hold.
+    PRIORITY = "priority"  #: Give it another priority, at that priority's usual place.
+    FRONT = "front"  #: Move it before all others of its priority.
+
+
+Note = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+"""Why, in the words of who orders it."""
+
+Priority = Annotated[int, Field(ge=0, le=9, description="9 first.")]
+
+
+class Reason(Strict):
+    """Why it is ordered; kept in the events."""
+
+    note: Note | None = None
+
+
+class NewPriority(Reason):
+    """The priority that is ordered."""
+
+    priority: Priority
+
+
+class Chosen(Strict):
+    """Unfinished jobs that fit all that is said; something must be."""
+
+    states: tuple[JobState, ...] = Field(default=(), max_length=len(JobState))
+    project: Name | None = None
+    pipeline: int | None = Field(default=None, ge=1, le=LARGEST_NUMBER)
+    kind: Name | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "Chosen":
+        if not (self.states or self.project or self.pipeline or self.kind):
+            raise ValueError("an empty filter would mean every job: give states, project, pipeline or kind")
+        return self
+
+
+class BulkOrder(Reason):
+    """One action on many jobs: those of a list, or those that fit a filter."""
+
+    action: Action
+    jobs: tuple[Annotated[int, Field(ge=1, le=LARGEST_NUMBER)], ...] = Field(default=(), max_length=MOST_JOBS)
+    filter: Chosen | None = None
+    priority: Priority | None = Field(default=None, description="With action `priority`, and only with it.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> "BulkOrder":
+        if bool(self.jobs) == (self.filter is not None):
+            raise ValueError("give either jobs (a list of numbers) or filter")
+        if (self.action is Action.PRIORITY) != (self.priority is not None):
+            raise ValueError("priority goes with the action priority: give both or neither")
+        return self

@@ -1,0 +1,141 @@
+"""Whose a slot is, and whether it may be given work: every arrow of a slot, as one function each.
+
+People drain, resume and quarantine slots here; the end of an attempt makes a draining slot drained and a suspect one
+quarantined (`orchestrator.lifecycle`, in the same transaction). Who calls `drain`, `resume` or `quarantine` holds the
+door of admission (`Database.serialise`), so that nothing is placed on the slot meanwhile.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from orchestrator.errors import IllegalTransition, NotFound, SlotTaken
+from orchestrator.lifecycle import record, withdraw
+from orchestrator.model.slots import SlotName
+from orchestrator.model.states import AttemptState, ServiceState
+from orchestrator.storage.tables import Attempt, Lease, Slot
+
+# ── the worker's arrows ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def announce(
+    session: Session, *, host: str, name: SlotName, worker: str, pid: int, now: datetime, lost_after: timedelta
+) -> list[int]:
+    """Make `worker` the owner of a slot, creating it at first sight.
+
+    SlotTaken if another worker gave a sign of life within `lost_after`. Returns the attempts that an earlier owner left
+    running: it held the host's lock on the slot, which the caller now holds, so nothing of them runs any more.
+    """
+    slot_id = f"{host}.{name}"
+    slot = session.get(Slot, slot_id, with_for_update=True)
+    if slot is None:
+        session.add(Slot(id=slot_id, host=host, name=str(name), kind=name.kind))
+        session.flush()
+        slot = session.get_one(Slot, slot_id)
+    elif slot.heartbeat_at is not None and slot.worker != worker and slot.heartbeat_at > now - lost_after:
+        raise SlotTaken(f"{slot_id} is owned by worker {slot.worker} (pid {slot.worker_pid})", owner=slot.worker)
+    slot.worker, slot.worker_pid, slot.heartbeat_at = worker, pid, now
+    record(session, "slot.announced", now, slot_id=slot_id, worker=worker, pid=pid)
+    left = select(Attempt.id).where(Attempt.slot_id == slot_id, Attempt.state == AttemptState.RUNNING)
+    return list(session.scalars(left))
+
+
+def beat(session: Session, slot_id: str, *, worker: str, now: datetime) -> None:
+    """Say that the slot's worker is alive; SlotTaken if the slot is another worker's by now."""
+    mine = update(Slot).where(Slot.id == slot_id, Slot.worker == worker)
+    if session.scalar(mine.values(heartbeat_at=now).returning(Slot.id)) is None:
+        raise SlotTaken(f"{slot_id} belongs to another worker now")
+
+
+def leave(session: Session, slot_id: str, *, worker: str, now: datetime) -> None:
+    """Say goodbye: nothing is placed on the slot until a worker announces it again."""
+    mine = update(Slot).where(Slot.id == slot_id, Slot.worker == worker)
+    if session.scalar(mine.values(heartbeat_at=None).returning(Slot.id)) is not None:
+        record(session, "slot.left", now, slot_id=slot_id, worker=worker)
+
+
+# ── people's arrows ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def drain(session: Session, slot_id: str, *, by: str, note: str | None, now: datetime) -> None:
+    """Let the slot finish what it runs and take no more; drained at once if nothing runs.
+
+    What is assigned to it and not begun goes back to the queue. A slot that is draining or drained stays so.
+    IllegalTransition if it is quarantined, which is more.
+    """
+    _empty(session, slot_id, now, f"{slot_id} is drained")
+    slot = _locked(session, slot_id)
+    if slot.service_state is ServiceState.QUARANTINED:
+        raise IllegalTransition(
+            f"{slot_id} is quarantined and takes no work already; resume it when it is mended", slot=slot_id
+        )
+    if slot.service_state is ServiceState.IN_SERVICE:
+        # After the lock: an attempt that ends now waits for it, and finds the slot draining.
+        busy = session.scalar(select(Lease.attempt_id).where(Lease.slot_id == slot_id)) is not None
+        _serve(session, slot, ServiceState.DRAINING if busy else ServiceState.DRAINED, by, note, now)
+
+
+def resume(session: Session, slot_id: str, *, by: str, note: str | None, now: datetime) -> None:
+    """Give the slot work again; what it was quarantined for stays in the events."""
+    slot = _locked(session, slot_id)
+    if slot.service_state is not ServiceState.IN_SERVICE:
+        slot.quarantined_because = None
+        _serve(session, slot, ServiceState.IN_SERVICE, by, note, now)
+
+
+def quarantine(session: Session, slot_id: str, *, by: str, note: str | None, now: datetime) -> None:
+    """Give the slot no work until a person resumes it; what runs there goes on, what has not begun is taken back.
+
+    A slot that is quarantined stays so, with the evidence there is.
+    """
+    _empty(session, slot_id, now, f"{slot_id} is quarantined")
+    slot = _locked(session, slot_id)
+    if slot.service_state is not ServiceState.QUARANTINED:
+        slot.quarantined_because = _evidence(note or "quarantined by hand", by, now)
+        _serve(session, slot, ServiceState.QUARANTINED, by, note, now)
+
+
+def suspect(session: Session, slot_id: str, *, worker: str, reason: str, now: datetime) -> None:
+    """Quarantine the slot of a worker that may not end its attempt any more; nothing if the slot is another's."""
+    slot = _locked(session, slot_id)
+    if slot.worker == worker and slot.service_state is not ServiceState.QUARANTINED:
+        slot.quarantined_because = _evidence(reason, None, now)
+        _serve(session, slot, ServiceState.QUARANTINED, None, reason, now)
+
+
+# ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _locked(session: Session, slot_id: str) -> Slot:
+    slot = session.get(Slot, slot_id, populate_existing=True, with_for_update={"key_share": True})
+    if slot is None:
+        raise NotFound(f"there is no slot {slot_id}: slots are written HOST.g3; see GET /api/v1/slots", slot=slot_id)
+    return slot
+
+
+def _empty(session: Session, slot_id: str, now: datetime, why: str) -> None:
+    """Take back what is assigned to the slot and not begun; before the slot is locked, as a job's rows come first."""
+    unclaimed = (
+        select(Lease.attempt_id)
+        .join(Attempt, Attempt.id == Lease.attempt_id)
+        .where(Lease.slot_id == slot_id, Attempt.state == AttemptState.ASSIGNED)
+    )
+    for attempt_id in session.scalars(unclaimed).all():
+        withdraw(session, attempt_id, now=now, why=why)
+
+
+def _evidence(reason: str, by: str | None, now: datetime) -> dict[str, Any]:
+    """Of a quarantine that no attempt's end is the cause of."""
+    return {
+        "reason": reason, "signature": None, "job_id": None, "attempt_id": None, "by": by, "at": now.isoformat(),
+    }  # fmt: skip
+
+
+def _serve(session: Session, slot: Slot, state: ServiceState, by: str | None, note: str | None, now: datetime) -> None:
+    start, slot.service_state = slot.service_state, state
+    slot.service_change = {"by": by, "note": note, "at": now.isoformat()}
+    session.flush()
+    kind = "resumed" if state is ServiceState.IN_SERVICE else state
+    record(session, f"slot.{kind}", now, slot_id=slot.id, by=by, note=note, start=start)

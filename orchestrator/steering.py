@@ -1,0 +1,194 @@
+"""What people order of jobs that exist: stop, hold, release, reprioritise, move to the front; one, or many at once.
+
+Every order is carried out behind the door of admission (`ordered`), so that no job is placed or admitted while it is
+being held or moved, and jobs are locked by one such transaction at a time. Nothing here writes a job's state:
+cancelling is `orchestrator.lifecycle`'s.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from orchestrator import lifecycle
+from orchestrator.clock import as_utc
+from orchestrator.errors import BadRequest, IllegalTransition, NotFound, OrchestratorError
+from orchestrator.model.orders import MOST_JOBS, Action, BulkOrder
+from orchestrator.model.states import FINAL, JobState
+from orchestrator.queries import JobFilter
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Job, Pipeline
+
+_UNPLACED = frozenset({JobState.WAITING, JobState.QUEUED})
+_UNBEGUN = _UNPLACED | {JobState.ASSIGNED}
+
+
+@dataclass(frozen=True)
+class Order:
+    """One action, and by whom."""
+
+    action: Action
+    by: str
+    note: str | None = None
+    priority: int | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an order for one job: the state it is in, or why the order was refused."""
+
+    job_id: int
+    state: JobState | None
+    refused: OrchestratorError | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of an order for many jobs; `left` are those that fit the filter and are still to be asked for."""
+
+    outcomes: tuple[Outcome, ...]
+    left: int = 0
+
+
+@contextmanager
+def ordered(database: Database) -> Iterator[tuple[Session, datetime]]:
+    """A transaction during which nothing is admitted or placed, and its moment."""
+    with database.write() as session:
+        database.serialise(session, "admission")
+        yield session, database.now(session)
+
+
+def carry_out(session: Session, job_id: int, order: Order, *, now: datetime) -> JobState:
+    """Do what is ordered for one job and return the state it is in.
+
+    NotFound without such a job; IllegalTransition, and nothing changed, if its state does not allow it. What is so
+    already (a job held twice, released without a hold) is left as it is.
+    """
+    job = session.get(Job, job_id, populate_existing=True, with_for_update={"key_share": True})
+    if job is None:
+        raise NotFound(f"there is no job {job_id}", job=job_id)
+    if order.action is Action.CANCEL:
+        return lifecycle.cancel(session, job_id, now=now, why=order.note or "cancelled on request")
+    _ORDERS[order.action](session, job, order, now)
+    session.flush()
+    return job.state
+
+
+def carry_out_all(session: Session, job_ids: Iterable[int], order: Order, *, now: datetime) -> Report:
+    """Do it for each of these jobs that allows it; the report says of each what became of it.
+
+    Last first: a job whose need is cancelled before it would be skipped, which says less.
+    """
+    outcomes = [_tried(session, job_id, order, now) for job_id in sorted(set(job_ids), reverse=True)]
+    return Report(tuple(reversed(outcomes)))
+
+
+def carry_out_bulk(session: Session, bulk: BulkOrder, by: str, *, now: datetime) -> Report:
+    """Do it for the jobs of a list, or for at most `MOST_JOBS` that fit a filter and that it changes."""
+    order = Order(bulk.action, by, bulk.note, bulk.priority)
+    if bulk.filter is None:
+        return carry_out_all(session, bulk.jobs, order, now=now)
+    wanted = bulk.filter
+    chosen = JobFilter(states=wanted.states, project=wanted.project, pipeline=wanted.pipeline, kind=wanted.kind).narrow(
+        select(Job.id).where(_changes(order))
+    )
+    fitting = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
+    if order.action is Action.FRONT and fitting > MOST_JOBS:
+        raise BadRequest(
+            f"{fitting} jobs fit, and at most {MOST_JOBS} can be moved to the front together; narrow the filter",
+            field="filter",
+        )
+    job_ids = session.scalars(chosen.order_by(Job.id.desc()).limit(MOST_JOBS)).all()
+    return Report(carry_out_all(session, job_ids, order, now=now).outcomes, fitting - len(job_ids))
+
+
+def carry_out_pipeline(session: Session, pipeline_id: int, order: Order, *, now: datetime) -> Report:
+    """Do it for every job of a pipeline that has not ended; NotFound without such a pipeline."""
+    if session.get(Pipeline, pipeline_id) is None:
+        raise NotFound(f"there is no pipeline {pipeline_id}", pipeline=pipeline_id)
+    unfinished = select(Job.id).where(Job.pipeline_id == pipeline_id, Job.state.not_in(FINAL))
+    return carry_out_all(session, session.scalars(unfinished).all(), order, now=now)
+
+
+# ── one order each ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _hold(session: Session, job: Job, order: Order, now: datetime) -> None:
+    _require(job, _UNPLACED, "held", "cancel it instead" if job.state not in FINAL else "retry makes a new one")
+    if not job.held:
+        job.held, job.hold = True, {"by": order.by, "note": order.note, "at": now.isoformat()}
+        _changed(session, job, "job.held", order, now)
+
+
+def _release(session: Session, job: Job, order: Order, now: datetime) -> None:
+    _require(job, frozenset(JobState) - FINAL, "released", "retry makes a new one")
+    if not job.held:
+        return
+    if job.queue_deadline_at is not None and job.hold is not None:
+        # The clock of the queue stood still while it was held there.
+        held_at = as_utc(datetime.fromisoformat(job.hold["at"]))
+        job.queue_deadline_at += now - max(held_at, job.queued_at or held_at)
+    job.held, job.hold = False, None
+    _changed(session, job, "job.released", order, now)
+
+
+def _prioritise(session: Session, job: Job, order: Order, now: datetime) -> None:
+    _require(job, _UNBEGUN, "given another priority", "its turn has come")
+    if order.priority is not None and job.priority != order.priority:
+        was, job.priority, job.rank = job.priority, order.priority, 0
+        _changed(session, job, "job.reprioritised", order, now, was=was, priority=order.priority)
+
+
+def _to_front(session: Session, job: Job, order: Order, now: datetime) -> None:
+    _require(job, _UNPLACED, "moved to the front", "its turn has come")
+    # The later, the further to the front; jobs that are moved together stay in their order.
+    job.rank = -int(now.timestamp() * 1_000_000)
+    _changed(session, job, "job.moved_to_front", order, now, priority=job.priority)
+
+
+_ORDERS: dict[Action, Callable[[Session, Job, Order, datetime], None]] = {
+    Action.HOLD: _hold,
+    Action.RELEASE: _release,
+    Action.PRIORITY: _prioritise,
+    Action.FRONT: _to_front,
+}
+
+
+# ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _tried(session: Session, job_id: int, order: Order, now: datetime) -> Outcome:
+    try:
+        return Outcome(job_id, carry_out(session, job_id, order, now=now))
+    except NotFound as missing:
+        return Outcome(job_id, None, missing)
+    except IllegalTransition as refused:
+        return Outcome(job_id, session.scalar(select(Job.state).where(Job.id == job_id)), refused)
+
+
+def _changes(order: Order) -> ColumnElement[bool]:
+    """Which jobs an order by filter is for: those that it can change and that are not as ordered already."""
+    match order.action:
+        case Action.CANCEL:
+            return Job.state.not_in(FINAL) & ~Job.cancel_requested
+        case Action.HOLD:
+            return Job.state.in_(_UNPLACED) & ~Job.held
+        case Action.RELEASE:
+            return Job.state.not_in(FINAL) & Job.held
+        case Action.PRIORITY:
+            return Job.state.in_(_UNBEGUN) & (Job.priority != order.priority)
+        case Action.FRONT:
+            return Job.state.in_(_UNPLACED)
+
+
+def _require(job: Job, states: frozenset[JobState], what: str, remedy: str) -> None:
+    if job.state not in states:
+        raise IllegalTransition(f"job {job.id} is {job.state} and can not be {what}: {remedy}", job=job.id)
+
+
+def _changed(session: Session, job: Job, kind: str, order: Order, now: datetime, **about: object) -> None:
+    job.version += 1
+    lifecycle.record(session, kind, now, job_id=job.id, by=order.by, why=order.note, **about)

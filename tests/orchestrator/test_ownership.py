@@ -1,0 +1,414 @@
+"""Whose a slot is, and whether it is given work, on both databases."""
+
+from datetime import timedelta
+
+import pytest
+from core_builders import (
+    FAULT,
+    LEASE,
+    WORKER,
+    Desk,
+    a_desk,
+    a_job,
+    a_running_attempt,
+    a_slot,
+    an_assigned_attempt,
+    at_once,
+    claim,
+    ending,
+    events_of,
+    finish,
+    nothing_written,
+    now,
+)
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from orchestrator import lifecycle, ownership, steering
+from orchestrator.dispatcher.turn import Bell, take_turn
+from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost, SlotTaken
+from orchestrator.lifecycle import Ending
+from orchestrator.model.failures import Failure, FailureKind, Suspicion
+from orchestrator.model.slots import SlotName
+from orchestrator.model.states import AttemptState, JobState, ServiceState
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Attempt, Event, Job, Lease, Slot
+
+DEAD = Suspicion(reason="HPGR: device error", signature="hpgr_device_error")
+
+
+@pytest.fixture
+def desk(database, store, tmp_path) -> Desk:
+    return a_desk(database, store, tmp_path)
+
+
+def _turn(desk: Desk) -> list[Bell]:
+    return take_turn(desk.database, desk.store, lease=LEASE, lost_after=LEASE)
+
+
+def _drain(session: Session, slot: str = "lab1.g0", note: str | None = "new cooling") -> None:
+    ownership.drain(session, slot, by="alice", note=note, now=now())
+
+
+def _quarantine(session: Session, slot: str = "lab1.g0") -> None:
+    ownership.quarantine(session, slot, by="alice", note="answers differ", now=now())
+
+
+def _resume(session: Session, slot: str = "lab1.g0") -> None:
+    ownership.resume(session, slot, by="bob", note=None, now=now())
+
+
+def _slot(database: Database, slot: str = "lab1.g0") -> Slot:
+    with database.read() as session:
+        return session.get_one(Slot, slot)
+
+
+def _slot_events(database: Database, slot: str = "lab1.g0") -> list[tuple[str, str | None]]:
+    """What happened to a slot, and by whom."""
+    with database.read() as session:
+        found = session.scalars(select(Event).where(Event.slot_id == slot, Event.kind.like("slot.%")))
+        return [(event.kind, event.data.get("by")) for event in found.all()]
+
+
+def _end_badly(session: Session, attempt: Attempt, suspicion: Suspicion = DEAD) -> JobState:
+    end = Ending(FAULT, 1.0, None, 0, suspicion)
+    return lifecycle.finish(session, attempt.id, end, worker=WORKER, now=now(), max_attempts=3)
+
+
+# ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _announce(session: Session, worker: str = WORKER) -> list[int]:
+    return ownership.announce(
+        session, host="lab1", name=SlotName.parse("g0"), worker=worker, pid=1, now=now(), lost_after=LEASE
+    )
+
+
+def test_a_slot_is_made_at_first_sight_and_announcing_again_is_no_conflict(database: Database):
+    with database.write() as session:
+        assert _announce(session) == []
+        assert _announce(session) == []
+
+        assert session.get_one(Slot, "lab1.g0").worker == WORKER
+
+
+def test_a_slot_of_a_live_worker_is_refused_to_another(database: Database):
+    with database.write() as session:
+        _announce(session)
+
+    with nothing_written(database), database.write() as session, pytest.raises(SlotTaken):
+        _announce(session, "worker-b")
+
+
+@pytest.mark.parametrize("how", ["said goodbye", "went silent"])
+def test_a_slot_without_a_live_worker_goes_to_the_next_with_what_was_left_running(database: Database, how: str):
+    with database.write() as session:
+        _announce(session)
+        slot = session.get_one(Slot, "lab1.g0")
+        attempt = a_running_attempt(session, slot=slot)
+        if how == "said goodbye":
+            ownership.leave(session, slot.id, worker=WORKER, now=now())
+        else:
+            slot.heartbeat_at = now() - LEASE * 2
+        session.flush()
+        session.expire_all()
+
+        assert _announce(session, "worker-b") == [attempt.id]
+
+
+def test_an_owner_that_was_replaced_can_neither_beat_nor_leave(database: Database):
+    with database.write() as session:
+        _announce(session)
+        ownership.leave(session, "lab1.g0", worker=WORKER, now=now())
+        session.expire_all()
+        _announce(session, "worker-b")
+
+        with pytest.raises(SlotTaken):
+            ownership.beat(session, "lab1.g0", worker=WORKER, now=now())
+        ownership.leave(session, "lab1.g0", worker=WORKER, now=now())
+
+        session.expire_all()
+        assert session.get_one(Slot, "lab1.g0").heartbeat_at is not None
+
+
+# ── people ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_idle_slot_is_drained_at_once_and_says_by_whom_and_why(database: Database):
+    with database.write() as session:
+        a_slot(session)
+        _drain(session)
+
+    slot = _slot(database)
+    assert slot.service_state is ServiceState.DRAINED
+    assert (slot.service_change["by"], slot.service_change["note"]) == ("alice", "new cooling")
+    assert _slot_events(database) == [("slot.drained", "alice")]
+
+
+@pytest.mark.parametrize("failure", [None, FAULT], ids=["well", "badly"])
+def test_a_busy_slot_finishes_what_it_runs_and_is_drained_by_itself(database: Database, failure: Failure | None):
+    with database.write() as session:
+        attempt = a_running_attempt(session, slot=a_slot(session))
+        _drain(session)
+        while_it_ran = session.get_one(Slot, "lab1.g0").service_state
+        finish(session, attempt, failure)
+
+    assert while_it_ran is ServiceState.DRAINING
+    assert _slot(database).service_state is ServiceState.DRAINED
+    assert _slot_events(database) == [("slot.draining", "alice"), ("slot.drained", None)]
+
+
+@pytest.mark.parametrize("how", ["its worker vanished", "its worker was stopped", "it was cancelled"])
+def test_however_its_last_attempt_ends_a_draining_slot_is_drained(database: Database, how: str):
+    with database.write() as session:
+        attempt = a_running_attempt(session, slot=a_slot(session))
+        _drain(session)
+        match how:
+            case "its worker vanished":
+                lifecycle.lose(session, attempt.id, now=now(), why=how, max_attempts=3)
+            case "its worker was stopped":
+                lifecycle.give_back(session, attempt.id, now=now(), why=how)
+            case _:
+                finish(session, attempt, Failure(kind=FailureKind.CANCELLED, reason=how))
+
+    assert _slot(database).service_state is ServiceState.DRAINED
+
+
+@pytest.mark.parametrize("order", [_drain, _quarantine])
+def test_what_is_assigned_to_a_slot_and_not_begun_goes_elsewhere_and_is_no_fault(desk: Desk, order):
+    with desk.database.write() as session:
+        attempt = an_assigned_attempt(session, slot=a_slot(session))
+        order(session)
+        a_slot(session, "g1")
+
+    (bell,) = _turn(desk)
+
+    assert bell.queue == "lab1.g1"
+    with desk.database.read() as session:
+        assert session.get_one(Attempt, attempt.id).state is AttemptState.LOST
+        assert "fault" not in str([event.data for event in session.scalars(select(Event))])
+
+
+def test_a_worker_that_hears_the_bell_of_a_drained_slot_finds_nothing(database: Database):
+    with database.write() as session:
+        attempt = an_assigned_attempt(session, slot=a_slot(session))
+        _drain(session)
+
+        assert not claim(session, attempt)
+
+
+@pytest.mark.parametrize("order", [_drain, _quarantine])
+def test_out_of_service_means_no_work_until_it_is_resumed(desk: Desk, order):
+    with desk.database.write() as session:
+        a_slot(session)
+        order(session)
+        a_job(session)
+
+    while_out = _turn(desk)
+    with desk.database.write() as session:
+        _resume(session)
+
+    assert while_out == []
+    assert len(_turn(desk)) == 1
+    assert _slot(desk.database).quarantined_because is None
+    assert _slot_events(desk.database)[-1] == ("slot.resumed", "bob")
+
+
+def test_asking_again_changes_nothing(database: Database):
+    with database.write() as session:
+        a_slot(session)
+        a_slot(session, "g1")
+        a_slot(session, "g2")
+        _drain(session, "lab1.g0")
+        _quarantine(session, "lab1.g1")
+
+    with nothing_written(database), database.write() as session:
+        _drain(session, "lab1.g0", note="another reason")
+        _quarantine(session, "lab1.g1")
+        _resume(session, "lab1.g2")
+
+    assert _slot(database).service_change["note"] == "new cooling"
+
+
+def test_a_quarantined_slot_is_not_drained_which_would_be_less(database: Database):
+    with database.write() as session:
+        a_slot(session)
+        _quarantine(session)
+
+        with pytest.raises(IllegalTransition, match="resume"):
+            _drain(session)
+
+
+@pytest.mark.parametrize("order", [_drain, _resume, _quarantine])
+def test_a_slot_that_is_not_there_is_not_found(database: Database, order):
+    with database.write() as session, pytest.raises(NotFound, match=r"lab1\.g0"):
+        order(session)
+
+
+def test_a_slot_that_is_quarantined_by_hand_shows_what_the_person_saw_and_what_runs_goes_on(database: Database):
+    with database.write() as session:
+        attempt = a_running_attempt(session, slot=a_slot(session))
+        _quarantine(session)
+        finish(session, attempt)
+
+    slot = _slot(database)
+    assert slot.service_state is ServiceState.QUARANTINED
+    assert (slot.quarantined_because["by"], slot.quarantined_because["reason"]) == ("alice", "answers differ")
+
+
+def test_draining_while_the_attempt_ends_always_leaves_the_slot_drained(database: Database):
+    attempts = []
+    with database.write() as session:
+        for index in range(6):
+            attempts.append(a_running_attempt(session, slot=a_slot(session, f"g{index}")).id)
+
+    def end(attempt_id: int):
+        def call() -> None:
+            with database.write() as session:
+                lifecycle.finish(session, attempt_id, ending(), worker=WORKER, now=now(), max_attempts=3)
+
+        return call
+
+    def drain(slot: str):
+        def call() -> None:
+            with steering.ordered(database) as (session, moment):
+                ownership.drain(session, slot, by="alice", note=None, now=moment)
+
+        return call
+
+    for index, attempt_id in enumerate(attempts):
+        at_once(end(attempt_id), drain(f"lab1.g{index}"))
+
+    with database.read() as session:
+        assert set(session.scalars(select(Slot.service_state))) == {ServiceState.DRAINED}
+
+
+def test_nothing_is_placed_on_a_slot_while_it_is_being_drained(desk: Desk):
+    with desk.database.write() as session:
+        for index in range(6):
+            a_slot(session, f"g{index}")
+            a_job(session)
+
+    def drain() -> None:
+        with steering.ordered(desk.database) as (session, moment):
+            for index in range(6):
+                ownership.drain(session, f"lab1.g{index}", by="alice", note=None, now=moment)
+
+    at_once(drain, lambda: _turn(desk), lambda: _turn(desk))
+
+    with desk.database.read() as session:
+        assert session.scalars(select(Lease)).all() == []
+        assert set(session.scalars(select(Job.state))) == {JobState.QUEUED}
+
+
+# ── faults ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_sticky_fault_quarantines_the_slot_with_its_evidence_and_the_job_runs_elsewhere(desk: Desk):
+    with desk.database.write() as session:
+        attempt = a_running_attempt(session, slot=a_slot(session))
+        a_slot(session, "g1")
+        _end_badly(session, attempt)
+
+    (bell,) = _turn(desk)
+
+    slot = _slot(desk.database)
+    because = slot.quarantined_because
+    assert bell.queue == "lab1.g1"
+    assert slot.service_state is ServiceState.QUARANTINED
+    assert (because["job_id"], because["attempt_id"]) == (attempt.job_id, attempt.id)
+    assert (because["reason"], because["signature"]) == (DEAD.reason, DEAD.signature)
+    assert because["at"]
+    with desk.database.read() as session:
+        assert "slot.quarantined" in events_of(session, attempt.job_id)
+
+
+def test_a_draining_slot_under_suspicion_is_quarantined_and_not_drained(database: Database):
+    with database.write() as session:
+        attempt = a_running_attempt(session, slot=a_slot(session))
+        _drain(session)
+        _end_badly(session, attempt)
+
+    assert _slot(database).service_state is ServiceState.QUARANTINED
+
+
+def test_a_job_that_is_pinned_to_a_quarantined_slot_waits_and_spends_no_attempt(desk: Desk):
+    with desk.database.write() as session:
+        job = a_job(session, demand="card_group g0")
+        _end_badly(session, a_running_attempt(session, job, a_slot(session)))
+        a_slot(session, "g1")
+
+    turns = [_turn(desk) for _ in range(3)]
+
+    assert turns == [[], [], []]
+    assert desk.states(job.id) == [JobState.QUEUED]
+
+
+def test_a_success_with_a_device_error_in_its_log_keeps_its_result_and_quarantines_the_slot(database: Database):
+    with database.write() as session:
+        attempt = a_running_attempt(session, slot=a_slot(session))
+        end = Ending(None, 1.0, None, 0, DEAD)
+        state = lifecycle.finish(session, attempt.id, end, worker=WORKER, now=now(), max_attempts=3)
+
+    assert state is JobState.SUCCEEDED
+    assert _slot(database).quarantined_because["attempt_id"] == attempt.id
+
+
+def test_a_job_that_cost_two_different_slots_fails_for_good_and_names_them(database: Database):
+    with database.write() as session:
+        job = a_job(session)
+        states = [_end_badly(session, a_running_attempt(session, job, a_slot(session, name))) for name in ("g0", "g1")]
+        failure = session.get_one(Job, job.id, populate_existing=True).failure
+
+    assert states == [JobState.QUEUED, JobState.FAILED]
+    assert failure["kind"] == FailureKind.DEVICE_KILLS
+    assert "lab1.g0 and lab1.g1" in failure["reason"]
+
+
+def test_the_same_slot_twice_is_the_slots_trouble_and_not_the_jobs(database: Database):
+    with database.write() as session:
+        job, slot = a_job(session), a_slot(session)
+        _end_badly(session, a_running_attempt(session, job, slot))
+        _resume(session)
+
+        assert _end_badly(session, a_running_attempt(session, job, slot)) is JobState.QUEUED
+
+
+def test_a_job_that_is_given_back_with_an_unkillable_process_left_behind_quarantines_the_slot(database: Database):
+    with database.write() as session:
+        attempt = a_running_attempt(session, slot=a_slot(session))
+        lifecycle.give_back(session, attempt.id, now=now(), why="stopped", suspicion=Suspicion(reason="7 lives on"))
+
+    assert _slot(database).quarantined_because["reason"] == "7 lives on"
+
+
+def test_an_ending_that_is_refused_quarantines_nothing(database: Database):
+    with database.write() as session:
+        attempt = a_running_attempt(session, slot=a_slot(session))
+        lifecycle.lose(session, attempt.id, now=now(), why="its worker vanished", max_attempts=3)
+
+    with pytest.raises(OwnershipLost), database.write() as session:
+        _end_badly(session, attempt)
+
+    assert _slot(database).service_state is ServiceState.IN_SERVICE
+
+
+def test_a_worker_that_lost_its_attempt_may_still_warn_of_its_own_slot_and_of_no_other(database: Database):
+    with database.write() as session:
+        a_slot(session, "g0")
+        a_slot(session, "g1", worker="worker-b")
+        for name in ("lab1.g0", "lab1.g1"):
+            ownership.suspect(session, name, worker=WORKER, reason="process 7 lives on", now=now())
+
+    assert _slot(database).quarantined_because["reason"] == "process 7 lives on"
+    assert _slot(database, "lab1.g1").service_state is ServiceState.IN_SERVICE
+
+
+def test_a_slot_stays_out_of_service_when_its_worker_is_started_again(database: Database):
+    with database.write() as session:
+        a_slot(session, heartbeat_at=now() - timedelta(days=1))
+        _quarantine(session)
+        session.expire_all()
+        _announce(session, "worker-b")
+
+    assert _slot(database).service_state is ServiceState.QUARANTINED
