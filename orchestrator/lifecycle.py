@@ -6,13 +6,16 @@ two arrows of one job never wait for each other. `now` is always the database's 
 caller's transaction, so that leases mean the same on every host.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
+from orchestrator import shares
 from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost, SlotTaken
 from orchestrator.model.failures import Failure, FailureKind, GiveUp, Retry, next_step
 from orchestrator.model.slots import SlotName
@@ -65,6 +68,7 @@ def create(session: Session, job: Job, *, now: datetime) -> Job:
     job.state, job.created_at = JobState.WAITING, now
     session.add(job)
     session.flush()
+    shares.enrol(session, job.project, now=now)
     record(session, "job.created", now, job_id=job.id)
     return job
 
@@ -80,7 +84,9 @@ def queue(session: Session, job: Job, *, start: JobState, now: datetime, **about
 # ── the dispatcher's arrows ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def assign(session: Session, job_id: int, slot_id: str, *, now: datetime, lease: timedelta) -> Attempt | None:
+def assign(
+    session: Session, job_id: int, slot_id: str, *, now: datetime, lease: timedelta, **about: Any
+) -> Attempt | None:
     """Lease `slot_id` to a new attempt at a queued job; None if the job is not queued any more.
 
     The slot must be free: a second lease on it is refused by the database, and the transaction with it.
@@ -94,7 +100,7 @@ def assign(session: Session, job_id: int, slot_id: str, *, now: datetime, lease:
     session.add(attempt)
     session.flush()
     session.execute(insert(Lease).values(slot_id=slot_id, attempt_id=attempt.id, expires_at=now + lease))
-    record(session, "attempt.assigned", now, job_id=job_id, attempt_id=attempt.id, slot_id=slot_id)
+    record(session, "attempt.assigned", now, job_id=job_id, attempt_id=attempt.id, slot_id=slot_id, **about)
     return attempt
 
 
@@ -282,8 +288,9 @@ def cancel(session: Session, job_id: int, *, now: datetime, why: str = "cancelle
 
 
 def announce(
-    session: Session, *, host: str, name: SlotName, worker: str, pid: int, now: datetime, lost_after: timedelta
-) -> list[int]:
+    session: Session, *, host: str, name: SlotName, worker: str, pid: int, now: datetime, lost_after: timedelta,
+    labels: Mapping[str, str] = MappingProxyType({}),
+) -> list[int]:  # fmt: skip
     """Make `worker` the owner of a slot, creating it at first sight.
 
     SlotTaken if another worker gave a sign of life within `lost_after`. Returns the attempts that an earlier owner left
@@ -297,7 +304,7 @@ def announce(
         slot = session.get_one(Slot, slot_id)
     elif slot.heartbeat_at is not None and slot.worker != worker and slot.heartbeat_at > now - lost_after:
         raise SlotTaken(f"{slot_id} is owned by worker {slot.worker} (pid {slot.worker_pid})", owner=slot.worker)
-    slot.worker, slot.worker_pid, slot.heartbeat_at = worker, pid, now
+    slot.worker, slot.worker_pid, slot.heartbeat_at, slot.labels = worker, pid, now, dict(labels)
     record(session, "slot.announced", now, slot_id=slot_id, worker=worker, pid=pid)
     left = select(Attempt.id).where(Attempt.slot_id == slot_id, Attempt.state == AttemptState.RUNNING)
     return list(session.scalars(left))
@@ -343,6 +350,8 @@ def _extend(session: Session, attempt_id: int, until: datetime) -> bool:
 def _release(session: Session, attempt: Attempt, now: datetime) -> None:
     session.execute(delete(Lease).where(Lease.attempt_id == attempt.id))
     session.execute(update(Slot).where(Slot.id == attempt.slot_id).values(last_ended_at=now))
+    if attempt.started_at is not None:
+        shares.charge(session, attempt.job_id, (now - attempt.started_at).total_seconds(), now=now)
 
 
 def _end_cancelled(

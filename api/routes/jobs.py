@@ -21,9 +21,10 @@ from api.parameters import (
     position,
 )
 from api.problems import StaleVersion
+from api.scheduling import ExplanationView
 from api.schemas import AnswerView, BulkRequest, EventView, JobDetail, JobView, Page
 from api.views import job_detail, job_view
-from orchestrator import lifecycle, queries
+from orchestrator import explaining, lifecycle, queries
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import JobState
 from orchestrator.submission import Made
@@ -118,6 +119,16 @@ def list_events(job: Number, context: Given, limit: Limit = 100, cursor: Cursor 
         found = queries.events(session, after=first_position(cursor) or 0, limit=limit + 1, jobs=[job])
         views = [EventView.model_validate(row) for row in found]
     return page(views, limit, number_of)
+
+
+@router.get("/{job}/explain")
+def explain(job: Number, context: Given) -> ExplanationView:
+    """Everything a job waits for, when it may start, and why it came to be where it is."""
+    settings = context.settings
+    with context.database.read() as session:
+        now = context.database.now(session)
+        found = explaining.explanation(session, job, now=now, lost_after=settings.lease, aging=settings.aging)
+        return ExplanationView.model_validate(found)
 
 
 @router.post("/{job}/cancel")

@@ -1,49 +1,26 @@
 """One turn: promote waiting jobs whose needs are met, place queued ones, commit; the caller rings after the commit."""
 
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
-from sqlalchemy import Integer, bindparam, exists, select
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle
+from orchestrator import lifecycle, lineup, shares
 from orchestrator.admission import admissible, admit
 from orchestrator.model.failures import Failure, FailureKind
-from orchestrator.model.slots import SlotName
-from orchestrator.model.states import AttemptState, JobState, ServiceState
-from orchestrator.placement.demand import Demand, FreeSlot, classes_with_a_slot
-from orchestrator.placement.place import Candidate, place
+from orchestrator.model.states import JobState
+from orchestrator.placement.place import place
+from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
-from orchestrator.storage.tables import Attempt, Job, Lease, Slot
+from orchestrator.storage.tables import Attempt, Job, Slot
+
+AGING: timedelta = Settings.model_fields["aging"].default
 
 PROMOTED_AT_ONCE = 100
 """Jobs admitted in one transaction: some tenths of a second."""
-
-# Built once: these are asked at every wake-up, and building them takes longer than running them.
-
-_QUEUED_CLASSES = select(Job.demand).distinct().where(Job.state == JobState.QUEUED)
-
-_FREE_SLOTS = (
-    select(Slot.id, Slot.name)
-    .where(
-        Slot.service_state == ServiceState.IN_SERVICE,
-        Slot.heartbeat_at > bindparam("alive_since"),
-        ~exists().where(Lease.slot_id == Slot.id),
-    )
-    .order_by(Slot.last_ended_at.asc().nulls_first(), Slot.id)
-)
-"""Slots in service, with a live worker and no lease; longest idle first, so that wear is shared."""
-
-_HEAD_OF_CLASS = (
-    select(Job.id, Job.priority)
-    .where(Job.state == JobState.QUEUED, Job.demand == bindparam("key"))
-    .order_by(Job.priority.desc(), Job.id)
-    .limit(bindparam("most", type_=Integer))
-)
 
 
 @dataclass(frozen=True)
@@ -66,18 +43,20 @@ def bell(attempt: Attempt, job: Job) -> Bell:
     )
 
 
-def take_turn(database: Database, store: ArtifactStore, *, lease: timedelta, lost_after: timedelta) -> list[Bell]:
+def take_turn(
+    database: Database, store: ArtifactStore, *, lease: timedelta, lost_after: timedelta, aging: timedelta = AGING
+) -> list[Bell]:
     """Promote and place until nothing more can move; returns the bells to ring now that all is committed."""
     with database.read() as session:
         now = database.now(session)
-        idle = not admissible(session, limit=1) and not _placeable(session, now - lost_after)
+        idle = not admissible(session, limit=1) and not lineup.placeable(session, now - lost_after)
     if idle:
         return []
     with database.write() as session:
         database.serialise(session, "admission")
         now = database.now(session)
         promote(session, store, now=now)
-        return place_queued(session, now=now, lease=lease, lost_after=lost_after)
+        return place_queued(session, now=now, lease=lease, lost_after=lost_after, aging=aging)
 
 
 def promote(session: Session, store: ArtifactStore, *, now: datetime) -> None:
@@ -105,47 +84,28 @@ def _admit_or_fail(session: Session, job_id: int, store: ArtifactStore, now: dat
         lifecycle.fail_unstarted(session, job_id, start=JobState.WAITING, failure=failure, now=now)
 
 
-def place_queued(session: Session, *, now: datetime, lease: timedelta, lost_after: timedelta) -> list[Bell]:
+def place_queued(
+    session: Session, *, now: datetime, lease: timedelta, lost_after: timedelta, aging: timedelta = AGING
+) -> list[Bell]:
     """Assign queued jobs to free slots; returns their bells, to be rung after the commit."""
-    free = _free_slots(session, now - lost_after)
-    candidates = list(_candidates(session, free)) if free else []
+    free = lineup.free_slots(session, now - lost_after)
+    if not free:
+        return []
+    queued = list(lineup.heads(session, lineup.groups(session), free))
+    candidates = lineup.candidates(session, queued, now=now, aging=aging)
+    kcores = {candidate.job_id: candidate.kcore for candidate in candidates}
     bells = []
-    for placement in place(candidates, free):
-        attempt = lifecycle.assign(session, placement.job_id, placement.slot_id, now=now, lease=lease)
+    for placement in place(candidates, free, shares.all_shares(session, now)):
+        attempt = lifecycle.assign(
+            session, placement.job_id, placement.slot_id, now=now, lease=lease, why=placement.why
+        )
         if attempt is not None:
             attempt.rung_at = now
+            _note_kcore(session, placement.slot_id, kcores[placement.job_id])
             bells.append(bell(attempt, session.get_one(Job, placement.job_id)))
     return bells
 
 
-def _placeable(session: Session, alive_since: datetime) -> bool:
-    free = _free_slots(session, alive_since)
-    return bool(free) and bool(classes_with_a_slot(_queued_classes(session), free))
-
-
-def _queued_classes(session: Session) -> list[str]:
-    return list(session.scalars(_QUEUED_CLASSES))
-
-
-def _free_slots(session: Session, alive_since: datetime) -> list[FreeSlot]:
-    rows = session.execute(_FREE_SLOTS, {"alive_since": alive_since})
-    return [FreeSlot(slot_id, SlotName.parse(name)) for slot_id, name in rows]
-
-
-def _candidates(session: Session, free: list[FreeSlot]) -> Iterable[Candidate]:
-    """The head of each class that has a free slot: no more jobs of a class can be placed than slots are free."""
-    found = []
-    for key in classes_with_a_slot(_queued_classes(session), free):
-        head = session.execute(_HEAD_OF_CLASS, {"key": key, "most": len(free)})
-        found += [(job_id, Demand.parse(key), priority) for job_id, priority in head]
-    failed_on = _failed_slots(session, [job_id for job_id, _, _ in found])
-    return [Candidate(job_id, demand, priority, frozenset(failed_on[job_id])) for job_id, demand, priority in found]
-
-
-def _failed_slots(session: Session, job_ids: list[int]) -> dict[int, set[str]]:
-    bad = (AttemptState.FAILED, AttemptState.LOST)
-    rows = select(Attempt.job_id, Attempt.slot_id).where(Attempt.job_id.in_(job_ids), Attempt.state.in_(bad))
-    slots: dict[int, set[str]] = defaultdict(set)
-    for job_id, slot_id in session.execute(rows):
-        slots[job_id].add(slot_id)
-    return slots
+def _note_kcore(session: Session, slot_id: str, kcore: str | None) -> None:
+    if kcore is not None:
+        session.execute(update(Slot).where(Slot.id == slot_id, Slot.kcore.is_distinct_from(kcore)).values(kcore=kcore))

@@ -152,6 +152,25 @@ class Slot(Base):
     heartbeat_at: Mapped[datetime | None]
     """Last sign of life of its worker; null when the worker said goodbye."""
     last_ended_at: Mapped[datetime | None]
+    labels: Mapped[Document | None]
+    """Of its host, as its worker announced them; null until one did."""
+    kcore: Mapped[str | None] = mapped_column(String(71))
+    """Digest of the kernel image that was placed on it last."""
+
+
+class Project(Base):
+    """Whose jobs they are, and what of the slots' time it has had."""
+
+    __tablename__ = "project"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    weight: Mapped[float] = mapped_column(default=1.0)
+    """Its share beside the others, while they have work."""
+    used_seconds: Mapped[float] = mapped_column(default=0.0)
+    """Slot-seconds of its attempts that have ended, as they had faded by `used_at`."""
+    used_at: Mapped[datetime]
+    half_life_seconds: Mapped[float]
+    """In which half of the used seconds fades; the dispatcher keeps it as its setting says."""
 
 
 class Pipeline(Base):
@@ -170,7 +189,7 @@ class Job(Base):
 
     __tablename__ = "job"
     __table_args__ = (
-        Index("ix_job_queue", "state", "demand", "priority", "id"),
+        Index("ix_job_queue", "state", "demand", "project", "priority", "id"),
         Index("ix_job_cache_key_state", "cache_key", "state"),
         UniqueConstraint("pipeline_id", "name"),
     )

@@ -1,0 +1,162 @@
+"""What placing and explaining look at, read from SQL: free slots, and the heads of the queue.
+
+Its cost grows with the number of slots and of groups (a demand class of one project at one priority), never with the
+number of queued jobs: groups are found by jumping through the index from each to the next.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Integer, Select, bindparam, exists, select, tuple_
+from sqlalchemy.orm import Session, aliased
+
+from orchestrator.model.slots import SlotName
+from orchestrator.model.states import AttemptState, JobState, ServiceState
+from orchestrator.placement.demand import Demand, FreeSlot, classes_with_a_slot, labels_of
+from orchestrator.placement.order import urgency
+from orchestrator.placement.place import Candidate
+from orchestrator.storage.tables import Attempt, Document, Job, JobInput, Lease, Slot
+
+AT_ONCE = 1000
+"""Numbers named in one statement: databases take only so many."""
+
+# Built once: these are asked at every wake-up, and building them takes longer than running them.
+
+_FREE_SLOTS = (
+    select(Slot.id, Slot.name, Slot.labels, Slot.kcore)
+    .where(
+        Slot.service_state == ServiceState.IN_SERVICE,
+        Slot.heartbeat_at > bindparam("alive_since"),
+        ~exists().where(Lease.slot_id == Slot.id),
+    )
+    .order_by(Slot.last_ended_at.asc().nulls_first(), Slot.id)
+)
+"""Slots in service, with a live worker and no lease; longest idle first, so that wear is shared."""
+
+
+def _groups() -> Select[str, str, int]:
+    """Each group of queued jobs once: from the first job of a group the index is entered anew behind the group."""
+    first, here, behind = aliased(Job), aliased(Job), aliased(Job)
+    start = select(first.id).where(first.state == JobState.QUEUED)
+    start = start.order_by(first.demand, first.project, first.priority, first.id).limit(1)
+    head = select(start.scalar_subquery().label("id")).cte("head", recursive=True)
+    following = (
+        select(behind.id)
+        .where(
+            behind.state == JobState.QUEUED,
+            tuple_(behind.demand, behind.project, behind.priority) > tuple_(here.demand, here.project, here.priority),
+        )
+        .order_by(behind.demand, behind.project, behind.priority, behind.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    head = head.union_all(select(following).select_from(head).join(here, here.id == head.c.id))
+    return select(Job.demand, Job.project, Job.priority).join(head, head.c.id == Job.id)
+
+
+_GROUPS = _groups()
+
+_HEAD_OF_GROUP = (
+    select(Job.id, Job.created_at)
+    .where(
+        Job.state == JobState.QUEUED,
+        Job.demand == bindparam("demand"),
+        Job.project == bindparam("project"),
+        Job.priority == bindparam("priority"),
+    )
+    .order_by(Job.id)
+    .limit(bindparam("most", type_=Integer))
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Queued jobs of one demand class, one project and one priority: the oldest of them is always the first."""
+
+    demand: str
+    project: str
+    priority: int
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A queued job, as placing needs it."""
+
+    job_id: int
+    group: Group
+    created_at: datetime
+
+
+def free_slots(session: Session, alive_since: datetime) -> list[FreeSlot]:
+    """Slots that may be given a job now, the longest idle first."""
+    rows = session.execute(_FREE_SLOTS, {"alive_since": alive_since})
+    return [free_slot(*row) for row in rows]
+
+
+def free_slot(slot_id: str, name: str, labels: Document | None, kcore: str | None) -> FreeSlot:
+    """A slot's row as placing sees it."""
+    return FreeSlot(slot_id, SlotName.parse(name), labels_of((labels or {}).items()), kcore)
+
+
+def groups(session: Session) -> list[Group]:
+    """The groups of queued jobs."""
+    return [Group(*row) for row in session.execute(_GROUPS)]
+
+
+def placeable(session: Session, alive_since: datetime) -> bool:
+    """Whether some queued job fits some free slot."""
+    free = free_slots(session, alive_since)
+    return bool(free) and bool(classes_with_a_slot({group.demand for group in groups(session)}, free))
+
+
+def heads(session: Session, found: Iterable[Group], free: Sequence[FreeSlot]) -> Iterator[Queued]:
+    """The oldest jobs of each group: no more of it can be placed than free slots fit it."""
+    for group in found:
+        demand = Demand.parse(group.demand)
+        most = sum(demand.admits(slot) for slot in free)
+        if most:
+            asked = {"demand": group.demand, "project": group.project, "priority": group.priority, "most": most}
+            for job_id, created_at in session.execute(_HEAD_OF_GROUP, asked):
+                yield Queued(job_id, group, created_at)
+
+
+def candidates(session: Session, queued: Sequence[Queued], *, now: datetime, aging: timedelta) -> list[Candidate]:
+    """These jobs as `place` wants them."""
+    numbers = [job.job_id for job in queued]
+    failed_on, kcores = _failed_slots(session, numbers), _kcores(session, numbers)
+    demands = {key: Demand.parse(key) for key in {job.group.demand for job in queued}}
+    return [
+        Candidate(
+            job_id=job.job_id,
+            demand=demands[job.group.demand],
+            priority=urgency(job.group.priority, waited=now - job.created_at, aging=aging),
+            avoid=frozenset(failed_on[job.job_id]),
+            project=job.group.project,
+            kcore=kcores.get(job.job_id),
+        )
+        for job in queued
+    ]
+
+
+def _failed_slots(session: Session, job_ids: list[int]) -> dict[int, set[str]]:
+    bad = (AttemptState.FAILED, AttemptState.LOST)
+    slots: dict[int, set[str]] = defaultdict(set)
+    for some in _parts(job_ids):
+        rows = select(Attempt.job_id, Attempt.slot_id).where(Attempt.job_id.in_(some), Attempt.state.in_(bad))
+        for job_id, slot_id in session.execute(rows):
+            slots[job_id].add(slot_id)
+    return slots
+
+
+def _kcores(session: Session, job_ids: list[int]) -> dict[int, str | None]:
+    found: dict[int, str | None] = {}
+    for some in _parts(job_ids):
+        rows = select(JobInput.job_id, JobInput.digest).where(JobInput.job_id.in_(some), JobInput.name == "kcore")
+        found.update((job_id, digest) for job_id, digest in session.execute(rows))
+    return found
+
+
+def _parts(numbers: list[int]) -> Iterator[list[int]]:
+    return (numbers[start : start + AT_ONCE] for start in range(0, len(numbers), AT_ONCE))
