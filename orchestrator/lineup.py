@@ -8,8 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Integer, Select, bindparam, exists, select, tuple_
+from sqlalchemy import ColumnElement, Integer, ScalarSelect, Select, bindparam, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from orchestrator.model.slots import SlotName
@@ -37,23 +38,36 @@ _FREE_SLOTS = (
 
 
 def _groups() -> Select[str, str, int]:
-    """Each group of queued jobs once: from the first job of a group the index is entered anew behind the group."""
-    first, here, behind = aliased(Job), aliased(Job), aliased(Job)
-    start = select(first.id).where(first.state == JobState.QUEUED)
-    start = start.order_by(first.demand, first.project, first.priority, first.id).limit(1)
-    head = select(start.scalar_subquery().label("id")).cte("head", recursive=True)
-    following = (
-        select(behind.id)
-        .where(
-            behind.state == JobState.QUEUED,
-            tuple_(behind.demand, behind.project, behind.priority) > tuple_(here.demand, here.project, here.priority),
-        )
-        .order_by(behind.demand, behind.project, behind.priority, behind.id)
-        .limit(1)
-        .scalar_subquery()
-    )
+    """Each group of queued jobs once: from the first job of a group the index is entered anew behind the group.
+
+    Behind a group is the next priority, else the next project, else the next demand: three seeks, where one comparison
+    of all three columns would make SQLite read on through the group.
+    """
+    here, first = aliased(Job), aliased(Job)
+    start = _first_of(first, (first.demand, first.project, first.priority))
+    head = select(start.label("id")).cte("head", recursive=True)
+    last, next_project, next_demand = aliased(Job), aliased(Job), aliased(Job)
+    following = func.coalesce(
+        _first_of(
+            last, (last.priority,),
+            last.demand == here.demand, last.project == here.project, last.priority > here.priority,
+        ),
+        _first_of(
+            next_project, (next_project.project, next_project.priority),
+            next_project.demand == here.demand, next_project.project > here.project,
+        ),
+        _first_of(
+            next_demand, (next_demand.demand, next_demand.project, next_demand.priority),
+            next_demand.demand > here.demand,
+        ),
+    )  # fmt: skip
     head = head.union_all(select(following).select_from(head).join(here, here.id == head.c.id))
     return select(Job.demand, Job.project, Job.priority).join(head, head.c.id == Job.id)
+
+
+def _first_of(job: type[Job], order: Iterable[Any], *where: ColumnElement[bool]) -> ScalarSelect[int]:
+    found = select(job.id).where(job.state == JobState.QUEUED, *where).order_by(*order, job.id)
+    return found.limit(1).scalar_subquery()
 
 
 _GROUPS = _groups()

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.model.slots import SlotKind, SlotName
@@ -80,6 +80,7 @@ def _kinds(mine: Candidate, *slots: Standing, others: tuple[Candidate, ...] = ()
     return [reason.kind for reason in explain(_subject(mine, seen), seen)]
 
 
+@settings(deadline=None)
 @given(SNAPSHOTS)
 def test_a_queued_job_waits_for_nothing_exactly_when_the_next_turn_places_it(seen: Snapshot):
     placed = {placement.job_id for placement in seen.placements()}
@@ -89,6 +90,7 @@ def test_a_queued_job_waits_for_nothing_exactly_when_the_next_turn_places_it(see
     assert unhindered == placed
 
 
+@settings(deadline=None)
 @given(SNAPSHOTS)
 def test_every_slot_that_is_asked_for_and_not_free_is_told(seen: Snapshot):
     for job in seen.candidates:
@@ -98,6 +100,7 @@ def test_every_slot_that_is_asked_for_and_not_free_is_told(seen: Snapshot):
             assert told >= {each.slot.id for each in seen.slots if job.demand.selects(each.slot) and not each.free}
 
 
+@settings(deadline=None)
 @given(SNAPSHOTS)
 def test_a_forecast_is_given_exactly_when_some_slot_serves_and_is_now_when_nothing_is_waited_for(seen: Snapshot):
     for job in seen.candidates:

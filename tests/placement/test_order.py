@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.model.slots import SlotKind, SlotName
@@ -12,6 +12,7 @@ from orchestrator.placement.demand import Demand, FreeSlot
 from orchestrator.placement.order import LEAST_CHARGE, MOST_URGENT, Share, faded, urgency, waited_for
 from orchestrator.placement.place import Candidate, place
 
+SIMULATED = settings(deadline=None, max_examples=25)
 GROUP = Demand(SlotKind.CARD_GROUP)
 HOUR = timedelta(hours=1)
 PRIORITIES = st.integers(0, 9)
@@ -59,6 +60,7 @@ def test_what_was_used_halves_in_each_half_life(seconds, age):
     )
 
 
+@SIMULATED
 @given(PRIORITIES, st.integers(1, 4), st.sampled_from(["mine", "another"]))
 def test_nothing_starves_while_more_urgent_jobs_keep_coming(priority, slots, rival):
     """Each hour as many of the most urgent jobs arrive as there are slots, and each takes its slot for that hour."""
@@ -96,6 +98,7 @@ def test_a_more_urgent_job_comes_first_whatever_its_project_has_had(one, other, 
     assert {1: one, 2: other}[placement.job_id] == first
 
 
+@SIMULATED
 @given(st.integers(1, 8), st.floats(0, 5000), st.floats(30, 600), st.floats(30, 600))
 def test_projects_of_equal_weight_get_equal_shares_however_long_their_jobs_are(slots, ahead, one, other):
     shares = {"one": Share(ahead), "other": Share()}
@@ -106,6 +109,7 @@ def test_projects_of_equal_weight_get_equal_shares_however_long_their_jobs_are(s
     assert abs(had["one"] - had["other"]) <= slack
 
 
+@SIMULATED
 @given(st.integers(1, 8), st.floats(0.5, 4))
 def test_shares_follow_the_weights(slots, weight):
     shares = {"heavy": Share(weight=weight), "light": Share(weight=1.0)}
