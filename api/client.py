@@ -9,11 +9,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx2
 from pydantic import BaseModel
 
 from api.connection import ApiError, Connection, ServerUnreachable, seconds_left
+from api.scheduling import ExplanationView, ProjectView
 from api.schemas import (
     AnswerView,
     ArtifactView,
@@ -122,6 +124,10 @@ class Client:
     def job_events(self, job: int, limit: int = 500, cursor: str | None = None) -> Page[EventView]:
         """A page of what happened to a job, oldest first."""
         return self._connection.page(EventView, f"/jobs/{job}/events", {"limit": limit, "cursor": cursor})
+
+    def explain(self, job: int) -> ExplanationView:
+        """Everything a job waits for, when it may start, and why it came to be where it is."""
+        return ExplanationView.model_validate(self._connection.get(f"/jobs/{job}/explain").json())
 
     def cancel(self, job: int, version: int | None = None) -> JobView:
         """Ask for a job to stop; with `version`, only if nothing changed since it was seen."""
@@ -245,6 +251,16 @@ class Client:
     def quarantine(self, slot: str, note: str | None = None) -> SlotView:
         """Give a suspect slot no work until someone resumes it."""
         return SlotView.model_validate(self._connection.post(f"/slots/{slot}/quarantine", {"note": note}).json())
+
+    def projects(self) -> tuple[ProjectView, ...]:
+        """All projects."""
+        return self._connection.page(ProjectView, "/projects", {}).items
+
+    def set_weight(self, project: str, weight: float) -> ProjectView:
+        """Give a project a weight beside the others."""
+        return ProjectView.model_validate(
+            self._connection.put(f"/projects/{quote(project, safe='')}", {"weight": weight}).json()
+        )
 
     def ready(self) -> Readiness:
         """Whether the server can do its work; asked without a token."""

@@ -81,6 +81,11 @@ class Connection:
             _checked(answer)
             yield from answer.iter_bytes()
 
+    def put(self, path: str, body: Any) -> httpx2.Response:
+        """The answer; ApiError if it is a refusal."""
+        with _reached(self._base):
+            return _checked(self._http.put(path, json=body))
+
     def post(
         self,
         path: str,

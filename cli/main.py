@@ -44,6 +44,7 @@ _COMMANDS = {
         "submit": ("cli.jobs:submit", "Submit a job, a list of jobs or a pipeline from a file (JSON or YAML)."),
         "jobs": ("cli.jobs:jobs", "List jobs, newest first."),
         "show": ("cli.jobs:show", "Everything about one job."),
+        "explain": ("cli.scheduling:explain", "Why a job waits and until when; why it ran where it ran."),
         "logs": ("cli.jobs:logs", "Print a job's log; -f follows it."),
         "wait": ("cli.jobs:wait", "Wait until jobs have ended; exit 0 only if all succeeded."),
         "cancel": ("cli.steering:cancel", "Ask jobs to stop."),
@@ -56,6 +57,7 @@ _COMMANDS = {
     },
     "What there is": {
         "slots": ("cli.slots:app", "Card groups and CPU seats; `drain`, `resume`, `quarantine` take one out and back."),
+        "projects": ("cli.scheduling:projects_app", "Projects and their shares; `set` gives one a weight."),
         "artifacts": ("cli.artifacts:app", "Stored files and trees; `get` downloads one."),
         "models": ("cli.inventory:models_app", "Registered models; `add` registers one."),
         "releases": ("cli.inventory:releases_app", "Toolchain releases; `add` registers one."),

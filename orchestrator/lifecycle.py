@@ -13,6 +13,7 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, Executable, select, update
 from sqlalchemy.orm import Session
 
+from orchestrator import shares
 from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost
 from orchestrator.model.failures import Failure, FailureKind, GiveUp, Retry, Suspicion, device_kills, next_step
 from orchestrator.model.states import ATTEMPT_TRANSITIONS, FINAL, TRANSITIONS, AttemptState, JobState, ServiceState
@@ -63,6 +64,7 @@ def create(session: Session, job: Job, *, now: datetime) -> Job:
     job.state, job.created_at = JobState.WAITING, now
     session.add(job)
     session.flush()
+    shares.enrol(session, job.project, now=now)
     record(session, "job.created", now, job_id=job.id)
     return job
 
@@ -78,7 +80,7 @@ def queue(session: Session, job: Job, *, start: JobState, now: datetime, **about
 # ── the dispatcher's arrows ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def assign(session: Session, job_id: int, slot_id: str, *, now: datetime, lease: timedelta) -> int | None:
+def assign(session: Session, job_id: int, slot_id: str, *, now: datetime, lease: timedelta, **about: Any) -> int | None:
     """Lease `slot_id` to a new attempt at a queued job and return its id; None if the job is not queued any more.
 
     Its bell counts as rung now: ringing is what the caller does next. The slot must be free: a second lease on it is
@@ -92,7 +94,7 @@ def assign(session: Session, job_id: int, slot_id: str, *, now: datetime, lease:
     )  # fmt: skip
     attempt_id = int(made.scalar_one())
     _run(session, statements.HOLD, slot_id=slot_id, attempt_id=attempt_id, expires_at=now + lease)
-    record(session, "attempt.assigned", now, job_id=job_id, attempt_id=attempt_id, slot_id=slot_id)
+    record(session, "attempt.assigned", now, job_id=job_id, attempt_id=attempt_id, slot_id=slot_id, **about)
     return attempt_id
 
 
@@ -320,6 +322,8 @@ def _release(session: Session, attempt: Attempt, now: datetime, suspicion: Suspi
         record(session, "slot.quarantined", now, **about, **suspicion.model_dump())
     elif _run(session, statements.NOTE_END, left=attempt.slot_id, last_ended_at=now).scalar() is ServiceState.DRAINED:
         record(session, "slot.drained", now, **about)
+    if attempt.started_at is not None:
+        shares.charge(session, attempt.job_id, (now - attempt.started_at).total_seconds(), now=now)
 
 
 def _told(fact: Failure | Suspicion | None) -> dict[str, Any] | None:

@@ -5,7 +5,9 @@ quarantined (`orchestrator.lifecycle`, in the same transaction). Who calls `drai
 door of admission (`Database.serialise`), so that nothing is placed on the slot meanwhile.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import select, update
@@ -21,8 +23,9 @@ from orchestrator.storage.tables import Attempt, Lease, Slot
 
 
 def announce(
-    session: Session, *, host: str, name: SlotName, worker: str, pid: int, now: datetime, lost_after: timedelta
-) -> list[int]:
+    session: Session, *, host: str, name: SlotName, worker: str, pid: int, now: datetime, lost_after: timedelta,
+    labels: Mapping[str, str] = MappingProxyType({}),
+) -> list[int]:  # fmt: skip
     """Make `worker` the owner of a slot, creating it at first sight.
 
     SlotTaken if another worker gave a sign of life within `lost_after`. Returns the attempts that an earlier owner left
@@ -36,7 +39,7 @@ def announce(
         slot = session.get_one(Slot, slot_id)
     elif slot.heartbeat_at is not None and slot.worker != worker and slot.heartbeat_at > now - lost_after:
         raise SlotTaken(f"{slot_id} is owned by worker {slot.worker} (pid {slot.worker_pid})", owner=slot.worker)
-    slot.worker, slot.worker_pid, slot.heartbeat_at = worker, pid, now
+    slot.worker, slot.worker_pid, slot.heartbeat_at, slot.labels = worker, pid, now, dict(labels)
     record(session, "slot.announced", now, slot_id=slot_id, worker=worker, pid=pid)
     left = select(Attempt.id).where(Attempt.slot_id == slot_id, Attempt.state == AttemptState.RUNNING)
     return list(session.scalars(left))

@@ -82,6 +82,30 @@ class Settings(BaseSettings):
     max_attempts: int = 3
     """Infrastructure faults a job survives before it fails."""
 
+    labels: dict[str, str] = {}
+    """What this host is told apart by, e.g. {"rack": "a"}; requests may ask for it."""
+
+    share_half_life: Seconds = timedelta(days=1)
+    """In which half of what a project has used is forgotten. Longer: who worked much yesterday waits today."""
+
+    aging: Seconds = timedelta(hours=1)
+    """A queued job counts as one priority more urgent for each of these since it was submitted, up to 9."""
+
+    @field_validator("labels")
+    @classmethod
+    def _plain_labels(cls, labels: dict[str, str]) -> dict[str, str]:
+        for word in (*labels, *labels.values()):
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", word):
+                raise ValueError(f"{word!r}: names and values of labels are letters, digits, '.', '-' and '_'")
+        return labels
+
+    @field_validator("share_half_life", "aging")
+    @classmethod
+    def _positive(cls, duration: timedelta) -> timedelta:
+        if duration < timedelta(seconds=1):
+            raise ValueError("must be at least a second")
+        return duration
+
     @field_validator("host")
     @classmethod
     def _queue_safe(cls, host: str) -> str:

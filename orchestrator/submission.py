@@ -14,15 +14,13 @@ from typing import Any, TypeVar
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from orchestrator import admission, lifecycle
+from orchestrator import admission, lifecycle, selectors
 from orchestrator.errors import BadSpec, IdempotencyMismatch, IllegalTransition, NotFound, OrchestratorError
 from orchestrator.intake import Intake, TakenIn
 from orchestrator.model.profile import Profile
-from orchestrator.model.slots import group_of_range
 from orchestrator.model.specs import (
     PRODUCES,
     FilePath,
-    InferSpec,
     JobOutput,
     JobRequest,
     PipelineRequest,
@@ -31,7 +29,6 @@ from orchestrator.model.specs import (
     slot_kind,
 )
 from orchestrator.model.states import FINAL, JobState
-from orchestrator.placement.demand import Demand
 from orchestrator.registry import check_model, release_for
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -42,9 +39,6 @@ T = TypeVar("T")
 
 LARGEST_NUMBER = 2**63 - 1
 """Of a job; beyond it the databases take no number at all."""
-
-LONGEST_DEMAND = 500
-"""Width of `job.demand`."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +172,7 @@ class Submission:
             profile = Profile.model_validate(release.profile)
             if request.spec.kind not in profile.kinds:
                 raise BadSpec(f"release {release.name} has no {request.spec.kind}; name another", field="release")
-            demand = _demand(request)
+            demand = selectors.demand(session, request)
             if hasattr(request.spec, "model"):
                 check_model(session, request, profile)
             wired = [
@@ -309,16 +303,6 @@ def _alone(request: JobRequest, job: Job, siblings: Mapping[str, Job], files: Ma
         elif name in files:
             document["spec"][name] = {"digest": files[name].digest}
     return document
-
-
-def _demand(request: JobRequest) -> str:
-    only = request.placement.slot
-    if only is None and isinstance(request.spec, InferSpec) and request.spec.cards is not None:
-        only = str(group_of_range(request.spec.cards))
-    key = Demand(slot_kind(request.spec), only, frozenset(request.placement.exclude)).key()
-    if len(key) > LONGEST_DEMAND:
-        raise BadSpec("so many slots can not be excluded; use placement.slot", field="placement.exclude")
-    return key
 
 
 def _row(

@@ -123,7 +123,7 @@ def _announce(slot: OwnedSlot) -> None:
                 # The lock is ours, so whoever is named there is dead, however lately it gave a sign of life.
                 left = ownership.announce(
                     session, host=slot.settings.host, name=slot.name, worker=slot.worker, pid=os.getpid(), now=now,
-                    lost_after=timedelta(0),
+                    lost_after=timedelta(0), labels=slot.settings.labels,
                 )  # fmt: skip
                 for attempt_id in left:
                     lifecycle.lose(

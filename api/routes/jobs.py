@@ -23,9 +23,10 @@ from api.parameters import (
     position,
 )
 from api.problems import StaleVersion
+from api.scheduling import ExplanationView
 from api.schemas import AnswerView, BulkRequest, EventView, JobDetail, JobView, OrderReport, Page
 from api.views import job_detail, job_view, order_report
-from orchestrator import lifecycle, queries, steering
+from orchestrator import explaining, lifecycle, queries, steering
 from orchestrator.model.orders import Action, BulkOrder, NewPriority, Reason
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import JobState
@@ -135,6 +136,16 @@ def list_events(job: Number, context: Given, limit: Limit = 100, cursor: Cursor 
         found = queries.events(session, after=first_position(cursor) or 0, limit=limit + 1, jobs=[job])
         views = [EventView.model_validate(row) for row in found]
     return page(views, limit, number_of)
+
+
+@router.get("/{job}/explain")
+def explain(job: Number, context: Given) -> ExplanationView:
+    """Everything a job waits for, when it may start, and why it came to be where it is."""
+    settings = context.settings
+    with context.database.read() as session:
+        now = context.database.now(session)
+        found = explaining.explanation(session, job, now=now, lost_after=settings.lease, aging=settings.aging)
+        return ExplanationView.model_validate(found)
 
 
 @router.post("/{job}/cancel")

@@ -12,6 +12,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError as BrokerAway
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
+from orchestrator import shares
 from orchestrator.broker import create_app, ring
 from orchestrator.dispatcher import sweeps
 from orchestrator.dispatcher.leader import TERM, Leadership
@@ -80,11 +81,20 @@ class Dispatcher:
         return leading
 
     def _turn(self) -> None:
-        self._ring(take_turn(self._database, self._store, lease=self._settings.lease, lost_after=self._lost_after))
+        self._ring(
+            take_turn(
+                self._database,
+                self._store,
+                lease=self._settings.lease,
+                lost_after=self._lost_after,
+                aging=self._settings.aging,
+            )
+        )
 
     def _sweep(self) -> None:
         sweeps.end_expired_leases(self._database, max_attempts=self._settings.max_attempts)
         sweeps.fail_overdue(self._database)
+        shares.keep_half_life(self._database, self._settings.share_half_life)
         self._ring(sweeps.ring_again(self._database, after=self._settings.ring_again))
 
     def _ring(self, bells: Sequence[Bell]) -> None:

@@ -59,6 +59,9 @@ def _card_range(text: str) -> str:
     return text
 
 
+Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+"""Name or value of a host's label."""
+
 CardRange = Annotated[str, AfterValidator(_card_range)]
 
 
@@ -175,6 +178,10 @@ class PlacementRequest(Strict):
 
     slot: SlotPattern | None = Field(default=None, description="Only there: g3, or HOST.g3.")
     exclude: tuple[SlotPattern, ...] = ()
+    labels: dict[Label, Label] = Field(default={}, description="Only on hosts that carry all of these.")
+    wait_for_slot: bool = Field(
+        default=False, description="Taken even if no registered slot fits; waits until one is there."
+    )
 
 
 def _slot_of(pattern: str) -> str:

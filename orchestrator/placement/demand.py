@@ -8,37 +8,62 @@ from orchestrator.model.slots import SlotKind, SlotName
 
 @dataclass(frozen=True)
 class Demand:
-    """One slot of `kind`: `only` that one if given, and none of `exclude` (`g3` of any host, or `HOST.g3`)."""
+    """One slot of `kind`: `only` that one if given, none of `exclude` (`g3` of any host, or `HOST.g3`), and on a host
+    that carries all of `labels` (`NAME=VALUE`)."""
 
     kind: SlotKind
     only: str | None = None
     exclude: frozenset[str] = frozenset()
+    labels: frozenset[str] = frozenset()
 
     def key(self) -> str:
-        """The class as text, the same for equal demands: `card_group`, `card_group g3`, `cpu !lab1.cpu0`."""
-        parts = [str(self.kind), *([self.only] if self.only else []), *sorted(f"!{slot}" for slot in self.exclude)]
-        return " ".join(parts)
+        """The class as text, the same for equal demands: `card_group g3`, `cpu !lab1.cpu0`, `card_group rack=a`."""
+        pin = [self.only] if self.only else []
+        return " ".join([str(self.kind), *pin, *sorted(f"!{slot}" for slot in self.exclude), *sorted(self.labels)])
 
     @classmethod
     def parse(cls, key: str) -> "Demand":
         """The demand that `key` was made from."""
         kind, *rest = key.split()
-        only = next((part for part in rest if not part.startswith("!")), None)
-        return cls(SlotKind(kind), only, frozenset(part[1:] for part in rest if part.startswith("!")))
+        labels = frozenset(part for part in rest if "=" in part)
+        exclude = frozenset(part[1:] for part in rest if part.startswith("!"))
+        only = next((part for part in rest if part not in labels and not part.startswith("!")), None)
+        return cls(SlotKind(kind), only, exclude, labels)
 
     def admits(self, slot: "FreeSlot") -> bool:
         """Whether a job of this class may run on `slot`."""
-        names = {slot.id, str(slot.name)}
-        wanted = self.only is None or self.only in names
-        return slot.name.kind is self.kind and wanted and not names & self.exclude
+        return self.selects(slot) and not self.excludes(slot)
+
+    def selects(self, slot: "FreeSlot") -> bool:
+        """Whether `slot` is of the kind, the name and the labels that are asked for, excluded or not."""
+        wanted = self.only is None or self.only in slot.names
+        return slot.name.kind is self.kind and wanted and self.labels <= slot.labels
+
+    def excludes(self, slot: "FreeSlot") -> bool:
+        """Whether the request names `slot` as one it must not run on."""
+        return not self.exclude.isdisjoint(slot.names)
 
 
 @dataclass(frozen=True)
 class FreeSlot:
-    """A slot that is in service, has a live worker and no lease."""
+    """A slot as placing sees it; given to `place`, one that is in service, has a live worker and no lease."""
 
     id: str
     name: SlotName
+    labels: frozenset[str] = frozenset()
+    """Of its host, each written `NAME=VALUE`."""
+    kcore: str | None = None
+    """Digest of the kernel image that was placed on it last."""
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Both ways in which a request may name it: `HOST.g3`, and `g3`."""
+        return self.id, str(self.name)
+
+
+def labels_of(given: Iterable[tuple[str, str]]) -> frozenset[str]:
+    """Names and values of labels in the one form in which they are compared."""
+    return frozenset(f"{name}={value}" for name, value in given)
 
 
 def classes_with_a_slot(keys: Iterable[str], free: Iterable[FreeSlot]) -> list[str]:

@@ -157,6 +157,25 @@ class Slot(Base):
     """Who drained, resumed or quarantined it last, when and why; `by` is null where no person did."""
     quarantined_because: Mapped[Document | None]
     """The evidence while it is quarantined: reason, signature, job, attempt, who and when."""
+    labels: Mapped[Document | None]
+    """Of its host, as its worker announced them; null until one did."""
+    kcore: Mapped[str | None] = mapped_column(String(71))
+    """Digest of the kernel image that was placed on it last."""
+
+
+class Project(Base):
+    """Whose jobs they are, and what of the slots' time it has had."""
+
+    __tablename__ = "project"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    weight: Mapped[float] = mapped_column(default=1.0)
+    """Its share beside the others, while they have work."""
+    used_seconds: Mapped[float] = mapped_column(default=0.0)
+    """Slot-seconds of its attempts that have ended, as they had faded by `used_at`."""
+    used_at: Mapped[datetime]
+    half_life_seconds: Mapped[float]
+    """In which half of the used seconds fades; the dispatcher keeps it as its setting says."""
 
 
 class Pipeline(Base):
@@ -175,6 +194,8 @@ class Job(Base):
 
     __tablename__ = "job"
     __table_args__ = (
+        # The heads of each group in the order in which jobs are placed, however many are queued or held.
+        Index("ix_job_queue", "state", "held", "demand", "project", "priority", "rank", "id"),
         Index("ix_job_cache_key_state", "cache_key", "state"),
         UniqueConstraint("pipeline_id", "name"),
     )
@@ -223,10 +244,6 @@ class Job(Base):
     ended_at: Mapped[datetime | None]
     failure: Mapped[Document | None]
     """`orchestrator.model.failures.Failure` of a failed job; why a cancelled or skipped one ended."""
-
-
-Index("ix_job_queue", Job.state, Job.held, Job.demand, Job.priority.desc(), Job.rank, Job.id)
-"""Gives the head of each demand class in the order in which jobs are placed, however many are queued or held."""
 
 
 class JobNeed(Base):

@@ -25,7 +25,7 @@ from core_builders import (
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle, steering
+from orchestrator import lifecycle, lineup, steering
 from orchestrator.dispatcher import sweeps
 from orchestrator.dispatcher.turn import Bell, take_turn
 from orchestrator.errors import BadRequest, IllegalTransition, NotFound
@@ -307,7 +307,7 @@ def test_the_order_of_what_runs_or_has_ended_is_settled(desk: Desk, action: Acti
 
 
 @pytest.mark.parametrize("held", [0, 3000], ids=["none held", "thousands held"])
-def test_the_head_of_a_class_is_found_by_the_index_in_order(desk: Desk, held: int):
+def test_groups_and_their_heads_are_found_by_the_index_in_order(desk: Desk, held: int):
     with desk.database.write() as session:
         a_job(session)
         copied = "name, kind, project, spec, request, release, slot_kind, demand, priority, state, version, \
@@ -322,18 +322,17 @@ def test_the_head_of_a_class_is_found_by_the_index_in_order(desk: Desk, held: in
                 else text("SELECT :many, :held"),
                 {"many": many, "held": flag},
             )
-    head = (
-        "SELECT id, priority FROM job WHERE state = 'queued' AND NOT held AND demand = 'card_group' "
-        "ORDER BY priority DESC, rank, id LIMIT 8"
-    )
-    if desk.database.is_sqlite:
-        head = head.replace("NOT held", "held = 0")
+    bound = {"demand": "card_group", "project": "default", "priority": 5, "most": 8}
+    statements = [lineup._GROUPS, lineup._HEAD_OF_GROUP.params(bound)]
 
     with desk.database.engine.connect() as connection:
         if not desk.database.is_sqlite:
             connection.exec_driver_sql("ANALYZE job")
         explain = "EXPLAIN QUERY PLAN" if desk.database.is_sqlite else "EXPLAIN"
-        plan = str(connection.exec_driver_sql(f"{explain} {head}").all())
+        compiled = [
+            str(statement.compile(connection, compile_kwargs={"literal_binds": True})) for statement in statements
+        ]
+        plan = str([connection.exec_driver_sql(f"{explain} {statement}").all() for statement in compiled])
 
     assert "ix_job_queue" in plan
     assert "Sort" not in plan

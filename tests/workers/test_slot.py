@@ -38,6 +38,13 @@ def test_a_slot_is_announced_while_it_is_owned_and_left_afterwards(lab):
         assert session.get_one(Slot, "lab.cpu0").heartbeat_at is None
 
 
+def test_the_labels_of_a_host_are_announced_with_its_slot(lab):
+    settings = lab.settings.model_copy(update={"labels": {"rack": "a"}})
+
+    with owned(settings, lab.database, CPU0), lab.database.read() as session:
+        assert session.get_one(Slot, "lab.cpu0").labels == {"rack": "a"}
+
+
 def test_what_a_dead_worker_left_is_lost_at_once_and_cleared_away(lab):
     with owned(lab.settings, lab.database, CPU0) as dead:
         attempt_id = lab.assigned(QUANTIZE, slot="cpu0")

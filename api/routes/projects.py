@@ -1,0 +1,36 @@
+"""Projects: what each has had of the slots' time, and its weight."""
+
+from fastapi import APIRouter
+
+from api.access import GuardedRoute
+from api.context import Given
+from api.parameters import ThingName
+from api.scheduling import ProjectView, WeightRequest
+from api.schemas import Page
+from orchestrator import lifecycle, shares
+from orchestrator.placement.order import Share
+
+router = APIRouter(prefix="/projects", tags=["projects"], route_class=GuardedRoute)
+
+
+@router.get("")
+def list_projects(context: Given) -> Page[ProjectView]:
+    """All projects by name."""
+    with context.database.read() as session:
+        found = shares.all_shares(session, context.database.now(session))
+    return Page(items=tuple(_view(name, share) for name, share in sorted(found.items())))
+
+
+@router.put("/{project}")
+def set_weight(project: ThingName, body: WeightRequest, context: Given) -> ProjectView:
+    """Give a project a weight, beside 1 for those that nobody gave one; it need not have had a job yet."""
+    with context.database.write() as session:
+        context.database.serialise(session, "admission")
+        now = context.database.now(session)
+        row = shares.set_weight(session, project, body.weight, now=now)
+        lifecycle.record(session, "project.weight_set", now, project=row.name, weight=row.weight)
+        return _view(row.name, shares.all_shares(session, now)[row.name])
+
+
+def _view(name: str, share: Share) -> ProjectView:
+    return ProjectView(name=name, weight=share.weight, used_slot_seconds=share.used, standing=share.standing)

@@ -1,0 +1,61 @@
+"""The documents about who runs when and why: explanations of jobs, and projects with their shares.
+
+Like `api.schemas`, of which they are a part; the command line imports this module.
+"""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from api.schemas import JobReference, View
+from orchestrator.model.specs import Strict
+from orchestrator.placement.explain import WaitsFor
+
+
+class ReasonView(View):
+    """One thing that a job waits for."""
+
+    kind: WaitsFor
+    detail: str
+    job_id: int | None
+    slot_id: str | None
+    project: str | None
+    count: int | None = Field(description="Of behind_in_queue: how many jobs of its class come before it.")
+    until: datetime | None = Field(description="Of slot_busy: when its run limit ends the job that has the slot.")
+
+
+class PastView(View):
+    """One decision about a job: placed, retried, cache_missed, from_cache or ended; and why."""
+
+    at: datetime
+    about: str
+    why: str
+    slot_id: str | None
+
+
+class ExplanationView(View):
+    """Why a job stands where it stands."""
+
+    job: JobReference
+    reasons: tuple[ReasonView, ...] = Field(
+        description="Everything it waits for; empty if it runs, has ended, or is placed in the next turn."
+    )
+    earliest_start: datetime | None = Field(
+        description="A forecast from the jobs before it and how long such jobs took; null if it cannot be said."
+    )
+    past: tuple[PastView, ...]
+
+
+class ProjectView(View):
+    """A project and its share of the slots."""
+
+    name: str
+    weight: float
+    used_slot_seconds: float = Field(description="What it has had, faded by the half-life, with what runs now.")
+    standing: float = Field(description="The same for each unit of weight: of equally urgent jobs the lowest is first.")
+
+
+class WeightRequest(Strict):
+    """How much of the slots' time a project gets beside the others, while they all have work."""
+
+    weight: float = Field(ge=1e-6, le=1e6, allow_inf_nan=False, description="Of 2 and 1, the first gets two thirds.")

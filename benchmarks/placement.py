@@ -1,0 +1,139 @@
+"""How long a turn of the dispatcher takes as the queue grows: `python -m benchmarks.placement [ROUNDS]` (default 21).
+
+A real SQLite database with all slots free, so that every turn assigns as many jobs as there are slots; it is rolled
+back, so that all rounds see the same queue. Jobs are of 4 projects, 3 priorities and 4 demand classes. Beside it the
+pure function with 1,024 free slots. All is processor time, because a turn waits for nothing but the disk, and the
+sizes are taken in turns. `growth` is the median of 100,000 queued jobs over that of 100.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from alembic import command
+from sqlalchemy import insert
+
+from migrations.__main__ import config
+from orchestrator import lineup
+from orchestrator.dispatcher.turn import place_queued
+from orchestrator.model.slots import SlotKind, SlotName
+from orchestrator.model.states import JobState
+from orchestrator.placement.demand import Demand, FreeSlot
+from orchestrator.placement.order import Share
+from orchestrator.placement.place import Candidate, place
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Job, Project, Release, Slot
+
+QUEUES = (100, 10_000, 100_000)
+SLOTS = (8, 64)
+PROJECTS = ("default", "nightly", "bringup", "customer")
+DEMANDS = ("card_group", "card_group g0", "card_group !g7", "card_group rack=a")
+LEASE = timedelta(seconds=60)
+
+
+class Undone(Exception):
+    """Ends a transaction without keeping it."""
+
+
+@contextmanager
+def queue_of(jobs: int, slots: int) -> Iterator[Database]:
+    """A database with so many queued jobs and free slots."""
+    with tempfile.TemporaryDirectory(prefix="tx81-bench-") as folder:
+        url = f"sqlite:///{Path(folder) / 'tx81.db'}"
+        command.upgrade(config(url), "head")
+        database = Database(url)
+        now = datetime.now(UTC)
+        with database.write() as session:
+            session.execute(insert(Release), {
+                "name": "r", "profile": {}, "root": "/", "digest": "d", "is_default": True, "created_at": now,
+            })  # fmt: skip
+            session.execute(insert(Project), [
+                {"name": name, "weight": 1.0 + number, "used_seconds": 100.0 * number, "used_at": now,
+                 "half_life_seconds": 86400.0}
+                for number, name in enumerate(PROJECTS)
+            ])  # fmt: skip
+            session.execute(insert(Slot), [_slot(number, now) for number in range(slots)])
+            session.execute(insert(Job), [_job(number, now) for number in range(jobs)])
+        yield database
+        database.close()
+
+
+def _slot(number: int, now: datetime) -> dict[str, object]:
+    host, name = f"lab{number // 8}", f"g{number % 8}"
+    return {
+        "id": f"{host}.{name}", "host": host, "name": name, "kind": SlotKind.CARD_GROUP, "worker": "w",
+        "heartbeat_at": now + timedelta(hours=1), "labels": {"rack": "ab"[number % 2]},
+    }  # fmt: skip
+
+
+def _job(number: int, now: datetime) -> dict[str, object]:
+    return {
+        "name": "job", "kind": "infer", "project": PROJECTS[number % 4], "spec": {}, "request": {}, "release": "r",
+        "slot_kind": SlotKind.CARD_GROUP, "demand": DEMANDS[number // 4 % 4], "priority": (1, 5, 9)[number // 16 % 3],
+        "state": JobState.QUEUED, "run_seconds": 60, "silence_seconds": 60, "log_bytes": 1, "tool_retries": 0,
+        "created_at": now, "queued_at": now,
+    }  # fmt: skip
+
+
+def turn(database: Database, slots: int) -> None:
+    """What one turn does with the queue, not kept."""
+    try:
+        with database.write() as session:
+            now = database.now(session)
+            assert lineup.placeable(session, now - LEASE)
+            bells = place_queued(session, now=now, lease=LEASE, lost_after=LEASE)
+            assert len(bells) == slots
+            raise Undone
+    except Undone:
+        pass
+
+
+def in_turns(rounds: int, calls: dict[int, Callable[[], object]]) -> dict[int, float]:
+    """Seconds of the median call of each, taken in turns after one of each to warm up: the machine is never quiet."""
+    taken: dict[int, list[float]] = {key: [] for key in calls}
+    for _ in range(rounds + 1):
+        for key, call in calls.items():
+            began = time.process_time()
+            call()
+            taken[key].append(time.process_time() - began)
+    return {key: statistics.median(seconds[1:]) for key, seconds in taken.items()}
+
+
+def pure(slots: int, jobs: int) -> Callable[[], object]:
+    """The pure function on so many free slots and candidates."""
+    free = [
+        FreeSlot(f"lab{number // 8}.g{number % 8}", SlotName.parse(f"g{number % 8}"), frozenset({"rack=a"}))
+        for number in range(slots)
+    ]
+    demands = [Demand.parse(key) for key in DEMANDS]
+    candidates = [
+        Candidate(number, demands[number // 4 % 4], number // 16 % 10, project=PROJECTS[number % 4], kcore="k")
+        for number in range(jobs)
+    ]
+    shares = {name: Share(100.0 * number) for number, name in enumerate(PROJECTS)}
+    return lambda: place(candidates, free, shares)
+
+
+def main() -> None:
+    """Measure and print."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 21
+    for slots in SLOTS:
+        with ExitStack() as opened:
+            queues = {jobs: opened.enter_context(queue_of(jobs, slots)) for jobs in QUEUES}
+            taken = in_turns(rounds, {jobs: partial(turn, queues[jobs], slots) for jobs in QUEUES})
+        for jobs, seconds in taken.items():
+            print(f"{slots:5} slots, {jobs:7} queued: turn {seconds * 1000:8.1f} ms   n {rounds}")
+        print(f"{slots:5} slots: growth {taken[QUEUES[-1]] / taken[QUEUES[0]]:.2f}", flush=True)
+    for jobs in (1_024, 10_240):
+        seconds = in_turns(rounds, {jobs: pure(1_024, jobs)})[jobs]
+        print(f" 1024 slots, {jobs:6} candidates: place() {seconds * 1000:8.1f} ms   n {rounds}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""The commands about who runs when and why: explain, projects."""
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from api.scheduling import ExplanationView, ProjectView
+from cli.session import Exit, Session
+from cli.show import clean, row, table
+
+_HERE = Session()
+
+projects_app = App(name="projects", help="Projects and their shares of the slots; `set` gives one a weight.")
+
+
+def explain(job: int, /, *, session: Session = _HERE) -> Exit:
+    """Everything a job waits for and when it may start; why it ran where it ran, was tried again, or was built anew."""
+    with session.client() as client:
+        found = client.explain(job)
+        session.emit(found, _page(found))
+    return Exit.OK
+
+
+@projects_app.default
+def projects(*, session: Session = _HERE) -> Exit:
+    """List projects: weight, and what each has had of the slots' time lately."""
+    with session.client() as client:
+        found = client.projects()
+        session.emit(found, _projects_table(found))
+    return Exit.OK
+
+
+@projects_app.command(name="set")
+def set_project(
+    name: str,
+    /,
+    *,
+    weight: Annotated[float, Parameter(validator=Number(gt=0))],
+    session: Session = _HERE,
+) -> Exit:
+    """Give a project a weight: while both have work, one of 2 gets twice as much as one of 1.
+
+    Parameters
+    ----------
+    weight
+        Above 0; a project that nobody gave one has 1.
+    """
+    with session.client() as client:
+        made = client.set_weight(name, weight)
+        session.emit(made, _projects_table([made]))
+    return Exit.OK
+
+
+def _page(found: ExplanationView) -> RenderableType:
+    job = found.job
+    parts: list[RenderableType] = [Text(f"job {job.id}  {clean(job.name)} ({job.kind})  {job.state}")]
+    if found.reasons:
+        waits = table("waits for", "because")
+        for reason in found.reasons:
+            row(waits, reason.kind, reason.detail)
+        parts += [Text(""), waits]
+    elif job.state in ("waiting", "queued", "assigned"):
+        parts.append(Text("nothing keeps it: the next turn of the dispatcher moves it on"))
+    if found.earliest_start is not None:
+        parts.append(Text(f"\nearliest start: {found.earliest_start:%Y-%m-%d %H:%M:%S} UTC"))
+    if found.past:
+        past = table("so far", "on", "because")
+        for told in found.past:
+            row(past, told.about, told.slot_id, told.why)
+        parts += [Text(""), past]
+    return Group(*parts)
+
+
+def _projects_table(projects: "tuple[ProjectView, ...] | list[ProjectView]") -> RenderableType:
+    shown = table("project", "weight", "slot-seconds", "for each unit of weight", right={"weight", "slot-seconds"})
+    for project in projects:
+        row(shown, project.name, f"{project.weight:g}", f"{project.used_slot_seconds:.0f}", f"{project.standing:.0f}")
+    return shown

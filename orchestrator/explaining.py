@@ -1,0 +1,232 @@
+"""Why a job stands where it stands: the rows behind `placement.explain`, and what its events tell of its past.
+
+All functions read in the caller's session and change nothing.
+"""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import ColumnElement, and_, false, func, or_, select
+from sqlalchemy.orm import Session
+
+from orchestrator import inventory, lineup, queries, shares
+from orchestrator.lineup import Group, Queued
+from orchestrator.model.failures import Failure
+from orchestrator.model.states import AttemptState, JobState
+from orchestrator.placement.demand import FreeSlot
+from orchestrator.placement.explain import (
+    Holder,
+    Need,
+    Reason,
+    Snapshot,
+    Standing,
+    Subject,
+    earliest_start,
+    explain,
+)
+from orchestrator.placement.order import MOST_URGENT, urgency, waited_for
+from orchestrator.placement.place import Candidate
+from orchestrator.storage.tables import Attempt, Event, Job, JobNeed, Lease, Slot
+
+PAST_RUNS = 50
+"""The latest successful runs of a kind that a forecast looks at."""
+
+
+class Told(StrEnum):
+    """What an explanation of a job's past is about."""
+
+    PLACED = "placed"  #: Why it ran on that slot.
+    RETRIED = "retried"  #: Why it went back to the queue.
+    CACHE_MISSED = "cache_missed"  #: Which input differs from the nearest earlier build.
+    FROM_CACHE = "from_cache"  #: Which identical job's result was taken.
+    ENDED = "ended"  #: Why it failed, was cancelled or skipped.
+
+
+@dataclass(frozen=True)
+class Past:
+    """One decision about a job, and its reason."""
+
+    at: datetime
+    about: Told
+    why: str
+    slot_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Everything a job waits for, when it will start if that can be said, and why it came to be where it is."""
+
+    job: Job
+    reasons: Sequence[Reason]
+    earliest_start: datetime | None
+    past: Sequence[Past]
+
+
+def explanation(
+    session: Session, job_id: int, *, now: datetime, lost_after: timedelta, aging: timedelta
+) -> Explanation:
+    """Explain a job; NotFound if there is none."""
+    job = queries.job(session, job_id).job
+    past = _past(session, job_id)
+    if job.state not in (JobState.WAITING, JobState.QUEUED, JobState.ASSIGNED):
+        return Explanation(job, (), None, past)
+    seen = _snapshot(session, job, now=now, lost_after=lost_after, aging=aging)
+    subject = _subject(session, job, seen, aging)
+    return Explanation(job, explain(subject, seen), earliest_start(subject, seen), past)
+
+
+# ── the snapshot ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _snapshot(session: Session, job: Job, *, now: datetime, lost_after: timedelta, aging: timedelta) -> Snapshot:
+    slots = _standings(session, now - lost_after)
+    free = [standing.slot for standing in slots if standing.free]
+    queued = list(lineup.heads(session, lineup.groups(session), free)) if free else []
+    if all(each.job_id != job.id for each in queued):
+        queued.append(Queued(job.id, Group(job.demand, job.project, job.priority), job.rank, job.created_at))
+    return Snapshot(
+        now=now,
+        slots=slots,
+        candidates=lineup.candidates(session, queued, now=now, aging=aging),
+        shares=shares.all_shares(session, now),
+        dispatcher_alive=inventory.dispatcher_alive(session, now),
+    )
+
+
+def _standings(session: Session, alive_since: datetime) -> list[Standing]:
+    """Every slot, in the order in which free ones are offered."""
+    rows = (
+        select(Slot, Attempt.started_at, Job)
+        .outerjoin(Lease, Lease.slot_id == Slot.id)
+        .outerjoin(Attempt, Attempt.id == Lease.attempt_id)
+        .outerjoin(Job, Job.id == Attempt.job_id)
+        .order_by(Slot.last_ended_at.asc().nulls_first(), Slot.id)
+    )
+    found, typical = [], dict[str, list[tuple[object, float]]]()
+    for slot, started_at, holder in session.execute(rows):
+        held = None
+        if holder is not None:
+            if holder.kind not in typical:
+                typical[holder.kind] = _past_runs(session, holder.kind)
+            held = _holder(holder, started_at, _typical_seconds(holder, typical[holder.kind]))
+        alive = slot.heartbeat_at is not None and slot.heartbeat_at > alive_since
+        found.append(Standing(_as_placed(slot), alive, slot.service_state, held))
+    return found
+
+
+def _as_placed(slot: Slot) -> FreeSlot:
+    return lineup.free_slot(slot.id, slot.name, slot.labels, slot.kcore)
+
+
+def _holder(job: Job, started_at: datetime | None, seconds: float) -> Holder:
+    if started_at is None:
+        return Holder(job.id)
+    latest = started_at + timedelta(seconds=job.run_seconds)
+    return Holder(job.id, latest, min(latest, started_at + timedelta(seconds=seconds)))
+
+
+def _past_runs(session: Session, kind: str) -> list[tuple[object, float]]:
+    """Spec and seconds of the latest successful runs of a kind."""
+    runs = select(Job.spec, Attempt.seconds).join(Attempt, Attempt.job_id == Job.id)
+    done = (Job.state == JobState.SUCCEEDED, Job.kind == kind, Attempt.state == AttemptState.SUCCEEDED)
+    latest = runs.where(*done, Attempt.seconds.is_not(None)).order_by(Job.id.desc()).limit(PAST_RUNS)
+    return [(spec, seconds) for spec, seconds in session.execute(latest) if seconds is not None]
+
+
+def _typical_seconds(job: Job, runs: Sequence[tuple[object, float]]) -> float:
+    """The median of the same spec, else of the kind, else the run limit."""
+    same = [seconds for spec, seconds in runs if spec == job.spec]
+    known = same or [seconds for _, seconds in runs]
+    return statistics.median(known) if known else float(job.run_seconds)
+
+
+# ── the job ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _subject(session: Session, job: Job, seen: Snapshot, aging: timedelta) -> Subject:
+    candidate = next(each for each in seen.candidates if each.job_id == job.id)
+    needs = select(Job.id, Job.name, Job.state).join(JobNeed, JobNeed.needs_id == Job.id)
+    live = select(Attempt.slot_id).where(Attempt.job_id == job.id, Attempt.state == AttemptState.ASSIGNED)
+    ahead, following = _ahead(session, job, candidate, seen.now, aging)
+    return Subject(
+        candidate=candidate,
+        state=job.state,
+        needs=[Need(*row) for row in session.execute(needs.where(JobNeed.job_id == job.id).order_by(Job.id))],
+        joined_to=job.joined_to,
+        held=_hold(job) if job.held else None,
+        slot_id=session.scalar(live),
+        ahead=ahead,
+        next_job=following,
+        seconds=_typical_seconds(job, _past_runs(session, job.kind)),
+    )
+
+
+def _hold(job: Job) -> str:
+    hold = job.hold or {}
+    note = f": {hold['note']}" if hold.get("note") else ""
+    return f"{hold.get('by')} holds it since {hold.get('at')}{note}; release it: tx81 release {job.id}"
+
+
+def _ahead(session: Session, job: Job, mine: Candidate, now: datetime, aging: timedelta) -> tuple[int, int | None]:
+    """How many jobs of its class come before it whatever projects have used.
+
+    They are more urgent, or further to the front, or older of its project. And the first of them.
+    """
+    level = mine.priority
+    peers = or_(Job.priority == job.priority, _urgent(level, now, aging))
+    before = or_(
+        and_(Job.rank < job.rank, peers),
+        and_(Job.rank == job.rank, _urgent(level, now, aging), Job.project == job.project, Job.id < job.id),
+        _urgent(level + 1, now, aging) if level < MOST_URGENT else false(),
+    )
+    behind = (Job.state == JobState.QUEUED, ~Job.held, Job.demand == job.demand, Job.id != job.id, before)
+    count = session.scalar(select(func.count()).select_from(Job).where(*behind)) or 0
+    oldest = select(Job.priority, Job.rank, func.min(Job.id), func.min(Job.created_at)).where(*behind)
+    first = min(
+        (
+            (-max(level, urgency(priority, waited=now - since, aging=aging)), rank, number)
+            for priority, rank, number, since in session.execute(oldest.group_by(Job.priority, Job.rank))
+        ),
+        default=None,
+    )
+    return count, first and first[2]
+
+
+def _urgent(level: int, now: datetime, aging: timedelta) -> ColumnElement[bool]:
+    """Jobs whose urgency is `level` or more, in terms that an index can answer."""
+    return or_(
+        Job.priority >= level,
+        *(
+            and_(Job.priority == priority, Job.created_at <= now - waited_for(priority, level, aging=aging))
+            for priority in range(level)
+        ),
+    )
+
+
+# ── the past ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _past(session: Session, job_id: int) -> list[Past]:
+    rows = session.scalars(select(Event).where(Event.job_id == job_id).order_by(Event.id))
+    told = (_told(event) for event in rows)
+    return [past for past in told if past is not None]
+
+
+def _told(event: Event) -> Past | None:
+    why, start = event.data.get("why"), event.data.get("start")
+    failure = event.data.get("failure")
+    match event.kind:
+        case "attempt.assigned" if why:
+            return Past(event.at, Told.PLACED, why, event.slot_id)
+        case "job.queued" if why:
+            about = Told.CACHE_MISSED if start == JobState.WAITING else Told.RETRIED
+            return Past(event.at, about, why)
+        case "job.succeeded" if why:
+            return Past(event.at, Told.FROM_CACHE, why)
+        case _ if failure and event.kind.startswith("job."):
+            return Past(event.at, Told.ENDED, Failure.model_validate(failure).reason)
+        case _:
+            return None

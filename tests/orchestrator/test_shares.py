@@ -1,0 +1,339 @@
+"""Shares, heads of the queue, selectors and explanations as they are in SQL, on both databases."""
+
+from datetime import timedelta
+
+import pytest
+from core_builders import (
+    LEASE,
+    TOOL,
+    Desk,
+    a_desk,
+    a_job,
+    a_running_attempt,
+    a_slot,
+    an_infer_request,
+    finish,
+    now,
+    quantize,
+    request_of,
+)
+from sqlalchemy import select, update
+
+from orchestrator import lineup, shares, steering
+from orchestrator.dispatcher.leader import Leadership
+from orchestrator.dispatcher.turn import take_turn
+from orchestrator.errors import BadSpec
+from orchestrator.explaining import Explanation, Told, explanation
+from orchestrator.lineup import Group
+from orchestrator.model.orders import Action
+from orchestrator.model.states import JobState, ServiceState
+from orchestrator.placement.explain import WaitsFor
+from orchestrator.steering import Order
+from orchestrator.storage.tables import Attempt, Job, JobInput, Lease, Project, Slot
+
+HOUR = timedelta(hours=1)
+RACK_A = {"placement": {"labels": {"rack": "a"}}}
+
+
+@pytest.fixture
+def desk(database, store, tmp_path) -> Desk:
+    return a_desk(database, store, tmp_path)
+
+
+def _turn(desk: Desk) -> set[int]:
+    """Take a turn; the jobs that were placed."""
+    bells = take_turn(desk.database, desk.store, lease=LEASE, lost_after=LEASE, aging=HOUR)
+    with desk.database.read() as session:
+        return {session.get_one(Attempt, bell.attempt_id).job_id for bell in bells}
+
+
+def _explained(desk: Desk, job_id: int) -> Explanation:
+    with desk.database.read() as session:
+        return explanation(session, job_id, now=desk.database.now(session), lost_after=LEASE, aging=HOUR)
+
+
+def _kinds(desk: Desk, job_id: int) -> list[WaitsFor]:
+    return [reason.kind for reason in _explained(desk, job_id).reasons]
+
+
+def _lead(desk: Desk) -> None:
+    assert Leadership(desk.database, "test").hold()
+
+
+# ── shares ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_ended_attempt_is_charged_to_its_project_and_one_under_way_counts_as_it_goes(desk: Desk):
+    with desk.database.write() as session:
+        ended = a_running_attempt(session, a_job(session, project="a"))
+        under_way = a_running_attempt(session, a_job(session, project="b"))
+        session.execute(update(Attempt).where(Attempt.id.in_([ended.id, under_way.id])).values(started_at=now() - HOUR))
+        finish(session, ended)
+
+    with desk.database.read() as session:
+        had = shares.all_shares(session, desk.database.now(session))
+        stored = session.get_one(Project, "b").used_seconds
+
+    assert had["a"].used == pytest.approx(3600, abs=30)
+    assert had["b"].used == pytest.approx(3600, abs=30)
+    assert stored == 0
+
+
+def test_what_was_used_fades_with_the_half_life_that_the_dispatcher_sets(desk: Desk):
+    with desk.database.write() as session:
+        a_job(session, project="a")
+        session.execute(update(Project).values(used_seconds=800.0, used_at=now() - HOUR, half_life_seconds=3600.0))
+
+    shares.keep_half_life(desk.database, HOUR * 24)
+
+    with desk.database.read() as session:
+        row = session.get_one(Project, "a")
+        assert row.used_seconds == pytest.approx(400, abs=5)
+        assert row.half_life_seconds == 24 * 3600
+        assert shares.used_now(row, row.used_at + HOUR * 24) == pytest.approx(row.used_seconds / 2)
+
+
+def test_the_project_that_has_had_least_for_its_weight_gets_the_slot(desk: Desk):
+    with desk.database.write() as session:
+        a_slot(session)
+        greedy, modest = a_job(session, project="greedy"), a_job(session, project="modest")
+        at = now()
+        shares.set_weight(session, "greedy", 2.0, now=at)
+        session.execute(update(Project).where(Project.name == "greedy").values(used_seconds=5000.0, used_at=at))
+        session.execute(update(Project).where(Project.name == "modest").values(used_seconds=2000.0, used_at=at))
+
+    assert _turn(desk) == {modest.id}
+    assert desk.states(greedy.id) == [JobState.QUEUED]
+
+
+def test_a_job_that_has_waited_long_comes_before_one_that_was_more_urgent(desk: Desk):
+    with desk.database.write() as session:
+        a_slot(session)
+        patient, urgent = a_job(session, priority=2), a_job(session, priority=6)
+        session.execute(update(Job).where(Job.id == patient.id).values(created_at=now() - HOUR * 5))
+
+    assert _turn(desk) == {patient.id}
+    assert desk.states(urgent.id) == [JobState.QUEUED]
+
+
+# ── the queue and the slots ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_group_of_the_queue_is_found_once_and_nothing_else(desk: Desk):
+    expected = set()
+    with desk.database.write() as session:
+        for demand in ("card_group", "card_group g1", "cpu"):
+            for project in ("a", "b"):
+                for priority in (0, 5, 9):
+                    expected.add(Group(demand, project, priority))
+                    for _ in range(2):
+                        a_job(session, demand=demand, project=project, priority=priority)
+        a_job(session, JobState.RUNNING, demand="cpu", project="gone")
+
+    with desk.database.read() as session:
+        found = lineup.groups(session)
+
+    assert len(found) == len(set(found))
+    assert set(found) == expected
+
+
+def test_an_empty_queue_has_no_groups(desk: Desk):
+    with desk.database.read() as session:
+        assert lineup.groups(session) == []
+
+
+def test_a_job_goes_to_the_slot_that_ran_its_kernel_image_last(desk: Desk):
+    digest = f"sha256:{'d' * 64}"
+    with desk.database.write() as session:
+        a_slot(session, "g0")
+        a_slot(session, "g1", last_ended_at=now(), kcore=digest)
+        job = a_job(session)
+        session.add(JobInput(job_id=job.id, name="kcore", digest=digest))
+
+    _turn(desk)
+
+    with desk.database.read() as session:
+        assert session.scalars(select(Attempt.slot_id)).all() == ["lab1.g1"]
+    (past,) = _explained(desk, job.id).past
+    assert (past.about, past.why) == (Told.PLACED, "this slot ran the same kernel image last")
+
+
+def test_a_slot_remembers_the_kernel_image_that_was_placed_on_it(desk: Desk):
+    digest = f"sha256:{'d' * 64}"
+    with desk.database.write() as session:
+        a_slot(session, "g0")
+        session.add(JobInput(job_id=a_job(session).id, name="kcore", digest=digest))
+
+    _turn(desk)
+
+    with desk.database.read() as session:
+        assert session.get_one(Slot, "lab1.g0").kcore == digest
+
+
+def test_a_job_runs_only_on_hosts_with_its_labels(desk: Desk):
+    with desk.database.write() as session:
+        a_slot(session, "g0", host="other", labels={"rack": "b"})
+        job = a_job(session, demand="card_group rack=a")
+    before = _turn(desk)
+    with desk.database.write() as session:
+        a_slot(session, "g0", host="right", labels={"rack": "a", "gen": "2"})
+
+    assert (before, _turn(desk)) == (set(), {job.id})
+
+
+# ── selectors ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("placement", "field", "there"),
+    [
+        ({"slot": "cpu7"}, "placement.slot", "lab1.cpu0"),
+        ({"slot": "lab9.cpu0"}, "placement.slot", "lab1.cpu0"),
+        ({"labels": {"rack": "z"}}, "placement.labels", "rack=a"),
+        ({"exclude": ["cpu0"]}, "placement.exclude", "lab1.cpu0"),
+    ],
+)
+def test_what_no_registered_slot_can_ever_meet_is_refused_with_what_is_there(desk: Desk, placement, field, there):
+    with desk.database.write() as session:
+        a_slot(session, "cpu0", labels={"rack": "a"}, heartbeat_at=None)
+
+    with pytest.raises(BadSpec) as refused:
+        desk.submission.job(request_of(quantize(), placement=placement))
+
+    assert refused.value.field == field
+    assert there in refused.value.detail
+    assert desk.submission.job(request_of(quantize(), placement={**placement, "wait_for_slot": True})).jobs
+
+
+def test_a_lab_without_slots_refuses_nothing(desk: Desk):
+    assert desk.submission.job(request_of(quantize(), **RACK_A)).jobs
+
+
+# ── explanations ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("service", ServiceState)
+@pytest.mark.parametrize("heard", [now(), now() - LEASE * 2, None], ids=["alive", "silent", "gone"])
+@pytest.mark.parametrize("leased", [False, True])
+def test_a_turn_places_a_job_exactly_when_its_explanation_is_empty(desk: Desk, service, heard, leased):
+    _lead(desk)
+    with desk.database.write() as session:
+        slot = a_slot(session, service_state=service, heartbeat_at=now() if heard and heard > now() - LEASE else heard)
+        if leased:
+            a_running_attempt(session, slot=slot)
+        job = a_job(session)
+
+    waits = _kinds(desk, job.id)
+
+    assert (_turn(desk) == {job.id}) == (waits == [])
+
+
+def test_the_number_ahead_is_that_of_older_and_more_urgent_jobs_of_the_class(desk: Desk):
+    _lead(desk)
+    with desk.database.write() as session:
+        a_running_attempt(session, slot=a_slot(session))
+        older = a_job(session)
+        aged = a_job(session, priority=4, project="other")
+        session.execute(update(Job).where(Job.id == aged.id).values(created_at=now() - HOUR * 3))
+        mine = a_job(session)
+        a_job(session), a_job(session, priority=3), a_job(session, project="other"), a_job(session, demand="cpu")
+
+    (reason,) = [each for each in _explained(desk, mine.id).reasons if each.kind is WaitsFor.BEHIND_IN_QUEUE]
+
+    assert (reason.count, reason.job_id) == (2, aged.id)
+    assert older.id < mine.id
+
+
+def test_a_busy_slot_names_its_job_and_when_it_ends_at_the_latest(desk: Desk):
+    _lead(desk)
+    with desk.database.write() as session:
+        holder = a_running_attempt(session, slot=a_slot(session))
+        mine = a_job(session)
+
+    found = _explained(desk, mine.id)
+
+    (reason,) = found.reasons
+    latest = holder.started_at + timedelta(seconds=60)
+    assert (reason.kind, reason.job_id, reason.slot_id) == (WaitsFor.SLOT_BUSY, holder.job_id, "lab1.g0")
+    assert (reason.until, found.earliest_start) == (latest, latest)
+
+
+def test_the_forecast_knows_how_long_such_jobs_took(desk: Desk):
+    _lead(desk)
+    with desk.database.write() as session:
+        a_job(session, JobState.SUCCEEDED)
+        holder = a_running_attempt(session, slot=a_slot(session))
+        mine = a_job(session, demand="card_group lab1.g0")
+
+    assert _explained(desk, mine.id).earliest_start == holder.started_at + timedelta(seconds=1.5)
+
+
+def test_without_a_dispatcher_nothing_is_placed_and_that_is_told(desk: Desk):
+    with desk.database.write() as session:
+        a_slot(session)
+        job = a_job(session)
+
+    found = _explained(desk, job.id)
+
+    assert [reason.kind for reason in found.reasons] == [WaitsFor.DISPATCHER_AWAY]
+    assert found.earliest_start is None
+
+
+def test_why_a_job_was_tried_again_and_why_the_cache_was_missed_are_kept(desk: Desk):
+    job_id = desk.submit(quantize(), tool_retries=1)
+    desk.end(job_id, TOOL)
+
+    told = [past.about for past in _explained(desk, job_id).past]
+
+    assert told == [Told.CACHE_MISSED, Told.RETRIED]
+
+
+def test_a_job_that_runs_or_has_ended_waits_for_nothing(desk: Desk):
+    with desk.database.write() as session:
+        jobs = [a_job(session, state) for state in (JobState.RUNNING, JobState.SUCCEEDED, JobState.FAILED)]
+
+    assert [_kinds(desk, job.id) for job in jobs] == [[], [], []]
+
+
+def test_an_assigned_job_waits_to_be_claimed(desk: Desk):
+    with desk.database.write() as session:
+        job = a_job(session, JobState.ASSIGNED, request=an_infer_request())
+        assert session.scalars(select(Lease.slot_id)).all()
+
+    assert _kinds(desk, job.id) == [WaitsFor.ASSIGNED_NOT_CLAIMED]
+
+
+# ── what people order ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_held_job_says_who_holds_it_and_why_and_is_ahead_of_nobody(desk: Desk):
+    _lead(desk)
+    with desk.database.write() as session:
+        a_running_attempt(session, a_job(session))
+        held, other = a_job(session), a_job(session)
+        steering.carry_out(session, held.id, Order(Action.HOLD, "alice", "new driver"), now=now())
+
+    [hold, *_] = _explained(desk, held.id).reasons
+
+    assert hold.kind is WaitsFor.HELD
+    assert "alice" in hold.detail
+    assert "new driver" in hold.detail
+    assert WaitsFor.BEHIND_IN_QUEUE not in _kinds(desk, other.id)
+
+
+def test_a_job_moved_to_the_front_goes_before_all_of_its_priority_whatever_their_age_and_share(desk: Desk):
+    _lead(desk)
+    with desk.database.write() as session:
+        a_slot(session)
+        aged = a_job(session, project="thrifty")
+        aged.created_at = now() - 2 * HOUR
+        lavish = a_job(session, project="lavish")
+        moved = a_job(session, project="lavish")
+        shares.charge(session, lavish.id, 3600, now=now())
+        steering.carry_out(session, moved.id, Order(Action.FRONT, "alice"), now=now())
+
+    told = [reason for reason in _explained(desk, aged.id).reasons if reason.kind is WaitsFor.BEHIND_IN_QUEUE]
+
+    assert [(reason.job_id, reason.count) for reason in told] == [(moved.id, 1)]
+    assert _explained(desk, moved.id).reasons == []
+    assert _turn(desk) == {moved.id}
