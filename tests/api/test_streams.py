@@ -1,4 +1,5 @@
 import json
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -10,6 +11,7 @@ from builders import A_MOMENT, a_job, an_attempt, an_event
 from eventually import eventually
 
 from api.client import ApiError, Client, ServerUnreachable
+from api.schemas import JobDetail
 from orchestrator import lifecycle
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage import live_logs
@@ -283,12 +285,12 @@ def test_streams_go_on_without_a_gap_when_the_server_comes_back(serve, settings,
     job, attempt = a_running_job(database, b"before ")
     with database.write() as session:
         before = an_event(session).id
-    with Client(f"http://127.0.0.1:{settings.api_port}", token) as client:
+    with Observed(f"http://127.0.0.1:{settings.api_port}", token) as client:
         events, pieces = client.events(after=0), client.stream_log(job)
-        with serve() as server:
+        with serve():
             assert (next(events).id, next(pieces).text) == (before, "before ")
             waiting = helper.submit(client.wait, [job], 30)
-            eventually(lambda: len(server.server_state.tasks) == 3)
+            assert client.looked.wait(10)
 
         with database.write() as session:
             live_logs.append(session, attempt, 7, b"after")
@@ -311,6 +313,19 @@ def test_a_stream_ends_when_its_client_has_gone(served, client, database):
 def test_nobody_at_the_address_is_said_at_once(settings):
     with Client(f"http://127.0.0.1:{settings.api_port}", "tx81_x") as client, pytest.raises(ServerUnreachable):
         client.jobs()
+
+
+class Observed(Client):
+    """Tells when it has looked at a job: from then on a wait has seen its server."""
+
+    def __init__(self, base_url: str, token: str) -> None:
+        super().__init__(base_url, token)
+        self.looked = threading.Event()
+
+    def job(self, job: int) -> JobDetail:
+        detail = super().job(job)
+        self.looked.set()
+        return detail
 
 
 def a_sealed_log(store: ArtifactStore, folder, content: bytes) -> str:
