@@ -1,4 +1,4 @@
-"""What placing and explaining look at, read from SQL: free slots, and the heads of the queue.
+"""What placing and explaining look at, read from SQL: the slots in service, and the heads of the queue.
 
 Its cost grows with the number of slots and of groups (a demand class of one project at one priority), never with the
 number of queued jobs: groups are found by jumping through the index from each to the next.
@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, ScalarSelect, Select, bindparam, exists, func, select
+from sqlalchemy import ColumnElement, Integer, ScalarSelect, Select, bindparam, func, select
 from sqlalchemy.orm import Session, aliased
 
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState, ServiceState
-from orchestrator.placement.demand import Demand, FreeSlot, classes_with_a_slot, labels_of
+from orchestrator.placement.candidate import Candidate
+from orchestrator.placement.demand import Demand, FreeSlot, labels_of
 from orchestrator.placement.order import urgency
-from orchestrator.placement.place import Candidate
+from orchestrator.placement.supply import BusySlot, Supply
 from orchestrator.storage.tables import Attempt, Document, Job, JobInput, Lease, Slot
 
 AT_ONCE = 1000
@@ -25,16 +26,15 @@ AT_ONCE = 1000
 
 # Built once: these are asked at every wake-up, and building them takes longer than running them.
 
-_FREE_SLOTS = (
-    select(Slot.id, Slot.name, Slot.labels, Slot.kcore)
-    .where(
-        Slot.service_state == ServiceState.IN_SERVICE,
-        Slot.heartbeat_at > bindparam("alive_since"),
-        ~exists().where(Lease.slot_id == Slot.id),
-    )
+_SUPPLY = (
+    select(Slot.id, Slot.name, Slot.labels, Slot.kcore, Job.run_seconds, Attempt.started_at)
+    .outerjoin(Lease, Lease.slot_id == Slot.id)
+    .outerjoin(Attempt, Attempt.id == Lease.attempt_id)
+    .outerjoin(Job, Job.id == Attempt.job_id)
+    .where(Slot.service_state == ServiceState.IN_SERVICE, Slot.heartbeat_at > bindparam("alive_since"))
     .order_by(Slot.last_ended_at.asc().nulls_first(), Slot.id)
 )
-"""Slots in service, with a live worker and no lease; longest idle first, so that wear is shared."""
+"""Slots in service with a live worker, and what ends the job on them; longest idle first, so that wear is shared."""
 
 
 def _groups() -> Select[str, str, int]:
@@ -73,12 +73,12 @@ def _first_of(job: type[Job], order: Iterable[Any], *where: ColumnElement[bool])
 _GROUPS = _groups()
 
 
-def _head_of_group() -> Select[int, int, datetime, datetime | None]:
-    """Number, rank and age of the first jobs of a group, and the age of its oldest job that nobody moved."""
+def _head_of_group() -> Select[int, int, datetime, int, datetime | None]:
+    """Number, rank, age and run limit of the first jobs of a group, and the age of its oldest that nobody moved."""
     oldest = aliased(Job)
     unmoved = select(oldest.created_at).where(*_in_group(oldest), oldest.rank == 0).order_by(oldest.id).limit(1)
-    first = select(Job.id, Job.rank, Job.created_at, unmoved.scalar_subquery()).where(*_in_group(Job))
-    return first.order_by(Job.rank, Job.id).limit(bindparam("most", type_=Integer))
+    first = select(Job.id, Job.rank, Job.created_at, Job.run_seconds, unmoved.scalar_subquery())
+    return first.where(*_in_group(Job)).order_by(Job.rank, Job.id).limit(bindparam("most", type_=Integer))
 
 
 def _in_group(job: type[Job]) -> tuple[ColumnElement[bool], ...]:
@@ -115,17 +115,27 @@ class Queued:
     rank: int
     since: datetime
     """Since when it waits; one that was moved to the front, as long as the oldest of its group."""
+    run_limit: timedelta
 
 
-def free_slots(session: Session, alive_since: datetime) -> list[FreeSlot]:
-    """Slots that may be given a job now, the longest idle first."""
-    rows = session.execute(_FREE_SLOTS, {"alive_since": alive_since})
-    return [free_slot(*row) for row in rows]
+def supply(session: Session, now: datetime, lost_after: timedelta) -> Supply:
+    """The slots in service whose worker gave a sign of life within `lost_after`."""
+    free: list[FreeSlot] = []
+    busy: list[BusySlot] = []
+    for row in session.execute(_SUPPLY, {"alive_since": now - lost_after}):
+        slot = free_slot(row.id, row.name, row.labels, row.kcore)
+        if row.run_seconds is None:
+            free.append(slot)
+        else:
+            # A job that was given the slot and has not begun counts as if it began now.
+            busy.append(BusySlot(slot, (row.started_at or now) + timedelta(seconds=row.run_seconds)))
+    return Supply(now, free, busy)
 
 
 def free_slot(slot_id: str, name: str, labels: Document | None, kcore: str | None) -> FreeSlot:
-    """A slot's row as placing sees it."""
-    return FreeSlot(slot_id, SlotName.parse(name), labels_of((labels or {}).items()), kcore)
+    """A slot's row as placing sees it; every slot carries the label `host` with the name of its host."""
+    host = slot_id.rpartition(".")[0]
+    return FreeSlot(slot_id, SlotName.parse(name), labels_of({**(labels or {}), "host": host}.items()), kcore)
 
 
 def groups(session: Session) -> list[Group]:
@@ -133,21 +143,49 @@ def groups(session: Session) -> list[Group]:
     return [Group(*row) for row in session.execute(_GROUPS)]
 
 
-def placeable(session: Session, alive_since: datetime) -> bool:
-    """Whether some queued job fits some free slot."""
-    free = free_slots(session, alive_since)
-    return bool(free) and bool(classes_with_a_slot({group.demand for group in groups(session)}, free))
+def placeable(found: Iterable[Group], slots: Supply) -> bool:
+    """Whether the free slots are enough for some job of these groups, were it alone and no window closed them."""
+    rooms = _Rooms(slots)
+    return any(rooms.room(group.demand) for group in found)
 
 
-def heads(session: Session, found: Iterable[Group], free: Sequence[FreeSlot]) -> Iterator[Queued]:
-    """The first jobs of each group: no more of it can be placed than free slots fit it."""
+def heads(session: Session, found: Iterable[Group], slots: Supply) -> Iterator[Queued]:
+    """The first jobs of each group: no more of it can be placed than free slots fit it.
+
+    Of gangs the first one in any case, if some host could hold it: the turn may have to keep slots for it.
+    """
+    rooms = _Rooms(slots)
     for group in found:
-        demand = Demand.parse(group.demand)
-        most = sum(demand.admits(slot) for slot in free)
+        most = rooms.heads(group.demand)
         if most:
             asked = {"demand": group.demand, "project": group.project, "priority": group.priority, "most": most}
-            for job_id, rank, created_at, oldest in session.execute(_HEAD_OF_GROUP, asked):
-                yield Queued(job_id, group, rank, min(created_at, oldest) if rank and oldest else created_at)
+            for job_id, rank, created_at, run_seconds, oldest in session.execute(_HEAD_OF_GROUP, asked):
+                since = min(created_at, oldest) if rank and oldest else created_at
+                yield Queued(job_id, group, rank, since, timedelta(seconds=run_seconds))
+
+
+class _Rooms:
+    """How many jobs of each class could start now; classes that differ in their run limit alone are looked at once."""
+
+    def __init__(self, slots: Supply) -> None:
+        self._slots = slots
+        self._known: dict[Demand, tuple[int, int]] = {}
+
+    def room(self, key: str) -> int:
+        """How many the free slots are enough for."""
+        return self._of(key)[0]
+
+    def heads(self, key: str) -> int:
+        """How many of a group placing needs to see."""
+        return self._of(key)[1]
+
+    def _of(self, key: str) -> tuple[int, int]:
+        demand = Demand.parse(key).unlimited
+        if demand not in self._known:
+            room = self._slots.room(demand)
+            waits = demand.slots > 1 and not room and self._slots.could_hold(demand)
+            self._known[demand] = room, room or int(waits)
+        return self._known[demand]
 
 
 def candidates(session: Session, queued: Sequence[Queued], *, now: datetime, aging: timedelta) -> list[Candidate]:
@@ -171,6 +209,7 @@ def candidates(session: Session, queued: Sequence[Queued], *, now: datetime, agi
             rank=job.rank,
             project=job.group.project,
             kcore=kcores.get(job.job_id),
+            run_limit=job.run_limit,
         )
         for job in queued
     ]

@@ -172,7 +172,7 @@ class Submission:
             profile = Profile.model_validate(release.profile)
             if request.spec.kind not in profile.kinds:
                 raise BadSpec(f"release {release.name} has no {request.spec.kind}; name another", field="release")
-            demand = selectors.demand(session, request)
+            demand = selectors.demand(session, request, _run_seconds(request, profile))
             if hasattr(request.spec, "model"):
                 check_model(session, request, profile)
             wired = [
@@ -326,9 +326,13 @@ def _row(
         demand=demand,
         priority=request.priority,
         queue_seconds=limits.queue_seconds or defaults.queue_seconds,
-        run_seconds=limits.run_seconds or defaults.run_seconds,
+        run_seconds=_run_seconds(request, profile),
         silence_seconds=limits.silence_seconds or defaults.silence_seconds,
         deadline_at=now + timedelta(seconds=limits.total_seconds) if limits.total_seconds else None,
         log_bytes=defaults.log_bytes,
         tool_retries=request.tool_retries,
     )
+
+
+def _run_seconds(request: JobRequest, profile: Profile) -> int:
+    return request.limits.run_seconds or profile.kinds[request.spec.kind].limits.run_seconds

@@ -10,9 +10,13 @@ from sqlalchemy.orm import Session
 
 from orchestrator import lifecycle, lineup, shares
 from orchestrator.admission import admissible, admit
+from orchestrator.lineup import Group
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import JobState
-from orchestrator.placement.place import place
+from orchestrator.placement.candidate import Candidate
+from orchestrator.placement.demand import Demand
+from orchestrator.placement.place import Plan, place
+from orchestrator.placement.supply import Supply
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
@@ -69,8 +73,7 @@ def take_turn(
 ) -> list[Bell]:
     """Promote and place until nothing more can move; returns the bells to ring now that all is committed."""
     with database.read() as session:
-        now = database.now(session)
-        idle = not admissible(session, limit=1) and not lineup.placeable(session, now - lost_after)
+        idle = not admissible(session, limit=1) and not _movable(session, database.now(session), lost_after, aging)
     if idle:
         return []
     with database.write() as session:
@@ -109,23 +112,38 @@ def place_queued(
     session: Session, *, now: datetime, lease: timedelta, lost_after: timedelta, aging: timedelta = AGING
 ) -> list[Bell]:
     """Assign queued jobs to free slots; returns their bells, to be rung after the commit."""
-    free = lineup.free_slots(session, now - lost_after)
-    if not free:
+    slots = lineup.supply(session, now, lost_after)
+    if not slots.free:
         return []
-    queued = list(lineup.heads(session, lineup.groups(session), free))
-    candidates = lineup.candidates(session, queued, now=now, aging=aging)
+    candidates, plan = _planned(session, lineup.groups(session), slots, aging)
     kcores = {candidate.job_id: candidate.kcore for candidate in candidates}
     assigned = []
-    for placement in place(candidates, free, shares.all_shares(session, now)):
+    for placement in plan.placements:
         attempt_id = lifecycle.assign(
-            session, placement.job_id, placement.slot_id, now=now, lease=lease, why=placement.why
+            session, placement.job_id, placement.slot_ids[0], now=now, lease=lease, why=placement.why
         )
         if attempt_id is not None:
-            _note_kcore(session, placement.slot_id, kcores[placement.job_id])
+            _note_kcore(session, placement.slot_ids, kcores[placement.job_id])
             assigned.append(attempt_id)
     return bells(session, assigned)
 
 
-def _note_kcore(session: Session, slot_id: str, kcore: str | None) -> None:
-    if kcore is not None:
+def _movable(session: Session, now: datetime, lost_after: timedelta, aging: timedelta) -> bool:
+    """Whether a turn would assign anything. While slots are kept for someone, only deciding can tell."""
+    slots = lineup.supply(session, now, lost_after)
+    found = lineup.groups(session) if slots.free else []
+    if not lineup.placeable(found, slots):
+        return False
+    kept = bool(slots.windows) or any(Demand.parse(group.demand).slots > 1 for group in found)
+    return not kept or bool(_planned(session, found, slots, aging)[1].placements)
+
+
+def _planned(session: Session, found: Sequence[Group], slots: Supply, aging: timedelta) -> tuple[list[Candidate], Plan]:
+    queued = list(lineup.heads(session, found, slots))
+    candidates = lineup.candidates(session, queued, now=slots.now, aging=aging)
+    return candidates, place(candidates, slots, shares.all_shares(session, slots.now))
+
+
+def _note_kcore(session: Session, slot_ids: Sequence[str], kcore: str | None) -> None:
+    for slot_id in slot_ids if kcore is not None else ():
         session.execute(_NOTE_KCORE, {"placed_on": slot_id, "image": kcore})
