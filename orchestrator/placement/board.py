@@ -21,7 +21,10 @@ class Board:
     def __init__(self, candidates: Sequence[Candidate], supply: Supply) -> None:
         self._supply = supply
         self._pinned = Counter(name for candidate in candidates for name in candidate.demand.only)
-        self._gangs = {candidate.demand.kind for candidate in candidates if candidate.demand.slots > 1}
+        every = [*supply.free, *(busy.slot for busy in supply.busy)]
+        gangs = {candidate.demand for candidate in candidates if candidate.demand.slots > 1}
+        self._holding = {demand: hosts_with_enough(demand, every) for demand in gangs}
+        self._gangs = {demand.kind for demand, hosts in self._holding.items() if hosts}
         self._left = Counter(slot.host for slot in supply.free if slot.name.kind in self._gangs)
         self._slots = sorted(supply.free, key=lambda slot: (self._claims(slot), self._crowd(slot)))
         self.free = {slot.id for slot in supply.free}
@@ -32,7 +35,6 @@ class Board:
         self._kept: dict[str, Reservation] = {}
         self._by_demand: dict[Demand, deque[FreeSlot]] = {}
         self._by_kcore: dict[str | None, deque[FreeSlot]] = defaultdict(deque)
-        self._holding: dict[Demand, dict[str, list[FreeSlot]]] = {}
         self._hopeless: dict[tuple[Demand, str], timedelta] = {}
         for slot in self._slots:
             self._by_kcore[slot.kcore].append(slot)
@@ -62,11 +64,7 @@ class Board:
     def reserve(self, candidate: Candidate) -> None:
         """Keep slots for a gang on the host where it can start first; on none if no host can hold it, or each that
         can keeps some for another gang already."""
-        demand = candidate.demand
-        if demand not in self._holding:
-            every = [*self._supply.free, *(busy.slot for busy in self._supply.busy)]
-            self._holding[demand] = hosts_with_enough(demand, every)
-        hosts, windows = self._holding[demand].items(), self._supply.windows
+        hosts, windows = self._holding[candidate.demand].items(), self._supply.windows
         found = [
             reservation
             for host, slots in hosts
