@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.errors import BadSpec
 from orchestrator.lineup import free_slot
-from orchestrator.model.slots import group_of_range
+from orchestrator.model.slots import GROUPS_PER_HOST, groups_of_cards
 from orchestrator.model.specs import InferSpec, JobRequest, slot_kind
 from orchestrator.placement.demand import Demand, FreeSlot, hosts_with_enough, labels_of, limit_class
 from orchestrator.storage.tables import Slot
@@ -38,18 +38,22 @@ def demand(session: Session, request: JobRequest, run_seconds: int) -> str:
 
 
 def _wanted(request: JobRequest) -> Demand:
-    placement = request.placement
-    only = () if placement.slot is None else (placement.slot,)
-    if not only and isinstance(request.spec, InferSpec) and request.spec.cards is not None:
-        only = (str(group_of_range(request.spec.cards)),)
-    return Demand(slot_kind(request.spec), only, frozenset(placement.exclude), labels_of(placement.labels.items()))
+    spec, placement = request.spec, request.placement
+    only: tuple[str, ...] = () if placement.slot is None else (placement.slot,)
+    groups = 1
+    if isinstance(spec, InferSpec) and not only:
+        groups = spec.groups
+        named = () if spec.cards is None or groups == GROUPS_PER_HOST else groups_of_cards(spec.cards)
+        only = tuple(map(str, named))
+    labels = labels_of(placement.labels.items())
+    return Demand(slot_kind(spec), only, frozenset(placement.exclude), labels, 1 if only else groups)
 
 
 def _field_of_slots(request: JobRequest) -> str:
     """Where the request says which slots, or how many."""
     if request.placement.slot is not None:
         return "placement.slot"
-    return "spec.cards"
+    return "spec.groups" if getattr(request.spec, "cards", None) is None else "spec.cards"
 
 
 def _check(wanted: Demand, slots: Sequence[FreeSlot], field: str) -> None:

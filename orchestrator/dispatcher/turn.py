@@ -120,7 +120,7 @@ def place_queued(
     assigned = []
     for placement in plan.placements:
         attempt_id = lifecycle.assign(
-            session, placement.job_id, placement.slot_ids[0], now=now, lease=lease, why=placement.why
+            session, placement.job_id, placement.slot_ids, now=now, lease=lease, why=placement.why
         )
         if attempt_id is not None:
             _note_kcore(session, placement.slot_ids, kcores[placement.job_id])
