@@ -1,4 +1,4 @@
-"""Every figure, one after the other: `make bench`. Or one of them: `python -m benchmarks makespan`, with its options."""
+"""Every figure, one after the other: `make bench`; or one, with its options: `python -m benchmarks makespan 9`."""
 
 import sys
 

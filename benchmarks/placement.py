@@ -1,7 +1,7 @@
 """How long a turn of the dispatcher takes as the queue grows: `python -m benchmarks placement [ROUNDS]` (default 21).
 
 A real SQLite database with all slots free, so that every turn fills them all; it is rolled back, so that all rounds see
-the same queue. Jobs are of 4 projects, 3 priorities, 5 demand classes (one of gangs of two) and 3 run limits. Beside it
+the same queue. Jobs are of 4 projects, 3 priorities and 7 demand classes, one of them of gangs. Beside it
 the pure function with 1,024 slots: all free, and with a gang on each host that waits for one more. All is processor
 time, because a turn waits for nothing but the disk, and the sizes are taken in turns. `growth` is the median of 100,000
 queued jobs over that of 100.
@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,7 @@ from orchestrator.dispatcher.turn import place_queued
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.model.states import JobState
 from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.demand import Demand, FreeSlot, limit_class
+from orchestrator.placement.demand import Demand, FreeSlot
 from orchestrator.placement.order import Share
 from orchestrator.placement.place import place
 from orchestrator.placement.supply import BusySlot, Supply
@@ -37,8 +36,10 @@ from orchestrator.storage.tables import Job, Project, Release, Slot
 QUEUES = (100, 10_000, 100_000)
 SLOTS = (8, 64)
 PROJECTS = ("default", "nightly", "bringup", "customer")
-DEMANDS = ("card_group", "card_group g0", "card_group !g7", "card_group rack=a", "card_group x2")
-LIMITS = (60, 600, 3600)
+DEMANDS = (
+    "card_group <64", "card_group <1024", "card_group <4096", "card_group g0 <64", "card_group !g7 <1024",
+    "card_group rack=a <4096", "card_group x2 <1024",
+)  # fmt: skip
 LEASE = timedelta(seconds=60)
 
 
@@ -80,14 +81,15 @@ def _slot(number: int, now: datetime) -> dict[str, object]:
 def _job(number: int, now: datetime) -> dict[str, object]:
     return {
         "name": "job", "kind": "infer", "project": PROJECTS[number % 4], "spec": {}, "request": {}, "release": "r",
-        "slot_kind": SlotKind.CARD_GROUP, "demand": _demand(number).key(), "priority": (1, 5, 9)[number // 20 % 3],
-        "state": JobState.QUEUED, "run_seconds": LIMITS[number % 3], "silence_seconds": 60, "log_bytes": 1, "tool_retries": 0,
+        "slot_kind": SlotKind.CARD_GROUP, "demand": _demand(number).key(), "priority": (1, 5, 9)[number // 28 % 3],
+        "state": JobState.QUEUED, "run_seconds": _demand(number).limit, "silence_seconds": 60,
+        "log_bytes": 1, "tool_retries": 0,
         "created_at": now, "queued_at": now,
     }  # fmt: skip
 
 
 def _demand(number: int) -> Demand:
-    return replace(Demand.parse(DEMANDS[number // 4 % 5]), limit=limit_class(LIMITS[number % 3]))
+    return Demand.parse(DEMANDS[number // 4 % len(DEMANDS)])
 
 
 def turn(database: Database, slots: int) -> None:
@@ -125,8 +127,8 @@ def pure(slots: int, jobs: int, *, gathering: bool) -> Callable[[], object]:
     busy = [BusySlot(slot, now + timedelta(seconds=600)) for slot in every if gathering and slot.name.index == 0]
     candidates = [
         Candidate(
-            number, _demand(number), number // 20 % 9, project=PROJECTS[number % 4], kcore="k",
-            run_limit=timedelta(seconds=LIMITS[number % 3]),
+            number, _demand(number), number // 28 % 9, project=PROJECTS[number % 4], kcore="k",
+            run_limit=timedelta(seconds=_demand(number).limit or 0),
         )
         for number in range(jobs)
     ]  # fmt: skip

@@ -12,7 +12,7 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, and_, false, func, or_, select
 from sqlalchemy.orm import Session
 
-from orchestrator import inventory, lineup, queries, shares
+from orchestrator import inventory, lineup, planning, queries, shares
 from orchestrator.lineup import Group, Queued
 from orchestrator.model.failures import Failure
 from orchestrator.model.states import AttemptState, JobState
@@ -78,13 +78,14 @@ def explanation(
 def _snapshot(
     session: Session, found: Sequence[Group], *, now: datetime, lost_after: timedelta, aging: timedelta
 ) -> Snapshot:
-    queued = list(lineup.heads(session, found, lineup.supply(session, now, lost_after)))
+    supply = lineup.supply(session, now, lost_after)
     return Snapshot(
         now=now,
         slots=_standings(session, now, lost_after),
-        candidates=lineup.candidates(session, queued, now=now, aging=aging),
+        candidates=planning.decide(session, found, supply, aging=aging).candidates,
         shares=shares.all_shares(session, now),
         dispatcher_alive=inventory.dispatcher_alive(session, now),
+        windows=supply.windows,
     )
 
 

@@ -145,47 +145,37 @@ def groups(session: Session) -> list[Group]:
 
 def placeable(found: Iterable[Group], slots: Supply) -> bool:
     """Whether the free slots are enough for some job of these groups, were it alone and no window closed them."""
-    rooms = _Rooms(slots)
-    return any(rooms.room(group.demand) for group in found)
+    rooms: dict[Demand, int] = {}
+    for group in found:
+        demand = Demand.parse(group.demand).unlimited
+        if demand not in rooms:
+            rooms[demand] = slots.room(demand)
+        if rooms[demand]:
+            return True
+    return False
 
 
-def heads(session: Session, found: Iterable[Group], slots: Supply) -> Iterator[Queued]:
-    """The first jobs of each group: no more of it can be placed than free slots fit it.
+def rooms(found: Iterable[Group], slots: Supply) -> Iterator[tuple[Group, int]]:
+    """Of each group, how many placing may have to look at: as many as the free slots are enough for.
 
     Of gangs the first one in any case, if some host could hold it: the turn may have to keep slots for it.
     """
-    rooms = _Rooms(slots)
+    known: dict[Demand, int] = {}
     for group in found:
-        most = rooms.heads(group.demand)
-        if most:
-            asked = {"demand": group.demand, "project": group.project, "priority": group.priority, "most": most}
-            for job_id, rank, created_at, run_seconds, oldest in session.execute(_HEAD_OF_GROUP, asked):
-                since = min(created_at, oldest) if rank and oldest else created_at
-                yield Queued(job_id, group, rank, since, timedelta(seconds=run_seconds))
+        demand = Demand.parse(group.demand).unlimited
+        if demand not in known:
+            waits = demand.slots > 1 and slots.could_hold(demand)
+            known[demand] = max(slots.room(demand), int(waits))
+        yield group, known[demand]
 
 
-class _Rooms:
-    """How many jobs of each class could start now; classes that differ in their run limit alone are looked at once."""
-
-    def __init__(self, slots: Supply) -> None:
-        self._slots = slots
-        self._known: dict[Demand, tuple[int, int]] = {}
-
-    def room(self, key: str) -> int:
-        """How many the free slots are enough for."""
-        return self._of(key)[0]
-
-    def heads(self, key: str) -> int:
-        """How many of a group placing needs to see."""
-        return self._of(key)[1]
-
-    def _of(self, key: str) -> tuple[int, int]:
-        demand = Demand.parse(key).unlimited
-        if demand not in self._known:
-            room = self._slots.room(demand)
-            waits = demand.slots > 1 and not room and self._slots.could_hold(demand)
-            self._known[demand] = room, room or int(waits)
-        return self._known[demand]
+def heads(session: Session, group: Group, most: int) -> list[Queued]:
+    """The first jobs of a group."""
+    asked = {"demand": group.demand, "project": group.project, "priority": group.priority, "most": most}
+    return [
+        Queued(job_id, group, rank, min(created_at, oldest) if rank and oldest else created_at, timedelta(seconds=run))
+        for job_id, rank, created_at, run, oldest in session.execute(_HEAD_OF_GROUP, asked)
+    ]
 
 
 def candidates(session: Session, queued: Sequence[Queued], *, now: datetime, aging: timedelta) -> list[Candidate]:

@@ -8,15 +8,10 @@ from pydantic import ValidationError
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle, lineup, shares
+from orchestrator import lifecycle, lineup, planning
 from orchestrator.admission import admissible, admit
-from orchestrator.lineup import Group
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import JobState
-from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.demand import Demand
-from orchestrator.placement.place import Plan, place
-from orchestrator.placement.supply import Supply
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
@@ -73,7 +68,8 @@ def take_turn(
 ) -> list[Bell]:
     """Promote and place until nothing more can move; returns the bells to ring now that all is committed."""
     with database.read() as session:
-        idle = not admissible(session, limit=1) and not _movable(session, database.now(session), lost_after, aging)
+        slots = lineup.supply(session, database.now(session), lost_after)
+        idle = not admissible(session, limit=1) and not planning.movable(session, slots, aging=aging)
     if idle:
         return []
     with database.write() as session:
@@ -115,10 +111,10 @@ def place_queued(
     slots = lineup.supply(session, now, lost_after)
     if not slots.free:
         return []
-    candidates, plan = _planned(session, lineup.groups(session), slots, aging)
-    kcores = {candidate.job_id: candidate.kcore for candidate in candidates}
+    decided = planning.decide(session, lineup.groups(session), slots, aging=aging)
+    kcores = {candidate.job_id: candidate.kcore for candidate in decided.candidates}
     assigned = []
-    for placement in plan.placements:
+    for placement in decided.plan.placements:
         attempt_id = lifecycle.assign(
             session, placement.job_id, placement.slot_ids, now=now, lease=lease, why=placement.why
         )
@@ -126,22 +122,6 @@ def place_queued(
             _note_kcore(session, placement.slot_ids, kcores[placement.job_id])
             assigned.append(attempt_id)
     return bells(session, assigned)
-
-
-def _movable(session: Session, now: datetime, lost_after: timedelta, aging: timedelta) -> bool:
-    """Whether a turn would assign anything. While slots are kept for someone, only deciding can tell."""
-    slots = lineup.supply(session, now, lost_after)
-    found = lineup.groups(session) if slots.free else []
-    if not lineup.placeable(found, slots):
-        return False
-    kept = bool(slots.windows) or any(Demand.parse(group.demand).slots > 1 for group in found)
-    return not kept or bool(_planned(session, found, slots, aging)[1].placements)
-
-
-def _planned(session: Session, found: Sequence[Group], slots: Supply, aging: timedelta) -> tuple[list[Candidate], Plan]:
-    queued = list(lineup.heads(session, found, slots))
-    candidates = lineup.candidates(session, queued, now=slots.now, aging=aging)
-    return candidates, place(candidates, slots, shares.all_shares(session, slots.now))
 
 
 def _note_kcore(session: Session, slot_ids: Sequence[str], kcore: str | None) -> None:
