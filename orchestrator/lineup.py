@@ -209,9 +209,9 @@ def _failed_slots(session: Session, job_ids: list[int]) -> dict[int, set[str]]:
     bad = (AttemptState.FAILED, AttemptState.LOST)
     slots: dict[int, set[str]] = defaultdict(set)
     for some in _parts(job_ids):
-        rows = select(Attempt.job_id, Attempt.slot_id).where(Attempt.job_id.in_(some), Attempt.state.in_(bad))
-        for job_id, slot_id in session.execute(rows):
-            slots[job_id].add(slot_id)
+        rows = select(Attempt.job_id, Attempt.slot_ids).where(Attempt.job_id.in_(some), Attempt.state.in_(bad))
+        for job_id, slot_ids in session.execute(rows):
+            slots[job_id].update(slot_ids)
     return slots
 
 
