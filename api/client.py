@@ -15,6 +15,7 @@ import httpx2
 from pydantic import BaseModel
 
 from api.connection import ApiError, Connection, ServerUnreachable, seconds_left
+from api.credentials import NewToken, TokenRequest, TokenView
 from api.scheduling import ExplanationView, ProjectView
 from api.schemas import (
     AnswerView,
@@ -25,7 +26,6 @@ from api.schemas import (
     JobView,
     ModelDetail,
     ModelView,
-    NewToken,
     OrderReport,
     Page,
     PipelineDetail,
@@ -35,8 +35,6 @@ from api.schemas import (
     ReleaseView,
     SlotDetail,
     SlotView,
-    TokenRequest,
-    TokenView,
 )
 from orchestrator.model.orders import Action, BulkOrder
 from orchestrator.model.specs import JobRequest, PipelineRequest

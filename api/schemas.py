@@ -11,9 +11,8 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from orchestrator.model.failures import Failure, Suspicion
-from orchestrator.model.scopes import Scope
 from orchestrator.model.slots import SlotKind
-from orchestrator.model.specs import JobRequest, Name, Strict
+from orchestrator.model.specs import JobRequest, Strict
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 
 T = TypeVar("T")
@@ -31,30 +30,6 @@ class Page(View, Generic[T]):
 
     items: tuple[T, ...]
     next: str | None = None
-
-
-class TokenRequest(Strict):
-    """A token to be made."""
-
-    name: Name = Field(description="Whose it is; it stands in every event of what the token does.")
-    scope: Scope
-
-
-class TokenView(View):
-    """A token as it is remembered: not what it is."""
-
-    name: str
-    scopes: tuple[str, ...]
-    created_at: datetime
-    revoked_at: datetime | None
-
-
-class NewToken(View):
-    """A token that was just made, shown for the only time."""
-
-    name: str
-    scopes: tuple[str, ...]
-    token: str
 
 
 class BulkRequest(Strict):

@@ -39,13 +39,16 @@ class Bearer:
 
 
 def make(database: Database, name: str, scopes: tuple[str, ...], *, by: str | None = None) -> str:
-    """A new token, in plain text for the only time; AlreadyExists if the name is taken, be it by a revoked one."""
+    """A new token, in plain text for the only time; AlreadyExists if the name is taken, be it by a revoked one.
+
+    `by` is the person who asked for it, as the events tell; None where the installation itself does.
+    """
     plain = _random()
     try:
         with database.write() as session:
             _insert(database, session, name, scopes, plain)
-            now = database.now(session)
-            lifecycle.record(session, "token.made", now, name=name, scopes=list(scopes), by=by)
+            if by is not None:
+                lifecycle.record(session, "token.made", database.now(session), name=name, scopes=list(scopes), by=by)
     except IntegrityError:
         raise AlreadyExists(f"there is a token {name} already; choose another name", field="name") from None
     return plain

@@ -4,8 +4,9 @@ from fastapi import APIRouter
 
 from api.access import Actor, GuardedRoute, needs
 from api.context import Given
+from api.credentials import NewToken, TokenRequest, TokenView
 from api.parameters import ThingName
-from api.schemas import NewToken, Page, TokenRequest, TokenView
+from api.schemas import Page
 from orchestrator import tokens
 from orchestrator.model.scopes import Scope
 
