@@ -77,9 +77,8 @@ def allowed_path(settings: Settings, text: str, field: str) -> Path:
         raise PathRefused(f"{text} cannot be read: {reason(trouble)}", field=field) from None
     if shown(str(path)) != str(path):
         raise PathRefused(f"{text} leads to a name that is not UTF-8; rename it", field=field)
-    roots = settings.readable_roots
-    if not any(path.is_relative_to(root) for root in roots):
-        allowed = ", ".join(str(root) for root in roots)
+    if not any(path.is_relative_to(root) for root in settings.readable_roots):
+        allowed = ", ".join(str(root.resolve()) for root in settings.allowed_roots) or "none is configured"
         raise PathRefused(f"{text} is not under an allowed root ({allowed}); see TX81_ALLOWED_ROOTS", field=field)
     return path
 

@@ -22,14 +22,14 @@ def weights_digest(settings: Settings, folder: Path) -> tuple[str, int]:
     contents: dict[str, str] = {}
     size = weights = 0
     try:
-        for shown, file in _files_below(settings, folder):
+        for name, file in _files_below(settings, folder):
             if file.name.endswith(".safetensors"):
                 check_safetensors(file)
                 weights += 1
             if not (file.name.startswith("config") and file.name.endswith(".json")):
                 size += file.stat().st_size
                 with file.open("rb") as stream:
-                    contents[shown] = hashlib.file_digest(stream, "sha256").hexdigest()
+                    contents[name] = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as trouble:
         raise PathRefused(
             f"{shown(str(trouble.filename or folder))} cannot be read: {reason(trouble)}", field="path"
