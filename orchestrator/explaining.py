@@ -140,9 +140,9 @@ def _typical_seconds(job: Job, runs: Sequence[tuple[object, float]]) -> float:
 def _subject(session: Session, job: Job, seen: Snapshot, found: Sequence[Group], aging: timedelta) -> Subject:
     candidate = next((each for each in seen.candidates if each.job_id == job.id), None)
     if candidate is None:
-        limit = timedelta(seconds=job.run_seconds)
-        alone = Queued(job.id, Group(job.demand, job.project, job.priority), job.rank, job.created_at, limit)
-        (candidate,) = lineup.candidates(session, [alone], now=seen.now, aging=aging)
+        group, limit = Group(job.demand, job.project, job.priority), timedelta(seconds=job.run_seconds)
+        queued = [*lineup.heads(session, group, 1), Queued(job.id, group, job.rank, job.created_at, limit)]
+        candidate = lineup.candidates(session, queued, now=seen.now, aging=aging)[-1]
     needs = select(Job.id, Job.name, Job.state).join(JobNeed, JobNeed.needs_id == Job.id)
     live = select(Attempt.slot_id).where(Attempt.job_id == job.id, Attempt.state == AttemptState.ASSIGNED)
     alike = {group.demand for group in found if Demand.parse(group.demand).unlimited == candidate.demand.unlimited}

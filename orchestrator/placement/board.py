@@ -62,8 +62,10 @@ class Board:
         return Placement(candidate.job_id, tuple(slot.id for slot in slots), why)
 
     def reserve(self, candidate: Candidate) -> None:
-        """Keep slots for a gang on the host where it can start first; on none if no host can hold it, or each that
-        can keeps some for another gang already."""
+        """Keep slots for a gang on the host where it can start first.
+
+        Nothing is kept if no host can hold it, or if each that can keeps slots for another gang already.
+        """
         hosts, windows = self._holding[candidate.demand].items(), self._supply.windows
         found = [
             reservation
@@ -122,8 +124,9 @@ class Board:
             return failed, self._left[host], claims, sum(_cold(candidate, slot) for slot in chosen[host])
 
         best = min(chosen, key=worse)
-        why = "of the hosts with enough free slots it had the fewest"
-        return in_order(chosen[best]), why if len(hosts) > 1 else "it was the only host with enough free slots"
+        if len(hosts) == 1:
+            return in_order(chosen[best]), "it was the only host with enough free slots that fit"
+        return in_order(chosen[best]), "of the hosts with enough free slots that fit it had the fewest"
 
     def _fitting(self, demand: Demand) -> deque[FreeSlot]:
         """The slots that the demand admits, best first; the foremost of them is free."""
