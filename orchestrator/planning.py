@@ -1,12 +1,12 @@
 """What the next turn will do: `placement.place`, with as much of the queue read as it takes to decide.
 
-Of each group few heads are read at first. If all of them get slots, the next ones might too, before others: then more
-are read and all is decided again, so that the plan is that of the whole queue.
+Of each group few heads are read at first. Where all of them get slots, or slots are left that they may not have yet,
+the next ones might get some: then more are read and all is decided again. No more of a group is read than free slots
+are enough for, however long the queue.
 """
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from sqlalchemy.orm import Session
@@ -31,7 +31,7 @@ class Decided:
 
 
 def decide(session: Session, groups: Sequence[Group], slots: Supply, *, aging: timedelta) -> Decided:
-    """The plan for these groups of the queue, as if every job of them had been looked at."""
+    """The plan for these groups of the queue, which must be all there are."""
     most = {group: number for group, number in lineup.rooms(groups, slots) if number}
     first = max(FEWEST_HEADS, 2 * len(slots.free) // max(1, len(most)))
     depth = {group: min(first, number) for group, number in most.items()}
@@ -43,14 +43,25 @@ def decide(session: Session, groups: Sequence[Group], slots: Supply, *, aging: t
         every = [job for group in most for job in queued[group]]
         candidates = lineup.candidates(session, every, now=slots.now, aging=aging)
         plan = place(candidates, slots, standing)
-        placed = {placement.job_id for placement in plan.placements}
-        starting = Counter(job.group for job in every if job.job_id in placed)
-        short = [group for group, number in starting.items() if number == depth[group] < most[group]]
+        unread = {group for group in most if len(queued[group]) == depth[group] < most[group]}
+        short = unread & _with_more_to_get(queued, plan, slots) if unread else unread
         if not short:
             return Decided(candidates, plan)
         for group in short:
             depth[group] = min(depth[group] * FEWEST_HEADS, most[group])
             del queued[group]
+
+
+def _with_more_to_get(queued: Mapping[Group, Sequence[Queued]], plan: Plan, slots: Supply) -> set[Group]:
+    """The groups of which every job that was read starts, or for which slots are left."""
+    started = {placement.job_id for placement in plan.placements}
+    taken = {slot_id for placement in plan.placements for slot_id in placement.slot_ids}
+    left = replace(slots, free=[slot for slot in slots.free if slot.id not in taken])
+    return {
+        group
+        for group, number in lineup.rooms(queued, left)
+        if number or all(job.job_id in started for job in queued[group])
+    }
 
 
 def movable(session: Session, slots: Supply, *, aging: timedelta) -> bool:

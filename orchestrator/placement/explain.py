@@ -110,8 +110,8 @@ def _unplaced(job: Subject, seen: Snapshot) -> Iterator[Reason]:
     fitting = [standing for standing in seen.slots if demand.admits(standing.slot)]
     if not hosts_with_enough(demand, (each.slot for each in fitting if each.alive)):
         known = ", ".join(standing.slot.id for standing in fitting) or "none is registered"
-        several = f" {demand.slots} of them on one host" if demand.slots > 1 else ""
-        detail = f"no slot with a live worker fits {demand.unlimited.key()!r}{several} ({known})"
+        some = "there is no slot" if demand.slots == 1 else f"no host has {demand.slots} slots"
+        detail = f"{some} with a live worker that fits {demand.unlimited.key()!r} ({known})"
         yield Reason(WaitsFor.NO_SUCH_SLOT_ALIVE, detail)
     for standing in seen.slots:
         if demand.selects(standing.slot) and demand.excludes(standing.slot):
@@ -132,17 +132,14 @@ def _gathering(job: Subject, seen: Snapshot) -> Iterator[Reason]:
     hosts = hosts_with_enough(demand, serving) if demand.slots > 1 else {}
     free = {slot.id for slot in seen.supply.free} - seen.taken.keys()
     for host, slots in hosts.items():
-        has = [
-            slot for slot in slots
-            if slot.id in free and not seen.closing(slot, mine) and not seen.keeping(slot, mine)
-        ]  # fmt: skip
-        detail = f"{host} has {len(has)} of the {demand.slots} slots that it needs at once"
-        kept = next((each for each in seen.plan.reservations if (each.job_id, each.host) == (mine.job_id, host)), None)
-        if kept is not None:
-            detail += f"; {', '.join(kept.slot_ids)} are kept for it, from {_moment(kept.starts_at)} at the latest"
-        yield Reason(
-            WaitsFor.GATHERING, detail, count=len(has), until=kept.starts_at if kept else None, host=host
-        )  # fmt: skip
+        open_ones = (each for each in slots if not seen.closing(each, mine) and not seen.keeping(each, mine))
+        count, until = sum(slot.id in free for slot in open_ones), None
+        detail = f"{host} has {count} of the {demand.slots} slots that it needs at once"
+        for kept in seen.plan.reservations:
+            if (kept.job_id, kept.host) == (mine.job_id, host):
+                until = kept.starts_at
+                detail += f"; {', '.join(kept.slot_ids)} are kept for it, from {_moment(until)} at the latest"
+        yield Reason(WaitsFor.GATHERING, detail, count=count, until=until, host=host)
 
 
 def _closed(job: Subject, seen: Snapshot, slot: FreeSlot) -> Iterator[Reason]:

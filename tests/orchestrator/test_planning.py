@@ -146,6 +146,21 @@ def test_as_many_jobs_of_one_group_are_placed_as_come_first_however_many_groups_
     assert _turn(desk).keys() == urgent
 
 
+def test_a_job_that_would_end_in_time_is_found_behind_those_of_its_group_that_would_not(desk: Desk):
+    with desk.database.write() as session:
+        for name in ("g0", "g2", "g3", "g4", "g5", "g6"):
+            a_slot(session, name)
+        a_running_attempt(session, a_job(session, run_seconds=600), a_slot(session, "g1"))
+        a_job(session, demand="card_group x7")
+        for _ in range(5):
+            a_job(session, demand="card_group <1024", run_seconds=900)
+        short = a_job(session, demand="card_group <1024", run_seconds=550)
+        for number in range(9):
+            a_job(session, project=f"p{number}", priority=1, run_seconds=3600)
+
+    assert _turn(desk).keys() == {short.id}
+
+
 # ── explanations ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

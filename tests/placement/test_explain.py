@@ -226,7 +226,7 @@ def test_a_gang_that_no_host_could_hold_is_told_so():
     (reason,) = _told(a_job(1, "card_group x2"), _slot("a.g0"), _slot("b.g0"))
 
     assert reason.kind is WaitsFor.NO_SUCH_SLOT_ALIVE
-    assert "2 of them on one host" in reason.detail
+    assert "no host has 2 slots" in reason.detail
 
 
 def test_a_job_that_might_not_end_in_time_is_told_for_which_gang_a_slot_is_kept():
