@@ -7,7 +7,7 @@ decides at each arrival and each end, and sees what it would see of the queue: t
 
 The makespan is held against a lower bound that no schedule can beat: the work of each kind of slot over their number,
 or the longest chain from its arrival. `longest wait` is, over all seeds, the longest from the moment a job could start:
-that of a gang (a job of several card groups) over that of any other job. Without reservations a gang is placed only
+that of a gang (a job of several card groups) over that of any other job. Without gathering a gang is placed only
 when a host happens to have enough free slots.
 """
 
@@ -88,8 +88,8 @@ def bound(jobs: Sequence[Job]) -> float:
 class Lab:
     """The lab in virtual time."""
 
-    def __init__(self, jobs: Sequence[Job], *, reserving: bool) -> None:
-        self._jobs, self._reserving = jobs, reserving
+    def __init__(self, jobs: Sequence[Job], *, gathering: bool) -> None:
+        self._jobs, self._gathering = jobs, gathering
         self._now = 0.0
         self._moments = [(job.arrives, job.number) for job in jobs]
         heapq.heapify(self._moments)
@@ -141,7 +141,7 @@ class Lab:
     def _heads(self, supply: Supply) -> Iterator[Candidate]:
         """What the dispatcher would read of the queue."""
         for demand, queue in self._queues.items():
-            most = supply.room(demand) or int(self._reserving and demand.slots > 1)
+            most = supply.room(demand) or int(self._gathering and demand.slots > 1)
             for number in sorted(queue)[:most]:
                 waited = timedelta(seconds=self._now - queue[number])
                 yield Candidate(
@@ -156,12 +156,12 @@ TRACES = {
 }
 
 
-def _measured(name: str, seeds: int, *, reserving: bool) -> None:
+def _measured(name: str, seeds: int, *, gathering: bool) -> None:
     ratios, used = [], []
     waits: dict[bool, float] = defaultdict(float)
     for seed in range(seeds):
         jobs = drawn(seed, TRACES[name])
-        lab = Lab(jobs, reserving=reserving)
+        lab = Lab(jobs, gathering=gathering)
         makespan = lab.run()
         ratios.append(makespan / bound(jobs))
         work = sum(job.takes * job.demand.slots for job in jobs if job.demand.kind is SlotKind.CARD_GROUP)
@@ -169,7 +169,7 @@ def _measured(name: str, seeds: int, *, reserving: bool) -> None:
         for job in jobs:
             waits[job.demand.slots > 1] = max(waits[job.demand.slots > 1], lab.waited[job.number])
     gangs = f"   longest wait: gang/single {waits[True] / waits[False]:.2f}" if waits[True] else ""
-    how = "with reservations" if reserving else "without reservations"
+    how = "gangs gather" if gathering else "gangs do not gather"
     print(
         f"{name}, {how}: makespan/bound {statistics.median(ratios):.3f} (worst {max(ratios):.3f})   "
         f"utilisation {statistics.median(used):.2f}{gangs}   n {seeds}",
@@ -180,9 +180,9 @@ def _measured(name: str, seeds: int, *, reserving: bool) -> None:
 def main() -> None:
     """Measure and print."""
     seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    _measured("one group each", seeds, reserving=True)
-    _measured("mixed", seeds, reserving=True)
-    _measured("mixed", seeds, reserving=False)
+    _measured("one group each", seeds, gathering=True)
+    _measured("mixed", seeds, gathering=True)
+    _measured("mixed", seeds, gathering=False)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The board on which one turn is played: which slots are still free, and which are kept for a gang that waits.
 
-A gang that can not start is given a reservation: the host, the slots and the moment at which it starts if every job
-that holds them runs to its limit. From then on a free slot among them is given only to a job whose own limit ends
-before that moment (EASY backfill), so that nobody who is placed later makes the gang wait longer.
+For a gang that can not start a host gathers slots: those with which it starts first if every job that holds them runs
+to its limit. From then on a free slot among them is given only to a job whose own limit ends before that moment (EASY
+backfill), so that nobody who is placed later makes the gang wait longer.
 """
 
 from collections import Counter, defaultdict, deque
@@ -11,12 +11,12 @@ from datetime import timedelta
 
 from orchestrator.placement.candidate import Candidate, Placement
 from orchestrator.placement.demand import Demand, FreeSlot, hosts_with_enough
-from orchestrator.placement.reservation import Reservation, earliest, in_order
+from orchestrator.placement.gathering import Gathering, earliest, in_order
 from orchestrator.placement.supply import Supply
 
 
 class Board:
-    """Slots are only ever taken and reservations only ever added, so what has failed once fails again."""
+    """Slots are only ever taken or kept, never given back, so what has failed once fails again."""
 
     def __init__(self, candidates: Sequence[Candidate], supply: Supply) -> None:
         self._supply = supply
@@ -30,9 +30,9 @@ class Board:
         self.free = {slot.id for slot in supply.free}
         self._free_at = {slot.id: supply.now for slot in supply.free}
         self._free_at |= {busy.slot.id: max(supply.now, busy.until) for busy in supply.busy}
-        self.reservations: dict[str, Reservation] = {}
+        self.gatherings: dict[str, Gathering] = {}
         """By host, of which each has one at most."""
-        self._kept: dict[str, Reservation] = {}
+        self._kept: dict[str, Gathering] = {}
         self._by_demand: dict[Demand, deque[FreeSlot]] = {}
         self._by_kcore: dict[str | None, deque[FreeSlot]] = defaultdict(deque)
         self._hopeless: dict[tuple[Demand, str], timedelta] = {}
@@ -49,7 +49,7 @@ class Board:
         kind = candidate.demand, candidate.project
         if candidate.run_limit >= self._hopeless.get(kind, timedelta.max):
             return None
-        found = self._gathered(candidate) if candidate.demand.slots > 1 else self._single(candidate)
+        found = self._several(candidate) if candidate.demand.slots > 1 else self._single(candidate)
         if found is None:
             self._hopeless[kind] = candidate.run_limit
             return None
@@ -61,21 +61,21 @@ class Board:
             self._free_at[slot.id] = self._supply.now + candidate.run_limit
         return Placement(candidate.job_id, tuple(slot.id for slot in slots), why)
 
-    def reserve(self, candidate: Candidate) -> None:
+    def gather(self, candidate: Candidate) -> None:
         """Keep slots for a gang on the host where it can start first.
 
         Nothing is kept if no host can hold it, or if each that can keeps slots for another gang already.
         """
         hosts, windows = self._holding[candidate.demand].items(), self._supply.windows
         found = [
-            reservation
+            gathering
             for host, slots in hosts
-            if host not in self.reservations
-            and (reservation := earliest(candidate, slots, self._free_at, windows)) is not None
+            if host not in self.gatherings
+            and (gathering := earliest(candidate, slots, self._free_at, windows)) is not None
         ]
         if found:
             first = min(found, key=lambda each: (each.starts_at, each.host))
-            self.reservations[first.host] = first
+            self.gatherings[first.host] = first
             self._kept |= dict.fromkeys(first.slot_ids, first)
 
     def _single(self, candidate: Candidate) -> tuple[list[FreeSlot], str] | None:
@@ -106,7 +106,7 @@ class Board:
             return "its host has the fewest free slots, so that others stay whole for jobs that need several"
         return "of the free slots that fit it was idle longest"
 
-    def _gathered(self, candidate: Candidate) -> tuple[list[FreeSlot], str] | None:
+    def _several(self, candidate: Candidate) -> tuple[list[FreeSlot], str] | None:
         """Enough slots of one host and why that one: of those that have enough, the one with the fewest free."""
         demand = candidate.demand
         hosts = hosts_with_enough(demand, (slot for slot in self._fitting(demand) if self._open(slot, candidate)))

@@ -135,7 +135,7 @@ def _gathering(job: Subject, seen: Snapshot) -> Iterator[Reason]:
         open_ones = (each for each in slots if not seen.closing(each, mine) and not seen.keeping(each, mine))
         count, until = sum(slot.id in free for slot in open_ones), None
         detail = f"{host} has {count} of the {demand.slots} slots that it needs at once"
-        for kept in seen.plan.reservations:
+        for kept in seen.plan.gatherings:
             if (kept.job_id, kept.host) == (mine.job_id, host):
                 until = kept.starts_at
                 detail += f"; {', '.join(kept.slot_ids)} are kept for it, from {_moment(until)} at the latest"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from orchestrator.placement.board import Board
 from orchestrator.placement.candidate import Candidate, Placement
+from orchestrator.placement.gathering import Gathering
 from orchestrator.placement.order import LEAST_CHARGE, UNUSED, Share, place_in_line
-from orchestrator.placement.reservation import Reservation
 from orchestrator.placement.supply import Supply
 
 
@@ -17,7 +17,7 @@ class Plan:
     """What one turn does: who starts, and what is kept for gangs that have to wait."""
 
     placements: Sequence[Placement]
-    reservations: Sequence[Reservation]
+    gatherings: Sequence[Gathering]
 
 
 def place(candidates: Sequence[Candidate], supply: Supply, shares: Mapping[str, Share] | None = None) -> Plan:
@@ -40,8 +40,8 @@ def place(candidates: Sequence[Candidate], supply: Supply, shares: Mapping[str, 
             standing[candidate.project] = share.charged(LEAST_CHARGE * len(found.slot_ids))
             placements.append(found)
         elif candidate.demand.slots > 1:
-            board.reserve(candidate)
-    return Plan(placements, list(board.reservations.values()))
+            board.gather(candidate)
+    return Plan(placements, list(board.gatherings.values()))
 
 
 def _in_turn(candidates: Sequence[Candidate], standing: Mapping[str, Share]) -> Iterator[Candidate]:

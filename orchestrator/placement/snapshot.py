@@ -8,9 +8,9 @@ from functools import cached_property
 from orchestrator.model.states import JobState, ServiceState
 from orchestrator.placement.candidate import Candidate
 from orchestrator.placement.demand import FreeSlot
+from orchestrator.placement.gathering import Gathering
 from orchestrator.placement.order import Share
 from orchestrator.placement.place import Plan, place
-from orchestrator.placement.reservation import Reservation
 from orchestrator.placement.supply import BusySlot, Supply
 from orchestrator.placement.windows import Window
 
@@ -102,9 +102,9 @@ class Snapshot:
         return {slot: placement.job_id for placement in self.plan.placements for slot in placement.slot_ids}
 
     @cached_property
-    def kept(self) -> dict[str, Reservation]:
+    def kept(self) -> dict[str, Gathering]:
         """The slots that are kept for a gang after the next turn."""
-        return {slot: reservation for reservation in self.plan.reservations for slot in reservation.slot_ids}
+        return {slot: gathering for gathering in self.plan.gatherings for slot in gathering.slot_ids}
 
     def closing(self, slot: FreeSlot, job: Candidate, at: datetime | None = None) -> Window | None:
         """The window for whose sake this job may not start on the slot now, or `at`."""
@@ -112,8 +112,8 @@ class Snapshot:
         windows = self.windows.get(slot.id, ())
         return next((each for each in windows if each.closed(job.project, start, start + job.run_limit)), None)
 
-    def keeping(self, slot: FreeSlot, job: Candidate) -> Reservation | None:
-        """The reservation for whose sake this job may not start on the slot now."""
+    def keeping(self, slot: FreeSlot, job: Candidate) -> Gathering | None:
+        """The gang for whose sake this job may not start on the slot now."""
         kept = self.kept.get(slot.id)
         late = kept is not None and kept.job_id != job.job_id and self.now + job.run_limit > kept.starts_at
         return kept if late else None

@@ -200,7 +200,7 @@ def test_a_held_job_waits_for_its_release_and_its_start_can_not_be_said():
     assert earliest_start(held, seen) is None
 
 
-# ── gangs, reservations, windows ─────────────────────────────────────────────────────────────────────────────────────
+# ── gangs, kept slots, windows ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def _told(mine: Candidate, *slots: Standing, others: tuple[Candidate, ...] = (), **facts) -> list[Reason]:

@@ -147,8 +147,8 @@ def test_slots_are_kept_for_one_waiting_gang_a_host_and_only_for_one_that_the_ho
     plan = place(queue, supply, shares)
 
     started = {each.job_id for each in plan.placements}
-    assert len({each.host for each in plan.reservations}) == len(plan.reservations)
-    for kept in plan.reservations:
+    assert len({each.host for each in plan.gatherings}) == len(plan.gatherings)
+    for kept in plan.gatherings:
         demand = jobs[kept.job_id].demand
         assert kept.job_id not in started
         assert len(kept.slot_ids) == demand.slots > 1
@@ -162,7 +162,7 @@ def test_whoever_is_placed_on_a_slot_that_is_kept_ends_before_the_gang_starts(qu
 
     plan = place(queue, supply, shares)
 
-    kept = {slot: each.starts_at for each in plan.reservations for slot in each.slot_ids}
+    kept = {slot: each.starts_at for each in plan.gatherings for slot in each.slot_ids}
     for each in plan.placements:
         assert all(supply.now + limits[each.job_id] <= kept.get(slot, datetime.max.replace(tzinfo=NOW.tzinfo))
                    for slot in each.slot_ids)  # fmt: skip
@@ -177,7 +177,7 @@ def test_a_short_job_runs_on_a_kept_slot_and_a_long_one_does_not():
 
     assert _slots(plan.placements) == {2: ("a.g0",)}
     assert without_the_short_one.placements == []
-    assert [(kept.job_id, kept.slot_ids, kept.starts_at) for kept in plan.reservations] == [
+    assert [(kept.job_id, kept.slot_ids, kept.starts_at) for kept in plan.gatherings] == [
         (1, ("a.g0", "a.g1"), NOW + 10 * MINUTE)
     ]
 
@@ -206,7 +206,7 @@ def test_a_second_gang_gathers_on_another_host_meanwhile():
 
     plan = place(gangs, Supply(NOW, [a_slot("a.cpu0")], held))
 
-    assert [(kept.job_id, kept.host) for kept in plan.reservations] == [(1, "a"), (2, "b")]
+    assert [(kept.job_id, kept.host) for kept in plan.gatherings] == [(1, "a"), (2, "b")]
 
 
 def test_a_gang_does_not_gather_where_people_have_reserved_until_that_is_over():
@@ -215,7 +215,7 @@ def test_a_gang_does_not_gather_where_people_have_reserved_until_that_is_over():
 
     plan = place([gang], Supply(NOW, [a_slot("a.g0")], [busy("a.g1", 1)], window))
 
-    assert [kept.starts_at for kept in plan.reservations] == [NOW + 40 * MINUTE]
+    assert [kept.starts_at for kept in plan.gatherings] == [NOW + 40 * MINUTE]
 
 
 # ── nobody delays it ─────────────────────────────────────────────────────────────────────────────────────────────────

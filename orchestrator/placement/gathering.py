@@ -10,7 +10,7 @@ from orchestrator.placement.windows import Window
 
 
 @dataclass(frozen=True)
-class Reservation:
+class Gathering:
     """These slots of `host` are kept for a gang that waits: it starts there at `starts_at`, or earlier."""
 
     job_id: int
@@ -26,7 +26,7 @@ def earliest(
     slots: Sequence[FreeSlot],
     free_at: Mapping[str, datetime],
     windows: Mapping[str, Sequence[Window]],
-) -> Reservation | None:
+) -> Gathering | None:
     """The first moment at which enough of `slots`, all of one host, are free and open to the gang together.
 
     That is now, when a job reaches its run limit, or when a window is over. None if there are too few of them. Of more
@@ -45,7 +45,7 @@ def earliest(
             ready.sort(key=lambda slot: (free_at[slot.id], -slot.name.index), reverse=True)
             chosen = in_order(ready[: candidate.demand.slots])
             ids = tuple(slot.id for slot in chosen)
-            return Reservation(candidate.job_id, chosen[0].host, ids, moment, until)
+            return Gathering(candidate.job_id, chosen[0].host, ids, moment, until)
     return None
 
 
