@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from orchestrator import lifecycle
 from orchestrator.caching import CacheParts, cache_parts, digest_of, nearest, why_missed
 from orchestrator.model.failures import Failure, FailureKind
-from orchestrator.model.specs import JobRequest
+from orchestrator.model.specs import BUILD_KINDS, JobRequest
 from orchestrator.model.states import FINAL, IN_FLIGHT, AttemptState, JobState
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.tables import Artifact, Attempt, Base, Job
@@ -130,6 +130,8 @@ def _skip(session: Session, job: Job, broken: Row[Any, Any, Any], now: datetime)
 
 
 def _parts(session: Session, job: Job, request: JobRequest) -> CacheParts | None:
+    if request.spec.kind not in BUILD_KINDS:
+        return None
     rows = session.execute(_INPUTS, {"job_id": job.id})
     inputs = {row.name: row.digest for row in rows if row.digest is not None}
     model_name = getattr(request.spec, "model", None)
