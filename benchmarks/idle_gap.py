@@ -20,8 +20,9 @@ TURNS = 4
 def gaps(side: Ours | Bare, durations: list[int]) -> list[float]:
     """Milliseconds between the processes of a turn, of all workers."""
     before = {name: len(spans) for name, spans in side.spans().items()}
+    wanted = side.done() + len(durations)
     side.submit(durations)
-    side.await_ended(side.done() + len(durations))
+    side.await_ended(wanted)
     found = []
     for name, spans in side.spans().items():
         turn = spans[before.get(name, 0) :]
