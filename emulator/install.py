@@ -123,6 +123,7 @@ def _write_scripts(tree: Tree) -> None:
     _launcher(tree, tree.convert / "convert_weight.py", "convert")
     _launcher(tree, tree.toolchain / "scripts" / "soc_compile.sh", "compile")
     _launcher(tree, tree.infer / "offline_auto_test.py", "offline")
+    _launcher(tree, tree.infer / "openai_completion_server.py", "server")
     _launcher(tree, tree.conda / "bin" / "tx8-quant", "quantise")
     _write(tree.toolchain / "scripts" / "env_set.sh", _ENV_SET.format(variable=TOOLCHAIN), mode=0o644)
     _link(tree.convert / "convert_weigth.py", "convert_weight.py")
