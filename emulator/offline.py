@@ -31,6 +31,7 @@ from emulator.answers import (
 )
 from emulator.cards import CardGroup
 from emulator.chat import Chat
+from emulator.deploy import require_engine
 from emulator.engine import Generation, Kcore, Session, Weights, generate
 from emulator.loading import load
 from emulator.selection import batch_sizes, card_groups, groups_for, require_whole_groups, spelled
@@ -46,6 +47,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the offline test as the guide's chapter on offline inference does."""
     tree, options = this_tree(), _parser().parse_args(argv)
     require_conda("tx8_txnn")
+    require_engine(tree)
     runs = _card_choice(options.card_num, options.batch_size)
     work = _prepare(tree, options)
     for groups in runs:

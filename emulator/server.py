@@ -22,6 +22,7 @@ from pathlib import Path
 from emulator.answering import Answering
 from emulator.answers import RunLog, timestamp
 from emulator.cards import CardGroup
+from emulator.deploy import require_engine
 from emulator.endpoint import Endpoint
 from emulator.engine import Session
 from emulator.lanes import Lane, Lanes
@@ -42,6 +43,7 @@ def main(argv: Sequence[str]) -> int:
     """Serve until a signal, as the guide's chapter on online inference does."""
     tree, options = this_tree(), _parser().parse_args(argv)
     require_conda("tx8_txnn")
+    require_engine(tree)
     groups = card_groups(options.card_num)
     require_whole_groups(groups)
     if options.tp_size != GROUP:
