@@ -4,7 +4,9 @@ import json
 import re
 import select
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
@@ -33,11 +35,30 @@ class Endpoint(ThreadingHTTPServer):
 
     def __init__(self, host: str, port: int, answering: Answering) -> None:
         self.answering = answering
+        self._asked = 0
+        self._change = threading.Condition()
         super().__init__((host, port), _Handler, bind_and_activate=False)
 
     def server_bind(self) -> None:
         """Bind, without asking the name service for a name that nobody uses."""
         TCPServer.server_bind(self)
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """One request that is to be answered to its last byte."""
+        with self._change:
+            self._asked += 1
+        try:
+            yield
+        finally:
+            with self._change:
+                self._asked -= 1
+                self._change.notify_all()
+
+    def quiet(self, within: float | None = None) -> bool:
+        """Wait until every request has its answer; false if one still has not after `within` seconds."""
+        with self._change:
+            return self._change.wait_for(lambda: self._asked == 0, within)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A connection that failed is one line of the log, and nobody else's trouble."""
@@ -70,6 +91,10 @@ class _Handler(BaseHTTPRequestHandler):
         if path not in _ASKED:
             self._refuse_path(path)
             return
+        with self.server.counted():
+            self._answer_or_refuse(path, body)
+
+    def _answer_or_refuse(self, path: str, body: bytes) -> None:
         try:
             self._answer(_ASKED[path](body), chat=path == _CHAT)
         except BadRequest as error:
@@ -87,7 +112,6 @@ class _Handler(BaseHTTPRequestHandler):
         answering = self.server.answering
         exchange = answering.prepare(ask)
         reply = Reply(answering.name, chat=chat, counted=ask.counted)
-        # The lane is held to the last byte: a server that goes down waits for its lanes, not for its connections.
         with answering.lanes.taken(self._is_gone) as lane:
             try:
                 if ask.stream:

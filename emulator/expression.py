@@ -66,7 +66,8 @@ class Expression:
 
     def __init__(self, text: str) -> None:
         self.text = text.strip()
-        piped = _PIPE.sub(lambda found: found[1] or "@", self.text)
+        # A text may span lines in Jinja, and not in Python.
+        piped = _PIPE.sub(lambda found: found[1].replace("\n", "\\n") if found[1] else "@", self.text)
         try:
             self.tree = ast.parse(f"({piped})", mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

@@ -53,11 +53,11 @@ class Lanes:
 
     def __init__(self, *, queue_limit: int) -> None:
         self._free: deque[Lane] = deque()
-        self._queue: deque[list[Lane]] = deque()
+        self.waiting: deque[list[Lane]] = deque()
+        """Who waits, first come first: each a place that its lane will be put in."""
         self._limit = queue_limit
         self._turn = threading.Condition()
         self._closing = False
-        self._busy = 0
 
     def add(self, lane: Lane) -> None:
         """One more lane that is free."""
@@ -78,25 +78,23 @@ class Lanes:
             if self._closing:
                 raise Closing
             if self._free:
-                self._busy += 1
                 return self._free.popleft()
-            if len(self._queue) >= self._limit:
+            if len(self.waiting) >= self._limit:
                 raise QueueFull
             mine: list[Lane] = []
-            self._queue.append(mine)
+            self.waiting.append(mine)
             while not mine:
                 self._turn.wait(_GLANCE)
                 if not mine and (self._closing or is_gone()):
-                    self._queue.remove(mine)
+                    self.waiting.remove(mine)
                     raise Closing if self._closing else ClientGone
             return mine[0]
 
     def _give_back(self, lane: Lane) -> None:
         with self._turn:
-            if self._queue and not self._closing:
-                self._queue.popleft().append(lane)
+            if self.waiting and not self._closing:
+                self.waiting.popleft().append(lane)
             else:
-                self._busy -= 1
                 self._free.append(lane)
             self._turn.notify_all()
 
@@ -105,8 +103,3 @@ class Lanes:
         with self._turn:
             self._closing = True
             self._turn.notify_all()
-
-    def idle(self, within: float | None = None) -> bool:
-        """Wait until no lane is taken; false if one still is after `within` seconds."""
-        with self._turn:
-            return self._turn.wait_for(lambda: self._busy == 0, within)

@@ -60,7 +60,7 @@ conda() {
         echo "conda: expected: activate, and one of: $(ls "$root/envs" | tr '\\n' ' ')" >&2
         return 2
     fi
-    PATH="$root/envs/$2/bin:$root/bin:$PATH"
+    PATH="$root/envs/$2/bin:$root/bin:${PATH#"$root/envs/${CONDA_DEFAULT_ENV:-}/bin:$root/bin:"}"
     CONDA_DEFAULT_ENV=$2
     export PATH CONDA_DEFAULT_ENV
 }

@@ -152,9 +152,9 @@ def _serve(endpoint: Endpoint, answering: Answering) -> None:
     answering.stop.set()
     endpoint.shutdown()
     accepting.join()
-    if not answering.lanes.idle(within=_PATIENCE):
+    if not endpoint.quiet(within=_PATIENCE):
         complain("<current backtrace> #0 itxStreamSynchronize #1 txStreamSynchronize")
-        answering.lanes.idle()
+        endpoint.quiet()
     say("INFO:     Application shutdown complete.")
 
 

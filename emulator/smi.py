@@ -107,7 +107,8 @@ def _layout(tree: Tree) -> str:
 def _show(tree: Tree, chips: list[_Chip]) -> None:
     layout = _layout(tree)
     say(_BAR)
-    say(f"| TSM-SMI {DRIVER}    Driver Version: {DRIVER}    Card count: {len(chips)}    {time.strftime('%F %T')}")
+    title = f"TSM-SMI {DRIVER}    Driver Version: {DRIVER}    Card count: {len(chips)}    {time.strftime('%F %T')}"
+    say(f"| {title:<97}|")
     say(_BAR)
     if layout == "c":
         say("| Card  Name          | Chip  Bus-Id            Temp  Power         Memory-Usage      NPU-Util |")

@@ -7,8 +7,7 @@ Both are held back until it is known.
 from collections.abc import Callable, Sequence
 
 _UNFINISHED = "\N{REPLACEMENT CHARACTER}"
-_LONGEST_LETTER = 4
-"""Bytes of a letter in UTF-8: with more tokens than that, a broken letter is broken for good."""
+"""What a letter reads as while its last bytes are missing: always one, always at the end."""
 
 
 class Transcript:
@@ -20,28 +19,33 @@ class Transcript:
         self.ended = False
         self._decode = decode
         self._stops = stops
-        self._context: list[int] = []
-        self._fresh: list[int] = []
+        self._window: list[int] = []
+        self._known = 0
+        """Tokens of the window before the ones that may still be part of a letter."""
+        self._shown = 0
+        """Characters of the window's text that were taken already."""
         self._held = ""
 
     def add(self, token: int) -> str:
         """The text that is certain now that `token` has come."""
-        self._fresh.append(token)
-        before = self._decode(self._context)
-        told = self._decode([*self._context, *self._fresh])
-        if told.endswith(_UNFINISHED) and len(self._fresh) < _LONGEST_LETTER:
-            return ""
-        # Tokens before the last ones no longer matter to how the next ones read.
-        self._context, self._fresh = self._fresh, []
-        return self._hand_out(self._held + told[len(before) :], final=False)
+        self._window.append(token)
+        told = self._decode(self._window)
+        certain = told.removesuffix(_UNFINISHED)
+        piece, self._shown = certain[self._shown :], max(len(certain), self._shown)
+        if certain == told:
+            self._shift()
+        return self._hand_out(self._held + piece, final=False)
+
+    def _shift(self) -> None:
+        """Forget what no longer matters to how the next tokens read, so that the window stays short."""
+        self._window, self._known = self._window[self._known :], len(self._window) - self._known
+        self._shown = len(self._decode(self._window))
 
     def finish(self) -> str:
         """What was held back to the end."""
         if self.ended:
             return ""
-        before = self._decode(self._context)
-        rest = self._decode([*self._context, *self._fresh])[len(before) :] if self._fresh else ""
-        self._fresh = []
+        rest = self._decode(self._window)[self._shown :]
         return self._hand_out(self._held + rest, final=True)
 
     def _hand_out(self, text: str, *, final: bool) -> str:
