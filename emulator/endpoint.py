@@ -112,6 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
         answering = self.server.answering
         exchange = answering.prepare(ask)
         reply = Reply(answering.name, chat=chat, counted=ask.counted)
+        say(f"INFO:     Received request {reply.id}: prompt {len(exchange.prompt)} tokens, room for {exchange.room}")
         with answering.lanes.taken(self._is_gone) as lane:
             try:
                 if ask.stream:

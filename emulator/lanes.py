@@ -48,13 +48,20 @@ class Lane:
         return generate(self.session, prompt, room=room, end=end, stop=stop, strike=strike, each=each)
 
 
+@dataclass(eq=False)
+class Place:
+    """A place in the queue, and the lane that was found for it."""
+
+    lane: Lane | None = None
+
+
 class Lanes:
     """Hands the lanes out in the order in which they were asked for."""
 
     def __init__(self, *, queue_limit: int) -> None:
         self._free: deque[Lane] = deque()
-        self.waiting: deque[list[Lane]] = deque()
-        """Who waits, first come first: each a place that its lane will be put in."""
+        self.waiting: deque[Place] = deque()
+        """Who waits, first come first."""
         self._limit = queue_limit
         self._turn = threading.Condition()
         self._closing = False
@@ -81,19 +88,19 @@ class Lanes:
                 return self._free.popleft()
             if len(self.waiting) >= self._limit:
                 raise QueueFull
-            mine: list[Lane] = []
+            mine = Place()
             self.waiting.append(mine)
-            while not mine:
+            while mine.lane is None:
                 self._turn.wait(_GLANCE)
-                if not mine and (self._closing or is_gone()):
+                if mine.lane is None and (self._closing or is_gone()):
                     self.waiting.remove(mine)
                     raise Closing if self._closing else ClientGone
-            return mine[0]
+            return mine.lane
 
     def _give_back(self, lane: Lane) -> None:
         with self._turn:
             if self.waiting and not self._closing:
-                self.waiting.popleft().append(lane)
+                self.waiting.popleft().lane = lane
             else:
                 self._free.append(lane)
             self._turn.notify_all()

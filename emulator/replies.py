@@ -35,11 +35,8 @@ class Reply:
     def __init__(self, model: str, *, chat: bool, counted: bool) -> None:
         self._chat = chat
         self._counted = counted
-        self._head = {
-            "id": f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}",
-            "created": int(time.time()),
-            "model": model,
-        }
+        self.id = f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}"
+        self._head = {"id": self.id, "created": int(time.time()), "model": model}
 
     def whole(self, answer: Answer) -> Json:
         """The answer to a request without `stream`."""

@@ -67,6 +67,32 @@ def test_who_has_gone_waits_no_longer_and_keeps_nobody_from_it():
     assert (left, number) == (0, 0)
 
 
+def test_who_leaves_the_queue_leaves_it_to_the_others():
+    lanes, left, ends = lanes_of(1), threading.Event(), []
+
+    def ask(name, is_gone):
+        try:
+            with lanes.taken(is_gone):
+                ends.append(name)
+        except ClientGone:
+            ends.append("gone")
+
+    with lanes.taken(here):
+        threads = [
+            threading.Thread(target=ask, args=("stays", here)),
+            threading.Thread(target=ask, args=("", left.is_set)),
+        ]
+        for waiting, thread in enumerate(threads, 1):
+            thread.start()
+            eventually(lambda waiting=waiting: len(lanes.waiting) == waiting)
+        left.set()
+        eventually(lambda: ends == ["gone"])
+    for thread in threads:
+        thread.join(10)
+
+    assert ends == ["gone", "stays"]
+
+
 def test_closing_ends_the_wait_and_admits_nobody():
     lanes, ends = lanes_of(1), []
 

@@ -154,6 +154,7 @@ def test_a_signal_ends_running_streams_whole_and_refuses_who_waits(desk, serving
     running = server.send(CHAT, server.chat("Who are you?", stream=True, max_tokens=4000, ignore_eos=True))
     eventually(lambda: desk.events("fault"))
     waiting = server.send(CHAT, server.chat("Who are you?"))
+    eventually(lambda: server.shown().count("Received request") == 2)
 
     code = server.ended(number)
 
