@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import insert
 
 from orchestrator import lifecycle, ownership
+from orchestrator.comparison.answers import digest_of
 from orchestrator.lifecycle import Ending
 from orchestrator.model.failures import Suspicion
 from orchestrator.model.states import JobState
@@ -30,6 +31,7 @@ def finish(
             )  # fmt: skip
         if results.answers:
             session.execute(insert(Answer), [_answer_row(attempt_id, answer) for answer in results.answers])
+            attempt.answers_digest = digest_of(answer.given for answer in results.answers)
         if results.metrics:
             rows = [
                 {
