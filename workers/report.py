@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import bindparam, insert, update
 
 from orchestrator import lifecycle, ownership
+from orchestrator.comparison.answers import digest_of
 from orchestrator.lifecycle import Ending
 from orchestrator.model.failures import Suspicion
 from orchestrator.model.states import JobState
@@ -15,6 +16,9 @@ from workers.collect import CheckedAnswer, Results
 
 _ANSWERS, _METRICS = (insert(Base.metadata.tables[name]) for name in ("answer", "metric"))
 """On plain tables, which takes a fraction of the time."""
+
+_ATTEMPT = Base.metadata.tables["attempt"]
+_SAME_ANSWERS = update(_ATTEMPT).where(_ATTEMPT.c.id == bindparam("attempt"))
 
 
 def finish(
@@ -32,6 +36,8 @@ def finish(
             )  # fmt: skip
         if results.answers:
             session.execute(_ANSWERS, [_answer_row(attempt_id, answer) for answer in results.answers])
+            digest = digest_of(answer.given for answer in results.answers)
+            session.execute(_SAME_ANSWERS, {"attempt": attempt_id, "answers_digest": digest})
         if results.metrics:
             rows = [
                 {
