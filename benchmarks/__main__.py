@@ -1,15 +1,17 @@
-"""Every figure, one after the other: `make bench`; or one, with its options: `python -m benchmarks makespan 9`."""
+"""Every figure, one after the other (`make bench`), or one of them: `python -m benchmarks throughput --jobs 2000`."""
 
 import sys
 
-from benchmarks import cached, latency, lines, makespan, memory, placement
+from benchmarks import cached, idle_gap, latency, lines, makespan, memory, placement, throughput
 
-PARTS = {part.__name__.rpartition(".")[2]: part for part in (latency, cached, placement, makespan, memory, lines)}
+PARTS = {part.__name__.rpartition(".")[2]: part for part in (
+    latency, idle_gap, throughput, cached, placement, makespan, memory, lines,
+)}  # fmt: skip
 
 if len(sys.argv) > 1:
     name = sys.argv.pop(1)
     if name not in PARTS:
-        sys.exit(f"there is no benchmark {name!r}: there are {', '.join(PARTS)}")
+        sys.exit(f"there is no figure {name!r}: choose one of {', '.join(PARTS)}")
     PARTS[name].main()
 else:
     for name, part in PARTS.items():

@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.demand import Demand, FreeSlot, limit_class
+from orchestrator.placement.demand import Demand, FreeSlot
 from orchestrator.placement.order import Share, urgency
 from orchestrator.placement.place import place
 from orchestrator.placement.supply import BusySlot, Supply
@@ -68,7 +68,7 @@ def drawn(seed: int, shapes: dict[str, tuple[int, float]]) -> list[Job]:
 def _job(chance: random.Random, number: int, shape: str, mean: float, needs: int | None) -> Job:
     takes = min(4 * mean, chance.lognormvariate(0, 0.6) * mean / 1.2)
     limit = int(takes * chance.uniform(1.2, 3)) + 1
-    return Job(number, replace(Demand.parse(shape), limit=limit_class(limit)), 0.0, takes, limit, needs)
+    return Job(number, Demand.parse(shape).within(limit), 0.0, takes, limit, needs)
 
 
 def work_bounds(jobs: Sequence[Job]) -> list[float]:

@@ -11,30 +11,29 @@ from orchestrator.errors import BadSpec
 from orchestrator.lineup import free_slot
 from orchestrator.model.slots import GROUPS_PER_HOST, groups_of_cards
 from orchestrator.model.specs import InferSpec, JobRequest, slot_kind
-from orchestrator.placement.demand import Demand, FreeSlot, hosts_with_enough, labels_of, limit_class
+from orchestrator.placement.demand import Demand, FreeSlot, hosts_with_enough, labels_of
 from orchestrator.storage.tables import Slot
 
-LONGEST_DEMAND = 500
-"""Width of `job.demand`."""
+LONGEST_DEMAND = 480
+"""Width of `job.demand`, less what the class of run limits takes."""
 
 MOST_TOLD = 20
 """Slots or labels that a refusal lists."""
 
 
-def demand(session: Session, request: JobRequest, run_seconds: int) -> str:
-    """The request's demand class; BadSpec names the field by which nothing is left that fits, and what there is.
+def demand(session: Session, request: JobRequest) -> Demand:
+    """The slots it asks for; BadSpec names the field by which nothing is left that fits, and what there is.
 
     A lab that has no slot of the kind yet refuses nothing: its workers may only be about to start.
     """
     wanted = _wanted(request)
-    key = replace(wanted, limit=limit_class(run_seconds)).key()
-    if len(key) > LONGEST_DEMAND:
+    if len(wanted.key()) > LONGEST_DEMAND:
         field = "placement.exclude" if wanted.exclude else "placement.labels"
         raise BadSpec("so many slots or labels can not be told apart; use placement.slot", field=field)
     if not request.placement.wait_for_slot and wanted != Demand(wanted.kind):
         rows = session.execute(select(Slot.id, Slot.name, Slot.labels, Slot.kcore).where(Slot.kind == wanted.kind))
         _check(wanted, sorted((free_slot(*row) for row in rows), key=lambda slot: slot.id), _field_of_slots(request))
-    return key
+    return wanted
 
 
 def _wanted(request: JobRequest) -> Demand:

@@ -36,6 +36,10 @@ class Demand:
         """The same slots, however long the job may run: what jobs compete for."""
         return self if self.limit is None else replace(self, limit=None)
 
+    def within(self, run_seconds: int) -> "Demand":
+        """The class of jobs with the same demand whose run limit is about this one."""
+        return replace(self, limit=1 << (run_seconds - 1).bit_length())
+
     def key(self) -> str:
         """The class as text, the same for equal demands: `card_group g3 <64`, `cpu !lab1.cpu0`, `card_group x2 a=b`."""
         count = [f"x{self.count}"] if self.count > 1 else []
@@ -90,11 +94,6 @@ class FreeSlot:
 
 def _number(pattern: re.Pattern[str], parts: Iterable[str]) -> int | None:
     return next((int(found[1]) for part in parts if (found := pattern.fullmatch(part))), None)
-
-
-def limit_class(run_seconds: int) -> int:
-    """The `limit` of the class that jobs of this run limit belong to."""
-    return 1 << (run_seconds - 1).bit_length()
 
 
 def labels_of(given: Iterable[tuple[str, str]]) -> frozenset[str]:

@@ -61,6 +61,8 @@ class Subject:
     state: JobState
     needs: Sequence[Need] = ()
     joined_to: int | None = None
+    open_batch: int | None = None
+    """Its batch, while that is still being written."""
     held: str | None = None
     """Who holds it back, since when and why; None unless it is held."""
     slot_id: str | None = None

@@ -1,86 +1,26 @@
 """The mapped classes. What a column promises is said here; what may change it, in `orchestrator.lifecycle`."""
 
 from datetime import datetime
-from typing import Any, ClassVar
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
-    DateTime,
-    Dialect,
-    Enum,
     ForeignKey,
     Index,
-    Integer,
     LargeBinary,
-    MetaData,
     String,
     Text,
     UniqueConstraint,
     false,
+    text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.orm import Mapped, mapped_column
 
-from orchestrator.clock import as_utc
-from orchestrator.model.failures import FailureKind
+from orchestrator.model.batches import StopOn
 from orchestrator.model.slots import SlotKind
 from orchestrator.model.states import AttemptState, JobState, ServiceState
-
-Document = dict[str, Any]
-
-
-class Instant(TypeDecorator[datetime]):
-    """An aware UTC datetime on both databases; SQLite stores it without a zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Store UTC, whatever zone the caller's value has."""
-        if value is None:
-            return None
-        moment = as_utc(value)
-        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give back an aware datetime."""
-        return None if value is None else as_utc(value)
-
-
-def _word(enum: type) -> Enum:
-    """A `StrEnum` kept as its own word in a text column, so that rows read the same in every tool."""
-    return Enum(
-        enum, native_enum=False, length=20, create_constraint=False, values_callable=lambda e: [m.value for m in e]
-    )
-
-
-BigKey = BigInteger().with_variant(Integer, "sqlite")
-"""SQLite numbers rows by itself only in an INTEGER column."""
-
-
-class Base(DeclarativeBase):
-    """Everything that lives in SQL."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        datetime: Instant,
-        Document: JSON(none_as_null=True),
-        list[str]: JSON,
-        JobState: _word(JobState),
-        AttemptState: _word(AttemptState),
-        ServiceState: _word(ServiceState),
-        SlotKind: _word(SlotKind),
-        FailureKind: _word(FailureKind),
-    }
+from orchestrator.storage.base import Base as Base
+from orchestrator.storage.base import BigKey
+from orchestrator.storage.base import Document as Document
 
 
 class Token(Base):
@@ -191,6 +131,29 @@ class Pipeline(Base):
     created_at: Mapped[datetime]
 
 
+class Batch(Base):
+    """Many jobs submitted as one thing. None of them starts before `sealed_at`: until then some may be missing."""
+
+    __tablename__ = "batch"
+    __table_args__ = (Index("ix_batch_ended_at", "ended_at"),)
+
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    name: Mapped[str] = mapped_column(String(100))
+    project: Mapped[str] = mapped_column(String(100))
+    stop_on: Mapped[StopOn]
+    size: Mapped[int]
+    """How many jobs it has once it is sealed."""
+    left_out: Mapped[Document]
+    """Slots that `all` did not mean, and why."""
+    created_at: Mapped[datetime]
+    touched_at: Mapped[datetime]
+    """While it is open: when the last of its jobs was written."""
+    sealed_at: Mapped[datetime | None]
+    stop: Mapped[Document | None]
+    """Why the jobs that had not begun were not started any more; null while nothing speaks against them."""
+    ended_at: Mapped[datetime | None]
+
+
 class Job(Base):
     """One request to run a spec."""
 
@@ -199,6 +162,13 @@ class Job(Base):
         # The heads of each group in the order in which jobs are placed, however many are queued or held.
         Index("ix_job_queue", "state", "held", "demand", "project", "priority", "rank", "id"),
         Index("ix_job_cache_key_state", "cache_key", "state"),
+        Index(
+            "ix_job_batch_id_state",
+            "batch_id",
+            "state",
+            sqlite_where=text("batch_id IS NOT NULL"),
+            postgresql_where=text("batch_id IS NOT NULL"),
+        ),
         UniqueConstraint("pipeline_id", "name"),
     )
 
@@ -207,6 +177,7 @@ class Job(Base):
     kind: Mapped[str] = mapped_column(String(20))
     project: Mapped[str] = mapped_column(String(100))
     pipeline_id: Mapped[int | None] = mapped_column(ForeignKey("pipeline.id"))
+    batch_id: Mapped[int | None] = mapped_column(ForeignKey("batch.id"))
     spec: Mapped[Document]
     request: Mapped[Document]
     """The whole request as validated; retry and clone start from it."""
@@ -274,7 +245,17 @@ class Attempt(Base):
     """One try at a job on the slots that are leased to it: one, or several card groups of one host."""
 
     __tablename__ = "attempt"
-    __table_args__ = (UniqueConstraint("job_id", "number"), Index("ix_attempt_state", "state"))
+    __table_args__ = (
+        UniqueConstraint("job_id", "number"),
+        Index("ix_attempt_state", "state"),
+        # Few attempts put their slot under suspicion, and those are what a batch is stopped for.
+        Index(
+            "ix_attempt_suspicion",
+            "job_id",
+            sqlite_where=text("suspicion IS NOT NULL"),
+            postgresql_where=text("suspicion IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
     job_id: Mapped[int] = mapped_column(ForeignKey("job.id"))
@@ -298,6 +279,8 @@ class Attempt(Base):
     failure: Mapped[Document | None]
     suspicion: Mapped[Document | None]
     """Why its slot was quarantined when it ended (`orchestrator.model.failures.Suspicion`); null if it was not."""
+    answers_digest: Mapped[str | None] = mapped_column(String(71))
+    """Of all its answers; equal for two attempts exactly if every answer is. Null without answers."""
     log_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     log_digest: Mapped[str | None] = mapped_column(String(71))
     """The sealed log in the store; until then the log is in `log_chunk`."""

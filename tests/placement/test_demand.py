@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.model.slots import SlotKind, SlotName
-from orchestrator.placement.demand import Demand, FreeSlot, limit_class
+from orchestrator.placement.demand import Demand, FreeSlot
 from orchestrator.placement.supply import BusySlot, Supply
 
 NAMES = st.sampled_from([f"g{index}" for index in range(8)] + ["cpu0", "cpu1", "cpu17"])
@@ -19,7 +19,7 @@ DEMANDS = st.builds(
     st.frozensets(PATTERNS, max_size=4),
     st.frozensets(st.sampled_from(["rack=a", "rack=b", "gen=2", "x2=a.g0"])),
     st.integers(1, 8),
-    st.none() | st.integers(1, 10**9).map(limit_class),
+    st.none() | st.integers(0, 30).map(lambda power: 1 << power),
 ) | st.builds(Demand, st.sampled_from(SlotKind), st.lists(PATTERNS, unique=True, max_size=8).map(tuple))
 
 
@@ -87,4 +87,6 @@ def test_a_host_could_hold_what_its_busy_slots_are_enough_for():
 
 @given(st.integers(1, 10**9))
 def test_run_limits_of_a_class_differ_by_less_than_the_double(seconds):
-    assert limit_class(seconds) // 2 < seconds <= limit_class(seconds)
+    limit = Demand(SlotKind.CPU).within(seconds).limit
+
+    assert limit // 2 < seconds <= limit
