@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     ring_again: Seconds = timedelta(seconds=10)
     """An assigned attempt that nobody claimed is rung again after this."""
 
+    leader_term: Seconds = timedelta(seconds=10)
+    """How long a dispatcher that died is waited for before another leads; a leader renews three times as often."""
+
     max_attempts: int = 3
     """Infrastructure faults a job survives before it fails."""
 
@@ -99,7 +102,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"{word!r}: names and values of labels are letters, digits, '.', '-' and '_'")
         return labels
 
-    @field_validator("share_half_life", "aging")
+    @field_validator("share_half_life", "aging", "leader_term")
     @classmethod
     def _positive(cls, duration: timedelta) -> timedelta:
         if duration < timedelta(seconds=1):

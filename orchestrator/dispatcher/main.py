@@ -15,7 +15,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from orchestrator import shares
 from orchestrator.broker import create_app, ring
 from orchestrator.dispatcher import sweeps
-from orchestrator.dispatcher.leader import TERM, Leadership
+from orchestrator.dispatcher.leader import Leadership, LeadLost
 from orchestrator.dispatcher.turn import Bell, take_turn
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -37,7 +37,9 @@ class Dispatcher:
         self._database = Database(settings.database)
         self._store = ArtifactStore(settings.store)
         self._celery: Celery = create_app(settings.broker_url)
-        self._leadership = Leadership(self._database, f"{settings.host}#{os.getpid()}-{secrets.token_hex(3)}")
+        name = f"{settings.host}#{os.getpid()}-{secrets.token_hex(3)}"
+        self._leadership = Leadership(self._database, name, settings.leader_term)
+        self._hold_every = settings.leader_term.total_seconds() / 3
         self._lost_after = settings.lease
         self._stop = threading.Event()
 
@@ -54,13 +56,15 @@ class Dispatcher:
             while not self._stop.is_set():
                 try:
                     if time.monotonic() >= next_hold:
-                        next_hold = time.monotonic() + TERM.total_seconds() / 3
+                        next_hold = time.monotonic() + self._hold_every
                         leading = self._note(leading, self._leadership.hold())
                     if leading:
                         self._turn()
                     if leading and time.monotonic() >= next_sweep:
                         next_sweep = time.monotonic() + SWEEP_SECONDS
                         self._sweep()
+                except LeadLost:
+                    leading = self._note(leading, False)
                 except (OperationalError, InterfaceError) as trouble:
                     log.warning("the database does not answer; trying again: %s", trouble.orig)
                     self._stop.wait(IDLE_SECONDS)
@@ -88,6 +92,7 @@ class Dispatcher:
                 lease=self._settings.lease,
                 lost_after=self._lost_after,
                 aging=self._settings.aging,
+                leadership=self._leadership,
             )
         )
 

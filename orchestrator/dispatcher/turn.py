@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator import lifecycle, lineup, shares
 from orchestrator.admission import admissible, admit
+from orchestrator.dispatcher.leader import Leadership
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import JobState
 from orchestrator.placement.place import place
@@ -65,9 +66,13 @@ def bells(session: Session, attempt_ids: Sequence[int]) -> list[Bell]:
 
 
 def take_turn(
-    database: Database, store: ArtifactStore, *, lease: timedelta, lost_after: timedelta, aging: timedelta = AGING
-) -> list[Bell]:
-    """Promote and place until nothing more can move; returns the bells to ring now that all is committed."""
+    database: Database, store: ArtifactStore, *, lease: timedelta, lost_after: timedelta, aging: timedelta = AGING,
+    leadership: Leadership | None = None,
+) -> list[Bell]:  # fmt: skip
+    """Promote and place until nothing more can move; returns the bells to ring now that all is committed.
+
+    Under `leadership`, LeadLost and nothing done if it has been lost meanwhile: a process may pause at any line.
+    """
     with database.read() as session:
         now = database.now(session)
         idle = not admissible(session, limit=1) and not lineup.placeable(session, now - lost_after)
@@ -75,6 +80,8 @@ def take_turn(
         return []
     with database.write() as session:
         database.serialise(session, "admission")
+        if leadership is not None:
+            leadership.fence(session)
         now = database.now(session)
         promote(session, store, now=now)
         return place_queued(session, now=now, lease=lease, lost_after=lost_after, aging=aging)
