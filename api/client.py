@@ -15,6 +15,7 @@ import httpx2
 from pydantic import BaseModel
 
 from api.connection import ApiError, Connection, ServerUnreachable, seconds_left
+from api.hosts import HostDetail, HostView
 from api.scheduling import ExplanationView, ProjectView
 from api.schemas import (
     AnswerView,
@@ -251,6 +252,14 @@ class Client:
     def quarantine(self, slot: str, note: str | None = None) -> SlotView:
         """Give a suspect slot no work until someone resumes it."""
         return SlotView.model_validate(self._connection.post(f"/slots/{slot}/quarantine", {"note": note}).json())
+
+    def hosts(self) -> tuple[HostView, ...]:
+        """All hosts."""
+        return self._connection.page(HostView, "/hosts", {}).items
+
+    def host(self, name: str) -> HostDetail:
+        """One host with its slots."""
+        return HostDetail.model_validate(self._connection.get(f"/hosts/{quote(name, safe='')}").json())
 
     def projects(self) -> tuple[ProjectView, ...]:
         """All projects."""

@@ -12,7 +12,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError as BrokerAway
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from orchestrator import shares
+from orchestrator import hosts, shares
 from orchestrator.broker import create_app, ring
 from orchestrator.dispatcher import sweeps
 from orchestrator.dispatcher.leader import Leadership, LeadLost
@@ -99,6 +99,7 @@ class Dispatcher:
     def _sweep(self) -> None:
         sweeps.end_expired_leases(self._database, max_attempts=self._settings.max_attempts)
         sweeps.fail_overdue(self._database)
+        hosts.note_presence(self._database, lost_after=self._lost_after)
         shares.keep_half_life(self._database, self._settings.share_half_life)
         self._ring(sweeps.ring_again(self._database, after=self._settings.ring_again))
 
