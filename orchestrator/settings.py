@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     profile_dirs: tuple[Path, ...] = (SHIPPED_PROFILES,)
     """Folders with toolchain profiles (`*.yaml`)."""
 
+    release_roots: dict[str, Path] = {}
+    """Where releases are installed on this host, by name, if not at the folder that they were registered with."""
+
     host: str = Field(default_factory=_host_name)
     """This host's name, as queues and slots are called."""
 

@@ -14,7 +14,7 @@ from orchestrator.storage.tables import Attempt, Document, Job, JobInput, Model,
 _ASSIGNMENT = (
     select(
         Attempt.number, Attempt.slot_id, Job.id, Job.spec, Job.run_seconds, Job.silence_seconds, Job.log_bytes,
-        Job.deadline_at, Release.profile, Release.root,
+        Job.deadline_at, Release.profile, Release.root, Release.name.label("release"), Release.digest,
     )
     .join(Job, Job.id == Attempt.job_id)
     .join(Release, Release.name == Job.release)
@@ -56,7 +56,10 @@ class Assignment:
     slot_id: str
     spec: Document
     profile: Document
+    release: str
+    release_digest: str
     root: str
+    """The folder that the release was registered with, until `workers.installed` says where it is on this host."""
     model: RegisteredModel | None
     inputs: tuple[InputArtifact, ...]
     run_seconds: int
@@ -87,6 +90,8 @@ def claim(database: Database, attempt_id: int, *, worker: str, lease: timedelta)
             slot_id=row.slot_id,
             spec=row.spec,
             profile=row.profile,
+            release=row.release,
+            release_digest=row.digest,
             root=row.root,
             model=None if model is None else RegisteredModel(*model),
             inputs=tuple(InputArtifact(name, digest, file_name or name) for name, digest, file_name in inputs),
