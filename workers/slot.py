@@ -80,7 +80,7 @@ def owned(settings: Settings, database: Database, name: SlotName) -> Iterator[Ow
             shim=held.enter_context(Shim.start()),
             lost=threading.Event(),
         )
-        _announce(slot)
+        announce(slot)
         # Not before: what lies there may be a living worker's, if two machines share the folder and the name.
         clear(slot.work)
         held.callback(_leave, slot)
@@ -115,8 +115,8 @@ def clear(folder: Path) -> None:
         shutil.rmtree(folder, onerror=insist)
 
 
-def _announce(slot: OwnedSlot) -> None:
-    """Become the slot's worker in SQL, waiting for a database that is not up yet."""
+def announce(slot: OwnedSlot) -> None:
+    """Become the slot's worker in SQL, waiting for a database that is not up yet; what was left there is lost."""
     while True:
         try:
             with slot.database.write() as session:
