@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from simulation.walk import Walk
 
-SEEDS = range(int(os.environ.get("SIMULATE_SEEDS", "12")))
+SEEDS = range(int(os.environ.get("SIMULATE_SEEDS", "8")))
 if "SIMULATE" in os.environ:
     SEEDS = range(int(os.environ["SIMULATE"]), int(os.environ["SIMULATE"]) + 1)
 
@@ -18,7 +18,7 @@ if "SIMULATE" in os.environ:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_is_doubled_nothing_is_lost_and_everything_ends(seed: int, sqlite_template: Path, tmp_path: Path):
     shutil.copy(sqlite_template, tmp_path / "tx81.db")
-    walk = Walk(seed, f"sqlite:///{tmp_path / 'tx81.db'}", tmp_path)
+    walk = Walk(seed, tmp_path / "tx81.db", tmp_path)
 
     with walk.told_if_it_fails():
         walk.through_the_storm(steps=400)

@@ -16,11 +16,11 @@ LAST_LINES = 60
 class Walk:
     """One lab, one seed."""
 
-    def __init__(self, seed: int, url: str, folder: Path) -> None:
+    def __init__(self, seed: int, file: Path, folder: Path) -> None:
         self._seed = seed
-        self._world = world = World(seed, url, folder)
+        self._world = world = World(seed, f"sqlite:///{file}", folder)
         self._dice = world.dice
-        self._invariants = Invariants(world.database)
+        self._invariants = Invariants(str(file))
         self._workers = {host: [Working(world, host, slot) for slot in slots] for host, slots in HOSTS.items()}
         self._dispatchers = [Dispatching(world, name) for name in ("one", "two")]
         slots = [worker.name for workers in self._workers.values() for worker in workers]
@@ -33,7 +33,7 @@ class Walk:
     def through_the_storm(self, steps: int) -> None:
         """Everything goes wrong, and after every step all that must hold holds."""
         for _ in range(steps):
-            self._world.clock.advance(self._dice.choice([0.01, 0.1, 0.5, 1, 2, 2, 5, 5, 15]))
+            self._world.clock.advance(self._dice.choice([0.01, 0.1, 0.2, 0.5, 1, 2, 4]))
             if self._dice.random() < 0.06:
                 self._trouble()
             else:
@@ -73,6 +73,7 @@ class Walk:
             raise
         finally:
             self._world.database.close()
+            self._invariants.close()
 
     def _processes(self) -> list[Actor]:
         return [*self._dispatchers, *(worker for workers in self._workers.values() for worker in workers)]
