@@ -35,9 +35,7 @@ Doorbell = Callable[[Sequence[Bell]], None]
 class Dispatcher:
     """Places, rings and repairs until told to stop."""
 
-    def __init__(
-        self, settings: Settings, database: Database | None = None, doorbell: Doorbell | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, database: Database | None = None, doorbell: Doorbell | None = None) -> None:
         self._settings = settings
         self._database = database or Database(settings.database)
         self._store = ArtifactStore(settings.store)

@@ -34,10 +34,10 @@ class Walk:
         """Everything goes wrong, and after every step all that must hold holds."""
         for _ in range(steps):
             self._world.clock.advance(self._dice.choice([0.01, 0.1, 0.2, 0.5, 1, 2, 4]))
-            if self._dice.random() < 0.06:
+            if self._dice.random() < 0.08:
                 self._trouble()
             else:
-                self._step(self._any())
+                self._step(self._one())
             self._invariants.check()
 
     def into_the_calm(self, within: float) -> None:
@@ -78,11 +78,17 @@ class Walk:
     def _processes(self) -> list[Actor]:
         return [*self._dispatchers, *(worker for workers in self._workers.values() for worker in workers)]
 
-    def _any(self) -> Actor:
-        others = [actor for actor in (*self._processes(), *self._dispatchers, self._people) if actor.acts]
-        return self._dice.choice([actor for actor in others if actor is not self._acting])
+    def _one(self) -> Actor | None:
+        """Who acts next; None if all that could are dead or pause."""
+        if self._dice.random() < 0.1 and self._people is not self._acting:
+            return self._people
+        acting = [actor for actor in (*self._processes(), *self._dispatchers) if actor.acts]
+        others = [actor for actor in acting if actor is not self._acting]
+        return self._dice.choice(others) if others else None
 
-    def _step(self, actor: Actor) -> None:
+    def _step(self, actor: Actor | None) -> None:
+        if actor is None:
+            return
         before, self._acting = self._acting, actor
         try:
             actor.step()
@@ -96,14 +102,14 @@ class Walk:
         first, self._world.database.meanwhile = self._world.database.meanwhile, lambda: None
         try:
             self._world.clock.advance(self._dice.choice([0, 0.1, 5, 70]))
-            self._step(self._any())
+            self._step(self._one())
         finally:
             self._world.database.meanwhile = first
 
     def _trouble(self) -> None:
         worker = self._dice.choice([worker for workers in self._workers.values() for worker in workers])
         dispatcher = self._dice.choice(self._dispatchers)
-        match self._dice.randrange(8):
+        match self._dice.randrange(12):
             case 0:
                 worker.kill()
             case 1:
