@@ -45,7 +45,7 @@ class SecondHost:
                             cwd=service.cwd,
                             stdout=journal,
                             stderr=journal,
-                        )  # fmt: skip
+                        )
                     )
 
     def vanish(self) -> None:
