@@ -72,6 +72,7 @@ class Dispatching(Actor):
     def __init__(self, world: World, name: str) -> None:
         super().__init__(world, name)
         self._next = 0
+        self._turning = False
 
     def start(self) -> None:
         """As a new process, which has yet to ask for the lead."""
@@ -81,20 +82,21 @@ class Dispatching(Actor):
 
     def step(self) -> None:
         """Hold, turn and sweep go round."""
+        self._turning = self._next % 3 == 1
         (self._process.lead, self._process.turn, self._process.sweep)[self._next % 3]()
         self._next += 1
 
     def _ring(self, bells: Sequence[Bell]) -> None:
         if bells:
             self.world.tell(self.name, f"rings for {[bell.attempt_id for bell in bells]}")
+            assert not self._turning or self._leads(), f"{self.name} placed jobs and leads no more"
         if bells and self.world.dice.random() < self.world.broker.weather.lost / 2:
             self.kill()  # After the commit, before the first ring.
             return
         for bell in bells:
             self.world.broker.ring(bell)
 
-    def leads(self) -> bool:
-        """Whether it leads by what SQL says."""
+    def _leads(self) -> bool:
         with self.world.database.read() as session:
             holder = session.scalar(select(Leader.holder).where(Leader.expires_at > self.world.clock.now))
         return holder is not None and holder.startswith(f"{self.name}#")
