@@ -30,7 +30,7 @@ def up(
     root
         Folder with the vendor's tools; emulated ones in the state folder if absent.
     hosts
-        How many hosts with 32 emulated cards each; every one takes about a gigabyte of memory.
+        How many hosts with 32 emulated cards each; every one takes some 700 MB of memory.
     port
         Of the API; the next free one if taken.
     flower_port

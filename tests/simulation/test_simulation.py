@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from simulation.walk import Walk
 
-SEEDS = range(int(os.environ.get("SIMULATE_SEEDS", "8")))
+SEEDS = range(int(os.environ.get("SIMULATE_SEEDS", "6")))
 if "SIMULATE" in os.environ:
     SEEDS = range(int(os.environ["SIMULATE"]), int(os.environ["SIMULATE"]) + 1)
 
