@@ -11,6 +11,7 @@ from api.access import documented_scheme
 from api.context import Context
 from api.routes import (
     artifacts,
+    batches,
     events,
     health,
     hosts,
@@ -26,6 +27,7 @@ from api.routes import (
 )
 from api.schemas import Problem
 from api.wakeups import WakeUps
+from orchestrator.batches.submit import BatchSubmission
 from orchestrator.registry import Registry
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -60,6 +62,7 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
         database=database,
         store=store,
         submission=Submission(settings, database, store),
+        batches=BatchSubmission(settings, database, store),
         registry=Registry(settings, database),
         uploads=Uploads(settings),
         wakeups=WakeUps(database),
@@ -79,6 +82,7 @@ def _guarded() -> APIRouter:
         jobs,
         logs,
         pipelines,
+        batches,
         artifacts,
         uploads,
         models,

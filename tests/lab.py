@@ -1,4 +1,4 @@
-"""A lab: the whole product as real processes on an emulated host with two card groups and one CPU seat."""
+"""A lab: the whole product as real processes on an emulated host with two card groups, or more, and one CPU seat."""
 
 import json
 import os
@@ -176,7 +176,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_lab(folder: Path, database_url: str) -> Iterator[Lab]:
+def running_lab(folder: Path, database_url: str, groups: int = 2) -> Iterator[Lab]:
     """A running lab; its second host, `lab2`, is there once its workers are started."""
     tree, tree2 = _install(folder / "tree"), _install(folder / "tree2")
     state = folder / "state"
@@ -199,7 +199,7 @@ def running_lab(folder: Path, database_url: str) -> Iterator[Lab]:
         "TX81_RELEASE_ROOTS": json.dumps({"emulated": tree2["home"]}),
     }
     services = embedded(
-        env, state, sys.executable, groups=2, more_hosts={"lab2": lab2}, flower_port=None, api_port=port
+        env, state, sys.executable, groups=groups, more_hosts={"lab2": lab2}, flower_port=None, api_port=port
     )
     second = SecondHost([service for service in services if "." in service.name], tree2, folder)
     services = [service for service in services if "." not in service.name]
@@ -216,7 +216,7 @@ def running_lab(folder: Path, database_url: str) -> Iterator[Lab]:
         with Client(f"http://127.0.0.1:{port}", token) as client:
             client.register_release("emulated", "txnn_1.2.1_build0307", tree["home"], default=True)
             client.register_model(MODEL, tree["model"], tx81_config=f"{tree['model']}/config_tx81.json")
-            eventually(lambda: sum(slot.presence is Presence.ALIVE for slot in client.slots()) == 3, within=60)
+            eventually(lambda: sum(slot.presence is Presence.ALIVE for slot in client.slots()) == groups + 1, within=60)
             try:
                 yield Lab(client, tree, supervisor, pids, second)
             finally:
