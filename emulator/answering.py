@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from emulator.asking import Ask, BadRequest, NoSuchModel
-from emulator.chat import Wording
 from emulator.engine import Generation
 from emulator.lanes import ClientGone, Lane, Lanes
 from emulator.loading import Loaded
@@ -52,7 +51,7 @@ class Answering:
         self.trouble: Failed | None = None
         self._chat = loaded.chat
         self._vocabulary = loaded.kcore.dims.vocab_size
-        self._wording = Wording.of(loaded.folder)
+        self._wording = loaded.chat.wording
 
     def prepare(self, ask: Ask) -> Exchange:
         """Word the prompt and see that the answer fits; nothing is taken yet."""
@@ -102,9 +101,9 @@ class Answering:
             _tell(tell, transcript.add(token))
             return transcript.ended
 
-        end = -1 if ask.ignore_end else self._chat.end
+        ends = () if ask.ignore_end else self._chat.ends
         try:
-            made = lane.answer(prompt, room=exchange.room, end=end, stop=self.stop, each=each)
+            made = lane.answer(prompt, room=exchange.room, ends=ends, stop=self.stop, each=each)
         except Failed as error:
             self.trouble = self.trouble or error
             self.ended.set()

@@ -1,11 +1,14 @@
-"""Text to tokens and back, as DeepSeek-R1's distilled models are talked to.
+"""Text to tokens and back, in the way a model is talked to.
 
-A prompt is: begin mark, user mark, the question, assistant mark. Nothing else: the model itself opens with `<think>`,
-and that part of the answer is kept. A conversation of more turns is worded by the model's own chat template.
+DeepSeek-R1's distilled models, Qwen and Llama alike, are known by their four marks. A prompt is: begin mark, user mark,
+the question, assistant mark. Nothing else: the model itself opens with `<think>`, and that part of the answer is kept.
+Any other model is asked in the words of its own chat template, and one without a template is given the bare question to
+go on from. A conversation of more turns is always worded by the template.
 """
 
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ _MARKS = ("<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", 
 
 
 class Chat:
-    """The tokenizer of one model folder, with its four marks."""
+    """The tokenizer of one model folder, and how a question is put to the model."""
 
     def __init__(self, model: Path) -> None:
         path = model / "tokenizer.json"
@@ -27,14 +30,27 @@ class Chat:
         except Exception as error:
             raise Refused(f"{path}: cannot be read: {error}") from None
         added = {entry["content"]: entry["id"] for entry in json.loads(path.read_text("utf-8")).get("added_tokens", [])}
-        missing = [mark for mark in _MARKS if mark not in added]
-        if missing:
-            raise Refused(f"{path}: no token {missing[0]}")
-        self._begin, self._user, self._assistant, self.end = (added[mark] for mark in _MARKS)
+        self._marks = [added[mark] for mark in _MARKS if mark in added]
+        """All four, or the model is not one of DeepSeek's."""
+        self.ends = tuple(self._marks[3:]) or _ends(model)
+        """Tokens that end an answer; the first is the one to write after an answer."""
+        self._model = model
+
+    @cached_property
+    def wording(self) -> "Wording | None":
+        """The model's own way to write a conversation down; it is read, and refused, when first asked for."""
+        return Wording.of(self._model)
 
     def prompt(self, question: str) -> list[int]:
         """The tokens that ask `question` as the first turn of a conversation."""
-        return [self._begin, self._user, *self.tokens(question), self._assistant]
+        if len(self._marks) == len(_MARKS):
+            begin, user, assistant, _ = self._marks
+            return [begin, user, *self.tokens(question), assistant]
+        if self.wording is not None:
+            return self.tokens(self.wording.text([{"role": "user", "content": question}]))
+        # What the tokenizer itself puts before a text, where it does.
+        begun: list[int] = self._tokenizer.encode(question).ids
+        return begun
 
     def tokens(self, text: str) -> list[int]:
         """Plain text as tokens."""
@@ -80,3 +96,17 @@ def _mark(given: object) -> str:
     """A special token is a text, or an object that describes one."""
     content = given.get("content") if isinstance(given, dict) else given
     return content if isinstance(content, str) else ""
+
+
+def _ends(model: Path) -> tuple[int, ...]:
+    """The end marks that a folder's configs name; `generation_config.json` knows better than `config.json`."""
+    for name in ("generation_config.json", "config.json"):
+        path = model / name
+        try:
+            named = json.loads(path.read_text("utf-8")).get("eos_token_id") if path.is_file() else None
+        except (ValueError, RecursionError, AttributeError, OSError) as error:
+            raise Refused(f"{path}: cannot be read: {error}") from None
+        listed = named if isinstance(named, list) else [named]
+        if listed and all(type(token) is int for token in listed):
+            return tuple(listed)
+    raise Refused(f"{model}: no token {_MARKS[3]} and no eos_token_id: nothing says where an answer ends")

@@ -20,14 +20,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from emulator import qwen2
+from emulator import layers
 from emulator.config import Dimensions
-from emulator.tree import GROUP, Family, Precision
+from emulator.tree import GROUP, Precision
 from emulator.weights import Tensor
 
 FIXED = Path(__file__).parent / "csource"
 MANIFEST = "manifest.json"
-_FORMAT = 1
+FORMAT = 2
+"""Of the manifest; a kcore with another one was compiled by another build of this toolchain."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,7 @@ class Plan:
     model_type: str
     precision: Precision
     dims: Dimensions
-    bias: bool
-    tensors: tuple[tuple[qwen2.Slot, str], ...]
+    tensors: tuple[tuple[layers.Slot, str], ...]
     """Each slot with the dtype found for it."""
     weights: str
     """The file the weights were read from: `model.safetensors`, or the name of the `.gm`."""
@@ -47,9 +47,8 @@ class Plan:
         """What inference needs to recognise the right weights, as JSON."""
         tensors = [[slot.name, dtype, list(slot.shape)] for slot, dtype in self.tensors]
         facts: dict[str, Any] = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "type": self.model_type,
-            "family": Family.QWEN2.value,
             "precision": self.precision.value,
             "chip_num": GROUP,
             "dimensions": asdict(self.dims),
@@ -62,10 +61,9 @@ class Plan:
 
 def plan(model_type: str, precision: Precision, dims: Dimensions, tensors: Mapping[str, Tensor], weights: str) -> Plan:
     """Check every tensor against the dimensions, and fix what will be generated."""
-    bias = qwen2.has_bias(tensors)
     int8 = precision is Precision.INT8
-    found = [(slot, qwen2.check(slot, tensors, int8=int8).dtype) for slot in qwen2.slots(dims, bias=bias)]
-    return Plan(model_type, precision, dims, bias, tuple(found), weights)
+    found = [(slot, layers.check(slot, tensors, int8=int8).dtype) for slot in layers.slots(dims)]
+    return Plan(model_type, precision, dims, tuple(found), weights)
 
 
 def emit(plan: Plan, folder: Path, before_layer: Callable[[int], None]) -> None:
@@ -74,13 +72,13 @@ def emit(plan: Plan, folder: Path, before_layer: Callable[[int], None]) -> None:
         shutil.copyfile(fixed, folder / fixed.name)
     _write(folder / "model.h", _model_header(plan.dims))
     _write(folder / "weights.h", _weights_header(plan))
-    with (folder / "layers.c").open("w", encoding="ascii") as layers:
-        layers.write('#include "node.h"\n#include "weights.h"\n#include <stddef.h>\n\n')
+    with (folder / "layers.c").open("w", encoding="ascii") as source:
+        source.write('#include "node.h"\n#include "weights.h"\n#include <stddef.h>\n\n')
         for layer in range(plan.dims.num_hidden_layers):
             before_layer(layer)
-            layers.write(qwen2.layer_source(layer, bias=plan.bias) + "\n")
+            source.write(layers.layer_source(plan.dims, layer) + "\n")
         names = ", ".join(f"layer_{layer}" for layer in range(plan.dims.num_hidden_layers))
-        layers.write(f"layer_function *const layer_table[LAYERS] = {{{names}}};\n")
+        source.write(f"layer_function *const layer_table[LAYERS] = {{{names}}};\n")
     manifest = json.dumps(plan.manifest(), indent=1)
     _write(folder / "manifest.h", _bytes_header("manifest_text", manifest))
     _write(folder / MANIFEST, manifest + "\n")
@@ -103,8 +101,7 @@ def _model_header(dims: Dimensions) -> str:
     }
     lines = [f"#define {name} {value:d}" for name, value in numbers.items()]
     lines.append(f"#define NORM_EPSILON {_literal(dims.rms_norm_eps)}")
-    turns = (dims.rope_theta ** (-2 * i / dims.head_dim) for i in range(dims.head_dim // 2))
-    table = ", ".join(_literal(turn) for turn in turns)
+    table = ", ".join(_literal(turn) for turn in dims.rope.frequencies(dims.head_dim))
     lines.append(f"static const float inverse_frequency[HEAD_DIM / 2] __attribute__((unused)) = {{{table}}};")
     return _guarded("MODEL_H", lines)
 
@@ -130,7 +127,7 @@ def _weights_header(plan: Plan) -> str:
     return _guarded("WEIGHTS_H", lines)
 
 
-def _table_row(slot: qwen2.Slot, dtype: str) -> str:
+def _table_row(slot: layers.Slot, dtype: str) -> str:
     is_vector = len(slot.shape) == 1
     rows, cols = (1, *slot.shape) if is_vector else slot.shape
     return f'    [{slot.symbol}] = {{"{slot.name}", DT_{dtype}, {rows:d}, {cols:d}, {is_vector:d}}},'

@@ -6,22 +6,25 @@ config is a stranger's file.
 """
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from emulator import rope
+from emulator.architecture import Architecture, architecture
+from emulator.rope import Rope
 from emulator.tool import Refused
 from emulator.tree import GROUP, MAX_SEQUENCE, Family
+from emulator.values import flag, integer, positive
 
 PARAM_DIR = "param_dir"
-_LARGEST = 1 << 20
 
 
 @dataclass(frozen=True)
 class Dimensions:
-    """The numbers that make one Qwen2 model; names follow `config.json`."""
+    """What makes one model of its architecture; names follow `config.json`."""
 
+    architecture: str
     hidden_size: int
     intermediate_size: int
     num_hidden_layers: int
@@ -31,8 +34,15 @@ class Dimensions:
     vocab_size: int
     max_sequence: int
     rms_norm_eps: float
-    rope_theta: float
+    rope: Rope
     tie_word_embeddings: bool
+    biases: tuple[str, ...]
+    """The linear layers that have a bias, by the symbols of `layers.py`."""
+
+    @classmethod
+    def restored(cls, facts: dict[str, Any]) -> Self:
+        """Dimensions that were written as JSON."""
+        return cls(**{**facts, "rope": Rope(**facts["rope"]), "biases": tuple(facts["biases"])})
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -50,37 +60,41 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def require_family(config: dict[str, Any], family: Family) -> None:
-    """Refuse a model of another architecture than the type's, and one this build has no code for."""
-    if family is not Family.QWEN2:
-        raise Refused("Llama family is not in this build; choose a qwen2 type")
-    if config.get("architectures") != [family.value]:
-        raise Refused(
-            f"config.json: architectures is {config.get('architectures')!r}, this type takes [{family.value!r}]"
-        )
+    """Refuse a model of another architecture than the type's, and one that the type's environment cannot read."""
+    found = architecture(config)
+    if found.name != family.architecture:
+        raise Refused(f"config.json: architectures is [{found.name!r}], this type takes [{family.architecture!r}]")
+    if family is Family.LLAMA2 and rope.read(config).kind == "llama3":
+        # The libraries of that environment (4.38) are older than the method.
+        raise Refused("config.json: rope_type is 'llama3', which a llama2 type does not know; choose a llama3 type")
 
 
 def dimensions(config: dict[str, Any]) -> Dimensions:
-    """The numbers of a Qwen2 config, each checked; what the kernels cannot compute is refused by its key."""
-    _require_plain_qwen2(config)
-    hidden, heads = _integer(config, "hidden_size"), _integer(config, "num_attention_heads")
-    kv_heads = _integer(config, "num_key_value_heads", heads)
-    head_dim = _integer(config, "head_dim", hidden // heads)
+    """What a config says, each number checked; what the kernels cannot compute is refused by its key."""
+    kind = architecture(config)
+    _require_plain(config, kind)
+    hidden, heads = integer(config, "hidden_size"), integer(config, "num_attention_heads")
+    kv_heads = integer(config, "num_key_value_heads", heads)
+    head_dim = integer(config, "head_dim", hidden // heads)
     if heads % kv_heads:
         raise Refused(f"config.json: num_key_value_heads {kv_heads} does not divide num_attention_heads {heads}")
     if head_dim % 2 or head_dim == 0:
         raise Refused(f"config.json: head_dim {head_dim} is not an even number above 0")
+    flagged = [symbol for key, symbols in kind.flags.items() if flag(config, key) for symbol in symbols]
     return Dimensions(
+        architecture=kind.name,
         hidden_size=hidden,
-        intermediate_size=_integer(config, "intermediate_size"),
-        num_hidden_layers=_integer(config, "num_hidden_layers", largest=1000),
+        intermediate_size=integer(config, "intermediate_size"),
+        num_hidden_layers=integer(config, "num_hidden_layers", largest=1000),
         num_attention_heads=heads,
         num_key_value_heads=kv_heads,
         head_dim=head_dim,
-        vocab_size=_integer(config, "vocab_size"),
-        max_sequence=min(MAX_SEQUENCE, _integer(config, "max_position_embeddings", MAX_SEQUENCE, largest=1 << 31)),
-        rms_norm_eps=_positive(config, "rms_norm_eps", 1.0),
-        rope_theta=_rope_theta(config),
-        tie_word_embeddings=_flag(config, "tie_word_embeddings"),
+        vocab_size=integer(config, "vocab_size"),
+        max_sequence=min(MAX_SEQUENCE, integer(config, "max_position_embeddings", MAX_SEQUENCE, largest=1 << 31)),
+        rms_norm_eps=positive(config, "rms_norm_eps", 1.0),
+        rope=rope.read(config),
+        tie_word_embeddings=flag(config, "tie_word_embeddings"),
+        biases=(*kind.biased, *flagged),
     )
 
 
@@ -107,40 +121,7 @@ def require_kcore(config: dict[str, Any], kcore_folder: Path) -> None:
         raise Refused(f"config.json: tensor_parallel parallel_size is {size!r}, the kcore is compiled for {GROUP}")
 
 
-def _require_plain_qwen2(config: dict[str, Any]) -> None:
-    known = {"hidden_act": "silu", "use_sliding_window": False, "rope_scaling": None, "quantization_config": None}
-    for key, value in known.items():
+def _require_plain(config: dict[str, Any], kind: Architecture) -> None:
+    for key, value in kind.fixed.items():
         if config.get(key, value) != value:
             raise Refused(f"config.json: {key} is {config[key]!r}, only {value!r} is supported")
-
-
-def _integer(config: dict[str, Any], key: str, default: int | None = None, *, largest: int = _LARGEST) -> int:
-    value = default if config.get(key) is None else config[key]
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= largest:
-        raise Refused(f"config.json: {key} is {value!r}, not an integer from 1 to {largest}")
-    return value
-
-
-def _positive(config: dict[str, Any], key: str, largest: float) -> float:
-    value = config.get(key)
-    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    if not 1e-30 <= number <= largest:
-        raise Refused(f"config.json: {key} is {value!r}, not a number above 0 and up to {largest:g}")
-    return number
-
-
-def _rope_theta(config: dict[str, Any]) -> float:
-    """Newer configs keep it in `rope_parameters`."""
-    nested = config.get("rope_parameters")
-    if not isinstance(nested, dict):
-        return _positive(config, "rope_theta", 1e12)
-    if nested.get("rope_type", "default") != "default":
-        raise Refused(f"config.json: rope_type is {nested['rope_type']!r}, only 'default' is supported")
-    return _positive(nested, "rope_theta", 1e12)
-
-
-def _flag(config: dict[str, Any], key: str) -> bool:
-    value = config.get(key, False)
-    if not isinstance(value, bool):
-        raise Refused(f"config.json: {key} is {value!r}, not true or false")
-    return value

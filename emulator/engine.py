@@ -4,17 +4,17 @@ import ctypes
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from emulator.codegen import MANIFEST
+from emulator.codegen import FORMAT, MANIFEST
 from emulator.compile import KCORE, runs_here
-from emulator.config import Dimensions, dimensions, require_family
-from emulator.qwen2 import scale_name, scale_shape
+from emulator.config import Dimensions, dimensions
+from emulator.layers import scale_name, scale_shape
 from emulator.tool import Failed, Refused
-from emulator.tree import Family, Precision
+from emulator.tree import Precision
 from emulator.weights import SafetensorsFile, Tensor, open_model
 
 _CODES = {-1: "token out of range", -2: "context is full", -3: "logits are not numbers"}
@@ -36,7 +36,9 @@ class Kcore:
         if not runs_here(march):
             raise Refused(f"{path}: compiled for {march}, which this machine is not")
         self.manifest: dict[str, Any] = json.loads(self.library.kcore_manifest())
-        self.dims = Dimensions(**self.manifest["dimensions"])
+        if self.manifest.get("format") != FORMAT:
+            raise Refused(f"{path}: compiled by another build of the toolchain; convert and compile again")
+        self.dims = Dimensions.restored(self.manifest["dimensions"])
         self._require_own_source(folder / MANIFEST)
 
     def _declare(self) -> None:
@@ -55,7 +57,6 @@ class Kcore:
 
     def require_model(self, config: dict[str, Any]) -> None:
         """Refuse a model whose config is not the one this kcore was compiled from."""
-        require_family(config, Family(self.manifest["family"]))
         found = dimensions(config)
         for key, wanted in vars(self.dims).items():
             if getattr(found, key) != wanted:
@@ -158,12 +159,12 @@ def generate(
     prompt: Sequence[int],
     *,
     room: int,
-    end: int,
+    ends: Collection[int],
     stop: threading.Event,
     strike: Callable[[], bool],
     each: Callable[[int], bool] | None = None,
 ) -> Generation:
-    """Decode greedily until `end` or `room` tokens; `strike` is asked before every token and says if it comes out
+    """Decode greedily until one of `ends` or `room` tokens; `strike` is asked before every token and says if it comes out
     wrong, `each` is told every token and says if the answer ends there (`stop`).
 
     A wrong token is one spoiled on its way out: the model goes on with the right one, so the length stays what it
@@ -176,7 +177,7 @@ def generate(
         token = session.forward(reading, position)
         position += len(reading)
         first = first or time.perf_counter() - began
-        if token == end:
+        if token in ends:
             return Generation(tokens, time.perf_counter() - began, first, "stop")
         tokens.append((token + 1) % len(session.logits) if spoiled else token)
         if each is not None and each(tokens[-1]):

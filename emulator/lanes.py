@@ -6,7 +6,7 @@ groups get work.
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -41,11 +41,17 @@ class Lane:
     log: RunLog
 
     def answer(
-        self, prompt: Sequence[int], *, room: int, end: int, stop: threading.Event, each: Callable[[int], bool]
+        self,
+        prompt: Sequence[int],
+        *,
+        room: int,
+        ends: Collection[int],
+        stop: threading.Event,
+        each: Callable[[int], bool],
     ) -> Generation:
         """Decode as an offline run does, faults included."""
         strike = partial(self.cards.strike, stop)
-        return generate(self.session, prompt, room=room, end=end, stop=stop, strike=strike, each=each)
+        return generate(self.session, prompt, room=room, ends=ends, stop=stop, strike=strike, each=each)
 
 
 @dataclass(eq=False)

@@ -13,8 +13,6 @@ from emulator.tool import Refused
 class Loaded:
     """What any number of card groups can share."""
 
-    folder: Path
-    """The model's folder, also where a `.gm` in it was named."""
     kcore: Kcore
     weights: Weights
     chat: Chat
@@ -30,4 +28,4 @@ def load(flag: str, model: Path, case: Path) -> Loaded:
     kcore = Kcore(case)
     config.require_kcore(raw, case)
     kcore.require_model(raw)
-    return Loaded(folder, kcore, Weights(kcore, weights_for(kcore, model)), Chat(folder))
+    return Loaded(kcore, Weights(kcore, weights_for(kcore, model)), Chat(folder))

@@ -207,7 +207,7 @@ class _Batches:
         work, prompt = self._work, self._work.prompts[index]
         room = min(work.max_tokens, work.kcore.dims.max_sequence - len(prompt))
         strike = partial(cards.strike, self._stop)
-        answer = generate(session, prompt, room=room, end=work.chat.end, stop=self._stop, strike=strike)
+        answer = generate(session, prompt, room=room, ends=work.chat.ends, stop=self._stop, strike=strike)
         if answer.finish_reason == "interrupted":
             return
         row = self._row(cards, batch, number, index, answer)

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from emulator import config, perplexity, qwen2
+from emulator import config, layers, perplexity
 from emulator.faults import StageFaults
 from emulator.tool import Parser, Refused, run, say
-from emulator.tree import Family, Tree, this_tree
+from emulator.tree import Tree, this_tree
 from emulator.weights import Planned, Tensor, open_model, write
 
 Floats = npt.NDArray[np.float32]
@@ -33,12 +33,11 @@ def main(argv: Sequence[str]) -> int:
         raise Refused(f"-mp {model}: no such folder")
     raw = config.read(model)
     config.require_official(raw)
-    config.require_family(raw, Family.QWEN2)
     dims, tensors = config.dimensions(raw), open_model(model)
     save.mkdir(parents=True, exist_ok=True)
     name = f"{Path(os.path.abspath(model)).name}_quant_{options.dtype}"
     output = save / f"{name}.gm"
-    say(f"[tx8-quant] model {model}, weight_only rtn int8, group {qwen2.QUANT_GROUP}, {options.dtype}")
+    say(f"[tx8-quant] model {model}, weight_only rtn int8, group {layers.QUANT_GROUP}, {options.dtype}")
     error = quantise(dims, tensors, output, source=model.resolve().name, faults=StageFaults(tree, "quant"))
     say(f"[tx8-quant] relative squared weight error {error:.3e}")
     if options.interface == "ppl":
@@ -61,12 +60,11 @@ def quantise(
     dims: config.Dimensions, tensors: Mapping[str, Tensor], output: Path, *, source: str, faults: StageFaults
 ) -> float:
     """Write the `.gm`; answers the squared error of the linear weights over their squared size."""
-    slots = qwen2.slots(dims, bias=qwen2.has_bias(tensors))
-    found = [(slot, qwen2.check(slot, tensors, int8=False)) for slot in slots]
+    found = [(slot, layers.check(slot, tensors, int8=False)) for slot in layers.slots(dims)]
     plan = [planned for slot, _ in found for planned in _planned(slot)]
     squares = [0.0, 0.0]
 
-    def data() -> Iterator[bytes]:
+    def data() -> Iterator[list[bytes]]:
         for done, (slot, tensor) in enumerate(found):
             faults.step(done)
             say(f"[tx8-quant] tensor {done + 1}/{len(found)} {slot.name}")
@@ -74,14 +72,14 @@ def quantise(
             if not np.isfinite(values).all():
                 raise Refused(f"weights: {slot.name} holds values that are not finite")
             if not slot.linear:
-                yield to_bfloat16(values).tobytes()
+                yield [to_bfloat16(values).tobytes()]
                 continue
             whole, scales = round_to_nearest(values)
             loss = values - restored(whole, scales)
             squares[0] += float(np.square(loss, dtype=np.float64).sum())
             squares[1] += float(np.square(values, dtype=np.float64).sum())
-            yield whole.tobytes()
-            yield scales.tobytes()
+            yield [whole.tobytes()]
+            yield [scales.tobytes()]
 
     write(output, plan, data(), _metadata(dims, source))
     return squares[0] / max(squares[1], 1e-300)
@@ -89,13 +87,13 @@ def quantise(
 
 def _metadata(dims: config.Dimensions, source: str) -> dict[str, str]:
     facts = {"format": "tx8-quant", "method": "weight_only", "algorithm": "rtn", "bits": "8", "dtype": "bfloat16"}
-    return {**facts, "group": str(qwen2.QUANT_GROUP), "source": source, "dimensions": json.dumps(asdict(dims))}
+    return {**facts, "group": str(layers.QUANT_GROUP), "source": source, "dimensions": json.dumps(asdict(dims))}
 
 
-def _planned(slot: qwen2.Slot) -> list[Planned]:
+def _planned(slot: layers.Slot) -> list[Planned]:
     if not slot.linear:
         return [Planned(slot.name, "BF16", slot.shape)]
-    scale = Planned(qwen2.scale_name(slot.name), "F32", qwen2.scale_shape(slot.shape))
+    scale = Planned(layers.scale_name(slot.name), "F32", layers.scale_shape(slot.shape))
     return [Planned(slot.name, "I8", slot.shape), scale]
 
 
@@ -117,10 +115,10 @@ def to_bfloat16(values: Floats) -> npt.NDArray[np.uint16]:
 def round_to_nearest(values: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
     """Rows as int8 with one scale a group of inputs; the last group of a row may be short."""
     rows, cols = values.shape
-    groups = -(-cols // qwen2.QUANT_GROUP)
-    padded = np.zeros((rows, groups * qwen2.QUANT_GROUP), np.float32)
+    groups = -(-cols // layers.QUANT_GROUP)
+    padded = np.zeros((rows, groups * layers.QUANT_GROUP), np.float32)
     padded[:, :cols] = values
-    blocks = padded.reshape(rows, groups, qwen2.QUANT_GROUP)
+    blocks = padded.reshape(rows, groups, layers.QUANT_GROUP)
     scales = (np.abs(blocks).max(axis=2) / np.float32(127)).astype(np.float32)
     divisor = np.where(scales > 0, scales, np.float32(1))[:, :, None]
     whole = np.clip(np.rint(blocks / divisor), -127, 127).astype(np.int8)
@@ -129,7 +127,7 @@ def round_to_nearest(values: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
 
 def restored(whole: npt.NDArray[np.int8], scales: Floats) -> Floats:
     """The fp32 values that int8 rows and their scales stand for."""
-    spread = np.repeat(scales, qwen2.QUANT_GROUP, axis=1)[:, : whole.shape[1]]
+    spread = np.repeat(scales, layers.QUANT_GROUP, axis=1)[:, : whole.shape[1]]
     return whole.astype(np.float32) * spread
 
 

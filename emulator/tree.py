@@ -25,11 +25,16 @@ TINY = "DeepSeek-R1-Distill-Qwen-Tiny"
 
 
 class Family(StrEnum):
-    """A model architecture as the converter tells them apart, with the name in `config.json`."""
+    """The kinds of models as the converter's types and the conda environments tell them apart."""
 
-    QWEN2 = "Qwen2ForCausalLM"
-    LLAMA2 = "LlamaForCausalLM (2)"
-    LLAMA3 = "LlamaForCausalLM (3)"
+    QWEN2 = "qwen2"
+    LLAMA2 = "llama2"
+    LLAMA3 = "llama3"
+
+    @property
+    def architecture(self) -> str:
+        """What `config.json` calls it."""
+        return "Qwen2ForCausalLM" if self is Family.QWEN2 else "LlamaForCausalLM"
 
 
 class Precision(StrEnum):

@@ -12,7 +12,7 @@ import mmap
 import os
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ from emulator.tool import Refused
 
 SIZES = {"BF16": 2, "F16": 2, "F32": 4, "I8": 1}
 """The dtypes this toolchain computes with, and their bytes a value."""
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+"""Where a model of several files says which tensor is in which."""
 _HEADER_LIMIT = 100_000_000
 _ALIGNMENT = 64
 _SHARD = re.compile(r"[\w.-]+\.safetensors")
@@ -93,20 +96,34 @@ class SafetensorsFile:
 
 
 def open_model(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a Hugging Face folder: `model.safetensors`, or the shards its index names."""
-    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    """All tensors of a Hugging Face folder: `model.safetensors`, or those that its index finds in the shards."""
+    single, index = folder / SINGLE, folder / INDEX
     if single.is_file():
         return SafetensorsFile(single).tensors
     if not index.is_file():
-        raise Refused(f"{folder}: no model.safetensors")
+        raise Refused(f"{folder}: neither {SINGLE} nor {INDEX} in it")
+    places = _places(index)
+    shards: dict[str, SafetensorsFile] = {}
+    for shard in sorted(set(places.values())):
+        if not (folder / shard).is_file():
+            raise Refused(f"{index}: its shard {shard} is missing; fetch the model again")
+        shards[shard] = SafetensorsFile(folder / shard)
+    lost = next((name for name, shard in places.items() if name not in shards[shard].tensors), None)
+    if lost is not None:
+        raise Refused(f"{index}: {lost} is not in {places[lost]}, where the index says it is; fetch the model again")
+    return {name: shards[shard].tensors[name] for name, shard in places.items()}
+
+
+def _places(index: Path) -> dict[str, str]:
+    """The name of the shard of every tensor."""
     try:
-        shards = sorted({str(name) for name in json.loads(index.read_text("utf-8"))["weight_map"].values()})
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        places = {str(name): str(shard) for name, shard in json.loads(index.read_text("utf-8"))["weight_map"].items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise Refused(f"{index}: not an index: {error!r}") from None
-    odd = [name for name in shards if not _SHARD.fullmatch(name)]
-    if odd:
-        raise Refused(f"{index}: {odd[0]!r} is not the name of a shard in this folder")
-    return {name: tensor for shard in shards for name, tensor in SafetensorsFile(folder / shard).tensors.items()}
+    odd = next((shard for shard in places.values() if not _SHARD.fullmatch(shard)), None)
+    if odd is not None:
+        raise Refused(f"{index}: {odd!r} is not the name of a shard in this folder")
+    return places
 
 
 @dataclass(frozen=True)
@@ -123,16 +140,16 @@ class Planned:
         return math.prod(self.shape) * SIZES[self.dtype]
 
 
-def write(path: Path, plan: list[Planned], data: Iterable[bytes], metadata: dict[str, str]) -> None:
-    """Write the planned tensors as their bytes come; the file appears under its name only when it is whole."""
+def write(path: Path, plan: Sequence[Planned], data: Iterable[Iterable[bytes]], metadata: dict[str, str]) -> None:
+    """Write the planned tensors as their pieces come; the file appears under its name only when it is whole."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with fresh.open("wb") as file:
             file.write(_header(plan, metadata))
-            for planned, chunk in zip(plan, data, strict=True):
-                if len(chunk) != planned.size:
-                    raise ValueError(f"{planned.name}: {len(chunk)} bytes for {planned.size}")
-                file.write(chunk)
+            for planned, pieces in zip(plan, data, strict=True):
+                written = sum(file.write(piece) for piece in pieces)
+                if written != planned.size:
+                    raise ValueError(f"{planned.name}: {written} bytes for {planned.size}")
             file.flush()
             os.fsync(file.fileno())
         os.replace(fresh, path)
@@ -140,7 +157,7 @@ def write(path: Path, plan: list[Planned], data: Iterable[bytes], metadata: dict
         fresh.unlink(missing_ok=True)
 
 
-def _header(plan: list[Planned], metadata: dict[str, str]) -> bytes:
+def _header(plan: Sequence[Planned], metadata: dict[str, str]) -> bytes:
     header: dict[str, object] = {"__metadata__": metadata}
     header |= {
         planned.name: {
@@ -155,7 +172,7 @@ def _header(plan: list[Planned], metadata: dict[str, str]) -> bytes:
     return struct.pack("<Q", len(text)) + text
 
 
-def _offsets(plan: list[Planned]) -> Iterator[int]:
+def _offsets(plan: Sequence[Planned]) -> Iterator[int]:
     at = 0
     for planned in plan:
         yield at

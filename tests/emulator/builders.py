@@ -24,18 +24,28 @@ CONFIG = {
     "tie_word_embeddings": False,
     "use_sliding_window": False,
 }
+LLAMA = CONFIG | {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}
 QUESTIONS = ["What is two plus two?", "法国的首都是哪里？", "Who are you?"]
 
 
-def a_model(folder, *, dtype="BF16", bias=True, seed=0, **changes):
-    """A Hugging Face folder with random weights; `changes` go into its config."""
-    config = CONFIG | changes
+def a_model(folder, *, dtype="BF16", seed=0, shards=1, like=CONFIG, **changes):
+    """A Hugging Face folder with random weights in one file or in shards; `changes` go into its config."""
+    config = like | changes
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(config), "utf-8")
     tokenizer().save(str(folder / "tokenizer.json"))
-    plan = [Planned(name, dtype, shape) for name, shape in shapes(config, bias=bias)]
-    rng = np.random.default_rng(seed)
-    write(folder / "model.safetensors", plan, (values(rng, tensor) for tensor in plan), {"format": "pt"})
+    plan = [Planned(name, dtype, shape) for name, shape in shapes(config)]
+    bits = np.random.PCG64(seed)
+    drawn = [[values(bits, tensor)] for tensor in plan]
+    if shards == 1:
+        write(folder / "model.safetensors", plan, drawn, {"format": "pt"})
+        return folder
+    places = {}
+    for shard in range(shards):
+        name = f"model-{shard + 1:05}-of-{shards:05}.safetensors"
+        write(folder / name, plan[shard::shards], drawn[shard::shards], {"format": "pt"})
+        places |= {tensor.name: name for tensor in plan[shard::shards]}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
     return folder
 
 
@@ -49,34 +59,39 @@ def tokenizer():
     return made
 
 
-def shapes(config, *, bias=True):
-    """Name and shape of every tensor of a Qwen2 checkpoint."""
+def shapes(config):
+    """Name and shape of every tensor of a checkpoint."""
     hidden, inter = config["hidden_size"], config["intermediate_size"]
     head = config.get("head_dim", hidden // config["num_attention_heads"])
     queries, keys = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
+    qwen2 = config["model_type"] == "qwen2"
+    biased = "qkv" if qwen2 else "qkvo" if config.get("attention_bias") else ""
     yield "model.embed_tokens.weight", (config["vocab_size"], hidden)
     for layer in range(config["num_hidden_layers"]):
         at = f"model.layers.{layer}."
         yield at + "input_layernorm.weight", (hidden,)
         yield at + "post_attention_layernorm.weight", (hidden,)
-        for letter, rows in (("q", queries), ("k", keys), ("v", keys)):
-            yield f"{at}self_attn.{letter}_proj.weight", (rows, hidden)
-            if bias:
-                yield f"{at}self_attn.{letter}_proj.bias", (rows,)
-        yield at + "self_attn.o_proj.weight", (hidden, queries)
-        yield at + "mlp.gate_proj.weight", (inter, hidden)
-        yield at + "mlp.up_proj.weight", (inter, hidden)
-        yield at + "mlp.down_proj.weight", (hidden, inter)
+        for letter, shape in (("q", (queries, hidden)), ("k", (keys, hidden)), ("v", (keys, hidden)),
+                              ("o", (hidden, queries))):  # fmt: skip
+            yield f"{at}self_attn.{letter}_proj.weight", shape
+            if letter in biased:
+                yield f"{at}self_attn.{letter}_proj.bias", shape[:1]
+        for name, shape in (("gate", (inter, hidden)), ("up", (inter, hidden)), ("down", (hidden, inter))):
+            yield f"{at}mlp.{name}_proj.weight", shape
+            if not qwen2 and config.get("mlp_bias"):
+                yield f"{at}mlp.{name}_proj.bias", shape[:1]
     yield "model.norm.weight", (hidden,)
     if not config["tie_word_embeddings"]:
         yield "lm_head.weight", (config["vocab_size"], hidden)
 
 
-def values(rng, planned):
-    """Random values whose size keeps the activations near one; norms near one."""
+def values(bits, planned):
+    """Random values whose size keeps the activations near one; norms near one. Made of raw bits alone, which numpy
+    promises to keep the same: recorded logits depend on them."""
     spread = 0.1 if len(planned.shape) == 1 else 1.5 / np.sqrt(planned.shape[-1])
     centre = 1.0 if "norm" in planned.name else 0.0
-    drawn = (centre + spread * rng.standard_normal(planned.shape)).astype(np.float32)
+    uniform = bits.random_raw(int(np.prod(planned.shape))).astype(np.float64) / 2.0**64 - 0.5
+    drawn = (centre + spread * np.sqrt(12) * uniform).astype(np.float32).reshape(planned.shape)
     if planned.dtype == "BF16":
         return (drawn.view(np.uint32) >> 16).astype(np.uint16).tobytes()
     return drawn.astype({"F16": np.float16, "F32": np.float32}[planned.dtype]).tobytes()

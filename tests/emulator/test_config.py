@@ -7,9 +7,10 @@ import pytest
 
 from emulator import codegen, config
 from emulator.tool import Refused
-from emulator.tree import Precision
+from emulator.tree import Family, Precision
 from emulator.weights import open_model
-from tests.emulator.builders import CONFIG, a_model
+from tests.emulator.builders import CONFIG, LLAMA, a_model
+from tests.emulator.kinds import STRETCHED
 
 HOSTILE = '64\n#include "/etc/passwd"'
 
@@ -38,10 +39,18 @@ def test_a_factor_that_is_no_positive_number_is_refused_by_its_key(key, value):
         {"num_key_value_heads": 3},
         {"head_dim": 7},
         {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}},
+        {"rope_scaling": "linear"},
+        {"rope_scaling": {"type": "linear"}},
+        {"rope_scaling": {"type": "linear", "factor": HOSTILE}},
+        {"rope_scaling": STRETCHED | {"low_freq_factor": 4.0}},
+        {"rope_scaling": STRETCHED | {"original_max_position_embeddings": None}},
+        {"architectures": ["LlamaForCausalLM"], "attention_bias": "yes"},
+        {"architectures": ["LlamaForCausalLM"], "mlp_bias": 1},
+        {"architectures": ["MistralForCausalLM"]},
     ],
 )
 def test_a_model_the_kernels_cannot_compute_is_refused_by_its_key(change):
-    with pytest.raises(Refused, match=r"head_dim|rope_type|" + next(iter(change))):
+    with pytest.raises(Refused, match=r"^config\.json: "):
         config.dimensions(CONFIG | change)
 
 
@@ -58,7 +67,30 @@ def test_rope_theta_is_found_where_newer_configs_keep_it():
 
     found = config.dimensions(moved | {"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}})
 
-    assert found.rope_theta == 5e5
+    assert found.rope.theta == 5e5
+
+
+def test_stretched_positions_are_the_same_in_the_older_and_the_newer_spelling():
+    older = config.dimensions(LLAMA | {"rope_scaling": STRETCHED})
+
+    newer = config.dimensions(LLAMA | {"rope_parameters": STRETCHED | {"rope_theta": LLAMA["rope_theta"]}})
+
+    assert older.rope.kind == "llama3"
+    assert newer == older
+
+
+def test_a_llama_config_without_rope_theta_has_the_first_llamas():
+    old = {key: value for key, value in LLAMA.items() if key != "rope_theta"}
+
+    assert config.dimensions(old).rope.theta == 10_000.0
+
+
+def test_a_llama2_type_does_not_know_what_came_with_llama_3():
+    stretched = LLAMA | {"rope_scaling": STRETCHED}
+
+    config.require_family(stretched, Family.LLAMA3)
+    with pytest.raises(Refused, match="choose a llama3 type"):
+        config.require_family(stretched, Family.LLAMA2)
 
 
 def test_nothing_of_a_files_name_reaches_the_c_source_as_text(tmp_path):

@@ -1,6 +1,7 @@
 """The compiled kernels against two strangers: numpy in double precision, and recorded Hugging Face logits."""
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from emulator.tree import Precision, Tree
 from emulator.weights import SafetensorsFile, open_model
 from tests.emulator import reference
 from tests.emulator.builders import a_model
+from tests.emulator.kinds import INPUT, KINDS, POSITIONS
 
 IDS = [3, 250, 17, 17, 99, 0, 271, 42, 8, 130]
 
@@ -40,41 +42,39 @@ def logits(session, ids):
     return np.stack(rows)
 
 
-MODELS = {
-    "grouped heads": {},
-    "one kv head, odd sizes, no bias": {
-        "bias": False, "hidden_size": 80, "intermediate_size": 200, "num_attention_heads": 5, "num_key_value_heads": 1,
-    },
-    "tied, half precision": {"dtype": "F16", "tie_word_embeddings": True},
-    "own head size, full precision": {
-        "dtype": "F32", "hidden_size": 96, "intermediate_size": 264, "num_attention_heads": 6, "head_dim": 20,
-        "rope_theta": 1e6,
-    },
-}  # fmt: skip
+RECORDED = Path(__file__).with_name("hugging_face.npz")
 
 
-@pytest.mark.parametrize("changes", MODELS.values(), ids=MODELS)
-def test_logits_agree_with_double_precision(tmp_path, changes):
-    model = a_model(tmp_path / "model", **changes)
-    wanted = reference.logits(config.read(model), reference.weights(model / "model.safetensors"), IDS)
+@pytest.fixture(scope="module")
+def recorded():
+    with np.load(RECORDED, allow_pickle=False) as file:
+        return dict(file)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_logits_agree_with_double_precision_and_with_hugging_face(tmp_path, kind, recorded):
+    model = a_model(tmp_path / "model", **KINDS[kind])
+    wanted = reference.logits(config.read(model), reference.weights(*model.glob("*.safetensors")), INPUT)
 
     with a_session(model, tmp_path / "node") as session:
-        found = logits(session, IDS)
+        found = logits(session, INPUT)
 
     assert np.abs(found - wanted).max() < 1e-4 * wanted.std()
+    assert np.abs(found[POSITIONS] - recorded[f"{kind}, float"]).max() < 1e-4 * wanted.std()
 
 
-def test_int8_logits_agree_with_the_multiplied_out_weights(tmp_path):
-    model = a_model(tmp_path / "model", hidden_size=80, intermediate_size=72)
-    dims, gm = config.dimensions(config.read(model)), tmp_path / "x.gm"
-    faults = StageFaults(Tree(tmp_path), "quant")
+@pytest.mark.parametrize("kind", KINDS)
+def test_int8_logits_agree_with_those_of_the_multiplied_out_weights(tmp_path, kind, recorded):
+    model, gm = a_model(tmp_path / "model", **KINDS[kind]), tmp_path / "x.gm"
+    dims, faults = config.dimensions(config.read(model)), StageFaults(Tree(tmp_path), "quant")
     quantise(dims, open_model(model), gm, source="x", faults=faults)
-    wanted = reference.logits(config.read(model), reference.weights(gm), IDS)
+    wanted = reference.logits(config.read(model), reference.weights(gm), INPUT)
 
     with a_session(model, tmp_path / "node", precision=Precision.INT8, weights=gm) as session:
-        found = logits(session, IDS)
+        found = logits(session, INPUT)
 
     assert np.abs(found - wanted).max() < 1e-4 * wanted.std()
+    assert np.abs(found[POSITIONS] - recorded[f"{kind}, int8"]).max() < 1e-4 * wanted.std()
 
 
 def test_logits_of_the_tiny_model_agree_with_hugging_face(built):
@@ -157,6 +157,6 @@ def test_a_stopped_generation_says_so(built):
     stop.set()
 
     with Session(kcore, Weights(kcore, open_model(built.model))) as session:
-        answer = generate(session, IDS, room=5, end=0, stop=stop, strike=lambda: False)
+        answer = generate(session, IDS, room=5, ends={0}, stop=stop, strike=lambda: False)
 
     assert (answer.tokens, answer.finish_reason) == ([], "interrupted")

@@ -22,7 +22,7 @@ from tests.emulator.desk import BF16, INT8
             "--backend-model-type qwen2_7b_quant --input_model {model} --q-model-path {model}/model.safetensors",
             "not written by tx8-quant",
         ),
-        ("--backend-model-type deepseek_llama3_8b_bf16 --input_model {model}", "Llama family is not in this build"),
+        ("--backend-model-type deepseek_llama3_8b_bf16 --input_model {model}", "this type takes ['LlamaForCausalLM']"),
         ("--backend-model qwen2_7b_bf16 --input_model {model}", "required"),
     ],
 )

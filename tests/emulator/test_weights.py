@@ -10,6 +10,8 @@ from emulator.quantise import widened
 from emulator.tool import Refused
 from emulator.weights import Planned, SafetensorsFile, open_model, write
 
+from tests.emulator.builders import a_model
+
 
 def a_file(path, header, data=b"", length=None):
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
@@ -25,7 +27,7 @@ def test_what_is_written_is_read_back(tmp_path):
     first, second = np.arange(6, dtype=np.float32).reshape(2, 3), np.array([7], np.float16)
     plan = [Planned("a", "F32", (2, 3)), Planned("b", "F16", (1,))]
 
-    write(tmp_path / "x.gm", plan, [first.tobytes(), second.tobytes()], {"format": "tx8-quant"})
+    write(tmp_path / "x.gm", plan, [[first.tobytes()], [second.tobytes()]], {"format": "tx8-quant"})
 
     file = SafetensorsFile(tmp_path / "x.gm")
     assert file.metadata == {"format": "tx8-quant"}
@@ -36,7 +38,7 @@ def test_what_is_written_is_read_back(tmp_path):
 
 def test_a_write_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="bytes for"):
-        write(tmp_path / "x.gm", [Planned("a", "F32", (2,))], [b"short"], {})
+        write(tmp_path / "x.gm", [Planned("a", "F32", (2,))], [[b"sho", b"rt"]], {})
 
     assert list(tmp_path.iterdir()) == []
 
@@ -92,7 +94,7 @@ def test_data_at_an_odd_address_is_copied_to_an_even_one(tmp_path):
 
 def test_shards_are_found_by_the_index(tmp_path):
     for name in ("a", "b"):
-        write(tmp_path / f"{name}.safetensors", [Planned(name, "F32", (1,))], [struct.pack("<f", 1)], {})
+        write(tmp_path / f"{name}.safetensors", [Planned(name, "F32", (1,))], [[struct.pack("<f", 1)]], {})
     index = {"weight_map": {"a": "a.safetensors", "b": "b.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
 
@@ -105,3 +107,29 @@ def test_an_index_cannot_lead_out_of_the_folder(tmp_path, name):
 
     with pytest.raises(Refused, match="not the name of a shard"):
         open_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda folder: (folder / "model-00002-of-00003.safetensors").unlink(), "shard model-00002-of-00003"),
+        (lambda folder: (folder / "model-00002-of-00003.safetensors").write_bytes(b"x" * 40), "not a safetensors file"),
+        (lambda folder: index_of(folder, **{"lost.weight": "model-00001-of-00003.safetensors"}), "lost.weight is not in"),
+        (lambda folder: (folder / "model.safetensors.index.json").write_text('{"weight_map": []}'), "not an index"),
+        (lambda folder: (folder / "model.safetensors.index.json").write_bytes(b"\xff"), "not an index"),
+        (lambda folder: (folder / "model.safetensors.index.json").unlink(), "neither model.safetensors nor"),
+    ],
+)
+def test_a_sharded_model_that_is_not_whole_is_refused_by_what_it_lacks(tmp_path, damage, reason):
+    model = a_model(tmp_path / "model", shards=3)
+    damage(model)
+
+    with pytest.raises(Refused, match=reason):
+        open_model(model)
+
+
+def index_of(folder, **more):
+    """The folder's index, with more in its map."""
+    path = folder / "model.safetensors.index.json"
+    index = json.loads(path.read_text())
+    path.write_text(json.dumps({"weight_map": index["weight_map"] | more}))

@@ -1,4 +1,4 @@
-"""What a Qwen2 model is made of: its tensors in binding order, and one layer written out in C."""
+"""What a decoder is made of: its tensors in binding order, and one layer written out in C."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,24 +9,27 @@ from emulator.weights import SIZES, Tensor
 
 QUANT_GROUP = 32
 """Inputs that share one scale in an int8 row; the same number stands in kernels.h."""
-
+_MODULES = {
+    "Q": "self_attn.q_proj", "K": "self_attn.k_proj", "V": "self_attn.v_proj", "O": "self_attn.o_proj",
+    "GATE": "mlp.gate_proj", "UP": "mlp.up_proj", "DOWN": "mlp.down_proj",
+}  # fmt: skip
 _LAYER = """\
 static void layer_{n}(struct session *s)
 {{
     struct tensor *w = s->weights;
     rmsnorm(s->normed, s->hidden, w[L{n}_INPUT_NORM].vector, HIDDEN, NORM_EPSILON);
-    linear(s->query, s->normed, &w[L{n}_Q].matrix, {q_bias});
-    linear(key_row(s, {n}, s->position), s->normed, &w[L{n}_K].matrix, {k_bias});
-    linear(value_row(s, {n}, s->position), s->normed, &w[L{n}_V].matrix, {v_bias});
+    linear(s->query, s->normed, &w[L{n}_Q].matrix, {Q});
+    linear(key_row(s, {n}, s->position), s->normed, &w[L{n}_K].matrix, {K});
+    linear(value_row(s, {n}, s->position), s->normed, &w[L{n}_V].matrix, {V});
     attention(s, {n});
-    linear(s->projected, s->mixed, &w[L{n}_O].matrix, NULL);
+    linear(s->projected, s->mixed, &w[L{n}_O].matrix, {O});
     add(s->hidden, s->projected, HIDDEN);
 
     rmsnorm(s->normed, s->hidden, w[L{n}_POST_NORM].vector, HIDDEN, NORM_EPSILON);
-    linear(s->gate, s->normed, &w[L{n}_GATE].matrix, NULL);
-    linear(s->up, s->normed, &w[L{n}_UP].matrix, NULL);
+    linear(s->gate, s->normed, &w[L{n}_GATE].matrix, {GATE});
+    linear(s->up, s->normed, &w[L{n}_UP].matrix, {UP});
     gate_silu(s->gate, s->up, INTERMEDIATE);
-    linear(s->projected, s->gate, &w[L{n}_DOWN].matrix, NULL);
+    linear(s->projected, s->gate, &w[L{n}_DOWN].matrix, {DOWN});
     add(s->hidden, s->projected, HIDDEN);
 }}
 """
@@ -43,43 +46,39 @@ class Slot:
     """Taken as int8 by the quantiser; embedding, output head, norms and biases never are."""
 
 
-def slots(dims: Dimensions, *, bias: bool) -> list[Slot]:
+def slots(dims: Dimensions) -> list[Slot]:
     """Every tensor of the model, in the order in which their pointers are handed over."""
     hidden = dims.hidden_size
     listed = [Slot("EMBEDDING", "model.embed_tokens.weight", (dims.vocab_size, hidden))]
     for layer in range(dims.num_hidden_layers):
-        listed += _layer_slots(dims, layer, bias=bias)
+        listed += _layer_slots(dims, layer)
     listed.append(Slot("FINAL_NORM", "model.norm.weight", (hidden,)))
     if not dims.tie_word_embeddings:
         listed.append(Slot("OUTPUT_HEAD", "lm_head.weight", (dims.vocab_size, hidden)))
     return listed
 
 
-def _layer_slots(dims: Dimensions, layer: int, *, bias: bool) -> list[Slot]:
+def _layer_slots(dims: Dimensions, layer: int) -> list[Slot]:
+    hidden, at, name = dims.hidden_size, f"L{layer}_", f"model.layers.{layer}."
+    listed = [
+        Slot(f"{at}INPUT_NORM", f"{name}input_layernorm.weight", (hidden,)),
+        Slot(f"{at}POST_NORM", f"{name}post_attention_layernorm.weight", (hidden,)),
+    ]
+    for symbol, shape in _shapes(dims).items():
+        module = name + _MODULES[symbol]
+        listed.append(Slot(at + symbol, f"{module}.weight", shape, linear=True))
+        if symbol in dims.biases:
+            listed.append(Slot(f"{at}{symbol}_BIAS", f"{module}.bias", shape[:1]))
+    return listed
+
+
+def _shapes(dims: Dimensions) -> dict[str, tuple[int, int]]:
     hidden, inter = dims.hidden_size, dims.intermediate_size
     queries, keys = dims.num_attention_heads * dims.head_dim, dims.num_key_value_heads * dims.head_dim
-    at, name = f"L{layer}_", f"model.layers.{layer}."
-    biases = [
-        Slot(f"{at}{letter}_BIAS", f"{name}self_attn.{letter.lower()}_proj.bias", (rows,))
-        for letter, rows in (("Q", queries), ("K", keys), ("V", keys))
-    ]
-    return [
-        Slot(f"{at}INPUT_NORM", f"{name}input_layernorm.weight", (hidden,)),
-        Slot(f"{at}Q", f"{name}self_attn.q_proj.weight", (queries, hidden), linear=True),
-        Slot(f"{at}K", f"{name}self_attn.k_proj.weight", (keys, hidden), linear=True),
-        Slot(f"{at}V", f"{name}self_attn.v_proj.weight", (keys, hidden), linear=True),
-        *(biases if bias else []),
-        Slot(f"{at}O", f"{name}self_attn.o_proj.weight", (hidden, queries), linear=True),
-        Slot(f"{at}POST_NORM", f"{name}post_attention_layernorm.weight", (hidden,)),
-        Slot(f"{at}GATE", f"{name}mlp.gate_proj.weight", (inter, hidden), linear=True),
-        Slot(f"{at}UP", f"{name}mlp.up_proj.weight", (inter, hidden), linear=True),
-        Slot(f"{at}DOWN", f"{name}mlp.down_proj.weight", (hidden, inter), linear=True),
-    ]
-
-
-def has_bias(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether the checkpoint has q/k/v biases: the config does not say."""
-    return "model.layers.0.self_attn.q_proj.bias" in tensors
+    return {
+        "Q": (queries, hidden), "K": (keys, hidden), "V": (keys, hidden), "O": (hidden, queries),
+        "GATE": (inter, hidden), "UP": (inter, hidden), "DOWN": (hidden, inter),
+    }  # fmt: skip
 
 
 def scale_name(name: str) -> str:
@@ -110,9 +109,7 @@ def check(wanted: Slot, tensors: Mapping[str, Tensor], *, int8: bool) -> Tensor:
     return tensor
 
 
-def layer_source(layer: int, *, bias: bool) -> str:
+def layer_source(dims: Dimensions, layer: int) -> str:
     """One transformer layer as a C function."""
-    biases = {
-        f"{letter.lower()}_bias": f"w[L{layer}_{letter}_BIAS].vector" if bias else "NULL" for letter in ("Q", "K", "V")
-    }
+    biases = {symbol: f"w[L{layer}_{symbol}_BIAS].vector" if symbol in dims.biases else "NULL" for symbol in _MODULES}
     return _LAYER.format(n=layer, **biases)
