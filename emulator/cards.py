@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable, Sequence
 
 from emulator.events import record
-from emulator.faults import Fault, FaultFile, end_process
 from emulator.folders import lock_holder
+from emulator.strikes import Strikes
 from emulator.tool import Failed, ToolError, complain
 from emulator.tree import Tree
+
+_RUNNING = "txStreamSynchronize(stream)"
 
 
 class CardGroup:
@@ -27,15 +29,14 @@ class CardGroup:
         self.tokens = 0
         self._tree = tree
         self._handles: list[int] = []
-        self._faults = {card: FaultFile(tree, str(card)) for card in cards}
-        self._paused: set[tuple[int, Fault]] = set()
+        self._strikes = {card: Strikes(tree, str(card)) for card in cards}
         self._held = False
 
     def open(self, tool: str) -> None:
         """Take all the cards or none; a card that is held elsewhere is `Failed`, and a violation in the log."""
         if not self._tree.manager.exists():
             raise Failed(f"no device: {self._tree.manager} is missing; run: {self._tree.driver} install silicon")
-        self._take(tool, self._refuse_dead_cards)
+        self._take(tool, self._refuse_faulty_cards)
 
     def seize(self, tool: str) -> None:
         """Take the cards to work on the machine itself: with the driver down too, and dead ones as well."""
@@ -74,11 +75,24 @@ class CardGroup:
             raise Failed(f"{path}: Device or resource busy (held by pid {holder})") from None
         return handle
 
-    def _refuse_dead_cards(self) -> None:
-        for card, faults in self._faults.items():
-            if any(fault.kind == "dead" for fault in faults.due(0)):
-                complain("HPGR: device error")
-                raise Failed(f"RuntimeError: TXDA error: (txGetDevice(&device)) = device {card} is lost")
+    def _refuse_faulty_cards(self) -> None:
+        for card, strikes in self._strikes.items():
+            for fault in strikes.due(0):
+                self._lose(card, fault.kind, "txGetDevice(&device)")
+                if fault.kind == "stuck":
+                    raise Failed(f"{self._tree.card(card)}: Device or resource busy (held by nobody)")
+                if fault.kind == "open-fail":
+                    raise Failed(f"RuntimeError: TXDA error: (txSetDevice({card})) = cannot open device {card}")
+
+    def _lose(self, card: int, kind: str, call: str) -> None:
+        """The card is away if that is what this kind of fault says; else nothing."""
+        if kind == "dead":
+            complain("HPGR: device error")
+        elif kind == "gone":
+            self._tree.card(card).unlink(missing_ok=True)
+        else:
+            return
+        raise Failed(f"RuntimeError: TXDA error: ({call}) = device {card} is lost")
 
     def _sign(self, tool: str) -> None:
         text = json.dumps({"pid": os.getpid(), "tool": tool, "cards": self.cards, "since": round(time.time(), 3)})
@@ -92,17 +106,12 @@ class CardGroup:
     def strike(self, stop: threading.Event) -> bool:
         """Let the injected faults that are due act before the next token; true if the token is to come out wrong."""
         wrong = False
-        for card, faults in self._faults.items():
-            for fault in faults.due(self.tokens):
-                if fault.kind in ("error", "dead"):
-                    raise Failed(
-                        f"RuntimeError: TXDA error: (txStreamSynchronize(stream)) = device {card} launch failure"
-                    )
-                if fault.kind == "slow" or (fault.kind == "silent" and (card, fault) not in self._paused):
-                    self._paused.add((card, fault))
-                    stop.wait(fault.milliseconds / 1000)
-                wrong |= fault.kind == "corrupt"
-                end_process(fault)
+        for card, strikes in self._strikes.items():
+            for fault in strikes.due(self.tokens):
+                self._lose(card, fault.kind, _RUNNING)
+                if fault.kind == "error":
+                    raise Failed(f"RuntimeError: TXDA error: ({_RUNNING}) = device {card} launch failure")
+                wrong |= strikes.act(fault, stop.wait)
         self.tokens += 1
         return wrong
 

@@ -66,8 +66,9 @@ def plan(model_type: str, precision: Precision, dims: Dimensions, tensors: Mappi
     return Plan(model_type, precision, dims, tuple(found), weights)
 
 
-def emit(plan: Plan, folder: Path, before_layer: Callable[[int], None]) -> None:
-    """Write the source into `folder`; `before_layer` is called with the number of layers done."""
+def emit(plan: Plan, folder: Path, before_layer: Callable[[int], bool]) -> None:
+    """Write the source into `folder`; `before_layer` is told the number of layers done, and says if the next one is to
+    come out wrong: doing nothing."""
     for fixed in sorted(FIXED.glob("*.[ch]")):
         shutil.copyfile(fixed, folder / fixed.name)
     _write(folder / "model.h", _model_header(plan.dims))
@@ -75,8 +76,8 @@ def emit(plan: Plan, folder: Path, before_layer: Callable[[int], None]) -> None:
     with (folder / "layers.c").open("w", encoding="ascii") as source:
         source.write('#include "node.h"\n#include "weights.h"\n#include <stddef.h>\n\n')
         for layer in range(plan.dims.num_hidden_layers):
-            before_layer(layer)
-            source.write(layers.layer_source(plan.dims, layer) + "\n")
+            wrong = before_layer(layer)
+            source.write(layers.empty_layer(layer) if wrong else layers.layer_source(plan.dims, layer))
         names = ", ".join(f"layer_{layer}" for layer in range(plan.dims.num_hidden_layers))
         source.write(f"layer_function *const layer_table[LAYERS] = {{{names}}};\n")
     manifest = json.dumps(plan.manifest(), indent=1)

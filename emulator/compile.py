@@ -14,7 +14,7 @@ from pathlib import Path
 
 from emulator import folders
 from emulator.codegen import MANIFEST
-from emulator.faults import StageFaults
+from emulator.strikes import StageFaults
 from emulator.tool import Failed, Parser, Refused, run, say
 from emulator.tree import GROUP, this_tree
 

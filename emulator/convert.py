@@ -10,7 +10,7 @@ from pathlib import Path
 
 from emulator import codegen, config, folders
 from emulator.compile import KCORE
-from emulator.faults import StageFaults
+from emulator.strikes import StageFaults
 from emulator.tool import Parser, Refused, require_conda, run, say
 from emulator.tree import MODEL_TYPES, Family, ModelType, Precision, Tree, this_tree
 from emulator.weights import SafetensorsFile, open_model
@@ -72,9 +72,10 @@ def _plan(name: str, model_type: ModelType, model: Path, quantised: str | None) 
 def _convert(plan: codegen.Plan, node: Path, faults: StageFaults) -> None:
     layers = plan.dims.num_hidden_layers
 
-    def before_layer(done: int) -> None:
-        faults.step(done)
+    def before_layer(done: int) -> bool:
+        wrong = faults.step(done)
         say(f"[convert] layer {done + 1}/{layers}")
+        return wrong
 
     for old in (node / KCORE, node / codegen.MANIFEST):
         old.unlink(missing_ok=True)

@@ -2,18 +2,19 @@
 
 Nobody may use a card meanwhile: a card that is held refuses the whole call, and the attempt is a violation in the log.
 While it works the manager's node is away, and a tool that starts then finds no device. A node that exists stays the
-same file: whoever has it open and whoever opens it later must meet at one lock. Cards that were `dead` are alive again:
-their fault lines with that word are gone. `faults/driver` strikes the installer, counted in cards.
+same file: whoever has it open and whoever opens it later must meet at one lock. Cards that were `dead`, `gone` or
+`stuck` are well again: their fault lines with those words are taken away. `faults/driver` strikes the installer,
+counted in cards.
 """
 
-import fcntl
 import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from emulator.cards import CardGroup
-from emulator.faults import StageFaults, parse
+from emulator.faults import LASTING, FaultFile
+from emulator.strikes import StageFaults
 from emulator.tool import Parser, run, say
 from emulator.tree import CARDS, Tree, this_tree
 
@@ -65,25 +66,8 @@ def _start(tree: Tree) -> None:
     for card in range(CARDS):
         faults.step(card)
         moment.wait(_SECONDS_A_CARD)
-        _revive(tree.faults / str(card))
+        FaultFile(tree, str(card)).clear(LASTING)
         say(f"[driver] {tree.card(card)} ready")
-
-
-def _revive(path: Path) -> None:
-    """Take the `dead` lines out of a card's faults; whoever claims one of its limited faults just now comes first."""
-    if not path.is_file():
-        return
-    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        kept = [fault for fault in parse(path.read_text("utf-8", "replace")) if fault.kind != "dead"]
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        fresh.write_text("".join(f"{fault}\n" for fault in kept), "utf-8")
-        os.replace(fresh, path)
-    except FileNotFoundError:
-        return
-    finally:
-        os.close(folder)
 
 
 if __name__ == "__main__":

@@ -164,8 +164,8 @@ def generate(
     strike: Callable[[], bool],
     each: Callable[[int], bool] | None = None,
 ) -> Generation:
-    """Decode greedily until one of `ends` or `room` tokens; `strike` is asked before every token and says if it comes out
-    wrong, `each` is told every token and says if the answer ends there (`stop`).
+    """Decode greedily until one of `ends` or `room` tokens; `strike` is asked before every token and says if it comes
+    out wrong, `each` is told every token and says if the answer ends there (`stop`).
 
     A wrong token is one spoiled on its way out: the model goes on with the right one, so the length stays what it
     was."""

@@ -1,36 +1,56 @@
 """Injected faults: text files in the tree's `faults/` folder, read anew at every step of every tool.
 
 `faults/<card>` (`faults/0` … `faults/31`) strikes the process that holds that card, counted in tokens;
-`faults/convert`, `faults/compile`, `faults/quant` strike those stages, counted in layers, source files and tensors.
-One fault a line; `#` starts a comment:
+`faults/convert`, `faults/compile`, `faults/quant`, `faults/driver` strike those stages, counted in layers, source
+files, tensors and cards. One fault a line; `#` starts a comment:
 
     slow 50               each step takes 50 ms longer
     silent 3000           one pause of 3000 ms in which nothing is printed
-    corrupt               tokens come out wrong (cards only); the run itself ends as if all were well
+    long 180000           one step of 180000 ms that prints its progress in per cent
+    flood 5000            5000 kB of log lines at once
+    alarm                 a fatal device error in the log; the work goes on and ends as if all were well, exit 0
+    corrupt               what comes out is wrong, and the run ends as if all were well; `corrupt 1`: at one step only
     error                 device error: message on the error stream, exit 1
-    dead                  the card cannot even be opened: `HPGR: device error`, exit 1 (cards only)
     crash                 SIGSEGV
     hang                  sleeps until killed, deaf to SIGINT
+    deaf                  ignores SIGINT and SIGTERM from then on, and works on; with a `hang` only SIGKILL ends it
 
-`after=N` lets N steps pass first. `times=N` lets the fault strike N processes only and then removes its line: `crash
-times=1` is a job that succeeds when retried. Every strike is an event (`fault`), written before it takes effect.
+Cards only, each when a card is opened, `dead` and `gone` also at a token:
+
+    dead                  the card is lost: `HPGR: device error`, exit 1
+    gone                  the card's device node is removed; then as with any missing node, exit 1
+    stuck                 the card is busy although nobody holds it, exit 1
+    open-fail             the card fails to open, exit 1
+
+The first three stay until the driver is installed again, which takes their lines away. Stages only:
+
+    full                  `No space left on device`, exit 1, with what was written so far left half written
+
+`corrupt` is wrong tokens on a card, weights of the wrong sign in `quant`, layers that do nothing in `convert`, and
+nothing in the other stages. `after=N` lets N steps pass first. `times=N` lets the fault strike N processes only and
+then removes its line: `crash times=1` is a job that succeeds when retried. Every strike is an event (`fault`), written
+before it takes effect.
 """
 
 import fcntl
 import os
 import re
-import resource
-import signal
-import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from emulator.events import record
-from emulator.tool import Failed, Refused
+from emulator.tool import Refused
 from emulator.tree import Tree
 
-KINDS = ("slow", "silent", "corrupt", "error", "dead", "crash", "hang")
-_TIMED = ("slow", "silent")
-_WORDS = re.compile(r"(?P<kind>[a-z]+)(?: +(?P<ms>[0-9]{1,9}))?(?P<options>(?: +(?:after|times)=[0-9]{1,9})*)")
+LASTING = ("dead", "gone", "stuck")
+"""What stays with a card until the driver is installed again."""
+_ANYWHERE = ("slow", "silent", "long", "flood", "alarm", "corrupt", "error", "crash", "hang", "deaf")
+_OF_CARDS = (*_ANYWHERE, *LASTING, "open-fail")
+_OF_STAGES = (*_ANYWHERE, "full")
+_NUMBERED = ("slow", "silent", "long", "flood")
+_PERHAPS_NUMBERED = ("corrupt",)
+_WORDS = re.compile(r"(?P<kind>[a-z-]+)(?: +(?P<number>[0-9]{1,9}))?(?P<options>(?: +(?:after|times)=[0-9]{1,9})*)")
 
 
 @dataclass(frozen=True)
@@ -38,30 +58,37 @@ class Fault:
     """One line of a fault file."""
 
     kind: str
-    milliseconds: int = 0
+    number: int = 0
+    """Milliseconds, kilobytes or steps, as the kind has it; 0 where it has none."""
     after: int = 0
     times: int = field(default=0, compare=False)
     """How many processes it may still strike; 0 is no limit. Not part of what the fault *is*."""
 
     def __str__(self) -> str:
         words = [self.kind]
-        words += [str(self.milliseconds)] if self.kind in _TIMED else []
+        words += [str(self.number)] if self.number or self.kind in _NUMBERED else []
         words += [f"{name}={value}" for name, value in (("after", self.after), ("times", self.times)) if value]
         return " ".join(words)
 
 
-def parse(text: str) -> list[Fault]:
-    """The faults of one file's text; a line that is none is refused with the line."""
+def parse(text: str, name: str) -> list[Fault]:
+    """The faults in the text of the file for a card or stage; a line that is none there is refused with the line."""
+    known = _OF_CARDS if name.isdecimal() else _OF_STAGES
     lines = (line.split("#")[0].strip() for line in text.splitlines())
-    return [_parse_line(line) for line in lines if line]
+    return [_parse_line(line, name, known) for line in lines if line]
 
 
-def _parse_line(line: str) -> Fault:
+def _parse_line(line: str, name: str, known: tuple[str, ...]) -> Fault:
     words = _WORDS.fullmatch(line)
-    if words is None or words["kind"] not in KINDS or (words["ms"] is not None) != (words["kind"] in _TIMED):
-        raise Refused(f"not a fault: {line!r}; known are {', '.join(KINDS)}, with a number for {' and '.join(_TIMED)}")
+    if words is None or words["kind"] not in known or not _well_numbered(words["kind"], words["number"]):
+        numbered = ", ".join(_NUMBERED)
+        raise Refused(f"faults/{name}: not a fault: {line!r}; known are {', '.join(known)}, with a number: {numbered}")
     options = dict(word.split("=") for word in words["options"].split())
-    return Fault(words["kind"], int(words["ms"] or 0), int(options.get("after", 0)), int(options.get("times", 0)))
+    return Fault(words["kind"], int(words["number"] or 0), int(options.get("after", 0)), int(options.get("times", 0)))
+
+
+def _well_numbered(kind: str, number: str | None) -> bool:
+    return kind in _PERHAPS_NUMBERED or (number is not None) == (kind in _NUMBERED)
 
 
 class FaultFile:
@@ -96,24 +123,42 @@ class FaultFile:
 
     def _read(self) -> list[Fault]:
         try:
-            return parse(self._path.read_text("utf-8", "replace"))
+            return parse(self._path.read_text("utf-8", "replace"), self._path.name)
         except FileNotFoundError:
             return []
 
     def _claimed(self, fault: Fault) -> bool:
-        """Take one of a limited fault's strikes; two processes never take the same one."""
-        if not fault.times:
+        """Take one of a limited fault's strikes; two processes never take the same one. What lasts is there from the
+        first step on for whoever comes next."""
+        if not fault.times and not (fault.after and fault.kind in LASTING):
             return True
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
+        with self._alone():
             listed = self._read()
             if fault not in listed:
                 return False
             at = listed.index(fault)
             left = [replace(fault, times=listed[at].times - 1)] if listed[at].times > 1 else []
+            if not fault.times:
+                left = [replace(fault, after=0)]
             self._rewrite([*listed[:at], *left, *listed[at + 1 :]])
             return True
+
+    def clear(self, kinds: Collection[str]) -> None:
+        """Take these kinds of faults away; whoever claims a strike just now comes first."""
+        if not self._path.is_file():
+            return
+        with self._alone():
+            listed = self._read()
+            kept = [fault for fault in listed if fault.kind not in kinds]
+            if kept != listed:
+                self._rewrite(kept)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
         finally:
             os.close(folder)
 
@@ -124,33 +169,3 @@ class FaultFile:
         fresh = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         fresh.write_text("".join(f"{fault}\n" for fault in faults), "utf-8")
         os.replace(fresh, self._path)
-
-
-class StageFaults:
-    """The faults of one long stage: `convert`, `compile` or `quant`."""
-
-    def __init__(self, tree: Tree, stage: str) -> None:
-        self._file = FaultFile(tree, stage)
-        self._stage = stage
-        self._paused: set[Fault] = set()
-
-    def step(self, done: int) -> None:
-        """Let what is due strike, before the step after `done` others."""
-        for fault in self._file.due(done):
-            if fault.kind == "error":
-                raise Failed(f"{self._stage} failed at step {done} (injected)")
-            if fault.kind == "slow" or (fault.kind == "silent" and fault not in self._paused):
-                self._paused.add(fault)
-                threading.Event().wait(fault.milliseconds / 1000)
-            end_process(fault)
-
-
-def end_process(fault: Fault) -> None:
-    """Crash or hang if that is what the fault says; else return."""
-    if fault.kind == "crash":
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if fault.kind in ("crash", "hang"):
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-        threading.Event().wait()

@@ -32,6 +32,7 @@ static void layer_{n}(struct session *s)
     linear(s->projected, s->gate, &w[L{n}_DOWN].matrix, {DOWN});
     add(s->hidden, s->projected, HIDDEN);
 }}
+
 """
 
 
@@ -113,3 +114,8 @@ def layer_source(dims: Dimensions, layer: int) -> str:
     """One transformer layer as a C function."""
     biases = {symbol: f"w[L{layer}_{symbol}_BIAS].vector" if symbol in dims.biases else "NULL" for symbol in _MODULES}
     return _LAYER.format(n=layer, **biases)
+
+
+def empty_layer(layer: int) -> str:
+    """The layer of a converter that went wrong without noticing."""
+    return f"static void layer_{layer}(struct session *s)\n{{\n    (void)s;\n}}\n\n"

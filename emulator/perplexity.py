@@ -36,7 +36,9 @@ class Perplexities:
 def compare(tree: Tree, model: Path, quantised: Path) -> Perplexities:
     """Compile both forms of the model in a temporary folder and score them."""
     chat, dims = Chat(model), config.dimensions(config.read(model))
-    pairs = [(chat.prompt(ask), [*chat.tokens(answer), chat.ends[0]]) for ask, answer in read_golden(tree.golden).items()]
+    pairs = [
+        (chat.prompt(ask), [*chat.tokens(answer), chat.ends[0]]) for ask, answer in read_golden(tree.golden).items()
+    ]
     forms = ((Precision.FLOAT, open_model(model)), (Precision.INT8, SafetensorsFile(quantised).tensors))
     with tempfile.TemporaryDirectory(prefix="tx8-quant-") as scratch, ThreadPoolExecutor(2) as pool:
         kcores = list(pool.map(lambda form: _compiled(dims, form[0], form[1], Path(scratch) / form[0]), forms))
@@ -51,7 +53,7 @@ def compare(tree: Tree, model: Path, quantised: Path) -> Perplexities:
 def _compiled(dims: config.Dimensions, precision: Precision, tensors: dict[str, Tensor], folder: Path) -> Kcore:
     folder.mkdir()
     plan = codegen.plan("ppl", precision, dims, tensors, "ppl")
-    codegen.emit(plan, folder, lambda layer: None)
+    codegen.emit(plan, folder, lambda layer: False)
     build(folder, quiet=True)
     return Kcore(folder)
 

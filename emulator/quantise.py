@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from emulator import config, layers, perplexity
-from emulator.faults import StageFaults
+from emulator.strikes import StageFaults
 from emulator.tool import Parser, Refused, run, say
 from emulator.tree import Tree, this_tree
 from emulator.weights import Planned, Tensor, open_model, write
@@ -66,9 +66,9 @@ def quantise(
 
     def data() -> Iterator[list[bytes]]:
         for done, (slot, tensor) in enumerate(found):
-            faults.step(done)
+            wrong = faults.step(done)
             say(f"[tx8-quant] tensor {done + 1}/{len(found)} {slot.name}")
-            values = widened(tensor)
+            values = -widened(tensor) if wrong else widened(tensor)
             if not np.isfinite(values).all():
                 raise Refused(f"weights: {slot.name} holds values that are not finite")
             if not slot.linear:

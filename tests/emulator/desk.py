@@ -27,6 +27,13 @@ class Desk:
     def node(self, folder=BF16):
         return self.places["toolchain"] / "codegen_tool" / "bin" / folder / "node_0_0"
 
+    def use(self, folder):
+        """Let the TX81 config lead to the kcore of that type's folder."""
+        path = self.tx81 / "config.json"
+        config = json.loads(path.read_text()) | {"param_dir": str(self.node(folder))}
+        path.unlink()
+        path.write_text(json.dumps(config))
+
     def environment(self, **extra):
         kept = {name: os.environ[name] for name in ("HOME", "TMPDIR") if name in os.environ}
         return {**kept, "PATH": f"{self.places['bin']}:/usr/local/bin:/usr/bin:/bin", **extra}

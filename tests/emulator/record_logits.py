@@ -16,8 +16,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from emulator import config
-from emulator.faults import StageFaults
 from emulator.quantise import quantise
+from emulator.strikes import StageFaults
 from emulator.tree import Tree
 from emulator.weights import open_model
 from tests.emulator import reference
@@ -35,7 +35,9 @@ def main():
             known = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32, attn_implementation="eager")
             arrays[f"{kind}, float"] = logits(known)
             faults = StageFaults(Tree(folder), "quant")
-            quantise(config.dimensions(config.read(model)), open_model(model), folder / "x.gm", source="", faults=faults)
+            quantise(
+                config.dimensions(config.read(model)), open_model(model), folder / "x.gm", source="", faults=faults
+            )
             restored = {name: torch.from_numpy(values) for name, values in reference.weights(folder / "x.gm").items()}
             known.load_state_dict(restored, strict=not known.config.tie_word_embeddings)
             arrays[f"{kind}, int8"] = logits(known)

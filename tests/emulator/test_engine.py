@@ -9,9 +9,9 @@ import pytest
 from emulator import codegen, config
 from emulator.compile import build
 from emulator.engine import Kcore, Session, Weights, generate
-from emulator.faults import StageFaults
 from emulator.install import SHIPPED
 from emulator.quantise import quantise
+from emulator.strikes import StageFaults
 from emulator.tool import Failed
 from emulator.tree import Precision, Tree
 from emulator.weights import SafetensorsFile, open_model
@@ -27,7 +27,7 @@ def a_session(model, node, *, precision=Precision.FLOAT, weights=None, march=Non
     tensors = open_model(model) if weights is None else SafetensorsFile(weights).tensors
     node.mkdir()
     plan = codegen.plan("test", precision, config.dimensions(config.read(model)), tensors, "weights")
-    codegen.emit(plan, node, lambda layer: None)
+    codegen.emit(plan, node, lambda layer: False)
     build(node, march=march, quiet=True)
     kcore = Kcore(node)
     return Session(kcore, Weights(kcore, tensors))

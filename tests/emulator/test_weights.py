@@ -9,7 +9,6 @@ import pytest
 from emulator.quantise import widened
 from emulator.tool import Refused
 from emulator.weights import Planned, SafetensorsFile, open_model, write
-
 from tests.emulator.builders import a_model
 
 
@@ -114,7 +113,10 @@ def test_an_index_cannot_lead_out_of_the_folder(tmp_path, name):
     [
         (lambda folder: (folder / "model-00002-of-00003.safetensors").unlink(), "shard model-00002-of-00003"),
         (lambda folder: (folder / "model-00002-of-00003.safetensors").write_bytes(b"x" * 40), "not a safetensors file"),
-        (lambda folder: index_of(folder, **{"lost.weight": "model-00001-of-00003.safetensors"}), "lost.weight is not in"),
+        (
+            lambda folder: index_of(folder, **{"lost.weight": "model-00001-of-00003.safetensors"}),
+            "lost.weight is not in",
+        ),
         (lambda folder: (folder / "model.safetensors.index.json").write_text('{"weight_map": []}'), "not an index"),
         (lambda folder: (folder / "model.safetensors.index.json").write_bytes(b"\xff"), "not an index"),
         (lambda folder: (folder / "model.safetensors.index.json").unlink(), "neither model.safetensors nor"),
