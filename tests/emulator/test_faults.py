@@ -30,10 +30,7 @@ def test_a_fault_file_is_read_line_by_line(text, faults):
 @pytest.mark.parametrize(
     ("text", "where"),
     [
-        *(
-            (text, "7")
-            for text in ("slow", "crash 5", "explode", "slow -1", "hang after=-1", "slow 5 so", "slow５０")
-        ),
+        *((text, "7") for text in ("slow", "crash 5", "explode", "slow -1", "hang after=-1", "slow 5 so", "slow５０")),
         ("full", "7"),
         ("dead", "convert"),
     ],
