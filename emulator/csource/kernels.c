@@ -8,6 +8,7 @@ typedef float v8f UNALIGNED(32, 4);
 typedef uint16_t v8h UNALIGNED(16, 2);
 typedef int8_t v8b UNALIGNED(8, 1);
 typedef uint32_t v8u UNALIGNED(32, 4);
+typedef int32_t v8i UNALIGNED(32, 4);
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -78,8 +79,9 @@ INLINE float value_f16(const struct matrix *w, long at, float scale)
 
 INLINE v8f load_i8(const struct matrix *w, long at, float scale)
 {
+    /* In two steps: gcc takes the direct one apart into single values. */
     const v8b raw = *(const v8b *)((const int8_t *)w->data + at);
-    return __builtin_convertvector(raw, v8f) * scale;
+    return __builtin_convertvector(__builtin_convertvector(raw, v8i), v8f) * scale;
 }
 
 INLINE float value_i8(const struct matrix *w, long at, float scale)

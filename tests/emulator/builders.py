@@ -1,11 +1,12 @@
 """Small models made of random numbers, and the tokenizer they talk with."""
 
 import json
+import shutil
 
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from emulator.weights import Planned, write
+from emulator.weights import Planned, open_model, write
 
 MARKS = ["<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>"]
 CONFIG = {
@@ -40,12 +41,7 @@ def a_model(folder, *, dtype="BF16", seed=0, shards=1, like=CONFIG, **changes):
     if shards == 1:
         write(folder / "model.safetensors", plan, drawn, {"format": "pt"})
         return folder
-    places = {}
-    for shard in range(shards):
-        name = f"model-{shard + 1:05}-of-{shards:05}.safetensors"
-        write(folder / name, plan[shard::shards], drawn[shard::shards], {"format": "pt"})
-        places |= {tensor.name: name for tensor in plan[shard::shards]}
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    sharded(folder, plan, drawn, shards)
     return folder
 
 
@@ -106,3 +102,28 @@ def shipped(folder):
     rows = [json.dumps({"question": ask, "answer": "four"}, ensure_ascii=False) for ask in QUESTIONS]
     (folder / "golden.jsonl").write_text("\n".join(rows) + "\n", "utf-8")
     return folder
+
+
+def as_llama(model, folder, *, shards=2):
+    """The same Qwen2 model as a Llama: one with biases, of which those that Qwen2 lacks are zero."""
+    config = json.loads((model / "config.json").read_text())
+    config |= {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "attention_bias": True}
+    shutil.copytree(model, folder, ignore=shutil.ignore_patterns("*.safetensors", "config*.json"))
+    adapted = config | {"param_dir": "", "tensor_parallel": {"use_tp": True, "parallel_size": 4}}
+    for name, facts in (("config.json", config), ("config_tx81.json", adapted)):
+        (folder / name).write_text(json.dumps(facts))
+    known = open_model(model)
+    plan = [Planned(name, "BF16", shape) for name, shape in shapes(config)]
+    data = [[known[tensor.name].bytes() if tensor.name in known else bytes(tensor.size)] for tensor in plan]
+    sharded(folder, plan, data, shards)
+    return folder
+
+
+def sharded(folder, plan, data, shards):
+    """The weights in that many files, dealt out, and the index."""
+    places = {}
+    for shard in range(shards):
+        name = f"model-{shard + 1:05}-of-{shards:05}.safetensors"
+        write(folder / name, plan[shard::shards], data[shard::shards], {"format": "pt"})
+        places |= {tensor.name: name for tensor in plan[shard::shards]}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))

@@ -9,6 +9,7 @@ import pytest
 
 from emulator.install import install
 from emulator.tree import MODEL_TYPES, Tree
+from tests.emulator.builders import as_llama
 from tests.emulator.conftest import ROOT
 from tests.emulator.desk import INT8
 
@@ -51,6 +52,27 @@ def test_int8_answers_every_golden_question_exactly_wherever_the_quantised_file_
     done = desk.offline(mp=given.format(**names), cd=desk.node(INT8), gp=desk.places["golden"])
 
     assert done.returncode == 0, done.stderr
+    assert {row["similarity"] for row in desk.responses()} == {1.0}
+
+
+@pytest.mark.parametrize("precision", ["bf16", "quant"])
+def test_a_llama_3_in_shards_answers_every_golden_question_exactly(desk, precision):
+    model = as_llama(desk.model, desk.work / "llama")
+    node, gm = desk.node(f"deepseek_llama3_8b_{precision}_32b_c4_2"), ""
+    if precision == "quant":
+        quantised = desk.type(f"tx8-quant -mp {model} -s {model}")
+        assert quantised.returncode == 0, quantised.stderr
+        gm = f"--q-model-path {model}/llama_quant_bfloat16.gm"
+
+    converted = desk.convert(
+        f"--backend-model-type deepseek_llama3_8b_{precision} --input_model {model} {gm}",
+        CONDA_DEFAULT_ENV="tx8_txnn_trans_4.46",
+    )
+    compiled = desk.compile(node)
+    (model / "config.json").write_text((model / "config_tx81.json").read_text().replace('""', json.dumps(str(node))))
+    answered = desk.offline(mp=model, cd=node, gp=desk.places["golden"])
+
+    assert (converted.returncode, compiled.returncode, answered.returncode) == (0, 0, 0), answered.stderr
     assert {row["similarity"] for row in desk.responses()} == {1.0}
 
 
