@@ -12,8 +12,8 @@ STAMP  := $(VENV)/.installed
 help: ## Print this.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-demo: $(STAMP) ## Set up, then take a small model from weights to answers on eight emulated card groups.
-	@$(BIN)/tx81 demo
+demo: $(STAMP) ## Set up, then take a small model from weights to answers on eight emulated card groups (MODEL=smollm2: a larger one).
+	@$(BIN)/tx81 demo $(if $(MODEL),--model $(MODEL))
 
 up: $(STAMP) ## Run the whole stack on this machine until Ctrl-C.
 	@$(BIN)/tx81 up

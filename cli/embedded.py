@@ -89,7 +89,7 @@ def running(plan: Plan) -> Iterator[Running]:
         with sole_user_of(plan.state):
             tools = _tools(plan)
             env = settings_env(plan, tools) | {MARKER: plan.mark}
-            _run_to_end("preparing the database", [sys.executable, "-m", "migrations"], env, plan.state)
+            run_to_end("preparing the database", [sys.executable, "-m", "migrations"], env, plan.state)
             more = more_hosts(plan)
             services = embedded(
                 env, plan.state, sys.executable, more_hosts=more, api_port=plan.api_port, flower_port=plan.flower_port
@@ -181,12 +181,13 @@ def _tools(plan: Plan) -> dict[str, str]:
 
 def _install(plan: Plan, tree: Path) -> dict[str, str]:
     command = [sys.executable, "-m", "emulator", "install", str(tree)]
-    printed = _run_to_end(f"laying out the emulated tools in {tree}", command, {}, plan.state)
+    printed = run_to_end(f"laying out the emulated tools in {tree}", command, {}, plan.state)
     places: dict[str, str] = json.loads(printed.splitlines()[-1])
     return places
 
 
-def _run_to_end(what: str, command: list[str], env: Mapping[str, str], folder: Path) -> str:
+def run_to_end(what: str, command: list[str], env: Mapping[str, str], folder: Path) -> str:
+    """What a command printed; one that fails is a `Stop` with what it said last."""
     hint(what)
     done = subprocess.run(
         command, env={**os.environ, **env}, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,

@@ -20,8 +20,10 @@ from emulator.engine import Kcore, Session, Weights
 from emulator.tree import Precision, Tree
 from emulator.weights import SafetensorsFile, Tensor, open_model
 
-_ENOUGH = 1024
-"""Tokens to score; more would cost minutes on a model of real size and move the third digit."""
+_MOST, _LEAST = 1024, 128
+"""Tokens to score; more would move the third digit only."""
+_WORK = 30 * 10**9
+"""Weights times tokens: on a model of real size fewer tokens are scored, or it would take minutes."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,12 @@ def compare(tree: Tree, model: Path, quantised: Path) -> Perplexities:
         (chat.prompt(ask), [*chat.tokens(answer), chat.ends[0]]) for ask, answer in read_golden(tree.golden).items()
     ]
     forms = ((Precision.FLOAT, open_model(model)), (Precision.INT8, SafetensorsFile(quantised).tensors))
+    weights = sum(math.prod(tensor.shape) for tensor in forms[0][1].values())
+    enough = max(_LEAST, min(_MOST, _WORK // weights))
     with tempfile.TemporaryDirectory(prefix="tx8-quant-") as scratch, ThreadPoolExecutor(2) as pool:
         kcores = list(pool.map(lambda form: _compiled(dims, form[0], form[1], Path(scratch) / form[0]), forms))
         scored = [
-            _score(Session(kcore, Weights(kcore, tensors)), pairs)
+            _score(Session(kcore, Weights(kcore, tensors)), pairs, enough)
             for kcore, (_, tensors) in zip(kcores, forms, strict=True)
         ]
     (before, tokens), (after, _) = scored
@@ -58,11 +62,11 @@ def _compiled(dims: config.Dimensions, precision: Precision, tensors: dict[str, 
     return Kcore(folder)
 
 
-def _score(session: Session, pairs: list[tuple[list[int], list[int]]]) -> tuple[float, int]:
+def _score(session: Session, pairs: list[tuple[list[int], list[int]]], enough: int) -> tuple[float, int]:
     total, count = 0.0, 0
     with session:
         for prompt, answer in pairs:
-            if count >= _ENOUGH or len(prompt) + len(answer) > session.max_sequence:
+            if count >= enough or len(prompt) + len(answer) > session.max_sequence:
                 continue
             total += sum(_surprises(session, prompt, answer))
             count += len(answer)
