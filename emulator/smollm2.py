@@ -142,7 +142,7 @@ def _tokenizer_config(facts: dict[str, Any]) -> dict[str, Any]:
 def _weights(file: GgufFile, listed: list[Slot], official: dict[str, Any]) -> Iterator[list[bytes]]:
     heads = {"attn_q": official["num_attention_heads"], "attn_k": official["num_key_value_heads"]}
     for slot in listed:
-        name = _gguf_name(slot.name)
+        name = gguf_name(slot.name)
         if name not in file.names:
             raise Refused(f"not a Llama in GGUF: it lacks {name}")
         values = file.tensor(name)
@@ -150,7 +150,8 @@ def _weights(file: GgufFile, listed: list[Slot], official: dict[str, Any]) -> It
         yield [to_bfloat16(_halves(values, heads[part]) if part in heads else values).tobytes()]
 
 
-def _gguf_name(name: str) -> str:
+def gguf_name(name: str) -> str:
+    """What GGUF calls a Llama's tensor."""
     module, _, ending = name.rpartition(".")
     if module in _TOP:
         return f"{_TOP[module]}.{ending}"

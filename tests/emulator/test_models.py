@@ -168,7 +168,7 @@ def a_gguf(path, like, weights):
         values = rows if count is None else rows.reshape(count, 2, -1, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
         kind = 8 if "embed" in name else 3 if "gate" in name else 0
         sides = struct.pack(f"<I{values.ndim}Q", values.ndim, *reversed(values.shape))
-        table += packed(smollm2._gguf_name(name))[4:] + sides + struct.pack("<IQ", kind, len(data))
+        table += packed(smollm2.gguf_name(name))[4:] + sides + struct.pack("<IQ", kind, len(data))
         data += quantised(values, kind)
         data += b"\0" * (-len(data) % 32)
     head = b"GGUF" + struct.pack("<IQQ", 3, len(weights), len(facts))

@@ -129,7 +129,7 @@ def test_bf16_weights_are_refused_by_an_int8_kcore(desk, built):
     ("change", "reason"),
     [
         ({"hidden_size": 128}, "hidden_size is 128"),
-        ({"architectures": ["LlamaForCausalLM"]}, "architectures"),
+        ({"architectures": ["LlamaForCausalLM"]}, "architecture is LlamaForCausalLM"),
         ({"tensor_parallel": {"parallel_size": 8}}, "parallel_size is 8"),
     ],
 )
