@@ -272,7 +272,7 @@ def _results(seen: Seen) -> Table:
     shown = table("job", "name", "slot", "state", "seconds", "cached", "tokens/s", "exact", right=numbers)
     for job in seen.jobs:
         answers = seen.answers.get(job.id, [])
-        exact = f"{sum(answer.exact is True for answer in answers)}/{len(answers)}" if answers else ""
+        exact = f"{sum(answer.exact is True for answer in answers)}/{len(answers)}" if answers and seen.is_golden else ""
         cached = f"job {job.cached_from}" if job.cached_from is not None else ""
         speed = _tokens_per_second(job)
         row(shown, job.id, job.name, job.last_slot_id, job.state, _seconds(job), cached, speed, exact)
