@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from api.schemas import (
+    AnswerView,
     AttemptView,
     CacheOutcome,
     CacheView,
@@ -28,7 +29,7 @@ from orchestrator.model.states import FINAL, AttemptState, JobState, ServiceStat
 from orchestrator.placement.demand import Demand
 from orchestrator.queries import JobFacts, ListedJob, PipelineFacts
 from orchestrator.steering import Report
-from orchestrator.storage.tables import Job, Slot
+from orchestrator.storage.tables import Answer, Attempt, Job, Slot
 
 _COLUMNS = tuple(name for name in JobView.model_fields if hasattr(Job, name) and name != "slot")
 
@@ -57,6 +58,12 @@ def job_detail(facts: JobFacts) -> JobDetail:
             "timings": timings(job, facts.now),
         }
     )
+
+
+def answer_view(answer: Answer, attempt: Attempt) -> AnswerView:
+    """An answer, with the slot that gave it."""
+    told = AnswerView.model_validate(answer)
+    return told.model_copy(update={"slot_id": attempt.slot_ids[answer.batch]})
 
 
 def cache_view(job: Job, queued_because: str | None) -> CacheView:
@@ -157,7 +164,8 @@ def _job_fields(listed: ListedJob) -> dict[str, Any]:
         **{name: getattr(job, name) for name in _COLUMNS},
         "model": job.spec.get("model"),
         "slot": Demand.parse(job.demand).only,
-        "last_slot_id": listed.last_slot_id,
+        "last_slot_id": listed.last_slot_ids and listed.last_slot_ids[0],
+        "last_slot_ids": listed.last_slot_ids or (),
     }
 
 

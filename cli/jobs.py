@@ -69,6 +69,7 @@ def run(
     golden: Path | None = None,
     quantize: Annotated[bool, Switch] = False,
     max_tokens: int | None = None,
+    groups: int | None = None,
     cards: str | None = None,
     release: str | None = None,
     name: str | None = None,
@@ -91,8 +92,10 @@ def run(
         Quantise the weights first, for the *_quant types.
     max_tokens
         Longest answer.
+    groups
+        So many card groups of one host answer side by side, each all prompts.
     cards
-        Pin to one card group: 0..3, 4..7, … 28..31.
+        Which ones: 0..3, 4..7, … 28..31, several (0..3,8..11), 0..31, or the single card 0.
     release
         Toolchain release; the default one if absent.
     name
@@ -108,6 +111,7 @@ def run(
         golden=golden,
         quantize=quantize,
         max_tokens=max_tokens,
+        groups=groups,
         cards=cards,
         release=release,
     )

@@ -5,7 +5,7 @@ quarantined (`orchestrator.lifecycle`, in the same transaction). Who calls `drai
 door of admission (`Database.serialise`), so that nothing is placed on the slot meanwhile.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.errors import IllegalTransition, NotFound, SlotTaken
 from orchestrator.lifecycle import record, withdraw
+from orchestrator.model.failures import of_one_among
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, ServiceState
 from orchestrator.storage.tables import Attempt, Lease, Slot
@@ -29,7 +30,8 @@ def announce(
     """Make `worker` the owner of a slot, creating it at first sight.
 
     SlotTaken if another worker gave a sign of life within `lost_after`. Returns the attempts that an earlier owner left
-    running: it held the host's lock on the slot, which the caller now holds, so nothing of them runs any more.
+    running: it held the host's lock on the slot, which the caller now holds, so nothing of them runs any more. One that
+    only uses the slot's cards is not among them: the worker of its first slot runs it.
     """
     slot_id = f"{host}.{name}"
     slot = session.get(Slot, slot_id, with_for_update=True)
@@ -100,12 +102,22 @@ def quarantine(session: Session, slot_id: str, *, by: str, note: str | None, now
         _serve(session, slot, ServiceState.QUARANTINED, by, note, now)
 
 
-def suspect(session: Session, slot_id: str, *, worker: str, reason: str, now: datetime) -> None:
-    """Quarantine the slot of a worker that may not end its attempt any more; nothing if the slot is another's."""
-    slot = _locked(session, slot_id)
-    if slot.worker == worker and slot.service_state is not ServiceState.QUARANTINED:
-        slot.quarantined_because = _evidence(reason, None, now)
-        _serve(session, slot, ServiceState.QUARANTINED, None, reason, now)
+def suspect(
+    session: Session, slot_id: str, *, worker: str, reason: str, now: datetime, others: Sequence[str] = ()
+) -> None:
+    """Quarantine the slot of a worker that may not end its attempt any more, and `others` that the attempt held too.
+
+    Nothing if the slot is another worker's.
+    """
+    if session.scalar(select(Slot.worker).where(Slot.id == slot_id)) != worker:
+        return
+    suspects = sorted({slot_id, *others})
+    told = of_one_among(reason, suspects)
+    for suspected in suspects:
+        slot = _locked(session, suspected)
+        if slot.service_state is not ServiceState.QUARANTINED:
+            slot.quarantined_because = _evidence(told, None, now)
+            _serve(session, slot, ServiceState.QUARANTINED, None, told, now)
 
 
 # ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -21,7 +21,7 @@ from orchestrator.model.specs import BUILD_KINDS
 from orchestrator.model.states import AttemptState
 from orchestrator.registry import weights_digest
 from orchestrator.storage.artifacts import ArtifactStore
-from workers import locks, process, report
+from workers import cards, locks, process, report
 from workers.assignment import Assignment, claim
 from workers.collect import Results, collect, seal_log, store_vendor_logs, vendor_logs
 from workers.heartbeat import Heartbeat
@@ -90,9 +90,11 @@ class _Execution:
         """Everything between claim and report; no exception of ours leaves an attempt stuck."""
         try:
             self.work.mkdir(parents=True)
-            plan = commands.plan(self.assignment, slot=self.slot.name, work=self.work)
+            plan = commands.plan(self.assignment, work=self.work)
             lay_out(plan, self.store, self.work)
             self._run_and_collect(plan)
+        except cards.CardsHeld as other:
+            self.failure, self.suspicion = other.failure, other.suspicion
         except BadSpec as bad:
             self.failure = Failure(kind=FailureKind.BAD_SPEC, reason=bad.detail)
         except Exception as trouble:
@@ -110,7 +112,7 @@ class _Execution:
 
     def _run_and_collect(self, plan: Plan) -> None:
         with ExitStack() as held:
-            keep = [self.slot.lock]
+            keep = [self.slot.lock, *held.enter_context(self._cards())]
             if plan.exclusive is not None:
                 # Held until the outputs are stored: they lie where the next one would overwrite them.
                 lock = held.enter_context(self._exclusively(plan, plan.exclusive))
@@ -126,8 +128,16 @@ class _Execution:
         # The lock belongs to the installed tools: two releases at one root share it.
         installed = hashlib.sha256(os.fsencode(plan.words["root"])).hexdigest()[:12]
         path = self.slot.settings.locks / f"{locks.file_name(name)}@{installed}.lock"
-        owner = f"job {self.assignment.job_id} on {self.slot.id} (pid {os.getpid()})"
-        return locks.waited_for(path, owner=owner, log=self.log_path, stop=self.stop)
+        return locks.waited_for(path, owner=self._owner, log=self.log_path, stop=self.stop)
+
+    def _cards(self) -> AbstractContextManager[list[int]]:
+        settings = self.slot.settings
+        return cards.held(settings.locks, settings.host, self.assignment.groups, owner=self._owner)
+
+    @property
+    def _owner(self) -> str:
+        """Who holds a lock, as the next one reads it."""
+        return f"job {self.assignment.job_id} on {self.slot.id} (pid {os.getpid()})"
 
     def _run(self, plan: Plan, keep: Sequence[int]) -> Outcome:
         self.shipper = LogShipper(
@@ -212,7 +222,7 @@ class _Execution:
     def _warn_of_slot(self) -> None:
         if self.suspicion is not None:
             with suppress(SQLAlchemyError, OrchestratorError):
-                report.suspect(self.slot.database, self.slot.id, self.suspicion, worker=self.slot.worker)
+                report.suspect(self.slot.database, self.assignment.slot_ids, self.suspicion, worker=self.slot.worker)
 
     def _report(self) -> Ended:
         log_digest, log_bytes = self._seal_log()
