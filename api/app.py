@@ -9,7 +9,20 @@ from fastapi import APIRouter, FastAPI
 from api import problems
 from api.access import documented_scheme
 from api.context import Context
-from api.routes import artifacts, events, health, jobs, logs, models, pipelines, projects, releases, slots
+from api.routes import (
+    artifacts,
+    events,
+    health,
+    jobs,
+    logs,
+    models,
+    pipelines,
+    projects,
+    releases,
+    slots,
+    tokens,
+    uploads,
+)
 from api.schemas import Problem
 from api.wakeups import WakeUps
 from orchestrator.registry import Registry
@@ -17,6 +30,7 @@ from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.submission import Submission
+from orchestrator.uploads import Uploads
 
 ROOT = "/api/v1"
 
@@ -46,6 +60,7 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
         store=store,
         submission=Submission(settings, database, store),
         registry=Registry(settings, database),
+        uploads=Uploads(settings),
         wakeups=WakeUps(database),
     )
     # The usual documentation pages load scripts from elsewhere, which a lab's network does not have.
@@ -59,7 +74,7 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
 
 def _guarded() -> APIRouter:
     router = APIRouter(dependencies=[documented_scheme], responses=_REFUSALS)
-    for resource in (jobs, logs, pipelines, artifacts, models, releases, slots, projects, events):
+    for resource in (jobs, logs, pipelines, artifacts, uploads, models, releases, slots, projects, tokens, events):
         router.include_router(resource.router)
     return router
 

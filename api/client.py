@@ -5,8 +5,9 @@ Knows HTTP and the documents of `api.schemas`, nothing else; the command line is
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -14,10 +15,11 @@ from urllib.parse import quote
 import httpx2
 from pydantic import BaseModel
 
+from api.answers import AnswerView
 from api.connection import ApiError, Connection, ServerUnreachable, seconds_left
+from api.credentials import NewToken, TokenRequest, TokenView
 from api.scheduling import ExplanationView, ProjectView
 from api.schemas import (
-    AnswerView,
     ArtifactView,
     EntryView,
     EventView,
@@ -35,6 +37,7 @@ from api.schemas import (
     SlotDetail,
     SlotView,
 )
+from api.uploading import send
 from orchestrator.model.orders import Action, BulkOrder
 from orchestrator.model.specs import JobRequest, PipelineRequest
 from orchestrator.model.states import FINAL
@@ -211,6 +214,12 @@ class Client:
         body = {"name": name, "path": path, "official_config": official_config, "tx81_config": tx81_config}
         return ModelDetail.model_validate(self._connection.post("/models", body, timeout=None).json())
 
+    def upload_model(self, name: str, archive: Path, told: Callable[[int, int], None]) -> ModelDetail:
+        """Send an archive of weights, or the rest of it, and register what it holds; `told` hears how far it is."""
+        digest = send(self._connection, archive, told)
+        answer = self._connection.post("/models", {"name": name, "upload": digest}, timeout=None)
+        return ModelDetail.model_validate(answer.json())
+
     def models(self) -> tuple[ModelView, ...]:
         """All models."""
         return self._connection.page(ModelView, "/models", {}).items
@@ -261,6 +270,18 @@ class Client:
         return ProjectView.model_validate(
             self._connection.put(f"/projects/{quote(project, safe='')}", {"weight": weight}).json()
         )
+
+    def tokens(self) -> tuple[TokenView, ...]:
+        """All tokens, without what they are."""
+        return self._connection.page(TokenView, "/tokens", {}).items
+
+    def make_token(self, request: TokenRequest) -> NewToken:
+        """Make a token; the answer is the only place where it can be read."""
+        return NewToken.model_validate(self._connection.post("/tokens", _sent(request)).json())
+
+    def revoke_token(self, name: str) -> None:
+        """Refuse a token from now on."""
+        self._connection.delete(f"/tokens/{quote(name, safe='')}")
 
     def ready(self) -> Readiness:
         """Whether the server can do its work; asked without a token."""

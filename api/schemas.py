@@ -202,25 +202,6 @@ class JobDetail(JobView):
     timings: Timings
 
 
-class AnswerView(View):
-    """One prompt's response in one repeat of one batch."""
-
-    attempt_id: int
-    repeat: int
-    index: int
-    batch: int = Field(default=0, description="Which of the attempt's slots gave it, from 0.")
-    slot_id: str | None = Field(default=None, description="The slot that gave it.")
-    question: str
-    text: str
-    prompt_tokens: int | None
-    output_tokens: int | None
-    seconds: float | None
-    ttft_seconds: float | None
-    finish_reason: str | None
-    golden: str | None
-    exact: bool | None = Field(description="Equal to the golden answer character for character; null without one.")
-
-
 class EventView(View):
     """One thing that happened."""
 

@@ -4,8 +4,8 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
+from api.answers import AnswerView
 from api.schemas import (
-    AnswerView,
     AttemptView,
     CacheOutcome,
     CacheView,

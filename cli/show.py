@@ -13,8 +13,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from api.answers import AnswerView
 from api.schemas import (
-    AnswerView,
     ArtifactView,
     JobDetail,
     JobView,

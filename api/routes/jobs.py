@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from api import examples
 from api.access import Actor, GuardedRoute, Once
+from api.answers import AnswerView
 from api.context import Context, Given
 from api.parameters import (
     Cursor,
@@ -24,7 +25,7 @@ from api.parameters import (
 )
 from api.problems import StaleVersion
 from api.scheduling import ExplanationView
-from api.schemas import AnswerView, BulkRequest, EventView, JobDetail, JobView, OrderReport, Page
+from api.schemas import BulkRequest, EventView, JobDetail, JobView, OrderReport, Page
 from api.views import answer_view, job_detail, job_view, order_report
 from orchestrator import explaining, lifecycle, queries, steering
 from orchestrator.model.orders import Action, BulkOrder, NewPriority, Reason
