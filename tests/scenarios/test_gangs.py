@@ -70,7 +70,7 @@ def test_two_groups_and_all_eight_answer_rightly_beside_jobs_on_one(host: Lab, k
 def test_when_the_worker_of_the_first_group_is_killed_all_groups_come_back_together(host: Lab, kcore: int):
     with host.fault("0", "hang after=5 times=1"):
         job = gang(host, kcore)
-        host.running(job)
+        eventually(lambda: host.events("fault"), within=60)
         held = [host.slot(name).job.id for name in ("g0", "g1")]
 
         host.kill("g0")
