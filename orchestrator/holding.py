@@ -53,7 +53,8 @@ def let_go(
 def _condemn(
     session: Session, slot_id: str, attempt: Attempt, suspicion: Suspicion, suspects: Sequence[str], now: datetime
 ) -> bool:
-    reason, by_itself = of_one_among(suspicion.reason, suspects), {"by": None, "at": now.isoformat()}
+    by_itself = {"by": None, "at": now.isoformat()}
+    reason = suspicion.reason if suspicion.slots else of_one_among(suspicion.reason, suspects)
     because: dict[str, Any] = {
         "reason": reason, "signature": suspicion.signature, "slots": sorted(suspects), "job_id": attempt.job_id,
         "attempt_id": attempt.id, **by_itself,

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 from eventually import eventually
@@ -147,10 +148,21 @@ def test_a_worker_that_starts_again_does_not_disturb_the_gang_that_runs_on_its_c
 def test_card_locks_are_taken_in_one_order_and_given_back_when_one_is_refused(tmp_path):
     taken = locks.take(cards.lock_path(tmp_path, G1), owner="job 7")
 
-    with pytest.raises(cards.CardsHeld) as refused, cards.held(tmp_path, "lab", [G1, G0], owner="me"):
+    with pytest.raises(cards.CardsHeld) as refused, cards.held(tmp_path, "lab", [G1, G0], owner="me", patience=0):
         pass
 
     assert refused.value.suspicion.slots == ("lab.g1",)
     with cards.held(tmp_path, "lab", [G0], owner="me") as descriptors:
         assert len(descriptors) == 1
     os.close(taken)
+
+
+def test_cards_of_a_process_that_is_just_ending_are_waited_for(tmp_path):
+    taken = locks.take(cards.lock_path(tmp_path, G0), owner="job 7")
+    ending = threading.Timer(0.3, os.close, [taken])
+    ending.start()
+
+    with cards.held(tmp_path, "lab", [G0], owner="me", patience=30) as descriptors:
+        ending.join()
+
+    assert len(descriptors) == 1
