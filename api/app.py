@@ -11,8 +11,10 @@ from api.access import documented_scheme
 from api.context import Context
 from api.routes import (
     artifacts,
+    batches,
     events,
     health,
+    hosts,
     jobs,
     logs,
     models,
@@ -25,6 +27,7 @@ from api.routes import (
 )
 from api.schemas import Problem
 from api.wakeups import WakeUps
+from orchestrator.batches.submit import BatchSubmission
 from orchestrator.registry import Registry
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -59,6 +62,7 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
         database=database,
         store=store,
         submission=Submission(settings, database, store),
+        batches=BatchSubmission(settings, database, store),
         registry=Registry(settings, database),
         uploads=Uploads(settings),
         wakeups=WakeUps(database),
@@ -74,7 +78,21 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
 
 def _guarded() -> APIRouter:
     router = APIRouter(dependencies=[documented_scheme], responses=_REFUSALS)
-    for resource in (jobs, logs, pipelines, artifacts, uploads, models, releases, slots, projects, tokens, events):
+    for resource in (
+        jobs,
+        logs,
+        pipelines,
+        batches,
+        artifacts,
+        uploads,
+        models,
+        releases,
+        hosts,
+        slots,
+        projects,
+        tokens,
+        events,
+    ):
         router.include_router(resource.router)
     return router
 
