@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, Text, bindparam, func, or_, select, tuple_
+from sqlalchemy import Select, Text, bindparam, func, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from orchestrator.errors import NotFound
@@ -60,7 +60,7 @@ class JobFilter:
         if self.slot is not None:
             # A list of names in JSON, where no name can hold a quotation mark: one of them is found by its text.
             among = Attempt.slot_ids.cast(Text).contains(f'"{self.slot}"', autoescape=True)
-            jobs = jobs.where(Job.id.in_(select(Attempt.job_id).where(or_(Attempt.slot_id == self.slot, among))))
+            jobs = jobs.where(Job.id.in_(select(Attempt.job_id).where(among)))
         if self.text is not None:
             jobs = jobs.where(Job.name.icontains(self.text, autoescape=True))
         return jobs
