@@ -83,7 +83,7 @@ def explanation(
 
 def _snapshot(session: Session, job: Job, *, now: datetime, lost_after: timedelta, aging: timedelta) -> Snapshot:
     slots = _standings(session, now - lost_after)
-    free = [standing.slot for standing in slots if standing.free]
+    free = [standing.offered for standing in slots if standing.free]
     queued = list(lineup.heads(session, lineup.groups(session), free)) if free else []
     if all(each.job_id != job.id for each in queued):
         queued.append(Queued(job.id, Group(job.demand, job.project, job.priority), job.rank, job.created_at))

@@ -309,16 +309,19 @@ def _release(session: Session, attempt: Attempt, now: datetime, suspicion: Suspi
     """Give the slot back: one that was draining is drained now, and one under `suspicion` is quarantined."""
     about = {"job_id": attempt.job_id, "attempt_id": attempt.id, "slot_id": attempt.slot_id}
     _run(session, statements.LET_GO, holder=attempt.id)
+    condemned = False
     if suspicion is not None:
         change = {"by": None, "note": suspicion.reason, "at": now.isoformat()}
         because = {
             **suspicion.model_dump(), "job_id": attempt.job_id, "attempt_id": attempt.id, "by": None,
             "at": now.isoformat(),
         }  # fmt: skip
-        _run(
+        condemned = _run(
             session, statements.CONDEMN, left=attempt.slot_id, last_ended_at=now,
             service_state=ServiceState.QUARANTINED, quarantined_because=because, service_change=change,
-        )  # fmt: skip
+            resume_requested=None,
+        ).rowcount == 1  # fmt: skip
+    if condemned and suspicion is not None:
         record(session, "slot.quarantined", now, **about, **suspicion.model_dump())
     elif _run(session, statements.NOTE_END, left=attempt.slot_id, last_ended_at=now).scalar() is ServiceState.DRAINED:
         record(session, "slot.drained", now, **about)
@@ -347,11 +350,12 @@ def _follow(session: Session, job: Job, attempt_id: int, failure: Failure, now: 
         failure,
         faults=kinds.count(FailureKind.FAULT),
         tool_failures=kinds.count(FailureKind.TOOL),
-        max_attempts=max_attempts,
+        # Another try of a canary is another canary, after a pause.
+        max_attempts=1 if job.kind == "canary" else max_attempts,
         tool_retries=job.tool_retries,
     )
     stopped_anyway = isinstance(step, Retry) or failure.kind is FailureKind.FAULT
-    kills = device_kills(failure, {slot_id for slot_id, _, suspicion in ended if suspicion is not None})
+    kills = device_kills(failure, {slot for slot, _, found in ended if found and found.get("blames_job", True)})
     if stopped_anyway and kills is not None:
         failure, step = kills, GiveUp(kills.reason)
     match step:

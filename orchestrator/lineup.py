@@ -26,15 +26,15 @@ AT_ONCE = 1000
 # Built once: these are asked at every wake-up, and building them takes longer than running them.
 
 _FREE_SLOTS = (
-    select(Slot.id, Slot.name, Slot.labels, Slot.kcore)
+    select(Slot.id, Slot.name, Slot.labels, Slot.kcore, Slot.service_state == ServiceState.QUARANTINED)
     .where(
-        Slot.service_state == ServiceState.IN_SERVICE,
+        Slot.service_state.in_((ServiceState.IN_SERVICE, ServiceState.QUARANTINED)),
         Slot.heartbeat_at > bindparam("alive_since"),
         ~exists().where(Lease.slot_id == Slot.id),
     )
     .order_by(Slot.last_ended_at.asc().nulls_first(), Slot.id)
 )
-"""Slots in service, with a live worker and no lease; longest idle first, so that wear is shared."""
+"""Slots with a live worker and no lease, in service or for canaries only; longest idle first: wear is shared."""
 
 
 def _groups() -> Select[str, str, int]:
@@ -123,9 +123,11 @@ def free_slots(session: Session, alive_since: datetime) -> list[FreeSlot]:
     return [free_slot(*row) for row in rows]
 
 
-def free_slot(slot_id: str, name: str, labels: Document | None, kcore: str | None) -> FreeSlot:
+def free_slot(
+    slot_id: str, name: str, labels: Document | None, kcore: str | None, quarantined: bool = False
+) -> FreeSlot:
     """A slot's row as placing sees it."""
-    return FreeSlot(slot_id, SlotName.parse(name), labels_of((labels or {}).items()), kcore)
+    return FreeSlot(slot_id, SlotName.parse(name), labels_of((labels or {}).items()), kcore, quarantined)
 
 
 def groups(session: Session) -> list[Group]:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from orchestrator.errors import BadSpec
 from orchestrator.lineup import free_slot
 from orchestrator.model.slots import group_of_range
-from orchestrator.model.specs import InferSpec, JobRequest, slot_kind
+from orchestrator.model.specs import CanarySpec, InferSpec, JobRequest, slot_kind
 from orchestrator.placement.demand import Demand, FreeSlot, labels_of
 from orchestrator.storage.tables import Slot
 
@@ -40,7 +40,10 @@ def _wanted(request: JobRequest) -> Demand:
     only = placement.slot
     if only is None and isinstance(request.spec, InferSpec) and request.spec.cards is not None:
         only = str(group_of_range(request.spec.cards))
-    return Demand(slot_kind(request.spec), only, frozenset(placement.exclude), labels_of(placement.labels.items()))
+    return Demand(
+        slot_kind(request.spec), only, frozenset(placement.exclude), labels_of(placement.labels.items()),
+        canary=isinstance(request.spec, CanarySpec),
+    )  # fmt: skip
 
 
 def _check(wanted: Demand, slots: Sequence[FreeSlot]) -> None:

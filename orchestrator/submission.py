@@ -26,6 +26,7 @@ from orchestrator.model.specs import (
     PipelineRequest,
     StoredArtifact,
     inputs_of,
+    profile_kind,
     slot_kind,
 )
 from orchestrator.model.states import FINAL, JobState
@@ -170,13 +171,13 @@ class Submission:
         try:
             release = release_for(session, request)
             profile = Profile.model_validate(release.profile)
-            if request.spec.kind not in profile.kinds:
+            if profile_kind(request.spec) not in profile.kinds:
                 raise BadSpec(f"release {release.name} has no {request.spec.kind}; name another", field="release")
             demand = selectors.demand(session, request)
             if hasattr(request.spec, "model"):
                 check_model(session, request, profile)
             wired = [
-                self._wire(session, field, source, siblings, entry.files)
+                self.wire(session, field, source, siblings, entry.files)
                 for field, source in inputs_of(request.spec).items()
             ]
             explicit = [_needed(session, need, siblings, "needs") for need in request.needs]
@@ -193,7 +194,7 @@ class Submission:
         admission.admit_waiting(session, job, self._store, now=now)
         return job
 
-    def _wire(
+    def wire(
         self,
         session: Session,
         name: str,
@@ -201,6 +202,7 @@ class Submission:
         siblings: Mapping[str, Job],
         files: Mapping[str, TakenIn],
     ) -> JobInput:
+        """Where input `name` comes from: a digest, or a job whose output it will be; BadSpec if it cannot be had."""
         field = f"spec.{name}"
         if isinstance(source, JobOutput):
             return _wire_output(name, source, _needed(session, source.job, siblings, field))
@@ -314,7 +316,7 @@ def _row(
     name: str | None,
     pipeline: Pipeline | None,
 ) -> Job:
-    limits, defaults = request.limits, profile.kinds[request.spec.kind].limits
+    limits, defaults = request.limits, profile.kinds[profile_kind(request.spec)].limits
     return Job(
         name=name or request.name or request.spec.kind,
         kind=request.spec.kind,

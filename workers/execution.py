@@ -13,19 +13,23 @@ from pathlib import Path
 
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from orchestrator import lifecycle
+from orchestrator import lifecycle, suspecting
 from orchestrator.errors import BadSpec, OrchestratorError, OwnershipLost
 from orchestrator.lifecycle import Ending
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.specs import BUILD_KINDS
 from orchestrator.model.states import AttemptState
+from orchestrator.model.suspects import COUNTED
 from orchestrator.registry import weights_digest
 from orchestrator.storage.artifacts import ArtifactStore
 from workers import locks, process, report
 from workers.assignment import Assignment, claim
+from workers.blackbox import store_black_box, tail
 from workers.collect import Results, collect, seal_log, store_vendor_logs, vendor_logs
+from workers.guard import CardGuard, CardsNotFree
 from workers.heartbeat import Heartbeat
 from workers.log_shipping import LogShipper
+from workers.probe import Probe
 from workers.process import KillStep, Limits, Outcome, StopReason, StopSignal
 from workers.slot import OwnedSlot, clear
 from workers.toolchain import commands, judge
@@ -78,21 +82,26 @@ class _Execution:
         self.store = store
         self.stop = stop
         self.work = work
-        self.deadline = time.monotonic() + assignment.seconds_left
+        self.began = time.monotonic()
+        self.deadline = self.began + assignment.seconds_left
         self.log_path = work / "log"
         self.outcome: Outcome | None = None
         self.failure: Failure | None = None
         self.suspicion: Suspicion | None = None
         self.results = Results()
+        self.plan: Plan | None = None
+        self.guard: CardGuard | None = None
         self.shipper = LogShipper(slot.database, assignment.attempt_id, self.log_path, progress=None)
 
     def through(self) -> Ended:
         """Everything between claim and report; no exception of ours leaves an attempt stuck."""
         try:
             self.work.mkdir(parents=True)
-            plan = commands.plan(self.assignment, slot=self.slot.name, work=self.work)
+            self.plan = plan = commands.plan(self.assignment, slot=self.slot.name, work=self.work)
             lay_out(plan, self.store, self.work)
             self._run_and_collect(plan)
+        except CardsNotFree as held:
+            self.failure, self.suspicion = held.failure, held.suspicion
         except BadSpec as bad:
             self.failure = Failure(kind=FailureKind.BAD_SPEC, reason=bad.detail)
         except Exception as trouble:
@@ -115,12 +124,20 @@ class _Execution:
                 # Held until the outputs are stored: they lie where the next one would overwrite them.
                 lock = held.enter_context(self._exclusively(plan, plan.exclusive))
                 keep += [] if lock is None else [lock]
+            probe = Probe(plan.profile.probe, devices=self.slot.settings.devices_dir, root=self.assignment.root)
+            self.guard = CardGuard(probe, self.slot.name.cards, slot=self.slot, stop=self.stop)
+            self.guard.require_free()
             since_ns = _mark(self.work)
-            self.outcome = self._run(plan, keep)
+            with self.guard:
+                self.outcome = self._run(plan, keep)
             if self.outcome.unkillable:
                 # They may still hold cards, and they hold the slot's lock: it is not free until they are gone.
                 self.slot.abandon(f"processes {self.outcome.unkillable} cannot be killed")
-            self._judge(plan, self.outcome, since_ns)
+            left_behind = self.guard.left_behind(self.outcome.unkillable)
+            try:
+                self._judge(plan, self.outcome, self.guard, since_ns)
+            finally:
+                self.suspicion = self.suspicion or left_behind
 
     def _exclusively(self, plan: Plan, name: str) -> AbstractContextManager[int | None]:
         # The lock belongs to the installed tools: two releases at one root share it.
@@ -167,27 +184,29 @@ class _Execution:
             # Not worth a running tool; the heartbeat decides what a database that does not answer means.
             log.warning("start not noted", exc_info=True, extra={"attempt": attempt_id})
 
-    def _judge(self, plan: Plan, outcome: Outcome, since_ns: int) -> None:
+    def _judge(self, plan: Plan, outcome: Outcome, guard: CardGuard, since_ns: int) -> None:
         known = plan.profile.fault_signatures
         if outcome.stopped in (StopReason.LEASE_LOST, StopReason.SHUTDOWN):
             # Not an end of the job; the signatures in its log prove nothing.
             self.suspicion = judge.suspicion(None, outcome, Evidence(""), known)
             return
         beside = vendor_logs(plan, self.work)
-        evidence = Evidence(_tail(self.log_path), tuple(_tail(path) for path in beside))
+        evidence = Evidence(tail(self.log_path, EVIDENCE_BYTES), tuple(tail(path, EVIDENCE_BYTES) for path in beside))
         clocks = Clocks(
             self.assignment.run_seconds,
             self.assignment.silence_seconds,
             self.assignment.log_bytes,
             total_first=time.monotonic() >= self.deadline,
         )
-        self.failure = judge.failure_of_run(outcome, evidence, known, clocks)
+        self.failure = guard.misuse(outcome) or judge.failure_of_run(outcome, evidence, known, clocks)
         # Before anything is stored, which may fail.
         self.suspicion = judge.suspicion(self.failure, outcome, evidence, known)
         if self.failure is None:
             self._refuse_changed_weights()
             self.results = collect(plan, self.store, since_ns=since_ns, seconds=outcome.seconds)
             self.failure = judge.failure_of_results(self.results.problems, outcome, evidence, known)
+            if self.failure is None and self._is_canary:
+                self.failure = judge.failure_of_canary(self.results.answers, outcome)
         self.results.outputs += store_vendor_logs(beside, self.store)
 
     def _refuse_changed_weights(self) -> None:
@@ -206,8 +225,52 @@ class _Execution:
         why = "its worker was stopped"
         with suppress(SQLAlchemyError):
             self.shipper.flush()
-        report.give_back(self.slot.database, self.assignment.attempt_id, why=why, suspicion=self.suspicion)
+        self.results = Results()
+        self._keep_black_box()
+        report.give_back(
+            self.slot.database, self.assignment.attempt_id, self.results, why=why, suspicion=self.suspicion
+        )
         return Ended(AttemptState.LOST, why)
+
+    @property
+    def _is_canary(self) -> bool:
+        return bool(self.assignment.spec.get("kind") == "canary")
+
+    def _look_back(self) -> None:
+        """Whether this failure, with those of others before it, speaks against the slot."""
+        if self.suspicion is not None or self.failure is None:
+            return
+        if self._is_canary:
+            self.suspicion = judge.suspicion_of_canary(self.failure)
+        elif self.failure.kind in COUNTED:
+            with suppress(SQLAlchemyError), self.slot.database.read() as session:
+                self.suspicion = suspecting.after_failure(
+                    session, self.assignment.attempt_id, now=self.slot.database.now(session),
+                    half_life=self.slot.settings.suspect_half_life,
+                )  # fmt: skip
+
+    def _keep_black_box(self) -> None:
+        """Save what can be found out now, before the slot is given back; an end is reported without it if need be."""
+        fault = self.failure is not None and self.failure.kind is FailureKind.FAULT
+        if not fault and self.suspicion is None:
+            return
+        try:
+            self.results.outputs.append(
+                store_black_box(
+                    self.store,
+                    self.work,
+                    label=self.assignment.label,
+                    log=self.log_path,
+                    command=None if self.plan is None else commands.document(self.plan.command),
+                    outcome=self.outcome,
+                    guard=self.guard,
+                    failure=self.failure,
+                    suspicion=self.suspicion,
+                    since=self.began,
+                )  # fmt: skip
+            )
+        except Exception:
+            log.exception("no black box", extra={"attempt": self.assignment.attempt_id})
 
     def _warn_of_slot(self) -> None:
         if self.suspicion is not None:
@@ -216,6 +279,8 @@ class _Execution:
 
     def _report(self) -> Ended:
         log_digest, log_bytes = self._seal_log()
+        self._look_back()
+        self._keep_black_box()
         give_up = time.monotonic() + self.slot.settings.lease.total_seconds()
         while True:
             if self.failure is not None:
@@ -275,11 +340,3 @@ def _mark(work: Path) -> int:
     mark = work / "started"
     mark.touch()
     return mark.stat().st_mtime_ns
-
-
-def _tail(path: Path) -> str:
-    if not path.exists():
-        return ""
-    with path.open("rb") as opened:
-        opened.seek(max(0, opened.seek(0, os.SEEK_END) - EVIDENCE_BYTES))
-        return opened.read().decode("utf-8", "replace")

@@ -1,8 +1,10 @@
 """What is written to SQL when an attempt ends: everything in one transaction, under the fence of its lease."""
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import insert
+from sqlalchemy.orm import Session
 
 from orchestrator import lifecycle, ownership
 from orchestrator.lifecycle import Ending
@@ -22,12 +24,7 @@ def finish(
         now = database.now(session)
         # First the guard: ten thousand rows need not be written to find out that they must not be.
         state = lifecycle.finish(session, attempt_id, ending, worker=worker, now=now, max_attempts=max_attempts)
-        attempt = session.get_one(Attempt, attempt_id)
-        for output in results.outputs:
-            lifecycle.add_output(
-                session, attempt, name=output.name, digest=output.digest, tree=output.tree,
-                file_name=output.file_name, size=output.size, now=now,
-            )  # fmt: skip
+        _add_outputs(session, attempt_id, results, now)
         if results.answers:
             session.execute(insert(Answer), [_answer_row(attempt_id, answer) for answer in results.answers])
         if results.metrics:
@@ -44,16 +41,27 @@ def finish(
         return state
 
 
-def give_back(database: Database, attempt_id: int, *, why: str, suspicion: Suspicion | None) -> None:
-    """Return a job that was stopped through no fault of its own to the queue."""
+def give_back(database: Database, attempt_id: int, results: Results, *, why: str, suspicion: Suspicion | None) -> None:
+    """Return a job that was stopped through no fault of its own to the queue; files of it are kept, no rows."""
     with database.write() as session:
-        lifecycle.give_back(session, attempt_id, now=database.now(session), why=why, suspicion=suspicion)
+        now = database.now(session)
+        if lifecycle.give_back(session, attempt_id, now=now, why=why, suspicion=suspicion):
+            _add_outputs(session, attempt_id, results, now)
 
 
 def suspect(database: Database, slot_id: str, suspicion: Suspicion, *, worker: str) -> None:
     """Quarantine the slot of a worker whose attempt was taken away, so that its end is not there to say it with."""
     with database.write() as session:
         ownership.suspect(session, slot_id, worker=worker, reason=suspicion.reason, now=database.now(session))
+
+
+def _add_outputs(session: Session, attempt_id: int, results: Results, now: datetime) -> None:
+    attempt = session.get_one(Attempt, attempt_id)
+    for output in results.outputs:
+        lifecycle.add_output(
+            session, attempt, name=output.name, digest=output.digest, tree=output.tree,
+            file_name=output.file_name, size=output.size, now=now,
+        )  # fmt: skip
 
 
 def _answer_row(attempt_id: int, checked: CheckedAnswer) -> dict[str, Any]:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from orchestrator.model.slots import SlotKind, SlotName
 
+_CANARY = "canary"
+"""In a key; no slot is called that."""
+
 
 @dataclass(frozen=True)
 class Demand:
@@ -15,11 +18,16 @@ class Demand:
     only: str | None = None
     exclude: frozenset[str] = frozenset()
     labels: frozenset[str] = frozenset()
+    canary: bool = False
+    """It may also have a slot that is quarantined, to find out whether its cards work."""
 
     def key(self) -> str:
         """The class as text, the same for equal demands: `card_group g3`, `cpu !lab1.cpu0`, `card_group rack=a`."""
         pin = [self.only] if self.only else []
-        return " ".join([str(self.kind), *pin, *sorted(f"!{slot}" for slot in self.exclude), *sorted(self.labels)])
+        canary = [_CANARY] if self.canary else []
+        return " ".join(
+            [str(self.kind), *pin, *canary, *sorted(f"!{slot}" for slot in self.exclude), *sorted(self.labels)]
+        )
 
     @classmethod
     def parse(cls, key: str) -> "Demand":
@@ -27,8 +35,8 @@ class Demand:
         kind, *rest = key.split()
         labels = frozenset(part for part in rest if "=" in part)
         exclude = frozenset(part[1:] for part in rest if part.startswith("!"))
-        only = next((part for part in rest if part not in labels and not part.startswith("!")), None)
-        return cls(SlotKind(kind), only, exclude, labels)
+        pins = [part for part in rest if part != _CANARY and part not in labels and not part.startswith("!")]
+        return cls(SlotKind(kind), next(iter(pins), None), exclude, labels, canary=_CANARY in rest)
 
     def admits(self, slot: "FreeSlot") -> bool:
         """Whether a job of this class may run on `slot`."""
@@ -37,7 +45,8 @@ class Demand:
     def selects(self, slot: "FreeSlot") -> bool:
         """Whether `slot` is of the kind, the name and the labels that are asked for, excluded or not."""
         wanted = self.only is None or self.only in slot.names
-        return slot.name.kind is self.kind and wanted and self.labels <= slot.labels
+        allowed = self.canary or not slot.quarantined
+        return slot.name.kind is self.kind and wanted and allowed and self.labels <= slot.labels
 
     def excludes(self, slot: "FreeSlot") -> bool:
         """Whether the request names `slot` as one it must not run on."""
@@ -46,7 +55,7 @@ class Demand:
 
 @dataclass(frozen=True)
 class FreeSlot:
-    """A slot as placing sees it; given to `place`, one that is in service, has a live worker and no lease."""
+    """A slot as placing sees it; given to `place`, one that has a live worker and no lease, in service or quarantined."""
 
     id: str
     name: SlotName
@@ -54,6 +63,8 @@ class FreeSlot:
     """Of its host, each written `NAME=VALUE`."""
     kcore: str | None = None
     """Digest of the kernel image that was placed on it last."""
+    quarantined: bool = False
+    """Offered to canaries alone."""
 
     @property
     def names(self) -> tuple[str, str]:

@@ -2,14 +2,16 @@
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from orchestrator.model.states import JobState, ServiceState
-from orchestrator.placement.demand import FreeSlot
+from orchestrator.placement.demand import Demand, FreeSlot
 from orchestrator.placement.order import UNUSED, Share
 from orchestrator.placement.place import Candidate, Placement, place
+
+_QUARANTINED = ServiceState.QUARANTINED
 
 
 class WaitsFor(StrEnum):
@@ -82,7 +84,16 @@ class Standing:
     @property
     def free(self) -> bool:
         """Whether `place` may have it."""
-        return self.serving and self.holder is None
+        return self.alive and self.holder is None and self.service in (ServiceState.IN_SERVICE, _QUARANTINED)
+
+    @property
+    def offered(self) -> FreeSlot:
+        """How `place` sees it while it is free."""
+        return replace(self.slot, quarantined=self.service is _QUARANTINED)
+
+    def serves(self, demand: Demand) -> bool:
+        """Whether it takes jobs of this class: now, or when its holder has ended."""
+        return self.serving or (self.alive and demand.canary and self.service is _QUARANTINED)
 
 
 @dataclass(frozen=True)
@@ -126,7 +137,7 @@ class Snapshot:
 
     def placements(self) -> list[Placement]:
         """What the next turn will do."""
-        return place(self.candidates, [standing.slot for standing in self.slots if standing.free], self.shares)
+        return place(self.candidates, [standing.offered for standing in self.slots if standing.free], self.shares)
 
 
 def explain(job: Subject, seen: Snapshot) -> list[Reason]:
@@ -148,7 +159,8 @@ def earliest_start(job: Subject, seen: Snapshot) -> datetime | None:
     None where it cannot be said: it is held, inputs are missing, no slot for it serves, or a process is away. What
     other projects will submit or have queued is not counted, so it may be later; it is earlier if jobs end early.
     """
-    fitting = [standing for standing in seen.slots if job.candidate.demand.admits(standing.slot) and standing.serving]
+    demand = job.candidate.demand
+    fitting = [standing for standing in seen.slots if demand.admits(standing.slot) and standing.serves(demand)]
     if job.state is JobState.ASSIGNED:
         return seen.now if any(standing.slot.id == job.slot_id for standing in fitting) else None
     if job.state is not JobState.QUEUED or job.held is not None or not fitting or not seen.dispatcher_alive:
@@ -219,16 +231,16 @@ def _unplaced(job: Subject, seen: Snapshot) -> Iterator[Reason]:
             detail = f"the request excludes {standing.slot.id}"
             yield Reason(WaitsFor.EXCLUDED, detail, slot_id=standing.slot.id)
     for standing in fitting:
-        yield from _occupied(standing)
+        yield from _occupied(standing, demand)
     yield from _before(job, seen, placements)
 
 
-def _occupied(standing: Standing) -> Iterator[Reason]:
+def _occupied(standing: Standing, demand: Demand) -> Iterator[Reason]:
     slot_id, holder = standing.slot.id, standing.holder
     if not standing.alive:
         yield _away(standing)
     match standing.service:
-        case ServiceState.QUARANTINED:
+        case ServiceState.QUARANTINED if not demand.canary:
             yield Reason(WaitsFor.SLOT_QUARANTINED, f"{slot_id} is quarantined", slot_id=slot_id)
         case ServiceState.DRAINING | ServiceState.DRAINED:
             detail = f"{slot_id} is {standing.service}; resume it to have it back"

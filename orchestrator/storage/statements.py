@@ -63,7 +63,7 @@ NOTE_END = (
 )
 """An attempt on the slot ends: a slot that was draining is drained with it. Returns what the slot is now."""
 
-CONDEMN = update(_SLOT).where(_SLOT.c.id == bindparam("left"))
-"""An attempt on the slot ends, and the slot is quarantined for it."""
+CONDEMN = update(_SLOT).where(_SLOT.c.id == bindparam("left"), _SLOT.c.service_state != ServiceState.QUARANTINED)
+"""An attempt on the slot ends, and the slot is quarantined for it. One that is so already keeps its evidence."""
 
 BEAT = update(_SLOT).where(_SLOT.c.id == bindparam("owned"), _SLOT.c.worker == bindparam("owner"))

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -156,11 +157,25 @@ class Slot(Base):
     service_change: Mapped[Document | None]
     """Who drained, resumed or quarantined it last, when and why; `by` is null where no person did."""
     quarantined_because: Mapped[Document | None]
-    """The evidence while it is quarantined: reason, signature, job, attempt, who and when."""
+    """The evidence while it is quarantined: reason, signature, job, attempt, who and when. Kept if canaries drain it."""
+    resume_requested: Mapped[Document | None]
+    """Who asked for it back, when and why, until its worker has looked at its cards and answered."""
     labels: Mapped[Document | None]
     """Of its host, as its worker announced them; null until one did."""
     kcore: Mapped[str | None] = mapped_column(String(71))
     """Digest of the kernel image that was placed on it last."""
+
+
+class Canary(Base):
+    """What proves that the cards of a quarantined slot work: a short inference whose answers are known."""
+
+    __tablename__ = "canary"
+
+    release: Mapped[str] = mapped_column(ForeignKey("release.name"), primary_key=True)
+    spec: Mapped[Document]
+    """`orchestrator.model.specs.CanarySpec` with every input by digest, so that it is always the same."""
+    set_by: Mapped[str] = mapped_column(String(100))
+    set_at: Mapped[datetime]
 
 
 class Project(Base):
@@ -197,6 +212,13 @@ class Job(Base):
         # The heads of each group in the order in which jobs are placed, however many are queued or held.
         Index("ix_job_queue", "state", "held", "demand", "project", "priority", "rank", "id"),
         Index("ix_job_cache_key_state", "cache_key", "state"),
+        # The few canaries among all jobs.
+        Index(
+            "ix_job_canary",
+            "id",
+            sqlite_where=text("kind = 'canary'"),
+            postgresql_where=text("kind = 'canary'"),
+        ),
         UniqueConstraint("pipeline_id", "name"),
     )
 
@@ -272,7 +294,13 @@ class Attempt(Base):
     """One try at a job on one leased slot."""
 
     __tablename__ = "attempt"
-    __table_args__ = (UniqueConstraint("job_id", "number"), Index("ix_attempt_state", "state"))
+    __table_args__ = (
+        UniqueConstraint("job_id", "number"),
+        Index("ix_attempt_state", "state"),
+        # What has ended lately, on one slot and on all others.
+        Index("ix_attempt_slot_id_ended_at", "slot_id", "ended_at"),
+        Index("ix_attempt_ended_at", "ended_at"),
+    )
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
     job_id: Mapped[int] = mapped_column(ForeignKey("job.id"))
