@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.errors import BadSpec
 from orchestrator.lineup import free_slot
-from orchestrator.model.slots import group_of_range
+from orchestrator.model.slots import groups_of_cards
 from orchestrator.model.specs import CanarySpec, InferSpec, JobRequest, slot_kind
 from orchestrator.placement.demand import Demand, FreeSlot, labels_of
 from orchestrator.storage.tables import Slot
@@ -39,7 +39,7 @@ def _wanted(request: JobRequest) -> Demand:
     placement = request.placement
     only = placement.slot
     if only is None and isinstance(request.spec, InferSpec) and request.spec.cards is not None:
-        only = str(group_of_range(request.spec.cards))
+        only = str(groups_of_cards(request.spec.cards)[0])
     return Demand(
         slot_kind(request.spec), only, frozenset(placement.exclude), labels_of(placement.labels.items()),
         canary=isinstance(request.spec, CanarySpec),

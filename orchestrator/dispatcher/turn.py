@@ -118,7 +118,7 @@ def place_queued(
     assigned = []
     for placement in place(candidates, free, shares.all_shares(session, now)):
         attempt_id = lifecycle.assign(
-            session, placement.job_id, placement.slot_id, now=now, lease=lease, why=placement.why
+            session, placement.job_id, (placement.slot_id,), now=now, lease=lease, why=placement.why
         )
         if attempt_id is not None:
             _note_kcore(session, placement.slot_id, kcores[placement.job_id])
