@@ -317,24 +317,25 @@ def _release(session: Session, attempt: Attempt, now: datetime, suspicion: Suspi
     """Give the slot back: one that was draining is drained now, and one under `suspicion` is quarantined."""
     about = {"job_id": attempt.job_id, "attempt_id": attempt.id, "slot_id": attempt.slot_id}
     _run(session, statements.LET_GO, holder=attempt.id)
-    condemned = False
-    if suspicion is not None:
-        change = {"by": None, "note": suspicion.reason, "at": now.isoformat()}
-        because = {
-            **suspicion.model_dump(), "job_id": attempt.job_id, "attempt_id": attempt.id, "by": None,
-            "at": now.isoformat(),
-        }  # fmt: skip
-        condemned = _run(
-            session, statements.CONDEMN, left=attempt.slot_id, last_ended_at=now,
-            service_state=ServiceState.QUARANTINED, quarantined_because=because, service_change=change,
-            resume_requested=None,
-        ).rowcount == 1  # fmt: skip
-    if condemned and suspicion is not None:
+    if suspicion is not None and _condemn(session, attempt, suspicion, now):
         record(session, "slot.quarantined", now, **about, **suspicion.model_dump())
     elif _run(session, statements.NOTE_END, left=attempt.slot_id, last_ended_at=now).scalar() is ServiceState.DRAINED:
         record(session, "slot.drained", now, **about)
     if attempt.started_at is not None:
         shares.charge(session, attempt.job_id, (now - attempt.started_at).total_seconds(), now=now)
+
+
+def _condemn(session: Session, attempt: Attempt, suspicion: Suspicion, now: datetime) -> bool:
+    """Quarantine the attempt's slot; False if it is quarantined already, with the evidence of then."""
+    change = {"by": None, "note": suspicion.reason, "at": now.isoformat()}
+    because = {
+        **suspicion.model_dump(), "job_id": attempt.job_id, "attempt_id": attempt.id, "by": None, "at": now.isoformat(),
+    }  # fmt: skip
+    condemned = _run(
+        session, statements.CONDEMN, left=attempt.slot_id, last_ended_at=now, service_state=ServiceState.QUARANTINED,
+        quarantined_because=because, service_change=change, resume_requested=None,
+    )  # fmt: skip
+    return condemned.rowcount == 1
 
 
 def _told(fact: Failure | Suspicion | None) -> dict[str, Any] | None:

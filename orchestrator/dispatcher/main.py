@@ -14,12 +14,14 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from orchestrator import shares
 from orchestrator.broker import create_app, ring
+from orchestrator.canaries import Canaries
 from orchestrator.dispatcher import sweeps
 from orchestrator.dispatcher.leader import TERM, Leadership
 from orchestrator.dispatcher.turn import Bell, take_turn
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
+from orchestrator.submission import Submission
 
 log = logging.getLogger("tx81.dispatcher")
 
@@ -36,6 +38,8 @@ class Dispatcher:
         self._settings = settings
         self._database = Database(settings.database)
         self._store = ArtifactStore(settings.store)
+        submission = Submission(settings, self._database, self._store)
+        self._canaries = Canaries(settings, self._database, self._store, submission)
         self._celery: Celery = create_app(settings.broker_url)
         self._leadership = Leadership(self._database, f"{settings.host}#{os.getpid()}-{secrets.token_hex(3)}")
         self._lost_after = settings.lease
@@ -94,6 +98,7 @@ class Dispatcher:
     def _sweep(self) -> None:
         sweeps.end_expired_leases(self._database, max_attempts=self._settings.max_attempts)
         sweeps.fail_overdue(self._database)
+        self._canaries.tend()
         shares.keep_half_life(self._database, self._settings.share_half_life)
         self._ring(sweeps.ring_again(self._database, after=self._settings.ring_again))
 
