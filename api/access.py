@@ -1,7 +1,7 @@
 """The door: who may come in, how large a body may be, and which JSON is taken.
 
-All of it happens before a route's own code, in this order: token, query, size, JSON. So a stranger's body is never
-read.
+All of it happens before a route's own code, in this order: token, scope, query, size, JSON. So a stranger's body is
+never read.
 """
 
 import hashlib
@@ -20,7 +20,8 @@ from starlette.types import Message, Receive
 
 from api.context import context_of
 from api.problems import BodyTooLarge
-from orchestrator.errors import BadRequest, OrchestratorError, Unauthenticated
+from orchestrator.errors import BadRequest, Forbidden, OrchestratorError, Unauthenticated
+from orchestrator.model.scopes import Scope, allows
 from orchestrator.submission import Idempotency
 from orchestrator.tokens import Bearer, verify
 
@@ -34,16 +35,29 @@ documented_scheme = Security(HTTPBearer(auto_error=False, description="A token, 
 """For the OpenAPI document only; `GuardedRoute` is what checks."""
 
 
+def needs(scope: Scope) -> dict[str, Any]:
+    """The `openapi_extra` of a route that asks for more than reading (GET) or submitting (all else)."""
+    return {"x-scope": str(scope)}
+
+
 class GuardedRoute(APIRoute):
-    """A route that is only reached with a known token, known query parameters and a body that SQL can hold."""
+    """A route that is only reached with a token of its scope, known query parameters and a body that SQL can hold."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        reads = set(kwargs.get("methods") or ("GET",)) <= {"GET", "HEAD"}
+        default = needs(Scope.VIEWER if reads else Scope.SUBMITTER)
+        # What is checked is what the document says.
+        super().__init__(*args, **{**kwargs, "openapi_extra": {**default, **(kwargs.get("openapi_extra") or {})}})
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the route's handler."""
         handle = super().get_route_handler()
         known = _query_parameters(self.dependant)
+        scope = Scope((self.openapi_extra or {})["x-scope"])
 
         async def guarded(request: Request) -> Response:
             request.state.bearer = await run_in_threadpool(_bearer, request)
+            _refuse_beyond_scope(request.state.bearer, scope)
             context = context_of(request)
             _refuse_unknown_parameters(request, known)
             try:
@@ -157,6 +171,15 @@ def _bearer(request: Request) -> Bearer:
         raise Unauthenticated("send a token: Authorization: Bearer tx81_…")
     with context_of(request).database.read() as session:
         return verify(session, token.strip())
+
+
+def _refuse_beyond_scope(bearer: Bearer, needed: Scope) -> None:
+    if not allows(bearer.scopes, needed):
+        granted = ", ".join(bearer.scopes) or "no scope"
+        raise Forbidden(
+            f"this needs the scope {needed}, and token {bearer.name} has {granted}; an admin makes another one: "
+            f"tx81 tokens create NAME --scope {needed}"
+        )
 
 
 def _actor(request: Request) -> str:

@@ -15,6 +15,7 @@ import httpx2
 from pydantic import BaseModel
 
 from api.connection import ApiError, Connection, ServerUnreachable, seconds_left
+from api.credentials import NewToken, TokenRequest, TokenView
 from api.scheduling import ExplanationView, ProjectView
 from api.schemas import (
     AnswerView,
@@ -261,6 +262,18 @@ class Client:
         return ProjectView.model_validate(
             self._connection.put(f"/projects/{quote(project, safe='')}", {"weight": weight}).json()
         )
+
+    def tokens(self) -> tuple[TokenView, ...]:
+        """All tokens, without what they are."""
+        return self._connection.page(TokenView, "/tokens", {}).items
+
+    def make_token(self, request: TokenRequest) -> NewToken:
+        """Make a token; the answer is the only place where it can be read."""
+        return NewToken.model_validate(self._connection.post("/tokens", _sent(request)).json())
+
+    def revoke_token(self, name: str) -> None:
+        """Refuse a token from now on."""
+        self._connection.delete(f"/tokens/{quote(name, safe='')}")
 
     def ready(self) -> Readiness:
         """Whether the server can do its work; asked without a token."""

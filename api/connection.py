@@ -86,6 +86,11 @@ class Connection:
         with _reached(self._base):
             return _checked(self._http.put(path, json=body))
 
+    def delete(self, path: str) -> None:
+        """Nothing; ApiError if it is a refusal."""
+        with _reached(self._base):
+            _checked(self._http.delete(path))
+
     def post(
         self,
         path: str,

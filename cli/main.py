@@ -61,6 +61,7 @@ _COMMANDS = {
         "artifacts": ("cli.artifacts:app", "Stored files and trees; `get` downloads one."),
         "models": ("cli.inventory:models_app", "Registered models; `add` registers one."),
         "releases": ("cli.inventory:releases_app", "Toolchain releases; `add` registers one."),
+        "tokens": ("cli.tokens:app", "Who may come in, and how far; `create` makes a token, `revoke` ends one."),
     },
     "Services": {
         "api": ("cli.services:api", "Run the API."),

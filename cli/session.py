@@ -112,7 +112,7 @@ class Session(Printing):
             with Client(self.address(), self.token() if token is None else token) as client:
                 yield client
         except ApiError as error:
-            remedy = "; check TX81_TOKEN or --token-file" if error.status in (401, 403) else ""
+            remedy = "; check TX81_TOKEN or --token-file" if error.status == 401 else ""
             raise Stop(f"{error}{remedy}", exit_of(error.status)) from error
         except ServerUnreachable as error:
             raise Stop(

@@ -72,6 +72,12 @@ class Unauthenticated(OrchestratorError):
     code = "unauthenticated"
 
 
+class Forbidden(OrchestratorError):
+    """The token is known, and its scope does not reach this far."""
+
+    code = "forbidden"
+
+
 class OwnershipLost(OrchestratorError):
     """The attempt is no longer this worker's: kill the tree and write nothing."""
 

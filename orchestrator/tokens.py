@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import os
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from orchestrator.errors import AlreadyExists, Unauthenticated
+from orchestrator import lifecycle
+from orchestrator.errors import AlreadyExists, IllegalTransition, NotFound, Unauthenticated
+from orchestrator.model.scopes import Scope, allows
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Token
 
@@ -35,25 +38,55 @@ class Bearer:
     scopes: tuple[str, ...]
 
 
-def make(database: Database, name: str, scopes: tuple[str, ...]) -> str:
-    """A new token, in plain text for the only time; AlreadyExists if the name is taken."""
+def make(database: Database, name: str, scopes: tuple[str, ...], *, by: str | None = None) -> str:
+    """A new token, in plain text for the only time; AlreadyExists if the name is taken, be it by a revoked one.
+
+    `by` is the person who asked for it, as the events tell; None where the installation itself does.
+    """
     plain = _random()
     try:
         with database.write() as session:
             _insert(database, session, name, scopes, plain)
+            if by is not None:
+                lifecycle.record(session, "token.made", database.now(session), name=name, scopes=list(scopes), by=by)
     except IntegrityError:
         raise AlreadyExists(f"there is a token {name} already; choose another name", field="name") from None
     return plain
 
 
+def known(session: Session) -> Sequence[Token]:
+    """All tokens by name, revoked ones too."""
+    return session.scalars(select(Token).order_by(Token.name)).all()
+
+
+def revoke(database: Database, name: str, *, by: str) -> None:
+    """Let a token count no more, from the next request on; nothing if it is revoked already.
+
+    NotFound if there is none. IllegalTransition if nobody could make tokens any more.
+    """
+    with database.write() as session:
+        database.serialise(session, "tokens")
+        rows = {token.name: token for token in known(session)}
+        if name not in rows:
+            raise NotFound(f"there is no token {name}; see: tx81 tokens", field="name")
+        left = [token for token in rows.values() if token.name != name and token.revoked_at is None]
+        if not any(allows(token.scopes, Scope.ADMIN) for token in left):
+            raise IllegalTransition(f"{name} is the last admin token: make another one first, then revoke it")
+        if rows[name].revoked_at is None:
+            rows[name].revoked_at = now = database.now(session)
+            lifecycle.record(session, "token.revoked", now, name=name, by=by)
+
+
 def verify(session: Session, plain: str) -> Bearer:
-    """Whose token this is; Unauthenticated if it is nobody's."""
+    """Whose token this is; Unauthenticated if it is nobody's, or was revoked."""
     if plain.startswith(PREFIX) and len(plain) <= _LONGEST:
         digest = _digest(plain)
         token = session.scalars(select(Token).where(Token.sha256 == digest)).one_or_none()
-        if token is not None and hmac.compare_digest(token.sha256, digest):
+        if token is not None and token.revoked_at is None and hmac.compare_digest(token.sha256, digest):
             return Bearer(token.id, token.name, tuple(token.scopes))
-    raise Unauthenticated("the bearer token is not known here; the first start left one in the admin token file")
+    raise Unauthenticated(
+        "the bearer token is not known here, or was revoked; the first start left one in the admin token file"
+    )
 
 
 def make_first(database: Database, file: Path) -> bool:

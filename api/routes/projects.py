@@ -2,12 +2,13 @@
 
 from fastapi import APIRouter
 
-from api.access import GuardedRoute
+from api.access import GuardedRoute, needs
 from api.context import Given
 from api.parameters import ThingName
 from api.scheduling import ProjectView, WeightRequest
 from api.schemas import Page
 from orchestrator import lifecycle, shares
+from orchestrator.model.scopes import Scope
 from orchestrator.placement.order import Share
 
 router = APIRouter(prefix="/projects", tags=["projects"], route_class=GuardedRoute)
@@ -21,7 +22,7 @@ def list_projects(context: Given) -> Page[ProjectView]:
     return Page(items=tuple(_view(name, share) for name, share in sorted(found.items())))
 
 
-@router.put("/{project}")
+@router.put("/{project}", openapi_extra=needs(Scope.OPERATOR))
 def set_weight(project: ThingName, body: WeightRequest, context: Given) -> ProjectView:
     """Give a project a weight, beside 1 for those that nobody gave one; it need not have had a job yet."""
     with context.database.write() as session:

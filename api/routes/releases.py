@@ -2,17 +2,18 @@
 
 from fastapi import APIRouter
 
-from api.access import GuardedRoute
+from api.access import GuardedRoute, needs
 from api.context import Given
 from api.parameters import ThingName
 from api.schemas import Page, ReleaseDetail, ReleaseView
 from orchestrator import inventory
+from orchestrator.model.scopes import Scope
 from orchestrator.registry import ReleaseRequest
 
 router = APIRouter(prefix="/releases", tags=["releases"], route_class=GuardedRoute)
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, openapi_extra=needs(Scope.ADMIN))
 def register_release(body: ReleaseRequest, context: Given) -> ReleaseDetail:
     """Register the tools installed at a folder below an allowed root; the first one becomes the default."""
     return ReleaseDetail.model_validate(context.registry.register_release(body))

@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 from fastapi import APIRouter
 
-from api.access import Actor, GuardedRoute
+from api.access import Actor, GuardedRoute, needs
 from api.context import Context, Given
 from api.parameters import ThingName
 from api.schemas import Page, SlotDetail, SlotView
 from api.views import slot_detail, slot_view
 from orchestrator import inventory, ownership, queries, steering
 from orchestrator.model.orders import Reason
+from orchestrator.model.scopes import Scope
 
 router = APIRouter(prefix="/slots", tags=["slots"], route_class=GuardedRoute)
 
@@ -39,19 +40,19 @@ def show_slot(slot: ThingName, context: Given) -> SlotDetail:
         return slot_detail(facts, queue, now, context.settings.lease)
 
 
-@router.post("/{slot}/drain")
+@router.post("/{slot}/drain", openapi_extra=needs(Scope.OPERATOR))
 def drain(slot: ThingName, context: Given, actor: Actor, body: Reason = _NO_REASON) -> SlotView:
     """Let a slot finish what it runs and take no more. What is assigned to it and not begun is placed elsewhere."""
     return _served(context, slot, actor, body, ownership.drain)
 
 
-@router.post("/{slot}/resume")
+@router.post("/{slot}/resume", openapi_extra=needs(Scope.OPERATOR))
 def resume(slot: ThingName, context: Given, actor: Actor, body: Reason = _NO_REASON) -> SlotView:
     """Give a slot work again, whatever took it out of service."""
     return _served(context, slot, actor, body, ownership.resume)
 
 
-@router.post("/{slot}/quarantine")
+@router.post("/{slot}/quarantine", openapi_extra=needs(Scope.OPERATOR))
 def quarantine(slot: ThingName, context: Given, actor: Actor, body: Reason = _NO_REASON) -> SlotView:
     """Give a suspect slot no work until someone resumes it; what it runs goes on."""
     return _served(context, slot, actor, body, ownership.quarantine)

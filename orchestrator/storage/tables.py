@@ -94,6 +94,8 @@ class Token(Base):
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     scopes: Mapped[list[str]]
     created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    """Since when it is refused. The row stays, for what it did and so that its name is never another's."""
 
 
 class IdempotencyRecord(Base):

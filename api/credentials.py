@@ -1,0 +1,33 @@
+"""The documents about tokens."""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from api.schemas import View
+from orchestrator.model.scopes import Scope
+from orchestrator.model.specs import Name, Strict
+
+
+class TokenRequest(Strict):
+    """A token to be made."""
+
+    name: Name = Field(description="Whose it is; it stands in every event of what the token does.")
+    scope: Scope
+
+
+class TokenView(View):
+    """A token as it is remembered: not what it is."""
+
+    name: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+class NewToken(View):
+    """A token that was just made, shown for the only time."""
+
+    name: str
+    scopes: tuple[str, ...]
+    token: str

@@ -1,0 +1,35 @@
+"""Tokens: who may come in, and how far. What a token is, is shown once, when it is made."""
+
+from fastapi import APIRouter
+
+from api.access import Actor, GuardedRoute, needs
+from api.context import Given
+from api.credentials import NewToken, TokenRequest, TokenView
+from api.parameters import ThingName
+from api.schemas import Page
+from orchestrator import tokens
+from orchestrator.model.scopes import Scope
+
+router = APIRouter(prefix="/tokens", tags=["tokens"], route_class=GuardedRoute)
+
+_ADMIN = needs(Scope.ADMIN)
+
+
+@router.post("", status_code=201, openapi_extra=_ADMIN)
+def make_token(body: TokenRequest, context: Given, actor: Actor) -> NewToken:
+    """Make a token. The answer is the only place where it can be read: keep it."""
+    plain = tokens.make(context.database, body.name, (body.scope,), by=actor)
+    return NewToken(name=body.name, scopes=(body.scope,), token=plain)
+
+
+@router.get("", openapi_extra=_ADMIN)
+def list_tokens(context: Given) -> Page[TokenView]:
+    """All tokens by name, without what they are."""
+    with context.database.read() as session:
+        return Page(items=tuple(TokenView.model_validate(row) for row in tokens.known(session)))
+
+
+@router.delete("/{token}", status_code=204, openapi_extra=_ADMIN)
+def revoke_token(token: ThingName, context: Given, actor: Actor) -> None:
+    """Refuse a token from now on. The last one that may make tokens is kept (409)."""
+    tokens.revoke(context.database, token, by=actor)
