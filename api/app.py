@@ -9,9 +9,23 @@ from fastapi import APIRouter, FastAPI
 from api import problems
 from api.access import documented_scheme
 from api.context import Context
-from api.routes import artifacts, events, health, jobs, logs, models, pipelines, projects, releases, slots, tokens
+from api.routes import (
+    artifacts,
+    canaries,
+    events,
+    health,
+    jobs,
+    logs,
+    models,
+    pipelines,
+    projects,
+    releases,
+    slots,
+    tokens,
+)
 from api.schemas import Problem
 from api.wakeups import WakeUps
+from orchestrator.canaries import Canaries
 from orchestrator.registry import Registry
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -40,12 +54,14 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
     """An application on this database and store, or on those that the settings name."""
     database = database or Database(settings.database)
     store = store or ArtifactStore(settings.store)
+    submission = Submission(settings, database, store)
     context = Context(
         settings=settings,
         database=database,
         store=store,
-        submission=Submission(settings, database, store),
+        submission=submission,
         registry=Registry(settings, database),
+        canaries=Canaries(settings, database, store, submission),
         wakeups=WakeUps(database),
     )
     # The usual documentation pages load scripts from elsewhere, which a lab's network does not have.
@@ -59,7 +75,7 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
 
 def _guarded() -> APIRouter:
     router = APIRouter(dependencies=[documented_scheme], responses=_REFUSALS)
-    for resource in (jobs, logs, pipelines, artifacts, models, releases, slots, projects, tokens, events):
+    for resource in (jobs, logs, pipelines, artifacts, models, releases, slots, canaries, projects, tokens, events):
         router.include_router(resource.router)
     return router
 

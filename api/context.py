@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.wakeups import WakeUps
+from orchestrator.canaries import Canaries
 from orchestrator.registry import Registry
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -22,6 +23,7 @@ class Context:
     store: ArtifactStore
     submission: Submission
     registry: Registry
+    canaries: Canaries
     wakeups: WakeUps
 
 

@@ -56,7 +56,8 @@ _COMMANDS = {
         "pipelines": ("cli.inventory:pipelines", "List pipelines, newest first."),
     },
     "What there is": {
-        "slots": ("cli.slots:app", "Card groups and CPU seats; `drain`, `resume`, `quarantine` take one out and back."),
+        "slots": ("cli.slots:app", "Card groups and CPU seats; `show` one; `drain`, `resume`, `quarantine`."),
+        "canary": ("cli.canary:app", "What checks the cards of quarantined slots; `set`, `show`, `run`."),
         "projects": ("cli.scheduling:projects_app", "Projects and their shares; `set` gives one a weight."),
         "artifacts": ("cli.artifacts:app", "Stored files and trees; `get` downloads one."),
         "models": ("cli.inventory:models_app", "Registered models; `add` registers one."),

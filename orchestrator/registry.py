@@ -194,7 +194,7 @@ def check_model(session: Session, request: JobRequest, profile: Profile) -> None
         )
     if wanted == "tx81" and model.tx81_config is None:
         raise BadSpec(
-            f"a job of kind {spec.kind} needs the TX81 config.json (with param_dir), but model {model.name} has only the "
+            f"{spec.kind} jobs need the TX81 config.json (with param_dir), but model {model.name} has only the "
             "official one; register it with tx81_config",
             field="spec.model",
         )

@@ -92,7 +92,7 @@ class Settings(BaseSettings):
     """In which half of the suspicion from earlier failures on a slot is forgotten."""
 
     canary_pauses: tuple[Seconds, ...] = (timedelta(seconds=10), timedelta(seconds=60), timedelta(seconds=300))
-    """How long a quarantined slot waits for its first canary, its second, and so on; the last one holds for the rest."""
+    """How long a quarantined slot waits for its first canary, its second, and so on; the last is for all the rest."""
 
     canary_failures: int = Field(default=3, ge=1)
     """So many canaries in a row that fail on a slot leave it to people."""

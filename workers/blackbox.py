@@ -70,7 +70,7 @@ def tail(path: Path, most: int) -> str:
 
 
 def kernel_lines(since: float) -> list[str]:
-    """What the kernel has logged since a minute before that moment of the monotonic clock; none if we may not read it."""
+    """What the kernel has logged since a minute before a moment of the monotonic clock; none if we may not read it."""
     lines: list[str] = []
     try:
         handle = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

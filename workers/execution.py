@@ -254,21 +254,14 @@ class _Execution:
         fault = self.failure is not None and self.failure.kind is FailureKind.FAULT
         if not fault and self.suspicion is None:
             return
+        command = None if self.plan is None else commands.document(self.plan.command)
         try:
-            self.results.outputs.append(
-                store_black_box(
-                    self.store,
-                    self.work,
-                    label=self.assignment.label,
-                    log=self.log_path,
-                    command=None if self.plan is None else commands.document(self.plan.command),
-                    outcome=self.outcome,
-                    guard=self.guard,
-                    failure=self.failure,
-                    suspicion=self.suspicion,
-                    since=self.began,
-                )  # fmt: skip
-            )
+            box = store_black_box(
+                self.store, self.work, label=self.assignment.label, log=self.log_path, command=command,
+                outcome=self.outcome, guard=self.guard, failure=self.failure, suspicion=self.suspicion,
+                since=self.began,
+            )  # fmt: skip
+            self.results.outputs.append(box)
         except Exception:
             log.exception("no black box", extra={"attempt": self.assignment.attempt_id})
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 
 revision = '145be49a45bc'
-down_revision = 'e7c00e1da3a2'
+down_revision = '3e731c245b8e'
 branch_labels = None
 depends_on = None
 

@@ -55,7 +55,7 @@ class Demand:
 
 @dataclass(frozen=True)
 class FreeSlot:
-    """A slot as placing sees it; given to `place`, one that has a live worker and no lease, in service or quarantined."""
+    """A slot as placing sees it; given to `place`, one with a live worker and no lease, in service or quarantined."""
 
     id: str
     name: SlotName
