@@ -22,6 +22,7 @@ from api.routes import (
     releases,
     slots,
     tokens,
+    uploads,
 )
 from api.schemas import Problem
 from api.wakeups import WakeUps
@@ -31,6 +32,7 @@ from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.submission import Submission
+from orchestrator.uploads import Uploads
 
 ROOT = "/api/v1"
 
@@ -62,6 +64,7 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
         submission=submission,
         registry=Registry(settings, database),
         canaries=Canaries(settings, database, store, submission),
+        uploads=Uploads(settings),
         wakeups=WakeUps(database),
     )
     # The usual documentation pages load scripts from elsewhere, which a lab's network does not have.
@@ -75,7 +78,20 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
 
 def _guarded() -> APIRouter:
     router = APIRouter(dependencies=[documented_scheme], responses=_REFUSALS)
-    for resource in (jobs, logs, pipelines, artifacts, models, releases, slots, canaries, projects, tokens, events):
+    for resource in (
+        jobs,
+        logs,
+        pipelines,
+        artifacts,
+        uploads,
+        models,
+        releases,
+        slots,
+        canaries,
+        projects,
+        tokens,
+        events,
+    ):
         router.include_router(resource.router)
     return router
 

@@ -12,6 +12,7 @@ from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.submission import Submission
+from orchestrator.uploads import Uploads
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Context:
     submission: Submission
     registry: Registry
     canaries: Canaries
+    uploads: Uploads
     wakeups: WakeUps
 
 

@@ -20,8 +20,8 @@ from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.specs import BUILD_KINDS
 from orchestrator.model.states import AttemptState
 from orchestrator.model.suspects import COUNTED
-from orchestrator.registry import weights_digest
 from orchestrator.storage.artifacts import ArtifactStore
+from orchestrator.weights import weights_digest
 from workers import locks, process, report
 from workers.assignment import Assignment, claim
 from workers.blackbox import store_black_box, tail
