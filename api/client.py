@@ -15,11 +15,11 @@ from urllib.parse import quote
 import httpx2
 from pydantic import BaseModel
 
+from api.answers import AnswerView
 from api.connection import ApiError, Connection, ServerUnreachable, seconds_left
 from api.credentials import NewToken, TokenRequest, TokenView
 from api.scheduling import ExplanationView, ProjectView
 from api.schemas import (
-    AnswerView,
     ArtifactView,
     EntryView,
     EventView,

@@ -67,7 +67,8 @@ class JobView(JobReference):
     model: str | None = None
     release: str
     slot: str | None = Field(description="Pinned to this slot: g3, or HOST.g3.")
-    last_slot_id: str | None = Field(default=None, description="Slot of its latest attempt.")
+    last_slot_id: str | None = Field(default=None, description="Slot of its latest attempt; of several, the first.")
+    last_slot_ids: tuple[str, ...] = Field(default=(), description="All slots of its latest attempt.")
     cancel_requested: bool
     cached_from: int | None = Field(description="The job whose stored result this one took.")
     joined_to: int | None = Field(description="The identical build under way that this job waits for.")
@@ -90,11 +91,12 @@ class InputView(View):
 
 
 class AttemptView(View):
-    """One try at a job on one slot."""
+    """One try at a job, on one slot or on several card groups of one host."""
 
     id: int
     number: int
-    slot_id: str
+    slot_id: str = Field(description="The slot whose worker runs it.")
+    slot_ids: tuple[str, ...] = Field(description="All its slots, in the order of its batches.")
     state: AttemptState
     worker: str | None
     pid: int | None
@@ -200,23 +202,6 @@ class JobDetail(JobView):
     timings: Timings
 
 
-class AnswerView(View):
-    """One prompt's response in one repeat."""
-
-    attempt_id: int
-    repeat: int
-    index: int
-    question: str
-    text: str
-    prompt_tokens: int | None
-    output_tokens: int | None
-    seconds: float | None
-    ttft_seconds: float | None
-    finish_reason: str | None
-    golden: str | None
-    exact: bool | None = Field(description="Equal to the golden answer character for character; null without one.")
-
-
 class EventView(View):
     """One thing that happened."""
 
@@ -309,6 +294,9 @@ class Evidence(View):
 
     reason: str
     signature: str | None = None
+    slots: tuple[str, ...] = Field(
+        default=(), description="The slots that are suspect together: of several, nobody can tell which it was."
+    )
     job_id: int | None = None
     attempt_id: int | None = None
     evidence: Document | None = Field(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from api.answers import AnswerView
 from api.schemas import (
     AttemptView,
     CacheOutcome,
@@ -31,7 +32,7 @@ from orchestrator.model.suspects import SUSPECT_AT, Score
 from orchestrator.placement.demand import Demand
 from orchestrator.queries import JobFacts, ListedJob, PipelineFacts
 from orchestrator.steering import Report
-from orchestrator.storage.tables import Attempt, Job, Slot
+from orchestrator.storage.tables import Answer, Attempt, Job, Slot
 
 _COLUMNS = tuple(name for name in JobView.model_fields if hasattr(Job, name) and name != "slot")
 
@@ -60,6 +61,12 @@ def job_detail(facts: JobFacts) -> JobDetail:
             "timings": timings(job, facts.now),
         }
     )
+
+
+def answer_view(answer: Answer, attempt: Attempt) -> AnswerView:
+    """An answer, with the slot that gave it."""
+    told = AnswerView.model_validate(answer)
+    return told.model_copy(update={"slot_id": attempt.slot_ids[answer.batch]})
 
 
 def cache_view(job: Job, queued_because: str | None) -> CacheView:
@@ -179,7 +186,8 @@ def _job_fields(listed: ListedJob) -> dict[str, Any]:
         **{name: getattr(job, name) for name in _COLUMNS},
         "model": job.spec.get("model"),
         "slot": Demand.parse(job.demand).only,
-        "last_slot_id": listed.last_slot_id,
+        "last_slot_id": listed.last_slot_ids and listed.last_slot_ids[0],
+        "last_slot_ids": listed.last_slot_ids or (),
     }
 
 

@@ -82,6 +82,7 @@ def model_to_answers(
     golden: Path | None = None,
     quantize: bool = False,
     max_tokens: int | None = None,
+    groups: int | None = None,
     cards: str | None = None,
     release: str | None = None,
 ) -> PipelineRequest:
@@ -95,6 +96,7 @@ def model_to_answers(
         **gm,
         **({"golden": {"path": str(golden.absolute())}} if golden else {}),
         **({"max_tokens": max_tokens} if max_tokens is not None else {}),
+        **({"groups": groups} if groups is not None else {}),
         **({"cards": cards} if cards else {}),
     }
     specs = {

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.errors import IllegalTransition, NotFound, SlotTaken
 from orchestrator.lifecycle import record, withdraw
+from orchestrator.model.failures import of_one_among
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, ServiceState
 from orchestrator.storage.tables import Attempt, Document, Lease, Slot
@@ -30,7 +31,8 @@ def announce(
     """Make `worker` the owner of a slot, creating it at first sight.
 
     SlotTaken if another worker gave a sign of life within `lost_after`. Returns the attempts that an earlier owner left
-    running: it held the host's lock on the slot, which the caller now holds, so nothing of them runs any more.
+    running: it held the host's lock on the slot, which the caller now holds, so nothing of them runs any more. One that
+    only uses the slot's cards is not among them: the worker of its first slot runs it.
     """
     slot_id = f"{host}.{name}"
     slot = session.get(Slot, slot_id, with_for_update=True)
@@ -131,13 +133,22 @@ def quarantine(session: Session, slot_id: str, *, by: str, note: str | None, now
 
 
 def suspect(
-    session: Session, slot_id: str, *, worker: str, reason: str, now: datetime, evidence: Document | None = None
-) -> None:
-    """Quarantine a slot on the word of its worker, without an attempt's end; nothing if the slot is another's."""
-    slot = _locked(session, slot_id)
-    if slot.worker == worker and slot.service_state is not ServiceState.QUARANTINED:
-        slot.quarantined_because = {**_evidence(reason, None, now), "evidence": evidence}
-        _serve(session, slot, ServiceState.QUARANTINED, None, reason, now)
+    session: Session, slot_id: str, *, worker: str, reason: str, now: datetime, others: Sequence[str] = (),
+    evidence: Document | None = None,
+) -> None:  # fmt: skip
+    """Quarantine a slot on the word of its worker, without an attempt's end, and `others` that its attempt held too.
+
+    Nothing if the slot is another worker's.
+    """
+    if session.scalar(select(Slot.worker).where(Slot.id == slot_id)) != worker:
+        return
+    suspects = sorted({slot_id, *others})
+    told = of_one_among(reason, suspects)
+    for suspected in suspects:
+        slot = _locked(session, suspected)
+        if slot.service_state is not ServiceState.QUARANTINED:
+            slot.quarantined_because = {**_evidence(told, None, now), "evidence": evidence}
+            _serve(session, slot, ServiceState.QUARANTINED, None, told, now)
 
 
 # ── the way back of a slot under suspicion ───────────────────────────────────────────────────────────────────────────

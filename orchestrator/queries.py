@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, bindparam, func, select, tuple_
+from sqlalchemy import Select, Text, bindparam, func, or_, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from orchestrator.errors import NotFound
@@ -54,7 +54,9 @@ class JobFilter:
         if self.model is not None:
             jobs = jobs.where(Job.spec["model"].as_string() == self.model)
         if self.slot is not None:
-            jobs = jobs.where(Job.id.in_(select(Attempt.job_id).where(Attempt.slot_id == self.slot)))
+            # A list of names in JSON, where no name can hold a quotation mark: one of them is found by its text.
+            among = Attempt.slot_ids.cast(Text).contains(f'"{self.slot}"', autoescape=True)
+            jobs = jobs.where(Job.id.in_(select(Attempt.job_id).where(or_(Attempt.slot_id == self.slot, among))))
         if self.text is not None:
             jobs = jobs.where(Job.name.icontains(self.text, autoescape=True))
         return jobs
@@ -62,10 +64,10 @@ class JobFilter:
 
 @dataclass(frozen=True)
 class ListedJob:
-    """A job, and the slot of its latest attempt."""
+    """A job, and the slots of its latest attempt."""
 
     job: Job
-    last_slot_id: str | None
+    last_slot_ids: Sequence[str] | None
 
 
 @dataclass(frozen=True)
@@ -187,11 +189,11 @@ def queued_jobs(session: Session, demands: Collection[str], limit: int) -> list[
 
 
 def answers(session: Session, attempt_id: int, *, limit: int, after: tuple[int, ...] | None = None) -> Sequence[Answer]:
-    """Answers of an attempt behind the one of repeat and index `after`, in order."""
+    """Answers of an attempt behind the one of repeat, index and batch `after`: those to one question side by side."""
     found = select(Answer).where(Answer.attempt_id == attempt_id)
     if after is not None:
-        found = found.where(tuple_(Answer.repeat, Answer.index) > after)
-    return _all(session, found.order_by(Answer.repeat, Answer.index).limit(limit))
+        found = found.where(tuple_(Answer.repeat, Answer.index, Answer.batch) > after)
+    return _all(session, found.order_by(Answer.repeat, Answer.index, Answer.batch).limit(limit))
 
 
 # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -256,10 +258,10 @@ def pipeline(session: Session, pipeline_id: int) -> tuple[PipelineFacts, list[Li
 
 def _listed() -> Select[Any]:
     tried = aliased(Attempt)
-    last_slot = (
-        select(tried.slot_id).where(tried.job_id == Job.id).order_by(tried.number.desc()).limit(1).scalar_subquery()
+    last_slots = (
+        select(tried.slot_ids).where(tried.job_id == Job.id).order_by(tried.number.desc()).limit(1).scalar_subquery()
     )
-    return select(Job, last_slot)
+    return select(Job, last_slots)
 
 
 _LISTED_JOB = _listed().where(Job.id == bindparam("job_id"))

@@ -31,7 +31,7 @@ def enrol(session: Session, name: str, *, now: datetime) -> Project:
 
 
 def charge(session: Session, job_id: int, seconds: float, *, now: datetime) -> None:
-    """Add what an attempt held a slot for to what its job's project has used."""
+    """Add the slot-seconds that an attempt held to what its job's project has used."""
     owner = select(Job.project).where(Job.id == job_id).scalar_subquery()
     project = session.scalars(_locked(Project.name == owner)).one()
     _settle(project, now)

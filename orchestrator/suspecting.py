@@ -31,6 +31,8 @@ def score_of(session: Session, slot_id: str, *, now: datetime, half_life: timede
 def after_failure(session: Session, attempt_id: int, *, now: datetime, half_life: timedelta) -> Suspicion | None:
     """Why the slot of an attempt that fails now comes under suspicion, with the attempts that say so; or None."""
     found = session.execute(_described().where(Attempt.id == attempt_id)).one()
+    if len(found.slot_ids) > 1:
+        return None
     mine = _trial(found, at=now, failed=True)
     trials = [*_trials(session, mine.slot_id, now - HALF_LIVES * half_life), mine]
     result = score(mine.slot_id, trials, now=now, half_life=half_life)
@@ -69,7 +71,7 @@ def _trials(session: Session, slot_id: str, since: datetime) -> list[Trial]:
 def _described() -> Select[Any]:
     return (
         select(
-            Attempt.id, Attempt.job_id, Attempt.slot_id, Attempt.ended_at, Attempt.state, Attempt.failure, Job.kind,
+            Attempt.id, Attempt.job_id, Attempt.slot_id, Attempt.slot_ids, Attempt.ended_at, Attempt.state, Attempt.failure, Job.kind,
             Job.spec["model"].as_string().label("model"),
             func.coalesce(JobInput.digest, Job.spec["backend_type"].as_string()).label("image"),
         )
@@ -79,7 +81,12 @@ def _described() -> Select[Any]:
 
 
 def _verdict(row: Row[Any]) -> Iterator[Trial]:
-    """The attempt as it counts: a success, a failure that a card can be the cause of, or not at all."""
+    """The attempt as it counts: a success, a failure that a card can be the cause of, or not at all.
+
+    Of an attempt on several slots nobody can tell which was the cause.
+    """
+    if len(row.slot_ids) > 1:
+        return
     if row.state is AttemptState.SUCCEEDED:
         yield _trial(row, at=row.ended_at, failed=False)
     elif row.state is AttemptState.FAILED and row.failure is not None:

@@ -7,13 +7,14 @@ from datetime import timedelta
 from sqlalchemy import bindparam, select
 
 from orchestrator import lifecycle
+from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Document, Job, JobInput, Model, Release
 
 # Columns, and built once: objects take several times as long, and the vendor's tool waits for it.
 _ASSIGNMENT = (
     select(
-        Attempt.number, Attempt.slot_id, Job.id, Job.spec, Job.run_seconds, Job.silence_seconds, Job.log_bytes,
+        Attempt.number, Attempt.slot_ids, Job.id, Job.spec, Job.run_seconds, Job.silence_seconds, Job.log_bytes,
         Job.deadline_at, Release.profile, Release.root,
     )
     .join(Job, Job.id == Attempt.job_id)
@@ -53,7 +54,7 @@ class Assignment:
     attempt_id: int
     number: int
     job_id: int
-    slot_id: str
+    slot_ids: tuple[str, ...]
     spec: Document
     profile: Document
     root: str
@@ -70,6 +71,12 @@ class Assignment:
         """`JOB.NUMBER`, as its folder and its Celery task are called."""
         return f"{self.job_id}.{self.number}"
 
+    @property
+    def groups(self) -> tuple[SlotName, ...]:
+        """The card groups that were leased to it, in the order of its batches; none for a CPU seat."""
+        slots = (SlotName.parse(slot_id.rpartition(".")[2]) for slot_id in self.slot_ids)
+        return tuple(slot for slot in slots if slot.kind is SlotKind.CARD_GROUP)
+
 
 def claim(database: Database, attempt_id: int, *, worker: str, lease: timedelta) -> Assignment | None:
     """Take the attempt and read what it needs; None if it is not there to take (late, doubled or cancelled bell)."""
@@ -84,7 +91,7 @@ def claim(database: Database, attempt_id: int, *, worker: str, lease: timedelta)
             attempt_id=attempt_id,
             number=row.number,
             job_id=row.id,
-            slot_id=row.slot_id,
+            slot_ids=tuple(row.slot_ids),
             spec=row.spec,
             profile=row.profile,
             root=row.root,

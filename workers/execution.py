@@ -22,7 +22,7 @@ from orchestrator.model.states import AttemptState
 from orchestrator.model.suspects import COUNTED
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.weights import weights_digest
-from workers import locks, process, report
+from workers import cards, locks, process, report
 from workers.assignment import Assignment, claim
 from workers.blackbox import store_black_box, tail
 from workers.collect import Results, collect, seal_log, store_vendor_logs, vendor_logs
@@ -97,10 +97,10 @@ class _Execution:
         """Everything between claim and report; no exception of ours leaves an attempt stuck."""
         try:
             self.work.mkdir(parents=True)
-            self.plan = plan = commands.plan(self.assignment, slot=self.slot.name, work=self.work)
+            self.plan = plan = commands.plan(self.assignment, work=self.work)
             lay_out(plan, self.store, self.work)
             self._run_and_collect(plan)
-        except CardsNotFree as held:
+        except (cards.CardsHeld, CardsNotFree) as held:
             self.failure, self.suspicion = held.failure, held.suspicion
         except BadSpec as bad:
             self.failure = Failure(kind=FailureKind.BAD_SPEC, reason=bad.detail)
@@ -119,13 +119,13 @@ class _Execution:
 
     def _run_and_collect(self, plan: Plan) -> None:
         with ExitStack() as held:
-            keep = [self.slot.lock]
+            keep = [self.slot.lock, *held.enter_context(self._cards())]
             if plan.exclusive is not None:
                 # Held until the outputs are stored: they lie where the next one would overwrite them.
                 lock = held.enter_context(self._exclusively(plan, plan.exclusive))
                 keep += [] if lock is None else [lock]
             probe = Probe(plan.profile.probe, devices=self.slot.settings.devices_dir, root=self.assignment.root)
-            self.guard = CardGuard(probe, self.slot.name.cards, slot=self.slot, stop=self.stop)
+            self.guard = CardGuard(probe, self.assignment.groups, slot=self.slot, stop=self.stop)
             self.guard.require_free()
             since_ns = _mark(self.work)
             with self.guard:
@@ -143,8 +143,16 @@ class _Execution:
         # The lock belongs to the installed tools: two releases at one root share it.
         installed = hashlib.sha256(os.fsencode(plan.words["root"])).hexdigest()[:12]
         path = self.slot.settings.locks / f"{locks.file_name(name)}@{installed}.lock"
-        owner = f"job {self.assignment.job_id} on {self.slot.id} (pid {os.getpid()})"
-        return locks.waited_for(path, owner=owner, log=self.log_path, stop=self.stop)
+        return locks.waited_for(path, owner=self._owner, log=self.log_path, stop=self.stop)
+
+    def _cards(self) -> AbstractContextManager[list[int]]:
+        settings = self.slot.settings
+        return cards.held(settings.locks, settings.host, self.assignment.groups, owner=self._owner)
+
+    @property
+    def _owner(self) -> str:
+        """Who holds a lock, as the next one reads it."""
+        return f"job {self.assignment.job_id} on {self.slot.id} (pid {os.getpid()})"
 
     def _run(self, plan: Plan, keep: Sequence[int]) -> Outcome:
         self.shipper = LogShipper(
@@ -268,7 +276,7 @@ class _Execution:
     def _warn_of_slot(self) -> None:
         if self.suspicion is not None:
             with suppress(SQLAlchemyError, OrchestratorError):
-                report.suspect(self.slot.database, self.slot.id, self.suspicion, worker=self.slot.worker)
+                report.suspect(self.slot.database, self.assignment.slot_ids, self.suspicion, worker=self.slot.worker)
 
     def _report(self) -> Ended:
         log_digest, log_bytes = self._seal_log()

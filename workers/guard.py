@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
+from orchestrator.model.slots import SlotName
 from workers.probe import Finding, Probe, command_of
 from workers.process import Outcome, StopReason, StopSignal
 from workers.shim import descendants
@@ -32,18 +33,19 @@ class CardsNotFree(OrchestratorError):
 
     code = "cards_not_free"
 
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(finding.sentence())
-        self.failure = Failure(kind=FailureKind.FAULT, reason=finding.sentence())
-        self.suspicion = Suspicion(reason=finding.sentence(), blames_job=False, evidence=finding.document())
+    def __init__(self, suspicion: Suspicion) -> None:
+        super().__init__(suspicion.reason)
+        self.failure = Failure(kind=FailureKind.FAULT, reason=suspicion.reason)
+        self.suspicion = suspicion
 
 
 class CardGuard:
     """What is known of an attempt's cards. While it is entered, a tool that opens others is stopped."""
 
-    def __init__(self, probe: Probe, cards: Sequence[int], *, slot: OwnedSlot, stop: StopSignal) -> None:
+    def __init__(self, probe: Probe, groups: Sequence[SlotName], *, slot: OwnedSlot, stop: StopSignal) -> None:
         self._probe = probe
-        self._cards = tuple(cards)
+        self._groups = groups
+        self._cards = tuple(card for group in groups for card in group.cards)
         self._slot = slot
         self._stop = stop
         self._ended = threading.Event()
@@ -61,7 +63,7 @@ class CardGuard:
         if seen_free is None or time.monotonic() > seen_free + _FRESH:
             finding = self._look()
             if not finding.free:
-                raise CardsNotFree(finding)
+                raise CardsNotFree(self._suspicion(finding, finding.sentence(), blames_job=False))
 
     def __enter__(self) -> Self:
         self._returned = beside(self._watch)
@@ -86,8 +88,16 @@ class CardGuard:
             return None
         survivor = any(holder.pid in unkillable for holder in finding.holders)
         whose = "left by this attempt: " if survivor else ""
+        return self._suspicion(finding, f"after the run, {whose}{finding.sentence()}", blames_job=survivor)
+
+    def _suspicion(self, finding: Finding, reason: str, *, blames_job: bool) -> Suspicion:
+        """Of those of the attempt's slots whose cards are not free."""
+        slots = [group for group in self._groups if finding.not_free.intersection(group.cards)]
         return Suspicion(
-            reason=f"after the run, {whose}{finding.sentence()}", blames_job=survivor, evidence=finding.document()
+            reason=reason,
+            blames_job=blames_job,
+            slots=tuple(f"{self._slot.settings.host}.{group}" for group in slots),
+            evidence=finding.document(),
         )
 
     def _look(self) -> Finding:

@@ -75,6 +75,12 @@ class Finding:
         """Whether every card is there and nobody holds it."""
         return not (self.missing or self.holders or self.busy)
 
+    @property
+    def not_free(self) -> frozenset[int]:
+        """The cards that something speaks against."""
+        told = [card for card, _ in (*self.missing, *self.busy)]
+        return frozenset([*told, *(holder.card for holder in self.holders)])
+
     def sentence(self) -> str:
         """What speaks against the cards, in one line."""
         if self.missing:

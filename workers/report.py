@@ -1,5 +1,6 @@
 """What is written to SQL when an attempt ends: everything in one transaction, under the fence of its lease."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -49,10 +50,14 @@ def give_back(database: Database, attempt_id: int, results: Results, *, why: str
             _add_outputs(session, attempt_id, results, now)
 
 
-def suspect(database: Database, slot_id: str, suspicion: Suspicion, *, worker: str) -> None:
-    """Quarantine the slot of a worker whose attempt was taken away, so that its end is not there to say it with."""
+def suspect(database: Database, slot_ids: Sequence[str], suspicion: Suspicion, *, worker: str) -> None:
+    """Quarantine the slots of an attempt that was taken away, so that its end is not there to say it with.
+
+    `worker` is that of the first slot."""
     with database.write() as session:
-        ownership.suspect(session, slot_id, worker=worker, reason=suspicion.reason, now=database.now(session))
+        ownership.suspect(
+            session, slot_ids[0], worker=worker, reason=suspicion.reason, now=database.now(session), others=slot_ids[1:]
+        )
 
 
 def _add_outputs(session: Session, attempt_id: int, results: Results, now: datetime) -> None:
@@ -67,8 +72,9 @@ def _add_outputs(session: Session, attempt_id: int, results: Results, now: datet
 def _answer_row(attempt_id: int, checked: CheckedAnswer) -> dict[str, Any]:
     given = checked.given
     return {
-        "attempt_id": attempt_id, "repeat": given.repeat, "index": given.index, "question": given.question,
-        "text": given.text, "prompt_tokens": given.prompt_tokens, "output_tokens": given.output_tokens,
-        "seconds": given.seconds, "ttft_seconds": given.ttft_seconds, "finish_reason": given.finish_reason,
+        "attempt_id": attempt_id, "batch": given.batch, "repeat": given.repeat, "index": given.index,
+        "question": given.question, "text": given.text, "prompt_tokens": given.prompt_tokens,
+        "output_tokens": given.output_tokens, "seconds": given.seconds, "ttft_seconds": given.ttft_seconds,
+        "finish_reason": given.finish_reason,
         "golden": checked.golden, "exact": checked.exact,
     }  # fmt: skip

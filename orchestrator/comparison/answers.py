@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class GivenAnswer:
-    """What a tool answered to one prompt in one repeat. Times in seconds; what the tool does not tell is None."""
+    """What a tool answered to one prompt in one repeat of one batch.
+
+    Times in seconds; what the tool does not tell is None.
+    """
 
     repeat: int
     index: int
@@ -17,6 +20,8 @@ class GivenAnswer:
     seconds: float | None = None
     ttft_seconds: float | None = None
     finish_reason: str | None = None
+    batch: int = 0
+    """Which of the groups that answer side by side, from 0."""
 
 
 class Golden:

@@ -40,16 +40,22 @@ class Failure(BaseModel):
 
 
 class Suspicion(BaseModel):
-    """Why a slot can not be trusted after what an attempt on it left behind."""
+    """Why slots can not be trusted after what an attempt on them left behind."""
 
     model_config = ConfigDict(frozen=True)
 
     reason: str
     signature: str | None = Field(default=None, description="Name of the profile's pattern that matched.")
     blames_job: bool = Field(default=True, description="False if the slot was found so before the job did anything.")
+    slots: tuple[str, ...] = Field(default=(), description="The slots it speaks of; all of the attempt's if empty.")
     evidence: dict[str, Any] | None = Field(
         default=None, description="What a probe saw of the cards, or the attempts that failed on this slot alone."
     )
+
+
+def of_one_among(reason: str, slots: Collection[str]) -> str:
+    """The reason as it is told of each of `slots`, when it is true of one of them and nobody can tell of which."""
+    return reason if len(slots) < 2 else f"{reason} (on one of {', '.join(sorted(slots))}; nobody can tell which)"
 
 
 MOST_DEVICE_KILLS = 2

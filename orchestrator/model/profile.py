@@ -62,6 +62,7 @@ class AnswersRule(Strict):
     text: str
     repeat: str
     index: str
+    batch: str | None = Field(default=None, description="Which group of several answered, from 0; absent means 0.")
     output_tokens: str | None = None
     prompt_tokens: str | None = None
     seconds: str | None = None
@@ -76,8 +77,8 @@ class KindProfile(Strict):
     cwd: str
     argv: tuple[str, ...] = Field(
         description="Place-holders: {root} {conda} {work} {out} {model}, every entry of `folders`, the spec's fields "
-        "({backend_type} {dtype} {max_tokens} {repeats} {cards}), and for every input its path and its file name "
-        "({gm} {gm_name} {c_source} {kcore} {prompts} {golden} …)."
+        "({backend_type} {dtype} {max_tokens} {repeats}, {groups} and {cards}: how many card groups and which cards), "
+        "and for every input its path and its file name ({gm} {gm_name} {c_source} {kcore} {prompts} {golden} …)."
     )
     optional: dict[str, tuple[str, ...]] = Field(default={}, description="Arguments added when that input is present.")
     model_config_file: Literal["official", "tx81"] | None = None

@@ -2,10 +2,13 @@
 
 Through mapped classes and built anew they take five times as long, and most of what an idle stack does between a
 request and the vendor's process is to run them. A value that is handed in under the name of a column is written there;
-the other names are those of the condition. They do not see what a session has yet to flush.
+the other names are those of the condition. `run` runs them, since they do not see what a session has yet to flush.
 """
 
-from sqlalchemy import bindparam, case, delete, func, insert, literal, select, update
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, Executable, bindparam, case, delete, func, insert, literal, select, update
+from sqlalchemy.orm import Session
 
 from orchestrator.model.states import AttemptState, ServiceState
 from orchestrator.storage.tables import Base
@@ -67,3 +70,9 @@ CONDEMN = update(_SLOT).where(_SLOT.c.id == bindparam("left"), _SLOT.c.service_s
 """An attempt on the slot ends, and the slot is quarantined for it. One that is so already keeps its evidence."""
 
 BEAT = update(_SLOT).where(_SLOT.c.id == bindparam("owned"), _SLOT.c.worker == bindparam("owner"))
+
+
+def run(session: Session, statement: Executable, **values: Any) -> CursorResult[Any]:
+    """Run one of the statements, after all that the session has yet to write."""
+    session.flush()
+    return cast("CursorResult[Any]", session.execute(statement, values))

@@ -317,10 +317,10 @@ class Answer(Base):
     __tablename__ = "answer"
 
     attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), primary_key=True)
-    batch: Mapped[int] = mapped_column(primary_key=True, default=0, server_default="0")
-    """Which of the attempt's slots gave it: the place in `slot_ids`, from 0."""
     repeat: Mapped[int] = mapped_column(primary_key=True)
     index: Mapped[int] = mapped_column(primary_key=True)
+    batch: Mapped[int] = mapped_column(primary_key=True, default=0, server_default="0")
+    """Which of the attempt's slots gave it: the place in `slot_ids`, from 0."""
     question: Mapped[str] = mapped_column(Text)
     text: Mapped[str] = mapped_column(Text)
     prompt_tokens: Mapped[int | None]

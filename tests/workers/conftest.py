@@ -148,7 +148,7 @@ class Lab:
                 session.add(JobInput(job_id=row.id, name=name, digest=digest, file_name=f"{name}.file"))
             assert lifecycle.queue(session, row, start=JobState.WAITING, now=now)
             attempt_id = lifecycle.assign(
-                session, row.id, [f"{self.settings.host}.{slot}"], now=now, lease=self.settings.lease
+                session, row.id, (f"{self.settings.host}.{slot}",), now=now, lease=self.settings.lease
             )
             assert attempt_id is not None
             return attempt_id
