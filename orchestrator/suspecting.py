@@ -71,7 +71,8 @@ def _trials(session: Session, slot_id: str, since: datetime) -> list[Trial]:
 def _described() -> Select[Any]:
     return (
         select(
-            Attempt.id, Attempt.job_id, Attempt.slot_id, Attempt.slot_ids, Attempt.ended_at, Attempt.state, Attempt.failure, Job.kind,
+            Attempt.id, Attempt.job_id, Attempt.slot_id, Attempt.slot_ids, Attempt.ended_at, Attempt.state,
+            Attempt.failure, Job.kind,
             Job.spec["model"].as_string().label("model"),
             func.coalesce(JobInput.digest, Job.spec["backend_type"].as_string()).label("image"),
         )
