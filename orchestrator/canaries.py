@@ -27,7 +27,7 @@ from orchestrator.registry import check_model
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
-from orchestrator.storage.tables import Artifact, Canary, Job, JobInput, Release, Slot
+from orchestrator.storage.tables import Artifact, Canary, Document, Job, JobInput, Release, Slot
 from orchestrator.submission import Idempotency, Made, Submission
 
 log = logging.getLogger(__name__)
@@ -69,22 +69,32 @@ class Canaries:
         """Make this the canary of a release, in place of an earlier one. Every input has to be there already.
 
         NotFound without such a release; BadSpec or PathRefused names the field at fault."""
-        files = self._intake.files_of(spec)
-        with self._database.write() as session:
-            row = session.get(Release, release)
-            if row is None:
-                raise NotFound(f"there is no release {release}; see GET /api/v1/releases", release=release)
-            profile = Profile.model_validate(row.profile)
-            if profile_kind(spec) not in profile.kinds:
-                raise BadSpec(f"release {release} has no {profile_kind(spec)}; name another", field="release")
-            check_model(session, _request(spec, release, "any.g0"), profile)
-            document = spec.model_dump(mode="json")
-            for name in inputs_of(spec):
-                document[name] = {"digest": self._digest(session, name, spec, files)}
-            canary = session.get(Canary, release) or Canary(release=release)
-            canary.spec, canary.set_by, canary.set_at = document, by, self._database.now(session)
-            session.add(canary)
-            return canary
+        try:
+            files = self._intake.files_of(spec)
+            with self._database.write() as session:
+                self._database.serialise(session, "registry")
+                document = self._checked(session, release, spec, files)
+                canary = session.get(Canary, release) or Canary(release=release)
+                canary.spec, canary.set_by, canary.set_at = document, by, self._database.now(session)
+                session.add(canary)
+                return canary
+        except OrchestratorError as trouble:
+            # What is sent is the spec itself, not a request around it.
+            trouble.field = trouble.field and trouble.field.removeprefix("spec.")
+            raise
+
+    def _checked(self, session: Session, release: str, spec: CanarySpec, files: dict[str, TakenIn]) -> Document:
+        """The spec with every input by digest, if it can run with the release."""
+        row = session.get(Release, release)
+        if row is None:
+            raise NotFound(f"there is no release {release}; see GET /api/v1/releases", release=release)
+        profile = Profile.model_validate(row.profile)
+        if profile_kind(spec) not in profile.kinds:
+            raise BadSpec(f"release {release} has no {profile_kind(spec)}; name another", field="release")
+        # On which slot it will run changes nothing here.
+        check_model(session, _request(spec, release, "any.g0"), profile)
+        inputs = {name: {"digest": self._digest(session, name, spec, files)} for name in inputs_of(spec)}
+        return {**spec.model_dump(mode="json"), **inputs}
 
     def start(self, slot_id: str, idempotency: Idempotency | None = None) -> Made:
         """Submit the canary that fits a slot; NotFound without such a slot, or without a canary for it."""

@@ -128,16 +128,15 @@ class _Execution:
             self.guard = CardGuard(probe, self.assignment.groups, slot=self.slot, stop=self.stop)
             self.guard.require_free()
             since_ns = _mark(self.work)
-            with self.guard:
-                self.outcome = self._run(plan, keep)
+            try:
+                with self.guard:
+                    self.outcome = self._run(plan, keep)
+            finally:
+                self.suspicion = self.guard.left_behind(() if self.outcome is None else self.outcome.unkillable)
             if self.outcome.unkillable:
                 # They may still hold cards, and they hold the slot's lock: it is not free until they are gone.
                 self.slot.abandon(f"processes {self.outcome.unkillable} cannot be killed")
-            left_behind = self.guard.left_behind(self.outcome.unkillable)
-            try:
-                self._judge(plan, self.outcome, self.guard, since_ns)
-            finally:
-                self.suspicion = self.suspicion or left_behind
+            self._judge(plan, self.outcome, self.guard, since_ns)
 
     def _exclusively(self, plan: Plan, name: str) -> AbstractContextManager[int | None]:
         # The lock belongs to the installed tools: two releases at one root share it.
@@ -196,7 +195,7 @@ class _Execution:
         known = plan.profile.fault_signatures
         if outcome.stopped in (StopReason.LEASE_LOST, StopReason.SHUTDOWN):
             # Not an end of the job; the signatures in its log prove nothing.
-            self.suspicion = judge.suspicion(None, outcome, Evidence(""), known)
+            self.suspicion = judge.suspicion(None, outcome, Evidence(""), known) or self.suspicion
             return
         beside = vendor_logs(plan, self.work)
         evidence = Evidence(tail(self.log_path, EVIDENCE_BYTES), tuple(tail(path, EVIDENCE_BYTES) for path in beside))
@@ -208,7 +207,7 @@ class _Execution:
         )
         self.failure = guard.misuse(outcome) or judge.failure_of_run(outcome, evidence, known, clocks)
         # Before anything is stored, which may fail.
-        self.suspicion = judge.suspicion(self.failure, outcome, evidence, known)
+        self.suspicion = judge.suspicion(self.failure, outcome, evidence, known) or self.suspicion
         if self.failure is None:
             self._refuse_changed_weights()
             self.results = collect(plan, self.store, since_ns=since_ns, seconds=outcome.seconds)

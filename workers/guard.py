@@ -22,6 +22,7 @@ LOOKS = (0.3, 1.0, 3.0, 10.0, 30.0)
 """Seconds after the start at which it is looked which cards the tool has opened; then every `_LATER`."""
 
 _LATER = 60.0
+_PATIENCE = 5.0
 
 _FRESH = 0.1
 """Seconds for which cards that were seen free count as free: a group that goes from one attempt to the next at once is
@@ -71,7 +72,8 @@ class CardGuard:
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self._returned.wait()
+        # Nobody waits for a look that hangs in a file system; what it sees changes nothing any more.
+        self._returned.wait(_PATIENCE)
 
     def misuse(self, outcome: Outcome) -> Failure | None:
         """Why an attempt whose tool left its own cards failed: a fault of nobody's, but of what it was told to do."""

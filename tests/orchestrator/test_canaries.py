@@ -76,9 +76,9 @@ def test_what_is_registered_needs_its_files_and_jobs_no_more(desk, lab):
 @pytest.mark.parametrize(
     ("facts", "field"),
     [
-        ({"model": "unknown"}, "spec.model"),
-        ({"kcore": {"digest": "sha256:" + "0" * 64}}, "spec.kcore"),
-        ({"kcore": {"job": 99, "artifact": "kcore"}}, "spec.kcore"),
+        ({"model": "unknown"}, "model"),
+        ({"kcore": {"digest": "sha256:" + "0" * 64}}, "kcore"),
+        ({"kcore": {"job": 99, "artifact": "kcore"}}, "kcore"),
     ],
 )
 def test_a_canary_that_could_not_run_is_refused_with_its_field(desk, lab, facts, field):
