@@ -11,6 +11,7 @@ from api.access import documented_scheme
 from api.context import Context
 from api.routes import (
     artifacts,
+    batches,
     canaries,
     events,
     health,
@@ -26,6 +27,7 @@ from api.routes import (
 )
 from api.schemas import Problem
 from api.wakeups import WakeUps
+from orchestrator.batches.submit import BatchSubmission
 from orchestrator.canaries import Canaries
 from orchestrator.registry import Registry
 from orchestrator.settings import Settings
@@ -62,6 +64,7 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
         database=database,
         store=store,
         submission=submission,
+        batches=BatchSubmission(settings, database, store),
         registry=Registry(settings, database),
         canaries=Canaries(settings, database, store, submission),
         uploads=Uploads(settings),
@@ -82,6 +85,7 @@ def _guarded() -> APIRouter:
         jobs,
         logs,
         pipelines,
+        batches,
         artifacts,
         uploads,
         models,

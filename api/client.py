@@ -16,6 +16,7 @@ import httpx2
 from pydantic import BaseModel
 
 from api.answers import AnswerView
+from api.batch_client import BatchCalls
 from api.connection import ApiError, Connection, ServerUnreachable, seconds_left
 from api.credentials import NewToken, TokenRequest, TokenView
 from api.scheduling import ExplanationView, ProjectView
@@ -71,6 +72,7 @@ class Client:
 
     def __init__(self, base_url: str, token: str, timeout: float = 30.0) -> None:
         self._connection = Connection(base_url, token, timeout)
+        self.batches = BatchCalls(self._connection)
 
     def __enter__(self) -> Self:
         return self
@@ -98,7 +100,7 @@ class Client:
     def jobs(self, limit: int = 100, cursor: str | None = None, **filters: Any) -> Page[JobView]:
         """A page of jobs, newest first.
 
-        Filters are `state` (one or several), `kind`, `project`, `model`, `pipeline`, `slot`, `name` and `q`.
+        Filters are `state` (one or several), `kind`, `project`, `model`, `pipeline`, `batch`, `slot`, `name` and `q`.
         """
         return self._connection.page(JobView, "/jobs", {"limit": limit, "cursor": cursor, **filters})
 
@@ -327,13 +329,18 @@ class Client:
                 yield LogPiece(int(number), int(after), json.loads(event.data)["text"])
 
     def events(
-        self, after: int | None = None, *, jobs: Iterable[int] = (), pipeline: int | None = None
+        self,
+        after: int | None = None,
+        *,
+        jobs: Iterable[int] = (),
+        pipeline: int | None = None,
+        batch: int | None = None,
     ) -> Iterator[EventView]:
         """What happens from now on, or after event `after`, without end.
 
         Goes on by itself after a broken connection, without a gap.
         """
-        asked = {"job": list(jobs), "pipeline": pipeline}
+        asked = {"job": list(jobs), "pipeline": pipeline, "batch": batch}
         for event in self._connection.follow("/events", asked, None if after is None else str(after)):
             if event.data:
                 yield EventView.model_validate_json(event.data)

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.wakeups import WakeUps
+from orchestrator.batches.submit import BatchSubmission
 from orchestrator.canaries import Canaries
 from orchestrator.registry import Registry
 from orchestrator.settings import Settings
@@ -23,6 +24,7 @@ class Context:
     database: Database
     store: ArtifactStore
     submission: Submission
+    batches: BatchSubmission
     registry: Registry
     canaries: Canaries
     uploads: Uploads

@@ -60,6 +60,7 @@ class JobView(JobReference):
 
     project: str
     pipeline_id: int | None
+    batch_id: int | None = None
     priority: int
     rank: int = Field(default=0, description="Order within a priority: below 0 since it was moved to the front.")
     held: bool = Field(default=False, description="Not placed until someone releases it.")

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from cli.session import Stop
+from orchestrator.model.batches import BatchRequest
 from orchestrator.model.specs import PRODUCES, JobRequest, PipelineRequest
 
 M = TypeVar("M", bound=BaseModel)
@@ -40,6 +41,15 @@ def document_in(source: str) -> tuple[Any, str]:
     """What a file or standard input (`-`) holds, and how to call it in an error."""
     shown = "standard input" if source == "-" else source
     return parsed(_text_of(source, shown), shown), shown
+
+
+def batch_in(source: str) -> BatchRequest:
+    """The batch in a file, or on standard input if `source` is `-`."""
+    shown = "standard input" if source == "-" else source
+    document = parsed(_text_of(source, shown), shown)
+    if not isinstance(document, dict):
+        raise Stop(f"{shown}: expected a batch: a mapping with `name`, and `jobs` or `template`")
+    return validated(BatchRequest, document)
 
 
 def parsed(text: str, shown: str) -> Any:

@@ -53,6 +53,8 @@ _COMMANDS = {
         "priority": ("cli.steering:priority", "Give jobs that have not begun another priority."),
         "front": ("cli.steering:front", "Move jobs before all others of their priority."),
         "retry": ("cli.jobs:retry", "Submit a finished job's request again."),
+        "stress": ("cli.stress:stress", "Run the same job many times on many slots; one report, JUnit."),
+        "batches": ("cli.batches:app", "Many jobs as one thing: list, `show`, `wait`, `report`, `cancel` and more."),
         "pipelines": ("cli.inventory:pipelines", "List pipelines, newest first."),
     },
     "What there is": {

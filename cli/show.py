@@ -37,6 +37,7 @@ _STYLE: Mapping[str, str] = {
     "assigned": "cyan",
     "alive": "green",
     "lost": "red",
+    "stopped": "red",
     "quarantined": "red",
     "draining": "yellow",
     "drained": "yellow",
@@ -153,10 +154,10 @@ def checks_table(checks: Iterable[tuple[str, str, str]]) -> Table:
 
 def job_page(job: JobDetail) -> RenderableType:
     """Everything a person wants to know of one job, on one page."""
-    headline = Text.assemble(f"job {job.id}  {clean(job.name)} ({job.kind})  ", _cell(job.state))
+    headline = heading(f"job {job.id}", f"{job.name} ({job.kind})", job.state)
     why = reason(job)
-    parts: list[RenderableType] = [headline, *([Text(f"  {clean(why)}")] if why else []), _facts(_about(job))]
-    parts += _section("spec", _facts({name: _source(value) for name, value in job.spec.items() if value is not None}))
+    parts: list[RenderableType] = [headline, *([Text(f"  {clean(why)}")] if why else []), facts(_about(job))]
+    parts += _section("spec", facts({name: _source(value) for name, value in job.spec.items() if value is not None}))
     if job.attempts:
         parts += _section("attempts", _attempts(job))
     if job.inputs:
@@ -236,6 +237,11 @@ def clean(text: object) -> str:
     return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in str(text))
 
 
+def heading(number: str, name: str, state: str) -> Text:
+    """The first line of a page: which thing it is about, and where that stands."""
+    return Text.assemble(f"{number}  {clean(name)}  ", _cell(state))
+
+
 def _about(job: JobDetail) -> dict[str, Any]:
     since = {name: f"{value:.1f} s" for name, value in job.timings if value is not None}
     return {
@@ -292,9 +298,10 @@ def _section(title: str, body: RenderableType) -> list[RenderableType]:
     return [Text(f"\n{title}", style="bold"), body]
 
 
-def _facts(facts: Mapping[str, Any]) -> Table:
+def facts(told: Mapping[str, Any]) -> Table:
+    """Names and values, one a line, without those that have none."""
     shown = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for name, value in facts.items():
+    for name, value in told.items():
         if value not in (None, ""):
             shown.add_row(Text(f"  {name}", style="dim"), Text(clean(value)))
     return shown

@@ -14,20 +14,19 @@ from sqlalchemy.orm import Session
 
 from orchestrator import ownership, steering
 from orchestrator.clock import as_utc
+from orchestrator.drafting import Drafting, note_files
 from orchestrator.errors import BadSpec, NotFound, OrchestratorError
-from orchestrator.intake import Intake, TakenIn
+from orchestrator.intake import Intake
 from orchestrator.model.canaries import CanaryRun, GiveUp, Restore, Start, Wait, decide
 from orchestrator.model.failures import Failure
-from orchestrator.model.profile import Profile
 from orchestrator.model.slots import SlotKind
-from orchestrator.model.specs import CanarySpec, JobRequest, Limits, PlacementRequest, inputs_of, profile_kind
+from orchestrator.model.specs import CanarySpec, JobRequest, Limits, PlacementRequest
 from orchestrator.model.states import ServiceState
 from orchestrator.placement.demand import Demand
-from orchestrator.registry import check_model
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
-from orchestrator.storage.tables import Artifact, Canary, Document, Job, JobInput, Release, Slot
+from orchestrator.storage.tables import Artifact, Canary, Document, Job, Release, Slot
 from orchestrator.submission import Idempotency, Made, Submission
 
 log = logging.getLogger(__name__)
@@ -61,6 +60,7 @@ class Canaries:
     def __init__(self, settings: Settings, database: Database, store: ArtifactStore, submission: Submission) -> None:
         self._settings = settings
         self._database = database
+        self._store = store
         self._intake = Intake(settings, store)
         self._submission = submission
         self._refused: dict[str, datetime] = {}
@@ -73,7 +73,13 @@ class Canaries:
             files = self._intake.files_of(spec)
             with self._database.write() as session:
                 self._database.serialise(session, "registry")
-                document = self._checked(session, release, spec, files)
+                if session.get(Release, release) is None:
+                    raise NotFound(f"there is no release {release}; see GET /api/v1/releases", release=release)
+                # On which slot it will run changes nothing here.
+                draft = Drafting(session, self._store).draft(_request(spec, release, "any.g0"), files, {})
+                note_files(session, files)
+                inputs = {wired["name"]: {"digest": _digest(session, wired)} for wired in draft.inputs}
+                document = {**spec.model_dump(mode="json"), **inputs}
                 canary = session.get(Canary, release) or Canary(release=release)
                 canary.spec, canary.set_by, canary.set_at = document, by, self._database.now(session)
                 session.add(canary)
@@ -82,19 +88,6 @@ class Canaries:
             # What is sent is the spec itself, not a request around it.
             trouble.field = trouble.field and trouble.field.removeprefix("spec.")
             raise
-
-    def _checked(self, session: Session, release: str, spec: CanarySpec, files: dict[str, TakenIn]) -> Document:
-        """The spec with every input by digest, if it can run with the release."""
-        row = session.get(Release, release)
-        if row is None:
-            raise NotFound(f"there is no release {release}; see GET /api/v1/releases", release=release)
-        profile = Profile.model_validate(row.profile)
-        if profile_kind(spec) not in profile.kinds:
-            raise BadSpec(f"release {release} has no {profile_kind(spec)}; name another", field="release")
-        # On which slot it will run changes nothing here.
-        check_model(session, _request(spec, release, "any.g0"), profile)
-        inputs = {name: {"digest": self._digest(session, name, spec, files)} for name in inputs_of(spec)}
-        return {**spec.model_dump(mode="json"), **inputs}
 
     def start(self, slot_id: str, idempotency: Idempotency | None = None) -> Made:
         """Submit the canary that fits a slot; NotFound without such a slot, or without a canary for it."""
@@ -155,15 +148,6 @@ class Canaries:
             self._refused[slot_id] = now + _REFUSED_PAUSE
             log.warning("canary of %s refused: %s", slot_id, refused.detail)
 
-    def _digest(self, session: Session, name: str, spec: CanarySpec, files: dict[str, TakenIn]) -> str:
-        wired = self._submission.wire(session, name, inputs_of(spec)[name], {}, files)
-        digest = wired.digest or _output_of(session, wired)
-        if digest is None:
-            raise BadSpec(
-                f"job {wired.from_job_id} has not made its {wired.from_artifact} yet; wait for it", field=f"spec.{name}"
-            )
-        return digest
-
 
 def canaries(session: Session) -> Sequence[Canary]:
     """All that are registered, by release."""
@@ -220,11 +204,18 @@ def _request(spec: CanarySpec, release: str, slot_id: str) -> JobRequest:
         project=PROJECT,
         release=release,
         priority=9,
-        placement=PlacementRequest(slot=slot_id),
+        placement=PlacementRequest(slot=slot_id, wait_for_slot=True),
         limits=LIMITS,
     )
 
 
-def _output_of(session: Session, wired: JobInput) -> str | None:
-    made = select(Artifact.digest).where(Artifact.job_id == wired.from_job_id, Artifact.name == wired.from_artifact)
-    return session.scalar(made.order_by(Artifact.id.desc()).limit(1))
+def _digest(session: Session, wired: Document) -> str:
+    """Of an input that is stored, or that the job it comes from has made."""
+    made = select(Artifact.digest).where(
+        Artifact.job_id == wired.get("from_job_id"), Artifact.name == wired.get("from_artifact")
+    )
+    digest = wired.get("digest") or session.scalar(made.order_by(Artifact.id.desc()).limit(1))
+    if digest is None:
+        source = f"job {wired['from_job_id']} has not made its {wired['from_artifact']} yet"
+        raise BadSpec(f"{source}; wait for it", field=f"spec.{wired['name']}")
+    return str(digest)

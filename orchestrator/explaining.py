@@ -29,7 +29,7 @@ from orchestrator.placement.explain import (
 )
 from orchestrator.placement.order import MOST_URGENT, urgency, waited_for
 from orchestrator.placement.place import Candidate
-from orchestrator.storage.tables import Attempt, Event, Job, JobNeed, Lease, Slot
+from orchestrator.storage.tables import Attempt, Batch, Event, Job, JobNeed, Lease, Slot
 
 PAST_RUNS = 50
 """The latest successful runs of a kind that a forecast looks at."""
@@ -156,12 +156,17 @@ def _subject(session: Session, job: Job, seen: Snapshot, aging: timedelta) -> Su
         state=job.state,
         needs=[Need(*row) for row in session.execute(needs.where(JobNeed.job_id == job.id).order_by(Job.id))],
         joined_to=job.joined_to,
+        open_batch=_open_batch(session, job),
         held=_hold(job) if job.held else None,
         slot_id=session.scalar(live),
         ahead=ahead,
         next_job=following,
         seconds=_typical_seconds(job, _past_runs(session, job.kind)),
     )
+
+
+def _open_batch(session: Session, job: Job) -> int | None:
+    return session.scalar(select(Batch.id).where(Batch.id == job.batch_id, Batch.sealed_at.is_(None)))
 
 
 def _hold(job: Job) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from orchestrator.model.failures import Suspicion, of_one_among
@@ -32,7 +33,7 @@ def extend(session: Session, attempt_id: int, *, until: datetime) -> bool:
 
 
 def let_go(
-    session: Session, attempt: Attempt, *, now: datetime, suspicion: Suspicion | None
+    session: Session, attempt: Attempt | Row[Any], *, now: datetime, suspicion: Suspicion | None
 ) -> list[tuple[str, ServiceState]]:
     """Give every slot back; returns those that it put out of service, and what they are now.
 
@@ -51,7 +52,12 @@ def let_go(
 
 
 def _condemn(
-    session: Session, slot_id: str, attempt: Attempt, suspicion: Suspicion, suspects: Sequence[str], now: datetime
+    session: Session,
+    slot_id: str,
+    attempt: Attempt | Row[Any],
+    suspicion: Suspicion,
+    suspects: Sequence[str],
+    now: datetime,
 ) -> bool:
     reason, by_itself = of_one_among(suspicion.reason, suspects), {"by": None, "at": now.isoformat()}
     because: dict[str, Any] = {

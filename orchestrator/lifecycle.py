@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Row, select, update
 from sqlalchemy.orm import Session
 
 from orchestrator import holding, shares
@@ -20,7 +20,7 @@ from orchestrator.model.failures import Failure, FailureKind, GiveUp, Retry, Sus
 from orchestrator.model.states import ATTEMPT_TRANSITIONS, FINAL, TRANSITIONS, AttemptState, JobState, ServiceState
 from orchestrator.storage import statements
 from orchestrator.storage.statements import run
-from orchestrator.storage.tables import Artifact, Attempt, Job
+from orchestrator.storage.tables import Attempt, Job
 
 
 @dataclass(frozen=True)
@@ -168,16 +168,24 @@ def renew(session: Session, attempt_id: int, *, worker: str, now: datetime, leas
     return Renewal(cancel_requested=cancel)
 
 
-def note_start(
-    session: Session, attempt_id: int, *, worker: str, now: datetime, pid: int, command: dict[str, Any]
-) -> None:
-    """Keep what was started, exactly; OwnershipLost if the attempt is not this worker's any more."""
-    if run(session, statements.NOTE_START, started=attempt_id, owner=worker, pid=pid, command=command).rowcount == 0:
-        raise OwnershipLost("the attempt was taken from this worker", attempt=attempt_id)
-    attempt = _attempt(session, attempt_id)
-    record(
-        session, "attempt.started", now, job_id=attempt.job_id, attempt_id=attempt_id, slot_id=attempt.slot_id, pid=pid
+@dataclass(frozen=True)
+class Started:
+    """The vendor process of an attempt, and its argv, environment and folder exactly as started."""
+
+    pid: int
+    command: dict[str, Any]
+
+
+def note_start(session: Session, attempt_id: int, started: Started, *, worker: str, now: datetime) -> None:
+    """Keep what was started; OwnershipLost if the attempt is not this worker's any more."""
+    noted = run(
+        session, statements.NOTE_START, started=attempt_id, owner=worker, pid=started.pid, command=started.command
     )
+    attempt = noted.one_or_none()
+    if attempt is None:
+        raise OwnershipLost("the attempt was taken from this worker", attempt=attempt_id)
+    about = {"job_id": attempt.job_id, "attempt_id": attempt_id, "slot_id": attempt.slot_id}
+    record(session, "attempt.started", now, **about, pid=started.pid)
 
 
 def give_back(
@@ -204,13 +212,16 @@ def give_back(
 
 @dataclass(frozen=True)
 class Ending:
-    """How an attempt ended, as its worker saw it. `failure` None means success; a `suspicion` quarantines slots."""
+    """How an attempt ended, as its worker saw it. `failure` None means success; a `suspicion` quarantines slots.
+
+    `started` is what ended so soon that its start was not noted."""
 
     failure: Failure | None
     seconds: float | None
     log_digest: str | None
     log_bytes: int
     suspicion: Suspicion | None = None
+    started: Started | None = None
 
 
 def finish(
@@ -221,9 +232,12 @@ def finish(
     Returns the job's new state. OwnershipLost if the attempt is not this worker's any more: then nothing may be
     written, and the caller's transaction, with any results in it, must be rolled back (letting the error through does).
     """
-    attempt = _attempt(session, attempt_id)
-    job = _job(session, attempt.job_id, lock=True)
-    failure = ending.failure
+    attempt = run(session, statements.TO_END, wanted=attempt_id).one_or_none()
+    if attempt is None:
+        raise NotFound(f"there is no attempt {attempt_id}", attempt=attempt_id)
+    failure, job_id = ending.failure, attempt.job_id
+    if ending.started is not None and attempt.worker == worker:
+        note_start(session, attempt_id, ending.started, worker=worker, now=now)
     to = AttemptState.SUCCEEDED
     if failure is not None:
         to = AttemptState.CANCELLED if failure.kind is FailureKind.CANCELLED else AttemptState.FAILED
@@ -234,16 +248,16 @@ def finish(
     ):  # fmt: skip
         raise OwnershipLost("the attempt was taken from this worker", attempt=attempt_id)
     _release(session, attempt, now, ending.suspicion)
-    record(session, f"attempt.{to}", now, job_id=job.id, attempt_id=attempt_id, slot_id=attempt.slot_id)
+    record(session, f"attempt.{to}", now, job_id=job_id, attempt_id=attempt_id, slot_id=attempt.slot_id)
     if failure is None:
-        move(
-            session, job.id, start=JobState.RUNNING, to=JobState.SUCCEEDED, now=now, attempt_id=attempt_id, failure=None
-        )
-    elif failure.kind is FailureKind.CANCELLED:
-        _end_cancelled(session, job.id, JobState.RUNNING, now, failure)
+        done = {"attempt_id": attempt_id, "failure": None}
+        move(session, job_id, start=JobState.RUNNING, to=JobState.SUCCEEDED, now=now, **done)
+        return JobState.SUCCEEDED
+    if failure.kind is FailureKind.CANCELLED:
+        _end_cancelled(session, job_id, JobState.RUNNING, now, failure)
     else:
-        _follow(session, job, attempt_id, failure, now, max_attempts)
-    return session.execute(select(Job.state).where(Job.id == job.id)).scalar_one()
+        _follow(session, _job(session, job_id, lock=True), attempt_id, failure, now, max_attempts)
+    return session.execute(select(Job.state).where(Job.id == job_id)).scalar_one()
 
 
 # ── anyone's arrows ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -304,7 +318,7 @@ def _attempt(session: Session, attempt_id: int) -> Attempt:
     return attempt
 
 
-def _release(session: Session, attempt: Attempt, now: datetime, suspicion: Suspicion | None = None) -> None:
+def _release(session: Session, attempt: Attempt | Row[Any], now: datetime, suspicion: Suspicion | None = None) -> None:
     """Give all slots back: what was draining is drained now, and what is under `suspicion` is quarantined."""
     for slot_id, state in holding.let_go(session, attempt, now=now, suspicion=suspicion):
         because = suspicion.model_dump(mode="json") if suspicion and state is ServiceState.QUARANTINED else {}
@@ -358,11 +372,10 @@ def _follow(session: Session, job: Job, attempt_id: int, failure: Failure, now: 
 
 
 def add_output(
-    session: Session, attempt: Attempt, *, name: str, digest: str, tree: bool, file_name: str, size: int, now: datetime
+    session: Session, attempt_id: int, *, name: str, digest: str, tree: bool, file_name: str, size: int, now: datetime
 ) -> None:
     """Name a stored artifact as an output of this attempt."""
-    row = Artifact(
-        digest=digest, tree=tree, name=name, file_name=file_name, size=size,
-        job_id=attempt.job_id, attempt_id=attempt.id, created_at=now,
+    run(
+        session, statements.ADD_OUTPUT, maker=attempt_id, attempt_id=attempt_id, name=name, digest=digest, tree=tree,
+        file_name=file_name, size=size, created_at=now,
     )  # fmt: skip
-    session.add(row)

@@ -202,7 +202,7 @@ def build(session: Session, job: Job, store: ArtifactStore, content: bytes | Non
     stored = store.put_bytes(content or f"output of {job.id}".encode())
     finish(session, attempt)
     lifecycle.add_output(
-        session, attempt, name=made, digest=stored.digest, tree=False, file_name=made, size=stored.size, now=now()
+        session, attempt.id, name=made, digest=stored.digest, tree=False, file_name=made, size=stored.size, now=now()
     )
     session.flush()
     return attempt

@@ -1,4 +1,4 @@
-"""A lab: the whole product as real processes on an emulated host with two card groups and one CPU seat."""
+"""A lab: the whole product as real processes on an emulated host with two card groups, or more, and one CPU seat."""
 
 import json
 import os
@@ -133,7 +133,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_lab(folder: Path, database_url: str) -> Iterator[Lab]:
+def running_lab(folder: Path, database_url: str, groups: int = 2) -> Iterator[Lab]:
     install = subprocess.run(
         [sys.executable, "-m", "emulator", "install", folder / "tree"], check=True, capture_output=True, text=True
     )
@@ -154,7 +154,7 @@ def running_lab(folder: Path, database_url: str) -> Iterator[Lab]:
     }
     subprocess.run([sys.executable, "-m", "migrations"], check=True, env={**os.environ, **env}, capture_output=True)
     port = free_port()
-    services = embedded(env, state, sys.executable, groups=2, flower_port=None, api_port=port)
+    services = embedded(env, state, sys.executable, groups=groups, flower_port=None, api_port=port)
     pids: dict[str, int] = {}
     started = threading.Lock()
 
@@ -168,5 +168,5 @@ def running_lab(folder: Path, database_url: str) -> Iterator[Lab]:
         with Client(f"http://127.0.0.1:{port}", token) as client:
             client.register_release("emulated", "txnn_1.2.1_build0307", tree["home"], default=True)
             client.register_model(MODEL, tree["model"], tx81_config=f"{tree['model']}/config_tx81.json")
-            eventually(lambda: sum(slot.presence is Presence.ALIVE for slot in client.slots()) == 3, within=60)
+            eventually(lambda: sum(slot.presence is Presence.ALIVE for slot in client.slots()) == groups + 1, within=60)
             yield Lab(client, tree, supervisor, pids)

@@ -15,7 +15,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from orchestrator import lifecycle, suspecting
 from orchestrator.errors import BadSpec, OrchestratorError, OwnershipLost
-from orchestrator.lifecycle import Ending
+from orchestrator.lifecycle import Ending, Started
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.specs import BUILD_KINDS
 from orchestrator.model.states import AttemptState
@@ -43,6 +43,9 @@ _REPORT_AGAIN = 1.0
 """Seconds before an attempt's end is reported again to a database that did not answer."""
 
 _REASON_LENGTH = 300
+
+_BRIEF = timedelta(seconds=0.2)
+"""A tool that ends within this is written down as started together with its end: one transaction less."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ class _Execution:
         self.deadline = self.began + assignment.seconds_left
         self.log_path = work / "log"
         self.outcome: Outcome | None = None
+        self.start_noted = False
+        self.started: Started | None = None
         self.failure: Failure | None = None
         self.suspicion: Suspicion | None = None
         self.results = Results()
@@ -133,6 +138,8 @@ class _Execution:
                     self.outcome = self._run(plan, keep)
             finally:
                 self.suspicion = self.guard.left_behind(() if self.outcome is None else self.outcome.unkillable)
+            if self.outcome.pid and not self.start_noted:
+                self.started = Started(self.outcome.pid, commands.document(plan.command))
             if self.outcome.unkillable:
                 # They may still hold cards, and they hold the slot's lock: it is not free until they are gone.
                 self.slot.abandon(f"processes {self.outcome.unkillable} cannot be killed")
@@ -174,17 +181,18 @@ class _Execution:
                 stop=self.stop,
                 shim=self.slot.shim,
                 on_started=lambda pid: self._note_start(plan, pid),
+                settle=_BRIEF,
                 on_growth=self.shipper.grown,
             )
 
     def _note_start(self, plan: Plan, pid: int) -> None:
         database, attempt_id = self.slot.database, self.assignment.attempt_id
+        started = Started(pid, commands.document(plan.command))
         try:
             with database.write() as session:
-                lifecycle.note_start(
-                    session, attempt_id, worker=self.slot.worker, now=database.now(session), pid=pid,
-                    command=commands.document(plan.command),
-                )  # fmt: skip
+                now = database.now(session)
+                lifecycle.note_start(session, attempt_id, started, worker=self.slot.worker, now=now)
+            self.start_noted = True
         except OwnershipLost:
             self.stop.request(StopReason.LEASE_LOST, within=timedelta(0))
         except SQLAlchemyError:
@@ -288,7 +296,7 @@ class _Execution:
                 self.results.answers, self.results.metrics = [], []
             seconds = None if self.outcome is None else self.outcome.seconds
             try:
-                self._finish(Ending(self.failure, seconds, log_digest, log_bytes, self.suspicion))
+                self._finish(Ending(self.failure, seconds, log_digest, log_bytes, self.suspicion, self.started))
                 return _ended(self.failure)
             except (OperationalError, InterfaceError):
                 # Results of hours are not thrown away for a blip, but nobody can wait longer than the lease.

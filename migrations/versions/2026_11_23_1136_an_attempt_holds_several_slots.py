@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 
 revision = '145be49a45bc'
-down_revision = '3e731c245b8e'
+down_revision = '104e9890ea8e'
 branch_labels = None
 depends_on = None
 

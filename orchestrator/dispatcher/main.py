@@ -13,6 +13,7 @@ from kombu.exceptions import OperationalError as BrokerAway
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from orchestrator import shares
+from orchestrator.batches import keep
 from orchestrator.broker import create_app, ring
 from orchestrator.canaries import Canaries
 from orchestrator.dispatcher import sweeps
@@ -99,6 +100,7 @@ class Dispatcher:
         sweeps.end_expired_leases(self._database, max_attempts=self._settings.max_attempts)
         sweeps.fail_overdue(self._database)
         self._canaries.tend()
+        keep.give_up_stale(self._database)
         shares.keep_half_life(self._database, self._settings.share_half_life)
         self._ring(sweeps.ring_again(self._database, after=self._settings.ring_again))
 

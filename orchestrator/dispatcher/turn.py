@@ -1,4 +1,7 @@
-"""One turn: promote waiting jobs whose needs are met, place queued ones, commit; the caller rings after the commit."""
+"""One turn: keep batches, promote waiting jobs whose needs are met, place queued ones, commit.
+
+The caller rings after the commit.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator import lifecycle, lineup, shares
 from orchestrator.admission import admissible, admit
+from orchestrator.batches import keep
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.slots import together
 from orchestrator.model.states import JobState
@@ -72,11 +76,13 @@ def take_turn(
     with database.read() as session:
         now = database.now(session)
         idle = not admissible(session, limit=1) and not lineup.placeable(session, now - lost_after)
+        idle = idle and not keep.due(session)
     if idle:
         return []
     with database.write() as session:
         database.serialise(session, "admission")
         now = database.now(session)
+        keep.keep(session, now=now)
         promote(session, store, now=now)
         return place_queued(session, now=now, lease=lease, lost_after=lost_after, aging=aging)
 

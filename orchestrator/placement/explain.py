@@ -19,6 +19,8 @@ class WaitsFor(StrEnum):
 
     NEEDS_JOB = "needs_job"
     """Another job has to succeed first."""
+    BATCH_OPEN = "batch_open"
+    """The other jobs of its batch are still being written."""
     IDENTICAL_BUILD_UNDER_WAY = "identical_build_under_way"
     """The same build is in the queue or runs already; its result will be taken."""
     HELD = "held"
@@ -113,6 +115,8 @@ class Subject:
     state: JobState
     needs: Sequence[Need] = ()
     joined_to: int | None = None
+    open_batch: int | None = None
+    """Its batch, while that is still being written."""
     held: str | None = None
     """Who holds it back, since when and why; None unless it is held."""
     slot_id: str | None = None
@@ -201,6 +205,8 @@ def _held(job: Subject) -> Iterator[Reason]:
 
 
 def _needed(job: Subject) -> Iterator[Reason]:
+    if job.open_batch is not None:
+        yield Reason(WaitsFor.BATCH_OPEN, f"the other jobs of batch {job.open_batch} are still being written")
     for need in job.needs:
         if need.state is not JobState.SUCCEEDED:
             detail = f"job {need.job_id} ({need.name}) has to succeed first; it is {need.state}"

@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
@@ -17,10 +18,13 @@ from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
 from orchestrator.clock import as_utc
+from orchestrator.storage.folder_events import FolderEvents
 
 CHANNEL = "tx81_committed"
-_SQLITE_CLOCK = text("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')")
 _POSTGRES_CLOCK = text("SELECT clock_timestamp()")
+_SOON = 0.001
+"""Seconds between two looks at SQLite while a commit is under way."""
+
 SQLITE_BUSY_SECONDS = 30
 """How long a writer waits for another; writes are short, so this is only reached when a process is stuck."""
 
@@ -71,18 +75,24 @@ class Database:
             session.commit()
 
     def now(self, session: Session) -> datetime:
-        """The database's time of day: the one clock that all processes compare leases by."""
-        value = session.execute(_SQLITE_CLOCK if self.is_sqlite else _POSTGRES_CLOCK).scalar_one()
-        return as_utc(datetime.fromisoformat(value) if isinstance(value, str) else value)
+        """The database's time of day: the one clock that all processes compare leases by.
+
+        SQLite runs in this process, so its clock is this process's own."""
+        if self.is_sqlite:
+            # A transaction that has yet to begin may wait for a long time, and the time would be from before that.
+            session.connection()
+            return datetime.now(UTC)
+        moment: datetime = session.execute(_POSTGRES_CLOCK).scalar_one()
+        return as_utc(moment)
 
     def serialise(self, session: Session, what: str) -> None:
         """Let only one transaction at a time do `what`; on SQLite every write is alone anyway."""
         if not self.is_sqlite:
             session.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": what})
 
-    def watch(self, poll_seconds: float = 0.001) -> CommitWatch:
-        """A new watch for the calling thread. `poll_seconds` is how often SQLite is asked; PostgreSQL pushes."""
-        return _SqliteWatch(self._engine, poll_seconds) if self.is_sqlite else _PostgresWatch(self.url)
+    def watch(self) -> CommitWatch:
+        """A new watch for the calling thread."""
+        return _SqliteWatch(self._engine) if self.is_sqlite else _PostgresWatch(self.url)
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -107,9 +117,14 @@ def _sqlite_engine(url: URL) -> Engine:
 
 
 class _SqliteWatch:
-    def __init__(self, engine: Engine, poll_seconds: float) -> None:
+    """Asks for the version of the data when a file beside the database was written to.
+
+    The write comes a moment before the commit can be seen, so it is asked for again soon, then ever more rarely."""
+
+    def __init__(self, engine: Engine) -> None:
         self._connection = engine.raw_connection()
-        self._poll = poll_seconds
+        self._folder = Path(engine.url.database or "").absolute().parent
+        self._events: FolderEvents | None = None
         self._seen = self._version()
 
     def _version(self) -> int:
@@ -118,16 +133,30 @@ class _SqliteWatch:
 
     def wait(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout
+        patience = _SOON
         while True:
             version = self._version()
             if version != self._seen:
                 self._seen = version
                 return True
-            if time.monotonic() >= deadline:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 return False
-            time.sleep(self._poll)
+            patience = _SOON if self._written(min(patience, left)) else 2 * patience
+
+    def _written(self, within: float) -> bool:
+        """Whether there is reason to ask again soon; where the kernel gives no notice, always."""
+        try:
+            # Only now: most watches are never waited for.
+            self._events = self._events or FolderEvents(self._folder)
+        except OSError:
+            time.sleep(min(within, _SOON))
+            return True
+        return self._events.wait(within)
 
     def close(self) -> None:
+        if self._events is not None:
+            self._events.close()
         self._connection.close()
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+from orchestrator.model.batches import StopOn
 from orchestrator.model.slots import SlotKind
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.storage.base import Base as Base
@@ -144,6 +145,29 @@ class Pipeline(Base):
     created_at: Mapped[datetime]
 
 
+class Batch(Base):
+    """Many jobs submitted as one thing. None of them starts before `sealed_at`: until then some may be missing."""
+
+    __tablename__ = "batch"
+    __table_args__ = (Index("ix_batch_ended_at", "ended_at"),)
+
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    name: Mapped[str] = mapped_column(String(100))
+    project: Mapped[str] = mapped_column(String(100))
+    stop_on: Mapped[StopOn]
+    size: Mapped[int]
+    """How many jobs it has once it is sealed."""
+    left_out: Mapped[Document]
+    """Slots that `all` did not mean, and why."""
+    created_at: Mapped[datetime]
+    touched_at: Mapped[datetime]
+    """While it is open: when the last of its jobs was written."""
+    sealed_at: Mapped[datetime | None]
+    stop: Mapped[Document | None]
+    """Why the jobs that had not begun were not started any more; null while nothing speaks against them."""
+    ended_at: Mapped[datetime | None]
+
+
 class Job(Base):
     """One request to run a spec."""
 
@@ -153,12 +177,14 @@ class Job(Base):
         Index("ix_job_queue", "state", "held", "demand", "project", "priority", "rank", "id"),
         Index("ix_job_cache_key_state", "cache_key", "state"),
         # The few canaries among all jobs.
+        Index("ix_job_canary", "id", sqlite_where=text("kind = 'canary'"), postgresql_where=text("kind = 'canary'")),
         Index(
-            "ix_job_canary",
-            "id",
-            sqlite_where=text("kind = 'canary'"),
-            postgresql_where=text("kind = 'canary'"),
-        ),
+            "ix_job_batch_id_state",
+            "batch_id",
+            "state",
+            sqlite_where=text("batch_id IS NOT NULL"),
+            postgresql_where=text("batch_id IS NOT NULL"),
+        ),  # fmt: skip
         UniqueConstraint("pipeline_id", "name"),
     )
 
@@ -167,6 +193,7 @@ class Job(Base):
     kind: Mapped[str] = mapped_column(String(20))
     project: Mapped[str] = mapped_column(String(100))
     pipeline_id: Mapped[int | None] = mapped_column(ForeignKey("pipeline.id"))
+    batch_id: Mapped[int | None] = mapped_column(ForeignKey("batch.id"))
     spec: Mapped[Document]
     request: Mapped[Document]
     """The whole request as validated; retry and clone start from it."""
@@ -240,6 +267,13 @@ class Attempt(Base):
         # What has ended lately, on one slot and on all others.
         Index("ix_attempt_slot_id_ended_at", "slot_id", "ended_at"),
         Index("ix_attempt_ended_at", "ended_at"),
+        # Few attempts put their slot under suspicion, and those are what a batch is stopped for.
+        Index(
+            "ix_attempt_suspicion",
+            "job_id",
+            sqlite_where=text("suspicion IS NOT NULL"),
+            postgresql_where=text("suspicion IS NOT NULL"),
+        ),  # fmt: skip
     )
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
@@ -264,6 +298,8 @@ class Attempt(Base):
     failure: Mapped[Document | None]
     suspicion: Mapped[Document | None]
     """Why its slot was quarantined when it ended (`orchestrator.model.failures.Suspicion`); null if it was not."""
+    answers_digest: Mapped[str | None] = mapped_column(String(71))
+    """Of all its answers; equal for two attempts exactly if every answer is. Null without answers."""
     log_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     log_digest: Mapped[str | None] = mapped_column(String(71))
     """The sealed log in the store; until then the log is in `log_chunk`."""
