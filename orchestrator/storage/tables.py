@@ -1,6 +1,7 @@
 """The mapped classes. What a column promises is said here; what may change it, in `orchestrator.lifecycle`."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -21,6 +22,11 @@ from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.storage.base import Base as Base
 from orchestrator.storage.base import BigKey
 from orchestrator.storage.base import Document as Document
+
+
+def _only(rows: str) -> dict[str, Any]:
+    """The condition of a partial index, for both databases."""
+    return {"sqlite_where": text(rows), "postgresql_where": text(rows)}
 
 
 class Token(Base):
@@ -177,14 +183,8 @@ class Job(Base):
         Index("ix_job_queue", "state", "held", "demand", "project", "priority", "rank", "id"),
         Index("ix_job_cache_key_state", "cache_key", "state"),
         # The few canaries among all jobs.
-        Index("ix_job_canary", "id", sqlite_where=text("kind = 'canary'"), postgresql_where=text("kind = 'canary'")),
-        Index(
-            "ix_job_batch_id_state",
-            "batch_id",
-            "state",
-            sqlite_where=text("batch_id IS NOT NULL"),
-            postgresql_where=text("batch_id IS NOT NULL"),
-        ),  # fmt: skip
+        Index("ix_job_canary", "id", **_only("kind = 'canary'")),
+        Index("ix_job_batch_id_state", "batch_id", "state", **_only("batch_id IS NOT NULL")),
         UniqueConstraint("pipeline_id", "name"),
     )
 
@@ -268,12 +268,7 @@ class Attempt(Base):
         Index("ix_attempt_slot_id_ended_at", "slot_id", "ended_at"),
         Index("ix_attempt_ended_at", "ended_at"),
         # Few attempts put their slot under suspicion, and those are what a batch is stopped for.
-        Index(
-            "ix_attempt_suspicion",
-            "job_id",
-            sqlite_where=text("suspicion IS NOT NULL"),
-            postgresql_where=text("suspicion IS NOT NULL"),
-        ),  # fmt: skip
+        Index("ix_attempt_suspicion", "job_id", **_only("suspicion IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
