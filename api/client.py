@@ -19,6 +19,7 @@ from api.answers import AnswerView
 from api.batch_client import BatchCalls
 from api.connection import ApiError, Connection, ServerUnreachable, seconds_left
 from api.credentials import NewToken, TokenRequest, TokenView
+from api.hosts import HostDetail, HostView
 from api.scheduling import ExplanationView, ProjectView
 from api.schemas import (
     ArtifactView,
@@ -276,6 +277,14 @@ class Client:
     def run_canary(self, slot: str, key: str | None = None) -> JobView:
         """Check a slot's cards now; the job that does it."""
         return JobView.model_validate(self._connection.post(f"/slots/{slot}/canary", key=key).json())
+
+    def hosts(self) -> tuple[HostView, ...]:
+        """All hosts."""
+        return self._connection.page(HostView, "/hosts", {}).items
+
+    def host(self, name: str) -> HostDetail:
+        """One host with its slots."""
+        return HostDetail.model_validate(self._connection.get(f"/hosts/{quote(name, safe='')}").json())
 
     def projects(self) -> tuple[ProjectView, ...]:
         """All projects."""

@@ -178,7 +178,7 @@ def runs(session: Session) -> dict[str, list[tuple[Job, CanaryRun]]]:
     for job in reversed(session.scalars(latest).all()):
         failure = None if job.failure is None else Failure.model_validate(job.failure).kind
         run = CanaryRun(job.id, job.state, failure, job.ended_at)
-        found.setdefault(Demand.parse(job.demand).only or "", []).append((job, run))
+        found.setdefault(Demand.parse(job.demand).only[0], []).append((job, run))
     return found
 
 

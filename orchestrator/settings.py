@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     profile_dirs: tuple[Path, ...] = (SHIPPED_PROFILES,)
     """Folders with toolchain profiles (`*.yaml`)."""
 
+    release_roots: dict[str, Path] = {}
+    """Where releases are installed on this host, by name, if not at the folder that they were registered with."""
+
     host: str = Field(default_factory=_host_name)
     """This host's name, as queues and slots are called."""
 
@@ -84,6 +87,9 @@ class Settings(BaseSettings):
 
     ring_again: Seconds = timedelta(seconds=10)
     """An assigned attempt that nobody claimed is rung again after this."""
+
+    leader_term: Seconds = timedelta(seconds=10)
+    """How long a dispatcher that died is waited for before another leads; a leader renews three times as often."""
 
     max_attempts: int = 3
     """Infrastructure faults a job survives before it fails."""
@@ -121,7 +127,7 @@ class Settings(BaseSettings):
             raise ValueError("give at least one duration, each longer than nothing: [10, 60, 300]")
         return pauses
 
-    @field_validator("share_half_life", "aging", "suspect_half_life")
+    @field_validator("share_half_life", "aging", "suspect_half_life", "leader_term")
     @classmethod
     def _positive(cls, duration: timedelta) -> timedelta:
         if duration < timedelta(seconds=1):

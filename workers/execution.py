@@ -22,7 +22,7 @@ from orchestrator.model.states import AttemptState
 from orchestrator.model.suspects import COUNTED
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.weights import weights_digest
-from workers import cards, locks, process, report
+from workers import cards, installed, locks, process, report
 from workers.assignment import Assignment, claim
 from workers.blackbox import store_black_box, tail
 from workers.collect import Results, collect, seal_log, store_vendor_logs, vendor_logs
@@ -102,6 +102,7 @@ class _Execution:
         """Everything between claim and report; no exception of ours leaves an attempt stuck."""
         try:
             self.work.mkdir(parents=True)
+            self.assignment = installed.here(self.assignment, self.slot.settings)
             self.plan = plan = commands.plan(self.assignment, work=self.work)
             lay_out(plan, self.store, self.work)
             self._run_and_collect(plan)

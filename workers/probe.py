@@ -107,11 +107,12 @@ class Finding:
 
 def default_probe(session: Session, settings: Settings) -> "Probe":
     """What a slot is looked at with where no attempt names a release: as the default one says, or the driver's way."""
-    release = session.execute(select(Release.profile, Release.root).where(Release.is_default)).first()
+    release = session.execute(select(Release.name, Release.profile, Release.root).where(Release.is_default)).first()
     if release is not None:
         with suppress(ValidationError):
             rule = ProbeRule.model_validate(release.profile.get("probe", {}))
-            return Probe(rule, devices=settings.devices_dir, root=release.root)
+            root = settings.release_roots.get(release.name, release.root)
+            return Probe(rule, devices=settings.devices_dir, root=str(root))
     return Probe(ProbeRule(), devices=settings.devices_dir, root="")
 
 

@@ -7,7 +7,6 @@ from sqlalchemy import (
     BigInteger,
     ForeignKey,
     Index,
-    LargeBinary,
     String,
     Text,
     UniqueConstraint,
@@ -22,6 +21,9 @@ from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.storage.base import Base as Base
 from orchestrator.storage.base import BigKey
 from orchestrator.storage.base import Document as Document
+from orchestrator.storage.result_tables import Answer as Answer
+from orchestrator.storage.result_tables import LogChunk as LogChunk
+from orchestrator.storage.result_tables import Metric as Metric
 
 
 def _only(rows: str) -> dict[str, Any]:
@@ -100,6 +102,8 @@ class Slot(Base):
     worker_pid: Mapped[int | None]
     heartbeat_at: Mapped[datetime | None]
     """Last sign of life of its worker; null when the worker said goodbye."""
+    lock_domain: Mapped[str | None] = mapped_column(String(32))
+    """Of its worker: who shares it sees each other's locks, and knows by them who is dead."""
     last_ended_at: Mapped[datetime | None]
     service_change: Mapped[Document | None]
     """Who drained, resumed or quarantined it last, when and why; `by` is null where no person did."""
@@ -123,6 +127,16 @@ class Canary(Base):
     """`orchestrator.model.specs.CanarySpec` with every input by digest, so that it is always the same."""
     set_by: Mapped[str] = mapped_column(String(100))
     set_at: Mapped[datetime]
+
+
+class Host(Base):
+    """One server with cards, once the dispatcher has seen a slot of it."""
+
+    __tablename__ = "host"
+
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    away_since: Mapped[datetime | None]
+    """Last sign of life of any of its workers before it was found away; null while one is there."""
 
 
 class Project(Base):
@@ -340,54 +354,6 @@ class Artifact(Base):
     job_id: Mapped[int | None] = mapped_column(ForeignKey("job.id"))
     attempt_id: Mapped[int | None] = mapped_column(ForeignKey("attempt.id"))
     created_at: Mapped[datetime]
-
-
-class Answer(Base):
-    """One prompt's response in one repeat of one batch."""
-
-    __tablename__ = "answer"
-
-    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), primary_key=True)
-    repeat: Mapped[int] = mapped_column(primary_key=True)
-    index: Mapped[int] = mapped_column(primary_key=True)
-    batch: Mapped[int] = mapped_column(primary_key=True, default=0, server_default="0")
-    """Which of the attempt's slots gave it: the place in `slot_ids`, from 0."""
-    question: Mapped[str] = mapped_column(Text)
-    text: Mapped[str] = mapped_column(Text)
-    prompt_tokens: Mapped[int | None]
-    output_tokens: Mapped[int | None]
-    seconds: Mapped[float | None]
-    ttft_seconds: Mapped[float | None]
-    finish_reason: Mapped[str | None] = mapped_column(String(40))
-    golden: Mapped[str | None] = mapped_column(Text)
-    exact: Mapped[bool | None]
-    """Equal to the golden answer character for character; null without one."""
-
-
-class Metric(Base):
-    """One number with its unit and the definition it was computed by."""
-
-    __tablename__ = "metric"
-
-    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), primary_key=True)
-    name: Mapped[str] = mapped_column(String(60), primary_key=True)
-    value: Mapped[float]
-    unit: Mapped[str] = mapped_column(String(20))
-    definition: Mapped[str] = mapped_column(String(60))
-    count: Mapped[int]
-    counter: Mapped[str | None] = mapped_column(String(40))
-    """Who counted the tokens: `tool` or a tokenizer's name."""
-
-
-class LogChunk(Base):
-    """A compressed piece of a running attempt's log; removed when the log is sealed."""
-
-    __tablename__ = "log_chunk"
-
-    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), primary_key=True)
-    offset: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    size: Mapped[int]
-    zst: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class Leader(Base):
