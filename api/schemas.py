@@ -291,7 +291,7 @@ class ServiceChange(View):
 
 
 class Evidence(View):
-    """Why a slot is quarantined: what the end of an attempt left behind, or what a person saw."""
+    """Why a slot is quarantined: what a probe or the end of an attempt has shown, or what a person saw."""
 
     reason: str
     signature: str | None = None
@@ -300,6 +300,10 @@ class Evidence(View):
     )
     job_id: int | None = None
     attempt_id: int | None = None
+    evidence: Document | None = Field(
+        default=None, description="What a probe saw, or which attempts failed here alone."
+    )
+    resume_refused: Document | None = Field(default=None, description="Why it was not given back when someone asked.")
     by: str | None = None
     at: datetime
 
@@ -317,6 +321,7 @@ class SlotView(View):
     service_state: ServiceState
     service_change: ServiceChange | None = None
     quarantined_because: Evidence | None = None
+    resume_requested: ServiceChange | None = Field(default=None, description="Its worker looks at the cards first.")
     drained_when: datetime | None = Field(
         default=None, description="While it drains: when what it runs reaches its run limit, at the latest."
     )

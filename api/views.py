@@ -1,6 +1,7 @@
 """From rows to the documents of `api.schemas`. Pure: what is shown depends on the rows and a moment alone."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,10 +23,12 @@ from api.schemas import (
     SlotView,
     Timings,
 )
+from api.trust import SlotHistory, TriedView
 from orchestrator.inventory import SlotFacts
 from orchestrator.model.slots import SlotName
 from orchestrator.model.specs import BUILD_KINDS
 from orchestrator.model.states import FINAL, AttemptState, JobState, ServiceState
+from orchestrator.model.suspects import SUSPECT_AT, Score
 from orchestrator.placement.demand import Demand
 from orchestrator.queries import JobFacts, ListedJob, PipelineFacts
 from orchestrator.steering import Report
@@ -141,6 +144,25 @@ def slot_detail(facts: SlotFacts, queue: list[ListedJob], now: datetime, lost_af
     """A slot with the jobs that wait for it alone."""
     fields = _slot_fields(facts, now, lost_after)
     return SlotDetail.model_validate({**fields, "queue": [job_view(entry) for entry in queue]})
+
+
+def slot_history(
+    detail: SlotDetail, score: Score, tried: Sequence[tuple[Attempt, Job]], canaries: Sequence[Job]
+) -> SlotHistory:
+    """A slot with what speaks for and against its cards."""
+    return SlotHistory.model_validate(
+        {
+            **{name: getattr(detail, name) for name in SlotDetail.model_fields},
+            "score": round(score.value, 2),
+            "suspect_at": SUSPECT_AT,
+            "counted": [trial.attempt_id for trial in score.failures],
+            "recent": [
+                {**{name: getattr(attempt, name) for name in TriedView.model_fields if name != "job"}, "job": job}
+                for attempt, job in tried
+            ],
+            "canaries": canaries,
+        }
+    )
 
 
 def presence(slot: Slot, now: datetime, lost_after: timedelta) -> Presence:

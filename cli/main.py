@@ -59,7 +59,8 @@ _COMMANDS = {
     },
     "What there is": {
         "hosts": ("cli.inventory:hosts", "Servers with cards: who is there, what is free, since when one is away."),
-        "slots": ("cli.slots:app", "Card groups and CPU seats; `drain`, `resume`, `quarantine` take one out and back."),
+        "slots": ("cli.slots:app", "Card groups and CPU seats; `show` one; `drain`, `resume`, `quarantine`."),
+        "canary": ("cli.canary:app", "What checks the cards of quarantined slots; `set`, `show`, `run`."),
         "projects": ("cli.scheduling:projects_app", "Projects and their shares; `set` gives one a weight."),
         "artifacts": ("cli.artifacts:app", "Stored files and trees; `get` downloads one."),
         "models": ("cli.inventory:models_app", "Registered models; `add` registers one."),

@@ -62,11 +62,12 @@ def _condemn(
     by_itself = {"by": None, "at": now.isoformat()}
     reason = suspicion.reason if suspicion.slots else of_one_among(suspicion.reason, suspects)
     because: dict[str, Any] = {
-        "reason": reason, "signature": suspicion.signature, "slots": sorted(suspects), "job_id": attempt.job_id,
+        "reason": reason, "signature": suspicion.signature, "slots": sorted(suspects),
+        "evidence": suspicion.evidence, "job_id": attempt.job_id,
         "attempt_id": attempt.id, **by_itself,
     }  # fmt: skip
     condemned = run(
         session, statements.CONDEMN, left=slot_id, last_ended_at=now, service_state=ServiceState.QUARANTINED,
-        quarantined_because=because, service_change={"note": reason, **by_itself},
+        quarantined_because=because, service_change={"note": reason, **by_itself}, resume_requested=None,
     )  # fmt: skip
     return condemned.rowcount > 0

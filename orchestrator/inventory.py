@@ -96,6 +96,13 @@ def slots(session: Session, slot_id: str | None = None) -> list[SlotFacts]:
     return rows
 
 
+def latest_attempts(session: Session, slot_id: str, limit: int) -> list[tuple[Attempt, Job]]:
+    """The latest attempts on a slot that have ended, each with its job, newest first."""
+    ended = select(Attempt, Job).join(Job, Job.id == Attempt.job_id).where(Attempt.slot_id == slot_id)
+    latest = ended.where(Attempt.ended_at.is_not(None)).order_by(Attempt.ended_at.desc()).limit(limit)
+    return [(attempt, job) for attempt, job in session.execute(latest)]
+
+
 def pinned_demands(session: Session, slot: Slot) -> list[str]:
     """The demand classes of queued jobs that may only run on this slot."""
     return list(_pinned(_queued_classes(session), slot))

@@ -349,7 +349,8 @@ def _follow(session: Session, job: Job, attempt_id: int, failure: Failure, now: 
         failure,
         faults=kinds.count(FailureKind.FAULT),
         tool_failures=kinds.count(FailureKind.TOOL),
-        max_attempts=max_attempts,
+        # Another try of a canary is another canary, after a pause.
+        max_attempts=1 if job.kind == "canary" else max_attempts,
         tool_retries=job.tool_retries,
     )
     stopped_anyway = isinstance(step, Retry) or failure.kind is FailureKind.FAULT

@@ -1,9 +1,11 @@
 """What is written to SQL when an attempt ends: everything in one transaction, under the fence of its lease."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, insert, update
+from sqlalchemy.orm import Session
 
 from orchestrator import lifecycle, ownership
 from orchestrator.comparison.answers import digest_of
@@ -30,11 +32,7 @@ def finish(
         now = database.now(session)
         # First the guard: ten thousand rows need not be written to find out that they must not be.
         state = lifecycle.finish(session, attempt_id, ending, worker=worker, now=now, max_attempts=max_attempts)
-        for output in results.outputs:
-            lifecycle.add_output(
-                session, attempt_id, name=output.name, digest=output.digest, tree=output.tree,
-                file_name=output.file_name, size=output.size, now=now,
-            )  # fmt: skip
+        _add_outputs(session, attempt_id, results, now)
         if results.answers:
             session.execute(_ANSWERS, [_answer_row(attempt_id, answer) for answer in results.answers])
             digest = digest_of(answer.given for answer in results.answers)
@@ -53,10 +51,12 @@ def finish(
         return state
 
 
-def give_back(database: Database, attempt_id: int, *, why: str, suspicion: Suspicion | None) -> None:
-    """Return a job that was stopped through no fault of its own to the queue."""
+def give_back(database: Database, attempt_id: int, results: Results, *, why: str, suspicion: Suspicion | None) -> None:
+    """Return a job that was stopped through no fault of its own to the queue; files of it are kept, no rows."""
     with database.write() as session:
-        lifecycle.give_back(session, attempt_id, now=database.now(session), why=why, suspicion=suspicion)
+        now = database.now(session)
+        if lifecycle.give_back(session, attempt_id, now=now, why=why, suspicion=suspicion):
+            _add_outputs(session, attempt_id, results, now)
 
 
 def suspect(database: Database, slot_ids: Sequence[str], suspicion: Suspicion, *, worker: str) -> None:
@@ -67,6 +67,14 @@ def suspect(database: Database, slot_ids: Sequence[str], suspicion: Suspicion, *
         ownership.suspect(
             session, slot_ids[0], worker=worker, reason=suspicion.reason, now=database.now(session), others=slot_ids[1:]
         )
+
+
+def _add_outputs(session: Session, attempt_id: int, results: Results, now: datetime) -> None:
+    for output in results.outputs:
+        lifecycle.add_output(
+            session, attempt_id, name=output.name, digest=output.digest, tree=output.tree,
+            file_name=output.file_name, size=output.size, now=now,
+        )  # fmt: skip
 
 
 def _answer_row(attempt_id: int, checked: CheckedAnswer) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from orchestrator.model.specs import Name, Strict
+from orchestrator.model.specs import AbsolutePath, Name, Strict
 
 
 def _regex(text: str) -> str:
@@ -113,6 +113,30 @@ class FaultSignature(Strict):
     sticky: bool = Field(default=False, description="The card stays broken until a person or a reset helps.")
 
 
+class CardCheck(Strict):
+    """The vendor's own word on whether a card is free; not asked where its program is not installed.
+
+    An exit code other than 0, and no answer in time, mean that the card is missing: so the vendor's own CI reads it."""
+
+    argv: tuple[str, ...] = Field(min_length=1, description="Place-holders: {card} {devices} {root}.")
+    environment: dict[str, str] = Field(description="All it gets; its PATH finds the program.")
+    free: Pattern = Field(description="What it prints for a card that nobody uses; anything else is busy.")
+    seconds: float = Field(default=30, gt=0, le=300)
+
+
+class ProbeRule(Strict):
+    """How to find out whether cards are free, before and after every attempt on them."""
+
+    nodes: tuple[str, ...] = Field(
+        default=("{devices}/dev-{card}",),
+        description="Globs of the device nodes of a card, with {card} {devices} {root}; each must be there.",
+    )
+    holders: tuple[AbsolutePath, ...] = Field(
+        default=("/usr/bin/npu_pull_ep_log",), description="Executables that hold the nodes of idle cards by right."
+    )
+    check: CardCheck | None = None
+
+
 class Profile(Strict):
     """One release of the vendor's tools."""
 
@@ -126,6 +150,7 @@ class Profile(Strict):
     kinds: dict[Literal["quantize", "convert", "compile", "infer"], KindProfile]
     kill_ladder: tuple[KillStep, ...] = Field(min_length=1)
     fault_signatures: tuple[FaultSignature, ...] = ()
+    probe: ProbeRule = ProbeRule()
 
     @model_validator(mode="after")
     def _ladder_ends_in_kill(self) -> "Profile":

@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator import lifecycle
 from orchestrator.model.profile import Profile
-from orchestrator.model.slots import SlotKind, SlotName
+from orchestrator.model.slots import CARDS_PER_HOST, SlotKind, SlotName
 from orchestrator.model.states import JobState
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -195,6 +195,9 @@ def lab(tmp_path: Path, database_url: str) -> Iterator[Lab]:
         heartbeat=timedelta(seconds=1),
     )
     (tmp_path / "state").mkdir()
+    (tmp_path / "dev").mkdir()
+    for card in range(CARDS_PER_HOST):
+        (tmp_path / "dev" / f"dev-{card}").touch()
     (tmp_path / "release" / "codegen").mkdir(parents=True)
     weights = tmp_path / "models" / "tiny-model"
     (weights / "extra").mkdir(parents=True)

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from orchestrator.errors import BadSpec
 from orchestrator.model.profile import KindProfile, Profile
 from orchestrator.model.slots import SINGLE_CARD, cards_of_groups, groups_of_cards
-from orchestrator.model.specs import ConvertSpec, InferSpec, Spec
+from orchestrator.model.specs import CanarySpec, ConvertSpec, InferSpec, Spec
 from workers.assignment import Assignment, InputArtifact, RegisteredModel
 from workers.process import Command
 
@@ -68,6 +68,8 @@ def plan(assignment: Assignment, *, work: Path) -> Plan:
     except ValidationError as trouble:
         first = trouble.errors()[0]
         raise BadSpec(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if isinstance(spec, CanarySpec):
+        spec = spec.inference()
     if spec.kind not in profile.kinds:
         raise BadSpec(f"profile {profile.profile} does not say how to run {spec.kind} jobs")
     kind = profile.kinds[spec.kind]
