@@ -9,7 +9,20 @@ from fastapi import APIRouter, FastAPI
 from api import problems
 from api.access import documented_scheme
 from api.context import Context
-from api.routes import artifacts, events, health, jobs, logs, models, pipelines, projects, releases, slots, tokens
+from api.routes import (
+    artifacts,
+    events,
+    health,
+    jobs,
+    logs,
+    models,
+    pipelines,
+    projects,
+    releases,
+    reservations,
+    slots,
+    tokens,
+)
 from api.schemas import Problem
 from api.wakeups import WakeUps
 from orchestrator.registry import Registry
@@ -59,7 +72,7 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
 
 def _guarded() -> APIRouter:
     router = APIRouter(dependencies=[documented_scheme], responses=_REFUSALS)
-    for resource in (jobs, logs, pipelines, artifacts, models, releases, slots, projects, tokens, events):
+    for resource in (jobs, logs, pipelines, artifacts, models, releases, slots, reservations, projects, tokens, events):
         router.include_router(resource.router)
     return router
 

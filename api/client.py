@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from api.connection import ApiError, Connection, ServerUnreachable, seconds_left
 from api.credentials import NewToken, TokenRequest, TokenView
+from api.reservations import ReservationView
 from api.scheduling import ExplanationView, ProjectView
 from api.schemas import (
     AnswerView,
@@ -37,6 +38,7 @@ from api.schemas import (
     SlotView,
 )
 from orchestrator.model.orders import Action, BulkOrder
+from orchestrator.model.reservations import ReservationRequest
 from orchestrator.model.specs import JobRequest, PipelineRequest
 from orchestrator.model.states import FINAL
 
@@ -252,6 +254,19 @@ class Client:
     def quarantine(self, slot: str, note: str | None = None) -> SlotView:
         """Give a suspect slot no work until someone resumes it."""
         return SlotView.model_validate(self._connection.post(f"/slots/{slot}/quarantine", {"note": note}).json())
+
+    def reserve(self, request: ReservationRequest) -> ReservationView:
+        """Keep slots for a time."""
+        return ReservationView.model_validate(self._connection.post("/reservations", _sent(request)).json())
+
+    def reservations(self, limit: int = 100, cursor: str | None = None, **filters: Any) -> Page[ReservationView]:
+        """A page of reservations, the last one made first; filters are `slot` and `past` (those too that are over)."""
+        return self._connection.page(ReservationView, "/reservations", {"limit": limit, "cursor": cursor, **filters})
+
+    def cancel_reservation(self, reservation: int, note: str | None = None) -> ReservationView:
+        """Give the slots of a reservation back before its end."""
+        answer = self._connection.post(f"/reservations/{reservation}/cancel", {"note": note})
+        return ReservationView.model_validate(answer.json())
 
     def projects(self) -> tuple[ProjectView, ...]:
         """All projects."""

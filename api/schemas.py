@@ -315,6 +315,17 @@ class Evidence(View):
     at: datetime
 
 
+class SlotReservation(View):
+    """The time for which a slot is reserved: by whom, and whose jobs may run there inside it."""
+
+    reservation_id: int
+    starts_at: datetime
+    ends_at: datetime
+    project: str | None
+    by: str
+    note: str | None
+
+
 class SlotView(View):
     """One place where one job runs at a time."""
 
@@ -339,6 +350,9 @@ class SlotView(View):
     attempt: AttemptView | None
     job: JobReference | None
     queued: int = Field(description="Jobs in the queue that may only run here.")
+    reservation: SlotReservation | None = Field(
+        default=None, description="The one that it is in now, else the next to come."
+    )
 
 
 class SlotDetail(SlotView):

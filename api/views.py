@@ -189,6 +189,7 @@ def _slot_fields(facts: SlotFacts, now: datetime, lost_after: timedelta) -> dict
         "attempt": attempt and AttemptView.model_validate(attempt),
         "job": facts.job and JobReference.model_validate(facts.job),
         "queued": facts.queued,
+        "reservation": facts.window,
     }
 
 

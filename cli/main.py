@@ -57,6 +57,9 @@ _COMMANDS = {
     },
     "What there is": {
         "slots": ("cli.slots:app", "Card groups and CPU seats; `drain`, `resume`, `quarantine` take one out and back."),
+        "reserve": ("cli.reservations:reserve", "Keep slots for a person, a project or maintenance, for a time."),
+        "reservations": ("cli.reservations:reservations", "List reservations that are or will be."),
+        "unreserve": ("cli.reservations:unreserve", "Give the slots of a reservation back."),
         "projects": ("cli.scheduling:projects_app", "Projects and their shares; `set` gives one a weight."),
         "artifacts": ("cli.artifacts:app", "Stored files and trees; `get` downloads one."),
         "models": ("cli.inventory:models_app", "Registered models; `add` registers one."),

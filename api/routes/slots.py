@@ -25,7 +25,7 @@ def list_slots(context: Given) -> Page[SlotView]:
     """All slots of all hosts."""
     with context.database.read() as session:
         now = context.database.now(session)
-        found = inventory.slots(session)
+        found = inventory.slots(session, now=now)
         return Page(items=tuple(slot_view(facts, now, context.settings.lease) for facts in found))
 
 
@@ -34,7 +34,7 @@ def show_slot(slot: ThingName, context: Given) -> SlotDetail:
     """One slot, written HOST.g3, with the first of the jobs that may only run there."""
     with context.database.read() as session:
         now = context.database.now(session)
-        facts = inventory.slots(session, slot)[0]
+        facts = inventory.slots(session, slot, now=now)[0]
         demands = inventory.pinned_demands(session, facts.slot)
         queue = queries.queued_jobs(session, demands, LONGEST_QUEUE_SHOWN)
         return slot_detail(facts, queue, now, context.settings.lease)
@@ -62,4 +62,4 @@ def _served(context: Context, slot: str, actor: str, body: Reason, change: Calla
     with steering.ordered(context.database) as (session, now):
         change(session, slot, by=actor, note=body.note, now=now)
         session.flush()
-        return slot_view(inventory.slots(session, slot)[0], now, context.settings.lease)
+        return slot_view(inventory.slots(session, slot, now=now)[0], now, context.settings.lease)

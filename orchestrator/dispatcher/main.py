@@ -94,6 +94,7 @@ class Dispatcher:
     def _sweep(self) -> None:
         sweeps.end_expired_leases(self._database, max_attempts=self._settings.max_attempts)
         sweeps.fail_overdue(self._database)
+        sweeps.note_reservations(self._database)
         shares.keep_half_life(self._database, self._settings.share_half_life)
         self._ring(sweeps.ring_again(self._database, after=self._settings.ring_again))
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle, lineup, shares
+from orchestrator import lifecycle, lineup, reserving, shares
 from orchestrator.admission import admissible, admit
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import JobState
@@ -109,7 +109,8 @@ def place_queued(
     session: Session, *, now: datetime, lease: timedelta, lost_after: timedelta, aging: timedelta = AGING
 ) -> list[Bell]:
     """Assign queued jobs to free slots; returns their bells, to be rung after the commit."""
-    free = lineup.free_slots(session, now - lost_after)
+    reserved = {slot_id for slot_id, times in reserving.windows(session, now).items() if times[0].starts_at <= now}
+    free = [slot for slot in lineup.free_slots(session, now - lost_after) if slot.id not in reserved]
     if not free:
         return []
     queued = list(lineup.heads(session, lineup.groups(session), free))
