@@ -22,6 +22,7 @@ from api.routes import (
     reservations,
     slots,
     tokens,
+    uploads,
 )
 from api.schemas import Problem
 from api.wakeups import WakeUps
@@ -30,6 +31,7 @@ from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.submission import Submission
+from orchestrator.uploads import Uploads
 
 ROOT = "/api/v1"
 
@@ -59,6 +61,7 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
         store=store,
         submission=Submission(settings, database, store),
         registry=Registry(settings, database),
+        uploads=Uploads(settings),
         wakeups=WakeUps(database),
     )
     # The usual documentation pages load scripts from elsewhere, which a lab's network does not have.
@@ -72,7 +75,9 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
 
 def _guarded() -> APIRouter:
     router = APIRouter(dependencies=[documented_scheme], responses=_REFUSALS)
-    for resource in (jobs, logs, pipelines, artifacts, models, releases, slots, reservations, projects, tokens, events):
+    for resource in (
+        jobs, logs, pipelines, artifacts, uploads, models, releases, slots, reservations, projects, tokens, events,
+    ):  # fmt: skip
         router.include_router(resource.router)
     return router
 

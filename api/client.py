@@ -5,8 +5,9 @@ Knows HTTP and the documents of `api.schemas`, nothing else; the command line is
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -37,6 +38,7 @@ from api.schemas import (
     SlotDetail,
     SlotView,
 )
+from api.uploading import send
 from orchestrator.model.orders import Action, BulkOrder
 from orchestrator.model.reservations import ReservationRequest
 from orchestrator.model.specs import JobRequest, PipelineRequest
@@ -213,6 +215,12 @@ class Client:
         """Register a weights directory under an allowed root of the server; hashing it takes a while."""
         body = {"name": name, "path": path, "official_config": official_config, "tx81_config": tx81_config}
         return ModelDetail.model_validate(self._connection.post("/models", body, timeout=None).json())
+
+    def upload_model(self, name: str, archive: Path, told: Callable[[int, int], None]) -> ModelDetail:
+        """Send an archive of weights, or the rest of it, and register what it holds; `told` hears how far it is."""
+        digest = send(self._connection, archive, told)
+        answer = self._connection.post("/models", {"name": name, "upload": digest}, timeout=None)
+        return ModelDetail.model_validate(answer.json())
 
     def models(self) -> tuple[ModelView, ...]:
         """All models."""

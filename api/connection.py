@@ -15,6 +15,8 @@ from api.schemas import Page, Problem
 
 V = TypeVar("V", bound=BaseModel)
 Query = Mapping[str, Any]
+Piece = bytes
+"""A name outside the class, which has a method called `bytes`."""
 
 SILENCE_SECONDS = 40.0
 """A stream that brings nothing for this long is dead: the server sends a comment every 15 s."""
@@ -85,6 +87,12 @@ class Connection:
         """The answer; ApiError if it is a refusal."""
         with _reached(self._base):
             return _checked(self._http.put(path, json=body))
+
+    def patch(self, path: str, offset: int, piece: Piece) -> httpx2.Response:
+        """The answer to a piece of a file; ApiError if it is a refusal."""
+        headers = {"Upload-Offset": str(offset), "Content-Type": "application/octet-stream"}
+        with _reached(self._base):
+            return _checked(self._http.patch(path, content=piece, headers=headers))
 
     def delete(self, path: str) -> None:
         """Nothing; ApiError if it is a refusal."""

@@ -11,6 +11,7 @@ from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.submission import Submission
+from orchestrator.uploads import Uploads
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Context:
     store: ArtifactStore
     submission: Submission
     registry: Registry
+    uploads: Uploads
     wakeups: WakeUps
 
 

@@ -17,6 +17,7 @@ from api.schemas import FieldError, Problem
 from orchestrator import errors
 from orchestrator.storage.artifacts import DamagedArtifact, StoreFull
 from orchestrator.storage.logs import DamagedLog
+from orchestrator.uploads import WrongOffset
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ STATUS: dict[type[errors.OrchestratorError], HTTPStatus] = {
     StaleVersion: HTTPStatus.PRECONDITION_FAILED,
     BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     RangeBeyondEnd: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+    WrongOffset: HTTPStatus.CONFLICT,
     errors.BadRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.IdempotencyMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
     StoreFull: HTTPStatus.INSUFFICIENT_STORAGE,

@@ -14,6 +14,7 @@ from orchestrator.model.failures import Failure, Suspicion
 from orchestrator.model.slots import SlotKind
 from orchestrator.model.specs import JobRequest, Strict
 from orchestrator.model.states import AttemptState, JobState, ServiceState
+from orchestrator.placement.windows import Window
 
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -315,17 +316,6 @@ class Evidence(View):
     at: datetime
 
 
-class SlotReservation(View):
-    """The time for which a slot is reserved: by whom, and whose jobs may run there inside it."""
-
-    reservation_id: int
-    starts_at: datetime
-    ends_at: datetime
-    project: str | None
-    by: str
-    note: str | None
-
-
 class SlotView(View):
     """One place where one job runs at a time."""
 
@@ -350,9 +340,7 @@ class SlotView(View):
     attempt: AttemptView | None
     job: JobReference | None
     queued: int = Field(description="Jobs in the queue that may only run here.")
-    reservation: SlotReservation | None = Field(
-        default=None, description="The one that it is in now, else the next to come."
-    )
+    reservation: Window | None = Field(default=None, description="The one that it is in now, else the next to come.")
 
 
 class SlotDetail(SlotView):

@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 
 from cli.session import Exit, Session
 from cli.show import models_table, pipelines_table, releases_table
+from cli.watching import sending
 
 _HERE = Session()
 
@@ -62,6 +63,22 @@ def add_model(
     with session.client() as client:
         made = client.register_model(name, str(path.absolute()), _text(official_config), _text(tx81_config))
         session.emit(made, models_table([made]))
+    return Exit.OK
+
+
+@models_app.command(name="upload")
+def upload_model(name: str, archive: Path, /, *, session: Session = _HERE) -> Exit:
+    """Send weights packed as .tar or .tar.gz and register them; sent again after a break, it goes on where it was.
+
+    Parameters
+    ----------
+    archive
+        Holds config.json, the *.safetensors and the tokenizer; the other config.json beside it as config_tx81.json or
+        config_official.json.
+    """
+    with session.client() as client, sending(archive.name) as told:
+        made = client.upload_model(name, archive, told)
+    session.emit(made, models_table([made]))
     return Exit.OK
 
 

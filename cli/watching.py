@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.live import Live
+from rich.progress import DownloadColumn
+from rich.progress import Progress as Bar
 
 from api.client import Client, ServerUnreachable
 from api.schemas import JobDetail, JobView
 from cli.session import Exit, Stop, console, hint
-from cli.show import jobs_table, reason, seconds_of
+from cli.show import clean, jobs_table, reason, seconds_of
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.states import FINAL, JobState
 
@@ -51,6 +53,17 @@ def exit_for(jobs: Iterable[JobView]) -> Exit:
     if not codes:
         return Exit.OK
     return Exit.FAULT if Exit.FAULT in codes and Exit.JOB_FAILED not in codes else Exit.JOB_FAILED
+
+
+@contextmanager
+def sending(name: str) -> Iterator[Callable[[int, int], None]]:
+    """What to tell how many bytes of a file are there, of how many: a bar on a terminal, nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield lambda _there, _size: None
+        return
+    with Bar(*Bar.get_default_columns(), DownloadColumn(), console=console(errors=True), transient=True) as bar:
+        task = bar.add_task(clean(name))
+        yield lambda there, size: bar.update(task, completed=there, total=size)
 
 
 @contextmanager

@@ -5,43 +5,57 @@ Reading and hashing gigabytes happens before any transaction is opened.
 
 import hashlib
 import json
-import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from orchestrator.caching import digest_of
 from orchestrator.errors import AlreadyExists, BadRequest, BadSpec, PathRefused
 from orchestrator.model.profile import Profile
-from orchestrator.model.specs import AbsolutePath, ConvertSpec, InferSpec, JobRequest, Name, QuantizeSpec, Strict
+from orchestrator.model.specs import (
+    AbsolutePath,
+    ConvertSpec,
+    Digest,
+    InferSpec,
+    JobRequest,
+    Name,
+    QuantizeSpec,
+    Strict,
+)
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Model, Release
+from orchestrator.uploads import Uploads
+from orchestrator.weights import reason, shown, weights_digest
 
 CONFIG_LIMIT = 1 << 20
 FAMILIES = {"qwen2": "qwen2", "llama": "llama"}
 """`model_type` of a config.json → family of backend model types."""
 
-HEADER_LIMIT = 100 << 20
-"""Largest safetensors header; the format's own limit."""
-
 
 class ModelRequest(Strict):
-    """Register the weights directory at `path`.
+    """Register the weights directory at `path`, or the one in an uploaded archive.
 
-    Conversion needs the official config.json and inference the TX81 one; the folder holds either, the other is named.
+    Conversion needs the official config.json and inference the TX81 one; the folder holds either as config.json, the
+    other one beside it as config_official.json or config_tx81.json, or it is named here.
     """
 
     name: Name
-    path: AbsolutePath
+    path: AbsolutePath | None = None
+    upload: Digest | None = Field(default=None, description="Of a .tar or .tar.gz that was uploaded.")
     official_config: AbsolutePath | None = None
     tx81_config: AbsolutePath | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "ModelRequest":
+        if (self.path is None) == (self.upload is None):
+            raise ValueError("give either path or upload")
+        return self
 
 
 class ReleaseRequest(Strict):
@@ -60,12 +74,11 @@ def allowed_path(settings: Settings, text: str, field: str) -> Path:
     try:
         path = Path(text).resolve(strict=True)
     except (OSError, RuntimeError) as trouble:
-        raise PathRefused(f"{text} cannot be read: {_reason(trouble)}", field=field) from None
-    if _shown(str(path)) != str(path):
+        raise PathRefused(f"{text} cannot be read: {reason(trouble)}", field=field) from None
+    if shown(str(path)) != str(path):
         raise PathRefused(f"{text} leads to a name that is not UTF-8; rename it", field=field)
-    roots = [root.resolve() for root in settings.allowed_roots]
-    if not any(path.is_relative_to(root) for root in roots):
-        allowed = ", ".join(str(root) for root in roots) or "none is configured"
+    if not any(path.is_relative_to(root) for root in settings.readable_roots):
+        allowed = ", ".join(str(root.resolve()) for root in settings.allowed_roots) or "none is configured"
         raise PathRefused(f"{text} is not under an allowed root ({allowed}); see TX81_ALLOWED_ROOTS", field=field)
     return path
 
@@ -76,12 +89,11 @@ class Registry:
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
         self._database = database
+        self._uploads = Uploads(settings)
 
     def register_model(self, request: ModelRequest) -> Model:
         """Register a model, or find it registered already with the same content; AlreadyExists if it differs."""
-        folder = allowed_path(self._settings, request.path, "path")
-        if not folder.is_dir():
-            raise PathRefused(f"{request.path} is not a folder", field="path")
+        folder = self._folder(request)
         official, tx81 = self._configs(folder, request)
         config = official or tx81 or {}
         digest, size = weights_digest(self._settings, folder)
@@ -102,23 +114,31 @@ class Registry:
                 )
             return found
 
+    def _folder(self, request: ModelRequest) -> Path:
+        if request.upload is not None:
+            return self._uploads.folder_of(request.upload, request.name)
+        assert request.path is not None
+        folder = allowed_path(self._settings, request.path, "path")
+        if not folder.is_dir():
+            raise PathRefused(f"{request.path} is not a folder", field="path")
+        return folder
+
     def _configs(self, folder: Path, request: ModelRequest) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
         own = _read_config(allowed_path(self._settings, str(folder / "config.json"), "path"), "path")
         official, tx81 = (None, own) if "param_dir" in own else (own, None)
-        if request.official_config is not None:
-            official = _read_config(
-                allowed_path(self._settings, request.official_config, "official_config"), "official_config"
-            )
+        named = request.official_config or _beside(folder, "config_official.json", missing=official is None)
+        if named is not None:
+            official = _read_config(allowed_path(self._settings, named, "official_config"), "official_config")
             if "param_dir" in official:
                 raise BadSpec(
-                    f"{request.official_config} has param_dir: it is the TX81 variant; name the official file",
-                    field="official_config",
+                    f"{named} has param_dir: it is the TX81 variant; name the official file", field="official_config"
                 )
-        if request.tx81_config is not None:
-            tx81 = _read_config(allowed_path(self._settings, request.tx81_config, "tx81_config"), "tx81_config")
+        named = request.tx81_config or _beside(folder, "config_tx81.json", missing=tx81 is None)
+        if named is not None:
+            tx81 = _read_config(allowed_path(self._settings, named, "tx81_config"), "tx81_config")
             if "param_dir" not in tx81:
                 raise BadSpec(
-                    f"{request.tx81_config} has no param_dir: it is the official config.json; name the TX81 variant",
+                    f"{named} has no param_dir: it is the official config.json; name the TX81 variant",
                     field="tx81_config",
                 )
         return official, tx81
@@ -239,7 +259,7 @@ def _read_config(path: Path, field: str) -> dict[str, Any]:
         config = json.loads(path.read_bytes())
         json.dumps(config, allow_nan=False)  # NaN is no JSON, though Python reads it; not every database does.
     except OSError as trouble:
-        raise PathRefused(f"{path} cannot be read: {_reason(trouble)}", field=field) from None
+        raise PathRefused(f"{path} cannot be read: {reason(trouble)}", field=field) from None
     except (ValueError, RecursionError) as trouble:
         raise BadSpec(f"{path} is not JSON: {trouble}", field=field) from None
     named = isinstance(config, dict) and isinstance(config.get("model_type"), str)
@@ -248,97 +268,10 @@ def _read_config(path: Path, field: str) -> dict[str, Any]:
     return dict(config)
 
 
+def _beside(folder: Path, name: str, *, missing: bool) -> str | None:
+    return str(folder / name) if missing and (folder / name).exists() else None
+
+
 def _family(config: dict[str, Any]) -> str:
     model_type = str(config["model_type"])
     return FAMILIES.get(model_type, model_type)
-
-
-def weights_digest(settings: Settings, folder: Path) -> tuple[str, int]:
-    """Digest and size of everything in the folder but the config.json files, after a look at the weights' headers.
-
-    A worker asks again after a build: whoever overwrites a registered folder must not find the result in the cache."""
-    contents: dict[str, str] = {}
-    size = weights = 0
-    try:
-        for shown, file in _files_below(settings, folder):
-            if file.name.endswith(".safetensors"):
-                check_safetensors(file)
-                weights += 1
-            if not (file.name.startswith("config") and file.name.endswith(".json")):
-                size += file.stat().st_size
-                with file.open("rb") as stream:
-                    contents[shown] = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as trouble:
-        raise PathRefused(
-            f"{_shown(str(trouble.filename or folder))} cannot be read: {_reason(trouble)}", field="path"
-        ) from None
-    if weights == 0:
-        raise BadSpec(f"{folder} holds no *.safetensors weights", field="path")
-    return digest_of(contents), size
-
-
-def _files_below(settings: Settings, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Every file with its name below the folder; PathRefused for what is no file, or leaves the allowed roots."""
-
-    def refuse(trouble: OSError) -> None:
-        raise trouble
-
-    roots = [root.resolve() for root in settings.allowed_roots]
-    for base, folders, names in os.walk(folder, onerror=refuse):
-        for name in sorted(folders):
-            if Path(base, name).is_symlink():
-                raise PathRefused(f"{_shown(name)} is a link to a folder; put the folder itself there", field="path")
-        for name in sorted(names):
-            file = Path(base, name)
-            try:
-                real = file.resolve()
-            except RuntimeError:  # how Python 3.11 reports a loop of links
-                raise PathRefused(f"{_shown(name)} is a link to itself", field="path") from None
-            if not any(real.is_relative_to(root) for root in roots):
-                raise PathRefused(f"{_shown(name)} is a link that leaves the allowed roots", field="path")
-            if not file.is_file():
-                raise PathRefused(f"{_shown(name)} is not a readable file", field="path")
-            yield str(file.relative_to(folder)), file
-
-
-def check_safetensors(file: Path) -> None:
-    """BadSpec if the file's header does not describe the bytes that follow it.
-
-    Format: eight bytes little-endian header length, a JSON object from tensor name to dtype, shape and data_offsets,
-    the data. https://huggingface.co/docs/safetensors
-    """
-    total = file.stat().st_size
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if total < 8 or not 2 <= length <= min(HEADER_LIMIT, total - 8):
-            raise BadSpec(
-                f"{file.name} has a broken safetensors header: its length does not fit the file", field="path"
-            )
-        try:
-            header = json.loads(stream.read(length))
-            tensors = [_extent(entry) for name, entry in header.items() if name != "__metadata__"]
-            end = max((stop for _start, stop in tensors), default=0)
-        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-            raise BadSpec(
-                f"{file.name} has a broken safetensors header: it is not a table of tensors", field="path"
-            ) from None
-    if not tensors or 8 + length + end != total:
-        raise BadSpec(
-            f"{file.name} is cut off or has a broken header: {total} bytes, {8 + length + end} announced", field="path"
-        )
-
-
-def _extent(entry: dict[str, Any]) -> tuple[int, int]:
-    start, stop = entry["data_offsets"]
-    if not (type(start) is type(stop) is int and 0 <= start <= stop):
-        raise ValueError("offsets are whole numbers, the first not beyond the second")
-    return start, stop
-
-
-def _shown(name: str) -> str:
-    """A file's name as text that can be written anywhere, whatever its bytes."""
-    return os.fsencode(name).decode("utf-8", "replace")
-
-
-def _reason(trouble: Exception) -> str:
-    return getattr(trouble, "strerror", None) or str(trouble)

@@ -64,6 +64,12 @@ class Settings(BaseSettings):
     token_file: Path | None = None
     """Where the first start leaves the admin token (mode 600)."""
 
+    models_dir: Path | None = None
+    """Where uploaded models are unpacked: a directory that every host sees at this path."""
+
+    max_upload_bytes: int = 1 << 40
+    """Largest upload, and the most that an uploaded archive may hold."""
+
     max_body_bytes: int = 8 * 1024 * 1024
     """Largest request body; beyond it the answer is 413."""
 
@@ -128,6 +134,16 @@ class Settings(BaseSettings):
     def store(self) -> Path:
         """The artifact store's folder."""
         return (self.store_dir or self.state_dir / "store").absolute()
+
+    @property
+    def models(self) -> Path:
+        """The folder of uploaded models."""
+        return (self.models_dir or self.state_dir / "models").absolute()
+
+    @property
+    def readable_roots(self) -> list[Path]:
+        """The folders below which models, prompts and releases may lie, with every link resolved."""
+        return [root.resolve() for root in (*self.allowed_roots, self.models)]
 
     @property
     def work(self) -> Path:

@@ -19,8 +19,8 @@ from orchestrator.lifecycle import Ending
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.specs import BUILD_KINDS
 from orchestrator.model.states import AttemptState
-from orchestrator.registry import weights_digest
 from orchestrator.storage.artifacts import ArtifactStore
+from orchestrator.weights import weights_digest
 from workers import locks, process, report
 from workers.assignment import Assignment, claim
 from workers.collect import Results, collect, seal_log, store_vendor_logs, vendor_logs

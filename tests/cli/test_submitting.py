@@ -1,5 +1,6 @@
 import io
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,23 @@ def test_a_file_that_is_not_there_is_named(tx81, at_site):
 
     assert ran.code == 2
     assert "没有.yaml: cannot be read" in ran.err
+
+
+def test_a_packed_model_is_sent_and_registered(tx81, at_site, tmp_path):
+    archive = tmp_path / "tiny.tar.gz"
+    subprocess.run(["tar", "-czf", archive, "-C", at_site.tools["model"], "."], check=True)
+
+    ran = tx81("models", "upload", "sent", archive, "--output", "json")
+
+    assert ran.code == 0, ran.err
+    assert ran.document["family"] == "qwen2"
+
+
+def test_a_file_that_is_no_archive_is_refused_in_one_line(tx81, at_site, tmp_path):
+    (tmp_path / "notes.txt").write_text("no weights")
+
+    ran = tx81("models", "upload", "notes", tmp_path / "notes.txt")
+
+    assert ran.code == 2
+    assert ran.err.count("\n") == 1
+    assert "upload: it is not a whole .tar or .tar.gz" in ran.err

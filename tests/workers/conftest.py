@@ -13,11 +13,11 @@ from orchestrator import lifecycle
 from orchestrator.model.profile import Profile
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.model.states import JobState
-from orchestrator.registry import weights_digest
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Job, JobInput, Model, Release
+from orchestrator.weights import weights_digest
 from workers.execution import Ended, execute
 from workers.process import StopSignal
 from workers.slot import OwnedSlot, owned

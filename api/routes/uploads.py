@@ -1,0 +1,48 @@
+"""Uploads: big files in pieces, continued where they broke off."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Path, Request
+
+from api.access import LARGEST_INTEGER, GuardedRoute
+from api.context import Given
+from api.uploading import UploadView
+from orchestrator.model.specs import DIGEST_PATTERN
+from orchestrator.uploads import UploadRequest
+
+router = APIRouter(prefix="/uploads", tags=["uploads"], route_class=GuardedRoute)
+
+Called = Annotated[str, Path(pattern=DIGEST_PATTERN, description="The digest of the whole file.")]
+
+
+async def _bytes(request: Request) -> bytes:
+    return await request.body()
+
+
+@router.post("", status_code=201)
+def begin(body: UploadRequest, context: Given) -> UploadView:
+    """Begin to send a file, or find how far it has come: go on at `offset`."""
+    return UploadView.model_validate(context.uploads.begin(body))
+
+
+@router.get("/{digest}")
+def show(digest: Called, context: Given) -> UploadView:
+    """How far a file has come."""
+    return UploadView.model_validate(context.uploads.state(digest))
+
+
+@router.patch("/{digest}")
+def append(
+    digest: Called,
+    context: Given,
+    piece: Annotated[bytes, Depends(_bytes)],
+    offset: Annotated[int, Header(alias="Upload-Offset", ge=0, le=LARGEST_INTEGER)],
+) -> UploadView:
+    """Add a piece: the body, whatever its type. 409 `wrong_offset` if it does not begin where the last one ended."""
+    return UploadView.model_validate(context.uploads.append(digest, offset, piece))
+
+
+@router.delete("/{digest}", status_code=204)
+def discard(digest: Called, context: Given) -> None:
+    """Forget an upload; what was made from it stays."""
+    context.uploads.discard(digest)

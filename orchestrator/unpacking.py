@@ -1,0 +1,67 @@
+"""Archives of strangers, unpacked so that nothing is written outside the folder that was meant for it."""
+
+import shutil
+import tarfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from orchestrator.errors import BadRequest, BadSpec
+
+MOST_MEMBERS = 100_000
+
+
+def unpack(archive: Path, target: Path, *, most_bytes: int) -> Path:
+    """Unpack a .tar or .tar.gz into the new folder `target`; returns the folder that holds its files.
+
+    That is `target`, or the one folder in it that holds everything else. Only files and folders are taken: a link, a
+    device or a pipe has no place in a model, and one name that leads out refuses the whole archive. BadSpec says what
+    is wrong with it; then, as after any other error, `target` may hold what came before.
+    """
+    target.mkdir(parents=True)
+    try:
+        with tarfile.open(archive, mode="r|*", encoding="utf-8", errors="strict") as opened:
+            _take_all(opened, target, most_bytes)
+    except (tarfile.TarError, EOFError, UnicodeDecodeError, zlib.error) as trouble:
+        raise BadSpec(f"it is not a whole .tar or .tar.gz: {trouble}", field="upload") from None
+    entries = list(target.iterdir())
+    if not entries:
+        raise BadSpec("the archive is empty", field="upload")
+    return entries[0] if len(entries) == 1 and entries[0].is_dir() else target
+
+
+def _take_all(opened: tarfile.TarFile, target: Path, most_bytes: int) -> None:
+    left, taken = most_bytes, 0
+    for member in opened:
+        taken += 1
+        left -= member.size
+        if left < 0 or taken > MOST_MEMBERS:
+            raise BadRequest(
+                f"the archive holds more than {most_bytes} bytes or {MOST_MEMBERS} files; see TX81_MAX_UPLOAD_BYTES",
+                field="upload",
+            )
+        place = target / _checked(member)
+        if member.isdir():
+            place.mkdir(parents=True, exist_ok=True)
+            continue
+        content = opened.extractfile(member)
+        assert content is not None, "only regular files get here"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # "x": a second member of the same name would write through whatever the first one was.
+            with content, place.open("xb") as written:
+                shutil.copyfileobj(content, written, 1 << 20)
+        except FileExistsError:
+            raise BadSpec(f"the archive holds {member.name!r} twice", field="upload") from None
+
+
+def _checked(member: tarfile.TarInfo) -> PurePosixPath:
+    """Where a member goes below the target; BadSpec if it is no file or folder, or would leave it."""
+    name = PurePosixPath(member.name)
+    if not (member.isreg() or member.isdir()):
+        raise BadSpec(
+            f"{member.name!r} in the archive is a link or a special file; pack it with: tar --dereference",
+            field="upload",
+        )
+    if name.is_absolute() or ".." in name.parts or "\0" in member.name:
+        raise BadSpec(f"{member.name!r} in the archive leads out of its folder", field="upload")
+    return name

@@ -1,0 +1,176 @@
+"""Big files on their way in: sent in pieces, continued where they broke off, and whole before anything uses them.
+
+An upload is called by the digest that its bytes will have, so that whoever sends the same file again finds what is
+there already. Its bytes are a file below `Settings.models`, and the size of that file is how far it has come: there is
+no second record that could say otherwise.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from orchestrator.errors import BadRequest, BadSpec, NotFound, OrchestratorError
+from orchestrator.model.specs import Digest, Strict
+from orchestrator.settings import Settings
+from orchestrator.storage.artifacts import full_disk_told
+from orchestrator.unpacking import unpack
+
+FORGOTTEN_AFTER = 7 * 24 * 3600.0
+"""Seconds after which an upload that nobody has continued is removed."""
+
+
+class UploadRequest(Strict):
+    """A file that is going to be sent."""
+
+    digest: Digest = Field(description="Of the whole file.")
+    size: int = Field(ge=1, description="Of the whole file, in bytes.")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """How far a file has come."""
+
+    digest: str
+    size: int
+    offset: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether all its bytes are here."""
+        return self.offset == self.size
+
+
+class WrongOffset(OrchestratorError):
+    """The piece does not begin where the last one ended."""
+
+    code = "wrong_offset"
+
+
+class Uploads:
+    """The uploads of an installation; several processes may take pieces at once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._folder = settings.models / ".uploads"
+        self._models = settings.models
+        self._most = settings.max_upload_bytes
+
+    def begin(self, request: UploadRequest) -> Upload:
+        """Make room for a file, or find how far it has come; BadRequest if it is larger than uploads may be."""
+        if request.size > self._most:
+            raise BadRequest(f"an upload may have {self._most} bytes; see TX81_MAX_UPLOAD_BYTES", field="size")
+        self._forget_old()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with suppress(NotFound):
+            there = self.state(request.digest)
+            if there.size != request.size:
+                raise BadRequest(
+                    f"a file with this digest was announced with {there.size} bytes; delete that upload first",
+                    field="size",
+                )
+            return there
+        path = self._path(request.digest, request.size)
+        with full_disk_told(self._folder):
+            path.touch(mode=0o600)
+        return self.state(request.digest)
+
+    def state(self, digest: str) -> Upload:
+        """How far the file has come; NotFound if nobody began it, or too long ago."""
+        path = self._find(digest)
+        return Upload(digest, _size_of(path), path.stat().st_size)
+
+    def append(self, digest: str, offset: int, piece: bytes) -> Upload:
+        """Add the bytes that begin at `offset`; WrongOffset says where the next piece has to begin."""
+        path = self._find(digest)
+        with path.open("r+b") as part, full_disk_told(self._folder):
+            # Another request may be writing the same piece: one after the other, and the second is told.
+            fcntl.flock(part, fcntl.LOCK_EX)
+            there, size = os.fstat(part.fileno()).st_size, _size_of(path)
+            if offset != there:
+                raise WrongOffset(f"{there} bytes are here: go on with the byte at offset {there}", offset=there)
+            if there + len(piece) > size:
+                raise BadRequest(f"the piece ends after the {size} bytes that were announced", field="Upload-Offset")
+            try:
+                part.seek(there)
+                part.write(piece)
+                part.flush()
+                os.fsync(part.fileno())
+            except OSError:
+                os.ftruncate(part.fileno(), there)
+                raise
+        return self.state(digest)
+
+    def discard(self, digest: str) -> None:
+        """Remove an upload; nothing if there is none."""
+        with suppress(NotFound):
+            self._find(digest).unlink(missing_ok=True)
+
+    def folder_of(self, digest: str, name: str) -> Path:
+        """The folder with the content of a whole upload, unpacked for a model called `name`.
+
+        The same archive gives the same folder, so that asking again after a crash goes on where it was. BadSpec if
+        the upload is not whole, does not have its digest (then it has to be sent again), or is no archive.
+        """
+        target = self._models / f"{name}-{digest.removeprefix('sha256:')[:12]}"
+        if target.is_dir():
+            return target
+        upload = self.state(digest)
+        if not upload.complete:
+            raise BadSpec(
+                f"only {upload.offset} of {upload.size} bytes of the upload are here: send the rest", field="upload"
+            )
+        self._check(digest)
+        scratch = self._folder / f"{target.name}.{os.getpid()}.{time.monotonic_ns()}"
+        try:
+            with full_disk_told(self._folder):
+                content = unpack(self._find(digest), scratch, most_bytes=self._most)
+                # Whoever was faster unpacked the same.
+                with suppress(FileExistsError):
+                    _rename_new(content, target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return target
+
+    def _path(self, digest: str, size: int) -> Path:
+        return self._folder / f"{digest.removeprefix('sha256:')}.{size}"
+
+    def _find(self, digest: str) -> Path:
+        found = list(self._folder.glob(f"{digest.removeprefix('sha256:')}.*"))
+        if not found:
+            raise NotFound(f"there is no upload {digest}: begin it with POST /api/v1/uploads", upload=digest)
+        return found[0]
+
+    def _check(self, digest: str) -> None:
+        with self._find(digest).open("rb") as whole:
+            found = f"sha256:{hashlib.file_digest(whole, 'sha256').hexdigest()}"
+        if found != digest:
+            self.discard(digest)
+            raise BadSpec(f"the bytes that came are {found}, not {digest}: send the file again", field="upload")
+
+    def _forget_old(self) -> None:
+        if self._folder.is_dir():
+            for path in self._folder.iterdir():
+                with suppress(OSError):
+                    if path.stat().st_mtime < time.time() - FORGOTTEN_AFTER:
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _size_of(path: Path) -> int:
+    return int(path.name.rpartition(".")[2])
+
+
+def _rename_new(content: Path, target: Path) -> None:
+    """Rename a folder to a name that nothing has; FileExistsError if something has."""
+    try:
+        content.rename(target)
+    except OSError as trouble:
+        if trouble.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise FileExistsError(trouble.errno, "it is there", str(target)) from None
+        raise

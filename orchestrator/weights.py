@@ -1,0 +1,107 @@
+"""The weights in a folder: what tells them from others, and whether they are whole."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from orchestrator.caching import digest_of
+from orchestrator.errors import BadSpec, PathRefused
+from orchestrator.settings import Settings
+
+HEADER_LIMIT = 100 << 20
+"""Largest safetensors header; the format's own limit."""
+
+
+def weights_digest(settings: Settings, folder: Path) -> tuple[str, int]:
+    """Digest and size of everything in the folder but the config.json files, after a look at the weights' headers.
+
+    A worker asks again after a build: whoever overwrites a registered folder must not find the result in the cache."""
+    contents: dict[str, str] = {}
+    size = weights = 0
+    try:
+        for name, file in _files_below(settings, folder):
+            if file.name.endswith(".safetensors"):
+                check_safetensors(file)
+                weights += 1
+            if not (file.name.startswith("config") and file.name.endswith(".json")):
+                size += file.stat().st_size
+                with file.open("rb") as stream:
+                    contents[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as trouble:
+        raise PathRefused(
+            f"{shown(str(trouble.filename or folder))} cannot be read: {reason(trouble)}", field="path"
+        ) from None
+    if weights == 0:
+        raise BadSpec(f"{folder} holds no *.safetensors weights", field="path")
+    return digest_of(contents), size
+
+
+def _files_below(settings: Settings, folder: Path) -> Iterator[tuple[str, Path]]:
+    """Every file with its name below the folder; PathRefused for what is no file, or leaves the allowed roots."""
+
+    def refuse(trouble: OSError) -> None:
+        raise trouble
+
+    roots = settings.readable_roots
+    for base, folders, names in os.walk(folder, onerror=refuse):
+        for name in sorted(folders):
+            if Path(base, name).is_symlink():
+                raise PathRefused(f"{shown(name)} is a link to a folder; put the folder itself there", field="path")
+        for name in sorted(names):
+            file = Path(base, name)
+            try:
+                real = file.resolve()
+            except RuntimeError:  # how Python 3.11 reports a loop of links
+                raise PathRefused(f"{shown(name)} is a link to itself", field="path") from None
+            if not any(real.is_relative_to(root) for root in roots):
+                raise PathRefused(f"{shown(name)} is a link that leaves the allowed roots", field="path")
+            if not file.is_file():
+                raise PathRefused(f"{shown(name)} is not a readable file", field="path")
+            yield str(file.relative_to(folder)), file
+
+
+def check_safetensors(file: Path) -> None:
+    """BadSpec if the file's header does not describe the bytes that follow it.
+
+    Format: eight bytes little-endian header length, a JSON object from tensor name to dtype, shape and data_offsets,
+    the data. https://huggingface.co/docs/safetensors
+    """
+    total = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if total < 8 or not 2 <= length <= min(HEADER_LIMIT, total - 8):
+            raise BadSpec(
+                f"{file.name} has a broken safetensors header: its length does not fit the file", field="path"
+            )
+        try:
+            header = json.loads(stream.read(length))
+            tensors = [_extent(entry) for name, entry in header.items() if name != "__metadata__"]
+            end = max((stop for _start, stop in tensors), default=0)
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+            raise BadSpec(
+                f"{file.name} has a broken safetensors header: it is not a table of tensors", field="path"
+            ) from None
+    if not tensors or 8 + length + end != total:
+        raise BadSpec(
+            f"{file.name} is cut off or has a broken header: {total} bytes, {8 + length + end} announced", field="path"
+        )
+
+
+def _extent(entry: dict[str, Any]) -> tuple[int, int]:
+    start, stop = entry["data_offsets"]
+    if not (type(start) is type(stop) is int and 0 <= start <= stop):
+        raise ValueError("offsets are whole numbers, the first not beyond the second")
+    return start, stop
+
+
+def shown(name: str) -> str:
+    """A file's name as text that can be written anywhere, whatever its bytes."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def reason(trouble: Exception) -> str:
+    """Why, in the system's words, without the path."""
+    return getattr(trouble, "strerror", None) or str(trouble)

@@ -1,0 +1,110 @@
+import hashlib
+import io
+import json
+import tarfile
+
+import pytest
+
+from api import uploading
+
+CONFIG = {"model_type": "qwen2", "hidden_size": 64}
+
+
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """On SQLite only: uploads are files."""
+    return sqlite_url
+
+
+def digest_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """A small model with both of its config.json variants, larger than a few pieces."""
+    header = json.dumps({"w": {"dtype": "U8", "shape": [9000], "data_offsets": [0, 9000]}}).encode()
+    members = {
+        "tiny/config.json": json.dumps(CONFIG).encode(),
+        "tiny/config_tx81.json": json.dumps({**CONFIG, "param_dir": ""}).encode(),
+        "tiny/model.safetensors": len(header).to_bytes(8, "little") + header + bytes(9000),
+    }
+    file = tmp_path / "tiny.tar"
+    with tarfile.open(file, "w") as opened:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            opened.addfile(info, io.BytesIO(content))
+    return file
+
+
+def test_a_sent_model_is_registered_with_both_configs(client, archive, monkeypatch):
+    monkeypatch.setattr(uploading, "PIECE", 4000)
+    heard = []
+
+    made = client.upload_model("tiny", archive, lambda there, size: heard.append(there))
+
+    assert made.family == "qwen2"
+    assert made.official_config == CONFIG
+    assert made.tx81_config == {**CONFIG, "param_dir": ""}
+    assert heard == [*range(0, archive.stat().st_size, 4000), archive.stat().st_size]
+
+
+def test_sending_goes_on_where_it_broke_off(client, http, archive):
+    content = archive.read_bytes()
+    digest = digest_of(content)
+    http.post("/uploads", json={"digest": digest, "size": len(content)})
+    http.patch(f"/uploads/{digest}", content=content[:7000], headers={"Upload-Offset": "0"})
+    heard = []
+
+    client.upload_model("tiny", archive, lambda there, size: heard.append(there))
+
+    assert heard[0] == 7000
+
+
+def test_sending_it_again_changes_nothing(client, archive):
+    first = client.upload_model("tiny", archive, lambda there, size: None)
+
+    assert client.upload_model("tiny", archive, lambda there, size: None) == first
+
+
+def test_a_piece_at_the_wrong_place_is_told_where_to_go_on(http, archive):
+    content = archive.read_bytes()
+    digest = digest_of(content)
+    http.post("/uploads", json={"digest": digest, "size": len(content)})
+
+    answer = http.patch(f"/uploads/{digest}", content=b"x", headers={"Upload-Offset": "5"})
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "wrong_offset")
+    assert http.get(f"/uploads/{digest}").json()["offset"] == 0
+
+
+@pytest.mark.parametrize(
+    "called", ["sha256:..", "sha256:%2e%2e%2f" + "0" * 56, "../admin-token", "sha256:" + "0" * 63 + "*"]
+)
+def test_an_upload_is_called_by_a_digest_and_nothing_else(http, called):
+    assert http.get(f"/uploads/{called}").status_code in (404, 422)
+    assert http.delete(f"/uploads/{called}").status_code in (404, 422)
+
+
+@pytest.mark.parametrize("offset", [None, "-1", "x", "9223372036854775808"])
+def test_a_piece_says_where_it_begins(http, offset):
+    headers = {} if offset is None else {"Upload-Offset": offset}
+
+    answer = http.patch(f"/uploads/{digest_of(b'')}", content=b"x", headers=headers)
+
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize("more", [{}, {"path": "/models/tiny", "upload": "sha256:" + "0" * 64}])
+def test_a_model_comes_from_a_folder_or_from_an_upload(http, more):
+    answer = http.post("/models", json={"name": "tiny", **more})
+
+    assert answer.status_code == 422
+    assert "either path or upload" in answer.json()["detail"]
+
+
+def test_a_model_from_an_upload_that_nobody_sent_is_refused(http):
+    answer = http.post("/models", json={"name": "tiny", "upload": "sha256:" + "0" * 64})
+
+    assert answer.status_code == 404
