@@ -4,7 +4,8 @@ from alembic import context
 
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
-from orchestrator.storage.tables import Base, Instant
+from orchestrator.storage.base import Instant
+from orchestrator.storage.tables import Base
 
 
 def _plain(kind: str, column_type: object, _context: object) -> str | bool:
