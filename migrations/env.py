@@ -3,8 +3,8 @@
 from alembic import context
 
 from orchestrator.settings import Settings
-from orchestrator.storage.database import Database
 from orchestrator.storage.base import Instant
+from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Base
 
 
