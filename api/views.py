@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
+from api.scheduling import ExplanationView
 from api.schemas import (
     AttemptView,
     CacheOutcome,
@@ -21,12 +22,14 @@ from api.schemas import (
     SlotView,
     Timings,
 )
+from orchestrator.explaining import Explanation
 from orchestrator.inventory import SlotFacts
 from orchestrator.model.slots import SlotName
 from orchestrator.model.specs import BUILD_KINDS
 from orchestrator.model.states import FINAL, AttemptState, JobState, ServiceState
 from orchestrator.placement.demand import Demand
 from orchestrator.queries import JobFacts, ListedJob, PipelineFacts
+from orchestrator.reviewing import Review
 from orchestrator.steering import Report
 from orchestrator.storage.tables import Job, Slot
 
@@ -75,6 +78,15 @@ def cache_view(job: Job, queued_because: str | None) -> CacheView:
     if job.cache_key is None:
         return CacheView(outcome=CacheOutcome.PENDING, why="not all of its inputs are known", **known)
     return CacheView(outcome=CacheOutcome.MISS, why=queued_because or "nothing identical was stored", **known)
+
+
+def explanation_view(found: Explanation, review: Review) -> ExplanationView:
+    """Why a job stands where it stands, and what became of it so far."""
+    cache = cache_view(review.job, review.queued_because)
+    told = {"outcome": cache.outcome, "why": cache.why, "job_id": cache.job_id}
+    fields = {name: getattr(found, name) for name in ("job", "reasons", "earliest_start", "past")}
+    compared = {"nearest": review.nearest, "changed": review.changed}
+    return ExplanationView.model_validate({**fields, "tries": review.tries, "cache": {**told, **compared}})
 
 
 def timings(job: Job, now: datetime) -> Timings:
