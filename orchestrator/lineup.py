@@ -176,6 +176,15 @@ def candidates(session: Session, queued: Sequence[Queued], *, now: datetime, agi
     ]
 
 
+def run_limits(session: Session, job_ids: list[int]) -> dict[int, timedelta]:
+    """How long each of these jobs may run."""
+    found: dict[int, timedelta] = {}
+    for some in _parts(job_ids):
+        rows = select(Job.id, Job.run_seconds).where(Job.id.in_(some))
+        found.update((job_id, timedelta(seconds=seconds)) for job_id, seconds in session.execute(rows))
+    return found
+
+
 def _failed_slots(session: Session, job_ids: list[int]) -> dict[int, set[str]]:
     bad = (AttemptState.FAILED, AttemptState.LOST)
     slots: dict[int, set[str]] = defaultdict(set)

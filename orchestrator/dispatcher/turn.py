@@ -1,7 +1,7 @@
 """One turn: promote waiting jobs whose needs are met, place queued ones, commit; the caller rings after the commit."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
@@ -12,7 +12,8 @@ from orchestrator import lifecycle, lineup, reserving, shares
 from orchestrator.admission import admissible, admit
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import JobState
-from orchestrator.placement.place import place
+from orchestrator.placement.place import Candidate, place
+from orchestrator.placement.windows import Window
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
@@ -109,12 +110,11 @@ def place_queued(
     session: Session, *, now: datetime, lease: timedelta, lost_after: timedelta, aging: timedelta = AGING
 ) -> list[Bell]:
     """Assign queued jobs to free slots; returns their bells, to be rung after the commit."""
-    reserved = {slot_id for slot_id, times in reserving.windows(session, now).items() if times[0].starts_at <= now}
-    free = [slot for slot in lineup.free_slots(session, now - lost_after) if slot.id not in reserved]
+    free = lineup.free_slots(session, now - lost_after)
     if not free:
         return []
     queued = list(lineup.heads(session, lineup.groups(session), free))
-    candidates = lineup.candidates(session, queued, now=now, aging=aging)
+    candidates = _kept_off(session, lineup.candidates(session, queued, now=now, aging=aging), now)
     kcores = {candidate.job_id: candidate.kcore for candidate in candidates}
     assigned = []
     for placement in place(candidates, free, shares.all_shares(session, now)):
@@ -125,6 +125,24 @@ def place_queued(
             _note_kcore(session, placement.slot_id, kcores[placement.job_id])
             assigned.append(attempt_id)
     return bells(session, assigned)
+
+
+def _kept_off(session: Session, candidates: Sequence[Candidate], now: datetime) -> Sequence[Candidate]:
+    """The candidates, each kept off the slots whose reservations are closed to it."""
+    windows = reserving.windows(session, now)
+    if not windows:
+        return candidates
+    limits = lineup.run_limits(session, [candidate.job_id for candidate in candidates])
+    return [_off(candidate, windows, now, now + limits[candidate.job_id]) for candidate in candidates]
+
+
+def _off(candidate: Candidate, windows: Mapping[str, Sequence[Window]], now: datetime, ends_at: datetime) -> Candidate:
+    closed = {
+        slot_id
+        for slot_id, times in windows.items()
+        if any(window.closed(candidate.project, now, ends_at) for window in times)
+    }
+    return replace(candidate, demand=replace(candidate.demand, exclude=candidate.demand.exclude | closed))
 
 
 def _note_kcore(session: Session, slot_id: str, kcore: str | None) -> None:

@@ -256,6 +256,30 @@ def test_a_slot_inside_a_foreign_reservation_takes_no_new_job_until_it_is_over(d
     assert (during, after) == (["lab1.g1"], ["lab1.g0"])
 
 
+def test_inside_a_reservation_the_jobs_of_its_project_run(desk: Desk):
+    with desk.database.write() as session:
+        session.execute(update(Slot).where(Slot.id != "lab1.g0").values(heartbeat_at=None))
+        theirs, mine = a_job(session, priority=9), a_job(session, project="bringup")
+    _reserve(desk, "lab1.g0", project="bringup")
+
+    given = _turn(desk)
+
+    assert given == ["lab1.g0"]
+    assert desk.states(theirs.id, mine.id) == [JobState.QUEUED, JobState.ASSIGNED]
+
+
+def test_before_a_reservation_only_jobs_start_that_must_have_ended_by_then(desk: Desk):
+    with desk.database.write() as session:
+        session.execute(update(Slot).where(Slot.id != "lab1.g0").values(heartbeat_at=None))
+        long, short = a_job(session, run_seconds=7200, priority=9), a_job(session, run_seconds=60)
+    _reserve(desk, "lab1.g0", starts_at=now() + HOUR)
+
+    given = _turn(desk)
+
+    assert given == ["lab1.g0"]
+    assert desk.states(long.id, short.id) == [JobState.QUEUED, JobState.ASSIGNED]
+
+
 # ── giving back, and the passing of time ─────────────────────────────────────────────────────────────────────────────
 
 
