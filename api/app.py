@@ -11,8 +11,10 @@ from api.access import documented_scheme
 from api.context import Context
 from api.routes import (
     artifacts,
+    batches,
     events,
     health,
+    hosts,
     jobs,
     logs,
     models,
@@ -26,6 +28,7 @@ from api.routes import (
 )
 from api.schemas import Problem
 from api.wakeups import WakeUps
+from orchestrator.batches.submit import BatchSubmission
 from orchestrator.registry import Registry
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -60,6 +63,7 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
         database=database,
         store=store,
         submission=Submission(settings, database, store),
+        batches=BatchSubmission(settings, database, store),
         registry=Registry(settings, database),
         uploads=Uploads(settings),
         wakeups=WakeUps(database),
@@ -76,8 +80,21 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
 def _guarded() -> APIRouter:
     router = APIRouter(dependencies=[documented_scheme], responses=_REFUSALS)
     for resource in (
-        jobs, logs, pipelines, artifacts, uploads, models, releases, slots, reservations, projects, tokens, events,
-    ):  # fmt: skip
+        jobs,
+        logs,
+        pipelines,
+        batches,
+        artifacts,
+        uploads,
+        models,
+        releases,
+        hosts,
+        slots,
+        reservations,
+        projects,
+        tokens,
+        events,
+    ):
         router.include_router(resource.router)
     return router
 

@@ -15,8 +15,10 @@ from urllib.parse import quote
 import httpx2
 from pydantic import BaseModel
 
+from api.batch_client import BatchCalls
 from api.connection import ApiError, Connection, ServerUnreachable, seconds_left
 from api.credentials import NewToken, TokenRequest, TokenView
+from api.hosts import HostDetail, HostView
 from api.reservations import ReservationView
 from api.scheduling import ExplanationView, ProjectView
 from api.schemas import (
@@ -73,6 +75,7 @@ class Client:
 
     def __init__(self, base_url: str, token: str, timeout: float = 30.0) -> None:
         self._connection = Connection(base_url, token, timeout)
+        self.batches = BatchCalls(self._connection)
 
     def __enter__(self) -> Self:
         return self
@@ -100,7 +103,7 @@ class Client:
     def jobs(self, limit: int = 100, cursor: str | None = None, **filters: Any) -> Page[JobView]:
         """A page of jobs, newest first.
 
-        Filters are `state` (one or several), `kind`, `project`, `model`, `pipeline`, `slot`, `name` and `q`.
+        Filters are `state` (one or several), `kind`, `project`, `model`, `pipeline`, `batch`, `slot`, `name` and `q`.
         """
         return self._connection.page(JobView, "/jobs", {"limit": limit, "cursor": cursor, **filters})
 
@@ -263,6 +266,14 @@ class Client:
         """Give a suspect slot no work until someone resumes it."""
         return SlotView.model_validate(self._connection.post(f"/slots/{slot}/quarantine", {"note": note}).json())
 
+    def hosts(self) -> tuple[HostView, ...]:
+        """All hosts."""
+        return self._connection.page(HostView, "/hosts", {}).items
+
+    def host(self, name: str) -> HostDetail:
+        """One host with its slots."""
+        return HostDetail.model_validate(self._connection.get(f"/hosts/{quote(name, safe='')}").json())
+
     def reserve(self, request: ReservationRequest) -> ReservationView:
         """Keep slots for a time."""
         return ReservationView.model_validate(self._connection.post("/reservations", _sent(request)).json())
@@ -328,13 +339,18 @@ class Client:
                 yield LogPiece(int(number), int(after), json.loads(event.data)["text"])
 
     def events(
-        self, after: int | None = None, *, jobs: Iterable[int] = (), pipeline: int | None = None
+        self,
+        after: int | None = None,
+        *,
+        jobs: Iterable[int] = (),
+        pipeline: int | None = None,
+        batch: int | None = None,
     ) -> Iterator[EventView]:
         """What happens from now on, or after event `after`, without end.
 
         Goes on by itself after a broken connection, without a gap.
         """
-        asked = {"job": list(jobs), "pipeline": pipeline}
+        asked = {"job": list(jobs), "pipeline": pipeline, "batch": batch}
         for event in self._connection.follow("/events", asked, None if after is None else str(after)):
             if event.data:
                 yield EventView.model_validate_json(event.data)

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.wakeups import WakeUps
+from orchestrator.batches.submit import BatchSubmission
 from orchestrator.registry import Registry
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -22,6 +23,7 @@ class Context:
     database: Database
     store: ArtifactStore
     submission: Submission
+    batches: BatchSubmission
     registry: Registry
     uploads: Uploads
     wakeups: WakeUps

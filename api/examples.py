@@ -47,6 +47,30 @@ PIPELINE: dict[str, Any] = {
     "weights to answers": {"summary": "From weights to answers", "value": {"name": "qwen2-7b", "jobs": _BUILD}}
 }
 
+BATCH: dict[str, Any] = {
+    "stress": {
+        "summary": "Twice on every card group that serves; stop at the first dead card",
+        "value": {
+            "name": "stress-qwen2-7b",
+            "stop_on": "sticky_fault",
+            "template": {
+                "spec": {
+                    "kind": "infer",
+                    "model": "qwen2-7b",
+                    "kcore": {"job": 41, "artifact": "kcore"},
+                    "prompts": {"path": "/data/prompts/问答.txt"},
+                }
+            },
+            "times": 2,
+            "slots": "all",
+        },
+    },
+    "list": {
+        "summary": "Two jobs with one report",
+        "value": {"name": "nightly", "jobs": [JOB["quantize"]["value"], JOB["infer"]["value"]]},
+    },
+}
+
 ORDER: dict[str, Any] = {
     "hold": {
         "summary": "Hold what a project has not begun",

@@ -61,13 +61,14 @@ class JobView(JobReference):
 
     project: str
     pipeline_id: int | None
+    batch_id: int | None = None
     priority: int
     rank: int = Field(default=0, description="Order within a priority: below 0 since it was moved to the front.")
     held: bool = Field(default=False, description="Not placed until someone releases it.")
     hold: Hold | None = None
     model: str | None = None
     release: str
-    slot: str | None = Field(description="Pinned to this slot: g3, or HOST.g3.")
+    slot: str | None = Field(description="Pinned there: g3, or HOST.g3; or these of one host: g0, g2.")
     last_slot_id: str | None = Field(default=None, description="Slot of its latest attempt.")
     cancel_requested: bool
     cached_from: int | None = Field(description="The job whose stored result this one took.")

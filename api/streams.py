@@ -32,6 +32,7 @@ class Chosen:
 
     jobs: Collection[int] = ()
     pipeline: int | None = None
+    batch: int | None = None
 
 
 async def events(
@@ -61,8 +62,9 @@ async def events(
 def _read_events(context: Context, chosen: Chosen, after: int | None, head: int) -> list[EventView]:
     with context.database.read() as session:
         found = queries.events(
-            session, after=after or 0, until=head, limit=BATCH, jobs=chosen.jobs, pipeline=chosen.pipeline
-        )
+            session, after=after or 0, until=head, limit=BATCH, jobs=chosen.jobs, pipeline=chosen.pipeline,
+            batch=chosen.batch,
+        )  # fmt: skip
         return [EventView.model_validate(event) for event in found]
 
 

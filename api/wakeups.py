@@ -21,9 +21,6 @@ from orchestrator.storage.tables import Event
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.01
-"""How often SQLite is asked; a person does not see the difference to less."""
-
 IDLE_SECONDS = 1.0
 """Streams look again after this even if no wake-up came."""
 
@@ -132,7 +129,7 @@ class WakeUps:
         watch: CommitWatch | None = None
         while not self._stopping.is_set():
             try:
-                watch = watch or self._database.watch(POLL_SECONDS)
+                watch = watch or self._database.watch()
                 self._head.advance()
                 self._notify()
                 watch.wait(UNSETTLED_SECONDS if self._head.unsettled else LISTEN_SECONDS)

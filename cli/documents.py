@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from cli.session import Stop
+from orchestrator.model.batches import BatchRequest
 from orchestrator.model.specs import PRODUCES, JobRequest, PipelineRequest
 
 M = TypeVar("M", bound=BaseModel)
@@ -35,6 +36,15 @@ def requests_in(source: str) -> JobRequest | list[JobRequest] | PipelineRequest:
     if not isinstance(document, dict):
         raise Stop(f"{shown}: expected a job, a list of jobs, or a pipeline with a mapping `jobs`")
     return validated(PipelineRequest, document) if "jobs" in document else validated(JobRequest, document)
+
+
+def batch_in(source: str) -> BatchRequest:
+    """The batch in a file, or on standard input if `source` is `-`."""
+    shown = "standard input" if source == "-" else source
+    document = parsed(_text_of(source, shown), shown)
+    if not isinstance(document, dict):
+        raise Stop(f"{shown}: expected a batch: a mapping with `name`, and `jobs` or `template`")
+    return validated(BatchRequest, document)
 
 
 def parsed(text: str, shown: str) -> Any:

@@ -1,9 +1,7 @@
 """The commands about jobs: submit, run, jobs, show, logs, wait, retry."""
 
 import sys
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +11,7 @@ from cyclopts import Parameter
 from api.client import Client
 from api.schemas import AnswerView, JobDetail, JobView, PipelineDetail
 from cli.documents import model_to_answers, requests_in
-from cli.session import Exit, Session, Stop, hint, hint_on_terminal
+from cli.session import Exit, Session, Stop, hint, hint_on_terminal, once
 from cli.show import answers_table, job_page, jobs_table
 from cli.watching import exit_for, live_progress, wait_for
 from orchestrator.model.specs import JobRequest, PipelineRequest
@@ -47,8 +45,8 @@ def submit(
     """
     request = requests_in(file)
     with session.client() as client:
-        with _once(key) as once:
-            made = _submitted(client, request, once)
+        with once(key) as sent:
+            made = _submitted(client, request, sent)
         jobs = made.jobs if isinstance(made, PipelineDetail) else made
         hint_on_terminal(f"submitted; watch with: tx81 wait {_numbers(jobs)}")
         if not (wait or follow):
@@ -112,8 +110,8 @@ def run(
         release=release,
     )
     with session.client() as client:
-        with _once(key) as once:
-            pipeline = client.submit_pipeline(request, key=once)
+        with once(key) as sent:
+            pipeline = client.submit_pipeline(request, key=sent)
         ended = _waited(client, [job.id for job in pipeline.jobs], timeout=None)
         code = exit_for(ended)
         answers = all_answers(client, next(job.id for job in ended if job.kind == "infer")) if code is Exit.OK else []
@@ -134,11 +132,12 @@ def jobs(
     project: str | None = None,
     model: str | None = None,
     pipeline: int | None = None,
+    batch: int | None = None,
     limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 50,
     session: Session = _HERE,
 ) -> Exit:
     """List jobs, newest first."""
-    filters = {"state": state, "kind": kind, "project": project, "model": model, "pipeline": pipeline}
+    filters = {"state": state, "kind": kind, "project": project, "model": model, "pipeline": pipeline, "batch": batch}
     with session.client() as client:
         found = list(
             islice(client.all_jobs(**{name: value for name, value in filters.items() if value}), max(limit, 0))
@@ -206,8 +205,8 @@ def wait(*jobs: int, timeout: float | None = None, session: Session = _HERE) -> 
 def retry(job: int, /, *, key: str | None = None, session: Session = _HERE) -> Exit:
     """Submit a finished job's request again, as a new job."""
     with session.client() as client:
-        with _once(key) as once:
-            made = client.retry(job, key=once)
+        with once(key) as sent:
+            made = client.retry(job, key=sent)
         session.emit(made, jobs_table([made]))
     return Exit.OK
 
@@ -222,18 +221,6 @@ def all_answers(client: Client, job: int) -> list[AnswerView]:
         cursor = page.next
         if cursor is None:
             return answers
-
-
-@contextmanager
-def _once(key: str | None) -> Iterator[str]:
-    """A key under which a request may be sent again; if sending it is cut short, the person learns it."""
-    once = key or uuid.uuid4().hex
-    try:
-        yield once
-    except KeyboardInterrupt:
-        raise Stop(
-            f"interrupted; to be sure, repeat with --key {once}: it is never done twice", Exit.DETACHED
-        ) from None
 
 
 def _submitted(

@@ -53,9 +53,12 @@ _COMMANDS = {
         "priority": ("cli.steering:priority", "Give jobs that have not begun another priority."),
         "front": ("cli.steering:front", "Move jobs before all others of their priority."),
         "retry": ("cli.jobs:retry", "Submit a finished job's request again."),
+        "stress": ("cli.stress:stress", "Run the same job many times on many slots; one report, JUnit."),
+        "batches": ("cli.batches:app", "Many jobs as one thing: list, `show`, `wait`, `report`, `cancel` and more."),
         "pipelines": ("cli.inventory:pipelines", "List pipelines, newest first."),
     },
     "What there is": {
+        "hosts": ("cli.inventory:hosts", "Servers with cards: who is there, what is free, since when one is away."),
         "slots": ("cli.slots:app", "Card groups and CPU seats; `drain`, `resume`, `quarantine` take one out and back."),
         "reserve": ("cli.reservations:reserve", "Keep slots for a person, a project or maintenance, for a time."),
         "reservations": ("cli.reservations:reservations", "List reservations that are or will be."),

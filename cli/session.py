@@ -7,6 +7,7 @@ client until it is needed: `--help` must be fast.
 import json
 import os
 import sys
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -172,6 +173,18 @@ def hint_on_terminal(text: str) -> None:
     """Tell it only if a person is there: quiet in a pipe."""
     if sys.stderr.isatty():
         hint(text)
+
+
+@contextmanager
+def once(key: str | None) -> Iterator[str]:
+    """A key under which a request may be sent again; if sending it is cut short, the person learns it."""
+    sent = key or uuid.uuid4().hex
+    try:
+        yield sent
+    except KeyboardInterrupt:
+        raise Stop(
+            f"interrupted; to be sure, repeat with --key {sent}: it is never done twice", Exit.DETACHED
+        ) from None
 
 
 def _plain(document: Any) -> Any:

@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from api.hosts import HostView
 from api.schemas import (
     AnswerView,
     ArtifactView,
@@ -20,6 +21,7 @@ from api.schemas import (
     ModelView,
     OrderOutcome,
     PipelineView,
+    Presence,
     ReleaseView,
     SlotView,
 )
@@ -35,6 +37,7 @@ _STYLE: Mapping[str, str] = {
     "assigned": "cyan",
     "alive": "green",
     "lost": "red",
+    "stopped": "red",
     "quarantined": "red",
     "draining": "yellow",
     "drained": "yellow",
@@ -73,6 +76,25 @@ def slots_table(slots: Iterable[SlotView]) -> Table:
             shown, slot.id, cards, slot.presence, slot.service_state, slot.occupancy, job, slot.queued or "",
             "; ".join(filter(None, (out_of_service(slot), reserved(slot)))),
         )  # fmt: skip
+    return shown
+
+
+def hosts_table(hosts: Iterable[HostView]) -> Table:
+    """Hosts: who is there, how many slots could take a job, and how the others stand."""
+    shown = table("host", "worker", "free", "slots", "not in service", "seen", "labels", right={"slots"})
+    for host in hosts:
+        free = ", ".join(f"{count} {kind}" for kind, count in sorted(host.free.items())) or "none"
+        out = [
+            f"{count} {state}"
+            for counts, usual in ((host.presence, Presence.ALIVE), (host.service, ServiceState.IN_SERVICE))
+            for state, count in sorted(counts.items())
+            if state != usual
+        ]
+        worker = Presence.ALIVE if Presence.ALIVE in host.presence else Presence.AWAY
+        last = host.last_seen_at or host.away_since
+        seen = _ago(last) if last else "never"
+        labels = " ".join(f"{name}={value}" for name, value in sorted(host.labels.items()))
+        row(shown, host.name, worker, free, host.slots, ", ".join(out), seen, labels)
     return shown
 
 
@@ -130,10 +152,10 @@ def checks_table(checks: Iterable[tuple[str, str, str]]) -> Table:
 
 def job_page(job: JobDetail) -> RenderableType:
     """Everything a person wants to know of one job, on one page."""
-    headline = Text.assemble(f"job {job.id}  {clean(job.name)} ({job.kind})  ", _cell(job.state))
+    headline = heading(f"job {job.id}", f"{job.name} ({job.kind})", job.state)
     why = reason(job)
-    parts: list[RenderableType] = [headline, *([Text(f"  {clean(why)}")] if why else []), _facts(_about(job))]
-    parts += _section("spec", _facts({name: _source(value) for name, value in job.spec.items() if value is not None}))
+    parts: list[RenderableType] = [headline, *([Text(f"  {clean(why)}")] if why else []), facts(_about(job))]
+    parts += _section("spec", facts({name: _source(value) for name, value in job.spec.items() if value is not None}))
     if job.attempts:
         parts += _section("attempts", _attempts(job))
     if job.inputs:
@@ -224,6 +246,11 @@ def clean(text: object) -> str:
     return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in str(text))
 
 
+def heading(number: str, name: str, state: str) -> Text:
+    """The first line of a page: which thing it is about, and where that stands."""
+    return Text.assemble(f"{number}  {clean(name)}  ", _cell(state))
+
+
 def _about(job: JobDetail) -> dict[str, Any]:
     since = {name: f"{value:.1f} s" for name, value in job.timings if value is not None}
     return {
@@ -280,9 +307,10 @@ def _section(title: str, body: RenderableType) -> list[RenderableType]:
     return [Text(f"\n{title}", style="bold"), body]
 
 
-def _facts(facts: Mapping[str, Any]) -> Table:
+def facts(told: Mapping[str, Any]) -> Table:
+    """Names and values, one a line, without those that have none."""
     shown = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for name, value in facts.items():
+    for name, value in told.items():
         if value not in (None, ""):
             shown.add_row(Text(f"  {name}", style="dim"), Text(clean(value)))
     return shown

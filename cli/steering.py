@@ -25,6 +25,9 @@ class Which:
     pipeline: int | None = None
     "All jobs of this pipeline."
 
+    batch: int | None = None
+    "All jobs of this batch."
+
     project: str | None = None
     "All jobs of this project."
 
@@ -36,7 +39,7 @@ class Which:
 
     def filter(self) -> dict[str, Any]:
         """As the server wants it; empty if nothing is said."""
-        said = {"pipeline": self.pipeline, "project": self.project, "kind": self.kind}
+        said = {"pipeline": self.pipeline, "batch": self.batch, "project": self.project, "kind": self.kind}
         chosen = {name: value for name, value in said.items() if value is not None}
         return chosen | ({"states": [self.state]} if self.state is not None else {})
 
@@ -50,7 +53,7 @@ def cancel(*jobs: int, which: Which = _ANY, note: str | None = None, session: Se
     Parameters
     ----------
     note
-        Why; shown as the reason of jobs that are chosen by --pipeline, --project, --kind or --state.
+        Why; shown as the reason of jobs that are chosen by --pipeline, --batch, --project, --kind or --state.
     """
     if which != _ANY or not jobs:
         return _ordered(Action.CANCEL, jobs, which, note, session)
@@ -106,7 +109,9 @@ def _ordered(
     """Exit 0 only if nothing was refused."""
     wanted = which.filter()
     if bool(jobs) == bool(wanted):
-        raise Stop(f"{action}: name at least one job, or else choose by --pipeline, --project, --kind or --state")
+        raise Stop(
+            f"{action}: name at least one job, or else choose by --pipeline, --batch, --project, --kind or --state"
+        )
     target = {"jobs": list(jobs)} if jobs else {"filter": wanted}
     order = validated(BulkOrder, {"action": action, **target, **({"note": note} if note else {}), **more})
     with session.client() as client:

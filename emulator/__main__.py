@@ -1,12 +1,13 @@
-"""`python -m emulator install DIR` makes a tree; `python -m emulator audit DIR` looks for double-booked cards in its
-log."""
+"""`python -m emulator install DIR` makes a tree; `audit DIR` looks for double-booked cards in its log; `package DIR`
+writes the archives that a tree can be unpacked from."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from emulator.events import audit
-from emulator.install import install
+from emulator.install import install, lay_out
+from emulator.packages import package
 from emulator.tool import Parser, Refused, run, say
 from emulator.tree import CARDS, MODEL_TYPES, Tree
 
@@ -14,13 +15,17 @@ from emulator.tree import CARDS, MODEL_TYPES, Tree
 def main(argv: Sequence[str]) -> int:
     """Do what the command line asks; `install` prints one JSON object with the tree's places as its last line."""
     parser = Parser("python -m emulator")
-    parser.add_argument("action", choices=("install", "audit"))
+    parser.add_argument("action", choices=("install", "audit", "package"))
     parser.add_argument("folder", type=Path)
     parser.flag("--no-driver", action="store_true", help="leave running the driver's installer to you")
     options = parser.parse_args(argv)
     tree = Tree(options.folder.resolve())
     if options.action == "audit":
         return _audit(tree)
+    if options.action == "package":
+        for archive in package(options.folder.resolve(), lay_out):
+            say(str(archive))
+        return 0
     found = install(tree, with_driver=not options.no_driver)
     say(f"installed in {tree.home}: {CARDS} cards, {len(MODEL_TYPES)} backend model types")
     say(json.dumps(found, ensure_ascii=False))

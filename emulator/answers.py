@@ -1,8 +1,9 @@
-"""What an offline run reads and leaves behind: questions and golden answers, the run's log, the responses."""
+"""What a run reads and leaves behind: questions and golden answers, the run's log, the responses."""
 
 import difflib
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -50,6 +51,25 @@ def similarity(answer: str, expected: str) -> float:
     return 1.0 if answer == expected else difflib.SequenceMatcher(None, answer, expected, autojunk=False).ratio()
 
 
+def quest(prompts: Path) -> str:
+    """The name of a question file as it stands in the names of a run's files."""
+    return re.sub(r"[^\w.-]", "_", prompts.stem)
+
+
+def described(where: str, row: Mapping[str, Any], questions: int) -> str:
+    """One answer as an entry of the run's log; `where` says who gave it."""
+    lines = [
+        where,
+        f"question {row['question_index'] + 1}/{questions}: {row['question']}",
+        f"answer: {row['response']}",
+        f"prompt {row['prompt_tokens']} tokens, output {row['output_tokens']} tokens ({row['finish_reason']})",
+        f"{row['seconds']} s, first token after {row['ttft_seconds']} s",
+    ]
+    if "similarity" in row:
+        lines.append(f"similarity: {row['similarity']:.4f}")
+    return "\n".join(lines)
+
+
 def timestamp() -> str:
     """The `<time>` of this run's file names; fine enough that two runs do not meet."""
     now = time.time()
@@ -70,6 +90,10 @@ class RunLog:
         with self._lock:
             self._file.write(f"[{stamp}] {text}\n")
             say(f"[{stamp}] {text}")
+
+    def facts(self, title: str, facts: Mapping[str, object]) -> None:
+        """Write a block of facts, as the vendor's tools open their logs."""
+        self.line("\n".join([title, *(f"| - {name}: {value}" for name, value in facts.items())]))
 
     def __enter__(self) -> Self:
         return self
@@ -118,6 +142,13 @@ class Responses:
         with self._lock:
             self.rows.append(row)
             self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+    def summary(self) -> str:
+        """The last line of a run's log."""
+        tokens = sum(row["output_tokens"] for row in self.rows)
+        line = f"done: {len(self.rows)} answers, {tokens} tokens, saved in {self.path}"
+        marks = [row["similarity"] for row in self.rows if "similarity" in row]
+        return line + (f", mean similarity {sum(marks) / len(marks):.4f}" if marks else "")
 
     def __enter__(self) -> Self:
         return self

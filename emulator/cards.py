@@ -10,7 +10,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from emulator.events import record
 from emulator.faults import Fault, FaultFile, end_process
@@ -35,11 +35,18 @@ class CardGroup:
         """Take all the cards or none; a card that is held elsewhere is `Failed`, and a violation in the log."""
         if not self._tree.manager.exists():
             raise Failed(f"no device: {self._tree.manager} is missing; run: {self._tree.driver} install silicon")
+        self._take(tool, self._refuse_dead_cards)
+
+    def seize(self, tool: str) -> None:
+        """Take the cards to work on the machine itself: with the driver down too, and dead ones as well."""
+        self._take(tool, lambda: None)
+
+    def _take(self, tool: str, check: Callable[[], None]) -> None:
         record(self._tree.events, "opening", cards=self.cards, tool=tool)
         try:
             for card in self.cards:
                 self._handles.append(self._lock(card))
-            self._refuse_dead_cards()
+            check()
             self._sign(tool)
             self._held = True
             record(self._tree.events, "open", cards=self.cards, tool=tool)
@@ -61,7 +68,7 @@ class CardGroup:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             # The kernel first: the text may still be that of an owner who died.
-            holder = lock_holder(handle) or _owner(handle).get("pid", "unknown")
+            holder = lock_holder(os.fstat(handle)) or _owner(handle).get("pid", "unknown")
             record(self._tree.events, "violation", cards=[card], holder=holder)
             os.close(handle)
             raise Failed(f"{path}: Device or resource busy (held by pid {holder})") from None

@@ -1,15 +1,17 @@
 """Text to tokens and back, as DeepSeek-R1's distilled models are talked to.
 
 A prompt is: begin mark, user mark, the question, assistant mark. Nothing else: the model itself opens with `<think>`,
-and that part of the answer is kept.
+and that part of the answer is kept. A conversation of more turns is worded by the model's own chat template.
 """
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
+from emulator.template import Template
 from emulator.tool import Refused
 
 _MARKS = ("<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>")
@@ -43,3 +45,38 @@ class Chat:
         """What the tokens say, without marks but with the `<think>` part."""
         said: str = self._tokenizer.decode(list(tokens), skip_special_tokens=True)
         return said
+
+
+class Wording:
+    """How a model's folder wants a conversation written down: its chat template with its marks."""
+
+    def __init__(self, template: Template, marks: dict[str, str]) -> None:
+        self._template = template
+        self._marks = marks
+
+    @classmethod
+    def of(cls, model: Path) -> "Wording | None":
+        """The folder's own wording: `chat_template.jinja`, else `chat_template` in `tokenizer_config.json`; None
+        without either."""
+        path, apart = model / "tokenizer_config.json", model / "chat_template.jinja"
+        try:
+            config = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+            text = apart.read_text("utf-8") if apart.is_file() else config.get("chat_template")
+            marks = {name: _mark(config.get(name)) for name in ("bos_token", "eos_token", "unk_token", "pad_token")}
+        except (ValueError, RecursionError, AttributeError, OSError) as error:
+            raise Refused(f"{path}: cannot be read: {error}") from None
+        if text is None:
+            return None
+        if not isinstance(text, str):
+            raise Refused(f"{path}: chat_template is not one text")
+        return cls(Template(text), marks)
+
+    def text(self, messages: list[dict[str, Any]]) -> str:
+        """The conversation up to where the assistant is to speak."""
+        return self._template.render({**self._marks, "messages": messages, "add_generation_prompt": True})
+
+
+def _mark(given: object) -> str:
+    """A special token is a text, or an object that describes one."""
+    content = given.get("content") if isinstance(given, dict) else given
+    return content if isinstance(content, str) else ""

@@ -1,13 +1,24 @@
 """`Tsm_driver_…_installer.run install silicon`: makes the device nodes of the 32 cards.
 
-Running it again changes nothing: a node that exists keeps its owner.
+Nobody may use a card meanwhile: a card that is held refuses the whole call, and the attempt is a violation in the log.
+While it works the manager's node is away, and a tool that starts then finds no device. A node that exists stays the
+same file: whoever has it open and whoever opens it later must meet at one lock. Cards that were `dead` are alive again:
+their fault lines with that word are gone. `faults/driver` strikes the installer, counted in cards.
 """
 
+import fcntl
 import os
+import threading
 from collections.abc import Sequence
+from pathlib import Path
 
+from emulator.cards import CardGroup
+from emulator.faults import StageFaults, parse
 from emulator.tool import Parser, run, say
 from emulator.tree import CARDS, Tree, this_tree
+
+_SECONDS_A_CARD = 0.01
+"""A third of a second for all: long enough to be seen, short enough for a test."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -17,18 +28,62 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("action", choices=("install",))
     parser.add_argument("target", choices=("silicon",))
     parser.parse_args(argv)
-    bring_up(tree)
-    for card in range(CARDS):
-        say(f"[driver] {tree.card(card)} ready")
+    tree.events.parent.mkdir(parents=True, exist_ok=True)
+    _make_cards(tree)
+    cards = CardGroup(tree, range(CARDS))
+    try:
+        cards.seize(tree.driver.name)
+        tree.manager.unlink(missing_ok=True)
+        say("[driver] module tsingmicro loaded")
+        _start(tree)
+    finally:
+        cards.close()
+    _make_node(tree.manager)
     say(f"[driver] {CARDS} devices ready")
     return 0
 
 
 def bring_up(tree: Tree) -> None:
-    """Make what is missing; the manager's node comes last, because it is the sign that the driver is up."""
+    """Make what is missing, and touch nothing else; the manager's node comes last, because it is the sign that the
+    driver is up."""
+    _make_cards(tree)
+    _make_node(tree.manager)
+
+
+def _make_cards(tree: Tree) -> None:
     tree.cards.mkdir(parents=True, exist_ok=True)
-    for path in (*(tree.card(card) for card in range(CARDS)), tree.manager):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644))
+    for card in range(CARDS):
+        _make_node(tree.card(card))
+
+
+def _make_node(path: Path) -> None:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644))
+
+
+def _start(tree: Tree) -> None:
+    faults, moment = StageFaults(tree, "driver"), threading.Event()
+    for card in range(CARDS):
+        faults.step(card)
+        moment.wait(_SECONDS_A_CARD)
+        _revive(tree.faults / str(card))
+        say(f"[driver] {tree.card(card)} ready")
+
+
+def _revive(path: Path) -> None:
+    """Take the `dead` lines out of a card's faults; whoever claims one of its limited faults just now comes first."""
+    if not path.is_file():
+        return
+    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        kept = [fault for fault in parse(path.read_text("utf-8", "replace")) if fault.kind != "dead"]
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        fresh.write_text("".join(f"{fault}\n" for fault in kept), "utf-8")
+        os.replace(fresh, path)
+    except FileNotFoundError:
+        return
+    finally:
+        os.close(folder)
 
 
 if __name__ == "__main__":

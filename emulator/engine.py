@@ -161,9 +161,10 @@ def generate(
     end: int,
     stop: threading.Event,
     strike: Callable[[], bool],
+    each: Callable[[int], bool] | None = None,
 ) -> Generation:
     """Decode greedily until `end` or `room` tokens; `strike` is asked before every token and says if it comes out
-    wrong.
+    wrong, `each` is told every token and says if the answer ends there (`stop`).
 
     A wrong token is one spoiled on its way out: the model goes on with the right one, so the length stays what it
     was."""
@@ -178,6 +179,8 @@ def generate(
         if token == end:
             return Generation(tokens, time.perf_counter() - began, first, "stop")
         tokens.append((token + 1) % len(session.logits) if spoiled else token)
+        if each is not None and each(tokens[-1]):
+            return Generation(tokens, time.perf_counter() - began, first, "stop")
         if len(tokens) == room:
             return Generation(tokens, time.perf_counter() - began, first, "length")
         reading = [token]

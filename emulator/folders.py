@@ -23,7 +23,7 @@ def held(tree: Tree, folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = lock_holder(handle)
+            holder = lock_holder(os.fstat(handle))
             record(tree.events, "violation", folder=str(folder), holder=holder)
             raise Failed(f"{folder}: Device or resource busy (held by pid {holder or 'unknown'})") from None
         yield
@@ -31,9 +31,8 @@ def held(tree: Tree, folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def lock_holder(handle: int) -> int:
+def lock_holder(found: os.stat_result) -> int:
     """The pid that the kernel shows for a file's `flock`; 0 where it shows none (a pid outside this container)."""
-    found = os.fstat(handle)
     wanted = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
     try:
         lines = Path("/proc/locks").read_text("ascii", "replace").splitlines()

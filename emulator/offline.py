@@ -7,11 +7,10 @@ explain it.
 """
 
 import os
-import re
 import signal
 import threading
-from argparse import ArgumentTypeError, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,13 +18,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from emulator import config
-from emulator.answers import DeviceLog, Responses, RunLog, read_golden, read_questions, similarity, timestamp
+from emulator.answers import (
+    DeviceLog,
+    Responses,
+    RunLog,
+    described,
+    quest,
+    read_golden,
+    read_questions,
+    similarity,
+    timestamp,
+)
 from emulator.cards import CardGroup
 from emulator.chat import Chat
-from emulator.engine import Generation, Kcore, Session, Weights, generate, weights_for
-from emulator.selection import batch_sizes, card_groups, groups_for, spelled
-from emulator.tool import Parser, Refused, complain, require_conda, run
+from emulator.deploy import require_engine
+from emulator.engine import Generation, Kcore, Session, Weights, generate
+from emulator.loading import load
+from emulator.selection import batch_sizes, card_groups, groups_for, require_whole_groups, spelled
+from emulator.tool import Parser, Refused, between, complain, require_conda, run
 from emulator.tree import GROUP, MAX_SEQUENCE, Tree, this_tree
 
 _TOOL = "offline_auto_test.py"
@@ -37,6 +47,7 @@ def main(argv: Sequence[str]) -> int:
     """Run the offline test as the guide's chapter on offline inference does."""
     tree, options = this_tree(), _parser().parse_args(argv)
     require_conda("tx8_txnn")
+    require_engine(tree)
     runs = _card_choice(options.card_num, options.batch_size)
     work = _prepare(tree, options)
     for groups in runs:
@@ -54,20 +65,11 @@ def _parser() -> Parser:
     parser.flag("-lp", "--txda-log-path", help="folder for the txda log; on the screen by default")
     parser.flag("-cn", "--card-num", help="0, or groups like 0..3,8..11 (default 0,1,2,3)")
     parser.flag("-bs", "--batch-size", help="number of card groups, or a list like [1,5,6]")
-    parser.flag("-rn", "--repeat-num", type=_between(1, 1_000_000), default=1)
+    parser.flag("-rn", "--repeat-num", type=between(1, 1_000_000), default=1)
     # The guide's example text says --max-token, its table --max-tokens.
-    parser.flag("-mt", "--max-tokens", "--max-token", type=_between(1, MAX_SEQUENCE), default=1024)
+    parser.flag("-mt", "--max-tokens", "--max-token", type=between(1, MAX_SEQUENCE), default=1024)
     parser.flag("-tf", "--traversal-flag", choices=("True", "False", "true", "false"), default="True")
     return parser
-
-
-def _between(low: int, high: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
-            raise ArgumentTypeError(f"{text!r} is not a number from {low} to {high}")
-        return int(text)
-
-    return number
 
 
 def _card_choice(card_num: str | None, batch_size: str | None) -> list[list[list[int]]]:
@@ -77,8 +79,7 @@ def _card_choice(card_num: str | None, batch_size: str | None) -> list[list[list
         chosen = [listed]
     else:
         chosen = [groups_for(size, listed if card_num else []) for size in batch_sizes(batch_size)]
-    if any(len(group) < GROUP for groups in chosen for group in groups):
-        raise Refused(f"-cn {card_num}: a single card needs a kcore compiled for one; this one is compiled for {GROUP}")
+    require_whole_groups([group for groups in chosen for group in groups])
     for groups in chosen:
         if card_num and groups != listed:
             taken = ",".join(spelled(group) for group in groups)
@@ -104,16 +105,8 @@ class _Work:
 
 def _prepare(tree: Tree, options: Namespace) -> _Work:
     """Read and check everything that can be wrong before a card is touched."""
-    model, case = Path(options.model_path), Path(options.case_dir)
-    folder = model if model.is_dir() else model.parent
-    case = case.parent if case.name == "kcore.bin" else case
-    if not model.exists():
-        raise Refused(f"-mp {model}: no such folder")
-    raw = config.read(folder)
-    kcore = Kcore(case)
-    config.require_kcore(raw, case)
-    kcore.require_model(raw)
-    questions, chat = read_questions(Path(options.prompt_path)), Chat(folder)
+    loaded = load("-mp", Path(options.model_path), Path(options.case_dir))
+    kcore, chat, questions = loaded.kcore, loaded.chat, read_questions(Path(options.prompt_path))
     prompts = [chat.prompt(question) for question in questions]
     for number, prompt in enumerate(prompts, 1):
         if len(prompt) >= kcore.dims.max_sequence:
@@ -121,7 +114,7 @@ def _prepare(tree: Tree, options: Namespace) -> _Work:
     return _Work(
         tree=tree,
         kcore=kcore,
-        weights=Weights(kcore, weights_for(kcore, model)),
+        weights=loaded.weights,
         chat=chat,
         questions=questions,
         prompts=prompts,
@@ -134,9 +127,8 @@ def _prepare(tree: Tree, options: Namespace) -> _Work:
 
 def _run(work: _Work, groups: list[list[int]], options: Namespace) -> None:
     """One run over all questions: cards opened together, one thread a group, cards closed whatever happens."""
-    quest = re.sub(r"[^\w.-]", "_", Path(options.prompt_path).stem)
     stamp = timestamp()
-    name = f"batchsize_{len(groups)}_quest_{quest}_{stamp}"
+    name = f"batchsize_{len(groups)}_quest_{quest(Path(options.prompt_path))}_{stamp}"
     save = Path(options.save_dir)
     save.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -151,21 +143,23 @@ def _run(work: _Work, groups: list[list[int]], options: Namespace) -> None:
             device.line(f"txSetDevice: cards {spelled(cards)} opened")
         responses = stack.enter_context(Responses(save / f"response_{name}.jsonl"))
         _Batches(work, log, responses, len(groups)).run(opened)
-        _summarise(log, responses)
+        log.line(responses.summary())
         device.line("txDeviceSynchronize: done")
 
 
 def _introduce(log: RunLog, options: Namespace) -> None:
-    facts = {
-        "hf_dir": options.model_path,
-        "case_dir": options.case_dir,
-        "max_tokens": options.max_tokens,
-        "tp_size": GROUP,
-        "ENV:TXDA_VISIBLE_DEVICES": os.environ.get("TXDA_VISIBLE_DEVICES", "Not specified"),
-        "device": "txda",
-        "log_file": log.path,
-    }
-    log.line("\n".join(["Inference info:", *(f"| - {name}: {value}" for name, value in facts.items())]))
+    log.facts(
+        "Inference info:",
+        {
+            "hf_dir": options.model_path,
+            "case_dir": options.case_dir,
+            "max_tokens": options.max_tokens,
+            "tp_size": GROUP,
+            "ENV:TXDA_VISIBLE_DEVICES": os.environ.get("TXDA_VISIBLE_DEVICES", "Not specified"),
+            "device": "txda",
+            "log_file": log.path,
+        },
+    )
 
 
 class _Batches:
@@ -218,7 +212,8 @@ class _Batches:
             return
         row = self._row(cards, batch, number, index, answer)
         self._responses.add(row)
-        self._log.line(_entry(row, work.rounds, len(work.questions)))
+        where = f"batch {batch} cards {spelled(cards.cards)} round {number}/{work.rounds}"
+        self._log.line(described(where, row, len(work.questions)))
 
     def _row(self, cards: CardGroup, batch: int, number: int, index: int, answer: Generation) -> dict[str, Any]:
         question, response = self._work.questions[index], self._work.chat.text(answer.tokens)
@@ -239,26 +234,6 @@ class _Batches:
         if question in self._work.golden:
             row["similarity"] = round(similarity(response, self._work.golden[question]), 6)
         return row
-
-
-def _entry(row: Mapping[str, Any], rounds: int, questions: int) -> str:
-    lines = [
-        f"batch {row['batch']} cards {spelled(row['cards'])} round {row['round']}/{rounds}",
-        f"question {row['question_index'] + 1}/{questions}: {row['question']}",
-        f"answer: {row['response']}",
-        f"prompt {row['prompt_tokens']} tokens, output {row['output_tokens']} tokens ({row['finish_reason']})",
-        f"{row['seconds']} s, first token after {row['ttft_seconds']} s",
-    ]
-    if "similarity" in row:
-        lines.append(f"similarity: {row['similarity']:.4f}")
-    return "\n".join(lines)
-
-
-def _summarise(log: RunLog, responses: Responses) -> None:
-    tokens = sum(row["output_tokens"] for row in responses.rows)
-    line = f"done: {len(responses.rows)} answers, {tokens} tokens, saved in {responses.path}"
-    marks = [row["similarity"] for row in responses.rows if "similarity" in row]
-    log.line(line + (f", mean similarity {sum(marks) / len(marks):.4f}" if marks else ""))
 
 
 if __name__ == "__main__":

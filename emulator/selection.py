@@ -51,6 +51,12 @@ def groups_for(size: int, listed: list[list[int]]) -> list[list[int]]:
     return [*whole, *(group for group in others if group not in whole)][:size]
 
 
+def require_whole_groups(groups: list[list[int]]) -> None:
+    """Refuse the single card: the kcores that are compiled here are for a group."""
+    if any(len(group) < GROUP for group in groups):
+        raise Refused(f"-cn 0: a single card needs a kcore compiled for one; this one is compiled for {GROUP}")
+
+
 def spelled(cards: list[int]) -> str:
     """Cards as the guide writes them."""
     return f"{cards[0]}..{cards[-1]}" if len(cards) > 1 else str(cards[0])

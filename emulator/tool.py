@@ -2,12 +2,13 @@
 
 Exit codes: 0 done; 1 the work failed (busy card, device error, compiler); 2 the call was wrong (flag, path,
 config.json, environment); 130 interrupted by SIGINT, with the cards closed. SIGTERM is not caught: it kills, as in
-life.
+life. The server alone takes both signals for its regular end.
 """
 
 import argparse
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -49,6 +50,17 @@ def _spellings(name: str) -> list[str]:
         return [name]
     word = name[2:]
     return [name, "--" + word.replace("-", "_"), "--" + word.replace("_", "-")]
+
+
+def between(low: int, high: int) -> Callable[[str], int]:
+    """The type of a flag that takes a whole number within limits."""
+
+    def number(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low} to {high}")
+        return int(text)
+
+    return number
 
 
 def say(line: str) -> None:

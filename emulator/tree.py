@@ -12,6 +12,11 @@ from pathlib import Path
 from emulator.tool import Refused
 
 ROOT_VARIABLE = "TX81_EMULATOR_ROOT"
+MARKER = ".tx81-emulator"
+DRIVER = "4.3.7.P3"
+BUILD = "1.2.1_build0307"
+ENGINE = f"txnn.{BUILD}"
+"""What `install_vllm.sh` is given as VERSION."""
 CARDS = 32
 GROUP = 4
 MAX_SEQUENCE = 8192
@@ -82,12 +87,12 @@ class Tree:
     @property
     def marker(self) -> Path:
         """The file by which an installation knows its own home folder."""
-        return self.home / ".tx81-emulator"
+        return self.home / MARKER
 
     @property
     def driver(self) -> Path:
         """The driver's installer."""
-        return self.home / "Tsm_driver_4.3.7.P3_x86_64_installer.run"
+        return self.home / f"Tsm_driver_{DRIVER}_x86_64_installer.run"
 
     @property
     def cards(self) -> Path:
@@ -110,6 +115,11 @@ class Tree:
         return self.home / "faults"
 
     @property
+    def smi_layout(self) -> Path:
+        """A file with the letter of the layout that `tsm_smi` prints in, where that is not the usual one."""
+        return self.home / "smi_layout"
+
+    @property
     def models(self) -> Path:
         """One folder per model."""
         return self.home / "models"
@@ -119,10 +129,14 @@ class Tree:
         """The unpacked conda folder."""
         return self.home / "miniconda"
 
+    def environment(self, name: str) -> Path:
+        """One conda environment's folder; `base` is conda's own."""
+        return self.conda if name == "base" else self.conda / "envs" / name
+
     @property
     def convert(self) -> Path:
         """The converter's folder, with `convert_weight.py`."""
-        return self.home / "txnn_convert_1.2.1_build0307" / "convert_weight"
+        return self.home / f"txnn_convert_{BUILD}" / "convert_weight"
 
     @property
     def toolchain(self) -> Path:
@@ -130,9 +144,19 @@ class Tree:
         return self.convert / "toolchain_release"
 
     @property
+    def quantiser(self) -> Path:
+        """The folder with `install_tx8_cpu.sh`."""
+        return self.convert / "install_tx8_quant"
+
+    @property
+    def engine(self) -> Path:
+        """The inference engine's archive."""
+        return self.home / f"txnn_{BUILD}" / f"{ENGINE}.tar.gz"
+
+    @property
     def script(self) -> Path:
         """The inference package's scripts."""
-        return self.home / "txnn_1.2.1_build0307" / "script"
+        return self.home / f"txnn_{BUILD}" / "script"
 
     @property
     def infer(self) -> Path:

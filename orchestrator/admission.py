@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from orchestrator import lifecycle
 from orchestrator.caching import CacheParts, cache_parts, digest_of, nearest, why_missed
 from orchestrator.model.failures import Failure, FailureKind
-from orchestrator.model.specs import JobRequest
+from orchestrator.model.specs import BUILD_KINDS, JobRequest
 from orchestrator.model.states import FINAL, IN_FLIGHT, AttemptState, JobState
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.tables import Artifact, Attempt, Base, Job
@@ -25,8 +25,8 @@ _NOT_ASKED = "cache missed: the request says use_cache: false"
 # Built once, on plain tables: these are asked at every wake-up of the dispatcher and for every job on its way in, and
 # building them takes longer than running them.
 
-_JOB, _NEED, _INPUT, _MODEL, _RELEASE = (
-    Base.metadata.tables[name] for name in ("job", "job_need", "job_input", "model", "release")
+_JOB, _NEED, _INPUT, _MODEL, _RELEASE, _BATCH = (
+    Base.metadata.tables[name] for name in ("job", "job_need", "job_input", "model", "release", "batch")
 )
 
 
@@ -36,7 +36,8 @@ def _admissible() -> Select[Any]:
     pending = need.where(needed.c.state.not_in(FINAL))
     broken = need.where(needed.c.state.in_(FINAL - {JobState.SUCCEEDED}))
     joined = exists().where(leader.c.id == _JOB.c.joined_to, leader.c.state.in_(IN_FLIGHT), ~leader.c.held)
-    waiting = select(_JOB.c.id).where(_JOB.c.state == JobState.WAITING, broken | (~pending & ~joined))
+    unsealed = exists().where(_BATCH.c.id == _JOB.c.batch_id, _BATCH.c.sealed_at.is_(None))
+    waiting = select(_JOB.c.id).where(_JOB.c.state == JobState.WAITING, broken | (~pending & ~joined), ~unsealed)
     return waiting.order_by(_JOB.c.id).limit(bindparam("most", type_=Integer))
 
 
@@ -131,6 +132,8 @@ def _skip(session: Session, job: Job, broken: Row[Any, Any, Any], now: datetime)
 
 
 def _parts(session: Session, job: Job, request: JobRequest) -> CacheParts | None:
+    if request.spec.kind not in BUILD_KINDS:
+        return None
     rows = session.execute(_INPUTS, {"job_id": job.id})
     inputs = {row.name: row.digest for row in rows if row.digest is not None}
     model_name = getattr(request.spec, "model", None)

@@ -6,11 +6,12 @@ two arrows of one job never wait for each other. `now` is always the database's 
 caller's transaction, so that leases mean the same on every host.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Executable, select, update
+from sqlalchemy import CursorResult, Executable, Row, select, update
 from sqlalchemy.orm import Session
 
 from orchestrator import shares
@@ -18,7 +19,7 @@ from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost
 from orchestrator.model.failures import Failure, FailureKind, GiveUp, Retry, Suspicion, device_kills, next_step
 from orchestrator.model.states import ATTEMPT_TRANSITIONS, FINAL, TRANSITIONS, AttemptState, JobState, ServiceState
 from orchestrator.storage import statements
-from orchestrator.storage.tables import Artifact, Attempt, Job
+from orchestrator.storage.tables import Attempt, Job
 
 
 @dataclass(frozen=True)
@@ -80,21 +81,28 @@ def queue(session: Session, job: Job, *, start: JobState, now: datetime, **about
 # ── the dispatcher's arrows ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def assign(session: Session, job_id: int, slot_id: str, *, now: datetime, lease: timedelta, **about: Any) -> int | None:
-    """Lease `slot_id` to a new attempt at a queued job and return its id; None if the job is not queued any more.
+def assign(
+    session: Session, job_id: int, slot_ids: Sequence[str], *, now: datetime, lease: timedelta, **about: Any
+) -> int | None:
+    """Lease `slot_ids` to a new attempt at a queued job and return its id; None if the job is not queued any more.
 
-    Its bell counts as rung now: ringing is what the caller does next. The slot must be free: a second lease on it is
-    refused by the database, and the transaction with it.
+    The worker of the first, the lead, is rung for them all, and its bell counts as rung now: ringing is what the caller
+    does next. Every slot must be free: a second lease on one is refused by the database, and the transaction with it.
     """
-    if not move(session, job_id, start=JobState.QUEUED, to=JobState.ASSIGNED, now=now, slot_id=slot_id):
+    lead = slot_ids[0]
+    if not move(session, job_id, start=JobState.QUEUED, to=JobState.ASSIGNED, now=now, slot_id=lead):
         return None
     made = _run(
-        session, statements.TRY, tried=job_id, job_id=job_id, slot_id=slot_id, state=AttemptState.ASSIGNED,
-        assigned_at=now, rung_at=now,
+        session, statements.TRY, tried=job_id, job_id=job_id, slot_id=lead, slot_ids=list(slot_ids),
+        state=AttemptState.ASSIGNED, assigned_at=now, rung_at=now,
     )  # fmt: skip
     attempt_id = int(made.scalar_one())
-    _run(session, statements.HOLD, slot_id=slot_id, attempt_id=attempt_id, expires_at=now + lease)
-    record(session, "attempt.assigned", now, job_id=job_id, attempt_id=attempt_id, slot_id=slot_id, **about)
+    # In one order, as everywhere: two that want some of the same slots never wait for each other.
+    for slot_id in sorted(slot_ids):
+        _run(session, statements.HOLD, slot_id=slot_id, attempt_id=attempt_id, expires_at=now + lease)
+    if len(slot_ids) > 1:
+        about = {**about, "slot_ids": list(slot_ids)}
+    record(session, "attempt.assigned", now, job_id=job_id, attempt_id=attempt_id, slot_id=lead, **about)
     return attempt_id
 
 
@@ -165,16 +173,24 @@ def renew(session: Session, attempt_id: int, *, worker: str, now: datetime, leas
     return Renewal(cancel_requested=cancel)
 
 
-def note_start(
-    session: Session, attempt_id: int, *, worker: str, now: datetime, pid: int, command: dict[str, Any]
-) -> None:
-    """Keep what was started, exactly; OwnershipLost if the attempt is not this worker's any more."""
-    if _run(session, statements.NOTE_START, started=attempt_id, owner=worker, pid=pid, command=command).rowcount == 0:
-        raise OwnershipLost("the attempt was taken from this worker", attempt=attempt_id)
-    attempt = _attempt(session, attempt_id)
-    record(
-        session, "attempt.started", now, job_id=attempt.job_id, attempt_id=attempt_id, slot_id=attempt.slot_id, pid=pid
+@dataclass(frozen=True)
+class Started:
+    """The vendor process of an attempt, and its argv, environment and folder exactly as started."""
+
+    pid: int
+    command: dict[str, Any]
+
+
+def note_start(session: Session, attempt_id: int, started: Started, *, worker: str, now: datetime) -> None:
+    """Keep what was started; OwnershipLost if the attempt is not this worker's any more."""
+    noted = _run(
+        session, statements.NOTE_START, started=attempt_id, owner=worker, pid=started.pid, command=started.command
     )
+    attempt = noted.one_or_none()
+    if attempt is None:
+        raise OwnershipLost("the attempt was taken from this worker", attempt=attempt_id)
+    about = {"job_id": attempt.job_id, "attempt_id": attempt_id, "slot_id": attempt.slot_id}
+    record(session, "attempt.started", now, **about, pid=started.pid)
 
 
 def give_back(
@@ -201,13 +217,16 @@ def give_back(
 
 @dataclass(frozen=True)
 class Ending:
-    """How an attempt ended, as its worker saw it. `failure` None means success; a `suspicion` quarantines the slot."""
+    """How an attempt ended, as its worker saw it. `failure` None means success; a `suspicion` quarantines the slot.
+
+    `started` is what ended so soon that its start was not noted."""
 
     failure: Failure | None
     seconds: float | None
     log_digest: str | None
     log_bytes: int
     suspicion: Suspicion | None = None
+    started: Started | None = None
 
 
 def finish(
@@ -218,9 +237,12 @@ def finish(
     Returns the job's new state. OwnershipLost if the attempt is not this worker's any more: then nothing may be
     written, and the caller's transaction, with any results in it, must be rolled back (letting the error through does).
     """
-    attempt = _attempt(session, attempt_id)
-    job = _job(session, attempt.job_id, lock=True)
-    failure = ending.failure
+    attempt = _run(session, statements.TO_END, wanted=attempt_id).one_or_none()
+    if attempt is None:
+        raise NotFound(f"there is no attempt {attempt_id}", attempt=attempt_id)
+    failure, job_id = ending.failure, attempt.job_id
+    if ending.started is not None and attempt.worker == worker:
+        note_start(session, attempt_id, ending.started, worker=worker, now=now)
     to = AttemptState.SUCCEEDED
     if failure is not None:
         to = AttemptState.CANCELLED if failure.kind is FailureKind.CANCELLED else AttemptState.FAILED
@@ -231,16 +253,16 @@ def finish(
     ):  # fmt: skip
         raise OwnershipLost("the attempt was taken from this worker", attempt=attempt_id)
     _release(session, attempt, now, ending.suspicion)
-    record(session, f"attempt.{to}", now, job_id=job.id, attempt_id=attempt_id, slot_id=attempt.slot_id)
+    record(session, f"attempt.{to}", now, job_id=job_id, attempt_id=attempt_id, slot_id=attempt.slot_id)
     if failure is None:
-        move(
-            session, job.id, start=JobState.RUNNING, to=JobState.SUCCEEDED, now=now, attempt_id=attempt_id, failure=None
-        )
-    elif failure.kind is FailureKind.CANCELLED:
-        _end_cancelled(session, job.id, JobState.RUNNING, now, failure)
+        done = {"attempt_id": attempt_id, "failure": None}
+        move(session, job_id, start=JobState.RUNNING, to=JobState.SUCCEEDED, now=now, **done)
+        return JobState.SUCCEEDED
+    if failure.kind is FailureKind.CANCELLED:
+        _end_cancelled(session, job_id, JobState.RUNNING, now, failure)
     else:
-        _follow(session, job, attempt_id, failure, now, max_attempts)
-    return session.execute(select(Job.state).where(Job.id == job.id)).scalar_one()
+        _follow(session, _job(session, job_id, lock=True), attempt_id, failure, now, max_attempts)
+    return session.execute(select(Job.state).where(Job.id == job_id)).scalar_one()
 
 
 # ── anyone's arrows ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -305,7 +327,7 @@ def _extend(session: Session, attempt_id: int, until: datetime) -> bool:
     return _run(session, statements.EXTEND, holder=attempt_id, expires_at=until).rowcount > 0
 
 
-def _release(session: Session, attempt: Attempt, now: datetime, suspicion: Suspicion | None = None) -> None:
+def _release(session: Session, attempt: Attempt | Row[Any], now: datetime, suspicion: Suspicion | None = None) -> None:
     """Give the slot back: one that was draining is drained now, and one under `suspicion` is quarantined."""
     about = {"job_id": attempt.job_id, "attempt_id": attempt.id, "slot_id": attempt.slot_id}
     _run(session, statements.LET_GO, holder=attempt.id)
@@ -368,11 +390,10 @@ def _follow(session: Session, job: Job, attempt_id: int, failure: Failure, now: 
 
 
 def add_output(
-    session: Session, attempt: Attempt, *, name: str, digest: str, tree: bool, file_name: str, size: int, now: datetime
+    session: Session, attempt_id: int, *, name: str, digest: str, tree: bool, file_name: str, size: int, now: datetime
 ) -> None:
     """Name a stored artifact as an output of this attempt."""
-    row = Artifact(
-        digest=digest, tree=tree, name=name, file_name=file_name, size=size,
-        job_id=attempt.job_id, attempt_id=attempt.id, created_at=now,
+    _run(
+        session, statements.ADD_OUTPUT, maker=attempt_id, attempt_id=attempt_id, name=name, digest=digest, tree=tree,
+        file_name=file_name, size=size, created_at=now,
     )  # fmt: skip
-    session.add(row)

@@ -41,6 +41,7 @@ class JobFilter:
     project: str | None = None
     model: str | None = None
     pipeline: int | None = None
+    batch: int | None = None
     slot: str | None = None
     name: str | None = None
     text: str | None = None
@@ -48,7 +49,10 @@ class JobFilter:
 
     def narrow(self, jobs: Select[Any]) -> Select[Any]:
         """The same SELECT with these conditions."""
-        equal = {Job.kind: self.kind, Job.project: self.project, Job.pipeline_id: self.pipeline, Job.name: self.name}
+        equal = {
+            Job.kind: self.kind, Job.project: self.project, Job.pipeline_id: self.pipeline, Job.batch_id: self.batch,
+            Job.name: self.name,
+        }  # fmt: skip
         jobs = jobs.where(*(column == value for column, value in equal.items() if value is not None))
         if self.states:
             jobs = jobs.where(Job.state.in_(self.states))
@@ -212,6 +216,7 @@ def events(
     until: int | None = None,
     jobs: Collection[int] = (),
     pipeline: int | None = None,
+    batch: int | None = None,
 ) -> Sequence[Event]:
     """Events with numbers above `after`, up to `until`, oldest first."""
     found = select(Event).where(Event.id > after)
@@ -221,6 +226,9 @@ def events(
         found = found.where(Event.job_id.in_(jobs))
     if pipeline is not None:
         found = found.where(Event.job_id.in_(select(Job.id).where(Job.pipeline_id == pipeline)))
+    if batch is not None:
+        its_own = Event.kind.startswith("batch.") & (Event.data["batch"].as_integer() == batch)
+        found = found.where(its_own | Event.job_id.in_(select(Job.id).where(Job.batch_id == batch)))
     return _all(session, found.order_by(Event.id).limit(limit))
 
 

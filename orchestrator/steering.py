@@ -92,9 +92,10 @@ def carry_out_bulk(session: Session, bulk: BulkOrder, by: str, *, now: datetime)
     if bulk.filter is None:
         return carry_out_all(session, bulk.jobs, order, now=now)
     wanted = bulk.filter
-    chosen = JobFilter(states=wanted.states, project=wanted.project, pipeline=wanted.pipeline, kind=wanted.kind).narrow(
-        select(Job.id).where(_changes(order))
+    fitting_jobs = JobFilter(
+        states=wanted.states, project=wanted.project, pipeline=wanted.pipeline, batch=wanted.batch, kind=wanted.kind
     )
+    chosen = fitting_jobs.narrow(select(Job.id).where(_changes(order)))
     fitting = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
     if order.action is Action.FRONT and fitting > MOST_JOBS:
         raise BadRequest(

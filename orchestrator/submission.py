@@ -6,39 +6,25 @@ so a submission is there whole or not at all.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, TypeVar
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from orchestrator import admission, lifecycle, selectors
+from orchestrator import admission, lifecycle
+from orchestrator.drafting import Drafting, note_files
 from orchestrator.errors import BadSpec, IdempotencyMismatch, IllegalTransition, NotFound, OrchestratorError
 from orchestrator.intake import Intake, TakenIn
-from orchestrator.model.profile import Profile
-from orchestrator.model.specs import (
-    PRODUCES,
-    FilePath,
-    JobOutput,
-    JobRequest,
-    PipelineRequest,
-    StoredArtifact,
-    inputs_of,
-    slot_kind,
-)
-from orchestrator.model.states import FINAL, JobState
-from orchestrator.registry import check_model, release_for
+from orchestrator.model.specs import JobOutput, JobRequest, PipelineRequest, inputs_of
+from orchestrator.model.states import FINAL
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
-from orchestrator.storage.tables import Artifact, IdempotencyRecord, Job, JobInput, JobNeed, Pipeline, Release
+from orchestrator.storage.tables import IdempotencyRecord, Job, Pipeline
 
 T = TypeVar("T")
-
-LARGEST_NUMBER = 2**63 - 1
-"""Of a job; beyond it the databases take no number at all."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +42,7 @@ class Made:
 
     jobs: tuple[int, ...]
     pipeline: int | None = None
+    batch: int | None = None
     replayed: bool = False
 
 
@@ -122,23 +109,17 @@ class Submission:
         """Check, then make in one transaction; a key that was used before is answered with what it made then."""
         with self._database.read() as session:
             # Before the check: the files that were named then may be gone by now.
-            if (earlier := _replay(session, idempotency)) is not None:
-                return earlier
+            if (made := earlier(session, idempotency)) is not None:
+                return made
         checked = check()
         with self._database.write() as session:
             self._database.serialise(session, "admission")
             # And again: the same key may have been sent twice at once.
-            if (earlier := _replay(session, idempotency)) is not None:
-                return earlier
+            if (made := earlier(session, idempotency)) is not None:
+                return made
             now = self._database.now(session)
             made = make(checked, session, now)
-            if idempotency is not None:
-                session.add(
-                    IdempotencyRecord(
-                        token_id=idempotency.token_id, key=idempotency.key, fingerprint=idempotency.fingerprint,
-                        made={"jobs": list(made.jobs), "pipeline": made.pipeline}, created_at=now,
-                    )
-                )  # fmt: skip
+            remember(session, idempotency, made, now)
             return made
 
     def _create_all(self, entries: Sequence[_Entry], session: Session, now: datetime) -> Made:
@@ -166,57 +147,19 @@ class Submission:
         name: str | None = None,
         pipeline: Pipeline | None = None,
     ) -> Job:
-        request = entry.request
         try:
-            release = release_for(session, request)
-            profile = Profile.model_validate(release.profile)
-            if request.spec.kind not in profile.kinds:
-                raise BadSpec(f"release {release.name} has no {request.spec.kind}; name another", field="release")
-            demand = selectors.demand(session, request)
-            if hasattr(request.spec, "model"):
-                check_model(session, request, profile)
-            wired = [
-                self._wire(session, field, source, siblings, entry.files)
-                for field, source in inputs_of(request.spec).items()
-            ]
-            explicit = [_needed(session, need, siblings, "needs") for need in request.needs]
+            draft = Drafting(session, self._store).draft(entry.request, entry.files, siblings)
         except OrchestratorError as trouble:
             raise _placed(trouble, entry.field) from None
-        row = _row(request, release, profile, demand, now, name, pipeline)
-        row.request = _alone(request, row, siblings, entry.files)
-        job = lifecycle.create(session, row, now=now)
-        needs = {need.id for need in explicit} | {wire.from_job_id for wire in wired if wire.from_job_id is not None}
-        for wire in wired:
-            wire.job_id = job.id
-        session.add_all([*wired, *(JobNeed(job_id=job.id, needs_id=need) for need in needs)])
+        note_files(session, entry.files)
+        more: dict[str, Any] = {} if name is None else {"name": name}
+        if pipeline is not None:
+            more |= {"project": pipeline.project, "pipeline_id": pipeline.id}
+        job = lifecycle.create(session, draft.row(now, **more), now=now)
+        session.add_all(draft.rows_beside(job.id))
         session.flush()
         admission.admit_waiting(session, job, self._store, now=now)
         return job
-
-    def _wire(
-        self,
-        session: Session,
-        name: str,
-        source: JobOutput | StoredArtifact | FilePath,
-        siblings: Mapping[str, Job],
-        files: Mapping[str, TakenIn],
-    ) -> JobInput:
-        field = f"spec.{name}"
-        if isinstance(source, JobOutput):
-            return _wire_output(name, source, _needed(session, source.job, siblings, field))
-        if isinstance(source, StoredArtifact):
-            stored = session.scalars(select(Artifact).where(Artifact.digest == source.digest)).all()
-            if not stored or not self._store.exists(source.digest):
-                raise BadSpec(f"no artifact {source.digest} is stored", field=field)
-            fitting = next((artifact for artifact in stored if artifact.name == name), None)
-            if fitting is None:
-                raise BadSpec(
-                    f"{name} takes an artifact called {name}, but that one is a {stored[0].name}", field=field
-                )
-            return JobInput(name=name, digest=fitting.digest, file_name=fitting.file_name)
-        taken = files[name]
-        _note_input(session, name, taken)
-        return JobInput(name=name, digest=taken.digest, file_name=taken.file_name)
 
 
 def submission_order(request: PipelineRequest) -> list[str]:
@@ -246,7 +189,8 @@ def _placed(trouble: OrchestratorError, field: str) -> OrchestratorError:
     return trouble.within(field) if field else trouble
 
 
-def _replay(session: Session, idempotency: Idempotency | None) -> Made | None:
+def earlier(session: Session, idempotency: Idempotency | None) -> Made | None:
+    """What an earlier request with the same key made; IdempotencyMismatch if it was another request."""
     if idempotency is None:
         return None
     record = session.get(IdempotencyRecord, (idempotency.token_id, idempotency.key))
@@ -256,79 +200,15 @@ def _replay(session: Session, idempotency: Idempotency | None) -> Made | None:
         raise IdempotencyMismatch(
             "this Idempotency-Key was used for another request; use a new key", field="Idempotency-Key"
         )
-    return Made(tuple(record.made["jobs"]), record.made["pipeline"], replayed=True)
+    return Made(tuple(record.made["jobs"]), record.made["pipeline"], record.made.get("batch"), replayed=True)
 
 
-def _wire_output(name: str, source: JobOutput, producer: Job) -> JobInput:
-    if source.artifact != name or PRODUCES[producer.kind] != name:
-        raise BadSpec(
-            f"{name} takes an artifact called {name}, but job {source.job} is a {producer.kind} job, which makes "
-            f"{PRODUCES[producer.kind]}, and {source.artifact} was asked for",
-            field=f"spec.{name}",
-        )
-    return JobInput(name=name, from_job_id=producer.id, from_artifact=name)
-
-
-def _note_input(session: Session, name: str, taken: TakenIn) -> None:
-    known = select(Artifact.id).where(Artifact.digest == taken.digest, Artifact.name == name).limit(1)
-    if session.scalar(known) is None:
+def remember(session: Session, idempotency: Idempotency | None, made: Made, now: datetime) -> None:
+    """Keep what was made, so that the same key makes nothing more."""
+    if idempotency is not None:
         session.add(
-            Artifact(
-                digest=taken.digest, tree=False, name=name, file_name=taken.file_name, size=taken.size,
-                created_at=taken.at,
+            IdempotencyRecord(
+                token_id=idempotency.token_id, key=idempotency.key, fingerprint=idempotency.fingerprint,
+                made={"jobs": list(made.jobs), "pipeline": made.pipeline, "batch": made.batch}, created_at=now,
             )
         )  # fmt: skip
-
-
-def _needed(session: Session, need: str | int, siblings: Mapping[str, Job], field: str) -> Job:
-    if isinstance(need, str):
-        job = siblings.get(need)
-    else:
-        job = session.get(Job, need) if 0 < need <= LARGEST_NUMBER else None
-    if job is None:
-        known = "name a job of the same pipeline, or give a job's number"
-        raise BadSpec(f"there is no job {need!r}: {known}", field=field)
-    if job.state in FINAL and job.state is not JobState.SUCCEEDED:
-        raise BadSpec(f"job {need} has {job.state}, so nothing can use it", field=field)
-    return job
-
-
-def _alone(request: JobRequest, job: Job, siblings: Mapping[str, Job], files: Mapping[str, TakenIn]) -> dict[str, Any]:
-    """The request as it means the same outside its pipeline and later: siblings by number, files by digest."""
-    document = request.model_dump(mode="json") | {"name": job.name, "project": job.project}
-    document["needs"] = [siblings[need].id if isinstance(need, str) else need for need in request.needs]
-    for name, source in inputs_of(request.spec).items():
-        if isinstance(source, JobOutput) and isinstance(source.job, str):
-            document["spec"][name]["job"] = siblings[source.job].id
-        elif name in files:
-            document["spec"][name] = {"digest": files[name].digest}
-    return document
-
-
-def _row(
-    request: JobRequest,
-    release: Release,
-    profile: Profile,
-    demand: str,
-    now: datetime,
-    name: str | None,
-    pipeline: Pipeline | None,
-) -> Job:
-    limits, defaults = request.limits, profile.kinds[request.spec.kind].limits
-    return Job(
-        name=name or request.name or request.spec.kind,
-        kind=request.spec.kind,
-        project=pipeline.project if pipeline else request.project,
-        pipeline_id=pipeline.id if pipeline else None,
-        spec=request.spec.model_dump(mode="json"),
-        release=release.name,
-        slot_kind=slot_kind(request.spec),
-        demand=demand,
-        priority=request.priority,
-        queue_seconds=limits.queue_seconds or defaults.queue_seconds,
-        run_seconds=limits.run_seconds or defaults.run_seconds,
-        silence_seconds=limits.silence_seconds or defaults.silence_seconds,
-        deadline_at=now + timedelta(seconds=limits.total_seconds) if limits.total_seconds else None,
-        log_bytes=defaults.log_bytes,
-        tool_retries=request.tool_retries,
-    )

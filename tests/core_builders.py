@@ -137,7 +137,7 @@ def an_assigned_attempt(session: Session, job: Job | None = None, slot: Slot | N
     job = job or a_job(session)
     # Hosts of their own, since one host has but eight card groups.
     slot = slot or a_slot(session, "g0", host=f"host{next(_numbers)}")
-    attempt_id = lifecycle.assign(session, job.id, slot.id, now=now(), lease=LEASE)
+    attempt_id = lifecycle.assign(session, job.id, (slot.id,), now=now(), lease=LEASE)
     assert attempt_id is not None
     return session.get_one(Attempt, attempt_id)
 
@@ -202,7 +202,7 @@ def build(session: Session, job: Job, store: ArtifactStore, content: bytes | Non
     stored = store.put_bytes(content or f"output of {job.id}".encode())
     finish(session, attempt)
     lifecycle.add_output(
-        session, attempt, name=made, digest=stored.digest, tree=False, file_name=made, size=stored.size, now=now()
+        session, attempt.id, name=made, digest=stored.digest, tree=False, file_name=made, size=stored.size, now=now()
     )
     session.flush()
     return attempt

@@ -8,22 +8,23 @@ from sqlalchemy import bindparam, select
 
 from orchestrator import lifecycle
 from orchestrator.storage.database import Database
-from orchestrator.storage.tables import Attempt, Document, Job, JobInput, Model, Release
+from orchestrator.storage.tables import Base, Document
 
-# Columns, and built once: objects take several times as long, and the vendor's tool waits for it.
+# On plain tables, and built once: objects take several times as long, and the vendor's tool waits for it.
+_ATTEMPT, _JOB, _RELEASE, _MODEL, _INPUT = (
+    Base.metadata.tables[name].c for name in ("attempt", "job", "release", "model", "job_input")
+)
 _ASSIGNMENT = (
     select(
-        Attempt.number, Attempt.slot_id, Job.id, Job.spec, Job.run_seconds, Job.silence_seconds, Job.log_bytes,
-        Job.deadline_at, Release.profile, Release.root,
+        _ATTEMPT.number, _ATTEMPT.slot_id, _JOB.id, _JOB.spec, _JOB.run_seconds, _JOB.silence_seconds, _JOB.log_bytes,
+        _JOB.deadline_at, _RELEASE.profile, _RELEASE.root, _RELEASE.name.label("release"), _RELEASE.digest,
     )
-    .join(Job, Job.id == Attempt.job_id)
-    .join(Release, Release.name == Job.release)
-    .where(Attempt.id == bindparam("attempt_id"))
+    .where(_JOB.id == _ATTEMPT.job_id, _RELEASE.name == _JOB.release, _ATTEMPT.id == bindparam("attempt_id"))
 )  # fmt: skip
-_MODEL = select(Model.name, Model.path, Model.official_config, Model.tx81_config, Model.digest).where(
-    Model.name == bindparam("name")
+_MODEL_OF = select(_MODEL.name, _MODEL.path, _MODEL.official_config, _MODEL.tx81_config, _MODEL.digest).where(
+    _MODEL.name == bindparam("name")
 )
-_INPUTS = select(JobInput.name, JobInput.digest, JobInput.file_name).where(JobInput.job_id == bindparam("job_id"))
+_INPUTS = select(_INPUT.name, _INPUT.digest, _INPUT.file_name).where(_INPUT.job_id == bindparam("job_id"))
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,10 @@ class Assignment:
     slot_id: str
     spec: Document
     profile: Document
+    release: str
+    release_digest: str
     root: str
+    """The folder that the release was registered with, until `workers.installed` says where it is on this host."""
     model: RegisteredModel | None
     inputs: tuple[InputArtifact, ...]
     run_seconds: int
@@ -78,7 +82,7 @@ def claim(database: Database, attempt_id: int, *, worker: str, lease: timedelta)
         if not lifecycle.claim(session, attempt_id, worker=worker, now=now, lease=lease):
             return None
         row = session.execute(_ASSIGNMENT, {"attempt_id": attempt_id}).one()
-        model = session.execute(_MODEL, {"name": row.spec.get("model", "")}).one_or_none()
+        model = session.execute(_MODEL_OF, {"name": row.spec.get("model", "")}).one_or_none()
         inputs = session.execute(_INPUTS, {"job_id": row.id})
         return Assignment(
             attempt_id=attempt_id,
@@ -87,6 +91,8 @@ def claim(database: Database, attempt_id: int, *, worker: str, lease: timedelta)
             slot_id=row.slot_id,
             spec=row.spec,
             profile=row.profile,
+            release=row.release,
+            release_digest=row.digest,
             root=row.root,
             model=None if model is None else RegisteredModel(*model),
             inputs=tuple(InputArtifact(name, digest, file_name or name) for name, digest, file_name in inputs),

@@ -15,13 +15,13 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from orchestrator import lifecycle
 from orchestrator.errors import BadSpec, OrchestratorError, OwnershipLost
-from orchestrator.lifecycle import Ending
+from orchestrator.lifecycle import Ending, Started
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.specs import BUILD_KINDS
 from orchestrator.model.states import AttemptState
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.weights import weights_digest
-from workers import locks, process, report
+from workers import installed, locks, process, report
 from workers.assignment import Assignment, claim
 from workers.collect import Results, collect, seal_log, store_vendor_logs, vendor_logs
 from workers.heartbeat import Heartbeat
@@ -39,6 +39,9 @@ _REPORT_AGAIN = 1.0
 """Seconds before an attempt's end is reported again to a database that did not answer."""
 
 _REASON_LENGTH = 300
+
+_BRIEF = timedelta(seconds=0.2)
+"""A tool that ends within this is written down as started together with its end: one transaction less."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class _Execution:
         self.deadline = time.monotonic() + assignment.seconds_left
         self.log_path = work / "log"
         self.outcome: Outcome | None = None
+        self.start_noted = False
+        self.started: Started | None = None
         self.failure: Failure | None = None
         self.suspicion: Suspicion | None = None
         self.results = Results()
@@ -90,6 +95,7 @@ class _Execution:
         """Everything between claim and report; no exception of ours leaves an attempt stuck."""
         try:
             self.work.mkdir(parents=True)
+            self.assignment = installed.here(self.assignment, self.slot.settings)
             plan = commands.plan(self.assignment, slot=self.slot.name, work=self.work)
             lay_out(plan, self.store, self.work)
             self._run_and_collect(plan)
@@ -117,6 +123,8 @@ class _Execution:
                 keep += [] if lock is None else [lock]
             since_ns = _mark(self.work)
             self.outcome = self._run(plan, keep)
+            if self.outcome.pid and not self.start_noted:
+                self.started = Started(self.outcome.pid, commands.document(plan.command))
             if self.outcome.unkillable:
                 # They may still hold cards, and they hold the slot's lock: it is not free until they are gone.
                 self.slot.abandon(f"processes {self.outcome.unkillable} cannot be killed")
@@ -150,17 +158,18 @@ class _Execution:
                 stop=self.stop,
                 shim=self.slot.shim,
                 on_started=lambda pid: self._note_start(plan, pid),
+                settle=_BRIEF,
                 on_growth=self.shipper.grown,
             )
 
     def _note_start(self, plan: Plan, pid: int) -> None:
         database, attempt_id = self.slot.database, self.assignment.attempt_id
+        started = Started(pid, commands.document(plan.command))
         try:
             with database.write() as session:
-                lifecycle.note_start(
-                    session, attempt_id, worker=self.slot.worker, now=database.now(session), pid=pid,
-                    command=commands.document(plan.command),
-                )  # fmt: skip
+                now = database.now(session)
+                lifecycle.note_start(session, attempt_id, started, worker=self.slot.worker, now=now)
+            self.start_noted = True
         except OwnershipLost:
             self.stop.request(StopReason.LEASE_LOST, within=timedelta(0))
         except SQLAlchemyError:
@@ -223,7 +232,7 @@ class _Execution:
                 self.results.answers, self.results.metrics = [], []
             seconds = None if self.outcome is None else self.outcome.seconds
             try:
-                self._finish(Ending(self.failure, seconds, log_digest, log_bytes, self.suspicion))
+                self._finish(Ending(self.failure, seconds, log_digest, log_bytes, self.suspicion, self.started))
                 return _ended(self.failure)
             except (OperationalError, InterfaceError):
                 # Results of hours are not thrown away for a blip, but nobody can wait longer than the lease.

@@ -27,6 +27,10 @@ log = logging.getLogger(__name__)
 _LOOK = 0.05
 """Seconds between two looks for a commit; a cancel request is seen within this."""
 
+_BRIEF = 0.2
+"""Seconds before the first look. To open a watch would delay the start of the tool, and costs more than all else that
+is done for one that ends within this."""
+
 _TRY_AGAIN = 1.0
 """Seconds after the database did not answer."""
 
@@ -64,8 +68,7 @@ class Heartbeat:
             returned.wait(_TRY_AGAIN)
 
     def _keep(self) -> None:
-        # The start of the tool comes first: opening a watch at the same moment would delay it.
-        self._ended.wait(_LOOK)
+        self._ended.wait(_BRIEF)
         while not self._ended.is_set() and self._stop.reason is not StopReason.LEASE_LOST:
             try:
                 with closing(self._database.watch()) as watch:

@@ -25,6 +25,9 @@ def configure(level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(KeyValueFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    # Of every bell, what we say ourselves of the attempt.
+    for name in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
     # Without a result backend, Celery warns at every revoke that it could not store one.
     logging.getLogger("celery.worker.control").addFilter(lambda record: "as revoked in backend" not in record.msg)
 

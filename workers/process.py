@@ -159,14 +159,16 @@ def run(
     stop: StopSignal,
     shim: Shim | None = None,
     on_started: Callable[[int], None] | None = None,
+    settle: timedelta = timedelta(0),
     on_growth: Callable[[int], None] | None = None,
 ) -> Outcome:
     """Start the command, see it to its end or stop it, and return when its whole tree is gone.
 
     The log is appended to. `keep_fds` stay open in the tool under their numbers, so that a survivor of
     everything still holds their locks. Without a `shim` the run has one of its own. `on_started` gets the
-    tool's pid, `on_growth` the size of the log, both in the calling thread. If one raises, the tree is killed
-    first and the exception then goes on.
+    tool's pid, but not that of a tool whose tree is gone before `settle` is over; `on_growth` gets the size of
+    the log. Both are called in the calling thread; if one raises, the tree is killed first and the exception
+    then goes on.
 
     A tool that cannot be launched is an Outcome; OSError (no log file, no process) and ShimLostError are
     faults of this host. ShimBusyError is the caller's: the shim has a run already.
@@ -178,12 +180,14 @@ def run(
         started_at, began = datetime.now(UTC), time.monotonic()
         with lent.tree(_plan(command, ladder, keep_fds), log_fd=log_fd) as tree:
             watch = _Watch(tree, limits=limits, stop=stop, log_fd=log_fd, began=began, on_growth=on_growth)
-            ended = _follow(tree, watch, waker=waker, on_started=on_started)
+            ended = _follow(tree, watch, waker=waker, on_started=on_started, settled_at=began + settle.total_seconds())
         reason = stop.reason if tree.told_to_stop else None
         return _report(tree.facts, reason=reason, command=command, started_at=started_at, seconds=ended - began)
 
 
-def _follow(tree: Tree, watch: "_Watch", *, waker: int, on_started: Callable[[int], None] | None) -> float:
+def _follow(
+    tree: Tree, watch: "_Watch", *, waker: int, on_started: Callable[[int], None] | None, settled_at: float
+) -> float:
     """Attend to the tree until the shim has said its last word; returns when the tool itself ended."""
     poll = select.poll()
     poll.register(waker, select.POLLIN)
@@ -191,7 +195,11 @@ def _follow(tree: Tree, watch: "_Watch", *, waker: int, on_started: Callable[[in
     ended: float | None = None
     while True:
         watch.look()
-        ready = {fd for fd, _ in poll.poll(_TICK * 1000)}
+        unsettled = settled_at - time.monotonic()
+        if on_started is not None and tree.pid and unsettled <= 0:
+            on_started(tree.pid)
+            on_started = None
+        ready = {fd for fd, _ in poll.poll((unsettled if 0 < unsettled < _TICK else _TICK) * 1000)}
         if waker in ready:
             with suppress(BlockingIOError):
                 os.eventfd_read(waker)
@@ -202,9 +210,6 @@ def _follow(tree: Tree, watch: "_Watch", *, waker: int, on_started: Callable[[in
             return ended or time.monotonic()
         if tree.tool_ended:
             ended = ended or time.monotonic()
-        if on_started is not None and tree.pid:
-            on_started(tree.pid)
-            on_started = None
 
 
 class _Watch:

@@ -2,16 +2,23 @@
 
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import bindparam, insert, update
 
 from orchestrator import lifecycle, ownership
+from orchestrator.comparison.answers import digest_of
 from orchestrator.lifecycle import Ending
 from orchestrator.model.failures import Suspicion
 from orchestrator.model.states import JobState
 from orchestrator.storage import live_logs
 from orchestrator.storage.database import Database
-from orchestrator.storage.tables import Answer, Attempt, Metric
+from orchestrator.storage.tables import Base
 from workers.collect import CheckedAnswer, Results
+
+_ANSWERS, _METRICS = (insert(Base.metadata.tables[name]) for name in ("answer", "metric"))
+"""On plain tables, which takes a fraction of the time."""
+
+_ATTEMPT = Base.metadata.tables["attempt"]
+_SAME_ANSWERS = update(_ATTEMPT).where(_ATTEMPT.c.id == bindparam("attempt"))
 
 
 def finish(
@@ -22,14 +29,15 @@ def finish(
         now = database.now(session)
         # First the guard: ten thousand rows need not be written to find out that they must not be.
         state = lifecycle.finish(session, attempt_id, ending, worker=worker, now=now, max_attempts=max_attempts)
-        attempt = session.get_one(Attempt, attempt_id)
         for output in results.outputs:
             lifecycle.add_output(
-                session, attempt, name=output.name, digest=output.digest, tree=output.tree,
+                session, attempt_id, name=output.name, digest=output.digest, tree=output.tree,
                 file_name=output.file_name, size=output.size, now=now,
             )  # fmt: skip
         if results.answers:
-            session.execute(insert(Answer), [_answer_row(attempt_id, answer) for answer in results.answers])
+            session.execute(_ANSWERS, [_answer_row(attempt_id, answer) for answer in results.answers])
+            digest = digest_of(answer.given for answer in results.answers)
+            session.execute(_SAME_ANSWERS, {"attempt": attempt_id, "answers_digest": digest})
         if results.metrics:
             rows = [
                 {
@@ -38,7 +46,7 @@ def finish(
                 }
                 for number in results.metrics
             ]  # fmt: skip
-            session.execute(insert(Metric), rows)
+            session.execute(_METRICS, rows)
         if ending.log_digest is not None:
             live_logs.drop(session, attempt_id)
         return state

@@ -31,8 +31,9 @@ async def follow_events(
     after: Annotated[int | None, Depends(_after)],
     job: Annotated[list[NumberFilter], Query(max_length=100)] = [],  # noqa: B006  # FastAPI copies defaults
     pipeline: NumberFilter | None = None,
+    batch: NumberFilter | None = None,
     seconds: Annotated[float | None, Query(gt=0, le=86_400, description="End after so long.")] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """What happens from now on, or after event number `after`: none is left out, none comes twice, all are in order."""
-    async for event in streams.events(context, streams.Chosen(tuple(job), pipeline), after, seconds):
+    async for event in streams.events(context, streams.Chosen(tuple(job), pipeline, batch), after, seconds):
         yield event

@@ -81,6 +81,7 @@ def list_jobs(
     project: NameFilter | None = None,
     model: NameFilter | None = None,
     pipeline: NumberFilter | None = None,
+    batch: NumberFilter | None = None,
     slot: NameFilter | None = None,
     name: NameFilter | None = None,
     q: FreeText | None = None,
@@ -89,8 +90,9 @@ def list_jobs(
 ) -> Page[JobView]:
     """Jobs, newest first. `slot` is one that an attempt of the job was on; `q` is a part of the name."""
     chosen = queries.JobFilter(
-        states=state, kind=kind, project=project, model=model, pipeline=pipeline, slot=slot, name=name, text=q
-    )
+        states=state, kind=kind, project=project, model=model, pipeline=pipeline, batch=batch, slot=slot, name=name,
+        text=q,
+    )  # fmt: skip
     with context.database.read() as session:
         found = queries.jobs(session, chosen, limit=limit + 1, before=first_position(cursor))
         views = [job_view(entry) for entry in found]

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 
 revision = '555e3279dbdf'
-down_revision = '3e731c245b8e'
+down_revision = '37605dbbf3f4'
 branch_labels = None
 depends_on = None
 

@@ -1,6 +1,8 @@
 """One prompt's answer, and whether it is the one that was expected."""
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -35,6 +37,15 @@ class Golden:
         if 0 <= index < len(self._pairs) and self._pairs[index][0] == wanted:
             return self._pairs[index][1]
         return self._by_question.get(wanted)
+
+
+def digest_of(answers: Iterable[GivenAnswer]) -> str:
+    """Of what was asked and answered, in any order of telling: equal exactly if every answer is, to the letter."""
+    said = hashlib.sha256()
+    for answer in sorted(answers, key=lambda each: (each.repeat, each.index)):
+        told = json.dumps([answer.repeat, answer.index, answer.question, answer.text])
+        said.update(told.encode() + b"\n")
+    return f"sha256:{said.hexdigest()}"
 
 
 def exact(text: str, golden: str | None) -> bool | None:

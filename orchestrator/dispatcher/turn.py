@@ -1,19 +1,22 @@
-"""One turn: promote waiting jobs whose needs are met, place queued ones, commit; the caller rings after the commit."""
+"""One turn: keep batches, promote waiting jobs whose needs are met, place queued ones, commit.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+The caller rings after the commit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle, lineup, reserving, shares
+from orchestrator import lifecycle, lineup, planning
 from orchestrator.admission import admissible, admit
+from orchestrator.batches import keep
+from orchestrator.dispatcher.leader import Leadership
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import JobState
-from orchestrator.placement.place import Candidate, place
-from orchestrator.placement.windows import Window
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
@@ -66,17 +69,25 @@ def bells(session: Session, attempt_ids: Sequence[int]) -> list[Bell]:
 
 
 def take_turn(
-    database: Database, store: ArtifactStore, *, lease: timedelta, lost_after: timedelta, aging: timedelta = AGING
-) -> list[Bell]:
-    """Promote and place until nothing more can move; returns the bells to ring now that all is committed."""
+    database: Database, store: ArtifactStore, *, lease: timedelta, lost_after: timedelta, aging: timedelta = AGING,
+    leadership: Leadership | None = None,
+) -> list[Bell]:  # fmt: skip
+    """Promote and place until nothing more can move; returns the bells to ring now that all is committed.
+
+    Under `leadership`, LeadLost and nothing done if it has been lost meanwhile: a process may pause at any line.
+    """
     with database.read() as session:
-        now = database.now(session)
-        idle = not admissible(session, limit=1) and not lineup.placeable(session, now - lost_after)
+        slots = lineup.supply(session, database.now(session), lost_after)
+        idle = not admissible(session, limit=1) and not planning.movable(session, slots, aging=aging)
+        idle = idle and not keep.due(session)
     if idle:
         return []
     with database.write() as session:
         database.serialise(session, "admission")
+        if leadership is not None:
+            leadership.fence(session)
         now = database.now(session)
+        keep.keep(session, now=now)
         promote(session, store, now=now)
         return place_queued(session, now=now, lease=lease, lost_after=lost_after, aging=aging)
 
@@ -110,41 +121,22 @@ def place_queued(
     session: Session, *, now: datetime, lease: timedelta, lost_after: timedelta, aging: timedelta = AGING
 ) -> list[Bell]:
     """Assign queued jobs to free slots; returns their bells, to be rung after the commit."""
-    free = lineup.free_slots(session, now - lost_after)
-    if not free:
+    slots = lineup.supply(session, now, lost_after)
+    if not slots.free:
         return []
-    queued = list(lineup.heads(session, lineup.groups(session), free))
-    candidates = _kept_off(session, lineup.candidates(session, queued, now=now, aging=aging), now)
-    kcores = {candidate.job_id: candidate.kcore for candidate in candidates}
+    decided = planning.decide(session, lineup.groups(session), slots, aging=aging)
+    kcores = {candidate.job_id: candidate.kcore for candidate in decided.candidates}
     assigned = []
-    for placement in place(candidates, free, shares.all_shares(session, now)):
+    for placement in decided.plan.placements:
         attempt_id = lifecycle.assign(
-            session, placement.job_id, placement.slot_id, now=now, lease=lease, why=placement.why
+            session, placement.job_id, placement.slot_ids, now=now, lease=lease, why=placement.why
         )
         if attempt_id is not None:
-            _note_kcore(session, placement.slot_id, kcores[placement.job_id])
+            _note_kcore(session, placement.slot_ids, kcores[placement.job_id])
             assigned.append(attempt_id)
     return bells(session, assigned)
 
 
-def _kept_off(session: Session, candidates: Sequence[Candidate], now: datetime) -> Sequence[Candidate]:
-    """The candidates, each kept off the slots whose reservations are closed to it."""
-    windows = reserving.windows(session, now)
-    if not windows:
-        return candidates
-    limits = lineup.run_limits(session, [candidate.job_id for candidate in candidates])
-    return [_off(candidate, windows, now, now + limits[candidate.job_id]) for candidate in candidates]
-
-
-def _off(candidate: Candidate, windows: Mapping[str, Sequence[Window]], now: datetime, ends_at: datetime) -> Candidate:
-    closed = {
-        slot_id
-        for slot_id, times in windows.items()
-        if any(window.closed(candidate.project, now, ends_at) for window in times)
-    }
-    return replace(candidate, demand=replace(candidate.demand, exclude=candidate.demand.exclude | closed))
-
-
-def _note_kcore(session: Session, slot_id: str, kcore: str | None) -> None:
-    if kcore is not None:
+def _note_kcore(session: Session, slot_ids: Sequence[str], kcore: str | None) -> None:
+    for slot_id in slot_ids if kcore is not None else ():
         session.execute(_NOTE_KCORE, {"placed_on": slot_id, "image": kcore})

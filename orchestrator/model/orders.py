@@ -48,12 +48,13 @@ class Chosen(Strict):
     states: tuple[JobState, ...] = Field(default=(), max_length=len(JobState))
     project: Name | None = None
     pipeline: int | None = Field(default=None, ge=1, le=LARGEST_NUMBER)
+    batch: int | None = Field(default=None, ge=1, le=LARGEST_NUMBER)
     kind: Name | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> "Chosen":
-        if not (self.states or self.project or self.pipeline or self.kind):
-            raise ValueError("an empty filter would mean every job: give states, project, pipeline or kind")
+        if not (self.states or self.project or self.pipeline or self.batch or self.kind):
+            raise ValueError("an empty filter would mean every job: give states, project, pipeline, batch or kind")
         return self
 
 

@@ -17,7 +17,7 @@ class JobState(StrEnum):
     SUCCEEDED = "succeeded"  #: Outputs were checked and stored (or taken from an identical earlier job).
     FAILED = "failed"  #: It carries exactly one failure, with its kind and a reason a person understands.
     CANCELLED = "cancelled"  #: Someone asked for it to stop, and nothing of it runs any more.
-    SKIPPED = "skipped"  #: It never ran: something it needed did not succeed.
+    SKIPPED = "skipped"  #: It never ran: something it needed did not succeed, or its batch was stopped.
 
 
 class AttemptState(StrEnum):
@@ -44,7 +44,7 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     JobState.WAITING: frozenset(
         {JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.SKIPPED}
     ),
-    JobState.QUEUED: frozenset({JobState.ASSIGNED, JobState.FAILED, JobState.CANCELLED}),
+    JobState.QUEUED: frozenset({JobState.ASSIGNED, JobState.FAILED, JobState.CANCELLED, JobState.SKIPPED}),
     JobState.ASSIGNED: frozenset({JobState.RUNNING, JobState.QUEUED, JobState.CANCELLED}),
     JobState.RUNNING: frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.QUEUED}),
     JobState.SUCCEEDED: frozenset(),

@@ -170,11 +170,13 @@ class ArtifactStore:
         target.parent.mkdir(parents=True, exist_ok=True)
         lay = self._lay_tree if self.is_tree(digest) else self._lay_file
         with full_disk_told(target.parent):
+            if lay == self._lay_file and link and self._linked(digest, target):
+                return
             partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
             try:
                 lay(digest, partial / "whole", link=link)
                 if target.is_symlink() or target.exists():
-                    raise TargetExists(f"{target} exists already: choose another place", path=str(target))
+                    raise _exists(target)
                 (partial / "whole").rename(target)
             finally:
                 shutil.rmtree(partial)
@@ -267,18 +269,25 @@ class ArtifactStore:
             self._lay_file(entry.digest, target / entry.path, link=link, executable=entry.executable)
 
     def _lay_file(self, digest: str, target: Path, *, link: bool, executable: bool = False) -> None:
-        if link:
-            try:
-                os.link(self._executable(digest) if executable else self._at(digest), target)
-                return
-            except FileNotFoundError as error:
-                raise UnknownArtifact(f"the store has no {digest}: build it again", digest=digest) from error
-            except OSError as error:
-                if error.errno not in _NO_LINK:
-                    raise
+        if link and self._linked(digest, target, executable=executable):
+            return
         with self.open(digest) as source, target.open("xb") as copy:
             shutil.copyfileobj(source, copy, _CHUNK)
             os.fchmod(copy.fileno(), (0o555 if executable else 0o444) | (0o200 if not link else 0))
+
+    def _linked(self, digest: str, target: Path, *, executable: bool = False) -> bool:
+        """Lay a hard link in one step; False where there can be none, so that a copy is needed."""
+        try:
+            os.link(self._executable(digest) if executable else self._at(digest), target)
+        except FileNotFoundError as error:
+            raise UnknownArtifact(f"the store has no {digest}: build it again", digest=digest) from error
+        except FileExistsError as error:
+            raise _exists(target) from error
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            return False
+        return True
 
     def _sound(self, place: Path, digest: str) -> bool:
         with place.open("rb") as stored:
@@ -311,6 +320,10 @@ class ArtifactStore:
             aside.unlink()
             return size
         return 0
+
+
+def _exists(target: Path) -> TargetExists:
+    return TargetExists(f"{target} exists already: choose another place", path=str(target))
 
 
 def _settle(temp: BinaryIO, *, mode: int) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
 from orchestrator.clock import as_utc
+from orchestrator.model.batches import StopOn
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.slots import SlotKind
 from orchestrator.model.states import AttemptState, JobState, ServiceState
@@ -65,4 +66,5 @@ class Base(DeclarativeBase):
         ServiceState: _word(ServiceState),
         SlotKind: _word(SlotKind),
         FailureKind: _word(FailureKind),
+        StopOn: _word(StopOn),
     }

@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
@@ -17,12 +18,17 @@ from sqlalchemy.engine import URL
 from sqlalchemy.orm import Session
 
 from orchestrator.clock import as_utc
+from orchestrator.storage.folder_events import FolderEvents
 
 CHANNEL = "tx81_committed"
-_SQLITE_CLOCK = text("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')")
 _POSTGRES_CLOCK = text("SELECT clock_timestamp()")
+_SOON = 0.001
+"""Seconds between two looks at SQLite while a commit is under way."""
+
 SQLITE_BUSY_SECONDS = 30
 """How long a writer waits for another; writes are short, so this is only reached when a process is stuck."""
+POSTGRES_PAUSE_SECONDS = 15
+"""After this the server ends the transaction of a process that was stopped in it, and gives its locks to the others."""
 
 
 class CommitWatch(Protocol):
@@ -45,7 +51,7 @@ class Database:
         if self.url.drivername == "postgresql":
             self.url = self.url.set(drivername="postgresql+psycopg")
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._engine = _sqlite_engine(self.url) if self.is_sqlite else create_engine(self.url, pool_pre_ping=True)
+        self._engine = _sqlite_engine(self.url) if self.is_sqlite else _postgres_engine(self.url)
         self._writing = self._engine.execution_options(write=True)
 
     @property
@@ -71,18 +77,24 @@ class Database:
             session.commit()
 
     def now(self, session: Session) -> datetime:
-        """The database's time of day: the one clock that all processes compare leases by."""
-        value = session.execute(_SQLITE_CLOCK if self.is_sqlite else _POSTGRES_CLOCK).scalar_one()
-        return as_utc(datetime.fromisoformat(value) if isinstance(value, str) else value)
+        """The database's time of day: the one clock that all processes compare leases by.
+
+        SQLite runs in this process, so its clock is this process's own."""
+        if self.is_sqlite:
+            # A transaction that has yet to begin may wait for a long time, and the time would be from before that.
+            session.connection()
+            return datetime.now(UTC)
+        moment: datetime = session.execute(_POSTGRES_CLOCK).scalar_one()
+        return as_utc(moment)
 
     def serialise(self, session: Session, what: str) -> None:
         """Let only one transaction at a time do `what`; on SQLite every write is alone anyway."""
         if not self.is_sqlite:
             session.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": what})
 
-    def watch(self, poll_seconds: float = 0.001) -> CommitWatch:
-        """A new watch for the calling thread. `poll_seconds` is how often SQLite is asked; PostgreSQL pushes."""
-        return _SqliteWatch(self._engine, poll_seconds) if self.is_sqlite else _PostgresWatch(self.url)
+    def watch(self) -> CommitWatch:
+        """A new watch for the calling thread."""
+        return _SqliteWatch(self._engine) if self.is_sqlite else _PostgresWatch(self.url)
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -106,10 +118,26 @@ def _sqlite_engine(url: URL) -> Engine:
     return engine
 
 
+def _postgres_engine(url: URL) -> Engine:
+    engine = create_engine(url, pool_pre_ping=True)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{POSTGRES_PAUSE_SECONDS}s'")
+        connection.commit()
+
+    return engine
+
+
 class _SqliteWatch:
-    def __init__(self, engine: Engine, poll_seconds: float) -> None:
+    """Asks for the version of the data when a file beside the database was written to.
+
+    The write comes a moment before the commit can be seen, so it is asked for again soon, then ever more rarely."""
+
+    def __init__(self, engine: Engine) -> None:
         self._connection = engine.raw_connection()
-        self._poll = poll_seconds
+        self._folder = Path(engine.url.database or "").absolute().parent
+        self._events: FolderEvents | None = None
         self._seen = self._version()
 
     def _version(self) -> int:
@@ -118,16 +146,30 @@ class _SqliteWatch:
 
     def wait(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout
+        patience = _SOON
         while True:
             version = self._version()
             if version != self._seen:
                 self._seen = version
                 return True
-            if time.monotonic() >= deadline:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 return False
-            time.sleep(self._poll)
+            patience = _SOON if self._written(min(patience, left)) else 2 * patience
+
+    def _written(self, within: float) -> bool:
+        """Whether there is reason to ask again soon; where the kernel gives no notice, always."""
+        try:
+            # Only now: most watches are never waited for.
+            self._events = self._events or FolderEvents(self._folder)
+        except OSError:
+            time.sleep(min(within, _SOON))
+            return True
+        return self._events.wait(within)
 
     def close(self) -> None:
+        if self._events is not None:
+            self._events.close()
         self._connection.close()
 
 

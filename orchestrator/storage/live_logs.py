@@ -5,12 +5,15 @@ log is sealed as one artifact (`orchestrator.storage.logs`) and the pieces are d
 """
 
 import zstandard
-from sqlalchemy import delete, func, select
+from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
-from orchestrator.storage.tables import LogChunk
+from orchestrator.storage.tables import Base, LogChunk
 
 MAX_CHUNK_BYTES = 64 * 1024
+
+_CHUNK = Base.metadata.tables["log_chunk"]
+_DROP = delete(_CHUNK).where(_CHUNK.c.attempt_id == bindparam("ended"))
 
 
 def append(session: Session, attempt_id: int, offset: int, raw: bytes) -> None:
@@ -54,4 +57,4 @@ def after_gap(session: Session, attempt_id: int, offset: int) -> int:
 
 def drop(session: Session, attempt_id: int) -> None:
     """Forget the pieces: the sealed log has them all."""
-    session.execute(delete(LogChunk).where(LogChunk.attempt_id == attempt_id))
+    session.execute(_DROP, {"ended": attempt_id})

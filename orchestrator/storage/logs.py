@@ -58,14 +58,14 @@ class _Frame:
 
 
 def seal(log: Path, target: Path) -> SealedLog:
-    """Write the sealed form of `log` at `target`, whole or not at all, holding one frame in memory at a time."""
+    """Write the sealed form of `log` at `target`, whole or not at all, holding one frame in memory at a time.
+
+    A power cut may take it: what has to last is put into the store, which sees to that."""
     with full_disk_told(target.parent):
         descriptor, name = tempfile.mkstemp(prefix=".sealing-", dir=target.parent)
         try:
             with log.open("rb") as raw, os.fdopen(descriptor, "wb") as sealed:
                 outcome = _write(raw, sealed)
-                sealed.flush()
-                os.fsync(descriptor)
             Path(name).rename(target)
         finally:
             Path(name).unlink(missing_ok=True)

@@ -10,8 +10,8 @@ from sqlalchemy import bindparam, case, delete, func, insert, literal, select, u
 from orchestrator.model.states import AttemptState, ServiceState
 from orchestrator.storage.tables import Base
 
-_JOB, _ATTEMPT, _LEASE, _SLOT, _EVENT = (
-    Base.metadata.tables[name] for name in ("job", "attempt", "lease", "slot", "event")
+_JOB, _ATTEMPT, _LEASE, _SLOT, _EVENT, _ARTIFACT = (
+    Base.metadata.tables[name] for name in ("job", "attempt", "lease", "slot", "event", "artifact")
 )
 
 RECORD = insert(_EVENT)
@@ -44,10 +44,26 @@ TO_CLAIM = (
 )
 """What a claim has to know of an attempt, with its job locked."""
 
-NOTE_START = update(_ATTEMPT).where(
-    _ATTEMPT.c.id == bindparam("started"),
-    _ATTEMPT.c.worker == bindparam("owner"),
-    _ATTEMPT.c.state == AttemptState.RUNNING,
+NOTE_START = (
+    update(_ATTEMPT)
+    .where(
+        _ATTEMPT.c.id == bindparam("started"),
+        _ATTEMPT.c.worker == bindparam("owner"),
+        _ATTEMPT.c.state == AttemptState.RUNNING,
+    )
+    .returning(_ATTEMPT.c.job_id, _ATTEMPT.c.slot_id)
+)
+
+TO_END = (
+    select(_ATTEMPT.c.id, _ATTEMPT.c.job_id, _ATTEMPT.c.slot_id, _ATTEMPT.c.worker, _ATTEMPT.c.started_at)
+    .join(_JOB, _JOB.c.id == _ATTEMPT.c.job_id)
+    .where(_ATTEMPT.c.id == bindparam("wanted"))
+    .with_for_update(of=_JOB, key_share=True)
+)
+"""What the end of an attempt has to know of it, with its job locked."""
+
+ADD_OUTPUT = insert(_ARTIFACT).values(
+    job_id=select(_ATTEMPT.c.job_id).where(_ATTEMPT.c.id == bindparam("maker")).scalar_subquery()
 )
 
 NOTE_END = (

@@ -2,23 +2,17 @@
 
 from datetime import datetime
 
-from sqlalchemy import (
-    BigInteger,
-    ForeignKey,
-    Index,
-    LargeBinary,
-    String,
-    Text,
-    UniqueConstraint,
-    false,
-)
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from orchestrator.model.batches import StopOn
 from orchestrator.model.slots import SlotKind
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.storage.base import Base as Base
 from orchestrator.storage.base import BigKey
 from orchestrator.storage.base import Document as Document
+from orchestrator.storage.reservations import Reservation as Reservation
+from orchestrator.storage.reservations import ReservationSlot as ReservationSlot
 
 
 class Token(Base):
@@ -92,6 +86,8 @@ class Slot(Base):
     worker_pid: Mapped[int | None]
     heartbeat_at: Mapped[datetime | None]
     """Last sign of life of its worker; null when the worker said goodbye."""
+    lock_domain: Mapped[str | None] = mapped_column(String(32))
+    """Of its worker: who shares it sees each other's locks, and knows by them who is dead."""
     last_ended_at: Mapped[datetime | None]
     service_change: Mapped[Document | None]
     """Who drained, resumed or quarantined it last, when and why; `by` is null where no person did."""
@@ -101,6 +97,16 @@ class Slot(Base):
     """Of its host, as its worker announced them; null until one did."""
     kcore: Mapped[str | None] = mapped_column(String(71))
     """Digest of the kernel image that was placed on it last."""
+
+
+class Host(Base):
+    """One server with cards, once the dispatcher has seen a slot of it."""
+
+    __tablename__ = "host"
+
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    away_since: Mapped[datetime | None]
+    """Last sign of life of any of its workers before it was found away; null while one is there."""
 
 
 class Project(Base):
@@ -129,6 +135,29 @@ class Pipeline(Base):
     created_at: Mapped[datetime]
 
 
+class Batch(Base):
+    """Many jobs submitted as one thing. None of them starts before `sealed_at`: until then some may be missing."""
+
+    __tablename__ = "batch"
+    __table_args__ = (Index("ix_batch_ended_at", "ended_at"),)
+
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    name: Mapped[str] = mapped_column(String(100))
+    project: Mapped[str] = mapped_column(String(100))
+    stop_on: Mapped[StopOn]
+    size: Mapped[int]
+    """How many jobs it has once it is sealed."""
+    left_out: Mapped[Document]
+    """Slots that `all` did not mean, and why."""
+    created_at: Mapped[datetime]
+    touched_at: Mapped[datetime]
+    """While it is open: when the last of its jobs was written."""
+    sealed_at: Mapped[datetime | None]
+    stop: Mapped[Document | None]
+    """Why the jobs that had not begun were not started any more; null while nothing speaks against them."""
+    ended_at: Mapped[datetime | None]
+
+
 class Job(Base):
     """One request to run a spec."""
 
@@ -137,6 +166,13 @@ class Job(Base):
         # The heads of each group in the order in which jobs are placed, however many are queued or held.
         Index("ix_job_queue", "state", "held", "demand", "project", "priority", "rank", "id"),
         Index("ix_job_cache_key_state", "cache_key", "state"),
+        Index(
+            "ix_job_batch_id_state",
+            "batch_id",
+            "state",
+            sqlite_where=text("batch_id IS NOT NULL"),
+            postgresql_where=text("batch_id IS NOT NULL"),
+        ),
         UniqueConstraint("pipeline_id", "name"),
     )
 
@@ -145,6 +181,7 @@ class Job(Base):
     kind: Mapped[str] = mapped_column(String(20))
     project: Mapped[str] = mapped_column(String(100))
     pipeline_id: Mapped[int | None] = mapped_column(ForeignKey("pipeline.id"))
+    batch_id: Mapped[int | None] = mapped_column(ForeignKey("batch.id"))
     spec: Mapped[Document]
     request: Mapped[Document]
     """The whole request as validated; retry and clone start from it."""
@@ -209,15 +246,28 @@ class JobInput(Base):
 
 
 class Attempt(Base):
-    """One try at a job on one leased slot."""
+    """One try at a job on the slots that are leased to it: one, or several card groups of one host."""
 
     __tablename__ = "attempt"
-    __table_args__ = (UniqueConstraint("job_id", "number"), Index("ix_attempt_state", "state"))
+    __table_args__ = (
+        UniqueConstraint("job_id", "number"),
+        Index("ix_attempt_state", "state"),
+        # Few attempts put their slot under suspicion, and those are what a batch is stopped for.
+        Index(
+            "ix_attempt_suspicion",
+            "job_id",
+            sqlite_where=text("suspicion IS NOT NULL"),
+            postgresql_where=text("suspicion IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
     job_id: Mapped[int] = mapped_column(ForeignKey("job.id"))
     number: Mapped[int]
     slot_id: Mapped[str] = mapped_column(ForeignKey("slot.id"))
+    """The slot whose worker runs it: the first of `slot_ids`."""
+    slot_ids: Mapped[list[str]] = mapped_column(server_default="[]")
+    """All its slots, in the order of its batches."""
     state: Mapped[AttemptState]
     worker: Mapped[str | None] = mapped_column(String(100))
     assigned_at: Mapped[datetime]
@@ -233,6 +283,8 @@ class Attempt(Base):
     failure: Mapped[Document | None]
     suspicion: Mapped[Document | None]
     """Why its slot was quarantined when it ended (`orchestrator.model.failures.Suspicion`); null if it was not."""
+    answers_digest: Mapped[str | None] = mapped_column(String(71))
+    """Of all its answers; equal for two attempts exactly if every answer is. Null without answers."""
     log_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     log_digest: Mapped[str | None] = mapped_column(String(71))
     """The sealed log in the store; until then the log is in `log_chunk`."""
@@ -246,37 +298,6 @@ class Lease(Base):
     slot_id: Mapped[str] = mapped_column(ForeignKey("slot.id"), primary_key=True)
     attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), index=True)
     expires_at: Mapped[datetime]
-
-
-class Reservation(Base):
-    """Slots that a person, or maintenance, has for a time; over once `ended_at` is set or `ends_at` is past."""
-
-    __tablename__ = "reservation"
-
-    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
-    project: Mapped[str | None] = mapped_column(String(100))
-    """Whose jobs may run inside; null: nobody's."""
-    by: Mapped[str] = mapped_column(String(100))
-    note: Mapped[str | None] = mapped_column(Text)
-    starts_at: Mapped[datetime]
-    ends_at: Mapped[datetime]
-    """As it was planned; it ends at once when it is cancelled."""
-    created_at: Mapped[datetime]
-    began_at: Mapped[datetime | None]
-    """When its beginning was noted in the events; the times above hold without that."""
-    ended_at: Mapped[datetime | None] = mapped_column(index=True)
-    """When its end was noted in the events, or when it was cancelled."""
-    cancelled: Mapped[Document | None]
-    """Who cancelled it, when and why."""
-
-
-class ReservationSlot(Base):
-    """One slot of a reservation."""
-
-    __tablename__ = "reservation_slot"
-
-    reservation_id: Mapped[int] = mapped_column(ForeignKey("reservation.id"), primary_key=True)
-    slot_id: Mapped[str] = mapped_column(ForeignKey("slot.id"), primary_key=True, index=True)
 
 
 class Event(Base):
@@ -312,11 +333,13 @@ class Artifact(Base):
 
 
 class Answer(Base):
-    """One prompt's response in one repeat."""
+    """One prompt's response in one repeat of one batch."""
 
     __tablename__ = "answer"
 
     attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), primary_key=True)
+    batch: Mapped[int] = mapped_column(primary_key=True, default=0, server_default="0")
+    """Which of the attempt's slots gave it: the place in `slot_ids`, from 0."""
     repeat: Mapped[int] = mapped_column(primary_key=True)
     index: Mapped[int] = mapped_column(primary_key=True)
     question: Mapped[str] = mapped_column(Text)

@@ -4,6 +4,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from api import examples
+from orchestrator.model.batches import BatchRequest
 from orchestrator.model.specs import JobRequest, PipelineRequest
 
 
@@ -64,6 +65,11 @@ def test_the_examples_of_jobs_are_jobs(example):
 @pytest.mark.parametrize("example", [entry["value"] for entry in examples.PIPELINE.values()])
 def test_the_examples_of_pipelines_are_pipelines(example):
     assert PipelineRequest.model_validate(json.loads(json.dumps(example)))
+
+
+@pytest.mark.parametrize("example", [entry["value"] for entry in examples.BATCH.values()])
+def test_the_examples_of_batches_are_batches(example):
+    assert BatchRequest.model_validate(json.loads(json.dumps(example)))
 
 
 def _references(node):

@@ -60,3 +60,30 @@ def running(desk):
     yield start
     for child in children:
         end(child)
+
+
+@pytest.fixture
+def serving(desk):
+    """Start servers that end with the test."""
+    servers = []
+
+    def start(**flags):
+        servers.append(desk.start_server(**flags))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.gone()
+
+
+@pytest.fixture(scope="module")
+def shared_server(built, tmp_path_factory):
+    """One server for all the requests that it refuses."""
+    work = tmp_path_factory.mktemp("shared")
+    own = Desk(install(Tree(work / "tree"), with_driver=True), work)
+    shutil.copytree(built.node(BF16), own.node(BF16))
+    server = own.start_server()
+    try:
+        yield server.ready()
+    finally:
+        server.gone()

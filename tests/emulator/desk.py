@@ -1,10 +1,15 @@
 """An engineer's terminal in front of one emulated host: types commands, reads what comes back."""
 
+import http.client
 import json
 import os
+import re
 import signal
 import subprocess
+from contextlib import closing
 from pathlib import Path
+
+from eventually import eventually
 
 BF16 = "deepseek_qwen2_7b_bf16_28b_c4_2"
 INT8 = "deepseek_qwen2_7b_quant_28b_c4_2"
@@ -68,6 +73,35 @@ class Desk:
                 self.offline_argv(**flags), cwd=self.work, env=self.environment(), stdout=log, stderr=log
             )
 
+    def start_server(self, **flags):
+        """The guide's server on any free port, left running; None leaves a flag out."""
+        given = {
+            "--model": self.tx81,
+            "--device": "txcpu",
+            "--load_format": "tx",
+            "-cd": self.node(),
+            "--port": 0,
+            "-cn": "0..3",
+            "--max-model-len": 8192,
+            "-ts": 4,
+        } | {("-" if len(name) < 3 else "--") + name.replace("_", "-"): value for name, value in flags.items()}
+        words = [f"{name}={value}" for name, value in given.items() if value is not None]
+        return Server(self, ["python", str(self.places["infer"] / "openai_completion_server.py"), *words])
+
+    def client(self, name="openai_chat_completion_client.py", **flags):
+        """One of the guide's clients, run to its end."""
+        given = {"pp": self.places["prompts"], "s": "./"} | flags
+        words = [word for flag, value in given.items() for word in (f"-{flag}", str(value))]
+        return subprocess.run(
+            ["python", str(self.places["infer"] / name), *words],
+            cwd=self.work,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
     def terminal(self):
         return (self.work / "terminal").read_text()
 
@@ -89,6 +123,75 @@ class Desk:
         path = self.work / "asked.txt"
         path.write_text("\n".join(questions) + "\n", "utf-8")
         return path
+
+
+class Server:
+    """A server that was started at a desk."""
+
+    def __init__(self, desk, argv):
+        self._log = desk.work / f"server-{len(list(desk.work.glob('server-*')))}"
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(argv, cwd=desk.work, env=desk.environment(), stdout=log, stderr=log)
+        self.model = str(desk.tx81)
+        self._connections = []
+
+    def shown(self):
+        return self._log.read_text("utf-8")
+
+    def ready(self):
+        """Wait until it listens; answers itself."""
+        eventually(lambda: "Uvicorn running" in self.shown() or self.process.poll() is not None, within=60)
+        self.port = int(re.search(r"Uvicorn running on http://127.0.0.1:(\d+)", self.shown())[1])
+        return self
+
+    def send(self, path, body=None, *, method=None):
+        """A connection on which a request was sent and nothing was read; open until the server's end."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        self._connections.append(connection)
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        connection.request(method or ("GET" if body is None else "POST"), path, data)
+        return connection
+
+    def call(self, path, body=None, **how):
+        """Status and JSON of one request."""
+        with closing(self.send(path, body, **how)) as connection:
+            response = connection.getresponse()
+            data = response.read()
+            return response.status, json.loads(data) if data else None
+
+    def chat(self, question, **fields):
+        """The body of a request that asks one question."""
+        return {"model": self.model, "messages": [{"role": "user", "content": question}], **fields}
+
+    def gone(self):
+        """Whatever is left of it and of its connections is gone when this returns."""
+        end(self.process)
+        for connection in self._connections:
+            connection.close()
+
+    def ended(self, number=signal.SIGINT):
+        """The exit code after a signal."""
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+def events_of(connection):
+    """What a stream says, one JSON object an event; `[DONE]` as a text."""
+    with closing(connection), connection.getresponse() as response:
+        texts = [line.removeprefix(b"data: ").strip() for line in response if line.startswith(b"data: ")]
+    return [text.decode() if text == b"[DONE]" else json.loads(text) for text in texts]
+
+
+def status_of(connection):
+    """The status of a request that was sent."""
+    with connection.getresponse() as response:
+        response.read()
+        return response.status
+
+
+def said(events):
+    """The text of a chat's stream."""
+    return "".join(choice["delta"].get("content", "") for event in events[:-1] for choice in event["choices"])
 
 
 def end(child):

@@ -174,7 +174,7 @@ def test_a_pruned_log_does_not_make_a_build_worthless(desk: Desk):
     with desk.database.write() as session:
         attempt = session.scalars(select(admission.Attempt)).one()
         lifecycle.add_output(
-            session, attempt, name="log", digest=log.digest, tree=False, file_name="log", size=7, now=now()
+            session, attempt.id, name="log", digest=log.digest, tree=False, file_name="log", size=7, now=now()
         )
     forget(desk.store, log.digest)
 
@@ -192,7 +192,7 @@ def test_what_a_failed_attempt_left_is_not_taken_from_the_cache(desk: Desk):
         finish(session, broken, TOOL)
         half = desk.store.put_bytes(b"half of it")
         lifecycle.add_output(
-            session, broken, name="c_source", digest=half.digest, tree=False, file_name="c", size=1, now=now()
+            session, broken.id, name="c_source", digest=half.digest, tree=False, file_name="c", size=1, now=now()
         )
     desk.build(source, b"all of it")
 

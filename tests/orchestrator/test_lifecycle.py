@@ -34,6 +34,8 @@ from orchestrator.model.states import FINAL, TRANSITIONS, AttemptState, JobState
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Event, Job, Lease, Metric, Slot
 
+COMMAND = {"argv": ["千"]}
+
 
 def _lose(session: Session, attempt: Attempt, max_attempts: int = 3) -> bool:
     return lifecycle.lose(session, attempt.id, now=now(), why="its worker vanished", max_attempts=max_attempts)
@@ -189,7 +191,7 @@ def test_a_job_that_is_not_queued_gets_no_attempt(database: Database):
         job = a_job(session, JobState.CANCELLED)
 
     with nothing_written(database), database.write() as session:
-        assert lifecycle.assign(session, job.id, slot.id, now=now(), lease=LEASE) is None
+        assert lifecycle.assign(session, job.id, (slot.id,), now=now(), lease=LEASE) is None
 
 
 def test_attempts_of_a_job_are_numbered_from_one(database: Database):
@@ -310,10 +312,10 @@ def test_who_does_not_own_the_attempt_can_not_renew_it(database: Database, troub
 def test_only_the_owner_may_note_what_it_started(database: Database):
     with database.write() as session:
         attempt = a_running_attempt(session)
-        lifecycle.note_start(session, attempt.id, worker=WORKER, now=now(), pid=7, command={"argv": ["千"]})
+        lifecycle.note_start(session, attempt.id, lifecycle.Started(7, COMMAND), worker=WORKER, now=now())
 
     with nothing_written(database), database.write() as session, pytest.raises(OwnershipLost):
-        lifecycle.note_start(session, attempt.id, worker="worker-b", now=now(), pid=8, command={})
+        lifecycle.note_start(session, attempt.id, lifecycle.Started(8, {}), worker="worker-b", now=now())
 
     with database.read() as session:
         noted = session.get_one(Attempt, attempt.id)

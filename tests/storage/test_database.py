@@ -39,6 +39,26 @@ def test_a_watch_sleeps_while_only_reading_happens(database: Database):
     watch.close()
 
 
+def test_a_writer_that_had_to_wait_is_told_the_time_after_that(sqlite_url):
+    database = Database(sqlite_url)
+    found = []
+
+    def ask() -> None:
+        with database.write() as session:
+            found.append(database.now(session))
+
+    with database.write() as session:
+        database.now(session)
+        waiting = threading.Thread(target=ask)
+        waiting.start()
+        waiting.join(0.3)
+        end = database.now(session)
+    waiting.join()
+
+    assert found[0] >= end
+    database.close()
+
+
 def test_a_transaction_that_raises_leaves_nothing(database: Database):
     def half_way() -> None:
         with database.write() as session:

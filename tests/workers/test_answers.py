@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from orchestrator.comparison.answers import GivenAnswer, Golden, exact
+from orchestrator.comparison.answers import GivenAnswer, Golden, digest_of, exact
 from orchestrator.comparison.metrics import DEFINITIONS, measure, percentile
 from orchestrator.model.profile import AnswersRule
 from workers.toolchain.answers import BadAnswers, count_prompts, problems_with, read_answers, read_golden
@@ -159,3 +159,12 @@ def test_every_number_carries_its_definition():
     numbers = measure(answers, [True], 1.0)
 
     assert {number.definition for number in numbers} == {definition for _, definition in DEFINITIONS.values()}
+
+
+def test_answers_have_one_digest_exactly_if_they_are_the_same_to_the_letter():
+    given = [GivenAnswer(1, 0, "问", "答", seconds=1.0), GivenAnswer(1, 1, "q", "a")]
+    slower = [GivenAnswer(1, 1, "q", "a"), GivenAnswer(1, 0, "问", "答", seconds=9.0)]
+    others = [given[:1], [given[0], GivenAnswer(1, 1, "q", "a ")], [given[0], GivenAnswer(2, 1, "q", "a")]]
+
+    assert digest_of(slower) == digest_of(given)
+    assert len({digest_of(answers) for answers in (given, *others)}) == 4

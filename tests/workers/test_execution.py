@@ -13,7 +13,7 @@ from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.storage import live_logs
 from orchestrator.storage.logs import SealedLogReader
-from orchestrator.storage.tables import Answer, Artifact, Lease, Metric, Slot
+from orchestrator.storage.tables import Answer, Artifact, Event, Lease, Metric, Slot
 from workers.process import StopReason, StopSignal
 from workers.slot import owned
 
@@ -52,6 +52,19 @@ def test_what_was_started_is_kept_but_for_its_secrets(lab, cpu0):
     assert attempt.command["env"]["API_TOKEN"] == "***"
     assert lab.store.path(outputs_of(lab, attempt_id)["gm"].digest).read_bytes() == b"s3cret\n"
     assert attempt.pid > 0
+
+
+def test_the_start_of_a_tool_that_ends_at_once_is_told_before_its_end(lab, cpu0):
+    lab.tool('touch "$2/weights.gm"')
+    attempt_id = lab.assigned(QUANTIZE, slot="cpu0")
+
+    lab.run(attempt_id, cpu0)
+
+    with lab.database.read() as session:
+        told = session.scalars(select(Event).where(Event.attempt_id == attempt_id).order_by(Event.id)).all()
+    kinds = [event.kind for event in told if event.kind.startswith("attempt.")]
+    assert kinds[-2:] == ["attempt.started", "attempt.succeeded"]
+    assert [event.data["pid"] for event in told if event.kind == "attempt.started"] == [lab.attempt(attempt_id).pid]
 
 
 def test_the_slot_is_free_and_the_working_folder_gone_when_an_attempt_has_ended(lab, cpu0):

@@ -425,3 +425,19 @@ def can_lock(path: Path) -> bool:
         except BlockingIOError:
             return False
         return True
+
+
+def test_a_tool_that_ends_before_it_has_settled_is_not_announced(bench):
+    brief = bench.run("true", settle=timedelta(minutes=1))
+
+    assert brief.pid > 0
+    assert bench.started == []
+
+
+def test_a_tool_that_has_settled_is_announced_while_it_runs(bench):
+    going = bench.begin("sleep", "1000", settle=timedelta(seconds=0.3))
+
+    eventually(lambda: bench.started)
+    bench.stop.request(StopReason.CANCELLED)
+
+    assert going.result().pid == bench.started[0]

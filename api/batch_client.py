@@ -1,0 +1,44 @@
+"""The client's calls about batches."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from api.batch_views import BatchDetail, BatchView
+from api.connection import Connection
+from api.schemas import OrderReport, Page
+from orchestrator.model.batches import BatchRequest
+from orchestrator.model.orders import Action
+
+
+class BatchCalls:
+    """One method a route; reached as `client.batches`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def submit(self, request: BatchRequest, key: str | None = None) -> BatchView:
+        """Make all jobs or none, which takes a while for thousands; with the same `key`, saying it twice makes one."""
+        body = request.model_dump(mode="json", exclude_unset=True)
+        return BatchView.model_validate(self._connection.post("/batches", body, key=key, timeout=None).json())
+
+    def page(self, limit: int = 100, cursor: str | None = None, **filters: Any) -> Page[BatchView]:
+        """A page of batches, newest first; filters are `project` and `name`."""
+        return self._connection.page(BatchView, "/batches", {"limit": limit, "cursor": cursor, **filters})
+
+    def show(self, batch: int) -> BatchDetail:
+        """A batch with its report."""
+        return BatchDetail.model_validate(self._connection.get(f"/batches/{batch}").json())
+
+    def progress(self, batch: int) -> BatchView:
+        """How far a batch has come, without the report."""
+        return BatchView.model_validate(self._connection.get(f"/batches/{batch}/progress").json())
+
+    def junit(self, batch: int) -> Iterator[bytes]:
+        """The batch as JUnit XML."""
+        return self._connection.bytes(f"/batches/{batch}/junit", {})
+
+    def order(self, batch: int, action: Action, note: str | None = None, priority: int | None = None) -> OrderReport:
+        """Cancel, hold, release, reprioritise or move to the front all jobs of a batch that have not ended."""
+        body = {"note": note, **({} if priority is None else {"priority": priority})}
+        answer = self._connection.post(f"/batches/{batch}/{action}", body, timeout=None)
+        return OrderReport.model_validate(answer.json())

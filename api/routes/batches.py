@@ -1,0 +1,129 @@
+"""Batches: submit, list, show with the report; cancel, hold, release, reprioritise or move all that has not ended."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Request, Response
+
+from api import examples
+from api.access import Actor, GuardedRoute, Once
+from api.batch_views import BatchDetail, BatchView
+from api.context import Context, Given
+from api.junit import junit
+from api.parameters import Cursor, Limit, NameFilter, Number, first_position, number_of, page
+from api.routes.jobs import note_replay
+from api.schemas import OrderReport, Page
+from api.views import order_report
+from orchestrator.batches import orders, report
+from orchestrator.model.batches import BatchRequest
+from orchestrator.model.orders import Action, NewPriority, Reason
+from orchestrator.steering import Order
+
+router = APIRouter(prefix="/batches", tags=["batches"], route_class=GuardedRoute)
+
+_NO_REASON = Reason()
+
+
+@router.post("", status_code=201)
+def submit_batch(
+    body: Annotated[BatchRequest, Body(openapi_examples=examples.BATCH)],
+    context: Given,
+    request: Request,
+    response: Response,
+    once: Once,
+) -> BatchView:
+    """Make all jobs or none: those of a list, or a template several times on each slot, pinned there."""
+    made = context.batches.submit(body, once)
+    assert made.batch is not None
+    note_replay(made, response)
+    response.headers["Location"] = request.app.url_path_for("show_batch", batch=made.batch)
+    return _view(context, made.batch)
+
+
+@router.get("")
+def list_batches(
+    context: Given,
+    project: NameFilter | None = None,
+    name: NameFilter | None = None,
+    limit: Limit = 100,
+    cursor: Cursor | None = None,
+) -> Page[BatchView]:
+    """Batches, newest first."""
+    before = first_position(cursor)
+    with context.database.read() as session:
+        found = report.batches(session, limit=limit + 1, before=before, project=project, name=name)
+        views = [_as_view(facts) for facts in found]
+    return page(views, limit, number_of)
+
+
+@router.get("/{batch}")
+def show_batch(batch: Number, context: Given) -> BatchDetail:
+    """A batch with its report: failures by kind, faults apart, each slot beside the others."""
+    with context.database.read() as session:
+        found = report.report(session, batch)
+        fields = {name: getattr(found, name) for name in BatchDetail.model_fields if hasattr(found, name)}
+        return BatchDetail.model_validate({**_as_view(found.facts).model_dump(), **fields})
+
+
+@router.get("/{batch}/progress")
+def show_progress(batch: Number, context: Given) -> BatchView:
+    """How far a batch has come, without the report: cheap enough to be asked every second."""
+    return _view(context, batch)
+
+
+@router.get(
+    "/{batch}/junit",
+    response_class=Response,
+    responses={200: {"content": {"application/xml": {"schema": {"type": "string"}}}}},
+)
+def show_junit(batch: Number, context: Given) -> Response:
+    """A batch as JUnit XML: a fault is an error, a failed job a failure."""
+    with context.database.read() as session:
+        name = report.batch(session, batch).batch.name
+        text = junit(name, report.job_lines(session, batch))
+    return Response(text, media_type="application/xml")
+
+
+@router.post("/{batch}/cancel")
+def cancel_batch(batch: Number, context: Given, actor: Actor, body: Reason = _NO_REASON) -> OrderReport:
+    """Ask for every job that has not ended to stop."""
+    note = body.note or f"batch {batch} was cancelled on request"
+    return _ordered(context, batch, Order(Action.CANCEL, actor, note))
+
+
+@router.post("/{batch}/hold")
+def hold_batch(batch: Number, context: Given, actor: Actor, body: Reason = _NO_REASON) -> OrderReport:
+    """Keep every job that is not placed yet from being placed; the answer says which go on."""
+    return _ordered(context, batch, Order(Action.HOLD, actor, body.note))
+
+
+@router.post("/{batch}/release")
+def release_batch(batch: Number, context: Given, actor: Actor, body: Reason = _NO_REASON) -> OrderReport:
+    """Undo the holds of all its jobs."""
+    return _ordered(context, batch, Order(Action.RELEASE, actor, body.note))
+
+
+@router.post("/{batch}/priority")
+def prioritise_batch(batch: Number, context: Given, actor: Actor, body: NewPriority) -> OrderReport:
+    """Give every job that has not begun another priority."""
+    return _ordered(context, batch, Order(Action.PRIORITY, actor, body.note, body.priority))
+
+
+@router.post("/{batch}/front")
+def batch_to_front(batch: Number, context: Given, actor: Actor, body: Reason = _NO_REASON) -> OrderReport:
+    """Move every job that is not placed yet before all others of its priority, in the order they have."""
+    return _ordered(context, batch, Order(Action.FRONT, actor, body.note))
+
+
+def _ordered(context: Context, batch: int, order: Order) -> OrderReport:
+    return order_report(orders.carry_out(context.database, batch, order))
+
+
+def _view(context: Context, batch: int) -> BatchView:
+    with context.database.read() as session:
+        return _as_view(report.batch(session, batch))
+
+
+def _as_view(facts: report.BatchFacts) -> BatchView:
+    row = facts.batch
+    columns = {name: getattr(row, name) for name in BatchView.model_fields if hasattr(row, name)}
+    return BatchView.model_validate({**columns, "state": facts.state, "counts": dict(facts.counts)})

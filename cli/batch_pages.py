@@ -1,0 +1,83 @@
+"""How batches look on a terminal. Pure: it prints nothing."""
+
+from collections.abc import Iterable
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from api.batch_views import AgreementView, BatchDetail, BatchView, SlotLineView
+from cli.show import clean, facts, heading, row, table
+
+
+def batches_table(batches: Iterable[BatchView]) -> Table:
+    """Batches, one a line, with their jobs counted by state."""
+    shown = table("batch", "name", "project", "state", "jobs", "why", right={"batch"})
+    for batch in batches:
+        why = batch.stop.reason if batch.stop else ""
+        row(shown, batch.id, batch.name, batch.project, batch.state, _counts(batch), why)
+    return shown
+
+
+def batch_page(batch: BatchDetail) -> RenderableType:
+    """Everything worth knowing of a batch, on one page."""
+    parts: list[RenderableType] = [heading(f"batch {batch.id}", batch.name, batch.state), facts(_about(batch))]
+    if batch.slots:
+        parts += [_title("slots"), _slots(batch.slots)]
+    if batch.first_faults:
+        faults = table("job", "name", "slot", "why", right={"job"})
+        for fault in batch.first_faults:
+            quarantined = " (slot quarantined)" if fault.quarantined else ""
+            row(faults, fault.job_id, fault.name, fault.slot_id, f"{fault.reason}{quarantined}")
+        parts += [_title(_of("infrastructure faults", len(batch.first_faults), batch.faults)), faults]
+    if batch.first_failures:
+        failed = table("job", "name", "slot", "kind", "why", right={"job"})
+        for job in batch.first_failures:
+            row(failed, job.job_id, job.name, job.slot_id, job.kind, job.reason)
+        parts += [_title("first failed jobs"), failed]
+    return Group(*parts)
+
+
+def _about(batch: BatchDetail) -> dict[str, object]:
+    return {
+        "project": batch.project,
+        "jobs": f"{_counts(batch)} of {batch.size}",
+        "stop on": batch.stop_on,
+        "stopped": batch.stop.reason if batch.stop else None,
+        "left out": ", ".join(f"{slot} {why}" for slot, why in batch.left_out.items()),
+        "failures": ", ".join(f"{count} {kind}" for kind, count in batch.failures.items()),
+        "faults": batch.faults or None,
+        "agreement": _agreement(batch.agreement),
+    }
+
+
+def _agreement(found: AgreementView) -> str | None:
+    if not found.prompts:
+        return None
+    said = [f"{odd.slot_id} answers {odd.prompts} of {found.prompts} prompts unlike the others" for odd in found.odd]
+    said += [f"{found.undecided} prompts on which no answer has a majority"] if found.undecided else []
+    said += [f"{slot} does not always answer alike" for slot in found.unsteady]
+    return "; ".join(said) or f"all slots answer all {found.prompts} prompts alike"
+
+
+def _slots(slots: Iterable[SlotLineView]) -> Table:
+    numbers = ("jobs", "failures", "faults", "p50 s", "p95 s", "max s", "exact", "unlike others")
+    shown = table("slot", *numbers, right=set(numbers))
+    for line in slots:
+        exact = "" if line.compared is None else f"{line.exact}/{line.compared}"
+        times = (line.seconds_p50, line.seconds_p95, line.seconds_max)
+        seconds = ("" if value is None else f"{value:.2f}" for value in times)
+        row(shown, line.slot_id, line.jobs, line.failures, line.faults, *seconds, exact, line.odd_prompts or "")
+    return shown
+
+
+def _counts(batch: BatchView) -> str:
+    return ", ".join(f"{count} {state}" for state, count in batch.counts.items() if count) or "none"
+
+
+def _of(what: str, shown: int, all_of_them: int) -> str:
+    return what if shown == all_of_them else f"{what}, the first {shown} of {all_of_them}"
+
+
+def _title(text: str) -> Text:
+    return Text(f"\n{clean(text)}", style="bold")

@@ -1,0 +1,92 @@
+"""Following a batch to its end: a line of progress for a person, and what it means for the exit code."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.live import Live
+from rich.text import Text
+
+from api.batch_views import BatchDetail, BatchView
+from api.client import Client, ServerUnreachable
+from cli.session import Exit, Stop, console
+from orchestrator.model.batches import BatchState
+from orchestrator.model.states import JobState
+
+_POLL = 1.0
+"""Seconds between two looks."""
+
+_GOING = frozenset({BatchState.OPEN, BatchState.RUNNING})
+
+
+def followed(client: Client, batch: int, timeout: float | None) -> BatchDetail:
+    """The batch with its report, once all of its jobs have ended.
+
+    A server that goes away for a while is waited for. After `timeout` seconds, or on Ctrl-C, it stops watching and says
+    how to go on; the batch runs on."""
+    again = f"tx81 batches wait {batch}"
+    deadline = None if timeout is None else time.monotonic() + timeout
+    seen: BatchView | None = None
+    try:
+        with _told() as tell:
+            while True:
+                try:
+                    seen = client.batches.progress(batch)
+                    tell(seen)
+                except ServerUnreachable:
+                    if seen is None:
+                        raise
+                if seen.state not in _GOING:
+                    return client.batches.show(batch)
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise TimeoutError
+                time.sleep(_POLL)
+    except TimeoutError:
+        raise Stop(f"it has not ended within {timeout:g} s and goes on. Watch again: {again}", Exit.TIMED_OUT) from None
+    except KeyboardInterrupt:
+        raise Stop(f"detached; the batch goes on. Watch again: {again}", Exit.DETACHED) from None
+
+
+def end_of(batch: BatchDetail) -> Exit:
+    """0 only if all jobs succeeded; a job's own failure weighs more than an infrastructure fault."""
+    if batch.state is BatchState.SUCCEEDED:
+        return Exit.OK
+    spoiled = batch.counts.get(JobState.FAILED, 0) > 0 or batch.state is BatchState.STOPPED
+    return Exit.FAULT if spoiled and not batch.failures else Exit.JOB_FAILED
+
+
+def checked_place(junit: Path | None) -> None:
+    """`Stop` if the file could not be written in the end, before anything is begun."""
+    if junit is not None and (junit.is_dir() or not junit.absolute().parent.is_dir()):
+        raise Stop(f"--junit: {junit} is no file in a folder that is there; name one")
+
+
+def saved_junit(client: Client, batch: int, junit: Path | None) -> None:
+    """Write the batch as JUnit XML, whole or not at all."""
+    if junit is None:
+        return
+    fresh = junit.with_name(f".{junit.name}.part")
+    try:
+        fresh.write_bytes(b"".join(client.batches.junit(batch)))
+        fresh.replace(junit)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told() -> Iterator[Callable[[BatchView], object]]:
+    """A line that renews itself on a terminal; silence in a pipe."""
+    if sys.stderr.isatty():
+        with Live(console=console(errors=True), auto_refresh=False, transient=True) as live:
+            yield lambda batch: live.update(Text(progress_line(batch)), refresh=True)
+    else:
+        yield lambda _batch: None
+
+
+def progress_line(batch: BatchView) -> str:
+    """How far it has come, in one line."""
+    counts = ", ".join(f"{count} {state}" for state, count in batch.counts.items() if count)
+    stopped = f"; stopped: {batch.stop.reason}" if batch.stop else ""
+    return f"batch {batch.id} {batch.name}: {counts or 'being written'} of {batch.size}{stopped}"

@@ -1,0 +1,118 @@
+"""`tx81 stress`: the same job many times on many slots, followed to its end and told in one report."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from cli.batch_pages import batch_page, batches_table
+from cli.documents import requests_in, validated
+from cli.following import checked_place, end_of, followed, saved_junit
+from cli.session import Exit, Session, Stop, hint_on_terminal, once
+from orchestrator.model.batches import ALL_SLOTS, BatchRequest, StopOn
+from orchestrator.model.specs import JobRequest
+
+_HERE = Session()
+Switch = Parameter(negative="")
+
+
+def stress(
+    file: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    /,
+    *,
+    model: str | None = None,
+    kcore: str | None = None,
+    prompts: Path | None = None,
+    golden: Path | None = None,
+    max_tokens: int | None = None,
+    times: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
+    slots: str = ALL_SLOTS,
+    stop_on: StopOn = StopOn.NEVER,
+    name: str | None = None,
+    project: str = "default",
+    wait: Annotated[bool, Switch] = False,
+    timeout: float | None = None,
+    junit: Path | None = None,
+    key: str | None = None,
+    session: Session = _HERE,
+) -> Exit:
+    """Run the same job many times on many slots, each pinned: which group fails, is slow, or answers otherwise?
+
+    Parameters
+    ----------
+    file
+        The job, JSON or YAML; - reads standard input. Or say it by --model, --kcore and --prompts.
+    model
+        Name of a registered model, for an inference.
+    kcore
+        The kernel image: number of the job that made it, or its digest sha256:…
+    prompts
+        File with one question a line, under a root that the server allows.
+    golden
+        File with the expected answers, to compare with.
+    max_tokens
+        Longest answer.
+    times
+        How often on each slot.
+    slots
+        `all` that serve, or some: g0,g3,HOST.g5
+    stop_on
+        Skip what has not begun at the first lasting fault of a card, or at the first failed job.
+    name
+        What to call the batch.
+    project
+        Whose jobs they are.
+    wait
+        Follow it to its end and print the report; the exit code says how it ended.
+    timeout
+        Seconds to wait; then exit 124, and the batch goes on.
+    junit
+        Write the report as JUnit XML into this file too; waits.
+    key
+        Idempotency key: the same key and options never start a second batch.
+    """
+    said = {"model": model, "kcore": kcore, "prompts": prompts, "golden": golden, "max_tokens": max_tokens}
+    template = _job(file, {option: value for option, value in said.items() if value is not None})
+    checked_place(junit)
+    request = validated(
+        BatchRequest,
+        {
+            "name": name or f"stress-{getattr(template.spec, 'model', template.spec.kind)}"[:100],
+            "project": project,
+            "stop_on": stop_on,
+            "template": template.model_dump(mode="json", exclude_unset=True),
+            "times": times,
+            "slots": slots if slots == ALL_SLOTS else [slot.strip() for slot in slots.split(",")],
+        },
+    )
+    with session.client() as client:
+        with once(key) as sent:
+            made = client.batches.submit(request, key=sent)
+        if not (wait or timeout is not None or junit is not None):
+            session.emit(made, batches_table([made]))
+            hint_on_terminal(f"submitted; watch with: tx81 batches wait {made.id}")
+            return Exit.OK
+        ended = followed(client, made.id, timeout)
+        saved_junit(client, made.id, junit)
+        session.emit(ended, batch_page(ended))
+    return end_of(ended)
+
+
+def _job(file: str | None, said: dict[str, Any]) -> JobRequest:
+    """The job to repeat: that of a file, or an inference by options."""
+    if (file is None) == (not said):
+        raise Stop("stress: give either a file with one job, or --model, --kcore and --prompts")
+    if file is not None:
+        request = requests_in(file)
+        if not isinstance(request, JobRequest):
+            raise Stop(f"{file}: one job is expected; for many different ones use: tx81 batches submit")
+        return request
+    if missing := [option for option in ("model", "kcore", "prompts") if option not in said]:
+        raise Stop(f"stress: --{missing[0]} is missing")
+    kcore = said["kcore"]
+    if not (kcore.isdecimal() or kcore.startswith("sha256:")):
+        raise Stop(f"--kcore: {kcore!r} is neither the number of a job nor a digest; write 41 or sha256:…")
+    files = {name: {"path": str(said[name].absolute())} for name in ("prompts", "golden") if name in said}
+    image = {"job": int(kcore), "artifact": "kcore"} if kcore.isdecimal() else {"digest": kcore}
+    return validated(JobRequest, {"spec": {"kind": "infer", **said, "kcore": image, **files}})

@@ -1,0 +1,33 @@
+"""A model and the kcore it runs on, checked against each other before a card is touched."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from emulator import config
+from emulator.chat import Chat
+from emulator.engine import Kcore, Weights, weights_for
+from emulator.tool import Refused
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What any number of card groups can share."""
+
+    folder: Path
+    """The model's folder, also where a `.gm` in it was named."""
+    kcore: Kcore
+    weights: Weights
+    chat: Chat
+
+
+def load(flag: str, model: Path, case: Path) -> Loaded:
+    """Read the model that `flag` names and the kcore of `-cd`; the first thing that does not fit is `Refused`."""
+    folder = model if model.is_dir() else model.parent
+    case = case.parent if case.name == "kcore.bin" else case
+    if not model.exists():
+        raise Refused(f"{flag} {model}: no such folder")
+    raw = config.read(folder)
+    kcore = Kcore(case)
+    config.require_kcore(raw, case)
+    kcore.require_model(raw)
+    return Loaded(folder, kcore, Weights(kcore, weights_for(kcore, model)), Chat(folder))

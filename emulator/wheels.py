@@ -1,0 +1,135 @@
+"""`pip`, as far as the guide uses it: wheels into and out of one conda environment of the tree.
+
+    pip install FILE.whl …      pip uninstall NAME -y      pip list
+
+The real pip never comes near: it would change the interpreter that all this runs on. A wheel is read as its
+specification says (a zip whose RECORD has a digest for every file; scripts in `NAME.data/scripts`), except that its
+tags are not compared with the interpreter: the vendor's wheels are for Python 3.10, and nothing imports these.
+"""
+
+import base64
+import csv
+import hashlib
+import io
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from emulator.tool import Failed, Parser, Refused, complain, run, say
+from emulator.tree import Tree, this_tree
+
+_NAME = re.compile(r"(?P<name>[A-Za-z0-9_.]+)-(?P<version>[A-Za-z0-9_.+!]+)(?:-[A-Za-z0-9_.]+){3}\.whl")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run pip for the environment that the first word names."""
+    tree, environment = this_tree(), argv[0]
+    parser = Parser("pip")
+    actions = parser.add_subparsers(dest="action", required=True)
+    actions.add_parser("install").add_argument("wheel", nargs="+", type=Path)
+    uninstall = actions.add_parser("uninstall")
+    uninstall.add_argument("name", nargs="+")
+    uninstall.add_argument("-y", "--yes", action="store_true", required=True)
+    actions.add_parser("list")
+    options = parser.parse_args(argv[1:])
+    if options.action == "install":
+        say(f"Successfully installed {' '.join(install(tree, environment, wheel) for wheel in options.wheel)}")
+    elif options.action == "uninstall":
+        for name in options.name:
+            _say_uninstalled(name, uninstalled(tree, environment, name))
+    else:
+        for name, version in sorted(installed(tree, environment).items()):
+            say(f"{name:<20} {version}")
+    return 0
+
+
+def _say_uninstalled(name: str, version: str | None) -> None:
+    if version is None:
+        complain(f"WARNING: Skipping {name} as it is not installed.")
+    else:
+        say(f"Successfully uninstalled {name}-{version}")
+
+
+def installed(tree: Tree, environment: str) -> dict[str, str]:
+    """Version by name of what an environment holds."""
+    found = (path.name.removesuffix(".dist-info") for path in _site(tree, environment).glob("*.dist-info"))
+    return dict(name.split("-", 1) for name in found if "-" in name)
+
+
+def install(tree: Tree, environment: str, wheel: Path) -> str:
+    """Unpack one wheel whose every file is what its RECORD says; answers name and version."""
+    named = _NAME.fullmatch(wheel.name)
+    if named is None:
+        raise Refused(f"{wheel.name} is not a valid wheel filename")
+    content = _checked(wheel, f"{named['name']}-{named['version']}.dist-info")
+    uninstalled(tree, environment, named["name"])
+    # RECORD comes last: what it lists is there.
+    for name in sorted(content, key=lambda name: name.endswith(".dist-info/RECORD")):
+        path = _place(tree, environment, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not into what is there: that may be a link to another environment's script.
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        fresh.write_bytes(content[name])
+        fresh.chmod(0o755 if ".data/scripts/" in name else 0o644)
+        fresh.replace(path)
+    return f"{named['name']}-{named['version']}"
+
+
+def uninstalled(tree: Tree, environment: str, name: str) -> str | None:
+    """Remove a package; its version, or None if it was not there."""
+    wanted = name.replace("-", "_")
+    version = installed(tree, environment).get(wanted)
+    if version is None:
+        return None
+    facts = _site(tree, environment) / f"{wanted}-{version}.dist-info"
+    record = facts / "RECORD"
+    for entry in _record(record.read_bytes()) if record.is_file() else {}:
+        _place(tree, environment, entry).unlink(missing_ok=True)
+    shutil.rmtree(facts, ignore_errors=True)
+    return version
+
+
+def _site(tree: Tree, environment: str) -> Path:
+    return tree.environment(environment) / "lib" / "python3.10" / "site-packages"
+
+
+def _place(tree: Tree, environment: str, name: str) -> Path:
+    """Where a file of a wheel goes; a name that leads out of the environment is refused."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name:
+        raise Refused(f"a wheel with the file name {name!r} is not installed")
+    if len(path.parts) == 3 and path.parts[0].endswith(".data") and path.parts[1] == "scripts":
+        return tree.environment(environment) / "bin" / path.name
+    return _site(tree, environment) / path
+
+
+def _checked(wheel: Path, facts: str) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            content = {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
+            digests = _record(content[f"{facts}/RECORD"])
+    except FileNotFoundError:
+        raise Refused(f"{wheel}: no such file") from None
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        raise Failed(f"{wheel.name} is an invalid wheel: {error}") from None
+    for name, data in content.items():
+        if name != f"{facts}/RECORD" and digests.get(name) != digest(data):
+            raise Failed(f"{wheel.name} is an invalid wheel: {name} is not what RECORD says")
+    return content
+
+
+def digest(data: bytes) -> str:
+    """A file's digest as RECORD spells it."""
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
+
+
+def _record(text: bytes) -> Mapping[str, str]:
+    rows: Iterator[list[str]] = csv.reader(io.StringIO(text.decode("utf-8")))
+    return {row[0]: row[1] for row in rows if len(row) == 3}
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

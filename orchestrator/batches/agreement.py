@@ -1,0 +1,83 @@
+"""Which slots answered unlike the others of a batch, where the same was asked of them.
+
+Attempts whose answers have equal digests answered alike to the letter, so only one of each sort is read.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session, aliased
+
+from orchestrator.comparison.majority import Agreement, OddSlot, Run, agreement
+from orchestrator.storage.tables import Answer, Attempt, Job, JobInput
+
+MOST_COMPARED = 200
+"""Different sets of answers that are compared; a tool that never answers twice alike would bring one a job."""
+
+REPEATS_COMPARED = 5
+"""Of each attempt, the first ones: a job may repeat its prompts a hundred thousand times."""
+
+
+@dataclass(frozen=True)
+class _Sort:
+    """Attempts of one slot that answered alike."""
+
+    slot_id: str
+    digest: str
+    one: int
+    count: int
+
+
+def agreement_of(session: Session, batch_id: int) -> Agreement:
+    """Compare slots where release, model, kernel image, prompts and longest answer are the same."""
+    asked: dict[tuple[Any, ...], list[_Sort]] = defaultdict(list)
+    for slot_id, digest, one, count, *same in session.execute(_sorts(batch_id)):
+        asked[tuple(same)].append(_Sort(slot_id, digest, one, count))
+    return _together([_compared(session, sorts[:MOST_COMPARED]) for sorts in asked.values()])
+
+
+def _sorts(batch_id: int) -> Select[Any]:
+    """The commonest first."""
+    kcore, prompts = aliased(JobInput), aliased(JobInput)
+    same = (
+        Job.release, Job.spec["model"].as_string(), Job.spec["max_tokens"].as_integer(), kcore.digest, prompts.digest
+    )  # fmt: skip
+    return (
+        select(Attempt.slot_id, Attempt.answers_digest, func.min(Attempt.id), func.count(), *same)
+        .join(Job, Job.id == Attempt.job_id)
+        .join(kcore, (kcore.job_id == Job.id) & (kcore.name == "kcore"))
+        .join(prompts, (prompts.job_id == Job.id) & (prompts.name == "prompts"))
+        .where(Job.batch_id == batch_id, Attempt.answers_digest.is_not(None))
+        .group_by(Attempt.slot_id, Attempt.answers_digest, *same)
+        .order_by(func.count().desc(), func.min(Attempt.id))
+    )
+
+
+def _compared(session: Session, sorts: Iterable[_Sort]) -> Agreement:
+    sorts = list(sorts)
+    one_of = {sort.digest: sort.one for sort in sorts}
+    answers: dict[int, dict[int, dict[int, str]]] = defaultdict(lambda: defaultdict(dict))
+    read = select(Answer.attempt_id, Answer.repeat, Answer.index, Answer.text).where(
+        Answer.attempt_id.in_(one_of.values()), Answer.repeat <= REPEATS_COMPARED
+    )
+    for attempt_id, repeat, prompt, text in session.execute(read):
+        answers[attempt_id][repeat][prompt] = text
+    return agreement(
+        Run(sort.slot_id, given, sort.count) for sort in sorts for given in answers[one_of[sort.digest]].values()
+    )
+
+
+def _together(found: list[Agreement]) -> Agreement:
+    odd: dict[str, OddSlot] = {}
+    for each in (slot for compared in found for slot in compared.odd):
+        known = odd.setdefault(each.slot_id, OddSlot(each.slot_id, 0, each.first))
+        odd[each.slot_id] = OddSlot(each.slot_id, known.prompts + each.prompts, known.first)
+    return Agreement(
+        prompts=sum(each.prompts for each in found),
+        odd=tuple(odd[slot] for slot in sorted(odd)),
+        undecided=sum(each.undecided for each in found),
+        unsteady=tuple(sorted({slot for each in found for slot in each.unsteady})),
+    )

@@ -1,0 +1,33 @@
+"""What people order of all jobs of a batch: cancel, hold, release, reprioritise, move to the front."""
+
+from sqlalchemy import select
+
+from orchestrator.errors import IllegalTransition, NotFound
+from orchestrator.model.states import FINAL
+from orchestrator.steering import Order, Outcome, Report, carry_out_all, ordered
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Batch, Job
+
+AT_ONCE = 200
+"""Jobs ordered in one transaction: some tenths of a second."""
+
+
+def carry_out(database: Database, batch_id: int, order: Order) -> Report:
+    """Do it for every job of a batch that has not ended, in portions, newest first.
+
+    Newest first also keeps their order when they are moved to the front: the portion that is moved last stands before
+    the others. NotFound without such a batch; IllegalTransition while its jobs are still being written.
+    """
+    with database.read() as session:
+        batch = session.get(Batch, batch_id)
+        if batch is None:
+            raise NotFound(f"there is no batch {batch_id}", batch=batch_id)
+        if batch.sealed_at is None and batch.ended_at is None:
+            raise IllegalTransition(f"batch {batch_id} is still being written; ask again in a moment", batch=batch_id)
+        unfinished = select(Job.id).where(Job.batch_id == batch_id, Job.state.not_in(FINAL)).order_by(Job.id.desc())
+        jobs = session.scalars(unfinished).all()
+    outcomes: list[Outcome] = []
+    for start in range(0, len(jobs), AT_ONCE):
+        with ordered(database) as (session, now):
+            outcomes += carry_out_all(session, jobs[start : start + AT_ONCE], order, now=now).outcomes
+    return Report(tuple(sorted(outcomes, key=lambda outcome: outcome.job_id)))

@@ -1,0 +1,252 @@
+"""A batch as one thing: how it stands, what failed, what was the infrastructure's, and each slot beside the others.
+
+Every part is one SELECT over the whole batch. All functions read in the caller's session and change nothing.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from orchestrator.batches.agreement import agreement_of
+from orchestrator.batches.keep import last_slot
+from orchestrator.comparison.majority import Agreement, OddSlot
+from orchestrator.comparison.metrics import LEAST_FOR_P95, percentile
+from orchestrator.errors import NotFound
+from orchestrator.model.batches import BatchState, batch_state
+from orchestrator.model.failures import Failure, FailureKind, Suspicion
+from orchestrator.model.states import AttemptState, JobState
+from orchestrator.storage.tables import Attempt, Batch, Job, Metric
+
+MOST_TOLD = 20
+"""Failures and faults that a report tells one by one."""
+
+
+@dataclass(frozen=True)
+class BatchFacts:
+    """A batch, and how many of its jobs are in which state."""
+
+    batch: Batch
+    counts: Counter[JobState] = field(default_factory=Counter)
+
+    @property
+    def state(self) -> BatchState:
+        """Of all its jobs together."""
+        row = self.batch
+        return batch_state(self.counts, sealed=row.sealed_at is not None, stopped=row.stop is not None)
+
+
+@dataclass(frozen=True)
+class FailedJob:
+    """A job that failed, and where it was tried last."""
+
+    job_id: int
+    name: str
+    slot_id: str | None
+    kind: FailureKind
+    reason: str
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An attempt that the infrastructure spoiled, or that left its slot suspect."""
+
+    job_id: int
+    name: str
+    slot_id: str
+    reason: str
+    signature: str | None
+    quarantined: bool
+
+
+@dataclass
+class SlotLine:
+    """What one slot did for the batch. Seconds are those of the tool's process in attempts that succeeded."""
+
+    slot_id: str
+    jobs: int = 0
+    failures: int = 0
+    faults: int = 0
+    seconds_p50: float | None = None
+    seconds_p95: float | None = None
+    """Null below 130 attempts: a tail of fewer is chance."""
+    seconds_max: float | None = None
+    exact: int | None = None
+    compared: int | None = None
+    """Answers for which there is a golden one; null if there is none."""
+    odd_prompts: int = 0
+    """Prompts to which it answered unlike most of the slots."""
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """Everything about a batch that is worth a look."""
+
+    facts: BatchFacts
+    failures: Mapping[str, int]
+    """Failed jobs by kind; those that ended by a fault are not among them."""
+    faults: int
+    slots: Sequence[SlotLine]
+    agreement: Agreement
+    first_failures: Sequence[FailedJob]
+    first_faults: Sequence[Fault]
+
+
+# ── lists ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def batches(
+    session: Session, *, limit: int, before: int | None = None, project: str | None = None, name: str | None = None
+) -> list[BatchFacts]:
+    """Batches with numbers below `before`, newest first."""
+    found = select(Batch).order_by(Batch.id.desc()).limit(limit)
+    wanted = {Batch.project: project, Batch.name: name}
+    found = found.where(*(column == value for column, value in wanted.items() if value is not None))
+    if before is not None:
+        found = found.where(Batch.id < before)
+    return _counted(session, session.scalars(found).all())
+
+
+def batch(session: Session, batch_id: int) -> BatchFacts:
+    """One batch; NotFound if there is none."""
+    row = session.get(Batch, batch_id)
+    if row is None:
+        raise NotFound(f"there is no batch {batch_id}", batch=batch_id)
+    return _counted(session, [row])[0]
+
+
+def _counted(session: Session, rows: Sequence[Batch]) -> list[BatchFacts]:
+    facts = {row.id: BatchFacts(row) for row in rows}
+    counted = (
+        select(Job.batch_id, Job.state, func.count()).where(Job.batch_id.in_(facts)).group_by(Job.batch_id, Job.state)
+    )
+    for batch_id, state, count in session.execute(counted):
+        if batch_id is not None:
+            facts[batch_id].counts[state] = count
+    return list(facts.values())
+
+
+# ── the report ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def report(session: Session, batch_id: int) -> BatchReport:
+    """Everything about a batch; NotFound if there is none."""
+    facts = batch(session, batch_id)
+    kinds = _failures_by_kind(session, batch_id)
+    faults = _faults(session, batch_id)
+    compared = agreement_of(session, batch_id)
+    return BatchReport(
+        facts=facts,
+        failures={kind: count for kind, count in sorted(kinds.items()) if kind != FailureKind.FAULT},
+        faults=len(faults),
+        slots=_slots(session, batch_id, faults, compared.odd),
+        agreement=compared,
+        first_failures=_first_failures(session, batch_id),
+        first_faults=faults[:MOST_TOLD],
+    )
+
+
+@dataclass(frozen=True)
+class JobLine:
+    """One job of a batch; its seconds are those from its first start to its end."""
+
+    job_id: int
+    name: str
+    state: JobState
+    failure: Failure | None
+    slot_id: str | None
+    seconds: float
+
+
+def job_lines(session: Session, batch_id: int) -> Iterator[JobLine]:
+    """Every job of a batch, in the order of their numbers."""
+    rows = (
+        select(Job.id, Job.name, Job.state, Job.failure, last_slot(), Job.started_at, Job.ended_at)
+        .where(Job.batch_id == batch_id)
+        .order_by(Job.id)
+    )
+    for job_id, name, state, told, slot_id, started_at, ended_at in session.execute(rows):
+        failure = None if told is None else Failure.model_validate(told)
+        seconds = (ended_at - started_at).total_seconds() if started_at and ended_at else 0.0
+        yield JobLine(job_id, name, state, failure, slot_id, seconds)
+
+
+def _failures_by_kind(session: Session, batch_id: int) -> dict[str, int]:
+    kind = Job.failure["kind"].as_string()
+    failed = select(kind, func.count()).where(Job.batch_id == batch_id, Job.state == JobState.FAILED).group_by(kind)
+    return {found: count for found, count in session.execute(failed) if found}
+
+
+def _first_failures(session: Session, batch_id: int) -> list[FailedJob]:
+    failed = (
+        select(Job.id, Job.name, last_slot(), Job.failure)
+        .where(Job.batch_id == batch_id, Job.state == JobState.FAILED, Job.failure.is_not(None))
+        .order_by(Job.ended_at, Job.id)
+        .limit(MOST_TOLD)
+    )
+    rows = [(job_id, name, slot, Failure.model_validate(told)) for job_id, name, slot, told in session.execute(failed)]
+    return [FailedJob(job_id, name, slot, failure.kind, failure.reason) for job_id, name, slot, failure in rows]
+
+
+def _faults(session: Session, batch_id: int) -> list[Fault]:
+    """One for each attempt: what was skipped or failed after it is not counted again."""
+    spoiled = Attempt.failure["kind"].as_string() == FailureKind.FAULT
+    found = (
+        select(Job.id, Job.name, Attempt.slot_id, Attempt.failure, Attempt.suspicion)
+        .join(Attempt, Attempt.job_id == Job.id)
+        .where(Job.batch_id == batch_id, Attempt.started_at.is_not(None), spoiled | Attempt.suspicion.is_not(None))
+        .order_by(Attempt.ended_at, Attempt.id)
+    )
+    return [_fault(*row) for row in session.execute(found)]
+
+
+def _fault(job_id: int, name: str, slot_id: str, failure: Any, suspicion: Any) -> Fault:
+    told = Suspicion.model_validate(suspicion) if suspicion is not None else Failure.model_validate(failure)
+    return Fault(job_id, name, slot_id, told.reason, told.signature, suspicion is not None)
+
+
+# ── slots ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _slots(session: Session, batch_id: int, faults: Sequence[Fault], odd: Sequence[OddSlot]) -> list[SlotLine]:
+    lines: dict[str, SlotLine] = {}
+    jobs, seconds = defaultdict[str, set[int]](set), defaultdict[str, list[float]](list)
+    for slot_id, job_id, state, kind, took in session.execute(_tried(batch_id)):
+        line = lines.setdefault(slot_id, SlotLine(slot_id))
+        jobs[slot_id].add(job_id)
+        line.failures += state is AttemptState.FAILED and kind != FailureKind.FAULT
+        if state is AttemptState.SUCCEEDED and took is not None:
+            seconds[slot_id].append(took)
+    for slot_id, line in lines.items():
+        line.jobs = len(jobs[slot_id])
+        line.faults = sum(fault.slot_id == slot_id for fault in faults)
+        if taken := seconds[slot_id]:
+            line.seconds_p50, line.seconds_max = percentile(taken, 50), max(taken)
+            line.seconds_p95 = percentile(taken, 95) if len(taken) >= LEAST_FOR_P95 else None
+    for slot_id, exact, compared in session.execute(_exact(batch_id)):
+        lines[slot_id].exact, lines[slot_id].compared = round(exact), compared
+    for each in odd:
+        lines[each.slot_id].odd_prompts = each.prompts
+    return [lines[slot_id] for slot_id in sorted(lines)]
+
+
+def _tried(batch_id: int) -> Select[Any]:
+    return (
+        select(Attempt.slot_id, Job.id, Attempt.state, Attempt.failure["kind"].as_string(), Attempt.seconds)
+        .join(Job, Job.id == Attempt.job_id)
+        .where(Job.batch_id == batch_id, Attempt.started_at.is_not(None))
+    )
+
+
+def _exact(batch_id: int) -> Select[str, float, int]:
+    """From the metric that was counted when the answers came in: a sum over the answers would read them all."""
+    return (
+        select(Attempt.slot_id, func.sum(Metric.value), func.sum(Metric.count))
+        .join(Job, Job.id == Attempt.job_id)
+        .join(Metric, (Metric.attempt_id == Attempt.id) & (Metric.name == "exact_answers"))
+        .where(Job.batch_id == batch_id)
+        .group_by(Attempt.slot_id)
+    )

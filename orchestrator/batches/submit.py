@@ -1,0 +1,200 @@
+"""From a batch request to its jobs, written in portions while the batch is open.
+
+Ten thousand rows are seconds of one transaction, while which nobody else could write on SQLite. So everything is
+checked first; then the batch is opened, its jobs are written in portions, and it is sealed. No job of an open batch is
+admitted, so none starts before all are there. A writer that dies between leaves an open batch, which the dispatcher
+gives up (`orchestrator.batches.keep`); one that was only slow learns that from its next portion.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, select, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from orchestrator import bulk, lifecycle, selectors
+from orchestrator.batches import keep
+from orchestrator.drafting import Draft, Drafting, note_files
+from orchestrator.errors import BadSpec, IllegalTransition, OrchestratorError
+from orchestrator.intake import Intake, TakenIn
+from orchestrator.lineup import free_slot
+from orchestrator.model.batches import BatchRequest, requests_of
+from orchestrator.model.slots import SlotName
+from orchestrator.model.specs import FilePath, JobRequest, Spec, inputs_of
+from orchestrator.model.states import ServiceState
+from orchestrator.placement.demand import Demand
+from orchestrator.settings import Settings
+from orchestrator.storage.artifacts import ArtifactStore
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Batch, Slot
+from orchestrator.submission import Idempotency, Made, earlier, remember
+
+PORTION = 250
+"""Jobs written in one transaction: about a tenth of a second."""
+
+_Files = Mapping[str, TakenIn]
+
+
+@dataclass(frozen=True)
+class _Named:
+    """One job on its way in. Jobs whose requests differ in nothing but the name share a draft."""
+
+    name: str | None
+    draft: Draft
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """All that is known of a batch before a row is written."""
+
+    jobs: Sequence[_Named]
+    files: Sequence[_Files]
+    left_out: Mapping[str, str]
+
+
+class BatchSubmission:
+    """Turns batch requests into jobs."""
+
+    def __init__(self, settings: Settings, database: Database, store: ArtifactStore) -> None:
+        self._lost_after = settings.lease
+        self._database = database
+        self._store = store
+        self._intake = Intake(settings, store)
+
+    def submit(self, request: BatchRequest, idempotency: Idempotency | None = None) -> Made:
+        """Submit all jobs or none; BadSpec names the field of the first that can not be.
+
+        The same key again is answered with the same batch at once, even while it is still being written.
+        """
+        with self._database.read() as session:
+            if (made := earlier(session, idempotency)) is not None:
+                return made
+            checked = self._checked(session, request)
+        made = self._open(request, checked, idempotency)
+        if made.replayed or made.batch is None:
+            return made
+        try:
+            for start in range(0, len(checked.jobs), PORTION):
+                self._fill(made.batch, request.project, checked.jobs[start : start + PORTION])
+            self._seal(made.batch)
+        except BaseException:
+            with suppress(SQLAlchemyError):
+                keep.give_up(self._database, made.batch)
+            raise
+        return made
+
+    # ── before a row is written ──────────────────────────────────────────────────────────────────────────────────────
+
+    def _checked(self, session: Session, request: BatchRequest) -> _Checked:
+        serving, left_out = self._slots(session, request)
+        drafting = Drafting(session, self._store)
+        files: dict[tuple[tuple[str, str], ...], _Files] = {}
+        drafts: dict[str, Draft] = {}
+        jobs = []
+        for place, job in requests_of(request, serving):
+            key = job.model_dump_json(exclude={"name"})
+            if key not in drafts:
+                try:
+                    drafts[key] = drafting.draft(job, self._taken_in(job.spec, files), siblings={})
+                except OrchestratorError as trouble:
+                    raise trouble.within(place) from None
+            jobs.append(_Named(job.name, drafts[key]))
+        return _Checked(jobs, list(files.values()), left_out)
+
+    def _taken_in(self, spec: Spec, known: dict[tuple[tuple[str, str], ...], _Files]) -> _Files:
+        """The files of a spec, taken in once for all jobs that name the same ones."""
+        paths = tuple((name, each.path) for name, each in inputs_of(spec).items() if isinstance(each, FilePath))
+        if paths not in known:
+            known[paths] = self._intake.files_of(spec)
+        return known[paths]
+
+    def _slots(self, session: Session, request: BatchRequest) -> tuple[list[str], dict[str, str]]:
+        """The slots that `all` means, and why it does not mean the others of the kind."""
+        if request.template is None or request.slots is not None:
+            return [], {}
+        wanted = _demand(session, request.template)
+        alive_since = self._database.now(session) - self._lost_after
+        serving, left_out = [], {}
+        for slot in session.scalars(select(Slot).where(Slot.kind == wanted.kind)):
+            why = _why_not(slot, wanted, alive_since)
+            if why is None:
+                serving.append(slot)
+            else:
+                left_out[slot.id] = why
+        if not serving:
+            others = "; ".join(f"{slot} {why}" for slot, why in sorted(left_out.items())) or "none is registered"
+            raise BadSpec(f"no slot of this kind serves now ({others}); name the slots to wait for them", field="slots")
+        return [slot.id for slot in sorted(serving, key=_in_order)], dict(sorted(left_out.items()))
+
+    # ── the rows ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _open(self, request: BatchRequest, checked: _Checked, idempotency: Idempotency | None) -> Made:
+        with self._transaction() as (session, now):
+            if (made := earlier(session, idempotency)) is not None:
+                return made
+            batch = Batch(
+                name=request.name, project=request.project, stop_on=request.stop_on, size=len(checked.jobs),
+                left_out=dict(checked.left_out), created_at=now, touched_at=now,
+            )  # fmt: skip
+            session.add(batch)
+            session.flush()
+            for files in checked.files:
+                note_files(session, files)
+                session.flush()
+            made = Made((), batch=batch.id)
+            remember(session, idempotency, made, now)
+            lifecycle.record(session, "batch.created", now, batch=batch.id, name=batch.name, size=batch.size)
+            return made
+
+    def _fill(self, batch_id: int, project: str, jobs: Sequence[_Named]) -> None:
+        with self._transaction() as (session, now):
+            _still_open(session, batch_id, touched_at=now)
+            rows = [
+                each.draft.row(now, project=project, batch_id=batch_id, name=each.name or each.draft.job["kind"])
+                for each in jobs
+            ]
+            bulk.create_all(session, rows, now=now)
+            for row, each in zip(rows, jobs, strict=True):
+                session.add_all(each.draft.rows_beside(row.id))
+
+    def _seal(self, batch_id: int) -> None:
+        with self._transaction() as (session, now):
+            _still_open(session, batch_id, sealed_at=now)
+            bulk.queue_ready(session, batch_id, now=now)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[tuple[Session, datetime]]:
+        with self._database.write() as session:
+            self._database.serialise(session, "admission")
+            yield session, self._database.now(session)
+
+
+def _still_open(session: Session, batch_id: int, **change: Any) -> None:
+    mine = update(Batch).where(Batch.id == batch_id, Batch.sealed_at.is_(None), Batch.ended_at.is_(None))
+    if cast("CursorResult[Any]", session.execute(mine.values(**change))).rowcount == 0:
+        raise IllegalTransition(f"batch {batch_id} was given up because writing it took too long; submit it again")
+
+
+def _demand(session: Session, template: JobRequest) -> Demand:
+    try:
+        return selectors.demand(session, template)
+    except OrchestratorError as trouble:
+        raise trouble.within("template") from None
+
+
+def _why_not(slot: Slot, wanted: Demand, alive_since: datetime) -> str | None:
+    if not wanted.admits(free_slot(slot.id, slot.name, slot.labels, slot.kcore)):
+        return "is not among those that the template allows"
+    if slot.service_state is not ServiceState.IN_SERVICE:
+        return f"is {slot.service_state}"
+    if slot.heartbeat_at is None or slot.heartbeat_at <= alive_since:
+        return "has no live worker"
+    return None
+
+
+def _in_order(slot: Slot) -> tuple[str, int]:
+    return slot.host, SlotName.parse(slot.name).index

@@ -1,0 +1,71 @@
+"""The same prompts, the same kernel image, several slots: which of them answers unlike the others?
+
+Greedy answers of one image should be equal everywhere. Each slot has one vote for each prompt, however often it ran, so
+that one that ran more does not outvote the others. Pure.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+LEAST_SLOTS = 3
+"""Of two that disagree nobody can say which is wrong."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one slot answered: its answers by prompt, and how many runs answered exactly so."""
+
+    slot_id: str
+    answers: Mapping[int, str]
+    times: int = 1
+
+
+@dataclass(frozen=True)
+class OddSlot:
+    """A slot that gave answers of its own: to how many prompts, and the first of them."""
+
+    slot_id: str
+    prompts: int
+    first: int
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far slots agree. `undecided` are prompts to which they differ and no answer is that of most of them."""
+
+    prompts: int
+    odd: tuple[OddSlot, ...]
+    undecided: int
+    unsteady: tuple[str, ...]
+    """Slots that did not always give the same answer to the same prompt."""
+
+
+def agreement(runs: Iterable[Run]) -> Agreement:
+    """Compare what slots answered to each prompt with what most of the slots answered to it."""
+    votes: dict[int, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    for run in runs:
+        for prompt, answer in run.answers.items():
+            votes[prompt][run.slot_id][answer] += run.times
+    unlike: dict[str, list[int]] = defaultdict(list)
+    unsteady: set[str] = set()
+    undecided = 0
+    for prompt, slots in sorted(votes.items()):
+        unsteady |= {slot for slot, answers in slots.items() if len(answers) > 1}
+        usual = _majority([answers.most_common(1)[0][0] for answers in slots.values()])
+        if usual is None:
+            undecided += 1
+            continue
+        for slot, answers in slots.items():
+            if set(answers) != {usual}:
+                unlike[slot].append(prompt)
+    odd = tuple(OddSlot(slot, len(prompts), prompts[0]) for slot, prompts in sorted(unlike.items()))
+    return Agreement(len(votes), odd, undecided, tuple(sorted(unsteady)))
+
+
+def _majority(votes: Sequence[str]) -> str | None:
+    """The answer of more than half of the slots; None if there is none, or they are too few to tell who is wrong."""
+    answer, count = Counter(votes).most_common(1)[0]
+    if count == len(votes):
+        return answer
+    return answer if len(votes) >= LEAST_SLOTS and 2 * count > len(votes) else None

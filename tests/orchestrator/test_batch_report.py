@@ -1,0 +1,210 @@
+"""The report of a batch, on both databases."""
+
+from datetime import timedelta
+from xml.etree import ElementTree
+
+import pytest
+from core_builders import FAULT, TOOL, WORKER, Desk, a_desk, a_running_attempt, a_slot, a_waiting_job, now
+from sqlalchemy.orm import Session
+
+from api.junit import junit
+from orchestrator import lifecycle
+from orchestrator.batches import report
+from orchestrator.batches.report import BatchReport, JobLine, SlotLine
+from orchestrator.errors import NotFound
+from orchestrator.lifecycle import Ending
+from orchestrator.model.batches import BatchState
+from orchestrator.model.failures import Failure, FailureKind, Suspicion
+from orchestrator.model.states import JobState
+from orchestrator.storage.tables import Answer, Attempt, Batch, Job, JobInput, Metric, Slot
+
+STICKY = Suspicion(reason="HPGR: device error", signature="hpgr_device_error")
+DIGEST = f"sha256:{'c' * 64}"
+
+
+@pytest.fixture
+def desk(database, store, tmp_path) -> Desk:
+    return a_desk(database, store, tmp_path)
+
+
+@pytest.fixture
+def batch(desk) -> int:
+    with desk.database.write() as session:
+        row = Batch(
+            name="stress", project="default", stop_on="never", size=0, left_out={}, created_at=now(),
+            touched_at=now(), sealed_at=now(),
+        )  # fmt: skip
+        session.add(row)
+        session.flush()
+        return row.id
+
+
+def _queued(session: Session, batch: int) -> Job:
+    job = a_waiting_job(session, batch_id=batch)
+    lifecycle.queue(session, job, start=JobState.WAITING, now=now())
+    session.add_all(JobInput(job_id=job.id, name=name, digest=DIGEST) for name in ("kcore", "prompts"))
+    session.flush()
+    return job
+
+
+def _ran(session: Session, batch: int, slot: str, failure=None, suspicion=None, seconds=1.0, **facts) -> Attempt:
+    """A job of the batch that ran on that slot."""
+    job = facts.get("job") or _queued(session, batch)
+    place = session.get(Slot, f"lab1.{slot}") or a_slot(session, slot)
+    attempt = a_running_attempt(session, job, place)
+    ending = Ending(failure, seconds, None, 0, suspicion)
+    lifecycle.finish(session, attempt.id, ending, worker=WORKER, now=now(), max_attempts=1)
+    return attempt
+
+
+def _answered(session: Session, batch: int, slot: str, *texts: str) -> None:
+    attempt = session.get_one(Attempt, _ran(session, batch, slot).id, populate_existing=True)
+    attempt.answers_digest = "sha256:" + "/".join(texts)
+    rows = enumerate(texts)
+    session.add_all(
+        Answer(attempt_id=attempt.id, repeat=1, index=index, question=f"问题{index}", text=text) for index, text in rows
+    )
+    session.flush()
+
+
+def _report(desk: Desk, batch: int) -> BatchReport:
+    with desk.database.read() as session:
+        return report.report(session, batch)
+
+
+def _line(found: BatchReport, slot: str) -> SlotLine:
+    return next(line for line in found.slots if line.slot_id == f"lab1.{slot}")
+
+
+def test_faults_stand_apart_from_failures_and_each_slot_beside_the_others(desk, batch):
+    with desk.database.write() as session:
+        _ran(session, batch, "g0", seconds=3.0)
+        _ran(session, batch, "g0", seconds=1.0)
+        _ran(session, batch, "g1", TOOL)
+        _ran(session, batch, "g2", FAULT, STICKY)
+        _queued(session, batch)
+
+    found = _report(desk, batch)
+
+    assert found.facts.state is BatchState.RUNNING
+    assert found.facts.counts == {JobState.SUCCEEDED: 2, JobState.FAILED: 2, JobState.QUEUED: 1}
+    assert (found.failures, found.faults) == ({"tool": 1}, 1)
+    assert [(line.jobs, line.failures, line.faults) for line in found.slots] == [(2, 0, 0), (1, 1, 0), (1, 0, 1)]
+    assert (_line(found, "g0").seconds_p50, _line(found, "g0").seconds_max) == (2.0, 3.0)
+    assert {(told.kind, told.reason, told.slot_id) for told in found.first_failures} == {
+        (FailureKind.TOOL, TOOL.reason, "lab1.g1"),
+        (FailureKind.FAULT, FAULT.reason, "lab1.g2"),
+    }
+    assert [(fault.slot_id, fault.signature, fault.quarantined) for fault in found.first_faults] == [
+        ("lab1.g2", "hpgr_device_error", True)
+    ]
+
+
+def test_a_success_that_left_its_slot_dead_is_a_fault_and_no_failure(desk, batch):
+    with desk.database.write() as session:
+        _ran(session, batch, "g0", suspicion=STICKY)
+
+    found = _report(desk, batch)
+
+    assert (found.facts.state, found.failures, found.faults) == (BatchState.SUCCEEDED, {}, 1)
+
+
+def test_a_tail_of_few_runs_is_not_shown(desk, batch):
+    with desk.database.write() as session:
+        for slot, count in (("g0", 129), ("g1", 130)):
+            first = _ran(session, batch, slot)
+            session.add_all(
+                Attempt(
+                    job_id=first.job_id, number=number + 2, slot_id=f"lab1.{slot}", state="succeeded", seconds=1.0,
+                    assigned_at=now(), started_at=now(),
+                )
+                for number in range(count - 1)
+            )  # fmt: skip
+
+    found = _report(desk, batch)
+
+    assert (_line(found, "g0").seconds_p95, _line(found, "g1").seconds_p95) == (None, 1.0)
+
+
+def test_exact_answers_are_summed_for_each_slot_that_was_compared(desk, batch):
+    with desk.database.write() as session:
+        for slot, exact in (("g0", 85), ("g0", 84), ("g1", None)):
+            attempt = _ran(session, batch, slot)
+            if exact is not None:
+                session.add(
+                    Metric(
+                        attempt_id=attempt.id, name="exact_answers", value=exact, unit="answers", definition="d",
+                        count=85,
+                    )
+                )  # fmt: skip
+
+    found = _report(desk, batch)
+
+    assert (_line(found, "g0").exact, _line(found, "g0").compared) == (169, 170)
+    assert (_line(found, "g1").exact, _line(found, "g1").compared) == (None, None)
+
+
+def test_the_slot_that_answers_unlike_the_others_is_named(desk, batch):
+    with desk.database.write() as session:
+        for slot in ("g0", "g1", "g2"):
+            _answered(session, batch, slot, "北京", "上海")
+        _answered(session, batch, "g3", "北京", "天津")
+
+    found = _report(desk, batch)
+
+    assert [(odd.slot_id, odd.prompts, odd.first) for odd in found.agreement.odd] == [("lab1.g3", 1, 1)]
+    assert [line.odd_prompts for line in found.slots] == [0, 0, 0, 1]
+    assert (found.agreement.prompts, found.agreement.undecided, found.agreement.unsteady) == (2, 0, ())
+
+
+def test_slots_that_were_asked_something_else_are_not_compared(desk, batch):
+    with desk.database.write() as session:
+        for slot in ("g0", "g1", "g2"):
+            _answered(session, batch, slot, "北京")
+        other = _queued(session, batch)
+        session.get_one(JobInput, (other.id, "kcore")).digest = f"sha256:{'d' * 64}"
+        attempt = session.get_one(Attempt, _ran(session, batch, "g3", job=other).id, populate_existing=True)
+        attempt.answers_digest = "sha256:other"
+        session.add(Answer(attempt_id=attempt.id, repeat=1, index=0, question="q", text="天津"))
+
+    assert _report(desk, batch).agreement.odd == ()
+
+
+def test_a_batch_that_is_not_there_is_not_found(desk):
+    with pytest.raises(NotFound, match="no batch 7"):
+        _report(desk, 7)
+
+
+def test_in_junit_a_fault_is_an_error_a_failed_job_a_failure_and_the_rest_skipped(desk, batch):
+    with desk.database.write() as session:
+        _ran(session, batch, "g0")
+        _ran(session, batch, "g1", Failure(kind=FailureKind.TOOL, reason='坏 <&"\x1b[31m'))
+        _ran(session, batch, "g2", FAULT)
+        lifecycle.cancel(session, _queued(session, batch).id, now=now(), why="wrong model")
+        _queued(session, batch)
+
+    with desk.database.read() as session:
+        suite = ElementTree.fromstring(junit("stress", report.job_lines(session, batch)))[0]
+
+    assert {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "5", "failures": "1", "errors": "1", "skipped": "2",
+    }  # fmt: skip
+    told = [(case.get("classname"), [(each.tag, each.get("message")) for each in case]) for case in suite]
+    assert told == [
+        ("stress.lab1.g0", []),
+        ("stress.lab1.g1", [("failure", '坏 <&"\ufffd[31m')]),
+        ("stress.lab1.g2", [("error", "the card died")]),
+        ("stress", [("skipped", "wrong model")]),
+        ("stress", [("skipped", "it has not ended: queued")]),
+    ]
+
+
+def test_the_seconds_of_a_job_are_those_from_its_start_to_its_end(desk, batch):
+    with desk.database.write() as session:
+        job = session.get_one(Job, _ran(session, batch, "g0").job_id, populate_existing=True)
+        job.ended_at = job.started_at + timedelta(seconds=4)
+
+    with desk.database.read() as session:
+        lines = list(report.job_lines(session, batch))
+
+    assert lines == [JobLine(job.id, "infer", JobState.SUCCEEDED, None, "lab1.g0", 4.0)]

@@ -1,0 +1,51 @@
+"""A stress run of all eight card groups meets a dead card."""
+
+from collections.abc import Iterator
+from xml.etree import ElementTree
+
+import pytest
+from lab import Lab, running_lab
+
+from cli.following import end_of, followed
+from cli.session import Exit
+from orchestrator.model.batches import BatchRequest, BatchState
+from orchestrator.model.failures import FailureKind
+from orchestrator.model.states import JobState, ServiceState
+
+pytestmark = [pytest.mark.xdist_group("lab"), pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def whole_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """All eight card groups."""
+    folder = tmp_path_factory.mktemp("lab")
+    with running_lab(folder, f"sqlite:///{folder}/tx81.db", groups=8) as made:
+        yield made
+
+
+def test_a_dead_card_stops_a_stress_run_and_is_counted_once_and_no_job_is_blamed(whole_host: Lab):
+    lab = whole_host
+    kcore = lab.run(lab.pipeline())["compile"].id
+    job = lab.client.job(lab.infer(kcore)).request
+    request = {"name": "stress", "stop_on": "sticky_fault", "template": job, "times": 2, "slots": "all"}
+
+    with lab.fault("4", "dead"):
+        made = lab.client.batches.submit(BatchRequest.model_validate(request))
+        ended = followed(lab.client, made.id, timeout=240)
+    jobs = list(lab.client.all_jobs(batch=made.id))
+    suite = ElementTree.fromstring(b"".join(lab.client.batches.junit(made.id)))[0]
+
+    assert (made.size, ended.state, end_of(ended)) == (16, BatchState.STOPPED, Exit.FAULT)
+    assert (ended.faults, ended.failures) == (1, {})
+    assert [(job.name, job.failure.kind) for job in jobs if job.state is JobState.FAILED] == [
+        ("lab1.g1-1", FailureKind.FAULT)
+    ]
+    assert {job.state for job in jobs if job.slot == "lab1.g1" and job.name != "lab1.g1-1"} == {JobState.SKIPPED}
+    assert ended.counts[JobState.SUCCEEDED] + ended.counts[JobState.SKIPPED] == 15
+    assert lab.slot("g1").service_state is ServiceState.QUARANTINED
+    assert {(line.exact, line.compared) for line in ended.slots if line.faults == 0} <= {(85, 85), (170, 170)}
+    assert (ended.agreement.prompts, ended.agreement.odd) == (85, ())
+    assert [suite.get(each) for each in ("failures", "errors", "skipped")] == [
+        "0", "1", str(ended.counts[JobState.SKIPPED]),
+    ]  # fmt: skip
+    assert lab.events("violation") == []
