@@ -14,6 +14,7 @@ from orchestrator.model.failures import Failure, Suspicion
 from orchestrator.model.slots import SlotKind
 from orchestrator.model.specs import JobRequest, Strict
 from orchestrator.model.states import AttemptState, JobState, ServiceState
+from orchestrator.placement.windows import Window
 
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -333,6 +334,7 @@ class SlotView(View):
     attempt: AttemptView | None
     job: JobReference | None
     queued: int = Field(description="Jobs in the queue that may only run here.")
+    reservation: Window | None = Field(default=None, description="The one that it is in now, else the next to come.")
 
 
 class SlotDetail(SlotView):

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from api.answers import AnswerView
+from api.scheduling import ExplanationView
 from api.schemas import (
     AttemptView,
     CacheOutcome,
@@ -24,6 +25,7 @@ from api.schemas import (
     Timings,
 )
 from api.trust import SlotHistory, TriedView
+from orchestrator.explaining import Explanation
 from orchestrator.inventory import SlotFacts
 from orchestrator.model.slots import SlotName
 from orchestrator.model.specs import BUILD_KINDS
@@ -31,6 +33,7 @@ from orchestrator.model.states import FINAL, AttemptState, JobState, ServiceStat
 from orchestrator.model.suspects import SUSPECT_AT, Score
 from orchestrator.placement.demand import Demand
 from orchestrator.queries import JobFacts, ListedJob, PipelineFacts
+from orchestrator.reviewing import Review
 from orchestrator.steering import Report
 from orchestrator.storage.tables import Answer, Attempt, Job, Slot
 
@@ -85,6 +88,15 @@ def cache_view(job: Job, queued_because: str | None) -> CacheView:
     if job.cache_key is None:
         return CacheView(outcome=CacheOutcome.PENDING, why="not all of its inputs are known", **known)
     return CacheView(outcome=CacheOutcome.MISS, why=queued_because or "nothing identical was stored", **known)
+
+
+def explanation_view(found: Explanation, review: Review) -> ExplanationView:
+    """Why a job stands where it stands, and what became of it so far."""
+    cache = cache_view(review.job, review.queued_because)
+    told = {"outcome": cache.outcome, "why": cache.why, "job_id": cache.job_id}
+    fields = {name: getattr(found, name) for name in ("job", "reasons", "earliest_start", "past")}
+    compared = {"nearest": review.nearest, "changed": review.changed}
+    return ExplanationView.model_validate({**fields, "tries": review.tries, "cache": {**told, **compared}})
 
 
 def timings(job: Job, now: datetime) -> Timings:
@@ -219,6 +231,7 @@ def _slot_fields(facts: SlotFacts, now: datetime, lost_after: timedelta) -> dict
         "attempt": attempt and AttemptView.model_validate(attempt),
         "job": facts.job and JobReference.model_validate(facts.job),
         "queued": facts.queued,
+        "reservation": facts.window,
     }
 
 

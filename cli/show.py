@@ -77,7 +77,7 @@ def slots_table(slots: Iterable[SlotView]) -> Table:
         job = f"{slot.job.id} {slot.job.name}" if slot.job else ""
         row(
             shown, slot.id, cards, slot.presence, slot.service_state, slot.occupancy, job, slot.queued or "",
-            out_of_service(slot),
+            "; ".join(filter(None, (out_of_service(slot), reserved(slot)))),
         )  # fmt: skip
     return shown
 
@@ -223,6 +223,17 @@ def out_of_service(slot: SlotView) -> str:
     if slot.drained_when is not None:
         said.append(f"drained by {slot.drained_when.astimezone():%Y-%m-%d %H:%M:%S} at the latest")
     return "; ".join(said)
+
+
+def reserved(slot: SlotView) -> str:
+    """One line on the time for which a slot is reserved, now or next; empty if it is not."""
+    time = slot.reservation
+    if time is None:
+        return ""
+    whose = f" for project {time.project}" if time.project else ""
+    note = f": {time.note}" if time.note else ""
+    start, end = (f"{moment.astimezone():%Y-%m-%d %H:%M}" for moment in (time.starts_at, time.ends_at))
+    return f"reserved from {start} until {end} by {time.by}{whose}{note}"
 
 
 def failure_line(failure: Failure) -> str:

@@ -36,10 +36,10 @@ class HostFacts:
     away_since: datetime | None
 
 
-def hosts(session: Session, alive_since: datetime, name: str | None = None) -> list[HostFacts]:
+def hosts(session: Session, alive_since: datetime, name: str | None = None, *, now: datetime) -> list[HostFacts]:
     """All hosts by name, or the one called `name`; NotFound if no worker ever came from there."""
     grouped: dict[str, list[SlotFacts]] = defaultdict(list)
-    for facts in inventory.slots(session):
+    for facts in inventory.slots(session, now=now):
         if name in (None, facts.slot.host):
             grouped[facts.slot.host].append(facts)
     if name is not None and not grouped:

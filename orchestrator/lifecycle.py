@@ -42,7 +42,7 @@ def move(session: Session, job_id: int, *, start: JobState, to: JobState, now: d
         raise IllegalTransition(f"a job never goes from {start} to {to}", job=job_id)
     if to in FINAL:
         change = {"ended_at": now, "held": False, "hold": None, **change}
-    about = {name: change.pop(name) for name in ("attempt_id", "slot_id", "why") if name in change}
+    about = {name: change.pop(name) for name in ("attempt_id", "slot_id", "why", "nearest") if name in change}
     if run(session, statements.MOVE_JOB, moved=job_id, start=start, state=to, **change).rowcount == 0:
         return False
     failure = change.get("failure")

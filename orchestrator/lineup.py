@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, ScalarSelect, Select, and_, bindparam, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from orchestrator import reserving
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.placement.candidate import Candidate
@@ -139,7 +140,7 @@ def supply(session: Session, now: datetime, lost_after: timedelta) -> Supply:
         else:
             # A job that was given the slot and has not begun counts as if it began now.
             busy.append(BusySlot(slot, (row.started_at or now) + timedelta(seconds=row.run_seconds)))
-    return Supply(now, free, busy)
+    return Supply(now, free, busy, reserving.windows(session, now))
 
 
 def free_slot(

@@ -20,6 +20,7 @@ from orchestrator.storage.tables import (
     Artifact,
     Attempt,
     Base,
+    Document,
     Event,
     Job,
     JobInput,
@@ -160,7 +161,7 @@ def job_facts(session: Session, job_id: int, now: datetime) -> JobFacts:
         outputs=_all(session, select(Artifact).where(Artifact.job_id == job_id).order_by(Artifact.id)),
         metrics=_all(session, measured.order_by(Metric.attempt_id, Metric.name)),
         answers=session.scalar(counted) or 0,
-        queued_because=_queued_because(session, job_id),
+        queued_because=first_queued(session, job_id).get("why"),
     )
 
 
@@ -184,6 +185,12 @@ def progress_of(session: Session, job_id: int) -> tuple[JobState, list[TriedAtte
         raise NotFound(f"there is no job {job_id}", job=job_id)
     tried = select(Attempt.id, Attempt.number, Attempt.state).where(Attempt.job_id == job_id).order_by(Attempt.number)
     return state, [TriedAttempt(*row) for row in session.execute(tried)]
+
+
+def first_queued(session: Session, job_id: int) -> Document:
+    """What was said when a job was first queued: why the cache was missed; nothing if it never was."""
+    first = select(Event.data).where(Event.job_id == job_id, Event.kind == "job.queued").order_by(Event.id).limit(1)
+    return session.scalar(first) or {}
 
 
 def queued_jobs(session: Session, demands: Collection[str], limit: int) -> list[ListedJob]:
@@ -282,9 +289,3 @@ def _as_listed(session: Session, found: Select[Any], values: Mapping[str, Any] |
 
 def _all(session: Session, found: Select[R]) -> Sequence[R]:
     return session.scalars(found).all()
-
-
-def _queued_because(session: Session, job_id: int) -> str | None:
-    first = select(Event.data).where(Event.job_id == job_id, Event.kind == "job.queued").order_by(Event.id).limit(1)
-    data = session.scalar(first)
-    return None if data is None else data.get("why")

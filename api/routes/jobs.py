@@ -26,8 +26,8 @@ from api.parameters import (
 from api.problems import StaleVersion
 from api.scheduling import ExplanationView
 from api.schemas import BulkRequest, EventView, JobDetail, JobView, OrderReport, Page
-from api.views import answer_view, job_detail, job_view, order_report
-from orchestrator import explaining, lifecycle, queries, steering
+from api.views import answer_view, explanation_view, job_detail, job_view, order_report
+from orchestrator import explaining, lifecycle, queries, reviewing, steering
 from orchestrator.model.orders import Action, BulkOrder, NewPriority, Reason
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import JobState
@@ -143,12 +143,13 @@ def list_events(job: Number, context: Given, limit: Limit = 100, cursor: Cursor 
 
 @router.get("/{job}/explain")
 def explain(job: Number, context: Given) -> ExplanationView:
-    """Everything a job waits for, when it may start, and why it came to be where it is."""
+    """Everything a job waits for, when it may start, and why it came to be where it is: each attempt with the reason
+    for the next, and what the cache did; of a miss, which input was different in the nearest earlier build."""
     settings = context.settings
     with context.database.read() as session:
         now = context.database.now(session)
         found = explaining.explanation(session, job, now=now, lost_after=settings.lease, aging=settings.aging)
-        return ExplanationView.model_validate(found)
+        return explanation_view(found, reviewing.review(session, job))
 
 
 @router.post("/{job}/cancel")

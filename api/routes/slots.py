@@ -28,7 +28,7 @@ def list_slots(context: Given) -> Page[SlotView]:
     """All slots of all hosts."""
     with context.database.read() as session:
         now = context.database.now(session)
-        found = inventory.slots(session)
+        found = inventory.slots(session, now=now)
         return Page(items=tuple(slot_view(facts, now, context.settings.lease) for facts in found))
 
 
@@ -38,7 +38,7 @@ def show_slot(slot: ThingName, context: Given) -> SlotHistory:
     settings = context.settings
     with context.database.read() as session:
         now = context.database.now(session)
-        facts = inventory.slots(session, slot)[0]
+        facts = inventory.slots(session, slot, now=now)[0]
         demands = inventory.pinned_demands(session, facts.slot)
         queue = queries.queued_jobs(session, demands, LONGEST_QUEUE_SHOWN)
         score = suspecting.score_of(session, slot, now=now, half_life=settings.suspect_half_life)
@@ -82,4 +82,4 @@ def _served(context: Context, slot: str, actor: str, body: Reason, change: Calla
     with steering.ordered(context.database) as (session, now):
         change(session, slot, by=actor, note=body.note, now=now)
         session.flush()
-        return slot_view(inventory.slots(session, slot)[0], now, context.settings.lease)
+        return slot_view(inventory.slots(session, slot, now=now)[0], now, context.settings.lease)

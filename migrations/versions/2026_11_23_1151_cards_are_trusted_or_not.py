@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 
 revision = 'a07a4161c574'
-down_revision = '37605dbbf3f4'
+down_revision = '555e3279dbdf'
 branch_labels = None
 depends_on = None
 

@@ -114,6 +114,7 @@ class Dispatcher:
         sweeps.end_expired_leases(self._database, max_attempts=self._settings.max_attempts)
         sweeps.fail_overdue(self._database)
         self._canaries.tend()
+        sweeps.note_reservations(self._database)
         hosts.note_presence(self._database, lost_after=self._lost_after)
         keep.give_up_stale(self._database)
         shares.keep_half_life(self._database, self._settings.share_half_life)

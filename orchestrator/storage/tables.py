@@ -3,16 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    ForeignKey,
-    Index,
-    String,
-    Text,
-    UniqueConstraint,
-    false,
-    text,
-)
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from orchestrator.model.batches import StopOn
@@ -21,6 +12,8 @@ from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.storage.base import Base as Base
 from orchestrator.storage.base import BigKey
 from orchestrator.storage.base import Document as Document
+from orchestrator.storage.reservations import Reservation as Reservation
+from orchestrator.storage.reservations import ReservationSlot as ReservationSlot
 from orchestrator.storage.result_tables import Answer as Answer
 from orchestrator.storage.result_tables import LogChunk as LogChunk
 from orchestrator.storage.result_tables import Metric as Metric
