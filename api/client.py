@@ -20,7 +20,7 @@ from api.batch_client import BatchCalls
 from api.connection import ApiError, Connection, ServerUnreachable, seconds_left
 from api.credentials import NewToken, TokenRequest, TokenView
 from api.hosts import HostDetail, HostView
-from api.reservations import ReservationView
+from api.reservation_client import ReservationCalls
 from api.scheduling import ExplanationView, ProjectView
 from api.schemas import (
     ArtifactView,
@@ -42,7 +42,6 @@ from api.schemas import (
 from api.trust import CanaryView, SlotHistory
 from api.uploading import send
 from orchestrator.model.orders import Action, BulkOrder
-from orchestrator.model.reservations import ReservationRequest
 from orchestrator.model.specs import CanarySpec, JobRequest, PipelineRequest
 from orchestrator.model.states import FINAL
 
@@ -76,6 +75,7 @@ class Client:
     def __init__(self, base_url: str, token: str, timeout: float = 30.0) -> None:
         self._connection = Connection(base_url, token, timeout)
         self.batches = BatchCalls(self._connection)
+        self.reservations = ReservationCalls(self._connection)
 
     def __enter__(self) -> Self:
         return self
@@ -287,19 +287,6 @@ class Client:
     def host(self, name: str) -> HostDetail:
         """One host with its slots."""
         return HostDetail.model_validate(self._connection.get(f"/hosts/{quote(name, safe='')}").json())
-
-    def reserve(self, request: ReservationRequest) -> ReservationView:
-        """Keep slots for a time."""
-        return ReservationView.model_validate(self._connection.post("/reservations", _sent(request)).json())
-
-    def reservations(self, limit: int = 100, cursor: str | None = None, **filters: Any) -> Page[ReservationView]:
-        """A page of reservations, the last one made first; filters are `slot` and `past` (those too that are over)."""
-        return self._connection.page(ReservationView, "/reservations", {"limit": limit, "cursor": cursor, **filters})
-
-    def cancel_reservation(self, reservation: int, note: str | None = None) -> ReservationView:
-        """Give the slots of a reservation back before its end."""
-        answer = self._connection.post(f"/reservations/{reservation}/cancel", {"note": note})
-        return ReservationView.model_validate(answer.json())
 
     def projects(self) -> tuple[ProjectView, ...]:
         """All projects."""

@@ -48,7 +48,7 @@ def reserve(
         ReservationRequest, {**_places(places), **_times(from_, until, for_), "note": note, "project": project}
     )
     with session.client() as client:
-        made = client.reserve(request)
+        made = client.reservations.make(request)
         session.emit(made, Group(_table([made]), *_reaching(made)))
     return Exit.OK
 
@@ -64,7 +64,7 @@ def reservations(*, slot: str | None = None, past: bool = False, session: Sessio
         Those too that are over: the last 500 that were made.
     """
     with session.client() as client:
-        found = client.reservations(limit=500, slot=slot, past=past).items
+        found = client.reservations.page(limit=500, slot=slot, past=past).items
         session.emit(found, _table(sorted(found, key=lambda made: (made.starts_at, made.id))))
     return Exit.OK
 
@@ -78,7 +78,7 @@ def unreserve(reservation: int, /, *, note: str | None = None, session: Session 
         Why; kept in the events.
     """
     with session.client() as client:
-        ended = client.cancel_reservation(reservation, note)
+        ended = client.reservations.cancel(reservation, note)
         session.emit(ended, _table([ended]))
     return Exit.OK
 

@@ -45,7 +45,7 @@ def test_a_reservation_is_made_listed_shown_on_the_slot_and_given_back(http, slo
 
 def test_a_slot_shows_the_reservation_that_comes_next(client, slots):
     for hours in (5, 2):
-        client.reserve(
+        client.reservations.make(
             ReservationRequest.model_validate({"slots": ["lab1.g2"], "starts_at": later(hours), "seconds": 60})
         )
 
@@ -105,7 +105,7 @@ def test_what_can_not_be_reserved_is_refused_with_its_field(http, slots, body, s
 
 def test_a_reservation_that_is_not_there_is_not_found(client):
     with pytest.raises(ApiError) as refused:
-        client.cancel_reservation(4711)
+        client.reservations.cancel(4711)
 
     assert refused.value.status == 404
 
@@ -113,10 +113,10 @@ def test_a_reservation_that_is_not_there_is_not_found(client):
 def test_reservations_come_in_pages(client, slots):
     for hours in range(3):
         request = {"slots": ["lab1.g3"], "starts_at": later(hours + 1), "seconds": 60}
-        client.reserve(ReservationRequest.model_validate(request))
+        client.reservations.make(ReservationRequest.model_validate(request))
 
-    first = client.reservations(limit=2)
-    rest = client.reservations(limit=2, cursor=first.next)
+    first = client.reservations.page(limit=2)
+    rest = client.reservations.page(limit=2, cursor=first.next)
 
     assert [len(first.items), len(rest.items), rest.next] == [2, 1, None]
     assert len({made.id for made in (*first.items, *rest.items)}) == 3
