@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint types bench lock migration clean
+.PHONY: help demo up test simulate lint types bench lock migration clean
 
 help: ## Print this.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,9 @@ up: $(STAMP) ## Run the whole stack on this machine until Ctrl-C.
 
 test: $(STAMP) ## Set up, then run every test.
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+simulate: $(STAMP) ## Walk through simulated labs where everything goes wrong: make simulate SEEDS=2000.
+	@SIMULATE_SEEDS=$(or $(SEEDS),500) $(BIN)/python -m pytest -q -n 2 tests/simulation $(ARGS)
 
 lint: $(STAMP) ## Check style, formatting and who imports whom.
 	@$(BIN)/ruff check .

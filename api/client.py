@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from api.batch_client import BatchCalls
 from api.connection import ApiError, Connection, ServerUnreachable, seconds_left
 from api.credentials import NewToken, TokenRequest, TokenView
+from api.hosts import HostDetail, HostView
 from api.scheduling import ExplanationView, ProjectView
 from api.schemas import (
     AnswerView,
@@ -262,6 +263,14 @@ class Client:
     def quarantine(self, slot: str, note: str | None = None) -> SlotView:
         """Give a suspect slot no work until someone resumes it."""
         return SlotView.model_validate(self._connection.post(f"/slots/{slot}/quarantine", {"note": note}).json())
+
+    def hosts(self) -> tuple[HostView, ...]:
+        """All hosts."""
+        return self._connection.page(HostView, "/hosts", {}).items
+
+    def host(self, name: str) -> HostDetail:
+        """One host with its slots."""
+        return HostDetail.model_validate(self._connection.get(f"/hosts/{quote(name, safe='')}").json())
 
     def projects(self) -> tuple[ProjectView, ...]:
         """All projects."""

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,10 @@ RELEASE = "emulated"
 MARKER = "TX81_STACK"
 """Environment variable by which every process of one run of the stack can be told, also after a crash."""
 SLOTS = 9
+MOST_NAMES = 20
+"""Of releases or models that were registered from one state folder, each time the shipped ones had changed."""
 _READY_WITHIN = 90.0
+"""Seconds for each host."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,8 @@ class Plan:
     state: Path
     root: Path | None = None
     """Folder with the vendor's tools; None means emulated ones in the state folder."""
+    hosts: int = 1
+    """How many hosts: all beyond the first are emulated, with cards, tools, locks and working folders of their own."""
     api_port: int
     flower_port: int
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -85,12 +90,15 @@ def running(plan: Plan) -> Iterator[Running]:
             tools = _tools(plan)
             env = settings_env(plan, tools) | {MARKER: plan.mark}
             _run_to_end("preparing the database", [sys.executable, "-m", "migrations"], env, plan.state)
-            services = embedded(env, plan.state, sys.executable, api_port=plan.api_port, flower_port=plan.flower_port)
+            more = more_hosts(plan)
+            services = embedded(
+                env, plan.state, sys.executable, more_hosts=more, api_port=plan.api_port, flower_port=plan.flower_port
+            )
             hint(f"starting {len(services)} services; their logs: {plan.state / 'logs'}")
             with Supervisor(services, plan.state / "logs", _tell) as supervisor:
                 token = _token(plan.state)
                 with Client(f"http://127.0.0.1:{plan.api_port}", token) as client:
-                    _await_ready(client, plan.state / "logs")
+                    _await_ready(client, plan.state / "logs", [env["TX81_HOST"], *more])
                     release, model = _register(client, plan, tools)
                 yield Running(
                     plan=plan, token=token, tools=tools, release=release, model=model,
@@ -144,6 +152,23 @@ def settings_env(plan: Plan, tools: Mapping[str, str]) -> dict[str, str]:
     return env
 
 
+def more_hosts(plan: Plan) -> dict[str, dict[str, str]]:
+    """What the workers of each host beyond the first are told; their tools are laid out or renewed."""
+    if plan.hosts > 1 and plan.root:
+        raise Stop("--hosts: only emulated hosts can be more than one on this machine; leave --root out")
+    told = {}
+    for number in range(2, plan.hosts + 1):
+        name = f"{settings().host}-{number}"
+        tools = _install(plan, plan.state / "hosts" / name / "tree")
+        told[name] = {
+            "TX81_DEVICES_DIR": tools["cards"],
+            "TX81_LOCK_DIR": str(Path(tools["cards"]).parent / "locks"),
+            "TX81_WORK_DIR": str(plan.state / "hosts" / name / "work"),
+            "TX81_RELEASE_ROOTS": json.dumps(dict.fromkeys(_names(RELEASE), tools["home"])),
+        }
+    return told
+
+
 def _tools(plan: Plan) -> dict[str, str]:
     """The places in the emulated tree, laid out or renewed; none if the tools are real ones."""
     tree = plan.root.absolute() if plan.root else plan.state / "tree"
@@ -151,6 +176,10 @@ def _tools(plan: Plan) -> dict[str, str]:
         if not tree.is_dir():
             raise Stop(f"--root: {tree} is not a folder; name the one that the vendor's guide calls $HOME_PATH")
         return {}
+    return _install(plan, tree)
+
+
+def _install(plan: Plan, tree: Path) -> dict[str, str]:
     command = [sys.executable, "-m", "emulator", "install", str(tree)]
     printed = _run_to_end(f"laying out the emulated tools in {tree}", command, {}, plan.state)
     places: dict[str, str] = json.loads(printed.splitlines()[-1])
@@ -182,25 +211,24 @@ def _token(state: Path) -> str:
                    Exit.FAULT) from None  # fmt: skip
 
 
-def _await_ready(client: Client, logs: Path) -> None:
+def _await_ready(client: Client, logs: Path, hosts: Sequence[str]) -> None:
     """Return when the API is ready, the dispatcher leads and every slot's worker is there."""
-    deadline = time.monotonic() + _READY_WITHIN
+    within = _READY_WITHIN * len(hosts)
+    deadline = time.monotonic() + within
     missing = ["the API"]
+    wanted = [f"{host}.{slot}" for host in hosts for slot in (*(f"g{number}" for number in range(SLOTS - 1)), "cpu0")]
     while time.monotonic() < deadline:
         try:
             state = client.ready()
-            alive = [slot.name for slot in client.slots() if slot.presence is Presence.ALIVE]
+            alive = [slot.id for slot in client.slots() if slot.presence is Presence.ALIVE]
         except ServerUnreachable:
             state, alive = None, []
-        wanted = [f"g{number}" for number in range(SLOTS - 1)] + ["cpu0"]
         missing = [slot for slot in wanted if slot not in alive]
         if state and state.ready and state.dispatcher and not missing:
             return
         missing = missing or ["dispatcher"]
         time.sleep(0.2)
-    raise Stop(
-        f"not there after {_READY_WITHIN:g} s: {', '.join(missing)}; see {logs / f'{missing[0]}.log'}", Exit.FAULT
-    )
+    raise Stop(f"not there after {within:g} s: {', '.join(missing)}; their logs are in {logs}", Exit.FAULT)
 
 
 def _register(client: Client, plan: Plan, tools: Mapping[str, str]) -> tuple[str, str | None]:
@@ -219,13 +247,17 @@ def _register(client: Client, plan: Plan, tools: Mapping[str, str]) -> tuple[str
 
 
 def _under_a_free_name(wanted: str, register: Callable[[str], str]) -> str:
-    for number in range(1, 100):
+    for name in _names(wanted):
         try:
-            return register(wanted if number == 1 else f"{wanted}-{number}")
+            return register(name)
         except ApiError as error:
             if error.code != "already_exists":
                 raise
-    raise Stop(f"{wanted}: 99 different ones are registered; start with another state folder", Exit.FAULT)
+    raise Stop(f"{wanted}: {MOST_NAMES} different ones are registered; start with another state folder", Exit.FAULT)
+
+
+def _names(wanted: str) -> list[str]:
+    return [wanted, *(f"{wanted}-{number}" for number in range(2, MOST_NAMES + 1))]
 
 
 def _tell(event: ServiceEvent) -> None:

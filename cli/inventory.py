@@ -1,4 +1,4 @@
-"""The commands about what there is: pipelines, models, releases."""
+"""The commands about what there is: hosts, pipelines, models, releases."""
 
 from itertools import islice
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from cli.session import Exit, Session
-from cli.show import models_table, pipelines_table, releases_table
+from cli.show import hosts_table, models_table, pipelines_table, releases_table
 from cli.watching import sending
 
 _HERE = Session()
@@ -27,6 +27,14 @@ def pipelines(
     with session.client() as client:
         found = client.pipelines(limit=limit, project=project, name=name).items
         session.emit(list(islice(found, limit)), pipelines_table(found))
+    return Exit.OK
+
+
+def hosts(*, session: Session = _HERE) -> Exit:
+    """List the hosts: who is there, what is free, and since when one is away."""
+    with session.client() as client:
+        found = client.hosts()
+        session.emit(found, hosts_table(found))
     return Exit.OK
 
 

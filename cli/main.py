@@ -58,6 +58,7 @@ _COMMANDS = {
         "pipelines": ("cli.inventory:pipelines", "List pipelines, newest first."),
     },
     "What there is": {
+        "hosts": ("cli.inventory:hosts", "Servers with cards: who is there, what is free, since when one is away."),
         "slots": ("cli.slots:app", "Card groups and CPU seats; `drain`, `resume`, `quarantine` take one out and back."),
         "projects": ("cli.scheduling:projects_app", "Projects and their shares; `set` gives one a weight."),
         "artifacts": ("cli.artifacts:app", "Stored files and trees; `get` downloads one."),

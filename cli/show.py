@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from api.hosts import HostView
 from api.schemas import (
     AnswerView,
     ArtifactView,
@@ -20,6 +21,7 @@ from api.schemas import (
     ModelView,
     OrderOutcome,
     PipelineView,
+    Presence,
     ReleaseView,
     SlotView,
 )
@@ -74,6 +76,25 @@ def slots_table(slots: Iterable[SlotView]) -> Table:
             shown, slot.id, cards, slot.presence, slot.service_state, slot.occupancy, job, slot.queued or "",
             out_of_service(slot),
         )  # fmt: skip
+    return shown
+
+
+def hosts_table(hosts: Iterable[HostView]) -> Table:
+    """Hosts: who is there, how many slots could take a job, and how the others stand."""
+    shown = table("host", "worker", "free", "slots", "not in service", "seen", "labels", right={"slots"})
+    for host in hosts:
+        free = ", ".join(f"{count} {kind}" for kind, count in sorted(host.free.items())) or "none"
+        out = [
+            f"{count} {state}"
+            for counts, usual in ((host.presence, Presence.ALIVE), (host.service, ServiceState.IN_SERVICE))
+            for state, count in sorted(counts.items())
+            if state != usual
+        ]
+        worker = Presence.ALIVE if Presence.ALIVE in host.presence else Presence.AWAY
+        last = host.last_seen_at or host.away_since
+        seen = _ago(last) if last else "never"
+        labels = " ".join(f"{name}={value}" for name, value in sorted(host.labels.items()))
+        row(shown, host.name, worker, free, host.slots, ", ".join(out), seen, labels)
     return shown
 
 

@@ -11,11 +11,13 @@ import socket
 import stat
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from platform import machine, system
+from types import MappingProxyType
 from urllib.parse import quote
 
 from cli.supervisor import Service, StackError
@@ -49,13 +51,15 @@ def embedded(
     *,
     groups: int = 8,
     cpu_seats: int = 1,
+    more_hosts: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     flower_port: int | None,
     api_port: int,
 ) -> list[Service]:
     """The services of one machine, ready for a `Supervisor`; makes their folders and the broker's configuration.
 
     `settings_env` is what else the processes shall be told (`TX81_…`); where the state, the broker and the API are is
-    decided here. Without `flower_port` there is no Flower. Raises a `StackError` for what would not start anyway."""
+    decided here. Each of `more_hosts` gets workers of its own, told what is there beside; their services are called
+    HOST.SLOT. Without `flower_port` there is no Flower. Raises a `StackError` for what would not start anyway."""
     state = state.absolute()
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     listener = broker_socket(state)
@@ -78,6 +82,9 @@ def embedded(
     )
     slots = [f"g{number}" for number in range(groups)] + [f"cpu{number}" for number in range(cpu_seats)]
     services += [_worker(env, state, python, slot) for slot in slots]
+    for host, told in more_hosts.items():
+        theirs = {**env, "TX81_HOST": host, **told}
+        services += [replace(_worker(theirs, state, python, slot), name=f"{host}.{slot}") for slot in slots]
     if flower_port is not None:
         services.append(_flower(env, state, python, flower_port))
     return services

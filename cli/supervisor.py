@@ -108,7 +108,7 @@ def in_order(services: Sequence[Service]) -> list[Service]:
     if len(by_name) != len(services):
         raise ValueError("two services have one name")
     for service in services:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", service.name):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", service.name):
             raise ValueError(f"{service.name!r} cannot be the name of a log file")
         if unknown := set(service.needs) - set(by_name):
             raise ValueError(f"{service.name} needs {', '.join(sorted(unknown))}, which is not there")

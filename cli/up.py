@@ -1,7 +1,9 @@
 """`tx81 up`: the embedded stack until Ctrl-C."""
 
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter, validators
 from rich.text import Text
 
 from cli.embedded import Plan, Running, free_port, running
@@ -14,11 +16,12 @@ def up(
     *,
     state: Path | None = None,
     root: Path | None = None,
+    hosts: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=8))] = 1,
     port: int = 8081,
     flower_port: int = 5555,
     printing: Printing = _HERE,
 ) -> Exit:
-    """Run broker, API, dispatcher, nine workers and Flower on this machine, until Ctrl-C.
+    """Run broker, API, dispatcher, nine workers a host and Flower on this machine, until Ctrl-C.
 
     Parameters
     ----------
@@ -26,13 +29,15 @@ def up(
         Folder for database, store, logs and working folders; $TX81_STATE_DIR or .tx81 if absent.
     root
         Folder with the vendor's tools; emulated ones in the state folder if absent.
+    hosts
+        How many hosts with 32 emulated cards each; every one takes some 700 MB of memory.
     port
         Of the API; the next free one if taken.
     flower_port
         Of Flower; the next free one if taken.
     """
     folder = (state or settings().state_dir).absolute()
-    plan = Plan(state=folder, root=root, api_port=free_port(port), flower_port=free_port(flower_port))
+    plan = Plan(state=folder, root=root, hosts=hosts, api_port=free_port(port), flower_port=free_port(flower_port))
     try:
         with running(plan) as stack:
             printing.emit(_document(stack), Text(_page(stack)))

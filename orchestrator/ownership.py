@@ -23,13 +23,14 @@ from orchestrator.storage.tables import Attempt, Lease, Slot
 
 
 def announce(
-    session: Session, *, host: str, name: SlotName, worker: str, pid: int, now: datetime, lost_after: timedelta,
-    labels: Mapping[str, str] = MappingProxyType({}),
+    session: Session, *, host: str, name: SlotName, worker: str, pid: int, lock_domain: str, now: datetime,
+    lost_after: timedelta, labels: Mapping[str, str] = MappingProxyType({}),
 ) -> list[int]:  # fmt: skip
     """Make `worker` the owner of a slot, creating it at first sight.
 
-    SlotTaken if another worker gave a sign of life within `lost_after`. Returns the attempts that an earlier owner left
-    running: it held the host's lock on the slot, which the caller now holds, so nothing of them runs any more.
+    The caller holds the slot's lock. In the lock domain of the earlier owner that proves it dead, however lately it
+    gave a sign of life; elsewhere the two see different locks, and SlotTaken if the owner gave a sign within
+    `lost_after` or still keeps an attempt. Returns the attempts that were left running: nothing of them runs any more.
     """
     slot_id = f"{host}.{name}"
     slot = session.get(Slot, slot_id, with_for_update=True)
@@ -37,9 +38,10 @@ def announce(
         session.add(Slot(id=slot_id, host=host, name=str(name), kind=name.kind))
         session.flush()
         slot = session.get_one(Slot, slot_id)
-    elif slot.heartbeat_at is not None and slot.worker != worker and slot.heartbeat_at > now - lost_after:
-        raise SlotTaken(f"{slot_id} is owned by worker {slot.worker} (pid {slot.worker_pid})", owner=slot.worker)
+    elif slot.lock_domain != lock_domain:
+        _refuse_while_owned(session, slot, worker, now, lost_after)
     slot.worker, slot.worker_pid, slot.heartbeat_at, slot.labels = worker, pid, now, dict(labels)
+    slot.lock_domain = lock_domain
     record(session, "slot.announced", now, slot_id=slot_id, worker=worker, pid=pid)
     left = select(Attempt.id).where(Attempt.slot_id == slot_id, Attempt.state == AttemptState.RUNNING)
     return list(session.scalars(left))
@@ -109,6 +111,19 @@ def suspect(session: Session, slot_id: str, *, worker: str, reason: str, now: da
 
 
 # ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _refuse_while_owned(session: Session, slot: Slot, worker: str, now: datetime, lost_after: timedelta) -> None:
+    alive = slot.heartbeat_at is not None and slot.heartbeat_at > now - lost_after
+    kept = select(Lease.slot_id).join(Attempt, Attempt.id == Lease.attempt_id)
+    keeps = kept.where(Lease.slot_id == slot.id, Lease.expires_at > now, Attempt.state == AttemptState.RUNNING)
+    if slot.worker not in (None, worker) and (alive or session.scalar(keeps) is not None):
+        raise SlotTaken(
+            f"{slot.id} is owned by worker {slot.worker} (pid {slot.worker_pid}) of a machine with other locks; "
+            f"if that is another machine, give this one a name of its own (TX81_HOST); if it was this one before it "
+            f"restarted, start again in {lost_after.total_seconds():.0f} s",
+            owner=slot.worker,
+        )
 
 
 def _locked(session: Session, slot_id: str) -> Slot:

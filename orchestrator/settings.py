@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     profile_dirs: tuple[Path, ...] = (SHIPPED_PROFILES,)
     """Folders with toolchain profiles (`*.yaml`)."""
 
+    release_roots: dict[str, Path] = {}
+    """Where releases are installed on this host, by name, if not at the folder that they were registered with."""
+
     host: str = Field(default_factory=_host_name)
     """This host's name, as queues and slots are called."""
 
@@ -85,6 +88,9 @@ class Settings(BaseSettings):
     ring_again: Seconds = timedelta(seconds=10)
     """An assigned attempt that nobody claimed is rung again after this."""
 
+    leader_term: Seconds = timedelta(seconds=10)
+    """How long a dispatcher that died is waited for before another leads; a leader renews three times as often."""
+
     max_attempts: int = 3
     """Infrastructure faults a job survives before it fails."""
 
@@ -105,7 +111,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"{word!r}: names and values of labels are letters, digits, '.', '-' and '_'")
         return labels
 
-    @field_validator("share_half_life", "aging")
+    @field_validator("share_half_life", "aging", "leader_term")
     @classmethod
     def _positive(cls, duration: timedelta) -> timedelta:
         if duration < timedelta(seconds=1):

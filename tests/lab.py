@@ -7,8 +7,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,45 @@ from eventually import eventually
 from api.client import Client
 from api.schemas import JobDetail, Presence, SlotDetail
 from cli.stack import embedded
-from cli.supervisor import Supervisor, What
+from cli.supervisor import Service, Supervisor, What
 from orchestrator.model.specs import JobRequest, PipelineRequest
 
 MODEL = "DeepSeek-R1-Distill-Qwen-Tiny"
+
+
+class SecondHost:
+    """The workers of another host, with cards and tools of their own; nobody starts them again when they die."""
+
+    def __init__(self, services: Sequence[Service], tree: dict[str, str], folder: Path) -> None:
+        self.tree = tree
+        self._services = services
+        self._journal = folder / "lab2.log"
+        self._workers: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *slots: str) -> None:
+        """Start the workers of these slots."""
+        for service in self._services:
+            if service.name.removeprefix("lab2.") in slots:
+                with self._journal.open("ab") as journal:
+                    self._workers.append(
+                        subprocess.Popen(
+                            service.argv,
+                            env={**os.environ, **service.env},
+                            cwd=service.cwd,
+                            stdout=journal,
+                            stderr=journal,
+                        )
+                    )
+
+    def vanish(self) -> None:
+        """SIGKILL everything that runs there, as when the power fails."""
+        started = [worker.pid for worker in self._workers]
+        for pid in [*started, *(below for worker in started for below in _descendants(worker))]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for worker in self._workers:
+            worker.wait()
+        self._workers = []
 
 
 @dataclass(frozen=True)
@@ -32,6 +67,7 @@ class Lab:
     tree: dict[str, str]
     supervisor: Supervisor
     pids: dict[str, int]
+    lab2: SecondHost
 
     def pipeline(self, *, quantized: bool = False, project: str = "default", use_cache: bool = True) -> PipelineRequest:
         """Weights to answers of the tiny model, with its golden answers."""
@@ -125,6 +161,13 @@ class Lab:
         os.kill(self.pids[service], signal.SIGKILL)
 
 
+def _descendants(pid: int) -> Iterator[int]:
+    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, listed.read_text().split()):
+            yield child
+            yield from _descendants(child)
+
+
 def free_port() -> int:
     """A port that was free a moment ago."""
     with socket.socket() as probe:
@@ -134,10 +177,8 @@ def free_port() -> int:
 
 @contextmanager
 def running_lab(folder: Path, database_url: str, groups: int = 2) -> Iterator[Lab]:
-    install = subprocess.run(
-        [sys.executable, "-m", "emulator", "install", folder / "tree"], check=True, capture_output=True, text=True
-    )
-    tree = json.loads(install.stdout.splitlines()[-1])
+    """A running lab; its second host, `lab2`, is there once its workers are started."""
+    tree, tree2 = _install(folder / "tree"), _install(folder / "tree2")
     state = folder / "state"
     env = {
         "TX81_STATE_DIR": str(state),
@@ -152,7 +193,16 @@ def running_lab(folder: Path, database_url: str, groups: int = 2) -> Iterator[La
     }
     subprocess.run([sys.executable, "-m", "migrations"], check=True, env={**os.environ, **env}, capture_output=True)
     port = free_port()
-    services = embedded(env, state, sys.executable, groups=groups, flower_port=None, api_port=port)
+    lab2 = {
+        "TX81_DEVICES_DIR": tree2["cards"],
+        "TX81_WORK_DIR": str(folder / "work2"),
+        "TX81_RELEASE_ROOTS": json.dumps({"emulated": tree2["home"]}),
+    }
+    services = embedded(
+        env, state, sys.executable, groups=groups, more_hosts={"lab2": lab2}, flower_port=None, api_port=port
+    )
+    second = SecondHost([service for service in services if "." in service.name], tree2, folder)
+    services = [service for service in services if "." not in service.name]
     pids: dict[str, int] = {}
     started = threading.Lock()
 
@@ -167,4 +217,13 @@ def running_lab(folder: Path, database_url: str, groups: int = 2) -> Iterator[La
             client.register_release("emulated", "txnn_1.2.1_build0307", tree["home"], default=True)
             client.register_model(MODEL, tree["model"], tx81_config=f"{tree['model']}/config_tx81.json")
             eventually(lambda: sum(slot.presence is Presence.ALIVE for slot in client.slots()) == groups + 1, within=60)
-            yield Lab(client, tree, supervisor, pids)
+            try:
+                yield Lab(client, tree, supervisor, pids, second)
+            finally:
+                second.vanish()
+
+
+def _install(folder: Path) -> dict[str, str]:
+    done = subprocess.run([sys.executable, "-m", "emulator", "install", folder], check=True, capture_output=True)
+    places: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return places

@@ -17,7 +17,7 @@ _ATTEMPT, _JOB, _RELEASE, _MODEL, _INPUT = (
 _ASSIGNMENT = (
     select(
         _ATTEMPT.number, _ATTEMPT.slot_id, _JOB.id, _JOB.spec, _JOB.run_seconds, _JOB.silence_seconds, _JOB.log_bytes,
-        _JOB.deadline_at, _RELEASE.profile, _RELEASE.root,
+        _JOB.deadline_at, _RELEASE.profile, _RELEASE.root, _RELEASE.name.label("release"), _RELEASE.digest,
     )
     .where(_JOB.id == _ATTEMPT.job_id, _RELEASE.name == _JOB.release, _ATTEMPT.id == bindparam("attempt_id"))
 )  # fmt: skip
@@ -57,7 +57,10 @@ class Assignment:
     slot_id: str
     spec: Document
     profile: Document
+    release: str
+    release_digest: str
     root: str
+    """The folder that the release was registered with, until `workers.installed` says where it is on this host."""
     model: RegisteredModel | None
     inputs: tuple[InputArtifact, ...]
     run_seconds: int
@@ -88,6 +91,8 @@ def claim(database: Database, attempt_id: int, *, worker: str, lease: timedelta)
             slot_id=row.slot_id,
             spec=row.spec,
             profile=row.profile,
+            release=row.release,
+            release_digest=row.digest,
             root=row.root,
             model=None if model is None else RegisteredModel(*model),
             inputs=tuple(InputArtifact(name, digest, file_name or name) for name, digest, file_name in inputs),

@@ -21,7 +21,7 @@ from orchestrator.model.specs import BUILD_KINDS
 from orchestrator.model.states import AttemptState
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.weights import weights_digest
-from workers import locks, process, report
+from workers import installed, locks, process, report
 from workers.assignment import Assignment, claim
 from workers.collect import Results, collect, seal_log, store_vendor_logs, vendor_logs
 from workers.heartbeat import Heartbeat
@@ -95,6 +95,7 @@ class _Execution:
         """Everything between claim and report; no exception of ours leaves an attempt stuck."""
         try:
             self.work.mkdir(parents=True)
+            self.assignment = installed.here(self.assignment, self.slot.settings)
             plan = commands.plan(self.assignment, slot=self.slot.name, work=self.work)
             lay_out(plan, self.store, self.work)
             self._run_and_collect(plan)

@@ -7,9 +7,10 @@ still works on a card, nobody else can start there.
 import fcntl
 import os
 import re
+import secrets
 import select
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from workers.process import StopSignal
@@ -66,6 +67,21 @@ def waited_for(path: Path, *, owner: str, log: Path, stop: StopSignal) -> Iterat
     finally:
         if descriptor is not None:
             os.close(descriptor)
+
+
+def domain(folder: Path) -> str:
+    """The name of everybody who sees the locks in `folder`: random, made at first sight, and the same for all of them.
+
+    Two machines, or two containers with folders of their own, have different ones, whatever they call their host."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file, made = folder / "domain", folder / f"domain.{secrets.token_hex(8)}"
+    while not file.exists():
+        made.write_text(secrets.token_hex(16))
+        # Whole, or not at all; of two that make it at once, the first one's stands.
+        with suppress(FileExistsError):
+            os.link(made, file)
+        made.unlink()
+    return file.read_text()
 
 
 def file_name(text: str) -> str:

@@ -12,6 +12,7 @@ from celery.exceptions import SecurityWarning
 from pydantic import ValidationError
 
 from orchestrator.broker import create_app
+from orchestrator.errors import SlotTaken
 from orchestrator.model.slots import SlotName
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -44,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return EXIT_SLOT_TAKEN if slot.lost.is_set() else 0
     except locks.Held as held:
         return _refuse(f"slot {name} of {settings.host} is in use: {held}", EXIT_SLOT_TAKEN)
+    except SlotTaken as taken:
+        return _refuse(taken.detail, EXIT_SLOT_TAKEN)
     finally:
         database.close()
 

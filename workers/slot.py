@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -59,12 +58,13 @@ class OwnedSlot:
     @property
     def work(self) -> Path:
         """The folder of this slot's working folders."""
-        return self.settings.work / str(self.name)
+        return self.settings.work / self.id
 
 
 @contextmanager
 def owned(settings: Settings, database: Database, name: SlotName) -> Iterator[OwnedSlot]:
-    """Hold a slot for the block. `locks.Held` if another process of this host has it.
+    """Hold a slot for the block. `locks.Held` if another process of this host has it, SlotTaken if one of another
+    machine has it that goes by this host's name.
 
     What an earlier worker left is cleared away first: its attempts are lost, for the lock proves that nothing of them
     runs any more, and its working folders are removed."""
@@ -80,8 +80,9 @@ def owned(settings: Settings, database: Database, name: SlotName) -> Iterator[Ow
             shim=held.enter_context(Shim.start()),
             lost=threading.Event(),
         )
+        announce(slot)
+        # Not before: what lies there may be a living worker's, if two machines share the folder and the name.
         clear(slot.work)
-        _announce(slot)
         held.callback(_leave, slot)
         held.enter_context(_beating(slot))
         yield slot
@@ -114,16 +115,16 @@ def clear(folder: Path) -> None:
         shutil.rmtree(folder, onerror=insist)
 
 
-def _announce(slot: OwnedSlot) -> None:
-    """Become the slot's worker in SQL, waiting for a database that is not up yet."""
+def announce(slot: OwnedSlot) -> None:
+    """Become the slot's worker in SQL, waiting for a database that is not up yet; what was left there is lost."""
     while True:
         try:
             with slot.database.write() as session:
                 now = slot.database.now(session)
-                # The lock is ours, so whoever is named there is dead, however lately it gave a sign of life.
                 left = ownership.announce(
-                    session, host=slot.settings.host, name=slot.name, worker=slot.worker, pid=os.getpid(), now=now,
-                    lost_after=timedelta(0), labels=slot.settings.labels,
+                    session, host=slot.settings.host, name=slot.name, worker=slot.worker, pid=os.getpid(),
+                    lock_domain=locks.domain(slot.settings.locks), now=now, lost_after=slot.settings.lease,
+                    labels=slot.settings.labels,
                 )  # fmt: skip
                 for attempt_id in left:
                     lifecycle.lose(
@@ -131,7 +132,7 @@ def _announce(slot: OwnedSlot) -> None:
                     )
             log.info("slot announced", extra={"slot": slot.id, "worker": slot.worker, "lost": len(left)})
             return
-        except (SQLAlchemyError, SlotTaken) as trouble:
+        except SQLAlchemyError as trouble:
             log.warning("slot not announced; trying again", extra={"slot": slot.id, "why": str(trouble)})
             threading.Event().wait(_TRY_AGAIN)
 

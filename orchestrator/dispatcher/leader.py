@@ -2,23 +2,29 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, or_, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
+from orchestrator.errors import OrchestratorError
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Leader
 
 ROLE = "dispatcher"
-TERM = timedelta(seconds=10)
-"""How long a dead leader is waited for. A leader that only paused does no harm: every arrow is guarded in SQL."""
+
+
+class LeadLost(OrchestratorError):
+    """This process leads no more: its term ran out while it paused, and another may lead now."""
+
+    code = "lead_lost"
 
 
 class Leadership:
-    """One process's claim to lead."""
+    """One process's claim to lead, for `term` at a time."""
 
-    def __init__(self, database: Database, holder: str) -> None:
+    def __init__(self, database: Database, holder: str, term: timedelta) -> None:
         self._database = database
         self._holder = holder
+        self._term = term
 
     def hold(self) -> bool:
         """Take or keep the lead for another term; False while another process has it."""
@@ -27,7 +33,7 @@ class Leadership:
             mine_or_free = or_(Leader.holder == self._holder, Leader.expires_at < now)
             change = update(Leader).where(Leader.role == ROLE, mine_or_free)
             taken = session.execute(
-                change.values(holder=self._holder, expires_at=now + TERM).returning(Leader.role)
+                change.values(holder=self._holder, expires_at=now + self._term).returning(Leader.role)
             ).first()
             return taken is not None or self._first(session, now)
 
@@ -35,8 +41,16 @@ class Leadership:
         self._database.serialise(session, "leader")
         if session.get(Leader, ROLE) is not None:
             return False
-        session.add(Leader(role=ROLE, holder=self._holder, expires_at=now + TERM))
+        session.add(Leader(role=ROLE, holder=self._holder, expires_at=now + self._term))
         return True
+
+    def fence(self, session: Session) -> None:
+        """LeadLost unless this process leads; if it does, nobody else can until the caller's transaction ends."""
+        mine = select(Leader.role).where(
+            Leader.role == ROLE, Leader.holder == self._holder, Leader.expires_at > self._database.now(session)
+        )
+        if session.scalar(mine.with_for_update(read=True)) is None:
+            raise LeadLost(f"{self._holder} leads no more")
 
     def resign(self) -> None:
         """Let another process lead at once."""

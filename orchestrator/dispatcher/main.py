@@ -6,17 +6,17 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from celery import Celery
 from kombu.exceptions import OperationalError as BrokerAway
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from orchestrator import shares
+from orchestrator import hosts, shares
 from orchestrator.batches import keep
 from orchestrator.broker import create_app, ring
 from orchestrator.dispatcher import sweeps
-from orchestrator.dispatcher.leader import TERM, Leadership
+from orchestrator.dispatcher.leader import Leadership, LeadLost
 from orchestrator.dispatcher.turn import Bell, take_turn
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -29,18 +29,25 @@ IDLE_SECONDS = 1.0
 
 SWEEP_SECONDS = 1.0
 
+Doorbell = Callable[[Sequence[Bell]], None]
+"""Wakes workers; may lose bells, which are rung again."""
+
 
 class Dispatcher:
     """Places, rings and repairs until told to stop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, database: Database | None = None, doorbell: Doorbell | None = None) -> None:
         self._settings = settings
-        self._database = Database(settings.database)
+        self._database = database or Database(settings.database)
         self._store = ArtifactStore(settings.store)
         self._celery: Celery = create_app(settings.broker_url)
-        self._leadership = Leadership(self._database, f"{settings.host}#{os.getpid()}-{secrets.token_hex(3)}")
+        self._doorbell = doorbell or self._ring
+        name = f"{settings.host}#{os.getpid()}-{secrets.token_hex(3)}"
+        self._leadership = Leadership(self._database, name, settings.leader_term)
         self._lost_after = settings.lease
         self._stop = threading.Event()
+        self.leading = False
+        """Whether it has the lead as far as it knows; the turn asks again in its own transaction."""
 
     def stop(self, *_signal: object) -> None:
         """End after the turn that is under way; safe in a signal handler."""
@@ -50,18 +57,16 @@ class Dispatcher:
         """Serve until `stop`; a database that is away is waited for."""
         watch = self._database.watch()
         next_hold = next_sweep = 0.0
-        leading = False
         try:
             while not self._stop.is_set():
                 try:
                     if time.monotonic() >= next_hold:
-                        next_hold = time.monotonic() + TERM.total_seconds() / 3
-                        leading = self._note(leading, self._leadership.hold())
-                    if leading:
-                        self._turn()
-                    if leading and time.monotonic() >= next_sweep:
+                        next_hold = time.monotonic() + self._settings.leader_term.total_seconds() / 3
+                        self.lead()
+                    self.turn()
+                    if time.monotonic() >= next_sweep:
                         next_sweep = time.monotonic() + SWEEP_SECONDS
-                        self._sweep()
+                        self.sweep()
                 except (OperationalError, InterfaceError) as trouble:
                     log.warning("the database does not answer; trying again: %s", trouble.orig)
                     self._stop.wait(IDLE_SECONDS)
@@ -71,33 +76,48 @@ class Dispatcher:
                 watch.wait(IDLE_SECONDS)
         finally:
             watch.close()
-            if leading:
+            if self.leading:
                 self._leadership.resign()
             self._celery.close()
             self._database.close()
 
-    def _note(self, before: bool, leading: bool) -> bool:
-        if leading != before:
-            log.info("leading" if leading else "another dispatcher leads")
-        return leading
+    def lead(self) -> None:
+        """Take or keep the lead, if no other dispatcher has it."""
+        self._note(self._leadership.hold())
 
-    def _turn(self) -> None:
-        self._ring(
-            take_turn(
-                self._database,
-                self._store,
-                lease=self._settings.lease,
-                lost_after=self._lost_after,
-                aging=self._settings.aging,
+    def turn(self) -> None:
+        """While leading: promote, place and ring."""
+        if not self.leading:
+            return
+        try:
+            self._doorbell(
+                take_turn(
+                    self._database,
+                    self._store,
+                    lease=self._settings.lease,
+                    lost_after=self._lost_after,
+                    aging=self._settings.aging,
+                    leadership=self._leadership,
+                )
             )
-        )
+        except LeadLost:
+            self._note(False)
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """While leading: repair what was lost, end what is overdue. Every repair is guarded in SQL by itself."""
+        if not self.leading:
+            return
         sweeps.end_expired_leases(self._database, max_attempts=self._settings.max_attempts)
         sweeps.fail_overdue(self._database)
+        hosts.note_presence(self._database, lost_after=self._lost_after)
         keep.give_up_stale(self._database)
         shares.keep_half_life(self._database, self._settings.share_half_life)
-        self._ring(sweeps.ring_again(self._database, after=self._settings.ring_again))
+        self._doorbell(sweeps.ring_again(self._database, after=self._settings.ring_again))
+
+    def _note(self, leading: bool) -> None:
+        if leading != self.leading:
+            log.info("leading" if leading else "another dispatcher leads")
+        self.leading = leading
 
     def _ring(self, bells: Sequence[Bell]) -> None:
         for bell in bells:

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from orchestrator import lifecycle, lineup, planning
 from orchestrator.admission import admissible, admit
 from orchestrator.batches import keep
+from orchestrator.dispatcher.leader import Leadership
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import JobState
 from orchestrator.settings import Settings
@@ -68,9 +69,13 @@ def bells(session: Session, attempt_ids: Sequence[int]) -> list[Bell]:
 
 
 def take_turn(
-    database: Database, store: ArtifactStore, *, lease: timedelta, lost_after: timedelta, aging: timedelta = AGING
-) -> list[Bell]:
-    """Promote and place until nothing more can move; returns the bells to ring now that all is committed."""
+    database: Database, store: ArtifactStore, *, lease: timedelta, lost_after: timedelta, aging: timedelta = AGING,
+    leadership: Leadership | None = None,
+) -> list[Bell]:  # fmt: skip
+    """Promote and place until nothing more can move; returns the bells to ring now that all is committed.
+
+    Under `leadership`, LeadLost and nothing done if it has been lost meanwhile: a process may pause at any line.
+    """
     with database.read() as session:
         slots = lineup.supply(session, database.now(session), lost_after)
         idle = not admissible(session, limit=1) and not planning.movable(session, slots, aging=aging)
@@ -79,6 +84,8 @@ def take_turn(
         return []
     with database.write() as session:
         database.serialise(session, "admission")
+        if leadership is not None:
+            leadership.fence(session)
         now = database.now(session)
         keep.keep(session, now=now)
         promote(session, store, now=now)

@@ -27,6 +27,8 @@ _SOON = 0.001
 
 SQLITE_BUSY_SECONDS = 30
 """How long a writer waits for another; writes are short, so this is only reached when a process is stuck."""
+POSTGRES_PAUSE_SECONDS = 15
+"""After this the server ends the transaction of a process that was stopped in it, and gives its locks to the others."""
 
 
 class CommitWatch(Protocol):
@@ -49,7 +51,7 @@ class Database:
         if self.url.drivername == "postgresql":
             self.url = self.url.set(drivername="postgresql+psycopg")
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._engine = _sqlite_engine(self.url) if self.is_sqlite else create_engine(self.url, pool_pre_ping=True)
+        self._engine = _sqlite_engine(self.url) if self.is_sqlite else _postgres_engine(self.url)
         self._writing = self._engine.execution_options(write=True)
 
     @property
@@ -112,6 +114,17 @@ def _sqlite_engine(url: URL) -> Engine:
     def _begin(connection: Connection) -> None:
         writing = connection.get_execution_options().get("write")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+def _postgres_engine(url: URL) -> Engine:
+    engine = create_engine(url, pool_pre_ping=True)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{POSTGRES_PAUSE_SECONDS}s'")
+        connection.commit()
 
     return engine
 

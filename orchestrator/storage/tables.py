@@ -94,6 +94,8 @@ class Slot(Base):
     worker_pid: Mapped[int | None]
     heartbeat_at: Mapped[datetime | None]
     """Last sign of life of its worker; null when the worker said goodbye."""
+    lock_domain: Mapped[str | None] = mapped_column(String(32))
+    """Of its worker: who shares it sees each other's locks, and knows by them who is dead."""
     last_ended_at: Mapped[datetime | None]
     service_change: Mapped[Document | None]
     """Who drained, resumed or quarantined it last, when and why; `by` is null where no person did."""
@@ -103,6 +105,16 @@ class Slot(Base):
     """Of its host, as its worker announced them; null until one did."""
     kcore: Mapped[str | None] = mapped_column(String(71))
     """Digest of the kernel image that was placed on it last."""
+
+
+class Host(Base):
+    """One server with cards, once the dispatcher has seen a slot of it."""
+
+    __tablename__ = "host"
+
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    away_since: Mapped[datetime | None]
+    """Last sign of life of any of its workers before it was found away; null while one is there."""
 
 
 class Project(Base):

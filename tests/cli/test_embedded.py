@@ -10,8 +10,9 @@ import pytest
 from eventually import eventually
 
 from cli.demo import Seen
-from cli.embedded import MARKER, Plan, free_port, settings_env
+from cli.embedded import MARKER, Plan, free_port, more_hosts, settings_env
 from cli.leftovers import left_of, moment
+from cli.session import Stop
 from cli.supervisor import sole_user_of
 from orchestrator.settings import Settings
 
@@ -115,3 +116,21 @@ def test_the_summary_has_exactly_what_a_program_may_rely_on():
 
     assert set(summary) == {"ok", "seconds", "jobs", "answers", "violations", "leftover_processes"}
     assert summary["ok"] is False
+
+
+def test_each_host_beyond_the_first_has_cards_tools_locks_and_work_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("TX81_HOST", "lab")
+    plan = Plan(state=tmp_path, hosts=3, api_port=1, flower_port=2)
+
+    told = more_hosts(plan)
+
+    assert list(told) == ["lab-2", "lab-3"]
+    for name, env in told.items():
+        below = tmp_path / "hosts" / name
+        assert {json.loads(env["TX81_RELEASE_ROOTS"])["emulated"]} == {str(below / "tree")}
+        assert all(Path(env[f"TX81_{which}_DIR"]).is_relative_to(below) for which in ("DEVICES", "LOCK", "WORK"))
+
+
+def test_real_tools_are_those_of_one_host(tmp_path):
+    with pytest.raises(Stop, match="--hosts"):
+        more_hosts(Plan(state=tmp_path, root=tmp_path, hosts=2, api_port=1, flower_port=2))

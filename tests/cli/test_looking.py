@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-LISTS = ["jobs", "slots", "artifacts", "models", "releases", "pipelines"]
+LISTS = ["jobs", "hosts", "slots", "artifacts", "models", "releases", "pipelines"]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from eventually import eventually
 from kombu import Connection
 
 from cli.stack import PortTaken, UnsafeFolder, broker_answers, broker_socket, broker_url, embedded
-from cli.supervisor import Service, ServiceEvent, Supervisor, What
+from cli.supervisor import Service, ServiceEvent, Supervisor, What, in_order
 
 
 def free_port() -> int:
@@ -127,3 +127,13 @@ def test_a_socket_folder_planted_by_somebody_else_is_refused(tmp_path, monkeypat
 
     with pytest.raises(UnsafeFolder, match="not a folder of ours"):
         the_stack(state)
+
+
+def test_another_host_has_workers_of_its_own_that_a_supervisor_takes(tmp_path):
+    services = the_stack(tmp_path / "state", groups=2, more_hosts={"Lab-2": {"TX81_LOCK_DIR": "/locks of lab2"}})
+
+    ours, theirs = services["g1"], services["Lab-2.g1"]
+
+    assert theirs.argv == ours.argv
+    assert theirs.env == {**ours.env, "TX81_HOST": "Lab-2", "TX81_LOCK_DIR": "/locks of lab2"}
+    assert len(in_order(list(services.values()))) == len(services)

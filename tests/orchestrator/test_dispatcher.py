@@ -26,7 +26,7 @@ from core_builders import (
 from sqlalchemy import select, update
 
 from orchestrator.dispatcher import sweeps
-from orchestrator.dispatcher.leader import Leadership
+from orchestrator.dispatcher.leader import Leadership, LeadLost
 from orchestrator.dispatcher.turn import Bell, take_turn
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.states import AttemptState, JobState, ServiceState
@@ -34,6 +34,7 @@ from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Job, Leader, Lease
 
 AGAIN = timedelta(seconds=10)
+TERM = timedelta(seconds=10)
 
 
 @pytest.fixture
@@ -265,7 +266,7 @@ def test_only_jobs_that_have_not_started_in_time_are_failed_for_it(desk: Desk):
 
 
 def test_one_leads_until_its_term_ends_and_then_another_may(database: Database):
-    one, other = Leadership(database, "one"), Leadership(database, "other")
+    one, other = Leadership(database, "one", TERM), Leadership(database, "other", TERM)
 
     before = [one.hold(), other.hold(), one.hold()]
     with database.write() as session:
@@ -277,7 +278,7 @@ def test_one_leads_until_its_term_ends_and_then_another_may(database: Database):
 
 
 def test_who_resigns_lets_another_lead_at_once_and_only_the_leader_can(database: Database):
-    one, other = Leadership(database, "one"), Leadership(database, "other")
+    one, other = Leadership(database, "one", TERM), Leadership(database, "other", TERM)
     one.hold()
 
     other.resign()
@@ -287,13 +288,30 @@ def test_who_resigns_lets_another_lead_at_once_and_only_the_leader_can(database:
     assert (still, other.hold()) == (False, True)
 
 
+@pytest.mark.parametrize("successor", [True, False], ids=["another leads", "nobody leads yet"])
+def test_a_leader_that_paused_beyond_its_term_places_nothing(desk: Desk, successor: bool):
+    paused, other = (Leadership(desk.database, name, TERM) for name in ("paused", "other"))
+    paused.hold()
+    with desk.database.write() as session:
+        a_slot(session)
+        job = a_job(session)
+        session.execute(update(Leader).values(expires_at=PAST))
+    if successor:
+        other.hold()
+
+    with nothing_written(desk.database), pytest.raises(LeadLost):
+        take_turn(desk.database, desk.store, lease=LEASE, lost_after=LEASE, leadership=paused)
+
+    assert state_of(desk.database, job.id) is JobState.QUEUED
+
+
 @pytest.mark.parametrize("expired", [True, False], ids=["an expired term", "no leader yet"])
 def test_of_many_that_want_to_lead_at_once_one_does(database: Database, expired: bool):
     if expired:
-        Leadership(database, "dead").hold()
+        Leadership(database, "dead", TERM).hold()
         with database.write() as session:
             session.execute(update(Leader).values(expires_at=PAST))
 
-    led = at_once(*[Leadership(database, f"holder {number}").hold for number in range(4)])
+    led = at_once(*[Leadership(database, f"holder {number}", TERM).hold for number in range(4)])
 
     assert sorted(led) == [False, False, False, True]

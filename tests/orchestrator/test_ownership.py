@@ -78,10 +78,11 @@ def _end_badly(session: Session, attempt: Attempt, suspicion: Suspicion = DEAD) 
 # ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _announce(session: Session, worker: str = WORKER) -> list[int]:
+def _announce(session: Session, worker: str = WORKER, lock_domain: str = "of lab1") -> list[int]:
     return ownership.announce(
-        session, host="lab1", name=SlotName.parse("g0"), worker=worker, pid=1, now=now(), lost_after=LEASE
-    )
+        session, host="lab1", name=SlotName.parse("g0"), worker=worker, pid=1, lock_domain=lock_domain, now=now(),
+        lost_after=LEASE,
+    )  # fmt: skip
 
 
 def test_a_slot_is_made_at_first_sight_and_announcing_again_is_no_conflict(database: Database):
@@ -92,12 +93,34 @@ def test_a_slot_is_made_at_first_sight_and_announcing_again_is_no_conflict(datab
         assert session.get_one(Slot, "lab1.g0").worker == WORKER
 
 
-def test_a_slot_of_a_live_worker_is_refused_to_another(database: Database):
+def test_a_slot_of_a_live_worker_is_refused_to_one_that_cannot_see_its_lock_and_the_owner_is_named(database: Database):
     with database.write() as session:
         _announce(session)
 
+    with nothing_written(database), database.write() as session, pytest.raises(SlotTaken, match=WORKER) as refused:
+        _announce(session, "worker-b", "of another machine")
+
+    assert "TX81_HOST" in refused.value.detail
+
+
+def test_a_slot_goes_at_once_to_a_worker_that_took_the_lock_of_the_one_before(database: Database):
+    with database.write() as session:
+        _announce(session)
+
+        assert _announce(session, "worker-b") == []
+
+
+def test_an_attempt_that_is_still_kept_keeps_its_slot_from_another_machine_though_its_worker_went_silent(
+    database: Database,
+):
+    with database.write() as session:
+        _announce(session)
+        slot = session.get_one(Slot, "lab1.g0")
+        a_running_attempt(session, slot=slot)
+        slot.heartbeat_at = now() - LEASE * 2
+
     with nothing_written(database), database.write() as session, pytest.raises(SlotTaken):
-        _announce(session, "worker-b")
+        _announce(session, "worker-b", "of another machine")
 
 
 @pytest.mark.parametrize("how", ["said goodbye", "went silent"])

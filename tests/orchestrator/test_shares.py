@@ -57,7 +57,7 @@ def _kinds(desk: Desk, job_id: int) -> list[WaitsFor]:
 
 
 def _lead(desk: Desk) -> None:
-    assert Leadership(desk.database, "test").hold()
+    assert Leadership(desk.database, "test", timedelta(seconds=10)).hold()
 
 
 # ── shares ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -31,8 +31,9 @@ def shipped_profile():
 
 def assignment(spec, *inputs, **change):
     made = Assignment(
-        attempt_id=1, number=1, job_id=7, slot_id="h.g1", spec=spec, profile=shipped_profile(), root="/opt/tx",
-        model=MODEL, inputs=tuple(InputArtifact(name, DIGEST, file_name) for name, file_name in inputs),
+        attempt_id=1, number=1, job_id=7, slot_id="h.g1", spec=spec, profile=shipped_profile(),
+        release="r1", release_digest=DIGEST, root="/opt/tx", model=MODEL,
+        inputs=tuple(InputArtifact(name, DIGEST, file_name) for name, file_name in inputs),
         run_seconds=1, silence_seconds=1, log_bytes=1, seconds_left=math.inf,
     )  # fmt: skip
     return dataclasses.replace(made, **change)

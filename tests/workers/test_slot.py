@@ -3,10 +3,12 @@ import re
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import select
 
+from orchestrator.errors import SlotTaken
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage import live_logs
@@ -26,6 +28,24 @@ def test_a_slot_has_one_owner_on_its_host_and_names_it(lab, cpu0):
         owned(lab.settings, lab.database, CPU0),
     ):
         pass
+
+
+def test_a_slot_of_another_machine_that_goes_by_the_same_name_is_refused_and_its_work_is_left_alone(lab, cpu0):
+    elsewhere = lab.settings.model_copy(update={"lock_dir": lab.folder / "locks of another machine"})
+    cpu0.work.mkdir(parents=True)
+
+    with pytest.raises(SlotTaken, match=cpu0.worker), owned(elsewhere, lab.database, CPU0):
+        pass
+
+    assert cpu0.work.exists()
+
+
+def test_everybody_who_shares_a_folder_of_locks_has_its_domain_and_nobody_else(tmp_path):
+    with ThreadPoolExecutor(8) as together:
+        domains = list(together.map(locks.domain, [tmp_path / "shared"] * 8))
+
+    assert len(set(domains)) == 1
+    assert locks.domain(tmp_path / "other") not in domains
 
 
 def test_a_slot_is_announced_while_it_is_owned_and_left_afterwards(lab):

@@ -160,9 +160,9 @@ def test_a_worker_whose_slot_another_has_announced_kills_its_tool_and_stops(lab,
     assert not is_alive(pid)
 
 
-def refused(lab, slot):
+def refused(lab, slot, **more):
     env = {**os.environ, "TX81_STATE_DIR": str(lab.settings.state_dir), "PYTHONPATH": str(ROOT), "TX81_HOST": "lab"}
-    env["TX81_DEVICES_DIR"] = str(lab.settings.devices_dir)
+    env |= {"TX81_DEVICES_DIR": str(lab.settings.devices_dir), **more}
     return subprocess.run(
         [sys.executable, "-m", "workers", "--slot", slot],
         env=env,
@@ -178,6 +178,14 @@ def test_a_name_that_is_no_slot_is_refused_in_one_line(lab):
 
     assert ended.returncode == 2
     assert ended.stderr == "workers: 'g8' is not a card group: a host has g0…g7\n"
+
+
+def test_a_slot_of_another_machine_of_that_name_is_refused_in_one_line_that_names_its_worker(lab, cpu0):
+    ended = refused(lab, "cpu0", TX81_DATABASE_URL=lab.settings.database, TX81_LOCK_DIR=str(lab.folder / "elsewhere"))
+
+    assert ended.returncode == 3
+    assert f"lab.cpu0 is owned by worker {cpu0.worker} (pid {os.getpid()})" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_a_slot_in_use_is_refused_in_one_line_that_names_the_holder(lab, cpu0):

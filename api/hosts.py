@@ -1,0 +1,32 @@
+"""The documents about hosts.
+
+Like `api.schemas`, of which they are a part; the command line imports this module.
+"""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from api.schemas import Occupancy, Presence, SlotView, View
+from orchestrator.model.slots import SlotKind
+from orchestrator.model.states import ServiceState
+
+
+class HostView(View):
+    """One server with cards, and how many of its slots stand how."""
+
+    name: str
+    labels: dict[str, str] = Field(description="As the worker that was seen last announced them.")
+    last_seen_at: datetime | None = Field(description="Last sign of life of any worker; null after all said goodbye.")
+    away_since: datetime | None = Field(description="Null while a worker is there. Nothing is placed on a host away.")
+    slots: int
+    free: dict[SlotKind, int] = Field(description="Slots that could be given a job now.")
+    presence: dict[Presence, int]
+    occupancy: dict[Occupancy, int]
+    service: dict[ServiceState, int]
+
+
+class HostDetail(HostView):
+    """A host with its slots."""
+
+    places: tuple[SlotView, ...]

@@ -1,0 +1,87 @@
+"""Hosts: which of them are there, and since when others are away.
+
+A host is there while any of its workers gives signs of life. The dispatcher notes who comes and goes, once, with an
+event; what that means for attempts and slots is decided elsewhere, by leases and by each worker's own sign of life.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Row, func, select
+from sqlalchemy.orm import Session
+
+from orchestrator import inventory
+from orchestrator.errors import NotFound
+from orchestrator.inventory import SlotFacts
+from orchestrator.lifecycle import record
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Host, Slot
+
+_LAST_SEEN = (
+    select(Slot.host, func.max(Slot.heartbeat_at), func.count(), Host.name, Host.away_since)
+    .outerjoin(Host, Host.name == Slot.host)
+    .group_by(Slot.host, Host.name, Host.away_since)
+)
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """A host, all its slots, and since when none of its workers is there; None while one is."""
+
+    name: str
+    slots: Sequence[SlotFacts]
+    last_seen_at: datetime | None
+    away_since: datetime | None
+
+
+def hosts(session: Session, alive_since: datetime, name: str | None = None) -> list[HostFacts]:
+    """All hosts by name, or the one called `name`; NotFound if no worker ever came from there."""
+    grouped: dict[str, list[SlotFacts]] = defaultdict(list)
+    for facts in inventory.slots(session):
+        if name in (None, facts.slot.host):
+            grouped[facts.slot.host].append(facts)
+    if name is not None and not grouped:
+        raise NotFound(f"there is no host {name}; see GET /api/v1/hosts", host=name)
+    noted = {host.name: host.away_since for host in session.scalars(select(Host))}
+    return [_facts(host, slots, alive_since, noted.get(host)) for host, slots in grouped.items()]
+
+
+def note_presence(database: Database, *, lost_after: timedelta) -> None:
+    """Write down, once each, that a host has gone away or is back; a host that was there from the start is no event."""
+    with database.read() as session:
+        if not _changed(session, database.now(session) - lost_after):
+            return
+    with database.write() as session:
+        now = database.now(session)
+        for name, last_seen, slots, known, away_since in _changed(session, now - lost_after):
+            there = last_seen is not None and last_seen > now - lost_after
+            host = session.get(Host, name) if known else Host(name=name, away_since=None)
+            assert host is not None
+            session.add(host)
+            host.away_since = None if there else last_seen or now
+            if there and away_since is not None:
+                record(session, "host.back", now, host=name, away_since=away_since.isoformat())
+            elif host.away_since is not None:
+                why = "its workers said goodbye" if last_seen is None else "none of its workers gives signs of life"
+                since = host.away_since.isoformat()
+                record(session, "host.away", now, host=name, away_since=since, slots=slots, why=why)
+
+
+def _changed(
+    session: Session, alive_since: datetime
+) -> list[Row[str, datetime | None, int, str | None, datetime | None]]:
+    """Hosts that are not noted yet, or not as they are."""
+    return [
+        row
+        for row in session.execute(_LAST_SEEN)
+        if row[3] is None or (row[1] is not None and row[1] > alive_since) is not (row[4] is None)
+    ]
+
+
+def _facts(name: str, slots: Sequence[SlotFacts], alive_since: datetime, noted: datetime | None) -> HostFacts:
+    seen = [facts.slot.heartbeat_at for facts in slots if facts.slot.heartbeat_at is not None]
+    last = max(seen, default=None)
+    there = last is not None and last > alive_since
+    return HostFacts(name, slots, last, None if there else noted or last)

@@ -1,0 +1,45 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from builders import a_job, a_slot, an_attempt
+
+from api.client import ApiError
+from api.schemas import Occupancy, Presence
+from orchestrator.model.slots import SlotKind
+from orchestrator.model.states import ServiceState
+from orchestrator.storage.tables import Lease
+
+
+@pytest.fixture
+def two_hosts(database) -> None:
+    now = datetime.now(UTC)
+    with database.write() as session:
+        a_slot(session, "lab1.g0", heartbeat_at=now, labels={"rack": "甲"})
+        a_slot(session, "lab1.g1", heartbeat_at=now, service_state=ServiceState.QUARANTINED)
+        a_slot(session, "lab1.cpu0", heartbeat_at=now)
+        a_slot(session, "lab2.g0", heartbeat_at=now - timedelta(hours=1))
+        attempt = an_attempt(session, a_job(session), slot_id="lab1.cpu0")
+        session.add(Lease(slot_id="lab1.cpu0", attempt_id=attempt.id, expires_at=now + timedelta(minutes=1)))
+
+
+def test_hosts_are_listed_with_how_their_slots_stand(client, two_hosts):
+    lab1, lab2 = client.hosts()
+
+    assert (lab1.name, lab1.labels, lab1.slots, lab1.away_since) == ("lab1", {"rack": "甲"}, 3, None)
+    assert lab1.free == {SlotKind.CARD_GROUP: 1}
+    assert lab1.occupancy == {Occupancy.FREE: 2, Occupancy.RUNNING: 1}
+    assert lab1.service == {ServiceState.IN_SERVICE: 2, ServiceState.QUARANTINED: 1}
+    assert (lab2.presence, lab2.free) == ({Presence.LOST: 1}, {})
+    assert lab2.away_since == lab2.last_seen_at
+
+
+def test_one_host_is_shown_with_its_slots(client, two_hosts):
+    assert [place.id for place in client.host("lab1").places] == ["lab1.g0", "lab1.g1", "lab1.cpu0"]
+
+
+@pytest.mark.parametrize("name", ["lab3", "../slots", "主机"])
+def test_a_host_that_is_not_there_is_not_shown(client, two_hosts, name):
+    with pytest.raises(ApiError) as refused:
+        client.host(name)
+
+    assert refused.value.status in (404, 422)

@@ -1,0 +1,308 @@
+"""Who acts in the simulated lab: dispatchers, workers and people. Each takes one step at a time."""
+
+import secrets
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from core_builders import compile_of, convert, quantize, request_of
+from simulation.world import World
+from sqlalchemy import select
+
+from orchestrator import lifecycle, ownership, steering
+from orchestrator.dispatcher.main import Dispatcher
+from orchestrator.dispatcher.turn import Bell
+from orchestrator.errors import IllegalTransition, OwnershipLost, SlotTaken
+from orchestrator.lifecycle import Ending
+from orchestrator.model.failures import Failure, FailureKind, Suspicion
+from orchestrator.model.orders import Action
+from orchestrator.model.slots import SlotName
+from orchestrator.model.specs import PRODUCES
+from orchestrator.model.states import FINAL
+from orchestrator.steering import Order
+from orchestrator.storage.tables import Job, Leader
+from workers import report
+from workers.assignment import Assignment, claim
+from workers.collect import Output, Results
+from workers.slot import OwnedSlot, announce
+
+DEAD_CARD = Suspicion(reason="HPGR: device error", signature="hpgr_device_error")
+
+
+class Actor:
+    """A process that may be dead, or paused (SIGSTOP) until a moment."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.name = name
+        self.alive = False
+        self.paused_until: datetime | None = None
+
+    @property
+    def acts(self) -> bool:
+        """Whether it takes steps now."""
+        paused = self.paused_until is not None and self.world.clock.now < self.paused_until
+        return self.alive and not paused
+
+    def pause(self, seconds: float) -> None:
+        """Stop it where it is; it goes on later as if nothing had been."""
+        self.paused_until = self.world.clock.now + timedelta(seconds=seconds)
+        self.world.tell(self.name, f"pauses for {seconds:.0f} s")
+
+    def kill(self) -> None:
+        """End it without warning."""
+        self.alive = False
+        self.world.tell(self.name, "dies")
+
+    def start(self) -> None:
+        """Start it anew, with nothing in mind."""
+        self.alive, self.paused_until = True, None
+        self.world.tell(self.name, "starts")
+
+    def step(self) -> None:
+        """Do the next thing."""
+        raise NotImplementedError
+
+
+class Dispatching(Actor):
+    """A dispatcher, one operation at a time: it may pause or die between any two."""
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world, name)
+        self._next = 0
+        self._turning = False
+
+    def start(self) -> None:
+        """As a new process, which has yet to ask for the lead."""
+        super().start()
+        self._process = Dispatcher(self.world.settings(self.name), self.world.database, self._ring)
+        self._next = 0
+
+    def step(self) -> None:
+        """Hold, turn and sweep go round."""
+        self._turning = self._next % 3 == 1
+        (self._process.lead, self._process.turn, self._process.sweep)[self._next % 3]()
+        self._next += 1
+
+    def _ring(self, bells: Sequence[Bell]) -> None:
+        if bells:
+            self.world.tell(self.name, f"rings for {[bell.attempt_id for bell in bells]}")
+            assert not self._turning or self._leads(), f"{self.name} placed jobs and leads no more"
+        if bells and self.world.dice.random() < self.world.broker.weather.lost / 2:
+            self.kill()  # After the commit, before the first ring.
+            return
+        for bell in bells:
+            self.world.broker.ring(bell)
+
+    def _leads(self) -> bool:
+        with self.world.database.read() as session:
+            holder = session.scalar(select(Leader.holder).where(Leader.expires_at > self.world.clock.now))
+        return holder is not None and holder.startswith(f"{self.name}#")
+
+
+@dataclass
+class Running:
+    """What a worker has under way."""
+
+    assignment: Assignment
+    renewed_at: datetime
+    ends_at: datetime
+
+
+class Working(Actor):
+    """The worker of one slot: hears bells, keeps its lease, ends its tool in time."""
+
+    def __init__(self, world: World, host: str, slot: str) -> None:
+        super().__init__(world, f"{host}.{slot}")
+        self._settings = world.settings(host)
+        self._running: Running | None = None
+        self._beat_at = world.clock.now
+        self._name = SlotName.parse(slot)
+
+    def start(self) -> None:
+        """The lock is free, for a dead worker's tree dies with it; so the slot is taken over at once."""
+        if self.alive:
+            return
+        super().start()
+        self._slot = OwnedSlot(
+            settings=self._settings, database=self.world.database, name=self._name,
+            worker=f"{self.name}#{secrets.token_hex(2)}", lock=-1, shim=None, lost=threading.Event(),
+        )  # fmt: skip
+        announce(self._slot)
+        self._beat_at = self.world.clock.now + self._settings.heartbeat
+
+    def kill(self) -> None:
+        """The shim ends the tree with the worker."""
+        super().kill()
+        self._end_tree()
+
+    def stop(self) -> None:
+        """An orderly stop: what runs is given back, and goodbye is said."""
+        if self._running is not None:
+            attempt_id = self._running.assignment.attempt_id
+            self._end_tree()
+            self.world.tell(self.name, f"gives back {attempt_id}")
+            report.give_back(self.world.database, attempt_id, why="its worker was stopped", suspicion=None)
+        with self.world.database.write() as session:
+            ownership.leave(session, self._slot.id, worker=self._slot.worker, now=self.world.clock.now)
+        self.alive = False
+        self.world.tell(self.name, "stops")
+
+    def step(self) -> None:
+        """Whatever is due first."""
+        now = self.world.clock.now
+        safe = self._settings.lease - self._settings.lease_margin
+        if self._running is not None and now >= self._running.renewed_at + safe:
+            self.world.tell(self.name, f"could not renew {self._running.assignment.attempt_id}")
+            self._lose()
+        elif now >= self._beat_at:
+            self._beat()
+        elif self._running is None:
+            self._hear()
+        elif now >= self._running.renewed_at + self._settings.heartbeat:
+            self._renew(self._running)
+        elif now >= self._running.ends_at:
+            self._report(self._running, self._ending())
+
+    def _beat(self) -> None:
+        self._beat_at = self.world.clock.now + self._settings.heartbeat
+        try:
+            with self.world.database.write() as session:
+                ownership.beat(session, self._slot.id, worker=self._slot.worker, now=self.world.clock.now)
+        except SlotTaken:
+            self.kill()
+
+    def _hear(self) -> None:
+        attempt_id = self.world.broker.next(self._slot.id)
+        if attempt_id is None:
+            return
+        began = self.world.clock.now
+        found = claim(self.world.database, attempt_id, worker=self._slot.worker, lease=self._settings.lease)
+        self.world.tell(self.name, f"hears {attempt_id}{'' if found else ', which is not there to take'}")
+        if found is not None:
+            assert self.name not in self.world.trees, f"{self.name} runs attempt {self.world.trees[self.name]} already"
+            self.world.trees[self.name] = attempt_id
+            ends_at = began + timedelta(seconds=self.world.dice.choice([1, 5, 30, 100, 300]))
+            self._running = Running(found, began, ends_at)
+
+    def _renew(self, running: Running) -> None:
+        began = self.world.clock.now
+        try:
+            with self.world.database.write() as session:
+                renewal = lifecycle.renew(
+                    session, running.assignment.attempt_id, worker=self._slot.worker, now=began,
+                    lease=self._settings.lease,
+                )  # fmt: skip
+        except OwnershipLost:
+            self._lose()
+            return
+        running.renewed_at = began
+        if renewal.cancel_requested:
+            self._report(running, Ending(Failure(kind=FailureKind.CANCELLED, reason="cancelled"), 1.0, None, 0))
+
+    def _ending(self) -> Ending:
+        roll = self.world.dice.random()
+        if roll < 0.75 or self.world.broker.weather.lost == 0:
+            return Ending(None, 1.0, None, 0, DEAD_CARD if 0.72 < roll < 0.75 else None)
+        if roll < 0.85:
+            return Ending(Failure(kind=FailureKind.TOOL, reason="exit code 1"), 1.0, None, 0)
+        return Ending(
+            Failure(kind=FailureKind.FAULT, reason="the card died"), 1.0, None, 0, DEAD_CARD if roll > 0.95 else None
+        )
+
+    def _report(self, running: Running, ending: Ending) -> None:
+        attempt_id, results = running.assignment.attempt_id, Results()
+        if ending.failure is None:
+            kind = running.assignment.spec["kind"]
+            stored = self.world.store.put_bytes(f"{kind} of {running.assignment.spec}".encode())
+            results.outputs.append(Output(PRODUCES[kind], stored.digest, False, PRODUCES[kind], stored.size))
+        self._end_tree()
+        try:
+            state = report.finish(
+                self.world.database, attempt_id, ending, results, worker=self._slot.worker,
+                max_attempts=self._settings.max_attempts,
+            )  # fmt: skip
+            self.world.tell(self.name, f"ends {attempt_id}: its job is {state}")
+        except OwnershipLost:
+            self.world.tell(self.name, f"may not end {attempt_id}")
+
+    def _lose(self) -> None:
+        self._end_tree()
+        if self.world.dice.random() < 0.1:
+            report.suspect(self.world.database, self._slot.id, DEAD_CARD, worker=self._slot.worker)
+
+    def _end_tree(self) -> None:
+        self._running = None
+        self.world.trees.pop(self.name, None)
+
+
+class People(Actor):
+    """Submit, cancel, hold, reprioritise; drain, resume, quarantine."""
+
+    def __init__(self, world: World, slots: Sequence[str], most_jobs: int) -> None:
+        super().__init__(world, "people")
+        self._slots = slots
+        self._jobs: list[int] = []
+        self._most_jobs = most_jobs
+        self.alive = True
+
+    def step(self) -> None:
+        """One thing that somebody wants."""
+        dice = self.world.dice
+        if len(self._jobs) < self._most_jobs and dice.random() < 0.6:
+            made = self._submit()
+            self._jobs += made
+            self.world.tell(self.name, f"submit {made}")
+        elif dice.random() < 0.7 and self._jobs:
+            self._order(dice.choice(self._jobs), dice.choice(list(Action)))
+        else:
+            change = dice.choice([ownership.drain, ownership.quarantine, ownership.resume, ownership.resume])
+            self.serve(change, dice.choice(self._slots))
+
+    def settle(self) -> None:
+        """Release and resume everything, and want nothing more."""
+        for slot in self._slots:
+            self.serve(ownership.resume, slot)
+        with self.world.database.read() as session:
+            held = session.scalars(select(Job.id).where(Job.held, Job.state.not_in(FINAL))).all()
+        for job in held:
+            self._order(job, Action.RELEASE)
+
+    def serve(self, change: Any, slot: str) -> None:
+        """Drain, resume or quarantine a slot."""
+        self.world.tell(self.name, f"{change.__name__} {slot}")
+        try:
+            with steering.ordered(self.world.database) as (session, now):
+                change(session, slot, by="alice", note=None, now=now)
+        except IllegalTransition as refused:
+            self.world.tell(self.name, f"refused: {refused.detail}")
+
+    def _order(self, job: int, action: Action) -> None:
+        self.world.tell(self.name, f"{action} {job}")
+        priority = self.world.dice.randrange(10) if action is Action.PRIORITY else None
+        try:
+            with steering.ordered(self.world.database) as (session, now):
+                steering.carry_out(session, job, Order(action, "alice", None, priority), now=now)
+        except IllegalTransition as refused:
+            self.world.tell(self.name, f"refused: {refused.detail}")
+
+    def _submit(self) -> list[int]:
+        desk, dice = self.world.desk, self.world.dice
+        facts: dict[str, Any] = {"priority": dice.randrange(10), "project": dice.choice("ab"), "tool_retries": 1}
+        if dice.random() < 0.2:
+            facts["limits"] = {"queue_seconds": 200, "total_seconds": 2000}
+        match dice.randrange(4):
+            case 0:
+                kcore = {"job": "compile", "artifact": "kcore"}
+                jobs = {"convert": convert(), "compile": compile_of("convert"), "infer": desk.infer(kcore=kcore)}
+                return desk.pipeline(jobs)
+            case 1:
+                return [desk.submit(quantize(), **facts)]
+            case 2:
+                pin = [slot for slot in self._slots if ".g" in slot]
+                return [desk.submit(desk.infer(), placement={"slot": dice.choice(pin)}, **facts)]
+            case _:
+                request = request_of(desk.infer(), **facts)
+                return list(desk.submission.jobs([request] * dice.randint(1, 3)).jobs)

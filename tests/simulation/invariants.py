@@ -1,0 +1,112 @@
+"""What must hold after every step, whatever happened: checked against the tables and against the events.
+
+Asked in plain SQL on a connection of its own, and only after a commit, because it is asked thousands of times.
+"""
+
+import json
+import sqlite3
+from collections import defaultdict
+from typing import Any
+
+from orchestrator.model.specs import PRODUCES
+from orchestrator.model.states import ATTEMPT_TRANSITIONS, FINAL, TRANSITIONS, AttemptState, JobState, ServiceState
+
+_SERVICE = {
+    "slot.draining": ServiceState.DRAINING,
+    "slot.drained": ServiceState.DRAINED,
+    "slot.quarantined": ServiceState.QUARANTINED,
+    "slot.resumed": ServiceState.IN_SERVICE,
+}
+
+_EVENTS = "SELECT id, kind, job_id, attempt_id, slot_id, data FROM event WHERE id > ? ORDER BY id"
+_BUSY_JOBS = "SELECT id, state FROM job WHERE state IN ('assigned', 'running')"
+_LIVE_ATTEMPTS = "SELECT id, job_id, slot_id, state FROM attempt WHERE state IN ('assigned', 'running')"
+_ACCEPTED = "SELECT job_id, count(*) FROM attempt WHERE state = 'succeeded' GROUP BY job_id"
+_MADE = f"""
+    SELECT job_id, count(*) FROM artifact
+    WHERE attempt_id IS NOT NULL AND name IN ({", ".join(f"'{name}'" for name in PRODUCES.values())}) GROUP BY job_id
+"""  # our own words
+
+
+class Invariants:
+    """Follows the events and compares the story they tell with what the tables say."""
+
+    def __init__(self, file: str) -> None:
+        self._sql = sqlite3.connect(file)
+        self._version = 0
+        self._seen = 0
+        self._jobs: dict[int, JobState] = {}
+        self._attempts: dict[int, AttemptState] = {}
+        self._service: dict[str, ServiceState] = defaultdict(lambda: ServiceState.IN_SERVICE)
+        self._held: set[int] = set()
+
+    def check(self) -> None:
+        """AssertionError says what is broken."""
+        ((version,),) = self._rows("PRAGMA data_version")
+        if version != self._version:
+            self._version = version
+            for event in self._rows(_EVENTS, self._seen):
+                self._follow(*event)
+            self._check_leases()
+            self._check_story()
+            self._check_results()
+
+    def unfinished(self) -> list[int]:
+        """Jobs that have not ended."""
+        return [job for job, state in self._jobs.items() if state not in FINAL]
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._sql.close()
+
+    def _rows(self, query: str, *values: Any) -> list[Any]:
+        return self._sql.execute(query, values).fetchall()
+
+    def _follow(self, number: int, kind: str, job: int, attempt: int, slot: str, data: str) -> None:
+        self._seen = number
+        subject, _, word = kind.partition(".")
+        match subject:
+            case "job" if kind == "job.created":
+                self._jobs[job] = JobState.WAITING
+            case "job" if word in list(JobState):
+                self._job_moved(job, JobState(word), json.loads(data), attempt)
+            case "job" if word in ("held", "released"):
+                (self._held.add if word == "held" else self._held.discard)(job)
+            case "attempt" if kind == "attempt.assigned":
+                assert self._service[slot] is ServiceState.IN_SERVICE, f"placed on {slot}, which is out of service"
+                assert job not in self._held, f"job {job} was placed while it was held"
+                self._attempts[attempt] = AttemptState.ASSIGNED
+            case "attempt" if word in list(AttemptState):
+                self._attempt_moved(attempt, AttemptState(word))
+            case "slot" if kind in _SERVICE:
+                self._service[slot] = _SERVICE[kind]
+
+    def _job_moved(self, job: int, to: JobState, data: dict[str, Any], attempt: int) -> None:
+        start = JobState(data["start"])
+        assert self._jobs[job] is start, f"job {job} left {start}, where the events never put it"
+        assert to in TRANSITIONS[start], f"job {job} went from {start} to {to}"
+        self._jobs[job] = to
+        if to is JobState.RUNNING:
+            self._attempt_moved(attempt, AttemptState.RUNNING)
+
+    def _attempt_moved(self, attempt: int, to: AttemptState) -> None:
+        assert to in ATTEMPT_TRANSITIONS[self._attempts[attempt]], f"attempt {attempt} had ended"
+        self._attempts[attempt] = to
+
+    def _check_leases(self) -> None:
+        live = self._rows(_LIVE_ATTEMPTS)
+        leases = self._rows("SELECT attempt_id, slot_id FROM lease")
+        held = {(attempt, slot) for attempt, _, slot, _ in live}
+        assert sorted(leases) == sorted(held), "each live attempt has its lease, and there is no other"
+        busy = sorted((job, state) for _, job, _, state in live)
+        assert busy == sorted(self._rows(_BUSY_JOBS)), "each busy job has one live attempt, in its state"
+
+    def _check_story(self) -> None:
+        assert dict(self._rows("SELECT id, state FROM job")) == self._jobs, "the events tell another story"
+        assert dict(self._rows("SELECT id, state FROM attempt")) == self._attempts, "the events tell another story"
+        for slot, state in self._rows("SELECT id, service_state FROM slot"):
+            assert self._service[slot] == state, f"the events tell another story of {slot}"
+
+    def _check_results(self) -> None:
+        for job, count in self._rows(_ACCEPTED) + self._rows(_MADE):
+            assert (count, self._jobs[job]) == (1, JobState.SUCCEEDED), f"job {job} has {count} results"

@@ -1,0 +1,41 @@
+"""Where a release is installed on this host.
+
+A release is registered with one folder, and most hosts have it there. A host that has it elsewhere says so in
+TX81_RELEASE_ROOTS; then what lies there must be the same build, because results are filed under the registered one.
+"""
+
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+from orchestrator.errors import OrchestratorError
+from orchestrator.model.profile import Profile
+from orchestrator.registry import release_digest
+from orchestrator.settings import Settings
+from workers.assignment import Assignment
+
+
+class NotInstalled(OrchestratorError):
+    """The tools that this host names for a release are not the registered ones: this host is to be mended."""
+
+    code = "not_installed"
+
+
+def here(assignment: Assignment, settings: Settings) -> Assignment:
+    """The assignment with its release's folder on this host; NotInstalled if another build, or none, is there."""
+    named = settings.release_roots.get(assignment.release)
+    if named is None:
+        return assignment
+    found = _digest(named, Profile.model_validate(assignment.profile).model_dump_json())
+    if found != assignment.release_digest:
+        raise NotInstalled(
+            f"{settings.host} has no release {assignment.release} at {named}: what is there differs from what is "
+            f"registered; install that build there, or mend TX81_RELEASE_ROOTS of this host"
+        )
+    return replace(assignment, root=str(named))
+
+
+@lru_cache(maxsize=32)
+def _digest(folder: Path, profile: str) -> str:
+    """Read once a process: whoever installs other tools restarts the workers."""
+    return release_digest(Profile.model_validate_json(profile), folder)
