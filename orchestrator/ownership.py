@@ -1,8 +1,8 @@
 """Whose a slot is, and whether it may be given work: every arrow of a slot, as one function each.
 
 People drain, resume and quarantine slots here; the end of an attempt makes a draining slot drained and a suspect one
-quarantined (`orchestrator.lifecycle`, in the same transaction). Who calls `drain`, `resume` or `quarantine` holds the
-door of admission (`Database.serialise`), so that nothing is placed on the slot meanwhile.
+quarantined (`orchestrator.lifecycle`, in the same transaction). Who calls `drain`, `resume`, `quarantine` or `suspect`
+holds the door of admission (`Database.serialise`), so that nothing is placed on the slot meanwhile.
 """
 
 from collections.abc import Mapping
@@ -103,7 +103,13 @@ def quarantine(session: Session, slot_id: str, *, by: str, note: str | None, now
 
 
 def suspect(session: Session, slot_id: str, *, worker: str, reason: str, now: datetime) -> None:
-    """Quarantine the slot of a worker that may not end its attempt any more; nothing if the slot is another's."""
+    """Quarantine the slot of a worker that may not end its attempt any more; nothing if the slot is another's.
+
+    What was placed there since the attempt was taken away, and has not begun, is taken back.
+    """
+    if session.scalar(select(Slot.worker).where(Slot.id == slot_id)) != worker:
+        return
+    _empty(session, slot_id, now, f"{slot_id} is quarantined")
     slot = _locked(session, slot_id)
     if slot.worker == worker and slot.service_state is not ServiceState.QUARANTINED:
         slot.quarantined_because = _evidence(reason, None, now)

@@ -61,6 +61,7 @@ def give_back(database: Database, attempt_id: int, *, why: str, suspicion: Suspi
 def suspect(database: Database, slot_id: str, suspicion: Suspicion, *, worker: str) -> None:
     """Quarantine the slot of a worker whose attempt was taken away, so that its end is not there to say it with."""
     with database.write() as session:
+        database.serialise(session, "admission")
         ownership.suspect(session, slot_id, worker=worker, reason=suspicion.reason, now=database.now(session))
 
 
