@@ -20,8 +20,14 @@ class ReasonView(View):
     job_id: int | None
     slot_id: str | None
     project: str | None
-    count: int | None = Field(description="Of behind_in_queue: how many jobs of its class come before it.")
-    until: datetime | None = Field(description="Of slot_busy: when its run limit ends the job that has the slot.")
+    host: str | None = Field(description="Of gathering: the host that has some of the slots it needs at once.")
+    count: int | None = Field(
+        description="Of behind_in_queue: how many jobs like it come before it; of gathering: how many slots `host` has."
+    )
+    until: datetime | None = Field(
+        description="Of slot_busy: when its run limit ends the job that has the slot; of gathering and kept_for_gang: "
+        "when the gang starts at the latest; of reserved: when the reservation ends."
+    )
 
 
 class PastView(View):

@@ -67,7 +67,7 @@ class JobView(JobReference):
     hold: Hold | None = None
     model: str | None = None
     release: str
-    slot: str | None = Field(description="Pinned to this slot: g3, or HOST.g3.")
+    slot: str | None = Field(description="Pinned there: g3, or HOST.g3; or these of one host: g0, g2.")
     last_slot_id: str | None = Field(default=None, description="Slot of its latest attempt.")
     cancel_requested: bool
     cached_from: int | None = Field(description="The job whose stored result this one took.")

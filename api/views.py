@@ -156,7 +156,7 @@ def _job_fields(listed: ListedJob) -> dict[str, Any]:
     return {
         **{name: getattr(job, name) for name in _COLUMNS},
         "model": job.spec.get("model"),
-        "slot": Demand.parse(job.demand).only,
+        "slot": ", ".join(Demand.parse(job.demand).only) or None,
         "last_slot_id": listed.last_slot_id,
     }
 

@@ -1,9 +1,10 @@
-"""How long a turn of the dispatcher takes as the queue grows: `python -m benchmarks.placement [ROUNDS]` (default 21).
+"""How long a turn of the dispatcher takes as the queue grows: `python -m benchmarks placement [ROUNDS]` (default 21).
 
-A real SQLite database with all slots free, so that every turn assigns as many jobs as there are slots; it is rolled
-back, so that all rounds see the same queue. Jobs are of 4 projects, 3 priorities and 4 demand classes. Beside it the
-pure function with 1,024 free slots. All is processor time, because a turn waits for nothing but the disk, and the
-sizes are taken in turns. `growth` is the median of 100,000 queued jobs over that of 100.
+A real SQLite database with all slots free, so that every turn fills them all; it is rolled back, so that all rounds see
+the same queue. Jobs are of 4 projects, 3 priorities and 7 demand classes, one of them of gangs. Beside it
+the pure function with 1,024 slots: all free, and with a gang on each host that waits for one more. All is processor
+time, because a turn waits for nothing but the disk, and the sizes are taken in turns. `growth` is the median of 100,000
+queued jobs over that of 100.
 """
 
 import statistics
@@ -24,16 +25,21 @@ from orchestrator import lineup
 from orchestrator.dispatcher.turn import place_queued
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.model.states import JobState
+from orchestrator.placement.candidate import Candidate
 from orchestrator.placement.demand import Demand, FreeSlot
 from orchestrator.placement.order import Share
-from orchestrator.placement.place import Candidate, place
+from orchestrator.placement.place import place
+from orchestrator.placement.supply import BusySlot, Supply
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Job, Project, Release, Slot
 
 QUEUES = (100, 10_000, 100_000)
 SLOTS = (8, 64)
 PROJECTS = ("default", "nightly", "bringup", "customer")
-DEMANDS = ("card_group", "card_group g0", "card_group !g7", "card_group rack=a")
+DEMANDS = (
+    "card_group <64", "card_group <1024", "card_group <4096", "card_group g0 <64", "card_group !g7 <1024",
+    "card_group rack=a <4096", "card_group x2 <1024",
+)  # fmt: skip
 LEASE = timedelta(seconds=60)
 
 
@@ -75,10 +81,15 @@ def _slot(number: int, now: datetime) -> dict[str, object]:
 def _job(number: int, now: datetime) -> dict[str, object]:
     return {
         "name": "job", "kind": "infer", "project": PROJECTS[number % 4], "spec": {}, "request": {}, "release": "r",
-        "slot_kind": SlotKind.CARD_GROUP, "demand": DEMANDS[number // 4 % 4], "priority": (1, 5, 9)[number // 16 % 3],
-        "state": JobState.QUEUED, "run_seconds": 60, "silence_seconds": 60, "log_bytes": 1, "tool_retries": 0,
+        "slot_kind": SlotKind.CARD_GROUP, "demand": _demand(number).key(), "priority": (1, 5, 9)[number // 28 % 3],
+        "state": JobState.QUEUED, "run_seconds": _demand(number).limit, "silence_seconds": 60,
+        "log_bytes": 1, "tool_retries": 0,
         "created_at": now, "queued_at": now,
     }  # fmt: skip
+
+
+def _demand(number: int) -> Demand:
+    return Demand.parse(DEMANDS[number // 4 % len(DEMANDS)])
 
 
 def turn(database: Database, slots: int) -> None:
@@ -86,9 +97,10 @@ def turn(database: Database, slots: int) -> None:
     try:
         with database.write() as session:
             now = database.now(session)
-            assert lineup.placeable(session, now - LEASE)
+            assert lineup.placeable(lineup.groups(session), lineup.supply(session, now, LEASE))
             bells = place_queued(session, now=now, lease=LEASE, lost_after=LEASE)
-            assert len(bells) == slots
+            assert slots / 2 <= len(bells) <= slots
+            assert not lineup.supply(session, now, LEASE).free
             raise Undone
     except Undone:
         pass
@@ -105,19 +117,25 @@ def in_turns(rounds: int, calls: dict[int, Callable[[], object]]) -> dict[int, f
     return {key: statistics.median(seconds[1:]) for key, seconds in taken.items()}
 
 
-def pure(slots: int, jobs: int) -> Callable[[], object]:
-    """The pure function on so many free slots and candidates."""
-    free = [
+def pure(slots: int, jobs: int, *, gathering: bool) -> Callable[[], object]:
+    """The pure function on so many slots and candidates; if gangs gather, the first of every host is busy."""
+    every = [
         FreeSlot(f"lab{number // 8}.g{number % 8}", SlotName.parse(f"g{number % 8}"), frozenset({"rack=a"}))
         for number in range(slots)
     ]
-    demands = [Demand.parse(key) for key in DEMANDS]
+    now = datetime.now(UTC)
+    busy = [BusySlot(slot, now + timedelta(seconds=600)) for slot in every if gathering and slot.name.index == 0]
     candidates = [
-        Candidate(number, demands[number // 4 % 4], number // 16 % 10, project=PROJECTS[number % 4], kcore="k")
+        Candidate(
+            number, _demand(number), number // 28 % 9, project=PROJECTS[number % 4], kcore="k",
+            run_limit=timedelta(seconds=_demand(number).limit or 0),
+        )
         for number in range(jobs)
-    ]
+    ]  # fmt: skip
+    candidates += [Candidate(jobs + host, Demand.parse("card_group x8"), 9) for host in range(len(busy))]
+    supply = Supply(now, [slot for slot in every if not gathering or slot.name.index], busy)
     shares = {name: Share(100.0 * number) for number, name in enumerate(PROJECTS)}
-    return lambda: place(candidates, free, shares)
+    return lambda: place(candidates, supply, shares)
 
 
 def main() -> None:
@@ -130,9 +148,11 @@ def main() -> None:
         for jobs, seconds in taken.items():
             print(f"{slots:5} slots, {jobs:7} queued: turn {seconds * 1000:8.1f} ms   n {rounds}")
         print(f"{slots:5} slots: growth {taken[QUEUES[-1]] / taken[QUEUES[0]]:.2f}", flush=True)
-    for jobs in (1_024, 10_240):
-        seconds = in_turns(rounds, {jobs: pure(1_024, jobs)})[jobs]
-        print(f" 1024 slots, {jobs:6} candidates: place() {seconds * 1000:8.1f} ms   n {rounds}")
+    for gathering in (False, True):
+        taken = in_turns(rounds, {jobs: pure(1_024, jobs, gathering=gathering) for jobs in (1_024, 10_240)})
+        how = "gangs gather" if gathering else "all free"
+        for jobs, seconds in taken.items():
+            print(f" 1024 slots, {how}, {jobs:6} candidates: place() {seconds * 1000:8.1f} ms   n {rounds}")
 
 
 if __name__ == "__main__":

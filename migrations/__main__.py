@@ -3,9 +3,11 @@
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from sqlalchemy import JSON, Column
 
 from orchestrator.settings import Settings
 
@@ -18,6 +20,18 @@ def config(url: str | None = None) -> Config:
     if url is not None:
         made.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
     return made
+
+
+def default_differs(
+    _context: object, _there: object, column: Column[Any], there: str | None, _default: object, wanted: str | None
+) -> bool | None:
+    """Alembic's question whether the server's default of a column is another; None lets Alembic decide.
+
+    It would ask PostgreSQL whether two JSON values are equal, which PostgreSQL does not know.
+    """
+    if not isinstance(column.type, JSON) or there is None or wanted is None:
+        return None
+    return there.removesuffix("::json").strip("'") != wanted.strip("'")
 
 
 def write(what: str) -> None:

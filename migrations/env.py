@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from migrations.__main__ import default_differs
 from orchestrator.settings import Settings
 from orchestrator.storage.base import Instant
 from orchestrator.storage.database import Database
@@ -20,7 +21,7 @@ with database.engine.connect() as connection:
         connection=connection,
         target_metadata=Base.metadata,
         render_as_batch=database.is_sqlite,
-        compare_server_default=True,
+        compare_server_default=default_differs,
         render_item=_plain,
     )
     with context.begin_transaction():

@@ -70,8 +70,10 @@ class Drafting:
             check_model(self._session, request, profile)
         inputs = [self._wire(name, source, siblings, files) for name, source in inputs_of(request.spec).items()]
         explicit = {self._needed(need, siblings, "needs").id for need in request.needs}
+        columns = _columns(request, release, profile)
+        key = demand.within(columns["run_seconds"]).key()
         return Draft(
-            job={**_columns(request, release, profile), "demand": demand, "request": _alone(request, siblings, files)},
+            job={**columns, "demand": key, "request": _alone(request, siblings, files)},
             inputs=tuple(inputs),
             needs=frozenset(explicit | {wired["from_job_id"] for wired in inputs if "from_job_id" in wired}),
         )

@@ -4,7 +4,7 @@ All functions read in the caller's session and change nothing.
 """
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,23 +12,16 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, and_, false, func, or_, select
 from sqlalchemy.orm import Session
 
-from orchestrator import inventory, lineup, queries, shares
+from orchestrator import inventory, lineup, planning, queries, shares
 from orchestrator.lineup import Group, Queued
 from orchestrator.model.failures import Failure
 from orchestrator.model.states import AttemptState, JobState
-from orchestrator.placement.demand import FreeSlot
-from orchestrator.placement.explain import (
-    Holder,
-    Need,
-    Reason,
-    Snapshot,
-    Standing,
-    Subject,
-    earliest_start,
-    explain,
-)
+from orchestrator.placement.candidate import Candidate
+from orchestrator.placement.demand import Demand, FreeSlot
+from orchestrator.placement.explain import Reason, explain
+from orchestrator.placement.forecast import earliest_start
 from orchestrator.placement.order import MOST_URGENT, urgency, waited_for
-from orchestrator.placement.place import Candidate
+from orchestrator.placement.snapshot import Holder, Need, Snapshot, Standing, Subject
 from orchestrator.storage.tables import Attempt, Batch, Event, Job, JobNeed, Lease, Slot
 
 PAST_RUNS = 50
@@ -73,30 +66,30 @@ def explanation(
     past = _past(session, job_id)
     if job.state not in (JobState.WAITING, JobState.QUEUED, JobState.ASSIGNED):
         return Explanation(job, (), None, past)
-    seen = _snapshot(session, job, now=now, lost_after=lost_after, aging=aging)
-    subject = _subject(session, job, seen, aging)
+    found = lineup.groups(session)
+    seen = _snapshot(session, found, now=now, lost_after=lost_after, aging=aging)
+    subject = _subject(session, job, seen, found, aging)
     return Explanation(job, explain(subject, seen), earliest_start(subject, seen), past)
 
 
 # ── the snapshot ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _snapshot(session: Session, job: Job, *, now: datetime, lost_after: timedelta, aging: timedelta) -> Snapshot:
-    slots = _standings(session, now - lost_after)
-    free = [standing.slot for standing in slots if standing.free]
-    queued = list(lineup.heads(session, lineup.groups(session), free)) if free else []
-    if all(each.job_id != job.id for each in queued):
-        queued.append(Queued(job.id, Group(job.demand, job.project, job.priority), job.rank, job.created_at))
+def _snapshot(
+    session: Session, found: Sequence[Group], *, now: datetime, lost_after: timedelta, aging: timedelta
+) -> Snapshot:
+    supply = lineup.supply(session, now, lost_after)
     return Snapshot(
         now=now,
-        slots=slots,
-        candidates=lineup.candidates(session, queued, now=now, aging=aging),
+        slots=_standings(session, now, lost_after),
+        candidates=planning.decide(session, found, supply, aging=aging).candidates,
         shares=shares.all_shares(session, now),
         dispatcher_alive=inventory.dispatcher_alive(session, now),
+        windows=supply.windows,
     )
 
 
-def _standings(session: Session, alive_since: datetime) -> list[Standing]:
+def _standings(session: Session, now: datetime, lost_after: timedelta) -> list[Standing]:
     """Every slot, in the order in which free ones are offered."""
     rows = (
         select(Slot, Attempt.started_at, Job)
@@ -111,8 +104,8 @@ def _standings(session: Session, alive_since: datetime) -> list[Standing]:
         if holder is not None:
             if holder.kind not in typical:
                 typical[holder.kind] = _past_runs(session, holder.kind)
-            held = _holder(holder, started_at, _typical_seconds(holder, typical[holder.kind]))
-        alive = slot.heartbeat_at is not None and slot.heartbeat_at > alive_since
+            held = _holder(holder, started_at or now, _typical_seconds(holder, typical[holder.kind]))
+        alive = slot.heartbeat_at is not None and slot.heartbeat_at > now - lost_after
         found.append(Standing(_as_placed(slot), alive, slot.service_state, held))
     return found
 
@@ -121,9 +114,7 @@ def _as_placed(slot: Slot) -> FreeSlot:
     return lineup.free_slot(slot.id, slot.name, slot.labels, slot.kcore)
 
 
-def _holder(job: Job, started_at: datetime | None, seconds: float) -> Holder:
-    if started_at is None:
-        return Holder(job.id)
+def _holder(job: Job, started_at: datetime, seconds: float) -> Holder:
     latest = started_at + timedelta(seconds=job.run_seconds)
     return Holder(job.id, latest, min(latest, started_at + timedelta(seconds=seconds)))
 
@@ -146,11 +137,16 @@ def _typical_seconds(job: Job, runs: Sequence[tuple[object, float]]) -> float:
 # ── the job ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _subject(session: Session, job: Job, seen: Snapshot, aging: timedelta) -> Subject:
-    candidate = next(each for each in seen.candidates if each.job_id == job.id)
+def _subject(session: Session, job: Job, seen: Snapshot, found: Sequence[Group], aging: timedelta) -> Subject:
+    candidate = next((each for each in seen.candidates if each.job_id == job.id), None)
+    if candidate is None:
+        group, limit = Group(job.demand, job.project, job.priority), timedelta(seconds=job.run_seconds)
+        queued = [*lineup.heads(session, group, 1), Queued(job.id, group, job.rank, job.created_at, limit)]
+        candidate = lineup.candidates(session, queued, now=seen.now, aging=aging)[-1]
     needs = select(Job.id, Job.name, Job.state).join(JobNeed, JobNeed.needs_id == Job.id)
     live = select(Attempt.slot_id).where(Attempt.job_id == job.id, Attempt.state == AttemptState.ASSIGNED)
-    ahead, following = _ahead(session, job, candidate, seen.now, aging)
+    alike = {group.demand for group in found if Demand.parse(group.demand).unlimited == candidate.demand.unlimited}
+    ahead, following = _ahead(session, job, candidate, alike, seen.now, aging)
     return Subject(
         candidate=candidate,
         state=job.state,
@@ -175,8 +171,10 @@ def _hold(job: Job) -> str:
     return f"{hold.get('by')} holds it since {hold.get('at')}{note}; release it: tx81 release {job.id}"
 
 
-def _ahead(session: Session, job: Job, mine: Candidate, now: datetime, aging: timedelta) -> tuple[int, int | None]:
-    """How many jobs of its class come before it whatever projects have used.
+def _ahead(
+    session: Session, job: Job, mine: Candidate, alike: Collection[str], now: datetime, aging: timedelta
+) -> tuple[int, int | None]:
+    """How many jobs of the classes that ask for the same slots come before it whatever projects have used.
 
     They are more urgent, or further to the front, or older of its project. And the first of them.
     """
@@ -187,7 +185,7 @@ def _ahead(session: Session, job: Job, mine: Candidate, now: datetime, aging: ti
         and_(Job.rank == job.rank, _urgent(level, now, aging), Job.project == job.project, Job.id < job.id),
         _urgent(level + 1, now, aging) if level < MOST_URGENT else false(),
     )
-    behind = (Job.state == JobState.QUEUED, ~Job.held, Job.demand == job.demand, Job.id != job.id, before)
+    behind = (Job.state == JobState.QUEUED, ~Job.held, Job.demand.in_(alike), Job.id != job.id, before)
     count = session.scalar(select(func.count()).select_from(Job).where(*behind)) or 0
     oldest = select(Job.priority, Job.rank, func.min(Job.id), func.min(Job.created_at)).where(*behind)
     first = min(

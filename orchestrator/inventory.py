@@ -124,4 +124,4 @@ def _queued_classes(session: Session) -> dict[str, int]:
 
 def _pinned(classes: Mapping[str, int], slot: Slot) -> dict[str, int]:
     demands = {key: Demand.parse(key) for key in classes}
-    return {key: classes[key] for key, demand in demands.items() if demand.only in (slot.id, slot.name)}
+    return {key: classes[key] for key, demand in demands.items() if {slot.id, slot.name} & {*demand.only}}

@@ -1,4 +1,4 @@
-"""What placing and explaining look at, read from SQL: free slots, and the heads of the queue.
+"""What placing and explaining look at, read from SQL: the slots in service, and the heads of the queue.
 
 Its cost grows with the number of slots and of groups (a demand class of one project at one priority), never with the
 number of queued jobs: groups are found by jumping through the index from each to the next.
@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, ScalarSelect, Select, bindparam, exists, func, select
+from sqlalchemy import ColumnElement, Integer, ScalarSelect, Select, bindparam, func, select
 from sqlalchemy.orm import Session, aliased
 
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState, ServiceState
-from orchestrator.placement.demand import Demand, FreeSlot, classes_with_a_slot, labels_of
+from orchestrator.placement.candidate import Candidate
+from orchestrator.placement.demand import Demand, FreeSlot, labels_of
 from orchestrator.placement.order import urgency
-from orchestrator.placement.place import Candidate
+from orchestrator.placement.supply import BusySlot, Supply
 from orchestrator.storage.tables import Attempt, Document, Job, JobInput, Lease, Slot
 
 AT_ONCE = 1000
@@ -25,16 +26,15 @@ AT_ONCE = 1000
 
 # Built once: these are asked at every wake-up, and building them takes longer than running them.
 
-_FREE_SLOTS = (
-    select(Slot.id, Slot.name, Slot.labels, Slot.kcore)
-    .where(
-        Slot.service_state == ServiceState.IN_SERVICE,
-        Slot.heartbeat_at > bindparam("alive_since"),
-        ~exists().where(Lease.slot_id == Slot.id),
-    )
+_SUPPLY = (
+    select(Slot.id, Slot.name, Slot.labels, Slot.kcore, Job.run_seconds, Attempt.started_at)
+    .outerjoin(Lease, Lease.slot_id == Slot.id)
+    .outerjoin(Attempt, Attempt.id == Lease.attempt_id)
+    .outerjoin(Job, Job.id == Attempt.job_id)
+    .where(Slot.service_state == ServiceState.IN_SERVICE, Slot.heartbeat_at > bindparam("alive_since"))
     .order_by(Slot.last_ended_at.asc().nulls_first(), Slot.id)
 )
-"""Slots in service, with a live worker and no lease; longest idle first, so that wear is shared."""
+"""Slots in service with a live worker, and what ends the job on them; longest idle first, so that wear is shared."""
 
 
 def _groups() -> Select[str, str, int]:
@@ -73,12 +73,12 @@ def _first_of(job: type[Job], order: Iterable[Any], *where: ColumnElement[bool])
 _GROUPS = _groups()
 
 
-def _head_of_group() -> Select[int, int, datetime, datetime | None]:
-    """Number, rank and age of the first jobs of a group, and the age of its oldest job that nobody moved."""
+def _head_of_group() -> Select[int, int, datetime, int, datetime | None]:
+    """Number, rank, age and run limit of the first jobs of a group, and the age of its oldest that nobody moved."""
     oldest = aliased(Job)
     unmoved = select(oldest.created_at).where(*_in_group(oldest), oldest.rank == 0).order_by(oldest.id).limit(1)
-    first = select(Job.id, Job.rank, Job.created_at, unmoved.scalar_subquery()).where(*_in_group(Job))
-    return first.order_by(Job.rank, Job.id).limit(bindparam("most", type_=Integer))
+    first = select(Job.id, Job.rank, Job.created_at, Job.run_seconds, unmoved.scalar_subquery())
+    return first.where(*_in_group(Job)).order_by(Job.rank, Job.id).limit(bindparam("most", type_=Integer))
 
 
 def _in_group(job: type[Job]) -> tuple[ColumnElement[bool], ...]:
@@ -115,17 +115,27 @@ class Queued:
     rank: int
     since: datetime
     """Since when it waits; one that was moved to the front, as long as the oldest of its group."""
+    run_limit: timedelta
 
 
-def free_slots(session: Session, alive_since: datetime) -> list[FreeSlot]:
-    """Slots that may be given a job now, the longest idle first."""
-    rows = session.execute(_FREE_SLOTS, {"alive_since": alive_since})
-    return [free_slot(*row) for row in rows]
+def supply(session: Session, now: datetime, lost_after: timedelta) -> Supply:
+    """The slots in service whose worker gave a sign of life within `lost_after`."""
+    free: list[FreeSlot] = []
+    busy: list[BusySlot] = []
+    for row in session.execute(_SUPPLY, {"alive_since": now - lost_after}):
+        slot = free_slot(row.id, row.name, row.labels, row.kcore)
+        if row.run_seconds is None:
+            free.append(slot)
+        else:
+            # A job that was given the slot and has not begun counts as if it began now.
+            busy.append(BusySlot(slot, (row.started_at or now) + timedelta(seconds=row.run_seconds)))
+    return Supply(now, free, busy)
 
 
 def free_slot(slot_id: str, name: str, labels: Document | None, kcore: str | None) -> FreeSlot:
-    """A slot's row as placing sees it."""
-    return FreeSlot(slot_id, SlotName.parse(name), labels_of((labels or {}).items()), kcore)
+    """A slot's row as placing sees it; every slot carries the label `host` with the name of its host."""
+    host = slot_id.rpartition(".")[0]
+    return FreeSlot(slot_id, SlotName.parse(name), labels_of({**(labels or {}), "host": host}.items()), kcore)
 
 
 def groups(session: Session) -> list[Group]:
@@ -133,21 +143,39 @@ def groups(session: Session) -> list[Group]:
     return [Group(*row) for row in session.execute(_GROUPS)]
 
 
-def placeable(session: Session, alive_since: datetime) -> bool:
-    """Whether some queued job fits some free slot."""
-    free = free_slots(session, alive_since)
-    return bool(free) and bool(classes_with_a_slot({group.demand for group in groups(session)}, free))
-
-
-def heads(session: Session, found: Iterable[Group], free: Sequence[FreeSlot]) -> Iterator[Queued]:
-    """The first jobs of each group: no more of it can be placed than free slots fit it."""
+def placeable(found: Iterable[Group], slots: Supply) -> bool:
+    """Whether the free slots are enough for some job of these groups, were it alone and no window closed them."""
+    rooms: dict[Demand, int] = {}
     for group in found:
-        demand = Demand.parse(group.demand)
-        most = sum(demand.admits(slot) for slot in free)
-        if most:
-            asked = {"demand": group.demand, "project": group.project, "priority": group.priority, "most": most}
-            for job_id, rank, created_at, oldest in session.execute(_HEAD_OF_GROUP, asked):
-                yield Queued(job_id, group, rank, min(created_at, oldest) if rank and oldest else created_at)
+        demand = Demand.parse(group.demand).unlimited
+        if demand not in rooms:
+            rooms[demand] = slots.room(demand)
+        if rooms[demand]:
+            return True
+    return False
+
+
+def rooms(found: Iterable[Group], slots: Supply) -> Iterator[tuple[Group, int]]:
+    """Of each group, how many placing may have to look at: as many as the free slots are enough for.
+
+    Of gangs the first one in any case, if some host could hold it: the turn may have to keep slots for it.
+    """
+    known: dict[Demand, int] = {}
+    for group in found:
+        demand = Demand.parse(group.demand).unlimited
+        if demand not in known:
+            waits = demand.slots > 1 and slots.could_hold(demand)
+            known[demand] = max(slots.room(demand), int(waits))
+        yield group, known[demand]
+
+
+def heads(session: Session, group: Group, most: int) -> list[Queued]:
+    """The first jobs of a group."""
+    asked = {"demand": group.demand, "project": group.project, "priority": group.priority, "most": most}
+    return [
+        Queued(job_id, group, rank, min(created_at, oldest) if rank and oldest else created_at, timedelta(seconds=run))
+        for job_id, rank, created_at, run, oldest in session.execute(_HEAD_OF_GROUP, asked)
+    ]
 
 
 def candidates(session: Session, queued: Sequence[Queued], *, now: datetime, aging: timedelta) -> list[Candidate]:
@@ -171,6 +199,7 @@ def candidates(session: Session, queued: Sequence[Queued], *, now: datetime, agi
             rank=job.rank,
             project=job.group.project,
             kcore=kcores.get(job.job_id),
+            run_limit=job.run_limit,
         )
         for job in queued
     ]
@@ -180,9 +209,9 @@ def _failed_slots(session: Session, job_ids: list[int]) -> dict[int, set[str]]:
     bad = (AttemptState.FAILED, AttemptState.LOST)
     slots: dict[int, set[str]] = defaultdict(set)
     for some in _parts(job_ids):
-        rows = select(Attempt.job_id, Attempt.slot_id).where(Attempt.job_id.in_(some), Attempt.state.in_(bad))
-        for job_id, slot_id in session.execute(rows):
-            slots[job_id].add(slot_id)
+        rows = select(Attempt.job_id, Attempt.slot_ids).where(Attempt.job_id.in_(some), Attempt.state.in_(bad))
+        for job_id, slot_ids in session.execute(rows):
+            slots[job_id].update(slot_ids)
     return slots
 
 

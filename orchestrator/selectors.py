@@ -1,5 +1,6 @@
 """From where a request may run to its demand class, refused when no slot that is registered could ever take it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -8,20 +9,20 @@ from sqlalchemy.orm import Session
 
 from orchestrator.errors import BadSpec
 from orchestrator.lineup import free_slot
-from orchestrator.model.slots import group_of_range
+from orchestrator.model.slots import GROUPS_PER_HOST, groups_of_cards
 from orchestrator.model.specs import InferSpec, JobRequest, slot_kind
-from orchestrator.placement.demand import Demand, FreeSlot, labels_of
+from orchestrator.placement.demand import Demand, FreeSlot, hosts_with_enough, labels_of
 from orchestrator.storage.tables import Slot
 
-LONGEST_DEMAND = 500
-"""Width of `job.demand`."""
+LONGEST_DEMAND = 480
+"""Width of `job.demand`, less what the class of run limits takes."""
 
 MOST_TOLD = 20
 """Slots or labels that a refusal lists."""
 
 
-def demand(session: Session, request: JobRequest) -> str:
-    """The request's demand class; BadSpec names the field by which nothing is left that fits, and what there is.
+def demand(session: Session, request: JobRequest) -> Demand:
+    """The slots it asks for; BadSpec names the field by which nothing is left that fits, and what there is.
 
     A lab that has no slot of the kind yet refuses nothing: its workers may only be about to start.
     """
@@ -31,35 +32,58 @@ def demand(session: Session, request: JobRequest) -> str:
         raise BadSpec("so many slots or labels can not be told apart; use placement.slot", field=field)
     if not request.placement.wait_for_slot and wanted != Demand(wanted.kind):
         rows = session.execute(select(Slot.id, Slot.name, Slot.labels, Slot.kcore).where(Slot.kind == wanted.kind))
-        _check(wanted, sorted((free_slot(*row) for row in rows), key=lambda slot: slot.id))
-    return wanted.key()
+        _check(wanted, sorted((free_slot(*row) for row in rows), key=lambda slot: slot.id), _field_of_slots(request))
+    return wanted
 
 
 def _wanted(request: JobRequest) -> Demand:
-    placement = request.placement
-    only = placement.slot
-    if only is None and isinstance(request.spec, InferSpec) and request.spec.cards is not None:
-        only = str(group_of_range(request.spec.cards))
-    return Demand(slot_kind(request.spec), only, frozenset(placement.exclude), labels_of(placement.labels.items()))
+    spec, placement = request.spec, request.placement
+    only: tuple[str, ...] = () if placement.slot is None else (placement.slot,)
+    groups = 1
+    if isinstance(spec, InferSpec) and not only:
+        groups = spec.groups
+        named = () if spec.cards is None or groups == GROUPS_PER_HOST else groups_of_cards(spec.cards)
+        only = tuple(map(str, named))
+    labels = labels_of(placement.labels.items())
+    return Demand(slot_kind(spec), only, frozenset(placement.exclude), labels, 1 if only else groups)
 
 
-def _check(wanted: Demand, slots: Sequence[FreeSlot]) -> None:
-    """Take the conditions one after the other: the first that leaves nothing is at fault."""
-    if not slots or any(wanted.admits(slot) for slot in slots):
+def _field_of_slots(request: JobRequest) -> str:
+    """Where the request says which slots, or how many."""
+    if request.placement.slot is not None:
+        return "placement.slot"
+    return "spec.groups" if getattr(request.spec, "cards", None) is None else "spec.cards"
+
+
+def _check(wanted: Demand, slots: Sequence[FreeSlot], field: str) -> None:
+    """Take the conditions one after the other: the first that leaves no host with enough slots is at fault."""
+    if not slots or hosts_with_enough(wanted, slots):
         return
     wait = "set placement.wait_for_slot to wait for one"
-    named = [slot for slot in slots if replace(wanted, labels=frozenset()).selects(slot)]
-    if not named:
-        raise BadSpec(
-            f"there is no slot {wanted.only}; there are {_some([slot.id for slot in slots])}; or {wait}",
-            field="placement.slot",
-        )
-    if not any(wanted.selects(slot) for slot in named):
-        there = sorted({label for slot in named for label in slot.labels})
+    named = replace(wanted, labels=frozenset(), exclude=frozenset())
+    if not hosts_with_enough(named, slots):
+        raise BadSpec(f"{_nowhere(wanted, slots)}; or {wait}", field=field)
+    labelled = replace(wanted, exclude=frozenset())
+    if not hosts_with_enough(labelled, slots):
+        there = sorted({label for slot in slots if named.admits(slot) for label in slot.labels})
         asked = ", ".join(sorted(wanted.labels))
-        raise BadSpec(f"no slot carries {asked}; there are {_some(there)}; or {wait}", field="placement.labels")
-    left = [slot.id for slot in named if wanted.selects(slot)]
-    raise BadSpec(f"every slot that fits is excluded: {_some(left)}; leave one, or {wait}", field="placement.exclude")
+        several = f" {wanted.slots} slots of one host carry" if wanted.slots > 1 else " slot carries"
+        raise BadSpec(f"no{several} {asked}; there are {_some(there)}; or {wait}", field="placement.labels")
+    left = [slot.id for slot in slots if labelled.admits(slot)]
+    raise BadSpec(
+        f"too few slots that fit are not excluded, of {_some(left)}; exclude fewer, or {wait}",
+        field="placement.exclude",
+    )
+
+
+def _nowhere(wanted: Demand, slots: Sequence[FreeSlot]) -> str:
+    names = " and ".join(wanted.only)
+    if wanted.slots == 1:
+        return f"there is no slot {names}; there are {_some([slot.id for slot in slots])}"
+    sizes = Counter(slot.host for slot in slots)
+    there = _some([f"{host} with {sizes[host]}" for host in sorted(sizes)])
+    asked = f"{names} together" if names else f"{wanted.slots} card groups"
+    return f"no host has {asked}; there are {there}"
 
 
 def _some(names: Sequence[str]) -> str:

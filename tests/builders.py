@@ -78,6 +78,7 @@ def a_job(session: Session, **facts: Any) -> Job:
     document = {"spec": {"kind": "quantize", "model": "some-model"}, **facts.pop("request", {})}
     request = JobRequest.model_validate(document)
     spec = request.spec
+    pins = () if request.placement.slot is None else (request.placement.slot,)
     return _added(
         session,
         Job(
@@ -89,7 +90,7 @@ def a_job(session: Session, **facts: Any) -> Job:
                 "request": request.model_dump(mode="json"),
                 "release": a_release(session).name,
                 "slot_kind": slot_kind(spec),
-                "demand": Demand(slot_kind(spec), request.placement.slot, frozenset(request.placement.exclude)).key(),
+                "demand": Demand(slot_kind(spec), pins, frozenset(request.placement.exclude)).key(),
                 "priority": request.priority,
                 "state": JobState.QUEUED,
                 "run_seconds": 3600,

@@ -137,7 +137,7 @@ def an_assigned_attempt(session: Session, job: Job | None = None, slot: Slot | N
     job = job or a_job(session)
     # Hosts of their own, since one host has but eight card groups.
     slot = slot or a_slot(session, "g0", host=f"host{next(_numbers)}")
-    attempt_id = lifecycle.assign(session, job.id, slot.id, now=now(), lease=LEASE)
+    attempt_id = lifecycle.assign(session, job.id, (slot.id,), now=now(), lease=LEASE)
     assert attempt_id is not None
     return session.get_one(Attempt, attempt_id)
 

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 
 revision = '37605dbbf3f4'
-down_revision = '104e9890ea8e'
+down_revision = '145be49a45bc'
 branch_labels = None
 depends_on = None
 

@@ -181,7 +181,7 @@ def _still_open(session: Session, batch_id: int, **change: Any) -> None:
 
 def _demand(session: Session, template: JobRequest) -> Demand:
     try:
-        return Demand.parse(selectors.demand(session, template))
+        return selectors.demand(session, template)
     except OrchestratorError as trouble:
         raise trouble.within("template") from None
 

@@ -11,13 +11,12 @@ from pydantic import ValidationError
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle, lineup, shares
+from orchestrator import lifecycle, lineup, planning
 from orchestrator.admission import admissible, admit
 from orchestrator.batches import keep
 from orchestrator.dispatcher.leader import Leadership
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import JobState
-from orchestrator.placement.place import place
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
@@ -78,8 +77,8 @@ def take_turn(
     Under `leadership`, LeadLost and nothing done if it has been lost meanwhile: a process may pause at any line.
     """
     with database.read() as session:
-        now = database.now(session)
-        idle = not admissible(session, limit=1) and not lineup.placeable(session, now - lost_after)
+        slots = lineup.supply(session, database.now(session), lost_after)
+        idle = not admissible(session, limit=1) and not planning.movable(session, slots, aging=aging)
         idle = idle and not keep.due(session)
     if idle:
         return []
@@ -122,23 +121,22 @@ def place_queued(
     session: Session, *, now: datetime, lease: timedelta, lost_after: timedelta, aging: timedelta = AGING
 ) -> list[Bell]:
     """Assign queued jobs to free slots; returns their bells, to be rung after the commit."""
-    free = lineup.free_slots(session, now - lost_after)
-    if not free:
+    slots = lineup.supply(session, now, lost_after)
+    if not slots.free:
         return []
-    queued = list(lineup.heads(session, lineup.groups(session), free))
-    candidates = lineup.candidates(session, queued, now=now, aging=aging)
-    kcores = {candidate.job_id: candidate.kcore for candidate in candidates}
+    decided = planning.decide(session, lineup.groups(session), slots, aging=aging)
+    kcores = {candidate.job_id: candidate.kcore for candidate in decided.candidates}
     assigned = []
-    for placement in place(candidates, free, shares.all_shares(session, now)):
+    for placement in decided.plan.placements:
         attempt_id = lifecycle.assign(
-            session, placement.job_id, placement.slot_id, now=now, lease=lease, why=placement.why
+            session, placement.job_id, placement.slot_ids, now=now, lease=lease, why=placement.why
         )
         if attempt_id is not None:
-            _note_kcore(session, placement.slot_id, kcores[placement.job_id])
+            _note_kcore(session, placement.slot_ids, kcores[placement.job_id])
             assigned.append(attempt_id)
     return bells(session, assigned)
 
 
-def _note_kcore(session: Session, slot_id: str, kcore: str | None) -> None:
-    if kcore is not None:
+def _note_kcore(session: Session, slot_ids: Sequence[str], kcore: str | None) -> None:
+    for slot_id in slot_ids if kcore is not None else ():
         session.execute(_NOTE_KCORE, {"placed_on": slot_id, "image": kcore})

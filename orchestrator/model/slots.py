@@ -1,6 +1,7 @@
 """Cards, card groups and slots: what a host offers, by the vendor's numbering."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -51,11 +52,37 @@ class SlotName:
         return f"{self.cards[0]}..{self.cards[-1]}"
 
 
-def group_of_range(text: str) -> SlotName:
-    """The card group that `0..3`, `4..7`, … names; ValueError for any other list of cards."""
-    for index in range(GROUPS_PER_HOST):
-        group = SlotName(SlotKind.CARD_GROUP, index)
-        if text == group.card_range:
-            return group
-    ranges = ", ".join(SlotName(SlotKind.CARD_GROUP, i).card_range for i in range(GROUPS_PER_HOST))
-    raise ValueError(f"{text!r} is not one of the eight card groups: use one of {ranges}")
+SINGLE_CARD = "0"
+"""The one legal way to ask for less than a group (guide, offline parameters, `-cn`); the job holds all of g0."""
+
+WHOLE_HOST = f"0..{CARDS_PER_HOST - 1}"
+"""All eight groups. The guide names no such range: the tools are given the eight ranges."""
+
+
+def all_groups() -> tuple[SlotName, ...]:
+    """The card groups of one host, ascending."""
+    return tuple(SlotName(SlotKind.CARD_GROUP, index) for index in range(GROUPS_PER_HOST))
+
+
+def groups_of_cards(text: str) -> tuple[SlotName, ...]:
+    """The card groups that `4..7`, `0..3,8..11`, `0..31` or the single card `0` takes, ascending.
+
+    ValueError names the legal forms.
+    """
+    if text == SINGLE_CARD:
+        return all_groups()[:1]
+    if text == WHOLE_HOST:
+        return all_groups()
+    known = {group.card_range: group for group in all_groups()}
+    parts = text.split(",")
+    if not set(parts) <= known.keys() or len(set(parts)) != len(parts):
+        raise ValueError(
+            f"{text!r} does not name whole card groups: use one of {', '.join(known)}, several of them joined by "
+            f"commas (0..3,8..11), {WHOLE_HOST} for all eight, or the single card {SINGLE_CARD}"
+        )
+    return tuple(group for name, group in known.items() if name in parts)
+
+
+def cards_of_groups(groups: Iterable[SlotName]) -> str:
+    """The groups' cards as the vendor's `-cn` lists them: `0..3,8..11`."""
+    return ",".join(group.card_range for group in groups)

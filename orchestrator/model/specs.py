@@ -5,7 +5,8 @@ is and how long it may take; none of that changes the result. Unknown fields are
 """
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -18,7 +19,16 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from orchestrator.model.slots import GROUPS_PER_HOST, SlotKind, SlotName, group_of_range
+from orchestrator.model.slots import (
+    GROUPS_PER_HOST,
+    SINGLE_CARD,
+    WHOLE_HOST,
+    SlotKind,
+    SlotName,
+    all_groups,
+    cards_of_groups,
+    groups_of_cards,
+)
 
 MAX_TOKENS = 8192
 """The longest answer the vendor's scripts can be asked for (guide, offline parameters, `-mt`)."""
@@ -54,15 +64,18 @@ SlotPattern = Annotated[str, AfterValidator(_slot_pattern)]
 """`g3` (that slot of any host) or `HOST.g3`."""
 
 
-def _card_range(text: str) -> str:
-    group_of_range(text)
-    return text
+def _cards(text: str) -> str:
+    groups = groups_of_cards(text)
+    if text == SINGLE_CARD:
+        return text
+    return WHOLE_HOST if len(groups) == GROUPS_PER_HOST else cards_of_groups(groups)
 
 
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 """Name or value of a host's label."""
 
-CardRange = Annotated[str, AfterValidator(_card_range)]
+Cards = Annotated[str, AfterValidator(_cards)]
+"""Card groups of one host, kept in one spelling: ascending, and `0..31` where they are all eight."""
 
 
 class Strict(BaseModel):
@@ -119,7 +132,7 @@ class CompileSpec(Strict):
 
 
 class InferSpec(Strict):
-    """Answer every prompt on one card group: model + kcore + prompts (+ golden) → `answers`, metrics."""
+    """Answer every prompt on each of its card groups: model + kcore + prompts (+ golden) → `answers`, metrics."""
 
     kind: Literal["infer"] = "infer"
     model: Name
@@ -129,7 +142,34 @@ class InferSpec(Strict):
     golden: FileInput | None = None
     max_tokens: int = Field(default=1024, ge=1, le=MAX_TOKENS)
     repeats: int = Field(default=1, ge=1, le=100_000)
-    cards: CardRange | None = Field(default=None, description="One of 0..3, 4..7, … 28..31; any free group if absent.")
+    groups: int = Field(
+        default=1, ge=1, le=GROUPS_PER_HOST,
+        description="Card groups of one host that answer side by side, each all the prompts; as many as `cards` names.",
+    )  # fmt: skip
+    cards: Cards | None = Field(
+        default=None,
+        description="0..3, 4..7, … 28..31, several of them (0..3,8..11), 0..31, or the single card 0 (which holds "
+        "g0 whole); any free groups if absent.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _counts_its_cards(cls, given: Any) -> Any:
+        """Cards alone say how many groups they are; cards that are none are refused where they stand."""
+        if not isinstance(given, Mapping) or "groups" in given or not isinstance(given.get("cards"), str):
+            return given
+        try:
+            return {**given, "groups": len(groups_of_cards(given["cards"]))}
+        except ValueError:
+            return given
+
+    @model_validator(mode="after")
+    def _cards_are_so_many_groups(self) -> "InferSpec":
+        if self.cards is not None and len(groups_of_cards(self.cards)) != self.groups:
+            named = len(groups_of_cards(self.cards))
+            told = "1 card group" if named == 1 else f"{named} card groups"
+            raise ValueError(f"cards {self.cards} are {told}, but groups says {self.groups}: leave one of the two out")
+        return self
 
 
 Spec = Annotated[QuantizeSpec | ConvertSpec | CompileSpec | InferSpec, Field(discriminator="kind")]
@@ -218,15 +258,43 @@ class JobRequest(Strict):
         kind, pinned, excluded = slot_kind(self.spec), self.placement.slot, set(self.placement.exclude)
         if pinned is not None and SlotName.parse(_slot_of(pinned)).kind is not kind:
             raise _refusal("placement.slot", f"jobs of kind {self.spec.kind} do not run on {pinned}")
-        cards = self.spec.cards if isinstance(self.spec, InferSpec) else None
-        named = pinned if cards is None else str(group_of_range(cards))
-        if cards is not None and pinned is not None and _slot_of(pinned) != named:
-            raise _refusal("placement.slot", f"cards {cards} are {named}, so {pinned} cannot be the slot")
-        if named is not None and {named, _slot_of(named), pinned} & excluded:
-            raise _refusal("placement.exclude", f"the job asks for {pinned or named}, which is excluded")
-        if kind is SlotKind.CARD_GROUP and excluded.issuperset(f"g{index}" for index in range(GROUPS_PER_HOST)):
-            raise _refusal("placement.exclude", "every card group is excluded; leave one out")
+        named = _slots_named(self.spec)
+        if pinned is not None:
+            _check_pin(self.spec, pinned, named)
+            named = (pinned, _slot_of(pinned))
+        if excluded.intersection(named):
+            raise _refusal("placement.exclude", f"the job asks for {named[0]}, which is excluded")
+        if isinstance(self.spec, InferSpec):
+            _check_exclusions(self.spec.groups, excluded)
         return self
+
+
+def _slots_named(spec: Spec) -> tuple[str, ...]:
+    """The slots that a spec itself asks for, of whatever host."""
+    cards = spec.cards if isinstance(spec, InferSpec) else None
+    return () if cards is None else tuple(map(str, groups_of_cards(cards)))
+
+
+def _check_pin(spec: Spec, pinned: str, named: tuple[str, ...]) -> None:
+    if isinstance(spec, InferSpec) and spec.groups > 1:
+        raise _refusal(
+            "placement.slot",
+            f"{spec.groups} card groups are more than one slot: name the groups by cards, and the host by a label",
+        )
+    if named and named != (_slot_of(pinned),):
+        cards = spec.cards if isinstance(spec, InferSpec) else None
+        raise _refusal("placement.slot", f"cards {cards} are {named[0]}, so {pinned} cannot be the slot")
+
+
+def _check_exclusions(groups: int, excluded: Collection[str]) -> None:
+    left = sum(str(group) not in excluded for group in all_groups())
+    if left == 0:
+        raise _refusal("placement.exclude", "every card group is excluded; leave one out")
+    if left < groups:
+        raise _refusal(
+            "placement.exclude",
+            f"the job asks for {groups} card groups, and its exclusions leave only {left} of a host",
+        )
 
 
 class PipelineRequest(Strict):

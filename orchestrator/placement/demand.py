@@ -1,25 +1,51 @@
-"""What a job asks of a slot. Jobs with equal demands form a class, so that placing never looks at every queued job."""
+"""What a job asks of slots. Jobs with equal demands form a class, so that placing never looks at every queued job."""
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.model.slots import SlotKind, SlotName
+
+_NAMED = re.compile(r"([^!=]+\.)?(g|cpu)[0-9]+")
+_COUNT = re.compile(r"x([0-9]+)")
+_LIMIT = re.compile(r"<([0-9]+)")
 
 
 @dataclass(frozen=True)
 class Demand:
-    """One slot of `kind`: `only` that one if given, none of `exclude` (`g3` of any host, or `HOST.g3`), and on a host
-    that carries all of `labels` (`NAME=VALUE`)."""
+    """Slots of `kind`, all of one host: those that `only` names if it names any, none of `exclude` (both as `g3` of any
+    host, or `HOST.g3`), on a host that carries all of `labels` (`NAME=VALUE`)."""
 
     kind: SlotKind
-    only: str | None = None
+    only: tuple[str, ...] = ()
     exclude: frozenset[str] = frozenset()
     labels: frozenset[str] = frozenset()
+    count: int = 1
+    """How many, where `only` does not name each of them."""
+    limit: int | None = None
+    """Power of two of seconds that the run limits of the class do not exceed, so that short jobs are found behind long
+    ones without reading the queue; None if it was not noted."""
+
+    @property
+    def slots(self) -> int:
+        """How many slots a job of this class holds at once; more than one is a gang."""
+        return len(self.only) or self.count
+
+    @property
+    def unlimited(self) -> "Demand":
+        """The same slots, however long the job may run: what jobs compete for."""
+        return self if self.limit is None else replace(self, limit=None)
+
+    def within(self, run_seconds: int) -> "Demand":
+        """The class of jobs with the same demand whose run limit is about this one."""
+        return replace(self, limit=1 << (run_seconds - 1).bit_length())
 
     def key(self) -> str:
-        """The class as text, the same for equal demands: `card_group g3`, `cpu !lab1.cpu0`, `card_group rack=a`."""
-        pin = [self.only] if self.only else []
-        return " ".join([str(self.kind), *pin, *sorted(f"!{slot}" for slot in self.exclude), *sorted(self.labels)])
+        """The class as text, the same for equal demands: `card_group g3 <64`, `cpu !lab1.cpu0`, `card_group x2 a=b`."""
+        count = [f"x{self.count}"] if self.count > 1 else []
+        limit = [f"<{self.limit}"] if self.limit is not None else []
+        excluded = sorted(f"!{slot}" for slot in self.exclude)
+        return " ".join([str(self.kind), *self.only, *count, *limit, *excluded, *sorted(self.labels)])
 
     @classmethod
     def parse(cls, key: str) -> "Demand":
@@ -27,16 +53,16 @@ class Demand:
         kind, *rest = key.split()
         labels = frozenset(part for part in rest if "=" in part)
         exclude = frozenset(part[1:] for part in rest if part.startswith("!"))
-        only = next((part for part in rest if part not in labels and not part.startswith("!")), None)
-        return cls(SlotKind(kind), only, exclude, labels)
+        only = tuple(part for part in rest if _NAMED.fullmatch(part))
+        return cls(SlotKind(kind), only, exclude, labels, _number(_COUNT, rest) or 1, _number(_LIMIT, rest))
 
     def admits(self, slot: "FreeSlot") -> bool:
         """Whether a job of this class may run on `slot`."""
         return self.selects(slot) and not self.excludes(slot)
 
     def selects(self, slot: "FreeSlot") -> bool:
-        """Whether `slot` is of the kind, the name and the labels that are asked for, excluded or not."""
-        wanted = self.only is None or self.only in slot.names
+        """Whether `slot` is of the kind, the names and the labels that are asked for, excluded or not."""
+        wanted = not self.only or any(name in self.only for name in slot.names)
         return slot.name.kind is self.kind and wanted and self.labels <= slot.labels
 
     def excludes(self, slot: "FreeSlot") -> bool:
@@ -46,7 +72,7 @@ class Demand:
 
 @dataclass(frozen=True)
 class FreeSlot:
-    """A slot as placing sees it; given to `place`, one that is in service, has a live worker and no lease."""
+    """A slot as placing sees it, whatever it is doing."""
 
     id: str
     name: SlotName
@@ -56,9 +82,18 @@ class FreeSlot:
     """Digest of the kernel image that was placed on it last."""
 
     @property
+    def host(self) -> str:
+        """The server whose slot it is."""
+        return self.id.rpartition(".")[0]
+
+    @property
     def names(self) -> tuple[str, str]:
         """Both ways in which a request may name it: `HOST.g3`, and `g3`."""
         return self.id, str(self.name)
+
+
+def _number(pattern: re.Pattern[str], parts: Iterable[str]) -> int | None:
+    return next((int(found[1]) for part in parts if (found := pattern.fullmatch(part))), None)
 
 
 def labels_of(given: Iterable[tuple[str, str]]) -> frozenset[str]:
@@ -66,7 +101,10 @@ def labels_of(given: Iterable[tuple[str, str]]) -> frozenset[str]:
     return frozenset(f"{name}={value}" for name, value in given)
 
 
-def classes_with_a_slot(keys: Iterable[str], free: Iterable[FreeSlot]) -> list[str]:
-    """The demand classes that some free slot admits; jobs of the others need not be looked at."""
-    slots = list(free)
-    return [key for key in keys if any(Demand.parse(key).admits(slot) for slot in slots)]
+def hosts_with_enough(demand: Demand, slots: Iterable[FreeSlot]) -> dict[str, list[FreeSlot]]:
+    """Of `slots` those that the demand admits, by host, where one host has as many as it asks for."""
+    hosts: dict[str, list[FreeSlot]] = {}
+    for slot in slots:
+        if demand.admits(slot):
+            hosts.setdefault(slot.host, []).append(slot)
+    return {host: found for host, found in hosts.items() if len(found) >= demand.slots}

@@ -1,15 +1,15 @@
 """`explain`: everything that a job waits for, from the same snapshot and by the same function that places it."""
 
-import heapq
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from orchestrator.model.states import JobState, ServiceState
-from orchestrator.placement.demand import FreeSlot
-from orchestrator.placement.order import UNUSED, Share
-from orchestrator.placement.place import Candidate, Placement, place
+from orchestrator.placement.candidate import Candidate
+from orchestrator.placement.demand import FreeSlot, hosts_with_enough
+from orchestrator.placement.order import UNUSED
+from orchestrator.placement.snapshot import Snapshot, Standing, Subject
 
 
 class WaitsFor(StrEnum):
@@ -37,6 +37,12 @@ class WaitsFor(StrEnum):
     """Jobs that are more urgent or older come first: `count` of its class, `job_id` the next of them."""
     OTHER_PROJECT_FIRST = "other_project_first"
     """Another project has had less of its share."""
+    GATHERING = "gathering"
+    """It needs several slots of one host at once: `host` has `count` for it now."""
+    KEPT_FOR_GANG = "kept_for_gang"
+    """This slot is kept for job `job_id`, which needs several, until `until`, and this job might not end before."""
+    RESERVED = "reserved"
+    """This slot is reserved for people or for `project` until `until`, or will be before this job has to end."""
     WORKER_AWAY = "worker_away"
     """The worker of this slot gives no sign of life."""
     ASSIGNED_NOT_CLAIMED = "assigned_not_claimed"
@@ -56,81 +62,7 @@ class Reason:
     project: str | None = None
     count: int | None = None
     until: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Holder:
-    """The job that has a slot: until when at the latest, and when it will end if it takes as long as such jobs do."""
-
-    job_id: int
-    latest: datetime | None = None
-    expected: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Standing:
-    """A slot, whatever it is doing."""
-
-    slot: FreeSlot
-    alive: bool = True
-    service: ServiceState = ServiceState.IN_SERVICE
-    holder: Holder | None = None
-
-    @property
-    def serving(self) -> bool:
-        """Whether it takes jobs: now, or when its holder has ended."""
-        return self.alive and self.service is ServiceState.IN_SERVICE
-
-    @property
-    def free(self) -> bool:
-        """Whether `place` may have it."""
-        return self.serving and self.holder is None
-
-
-@dataclass(frozen=True)
-class Need:
-    """Another job that has to succeed first."""
-
-    job_id: int
-    name: str
-    state: JobState
-
-
-@dataclass(frozen=True)
-class Subject:
-    """The job that is explained. `candidate` is how placing sees it."""
-
-    candidate: Candidate
-    state: JobState
-    needs: Sequence[Need] = ()
-    joined_to: int | None = None
-    open_batch: int | None = None
-    """Its batch, while that is still being written."""
-    held: str | None = None
-    """Who holds it back, since when and why; None unless it is held."""
-    slot_id: str | None = None
-    """Where it is assigned."""
-    ahead: int = 0
-    """Jobs of its class that come before it, whatever the shares of projects will be; held ones do not."""
-    next_job: int | None = None
-    """The first of them."""
-    seconds: float = 0.0
-    """How long such a job takes."""
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """All that placing looks at, at one moment. `candidates` include the subject if it is queued."""
-
-    now: datetime
-    slots: Sequence[Standing] = ()
-    candidates: Sequence[Candidate] = ()
-    shares: Mapping[str, Share] = field(default_factory=dict)
-    dispatcher_alive: bool = True
-
-    def placements(self) -> list[Placement]:
-        """What the next turn will do."""
-        return place(self.candidates, [standing.slot for standing in self.slots if standing.free], self.shares)
+    host: str | None = None
 
 
 def explain(job: Subject, seen: Snapshot) -> list[Reason]:
@@ -144,42 +76,6 @@ def explain(job: Subject, seen: Snapshot) -> list[Reason]:
             return list(_unclaimed(job, seen))
         case _:
             return []
-
-
-def earliest_start(job: Subject, seen: Snapshot) -> datetime | None:
-    """When a job that is queued or assigned will start if all before it take as long as such jobs do.
-
-    None where it cannot be said: it is held, inputs are missing, no slot for it serves, or a process is away. What
-    other projects will submit or have queued is not counted, so it may be later; it is earlier if jobs end early.
-    """
-    fitting = [standing for standing in seen.slots if job.candidate.demand.admits(standing.slot) and standing.serving]
-    if job.state is JobState.ASSIGNED:
-        return seen.now if any(standing.slot.id == job.slot_id for standing in fitting) else None
-    if job.state is not JobState.QUEUED or job.held is not None or not fitting or not seen.dispatcher_alive:
-        return None
-    if not list(_unplaced(job, seen)):
-        return seen.now
-    takes = timedelta(seconds=job.seconds)
-    taken = {placement.slot_id: placement.job_id for placement in seen.placements()}
-    free_at = [_free_at(standing, seen.now, standing.slot.id in taken, takes) for standing in fitting]
-    heapq.heapify(free_at)
-    placed = [candidate for candidate in seen.candidates if candidate.job_id in taken.values()]
-    for _ in range(job.ahead - sum(_is_ahead(candidate, job.candidate) for candidate in placed)):
-        heapq.heapreplace(free_at, free_at[0] + takes)
-    return free_at[0]
-
-
-def _is_ahead(other: Candidate, mine: Candidate) -> bool:
-    """Whether `other` is one of those that `Subject.ahead` counts."""
-    theirs, own = (-other.priority, other.rank), (-mine.priority, mine.rank)
-    older = other.project == mine.project and theirs == own and other.job_id < mine.job_id
-    return other.demand == mine.demand and (theirs < own or older)
-
-
-def _free_at(standing: Standing, now: datetime, taken: bool, takes: timedelta) -> datetime:
-    if standing.holder is not None:
-        return max(now, standing.holder.expected or now)
-    return now + takes if taken else now
 
 
 def _dispatcher(seen: Snapshot) -> Iterator[Reason]:
@@ -211,22 +107,68 @@ def _unclaimed(job: Subject, seen: Snapshot) -> Iterator[Reason]:
 
 
 def _unplaced(job: Subject, seen: Snapshot) -> Iterator[Reason]:
-    placements = seen.placements()
-    if any(placement.job_id == job.candidate.job_id for placement in placements):
+    mine = job.candidate
+    if any(placement.job_id == mine.job_id for placement in seen.plan.placements):
         return
-    demand = job.candidate.demand
+    demand = mine.demand
     fitting = [standing for standing in seen.slots if demand.admits(standing.slot)]
-    if not any(standing.alive for standing in fitting):
+    if not hosts_with_enough(demand, (each.slot for each in fitting if each.alive)):
         known = ", ".join(standing.slot.id for standing in fitting) or "none is registered"
-        detail = f"no slot with a live worker fits {demand.key()!r} ({known})"
+        some = "there is no slot" if demand.slots == 1 else f"no host has {demand.slots} slots"
+        detail = f"{some} with a live worker that fits {demand.unlimited.key()!r} ({known})"
         yield Reason(WaitsFor.NO_SUCH_SLOT_ALIVE, detail)
     for standing in seen.slots:
         if demand.selects(standing.slot) and demand.excludes(standing.slot):
             detail = f"the request excludes {standing.slot.id}"
             yield Reason(WaitsFor.EXCLUDED, detail, slot_id=standing.slot.id)
+    yield from _gathering(job, seen)
     for standing in fitting:
         yield from _occupied(standing)
-    yield from _before(job, seen, placements)
+        if standing.free:
+            yield from _closed(job, seen, standing.slot)
+    yield from _before(job, seen)
+
+
+def _gathering(job: Subject, seen: Snapshot) -> Iterator[Reason]:
+    """How far each host is that could hold a gang, and on which of them slots are kept for it."""
+    mine, demand = job.candidate, job.candidate.demand
+    serving = (standing.slot for standing in seen.slots if standing.serving)
+    hosts = hosts_with_enough(demand, serving) if demand.slots > 1 else {}
+    free = {slot.id for slot in seen.supply.free} - seen.taken.keys()
+    for host, slots in hosts.items():
+        open_ones = (each for each in slots if not seen.closing(each, mine) and not seen.keeping(each, mine))
+        count, until = sum(slot.id in free for slot in open_ones), None
+        detail = f"{host} has {count} of the {demand.slots} slots that it needs at once"
+        for kept in seen.plan.gatherings:
+            if (kept.job_id, kept.host) == (mine.job_id, host):
+                until = kept.starts_at
+                detail += f"; {', '.join(kept.slot_ids)} are kept for it, from {_moment(until)} at the latest"
+        yield Reason(WaitsFor.GATHERING, detail, count=count, until=until, host=host)
+
+
+def _closed(job: Subject, seen: Snapshot, slot: FreeSlot) -> Iterator[Reason]:
+    """Why a job may not have a slot that is free."""
+    ends = f"this job, which may run until {_moment(seen.now + job.candidate.run_limit)}"
+    kept = seen.keeping(slot, job.candidate)
+    if kept is not None:
+        detail = (
+            f"{slot.id} is kept for job {kept.job_id}, which needs {len(kept.slot_ids)} slots of {kept.host} at once, "
+            f"from {_moment(kept.starts_at)} at the latest; {ends}, might not end before"
+        )
+        yield Reason(WaitsFor.KEPT_FOR_GANG, detail, kept.job_id, slot.id, until=kept.starts_at)
+    window = seen.closing(slot, job.candidate)
+    if window is not None:
+        whose = f" for project {window.project}" if window.project else ""
+        note = f" ({window.note})" if window.note else ""
+        detail = (
+            f"{slot.id} is reserved by {window.by}{whose} from {_moment(window.starts_at)} until "
+            f"{_moment(window.ends_at)}{note}; {ends}, would reach into that"
+        )
+        yield Reason(WaitsFor.RESERVED, detail, slot_id=slot.id, project=window.project, until=window.ends_at)
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _occupied(standing: Standing) -> Iterator[Reason]:
@@ -240,8 +182,7 @@ def _occupied(standing: Standing) -> Iterator[Reason]:
             detail = f"{slot_id} is {standing.service}; resume it to have it back"
             yield Reason(WaitsFor.SLOT_DRAINING, detail, slot_id=slot_id)
     if holder is not None:
-        latest = f", until {holder.latest:%Y-%m-%d %H:%M:%S} UTC at the latest" if holder.latest else ""
-        detail = f"job {holder.job_id} has {slot_id}{latest}"
+        detail = f"job {holder.job_id} has {slot_id}, until {_moment(holder.latest)} at the latest"
         yield Reason(WaitsFor.SLOT_BUSY, detail, holder.job_id, slot_id, until=holder.latest)
 
 
@@ -250,29 +191,42 @@ def _away(standing: Standing) -> Reason:
     return Reason(WaitsFor.WORKER_AWAY, detail, slot_id=standing.slot.id)
 
 
-def _before(job: Subject, seen: Snapshot, placements: Sequence[Placement]) -> Iterator[Reason]:
+def _before(job: Subject, seen: Snapshot) -> Iterator[Reason]:
     """Who comes first: in its class, and of other classes those that get a slot it could have."""
     mine = job.candidate
     if job.ahead:
         detail = f"{job.ahead} jobs like it are more urgent or older; the next of them is job {job.next_job}"
         yield Reason(WaitsFor.BEHIND_IN_QUEUE, detail, job.next_job, count=job.ahead)
     standing = seen.shares.get(mine.project, UNUSED).standing
-    slots = {placement.job_id: placement.slot_id for placement in placements}
-    fits = {each.slot.id for each in seen.slots if mine.demand.admits(each.slot)}
+    fits = {each.slot.id: each.slot for each in seen.slots if mine.demand.admits(each.slot)}
+    gets = {job_id: fits[slot_id] for slot_id, job_id in seen.taken.items() if slot_id in fits}
     told = set()
     for other in sorted(seen.candidates, key=lambda candidate: candidate.job_id):
-        rival = other.demand == mine.demand or slots.get(other.job_id) in fits
-        if other.job_id == mine.job_id or not rival:
+        same = other.demand.unlimited == mine.demand.unlimited
+        if other.job_id == mine.job_id or not (same or other.job_id in gets):
             continue
+        won = other.job_id in gets and not _hindered(seen, gets[other.job_id], mine)
         if other.project != mine.project and (other.priority, other.rank) == (mine.priority, mine.rank):
             theirs = seen.shares.get(other.project, UNUSED).standing
-            if other.project not in told and (theirs < standing or other.job_id in slots):
+            if other.project not in told and (theirs < standing or won):
                 told.add(other.project)
                 detail = (
                     f"project {other.project} has had {theirs:.0f} slot-seconds for each unit of its weight, "
                     f"{mine.project} {standing:.0f}"
                 )
                 yield Reason(WaitsFor.OTHER_PROJECT_FIRST, detail, other.job_id, project=other.project)
-        elif other.demand != mine.demand:
-            detail = f"job {other.job_id} is more urgent or older, and gets {slots[other.job_id]}"
-            yield Reason(WaitsFor.BEHIND_IN_QUEUE, detail, other.job_id, slots[other.job_id])
+        elif not same and _comes_first(other, mine):
+            slot_id = gets[other.job_id].id
+            detail = f"job {other.job_id} is more urgent or older, and gets {slot_id}"
+            yield Reason(WaitsFor.BEHIND_IN_QUEUE, detail, other.job_id, slot_id)
+
+
+def _hindered(seen: Snapshot, slot: FreeSlot, mine: Candidate) -> bool:
+    """Whether the slot is nothing that who got it took from this job: a short job runs there while a gang gathers."""
+    kept = seen.kept.get(slot.id)
+    own = kept is not None and kept.job_id == mine.job_id
+    return own or seen.keeping(slot, mine) is not None or seen.closing(slot, mine) is not None
+
+
+def _comes_first(other: Candidate, mine: Candidate) -> bool:
+    return (-other.priority, other.rank, other.job_id) < (-mine.priority, mine.rank, mine.job_id)

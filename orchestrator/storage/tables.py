@@ -254,7 +254,7 @@ class JobInput(Base):
 
 
 class Attempt(Base):
-    """One try at a job on one leased slot."""
+    """One try at a job on the slots that are leased to it: one, or several card groups of one host."""
 
     __tablename__ = "attempt"
     __table_args__ = (
@@ -273,6 +273,9 @@ class Attempt(Base):
     job_id: Mapped[int] = mapped_column(ForeignKey("job.id"))
     number: Mapped[int]
     slot_id: Mapped[str] = mapped_column(ForeignKey("slot.id"))
+    """The slot whose worker runs it: the first of `slot_ids`."""
+    slot_ids: Mapped[list[str]] = mapped_column(server_default="[]")
+    """All its slots, in the order of its batches."""
     state: Mapped[AttemptState]
     worker: Mapped[str | None] = mapped_column(String(100))
     assigned_at: Mapped[datetime]
@@ -338,11 +341,13 @@ class Artifact(Base):
 
 
 class Answer(Base):
-    """One prompt's response in one repeat."""
+    """One prompt's response in one repeat of one batch."""
 
     __tablename__ = "answer"
 
     attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), primary_key=True)
+    batch: Mapped[int] = mapped_column(primary_key=True, default=0, server_default="0")
+    """Which of the attempt's slots gave it: the place in `slot_ids`, from 0."""
     repeat: Mapped[int] = mapped_column(primary_key=True)
     index: Mapped[int] = mapped_column(primary_key=True)
     question: Mapped[str] = mapped_column(Text)

@@ -12,7 +12,7 @@ from core_builders import a_running_attempt, rows
 from sqlalchemy import inspect
 
 import migrations
-from migrations.__main__ import config
+from migrations.__main__ import config, default_differs
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Base, Job
 
@@ -36,7 +36,8 @@ def _tables(url: str) -> set[str]:
 def _differences(url: str) -> list:
     database = Database(url)
     with database.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_server_default": True, "compare_type": True})
+        opts = {"compare_server_default": default_differs, "compare_type": True}
+        context = MigrationContext.configure(connection, opts=opts)
         found = compare_metadata(context, Base.metadata)
     database.close()
     return found

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.model.slots import CARDS_PER_HOST, SlotKind, SlotName, group_of_range
+from orchestrator.model.slots import CARDS_PER_HOST, SlotName, all_groups, cards_of_groups, groups_of_cards
 
-GROUPS = [SlotName(SlotKind.CARD_GROUP, index) for index in range(8)]
+GROUPS = all_groups()
 
 
 def test_eight_groups_of_four_cover_every_card_once():
@@ -16,7 +16,23 @@ def test_eight_groups_of_four_cover_every_card_once():
 @pytest.mark.parametrize("group", GROUPS, ids=str)
 def test_a_group_is_known_by_its_name_and_by_its_cards(group: SlotName):
     assert SlotName.parse(str(group)) == group
-    assert group_of_range(group.card_range) == group
+    assert groups_of_cards(group.card_range) == (group,)
+
+
+def test_several_groups_are_named_in_any_order_and_listed_ascending():
+    groups = groups_of_cards("16..19,0..3,8..11")
+
+    assert [str(group) for group in groups] == ["g0", "g2", "g4"]
+    assert cards_of_groups(groups) == "0..3,8..11,16..19"
+
+
+@pytest.mark.parametrize("cards", ["0..31", ",".join(group.card_range for group in GROUPS)])
+def test_all_cards_are_all_eight_groups(cards: str):
+    assert groups_of_cards(cards) == GROUPS
+
+
+def test_the_single_card_takes_its_whole_group():
+    assert groups_of_cards("0") == GROUPS[:1]
 
 
 NO_SLOTS = [
@@ -51,11 +67,29 @@ def test_what_is_no_slot_is_refused(text: str):
 
 
 @pytest.mark.parametrize(
-    "text", ["0..4", "1..4", "4", "0-3", "0..31", "2..31", "28..32", "32..35", "0..3 ", "", "0..3,4..7"]
+    "text",
+    [
+        "0..4",
+        "1..4",
+        "4",
+        "0-3",
+        "2..31",
+        "28..32",
+        "32..35",
+        "0..3 ",
+        "",
+        "0..3,",
+        "0..3,0..3",
+        "0..3,0",
+        "0..7",
+        "0,1,2,3",
+        "0..31,0..3",
+        "0..3, 4..7",
+    ],
 )
-def test_what_is_no_card_group_is_refused(text: str):
-    with pytest.raises(ValueError, match="not one of the eight card groups"):
-        group_of_range(text)
+def test_what_names_no_whole_card_groups_is_refused_with_the_legal_forms(text: str):
+    with pytest.raises(ValueError, match=r"use one of 0\.\.3, .* \(0\.\.3,8\.\.11\), 0\.\.31 .* single card 0"):
+        groups_of_cards(text)
 
 
 @given(st.text())

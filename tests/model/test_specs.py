@@ -138,9 +138,50 @@ def test_each_of_the_eight_groups_can_be_asked_for(cards: str):
     assert _request({**INFER, "cards": cards}).spec.cards == cards
 
 
-@pytest.mark.parametrize("cards", ["0..31", "2..5", "0..3 -bs 8", "0,1,2,3", "", "g0", "28..32", "0..3\n"])
+@pytest.mark.parametrize("cards", ["2..5", "0..7", "0..3 -bs 8", "0,1,2,3", "1", "", "g0", "28..32", "0..3\n"])
 def test_other_cards_can_not_be_asked_for(cards: str):
     assert "card groups" in _refused({**INFER, "cards": cards})
+
+
+@pytest.mark.parametrize(
+    ("cards", "kept", "groups"),
+    [
+        ("0..3,8..11", "0..3,8..11", 2),
+        ("8..11,0..3", "0..3,8..11", 2),
+        ("0..31", "0..31", 8),
+        (",".join(f"{first}..{first + 3}" for first in range(0, 32, 4)), "0..31", 8),
+        ("0", "0", 1),
+    ],
+)
+def test_several_groups_are_kept_in_one_spelling_and_counted(cards: str, kept: str, groups: int):
+    spec = _request({**INFER, "cards": cards}).spec
+
+    assert (spec.cards, spec.groups) == (kept, groups)
+    assert _request({**INFER, "cards": cards, "groups": groups}).spec == spec
+
+
+def test_groups_can_be_asked_for_without_saying_which():
+    assert _request({**INFER, "groups": 8}).spec.cards is None
+    assert _request(INFER).spec.groups == 1
+
+
+@pytest.mark.parametrize("groups", [0, 9, -1, "two"])
+def test_no_other_number_of_groups_can_be_asked_for(groups: object):
+    assert "groups" in _refused({**INFER, "groups": groups})
+
+
+@pytest.mark.parametrize(("cards", "groups"), [("0..3", 2), ("0..3,8..11", 1), ("0..31", 7), ("0", 2)])
+def test_cards_and_groups_must_agree(cards: str, groups: int):
+    assert "leave one of the two out" in _refused({**INFER, "cards": cards, "groups": groups})
+
+
+def test_several_groups_are_not_pinned_to_one_slot():
+    assert "more than one slot" in _refused({**INFER, "groups": 2}, placement={"slot": "g1"})
+
+
+def test_so_many_groups_must_be_left_as_are_asked_for():
+    assert "leave only 1 of a host" in _refused({**INFER, "groups": 2}, placement={"exclude": GROUPS[1:]})
+    assert _request({**INFER, "groups": 2}, placement={"exclude": GROUPS[2:]})
 
 
 @pytest.mark.parametrize(
@@ -167,6 +208,7 @@ GROUPS = [f"g{index}" for index in range(8)]
         (INFER, {"slot": "lab1.g1", "exclude": ["g1"]}),
         (INFER, {"slot": "lab1.g1", "exclude": ["lab1.g1"]}),
         ({**INFER, "cards": "4..7"}, {"exclude": ["g1"]}),
+        ({**INFER, "cards": "4..7,12..15"}, {"exclude": ["g3"]}),
         (INFER, {"exclude": GROUPS}),
         (SPECS["quantize"], {"slot": "cpu0", "exclude": ["cpu0"]}),
     ],

@@ -191,7 +191,7 @@ def test_a_job_that_is_not_queued_gets_no_attempt(database: Database):
         job = a_job(session, JobState.CANCELLED)
 
     with nothing_written(database), database.write() as session:
-        assert lifecycle.assign(session, job.id, slot.id, now=now(), lease=LEASE) is None
+        assert lifecycle.assign(session, job.id, (slot.id,), now=now(), lease=LEASE) is None
 
 
 def test_attempts_of_a_job_are_numbered_from_one(database: Database):

@@ -1,21 +1,26 @@
 """Demand classes as text, and which slots they admit."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.model.slots import SlotKind, SlotName
-from orchestrator.placement.demand import Demand, FreeSlot, classes_with_a_slot
+from orchestrator.placement.demand import Demand, FreeSlot
+from orchestrator.placement.supply import BusySlot, Supply
 
 NAMES = st.sampled_from([f"g{index}" for index in range(8)] + ["cpu0", "cpu1", "cpu17"])
 PATTERNS = st.one_of(NAMES, st.builds(lambda host, name: f"{host}.{name}", st.sampled_from(["a", "b-1", "a.b"]), NAMES))
 DEMANDS = st.builds(
     Demand,
     st.sampled_from(SlotKind),
-    st.none() | PATTERNS,
+    st.just(()),
     st.frozensets(PATTERNS, max_size=4),
-    st.frozensets(st.sampled_from(["rack=a", "rack=b", "gen=2"])),
-)
+    st.frozensets(st.sampled_from(["rack=a", "rack=b", "gen=2", "x2=a.g0"])),
+    st.integers(1, 8),
+    st.none() | st.integers(0, 30).map(lambda power: 1 << power),
+) | st.builds(Demand, st.sampled_from(SlotKind), st.lists(PATTERNS, unique=True, max_size=8).map(tuple))
 
 
 def _slot(text: str) -> FreeSlot:
@@ -61,8 +66,27 @@ def test_a_demand_admits_slots_of_hosts_with_all_of_its_labels(key: str, admitte
     assert Demand.parse(key).admits(slot) is admitted
 
 
-def test_classes_that_no_free_slot_fits_are_left_out():
-    keys = ["card_group", "card_group g1", "cpu", "card_group !g0"]
+def test_a_class_has_room_for_as_many_as_its_slots_are_on_one_host():
+    free = [_slot(name) for name in ("a.g0", "a.g1", "a.g2", "b.g3", "b.cpu0")]
+    supply = Supply(datetime(2026, 3, 1, tzinfo=UTC), free)
+    keys = ("card_group", "card_group x2", "card_group x4", "card_group g0 g2", "card_group g0 g3", "cpu", "cpu cpu1")
 
-    assert classes_with_a_slot(keys, [_slot("lab1.g0")]) == ["card_group"]
-    assert classes_with_a_slot(keys, []) == []
+    rooms = [supply.room(Demand.parse(key)) for key in keys]
+
+    assert rooms == [4, 1, 0, 1, 0, 1, 0]
+
+
+def test_a_host_could_hold_what_its_busy_slots_are_enough_for():
+    now = datetime(2026, 3, 1, tzinfo=UTC)
+    supply = Supply(now, [_slot("a.g0")], [BusySlot(_slot("a.g1"), now), BusySlot(_slot("b.g0"), now)])
+
+    held = [supply.could_hold(Demand.parse(key)) for key in ("card_group x2", "card_group x3", "card_group g0 g1")]
+
+    assert held == [True, False, True]
+
+
+@given(st.integers(1, 10**9))
+def test_run_limits_of_a_class_differ_by_less_than_the_double(seconds):
+    limit = Demand(SlotKind.CPU).within(seconds).limit
+
+    assert limit // 2 < seconds <= limit

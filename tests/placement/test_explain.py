@@ -1,38 +1,36 @@
 """What a job waits for, held against what placing does with the same snapshot."""
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from placement_builders import (
+    GANGS,
+    IDS,
+    LABELS,
+    MINUTE,
+    NOW,
+    SHARES,
+    SINGLES,
+    WINDOWS,
+    a_job,
+    a_slot,
+    a_window,
+    queues,
+)
 
-from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.model.states import JobState, ServiceState
-from orchestrator.placement.demand import Demand, FreeSlot
-from orchestrator.placement.explain import (
-    Holder,
-    Need,
-    Snapshot,
-    Standing,
-    Subject,
-    WaitsFor,
-    earliest_start,
-    explain,
-)
+from orchestrator.placement.candidate import Candidate
+from orchestrator.placement.demand import hosts_with_enough
+from orchestrator.placement.explain import Reason, WaitsFor, explain
+from orchestrator.placement.forecast import earliest_start
 from orchestrator.placement.order import Share
-from orchestrator.placement.place import Candidate
+from orchestrator.placement.snapshot import Holder, Need, Snapshot, Standing, Subject
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-NAMES = ["g0", "g1", "cpu0"]
-IDS = [f"{host}.{name}" for host in ("a", "b") for name in NAMES]
-LABELS = st.frozensets(st.sampled_from(["rack=a", "rack=b"]), max_size=1)
-PATTERNS = st.sampled_from(NAMES + IDS)
-DEMANDS = st.builds(
-    Demand, st.sampled_from(SlotKind), st.none() | PATTERNS, st.frozensets(PATTERNS, max_size=2), LABELS
-)
-CANDIDATES = st.builds(
-    Candidate, st.integers(1, 99), DEMANDS, st.integers(0, 9), st.frozensets(st.sampled_from(IDS), max_size=1),
-    rank=st.sampled_from([0, 0, -1, -2]), project=st.sampled_from("xyz"), kcore=st.sampled_from([None, "k1", "k2"]),
+HOLDERS = st.builds(
+    lambda latest, sooner: Holder(1000, NOW + latest * MINUTE, NOW + (latest - sooner) * MINUTE),
+    st.integers(-5, 90), st.integers(0, 20),
 )  # fmt: skip
 
 
@@ -40,17 +38,16 @@ CANDIDATES = st.builds(
 def _standings(draw: st.DrawFn) -> list[Standing]:
     found = []
     for slot_id in draw(st.lists(st.sampled_from(IDS), unique=True)):
-        name = SlotName.parse(slot_id.rpartition(".")[2])
-        slot = FreeSlot(slot_id, name, draw(LABELS), draw(st.sampled_from([None, "k1"])))
-        holder = draw(st.sampled_from([None, None, Holder(1000)]))
-        service = draw(st.sampled_from([ServiceState.IN_SERVICE, *ServiceState]))
-        found.append(Standing(slot, draw(st.booleans()), service, holder))
+        slot = a_slot(slot_id, labels=draw(LABELS), kcore=draw(st.sampled_from([None, "k1"])))
+        service = draw(st.sampled_from([ServiceState.IN_SERVICE] * 4 + [*ServiceState]))
+        alive = draw(st.sampled_from([True, True, True, False]))
+        found.append(Standing(slot, alive, service, draw(st.none() | HOLDERS)))
     return found
 
 
 SNAPSHOTS = st.builds(
-    Snapshot, st.just(NOW), _standings(), st.lists(CANDIDATES, max_size=10, unique_by=lambda job: job.job_id),
-    st.dictionaries(st.sampled_from("xyz"), st.builds(Share, st.floats(0, 500), st.floats(0.5, 3))),
+    Snapshot, st.just(NOW), _standings(), queues(SINGLES | GANGS), SHARES,
+    windows=st.dictionaries(st.sampled_from(IDS), st.tuples(WINDOWS), max_size=2),
 )  # fmt: skip
 
 
@@ -58,7 +55,7 @@ def _subject(mine: Candidate, seen: Snapshot) -> Subject:
     ahead = [
         other.job_id
         for other in seen.candidates
-        if other.demand == mine.demand
+        if other.demand.unlimited == mine.demand.unlimited
         and (
             (-other.priority, other.rank) < (-mine.priority, mine.rank)
             or (
@@ -70,12 +67,12 @@ def _subject(mine: Candidate, seen: Snapshot) -> Subject:
     return Subject(mine, JobState.QUEUED, ahead=len(ahead), next_job=min(ahead, default=None), seconds=10)
 
 
-def _queued(key: str = "card_group", number: int = 1, project: str = "x", priority: int = 5) -> Candidate:
-    return Candidate(number, Demand.parse(key), priority, project=project)
-
-
 def _slot(slot_id: str, **facts) -> Standing:
-    return Standing(FreeSlot(slot_id, SlotName.parse(slot_id.rpartition(".")[2])), **facts)
+    return Standing(a_slot(slot_id), **facts)
+
+
+def _holder(job: int = 7, latest: float = 10, expected: float = 10) -> Holder:
+    return Holder(job, NOW + latest * MINUTE, NOW + expected * MINUTE)
 
 
 def _kinds(mine: Candidate, *slots: Standing, others: tuple[Candidate, ...] = (), **facts) -> list[WaitsFor]:
@@ -86,7 +83,7 @@ def _kinds(mine: Candidate, *slots: Standing, others: tuple[Candidate, ...] = ()
 @settings(deadline=None)
 @given(SNAPSHOTS)
 def test_a_queued_job_waits_for_nothing_exactly_when_the_next_turn_places_it(seen: Snapshot):
-    placed = {placement.job_id for placement in seen.placements()}
+    placed = {placement.job_id for placement in seen.plan.placements}
 
     unhindered = {job.job_id for job in seen.candidates if not explain(_subject(job, seen), seen)}
 
@@ -105,10 +102,10 @@ def test_every_slot_that_is_asked_for_and_not_free_is_told(seen: Snapshot):
 
 @settings(deadline=None)
 @given(SNAPSHOTS)
-def test_a_forecast_is_given_exactly_when_some_slot_serves_and_is_now_when_nothing_is_waited_for(seen: Snapshot):
+def test_a_forecast_is_given_exactly_when_enough_slots_serve_and_is_now_when_nothing_is_waited_for(seen: Snapshot):
     for job in seen.candidates:
         subject = _subject(job, seen)
-        serving = any(each.serving and job.demand.admits(each.slot) for each in seen.slots)
+        serving = bool(hosts_with_enough(job.demand, (each.slot for each in seen.slots if each.serving)))
         start = earliest_start(subject, seen)
         assert (start is not None) == serving
         if not explain(subject, seen):
@@ -118,29 +115,29 @@ def test_a_forecast_is_given_exactly_when_some_slot_serves_and_is_now_when_nothi
 @pytest.mark.parametrize(
     ("slot", "kinds"),
     [
-        (_slot("a.g0", holder=Holder(7)), [WaitsFor.SLOT_BUSY]),
+        (_slot("a.g0", holder=_holder()), [WaitsFor.SLOT_BUSY]),
         (_slot("a.g0", service=ServiceState.DRAINING), [WaitsFor.SLOT_DRAINING]),
         (_slot("a.g0", service=ServiceState.DRAINED), [WaitsFor.SLOT_DRAINING]),
         (_slot("a.g0", service=ServiceState.QUARANTINED), [WaitsFor.SLOT_QUARANTINED]),
         (_slot("a.g0", alive=False), [WaitsFor.NO_SUCH_SLOT_ALIVE, WaitsFor.WORKER_AWAY]),
         (_slot("a.cpu0"), [WaitsFor.NO_SUCH_SLOT_ALIVE]),
-        (_slot("a.g0", holder=Holder(7), service=ServiceState.DRAINING), [WaitsFor.SLOT_DRAINING, WaitsFor.SLOT_BUSY]),
+        (_slot("a.g0", holder=_holder(), service=ServiceState.DRAINING), [WaitsFor.SLOT_DRAINING, WaitsFor.SLOT_BUSY]),
     ],
 )
 def test_what_keeps_a_slot_is_told(slot: Standing, kinds: list[WaitsFor]):
-    assert _kinds(_queued(), slot) == kinds
+    assert _kinds(a_job(1), slot) == kinds
 
 
 def test_an_excluded_slot_is_told_as_long_as_no_other_is_free():
-    mine = _queued("card_group !g0")
+    mine = a_job(1, "card_group !g0")
 
     assert _kinds(mine, _slot("a.g0")) == [WaitsFor.NO_SUCH_SLOT_ALIVE, WaitsFor.EXCLUDED]
     assert _kinds(mine, _slot("a.g0"), _slot("a.g1")) == []
 
 
 def test_older_jobs_of_the_class_are_counted():
-    older = tuple(_queued(number=number) for number in (1, 2, 3))
-    seen = Snapshot(NOW, [_slot("a.g0")], (*older, _queued(number=9)))
+    older = tuple(a_job(number) for number in (1, 2, 3))
+    seen = Snapshot(NOW, [_slot("a.g0")], (*older, a_job(9)))
 
     (reason,) = explain(_subject(seen.candidates[-1], seen), seen)
 
@@ -150,20 +147,20 @@ def test_older_jobs_of_the_class_are_counted():
 def test_a_project_that_has_had_less_is_named():
     shares = {"x": Share(1000.0), "y": Share(10.0)}
 
-    assert _kinds(_queued(), _slot("a.g0"), others=(_queued(number=2, project="y"),), shares=shares) == [
+    assert _kinds(a_job(1, project="x"), _slot("a.g0"), others=(a_job(2, project="y"),), shares=shares) == [
         WaitsFor.OTHER_PROJECT_FIRST
     ]
 
 
 def test_a_job_of_another_class_that_takes_its_slot_is_named():
-    mine, urgent = _queued("card_group g0", 1), _queued("card_group", 2, priority=9)
+    mine, urgent = a_job(1, "card_group g0"), a_job(2, priority=9)
 
     assert _kinds(mine, _slot("a.g0"), others=(urgent,)) == [WaitsFor.BEHIND_IN_QUEUE]
 
 
 def test_a_waiting_job_tells_what_it_needs_and_that_nobody_would_notice():
     needs = [Need(4, "convert", JobState.RUNNING), Need(5, "other", JobState.SUCCEEDED)]
-    job = Subject(_queued(), JobState.WAITING, needs=needs, joined_to=3)
+    job = Subject(a_job(1), JobState.WAITING, needs=needs, joined_to=3)
 
     reasons = explain(job, Snapshot(NOW, dispatcher_alive=False))
 
@@ -176,8 +173,8 @@ def test_a_waiting_job_tells_what_it_needs_and_that_nobody_would_notice():
 
 @pytest.mark.parametrize("alive", [True, False])
 def test_an_assigned_job_waits_for_the_worker_of_its_slot(alive: bool):
-    job = Subject(_queued(), JobState.ASSIGNED, slot_id="a.g0")
-    seen = Snapshot(NOW, [_slot("a.g0", alive=alive, holder=Holder(1)), _slot("a.g1", alive=False)])
+    job = Subject(a_job(1), JobState.ASSIGNED, slot_id="a.g0")
+    seen = Snapshot(NOW, [_slot("a.g0", alive=alive, holder=_holder(1)), _slot("a.g1", alive=False)])
 
     reasons = explain(job, seen)
 
@@ -187,18 +184,99 @@ def test_an_assigned_job_waits_for_the_worker_of_its_slot(alive: bool):
 
 
 def test_the_forecast_lets_those_ahead_take_the_slots_as_they_come_free():
-    minute = timedelta(minutes=1)
-    busy = [_slot("a.g0", holder=Holder(50, expected=NOW + minute)), _slot("a.g1", holder=Holder(51, expected=NOW))]
-    job = Subject(_queued(number=9), JobState.QUEUED, ahead=2, next_job=1, seconds=600)
+    busy = [_slot("a.g0", holder=_holder(50, expected=1)), _slot("a.g1", holder=_holder(51, expected=0))]
+    job = Subject(a_job(9), JobState.QUEUED, ahead=2, next_job=1, seconds=600)
 
     start = earliest_start(job, Snapshot(NOW, busy, (job.candidate,)))
 
-    assert start == NOW + 10 * minute
+    assert start == NOW + 10 * MINUTE
 
 
 def test_a_held_job_waits_for_its_release_and_its_start_can_not_be_said():
-    seen = Snapshot(NOW, [_slot("a.g0")], [_queued()])
-    held = Subject(_queued(), JobState.QUEUED, held="alice holds it")
+    seen = Snapshot(NOW, [_slot("a.g0")], [a_job(1)])
+    held = Subject(a_job(1), JobState.QUEUED, held="alice holds it")
 
     assert [(reason.kind, reason.detail) for reason in explain(held, seen)] == [(WaitsFor.HELD, "alice holds it")]
     assert earliest_start(held, seen) is None
+
+
+# ── gangs, kept slots, windows ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _told(mine: Candidate, *slots: Standing, others: tuple[Candidate, ...] = (), **facts) -> list[Reason]:
+    seen = Snapshot(NOW, slots, (mine, *others), **facts)
+    return explain(_subject(mine, seen), seen)
+
+
+def test_a_gang_tells_how_far_each_host_is_and_what_is_kept_for_it():
+    slots = [_slot("a.g0"), _slot("a.g1", holder=_holder(latest=10)), _slot("b.g0", holder=_holder(8, latest=30))]
+
+    told = _told(a_job(1, "card_group x2"), *slots, _slot("b.g1", holder=_holder(9, latest=20)))
+
+    gathering = [reason for reason in told if reason.kind is WaitsFor.GATHERING]
+    assert [(reason.host, reason.count, reason.until) for reason in gathering] == [
+        ("a", 1, NOW + 10 * MINUTE),
+        ("b", 0, None),
+    ]
+    assert "a.g0, a.g1 are kept for it, from 2026-03-01 12:10:00 UTC at the latest" in gathering[0].detail
+    assert [reason.job_id for reason in told if reason.kind is WaitsFor.SLOT_BUSY] == [7, 8, 9]
+
+
+def test_a_gang_that_no_host_could_hold_is_told_so():
+    (reason,) = _told(a_job(1, "card_group x2"), _slot("a.g0"), _slot("b.g0"))
+
+    assert reason.kind is WaitsFor.NO_SUCH_SLOT_ALIVE
+    assert "no host has 2 slots" in reason.detail
+
+
+def test_a_job_that_might_not_end_in_time_is_told_for_which_gang_a_slot_is_kept():
+    gang, slots = a_job(1, "card_group x2"), [_slot("a.g0"), _slot("a.g1", holder=_holder(latest=10))]
+    long, short = a_job(2, run_limit=11 * MINUTE), a_job(2, run_limit=10 * MINUTE)
+
+    kept = [each for each in _told(long, *slots, others=(gang,)) if each.kind is WaitsFor.KEPT_FOR_GANG]
+
+    assert [(each.slot_id, each.job_id, each.until) for each in kept] == [("a.g0", 1, NOW + 10 * MINUTE)]
+    assert _told(short, *slots, others=(gang,)) == []
+
+
+def test_a_short_job_that_runs_while_a_gang_gathers_is_not_said_to_come_before_it():
+    gang, slots = a_job(1, "card_group x2"), [_slot("a.g0"), _slot("a.g1", holder=_holder(latest=10))]
+    short = a_job(2, run_limit=MINUTE, project="y")
+
+    assert [each.kind for each in _told(gang, *slots, others=(short,))] == [WaitsFor.GATHERING, WaitsFor.SLOT_BUSY]
+
+
+def test_a_slot_that_people_have_reserved_tells_by_whom_until_when_and_why():
+    mine = a_job(1, run_limit=30 * MINUTE)
+
+    (reason,) = _told(mine, _slot("a.g0"), windows={"a.g0": (a_window(20, 60, "bringup"),)})
+
+    assert (reason.kind, reason.slot_id, reason.project) == (WaitsFor.RESERVED, "a.g0", "bringup")
+    assert reason.until == NOW + 60 * MINUTE
+    assert "reserved by alice for project bringup" in reason.detail
+    assert "(probe)" in reason.detail
+
+
+def test_a_gang_is_forecast_to_start_when_enough_slots_of_one_host_are_expected_to_be_free():
+    ends = {"a.g0": 5, "a.g1": 30, "b.g0": 10, "b.g1": 20}
+    slots = [_slot(slot_id, holder=_holder(number, 90, end)) for number, (slot_id, end) in enumerate(ends.items(), 2)]
+    seen = Snapshot(NOW, slots, (a_job(1, "card_group x2"),))
+    first = Subject(seen.candidates[0], JobState.QUEUED, seconds=600)
+
+    starts = [earliest_start(replace(first, ahead=ahead), seen) for ahead in (0, 1, 2)]
+
+    assert starts == [NOW + 20 * MINUTE, NOW + 30 * MINUTE, NOW + 30 * MINUTE]
+
+
+def test_a_job_behind_a_gang_is_forecast_to_start_when_the_gang_has_run():
+    gang, mine = a_job(1, "card_group x2", run_limit=20 * MINUTE), a_job(2, run_limit=60 * MINUTE)
+    seen = Snapshot(NOW, [_slot("a.g0"), _slot("a.g1", holder=_holder(latest=10))], (gang, mine))
+
+    assert earliest_start(Subject(mine, JobState.QUEUED, seconds=60), seen) == NOW + 30 * MINUTE
+
+
+def test_a_job_is_forecast_to_start_when_a_reservation_by_people_is_over():
+    mine = a_job(1, run_limit=30 * MINUTE)
+    seen = Snapshot(NOW, [_slot("a.g0")], (mine,), windows={"a.g0": (a_window(20, 60),)})
+
+    assert earliest_start(Subject(mine, JobState.QUEUED, seconds=60), seen) == NOW + 60 * MINUTE

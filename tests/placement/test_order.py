@@ -6,11 +6,12 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from placement_builders import placed
 
 from orchestrator.model.slots import SlotKind, SlotName
+from orchestrator.placement.candidate import Candidate
 from orchestrator.placement.demand import Demand, FreeSlot
 from orchestrator.placement.order import LEAST_CHARGE, MOST_URGENT, Share, faded, urgency, waited_for
-from orchestrator.placement.place import Candidate, place
 
 SIMULATED = settings(deadline=None, max_examples=25)
 GROUP = Demand(SlotKind.CARD_GROUP)
@@ -34,7 +35,7 @@ def _shared(shares: dict[str, Share], turns: int, slots: int, lengths: dict[str,
                 number += 1
                 queue.append(Candidate(number, GROUP, 5, project=project))
         owner = {job.job_id: job.project for job in queue}
-        for placement in place(queue, _slots(slots), shares):
+        for placement in placed(queue, _slots(slots), shares=shares):
             project = owner[placement.job_id]
             shares[project] = shares[project].charged(lengths[project])
             had[project] += lengths[project]
@@ -75,7 +76,7 @@ def test_nothing_starves_while_more_urgent_jobs_keep_coming(priority, slots, riv
             Candidate(number, GROUP, urgency(asked, waited=(hour - since) * HOUR, aging=HOUR), project=project)
             for number, (project, asked, since) in queue.items()
         ]
-        for placement in place(waiting, _slots(slots), shares):
+        for placement in placed(waiting, _slots(slots), shares=shares):
             project = queue.pop(placement.job_id)[0]
             shares[project] = shares[project].charged(3600)
             if placement.job_id == victim:
@@ -92,7 +93,7 @@ def test_a_more_urgent_job_comes_first_whatever_its_project_has_had(one, other, 
     queue = [Candidate(1, GROUP, one, project="one"), Candidate(2, GROUP, other, project="other")]
     shares = {"one": Share(used_by_one), "other": Share(used_by_other)}
 
-    (placement,) = place(queue, _slots(1), shares)
+    (placement,) = placed(queue, _slots(1), shares=shares)
 
     first = max(one, other)
     assert {1: one, 2: other}[placement.job_id] == first
@@ -128,22 +129,22 @@ def test_two_to_one_is_two_to_one():
 def test_projects_that_have_had_nothing_divide_the_slots_of_one_turn():
     queue = [Candidate(number, GROUP, 5, project="a" if number <= 8 else "b") for number in range(1, 17)]
 
-    placed = {placement.job_id for placement in place(queue, _slots(8))}
+    started = {placement.job_id for placement in placed(queue, _slots(8))}
 
-    assert placed == {1, 2, 3, 4, 9, 10, 11, 12}
+    assert started == {1, 2, 3, 4, 9, 10, 11, 12}
 
 
 def test_a_slot_that_ran_the_same_kernel_image_is_preferred():
     cold, warm = (FreeSlot(f"lab.g{index}", SlotName.parse(f"g{index}"), kcore=f"k{index}") for index in (0, 1))
 
-    (placement,) = place([Candidate(1, GROUP, 5, kcore="k1")], [cold, warm])
+    (placement,) = placed([Candidate(1, GROUP, 5, kcore="k1")], [cold, warm])
 
-    assert (placement.slot_id, placement.why) == ("lab.g1", "this slot ran the same kernel image last")
+    assert (placement.slot_ids, placement.why) == (("lab.g1",), "this slot ran the same kernel image last")
 
 
 def test_a_slot_where_it_failed_is_avoided_even_if_it_has_the_kernel_image():
     cold, warm = (FreeSlot(f"lab.g{index}", SlotName.parse(f"g{index}"), kcore=f"k{index}") for index in (0, 1))
 
-    (placement,) = place([Candidate(1, GROUP, 5, avoid=frozenset({"lab.g1"}), kcore="k1")], [cold, warm])
+    (placement,) = placed([Candidate(1, GROUP, 5, avoid=frozenset({"lab.g1"}), kcore="k1")], [cold, warm])
 
-    assert placement.slot_id == "lab.g0"
+    assert placement.slot_ids == ("lab.g0",)

@@ -1,0 +1,175 @@
+"""The board on which one turn is played: which slots are still free, and which are kept for a gang that waits.
+
+For a gang that can not start a host gathers slots: those with which it starts first if every job that holds them runs
+to its limit. From then on a free slot among them is given only to a job whose own limit ends before that moment (EASY
+backfill), so that nobody who is placed later makes the gang wait longer.
+"""
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
+from datetime import timedelta
+
+from orchestrator.placement.candidate import Candidate, Placement
+from orchestrator.placement.demand import Demand, FreeSlot, hosts_with_enough
+from orchestrator.placement.gathering import Gathering, earliest, in_order
+from orchestrator.placement.supply import Supply
+
+
+class Board:
+    """Slots are only ever taken or kept, never given back, so what has failed once fails again."""
+
+    def __init__(self, candidates: Sequence[Candidate], supply: Supply) -> None:
+        self._supply = supply
+        self._pinned = Counter(name for candidate in candidates for name in candidate.demand.only)
+        every = [*supply.free, *(busy.slot for busy in supply.busy)]
+        gangs = {candidate.demand for candidate in candidates if candidate.demand.slots > 1}
+        self._holding = {demand: hosts_with_enough(demand, every) for demand in gangs}
+        self._gangs = {demand.kind for demand, hosts in self._holding.items() if hosts}
+        self._left = Counter(slot.host for slot in supply.free if slot.name.kind in self._gangs)
+        self._slots = sorted(supply.free, key=lambda slot: (self._claims(slot), self._crowd(slot)))
+        self.free = {slot.id for slot in supply.free}
+        self._free_at = {slot.id: supply.now for slot in supply.free}
+        self._free_at |= {busy.slot.id: max(supply.now, busy.until) for busy in supply.busy}
+        self.gatherings: dict[str, Gathering] = {}
+        """By host, of which each has one at most."""
+        self._kept: dict[str, Gathering] = {}
+        self._by_demand: dict[Demand, deque[FreeSlot]] = {}
+        self._by_kcore: dict[str | None, deque[FreeSlot]] = defaultdict(deque)
+        self._hopeless: dict[tuple[Demand, str], timedelta] = {}
+        for slot in self._slots:
+            self._by_kcore[slot.kcore].append(slot)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more can be given or kept for anyone."""
+        return not self.free and not self._gangs
+
+    def give(self, candidate: Candidate) -> Placement | None:
+        """Slots for this candidate, and why those; None if the free ones that it may have are not enough."""
+        kind = candidate.demand, candidate.project
+        if candidate.run_limit >= self._hopeless.get(kind, timedelta.max):
+            return None
+        found = self._several(candidate) if candidate.demand.slots > 1 else self._single(candidate)
+        if found is None:
+            self._hopeless[kind] = candidate.run_limit
+            return None
+        slots, why = found
+        for slot in slots:
+            self.free.remove(slot.id)
+            if slot.name.kind in self._gangs:
+                self._left[slot.host] -= 1
+            self._free_at[slot.id] = self._supply.now + candidate.run_limit
+        return Placement(candidate.job_id, tuple(slot.id for slot in slots), why)
+
+    def gather(self, candidate: Candidate) -> None:
+        """Keep slots for a gang on the host where it can start first.
+
+        Nothing is kept if no host can hold it, or if each that can keeps slots for another gang already.
+        """
+        hosts, windows = self._holding[candidate.demand].items(), self._supply.windows
+        found = [
+            gathering
+            for host, slots in hosts
+            if host not in self.gatherings
+            and (gathering := earliest(candidate, slots, self._free_at, windows)) is not None
+        ]
+        if found:
+            first = min(found, key=lambda each: (each.starts_at, each.host))
+            self.gatherings[first.host] = first
+            self._kept |= dict.fromkeys(first.slot_ids, first)
+
+    def _single(self, candidate: Candidate) -> tuple[list[FreeSlot], str] | None:
+        """The one slot for this candidate and why that one."""
+        fitting = self._fitting(candidate.demand)
+        best = next((slot for slot in fitting if self._open(slot, candidate)), None)
+        if best is None:
+            return None
+        if candidate.avoid:
+            left = [slot for slot in fitting if self._open(slot, candidate)]
+            best = min(left, key=lambda slot: (slot.id in candidate.avoid, self._claims(slot), _cold(candidate, slot)))
+            failed = best.id in candidate.avoid
+            why = "nothing else was free, though it failed here before" if failed else "it has not failed here"
+            return [best], why
+        warm = self._warm(candidate, best)
+        if warm is not None:
+            return [warm], "this slot ran the same kernel image last"
+        return [best], self._reason(candidate, best, fitting)
+
+    def _reason(self, candidate: Candidate, best: FreeSlot, fitting: deque[FreeSlot]) -> str:
+        if candidate.demand.only:
+            return f"the request names {candidate.demand.only[0]}"
+        if not any(self._open(slot, candidate) for slot in fitting if slot is not best):
+            return "it was the only free slot that fits"
+        if self._claims(best) < self._claims(fitting[-1]):
+            return "other free slots are the only ones that some jobs may have"
+        if self._crowd(best) < self._crowd(fitting[-1]):
+            return "its host has the fewest free slots, so that others stay whole for jobs that need several"
+        return "of the free slots that fit it was idle longest"
+
+    def _several(self, candidate: Candidate) -> tuple[list[FreeSlot], str] | None:
+        """Enough slots of one host and why that one: of those that have enough, the one with the fewest free."""
+        demand = candidate.demand
+        hosts = hosts_with_enough(demand, (slot for slot in self._fitting(demand) if self._open(slot, candidate)))
+        if not hosts:
+            return None
+
+        def dislike(slot: FreeSlot) -> tuple[bool, int, bool, int]:
+            return slot.id in candidate.avoid, self._claims(slot), _cold(candidate, slot), slot.name.index
+
+        chosen = {host: sorted(slots, key=dislike)[: demand.slots] for host, slots in hosts.items()}
+
+        def worse(host: str) -> tuple[bool, int, int, int]:
+            failed = any(slot.id in candidate.avoid for slot in chosen[host])
+            claims = sum(self._claims(slot) for slot in chosen[host])
+            return failed, self._left[host], claims, sum(_cold(candidate, slot) for slot in chosen[host])
+
+        best = min(chosen, key=worse)
+        if len(hosts) == 1:
+            return in_order(chosen[best]), "it was the only host with enough free slots that fit"
+        return in_order(chosen[best]), "of the hosts with enough free slots that fit it had the fewest"
+
+    def _fitting(self, demand: Demand) -> deque[FreeSlot]:
+        """The slots that the demand admits, best first; the foremost of them is free."""
+        fitting = self._by_demand.get(demand)
+        if fitting is None:
+            fitting = self._by_demand[demand] = deque(slot for slot in self._slots if demand.admits(slot))
+        return self._from_the_first_free(fitting)
+
+    def _warm(self, candidate: Candidate, best: FreeSlot) -> FreeSlot | None:
+        """A slot that ran the candidate's kernel image last and is no worse than `best` otherwise."""
+        if candidate.kcore is None or not _cold(candidate, best):
+            return None if candidate.kcore is None else best
+        same = self._from_the_first_free(self._by_kcore[candidate.kcore])
+        fitting = (slot for slot in same if candidate.demand.admits(slot) and self._open(slot, candidate))
+        return next((slot for slot in fitting if self._claims(slot) == self._claims(best)), None)
+
+    def _from_the_first_free(self, slots: deque[FreeSlot]) -> deque[FreeSlot]:
+        while slots and slots[0].id not in self.free:
+            slots.popleft()
+        return slots
+
+    def _open(self, slot: FreeSlot, candidate: Candidate) -> bool:
+        """Whether the slot is free, not kept for a gang that would have to wait, and no window closes it."""
+        if slot.id not in self.free:
+            return False
+        if not self._kept and not self._supply.windows:
+            return True
+        ends_at = self._supply.now + candidate.run_limit
+        kept = self._kept.get(slot.id)
+        if kept is not None and ends_at > kept.starts_at:
+            return False
+        windows = self._supply.windows.get(slot.id, ())
+        return not any(window.closed(candidate.project, self._supply.now, ends_at) for window in windows)
+
+    def _claims(self, slot: FreeSlot) -> int:
+        """How many candidates name this slot."""
+        return sum(self._pinned[name] for name in slot.names)
+
+    def _crowd(self, slot: FreeSlot) -> int:
+        """How many free slots its host has, where gangs look for hosts; else 0."""
+        return self._left[slot.host] if slot.name.kind in self._gangs else 0
+
+
+def _cold(candidate: Candidate, slot: FreeSlot) -> bool:
+    """Whether another kernel image than the candidate's was on the slot last."""
+    return candidate.kcore is not None and slot.kcore != candidate.kcore

@@ -1,0 +1,72 @@
+"""`earliest_start`: when a job will start if all before it take as long as such jobs do."""
+
+import heapq
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from orchestrator.model.states import JobState
+from orchestrator.placement.candidate import Candidate
+from orchestrator.placement.demand import FreeSlot, hosts_with_enough
+from orchestrator.placement.explain import explain
+from orchestrator.placement.snapshot import Snapshot, Standing, Subject
+
+
+def earliest_start(job: Subject, seen: Snapshot) -> datetime | None:
+    """When a job that is queued or assigned will start.
+
+    None where it cannot be said: it is held, inputs are missing, too few slots for it serve, or a process is away. What
+    other projects will submit or have queued is not counted, so it may be later; it is earlier if jobs end early.
+    """
+    if job.state is JobState.ASSIGNED:
+        serving = any(standing.slot.id == job.slot_id and standing.serving for standing in seen.slots)
+        return seen.now if serving else None
+    hosts = hosts_with_enough(job.candidate.demand, (standing.slot for standing in seen.slots if standing.serving))
+    if job.state is not JobState.QUEUED or job.held is not None or not hosts or not seen.dispatcher_alive:
+        return None
+    if not explain(job, seen):
+        return seen.now
+    return _after_those_ahead(job, seen, hosts)
+
+
+def _after_those_ahead(job: Subject, seen: Snapshot, hosts: Mapping[str, Sequence[FreeSlot]]) -> datetime:
+    """Let every job ahead take the host that has enough slots first, and this one the next."""
+    mine, takes = job.candidate, timedelta(seconds=job.seconds)
+    holders = {standing.slot.id: standing for standing in seen.slots}
+    free_at = {
+        host: sorted(_free_at(holders[slot.id], seen, mine, takes) for slot in slots) for host, slots in hosts.items()
+    }
+    last = mine.demand.slots - 1
+    line = [(times[last], host) for host, times in free_at.items()]
+    heapq.heapify(line)
+    placed = set(seen.taken.values())
+    starting = sum(each.job_id in placed and _is_ahead(each, mine) for each in seen.candidates)
+    for _ in range(job.ahead - starting):
+        start, host = line[0]
+        times = free_at[host]
+        times[: last + 1] = [start + takes] * (last + 1)
+        times.sort()
+        heapq.heapreplace(line, (times[last], host))
+    return line[0][0]
+
+
+def _free_at(standing: Standing, seen: Snapshot, mine: Candidate, takes: timedelta) -> datetime:
+    """When the slot is free for this job, as far as those go that have it, get it, or have it kept for them."""
+    slot = standing.slot
+    at = seen.now
+    if standing.holder is not None:
+        at = max(at, standing.holder.expected)
+    elif slot.id in seen.taken:
+        at += takes
+    kept = seen.keeping(slot, mine)
+    if kept is not None:
+        at = max(at, kept.ends_at)
+    while (window := seen.closing(slot, mine, at)) is not None:
+        at = window.ends_at
+    return at
+
+
+def _is_ahead(other: Candidate, mine: Candidate) -> bool:
+    """Whether `other` is one of those that `Subject.ahead` counts."""
+    theirs, own = (-other.priority, other.rank), (-mine.priority, mine.rank)
+    older = other.project == mine.project and theirs == own and other.job_id < mine.job_id
+    return other.demand.unlimited == mine.demand.unlimited and (theirs < own or older)

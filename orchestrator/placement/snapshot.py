@@ -1,0 +1,121 @@
+"""A job, and all that placing looks at at one moment: what `explain` and `earliest_start` are asked about."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+
+from orchestrator.model.states import JobState, ServiceState
+from orchestrator.placement.candidate import Candidate
+from orchestrator.placement.demand import FreeSlot
+from orchestrator.placement.gathering import Gathering
+from orchestrator.placement.order import Share
+from orchestrator.placement.place import Plan, place
+from orchestrator.placement.supply import BusySlot, Supply
+from orchestrator.placement.windows import Window
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The job that has a slot: until when at the latest, and when it will end if it takes as long as such jobs do."""
+
+    job_id: int
+    latest: datetime
+    expected: datetime
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A slot, whatever it is doing."""
+
+    slot: FreeSlot
+    alive: bool = True
+    service: ServiceState = ServiceState.IN_SERVICE
+    holder: Holder | None = None
+
+    @property
+    def serving(self) -> bool:
+        """Whether it takes jobs: now, or when its holder has ended."""
+        return self.alive and self.service is ServiceState.IN_SERVICE
+
+    @property
+    def free(self) -> bool:
+        """Whether `place` may have it."""
+        return self.serving and self.holder is None
+
+
+@dataclass(frozen=True)
+class Need:
+    """Another job that has to succeed first."""
+
+    job_id: int
+    name: str
+    state: JobState
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The job that is explained. `candidate` is how placing sees it."""
+
+    candidate: Candidate
+    state: JobState
+    needs: Sequence[Need] = ()
+    joined_to: int | None = None
+    open_batch: int | None = None
+    """Its batch, while that is still being written."""
+    held: str | None = None
+    """Who holds it back, since when and why; None unless it is held."""
+    slot_id: str | None = None
+    """Where it is assigned."""
+    ahead: int = 0
+    """Jobs that want the same slots and come before it, whatever the shares of projects will be; held ones do not."""
+    next_job: int | None = None
+    """The first of them."""
+    seconds: float = 0.0
+    """How long such a job takes."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that placing looks at, at one moment. `candidates` include the subject if the next turn looks at it."""
+
+    now: datetime
+    slots: Sequence[Standing] = ()
+    candidates: Sequence[Candidate] = ()
+    shares: Mapping[str, Share] = field(default_factory=dict)
+    dispatcher_alive: bool = True
+    windows: Mapping[str, Sequence[Window]] = field(default_factory=dict)
+
+    @cached_property
+    def supply(self) -> Supply:
+        """The slots as `place` sees them."""
+        free = [each.slot for each in self.slots if each.free]
+        busy = [BusySlot(each.slot, each.holder.latest) for each in self.slots if each.serving and each.holder]
+        return Supply(self.now, free, busy, self.windows)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What the next turn will do."""
+        return place(self.candidates, self.supply, self.shares)
+
+    @cached_property
+    def taken(self) -> dict[str, int]:
+        """The slots that the next turn gives away, and to which job."""
+        return {slot: placement.job_id for placement in self.plan.placements for slot in placement.slot_ids}
+
+    @cached_property
+    def kept(self) -> dict[str, Gathering]:
+        """The slots that are kept for a gang after the next turn."""
+        return {slot: gathering for gathering in self.plan.gatherings for slot in gathering.slot_ids}
+
+    def closing(self, slot: FreeSlot, job: Candidate, at: datetime | None = None) -> Window | None:
+        """The window for whose sake this job may not start on the slot now, or `at`."""
+        start = at or self.now
+        windows = self.windows.get(slot.id, ())
+        return next((each for each in windows if each.closed(job.project, start, start + job.run_limit)), None)
+
+    def keeping(self, slot: FreeSlot, job: Candidate) -> Gathering | None:
+        """The gang for whose sake this job may not start on the slot now."""
+        kept = self.kept.get(slot.id)
+        late = kept is not None and kept.job_id != job.job_id and self.now + job.run_limit > kept.starts_at
+        return kept if late else None

@@ -1,0 +1,36 @@
+"""The slots that take jobs, at one moment: those that are free, and those that come free when their job has ended."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from orchestrator.placement.demand import Demand, FreeSlot, hosts_with_enough
+from orchestrator.placement.windows import Window
+
+
+@dataclass(frozen=True)
+class BusySlot:
+    """A slot in service that another job has, until `until` at the latest by that job's run limit."""
+
+    slot: FreeSlot
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Supply:
+    """All slots that are in service and have a live worker."""
+
+    now: datetime
+    free: Sequence[FreeSlot] = ()
+    """Without a lease; the longest idle first."""
+    busy: Sequence[BusySlot] = ()
+    windows: Mapping[str, Sequence[Window]] = field(default_factory=dict)
+    """Of each slot by its id: those that are not over."""
+
+    def room(self, demand: Demand) -> int:
+        """How many jobs of this class the free slots are enough for, were there no other jobs and no windows."""
+        return sum(len(slots) // demand.slots for slots in hosts_with_enough(demand, self.free).values())
+
+    def could_hold(self, demand: Demand) -> bool:
+        """Whether some host has the slots for such a job, free or not."""
+        return bool(hosts_with_enough(demand, [*self.free, *(busy.slot for busy in self.busy)]))

@@ -1,0 +1,73 @@
+"""What the next turn will do: `placement.place`, with as much of the queue read as it takes to decide.
+
+Of each group few heads are read at first. Where all of them get slots, or slots are left that they may not have yet,
+the next ones might get some: then more are read and all is decided again. No more of a group is read than free slots
+are enough for, however long the queue.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from orchestrator import lineup, shares
+from orchestrator.lineup import Group, Queued
+from orchestrator.placement.candidate import Candidate
+from orchestrator.placement.demand import Demand
+from orchestrator.placement.place import Plan, place
+from orchestrator.placement.supply import Supply
+
+FEWEST_HEADS = 4
+"""Of a group that are read at first; deeper by this factor where it was not enough."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The jobs that were looked at, and what becomes of them."""
+
+    candidates: Sequence[Candidate]
+    plan: Plan
+
+
+def decide(session: Session, groups: Sequence[Group], slots: Supply, *, aging: timedelta) -> Decided:
+    """The plan for these groups of the queue, which must be all there are."""
+    most = {group: number for group, number in lineup.rooms(groups, slots) if number}
+    first = max(FEWEST_HEADS, 2 * len(slots.free) // max(1, len(most)))
+    depth = {group: min(first, number) for group, number in most.items()}
+    queued: dict[Group, list[Queued]] = {}
+    standing = shares.all_shares(session, slots.now)
+    while True:
+        for group in depth.keys() - queued.keys():
+            queued[group] = lineup.heads(session, group, depth[group])
+        every = [job for group in most for job in queued[group]]
+        candidates = lineup.candidates(session, every, now=slots.now, aging=aging)
+        plan = place(candidates, slots, standing)
+        unread = {group for group in most if len(queued[group]) == depth[group] < most[group]}
+        short = unread & _with_more_to_get(queued, plan, slots) if unread else unread
+        if not short:
+            return Decided(candidates, plan)
+        for group in short:
+            depth[group] = min(depth[group] * FEWEST_HEADS, most[group])
+            del queued[group]
+
+
+def _with_more_to_get(queued: Mapping[Group, Sequence[Queued]], plan: Plan, slots: Supply) -> set[Group]:
+    """The groups of which every job that was read starts, or for which slots are left."""
+    started = {placement.job_id for placement in plan.placements}
+    taken = {slot_id for placement in plan.placements for slot_id in placement.slot_ids}
+    left = replace(slots, free=[slot for slot in slots.free if slot.id not in taken])
+    return {
+        group
+        for group, number in lineup.rooms(queued, left)
+        if number or all(job.job_id in started for job in queued[group])
+    }
+
+
+def movable(session: Session, slots: Supply, *, aging: timedelta) -> bool:
+    """Whether a turn would assign anything. Where slots may be kept for someone, only deciding can tell."""
+    groups = lineup.groups(session) if slots.free else []
+    if not lineup.placeable(groups, slots):
+        return False
+    keeping = bool(slots.windows) or any(Demand.parse(group.demand).slots > 1 for group in groups)
+    return not keeping or bool(decide(session, groups, slots, aging=aging).plan.placements)
