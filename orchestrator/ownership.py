@@ -1,8 +1,8 @@
 """Whose a slot is, and whether it may be given work: every arrow of a slot, as one function each.
 
 People drain, resume and quarantine slots here; the end of an attempt makes a draining slot drained and a suspect one
-quarantined (`orchestrator.lifecycle`, in the same transaction). Who calls `drain`, `resume` or `quarantine` holds the
-door of admission (`Database.serialise`), so that nothing is placed on the slot meanwhile.
+quarantined (`orchestrator.lifecycle`, in the same transaction). Who calls `drain`, `resume`, `quarantine` or `suspect`
+holds the door of admission (`Database.serialise`), so that nothing is placed on the slot meanwhile.
 """
 
 from collections.abc import Mapping, Sequence
@@ -140,12 +140,14 @@ def suspect(
 ) -> None:  # fmt: skip
     """Quarantine a slot on the word of its worker, without an attempt's end, and `others` that its attempt held too.
 
-    Nothing if the slot is another worker's.
+    Nothing if the slot is another worker's. What was placed there meanwhile, and has not begun, is taken back.
     """
     if session.scalar(select(Slot.worker).where(Slot.id == slot_id)) != worker:
         return
     suspects = sorted({slot_id, *others})
     told = of_one_among(reason, suspects)
+    for suspected in suspects:
+        _empty(session, suspected, now, f"{suspected} is quarantined")
     for suspected in suspects:
         slot = _locked(session, suspected)
         if slot.service_state is not ServiceState.QUARANTINED:

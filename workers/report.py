@@ -64,6 +64,7 @@ def suspect(database: Database, slot_ids: Sequence[str], suspicion: Suspicion, *
 
     `worker` is that of the first slot."""
     with database.write() as session:
+        database.serialise(session, "admission")
         ownership.suspect(
             session, slot_ids[0], worker=worker, reason=suspicion.reason, now=database.now(session), others=slot_ids[1:]
         )

@@ -433,6 +433,18 @@ def test_a_worker_that_lost_its_attempt_may_still_warn_of_its_own_slot_and_of_no
     assert _slot(database, "lab1.g1").service_state is ServiceState.IN_SERVICE
 
 
+def test_what_was_placed_on_a_slot_before_its_worker_warned_of_it_goes_back_to_the_queue(database: Database):
+    with database.write() as session:
+        attempt = an_assigned_attempt(session, slot=a_slot(session, "g0"))
+
+        ownership.suspect(session, "lab1.g0", worker=WORKER, reason="process 7 lives on", now=now())
+
+    with database.read() as session:
+        assert session.get_one(Attempt, attempt.id).state is AttemptState.LOST
+        assert session.get_one(Job, attempt.job_id).state is JobState.QUEUED
+        assert session.scalars(select(Lease.slot_id)).all() == []
+
+
 def test_a_slot_stays_out_of_service_when_its_worker_is_started_again(database: Database):
     with database.write() as session:
         a_slot(session, heartbeat_at=now() - timedelta(days=1))
