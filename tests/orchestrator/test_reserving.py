@@ -21,10 +21,13 @@ from sqlalchemy import select, update
 
 from orchestrator import reserving, steering
 from orchestrator.dispatcher import sweeps
+from orchestrator.dispatcher.leader import Leadership
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import AlreadyReserved, BadRequest, IllegalTransition, NotFound
+from orchestrator.explaining import explanation
 from orchestrator.model.reservations import ReservationRequest, ReservationState
 from orchestrator.model.states import JobState
+from orchestrator.placement.explain import WaitsFor
 from orchestrator.reserving import ReservationFacts
 from orchestrator.storage.tables import Event, Job, Reservation, Slot
 
@@ -278,6 +281,24 @@ def test_before_a_reservation_only_jobs_start_that_must_have_ended_by_then(desk:
 
     assert given == ["lab1.g0"]
     assert desk.states(long.id, short.id) == [JobState.QUEUED, JobState.ASSIGNED]
+
+
+def test_a_job_that_a_reservation_keeps_waiting_is_told_whose_it_is_and_until_when(desk: Desk):
+    with desk.database.write() as session:
+        session.execute(update(Slot).where(Slot.id != "lab1.g0").values(heartbeat_at=None))
+        job = a_job(session, demand="card_group g0", run_seconds=7200)
+    assert Leadership(desk.database, "test", HOUR).hold()
+    made = _reserve(desk, "lab1.g0", starts_at=now() + HOUR, note="换散热器")
+
+    with desk.database.read() as session:
+        moment = desk.database.now(session)
+        found = explanation(session, job.id, now=moment, lost_after=LEASE, aging=HOUR)
+
+    (reason,) = [reason for reason in found.reasons if reason.kind is WaitsFor.RESERVED]
+    assert (reason.slot_id, reason.until) == ("lab1.g0", made.reservation.ends_at)
+    assert "ann" in reason.detail
+    assert "换散热器" in reason.detail
+    assert found.earliest_start == made.reservation.ends_at
 
 
 # ── giving back, and the passing of time ─────────────────────────────────────────────────────────────────────────────
