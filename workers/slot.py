@@ -126,6 +126,7 @@ def announce(slot: OwnedSlot) -> None:
         try:
             finding = _looked_at(slot)
             with slot.database.write() as session:
+                slot.database.serialise(session, "admission")
                 now = slot.database.now(session)
                 left = ownership.announce(
                     session, host=slot.settings.host, name=slot.name, worker=slot.worker, pid=os.getpid(),
