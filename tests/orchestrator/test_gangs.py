@@ -41,7 +41,8 @@ def an_assigned_gang(session: Session, *names: str) -> Attempt:
     for name in names or NAMES:
         if session.get(Slot, name) is None:
             host, _, slot = name.rpartition(".")
-            a_slot(session, slot, host=host, worker=WORKER if name == (names or NAMES)[0] else f"worker of {name}")
+            worker = WORKER if name == (names or NAMES)[0] else f"worker of {name}"
+            a_slot(session, slot, host=host, worker=worker, lock_domain="of lab1")
     attempt_id = lifecycle.assign(session, a_job(session).id, names or NAMES, now=now(), lease=LEASE)
     return session.get_one(Attempt, attempt_id)
 
@@ -301,7 +302,7 @@ def test_a_worker_that_starts_again_leaves_a_gang_alone_that_another_leads(datab
         lost = [
             ownership.announce(
                 session, host="lab1", name=SlotName.parse(name), worker="worker-b", pid=2, now=now(),
-                lost_after=timedelta(0),
+                lock_domain="of lab1", lost_after=timedelta(0),
             )
             for name in ("g2", "g0")
         ]  # fmt: skip
