@@ -244,8 +244,9 @@ class _Execution:
         self.results = Results()
         self._keep_black_box()
         report.give_back(
-            self.slot.database, self.assignment.attempt_id, self.results, why=why, suspicion=self.suspicion
-        )
+            self.slot.database, self.assignment.attempt_id, why=why, suspicion=self.suspicion,
+            outputs=self.results.outputs,
+        )  # fmt: skip
         return Ended(AttemptState.LOST, why)
 
     @property

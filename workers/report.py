@@ -15,7 +15,7 @@ from orchestrator.model.states import JobState
 from orchestrator.storage import live_logs
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Base
-from workers.collect import CheckedAnswer, Results
+from workers.collect import CheckedAnswer, Output, Results
 
 _ANSWERS, _METRICS = (insert(Base.metadata.tables[name]) for name in ("answer", "metric"))
 """On plain tables, which takes a fraction of the time."""
@@ -32,7 +32,7 @@ def finish(
         now = database.now(session)
         # First the guard: ten thousand rows need not be written to find out that they must not be.
         state = lifecycle.finish(session, attempt_id, ending, worker=worker, now=now, max_attempts=max_attempts)
-        _add_outputs(session, attempt_id, results, now)
+        _add_outputs(session, attempt_id, results.outputs, now)
         if results.answers:
             session.execute(_ANSWERS, [_answer_row(attempt_id, answer) for answer in results.answers])
             digest = digest_of(answer.given for answer in results.answers)
@@ -51,12 +51,14 @@ def finish(
         return state
 
 
-def give_back(database: Database, attempt_id: int, results: Results, *, why: str, suspicion: Suspicion | None) -> None:
-    """Return a job that was stopped through no fault of its own to the queue; files of it are kept, no rows."""
+def give_back(
+    database: Database, attempt_id: int, *, why: str, suspicion: Suspicion | None, outputs: Sequence[Output] = ()
+) -> None:
+    """Return a job that was stopped through no fault of its own to the queue; only these files of it are kept."""
     with database.write() as session:
         now = database.now(session)
         if lifecycle.give_back(session, attempt_id, now=now, why=why, suspicion=suspicion):
-            _add_outputs(session, attempt_id, results, now)
+            _add_outputs(session, attempt_id, outputs, now)
 
 
 def suspect(database: Database, slot_ids: Sequence[str], suspicion: Suspicion, *, worker: str) -> None:
@@ -70,8 +72,8 @@ def suspect(database: Database, slot_ids: Sequence[str], suspicion: Suspicion, *
         )
 
 
-def _add_outputs(session: Session, attempt_id: int, results: Results, now: datetime) -> None:
-    for output in results.outputs:
+def _add_outputs(session: Session, attempt_id: int, outputs: Sequence[Output], now: datetime) -> None:
+    for output in outputs:
         lifecycle.add_output(
             session, attempt_id, name=output.name, digest=output.digest, tree=output.tree,
             file_name=output.file_name, size=output.size, now=now,

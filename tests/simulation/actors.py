@@ -176,7 +176,10 @@ class Working(Actor):
         self._beat_at = self.world.clock.now + self._settings.heartbeat
         try:
             with self.world.database.write() as session:
-                ownership.beat(session, self._slot.id, worker=self._slot.worker, now=self.world.clock.now)
+                now, mine = self.world.clock.now, {"worker": self._slot.worker}
+                asked = ownership.beat(session, self._slot.id, **mine, now=now).resume_requested
+                if asked and not ownership.in_use(session, self._slot.id):
+                    ownership.answer_resume(session, self._slot.id, **mine, now=now, refusal=None, evidence=None)
         except SlotTaken:
             self.kill()
 
