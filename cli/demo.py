@@ -17,8 +17,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from api.answers import AnswerView
 from api.client import ApiError, Client
-from api.schemas import AnswerView, JobDetail
+from api.schemas import JobDetail
 from cli import flower
 from cli.documents import model_to_answers, validated
 from cli.embedded import SLOTS, Plan, Running, free_port, running
@@ -272,7 +273,8 @@ def _results(seen: Seen) -> Table:
     shown = table("job", "name", "slot", "state", "seconds", "cached", "tokens/s", "exact", right=numbers)
     for job in seen.jobs:
         answers = seen.answers.get(job.id, [])
-        exact = f"{sum(answer.exact is True for answer in answers)}/{len(answers)}" if answers and seen.is_golden else ""
+        judged = answers if seen.is_golden else []
+        exact = f"{sum(answer.exact is True for answer in judged)}/{len(judged)}" if judged else ""
         cached = f"job {job.cached_from}" if job.cached_from is not None else ""
         speed = _tokens_per_second(job)
         row(shown, job.id, job.name, job.last_slot_id, job.state, _seconds(job), cached, speed, exact)

@@ -19,6 +19,7 @@ from orchestrator.model.specs import (
     JobRequest,
     StoredArtifact,
     inputs_of,
+    profile_kind,
     slot_kind,
 )
 from orchestrator.model.states import FINAL, JobState
@@ -63,7 +64,7 @@ class Drafting:
     def draft(self, request: JobRequest, files: Mapping[str, TakenIn], siblings: Mapping[str, Job]) -> Draft:
         """The rows of a job; BadSpec names the field of the request that is at fault."""
         release, profile = self._release(request)
-        if request.spec.kind not in profile.kinds:
+        if profile_kind(request.spec) not in profile.kinds:
             raise BadSpec(f"release {release} has no {request.spec.kind}; name another", field="release")
         demand = selectors.demand(self._session, request)
         if hasattr(request.spec, "model"):
@@ -157,7 +158,7 @@ def _alone(request: JobRequest, siblings: Mapping[str, Job], files: Mapping[str,
 
 
 def _columns(request: JobRequest, release: str, profile: Profile) -> Document:
-    limits, defaults = request.limits, profile.kinds[request.spec.kind].limits
+    limits, defaults = request.limits, profile.kinds[profile_kind(request.spec)].limits
     return {
         "name": request.name or request.spec.kind,
         "kind": request.spec.kind,

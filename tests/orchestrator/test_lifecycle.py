@@ -82,6 +82,9 @@ def _arrows() -> dict[tuple[JobState, JobState], object]:
         (assigned, running): walk(assigned, lambda s, j, a: claim(s, a)),
         (assigned, queued): walk(assigned, lambda s, j, a: _lose(s, a)),
         (assigned, JobState.CANCELLED): walk(assigned, lambda s, j, a: lifecycle.cancel(s, j.id, now=now())),
+        (queued, JobState.SKIPPED): walk(
+            queued, lambda s, j, a: lifecycle.move(s, j.id, start=queued, to=JobState.SKIPPED, now=now())
+        ),
         (running, JobState.SUCCEEDED): walk(running, lambda s, j, a: finish(s, a)),
         (running, JobState.FAILED): walk(running, lambda s, j, a: finish(s, a, TOOL)),
         (running, JobState.CANCELLED): walk(running, lambda s, j, a: finish(s, a, CANCELLED)),
