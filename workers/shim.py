@@ -217,6 +217,7 @@ class Supervisor:
         self._tool_ended = bool(trouble)
 
     def _obey(self, orders: bytes) -> None:
+        self._reap()  # What has ended by then was not stopped, even if nobody was told of its end yet.
         self._stopping = True
         self._hurried = self._hurried or KILL_NOW in orders
         if not orders:
