@@ -69,8 +69,10 @@ def tail(path: Path, most: int) -> str:
         return opened.read(most).decode("utf-8", "replace")
 
 
-def kernel_lines(since: float) -> list[str]:
-    """What the kernel has logged since a minute before a moment of the monotonic clock; none if we may not read it."""
+def kernel_lines(since: float, *, earlier: float = _CLOCKS_APART) -> list[str]:
+    """What the kernel has logged since a moment of the monotonic clock, or up to `earlier` seconds before it.
+
+    None if we may not read it."""
     lines: list[str] = []
     try:
         handle = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -88,7 +90,7 @@ def kernel_lines(since: float) -> list[str]:
             head, _, text = record.decode("utf-8", "replace").partition(";")
             with suppress(IndexError, ValueError):
                 seconds = int(head.split(",")[2]) / 1e6
-                if seconds >= since - _CLOCKS_APART:
+                if seconds >= since - earlier:
                     lines.append(f"[{seconds:.6f}] {text.partition(chr(10))[0]}")
     finally:
         os.close(handle)

@@ -24,7 +24,7 @@ from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.weights import weights_digest
 from workers import cards, installed, locks, process, report
 from workers.assignment import Assignment, claim
-from workers.blackbox import store_black_box, tail
+from workers.blackbox import kernel_lines, store_black_box, tail
 from workers.collect import Results, collect, seal_log, store_vendor_logs, vendor_logs
 from workers.guard import CardGuard, CardsNotFree
 from workers.heartbeat import Heartbeat
@@ -207,7 +207,14 @@ class _Execution:
             self.suspicion = judge.suspicion(None, outcome, Evidence(""), known) or self.suspicion
             return
         beside = vendor_logs(plan, self.work)
-        evidence = Evidence(tail(self.log_path, EVIDENCE_BYTES), tuple(tail(path, EVIDENCE_BYTES) for path in beside))
+        evidence = Evidence(
+            log=tail(self.log_path, EVIDENCE_BYTES),
+            vendor_logs=tuple(tail(path, EVIDENCE_BYTES) for path in beside),
+            # Not a moment earlier: what the kernel said of the attempt before this one must not speak against it.
+            kernel=tuple(kernel_lines(self.began, earlier=0)) if any(one.source == "kernel" for one in known) else (),
+            cards=frozenset(card for group in self.assignment.groups for card in group.cards),
+            exit_code=outcome.exit_code,
+        )
         clocks = Clocks(
             self.assignment.run_seconds,
             self.assignment.silence_seconds,

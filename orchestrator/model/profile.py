@@ -106,11 +106,25 @@ class BackendType(Strict):
 
 
 class FaultSignature(Strict):
-    """A line of output that means the infrastructure failed, not the job."""
+    """What means that the infrastructure failed, not the job: a line of output or of the kernel's log, or an exit code.
+
+    The kernel speaks of every card of the host. So a pattern for its log has a group `card`, and counts only if that is
+    the number of one of the attempt's own cards.
+    """
 
     name: Name
-    pattern: Pattern
+    pattern: Pattern | None = None
+    source: Literal["output", "kernel"] = Field(default="output", description="Where the pattern is looked for.")
+    exit_codes: tuple[Annotated[int, Field(ge=1, le=255)], ...] = ()
     sticky: bool = Field(default=False, description="The card stays broken until a person or a reset helps.")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "FaultSignature":
+        if (self.pattern is None) == (not self.exit_codes):
+            raise ValueError(f"signature {self.name}: give either pattern or exit_codes")
+        if self.source == "kernel" and "card" not in re.compile(self.pattern or "").groupindex:
+            raise ValueError(f"signature {self.name}: a pattern for the kernel's log needs a group (?P<card>…)")
+        return self
 
 
 class CardCheck(Strict):

@@ -1,6 +1,7 @@
 from datetime import UTC, datetime
 
 import pytest
+from pydantic import ValidationError
 
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.profile import FaultSignature
@@ -10,6 +11,8 @@ from workers.toolchain.judge import Clocks, Evidence, failure_of_results, failur
 SIGNATURES = (
     FaultSignature(name="busy", pattern="Device or resource busy"),
     FaultSignature(name="hpgr", pattern="HPGR: device error", sticky=True),
+    FaultSignature(name="alarm", source="kernel", pattern=r"dev-(?P<card>\d+): fatal_err", sticky=True),
+    FaultSignature(name="lost_link", exit_codes=(71, 72)),
 )
 CLOCKS = Clocks(run_seconds=7200, silence_seconds=600, log_bytes=1024)
 
@@ -131,3 +134,51 @@ def test_nothing_else_in_a_log_speaks_against_the_slot(ended, log):
 )
 def test_a_process_that_nothing_can_kill_speaks_against_the_slot_however_the_tool_ended(ended):
     assert "7, 8" in suspected(ended, "").reason
+
+
+def test_what_the_kernel_says_of_its_own_cards_is_a_fault_and_speaks_against_the_slot():
+    evidence = Evidence("KeyError\n", kernel=("[1.0] accel dev-6: fatal_err 3",), cards=frozenset({4, 5, 6, 7}))
+
+    failure = failure_of_run(outcome(1), evidence, SIGNATURES, CLOCKS)
+
+    assert (failure.kind, failure.signature) == (FailureKind.FAULT, "alarm")
+    assert suspicion(failure, outcome(1), evidence, SIGNATURES).reason == "[1.0] accel dev-6: fatal_err 3"
+    assert suspicion(None, outcome(0), evidence, SIGNATURES).signature == "alarm"
+
+
+@pytest.mark.parametrize("line", ["accel dev-16: fatal_err", "accel dev-3: fatal_err", "eth0: link up"])
+def test_what_the_kernel_says_of_the_cards_of_others_is_none_of_its_business(line):
+    evidence = Evidence("KeyError\n", kernel=(line,), cards=frozenset({4, 5, 6, 7}))
+
+    failure = failure_of_run(outcome(1), evidence, SIGNATURES, CLOCKS)
+
+    assert failure.kind is FailureKind.TOOL
+    assert suspicion(None, outcome(0), evidence, SIGNATURES) is None
+
+
+def test_a_line_that_only_the_kernel_may_say_proves_nothing_in_the_log():
+    evidence = Evidence("accel dev-6: fatal_err\n", cards=frozenset({6}))
+
+    assert failure_of_run(outcome(1), evidence, SIGNATURES, CLOCKS).kind is FailureKind.TOOL
+
+
+@pytest.mark.parametrize(("code", "kind"), [(71, FailureKind.FAULT), (72, FailureKind.FAULT), (73, FailureKind.TOOL)])
+def test_an_exit_code_may_mean_a_fault(code, kind):
+    failure = failure_of_run(outcome(code), Evidence("bye\n", exit_code=code), SIGNATURES, CLOCKS)
+
+    assert failure.kind is kind
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        {"name": "nothing"},
+        {"name": "both", "pattern": "x", "exit_codes": [1]},
+        {"name": "success", "exit_codes": [0]},
+        {"name": "any_card", "source": "kernel", "pattern": "fatal_err"},
+        {"name": "kernel_code", "source": "kernel", "exit_codes": [7]},
+    ],
+)
+def test_a_signature_that_can_not_be_told_from_the_job_is_refused(signature):
+    with pytest.raises(ValidationError, match=signature["name"] if signature["name"] != "success" else "exit_codes"):
+        FaultSignature.model_validate(signature)

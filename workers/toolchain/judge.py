@@ -6,8 +6,9 @@ failure but those that people and the log limit caused.
 
 import re
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.profile import FaultSignature
@@ -24,10 +25,14 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 @dataclass(frozen=True)
 class Evidence:
-    """The end of the attempt's log, and of the log files its tool wrote beside it."""
+    """The end of the attempt's log, and of the log files its tool wrote beside it; what the kernel said meanwhile."""
 
     log: str
     vendor_logs: tuple[str, ...] = ()
+    kernel: tuple[str, ...] = ()
+    cards: frozenset[int] = frozenset()
+    """The attempt's own."""
+    exit_code: int | None = None
 
     def last_line(self) -> str:
         """The last line of the log that says anything, made fit to be shown; empty if there is none."""
@@ -38,15 +43,35 @@ class Evidence:
         return ""
 
     def match(self, signatures: Sequence[FaultSignature]) -> tuple[FaultSignature, str] | None:
-        """The first signature that occurs, and the line it occurs in."""
-        for text in (self.log, *self.vendor_logs):
+        """The first signature that occurs, and the line it occurs in: in the logs before the kernel's, codes last."""
+        logs = [partial(_line_in, text) for text in (self.log, *self.vendor_logs)]
+        looks: list[Callable[[FaultSignature], str | None]] = [*logs, self._said_by_kernel, self._code]
+        for look in looks:
             for known in signatures:
-                found = re.search(known.pattern, text)
-                if found is not None:
-                    start = text.rfind("\n", 0, found.start()) + 1
-                    line = text[start:].partition("\n")[0]
+                line = look(known)
+                if line is not None:
                     return known, _ESCAPES.sub("", line).strip()[:_REASON_LENGTH]
         return None
+
+    def _said_by_kernel(self, known: FaultSignature) -> str | None:
+        if known.source != "kernel" or known.pattern is None:
+            return None
+        for line in self.kernel:
+            found = re.search(known.pattern, line)
+            if found is not None and found["card"] in map(str, self.cards):
+                return line
+        return None
+
+    def _code(self, known: FaultSignature) -> str | None:
+        return f"exit code {self.exit_code} means {known.name}" if self.exit_code in known.exit_codes else None
+
+
+def _line_in(text: str, known: FaultSignature) -> str | None:
+    """The line of a log that a signature matches."""
+    if known.source != "output" or known.pattern is None:
+        return None
+    found = re.search(known.pattern, text)
+    return None if found is None else text[text.rfind("\n", 0, found.start()) + 1 :].partition("\n")[0]
 
 
 @dataclass(frozen=True)
