@@ -60,16 +60,6 @@ def _run(session: Session, statement: Executable, **values: Any) -> CursorResult
     return cast("CursorResult[Any]", session.execute(statement, values))
 
 
-def create(session: Session, job: Job, *, now: datetime) -> Job:
-    """Write a new job, `waiting`; `orchestrator.admission` decides at once where it goes from there."""
-    job.state, job.created_at = JobState.WAITING, now
-    session.add(job)
-    session.flush()
-    shares.enrol(session, job.project, now=now)
-    record(session, "job.created", now, job_id=job.id)
-    return job
-
-
 def queue(session: Session, job: Job, *, start: JobState, now: datetime, **about: Any) -> bool:
     """Put a job into the queue, where it may stay for its queue deadline; False if it left `start` meanwhile."""
     deadline = None if job.queue_seconds is None else now + timedelta(seconds=job.queue_seconds)

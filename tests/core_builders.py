@@ -14,8 +14,8 @@ import yaml
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle
-from orchestrator.dispatcher.turn import promote
+from orchestrator import bulk, lifecycle
+from orchestrator.admission import promote
 from orchestrator.lifecycle import Ending
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.profile import Profile
@@ -100,7 +100,8 @@ def a_waiting_job(session: Session, request: JobRequest | None = None, **facts: 
         "priority": request.priority, "run_seconds": 60, "silence_seconds": 60, "log_bytes": 1 << 20,
         "tool_retries": request.tool_retries,
     }  # fmt: skip
-    return lifecycle.create(session, Job(**{**row, **facts}), now=now())
+    (job_id,) = bulk.create(session, [{**row, **facts}], now=now())
+    return session.get_one(Job, job_id)
 
 
 def a_job(session: Session, state: JobState = JobState.QUEUED, **facts: Any) -> Job:

@@ -7,25 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pydantic import ValidationError
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from orchestrator import lifecycle, lineup, planning
-from orchestrator.admission import admissible, admit
+from orchestrator.admission import admissible, promote
 from orchestrator.batches import keep
 from orchestrator.dispatcher.leader import Leadership
-from orchestrator.model.failures import Failure, FailureKind
-from orchestrator.model.states import JobState
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Base
 
 AGING: timedelta = Settings.model_fields["aging"].default
-
-PROMOTED_AT_ONCE = 100
-"""Jobs admitted in one transaction: some tenths of a second."""
 
 _JOB, _ATTEMPT, _SLOT = (Base.metadata.tables[name] for name in ("job", "attempt", "slot"))
 
@@ -90,31 +84,6 @@ def take_turn(
         keep.keep(session, now=now)
         promote(session, store, now=now)
         return place_queued(session, now=now, lease=lease, lost_after=lost_after, aging=aging)
-
-
-def promote(session: Session, store: ArtifactStore, *, now: datetime) -> None:
-    """Admit waiting jobs until none can move (one that succeeds from the cache may free the next), or enough have.
-
-    The rest follows in the next turn, which this one's commit wakes: on SQLite nobody else can write meanwhile.
-    """
-    seen: set[int] = set()
-    while len(seen) < PROMOTED_AT_ONCE:
-        fresh = [job_id for job_id in admissible(session, PROMOTED_AT_ONCE) if job_id not in seen]
-        if not fresh:
-            return
-        for job_id in fresh:
-            _admit_or_fail(session, job_id, store, now)
-        seen.update(fresh)
-
-
-def _admit_or_fail(session: Session, job_id: int, store: ArtifactStore, now: datetime) -> None:
-    """Admit one job; a stored request that this version cannot read any more must not stop all others."""
-    try:
-        admit(session, job_id, store, now=now)
-    except ValidationError as trouble:
-        reason = f"its stored request is not valid any more: {trouble.errors()[0]['msg']}; submit it anew"
-        failure = Failure(kind=FailureKind.BAD_SPEC, reason=reason)
-        lifecycle.fail_unstarted(session, job_id, start=JobState.WAITING, failure=failure, now=now)
 
 
 def place_queued(

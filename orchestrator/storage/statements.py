@@ -16,6 +16,9 @@ _JOB, _ATTEMPT, _LEASE, _SLOT, _EVENT, _ARTIFACT = (
 
 RECORD = insert(_EVENT)
 
+CREATE = insert(_JOB).returning(_JOB.c.id, sort_by_parameter_order=True)
+"""New jobs; returns their numbers in the order in which they were handed in."""
+
 MOVE_JOB = (
     update(_JOB)
     .where(_JOB.c.id == bindparam("moved"), _JOB.c.state == bindparam("start"))
