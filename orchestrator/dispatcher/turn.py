@@ -3,16 +3,16 @@
 The caller rings after the commit.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle, lineup, planning
+from orchestrator import bulk, lineup, planning
 from orchestrator.admission import admissible, promote
 from orchestrator.batches import keep
+from orchestrator.broker import Bell
 from orchestrator.dispatcher.leader import Leadership
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -39,16 +39,6 @@ _NOTE_KCORE = (
 )
 
 
-@dataclass(frozen=True)
-class Bell:
-    """A worker to wake: for which attempt, on which queue, and what Flower shows."""
-
-    attempt_id: int
-    task_id: str
-    queue: str
-    description: str
-
-
 def bells(session: Session, attempt_ids: Sequence[int]) -> list[Bell]:
     """The doorbells of attempts. A task id is new for every attempt: a revoked one is remembered by workers."""
     return [
@@ -72,8 +62,8 @@ def take_turn(
     """
     with database.read() as session:
         slots = lineup.supply(session, database.now(session), lost_after)
-        idle = not admissible(session, limit=1) and not planning.movable(session, slots, aging=aging)
-        idle = idle and not keep.due(session)
+        waiting = bool(admissible(session, limit=1))
+        idle = not waiting and not planning.movable(session, slots, aging=aging) and not keep.due(session)
     if idle:
         return []
     with database.write() as session:
@@ -82,7 +72,8 @@ def take_turn(
             leadership.fence(session)
         now = database.now(session)
         keep.keep(session, now=now)
-        promote(session, store, now=now)
+        if waiting:
+            promote(session, store, now=now)
         return place_queued(session, now=now, lease=lease, lost_after=lost_after, aging=aging)
 
 
@@ -94,18 +85,14 @@ def place_queued(
     if not slots.free:
         return []
     decided = planning.decide(session, lineup.groups(session), slots, aging=aging)
+    wanted = [bulk.Assignment(each.job_id, each.slot_ids, each.why) for each in decided.plan.placements]
+    assigned = bulk.assign(session, wanted, now=now, lease=lease) if wanted else []
     kcores = {candidate.job_id: candidate.kcore for candidate in decided.candidates}
-    assigned = []
-    for placement in decided.plan.placements:
-        attempt_id = lifecycle.assign(
-            session, placement.job_id, placement.slot_ids, now=now, lease=lease, why=placement.why
-        )
-        if attempt_id is not None:
-            _note_kcore(session, placement.slot_ids, kcores[placement.job_id])
-            assigned.append(attempt_id)
-    return bells(session, assigned)
+    _note_kcores(session, {slot_id: kcores[each.job_id] for _, each in assigned for slot_id in each.slot_ids})
+    return bells(session, [attempt_id for attempt_id, _ in assigned])
 
 
-def _note_kcore(session: Session, slot_ids: Sequence[str], kcore: str | None) -> None:
-    for slot_id in slot_ids if kcore is not None else ():
-        session.execute(_NOTE_KCORE, {"placed_on": slot_id, "image": kcore})
+def _note_kcores(session: Session, placed: Mapping[str, str | None]) -> None:
+    rows = [{"placed_on": slot_id, "image": kcore} for slot_id, kcore in sorted(placed.items()) if kcore is not None]
+    if rows:
+        session.execute(_NOTE_KCORE, rows)

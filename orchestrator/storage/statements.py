@@ -5,7 +5,7 @@ request and the vendor's process is to run them. A value that is handed in under
 the other names are those of the condition. They do not see what a session has yet to flush.
 """
 
-from sqlalchemy import bindparam, case, delete, func, insert, literal, select, update
+from sqlalchemy import bindparam, case, delete, insert, literal, select, update
 
 from orchestrator.model.states import AttemptState, ServiceState
 from orchestrator.storage.tables import Base
@@ -27,12 +27,8 @@ MOVE_JOB = (
 
 MOVE_ATTEMPT = update(_ATTEMPT).where(_ATTEMPT.c.id == bindparam("moved"), _ATTEMPT.c.state == bindparam("start"))
 
-TRY = (
-    insert(_ATTEMPT)
-    .values(number=select(func.count() + 1).where(_ATTEMPT.c.job_id == bindparam("tried")).scalar_subquery())
-    .returning(_ATTEMPT.c.id)
-)
-"""A new attempt, with the next number of its job."""
+TRY = insert(_ATTEMPT).returning(_ATTEMPT.c.id, sort_by_parameter_order=True)
+"""New attempts; returns their ids in the order in which they were handed in."""
 
 HOLD = insert(_LEASE)
 EXTEND = update(_LEASE).where(_LEASE.c.attempt_id == bindparam("holder"))

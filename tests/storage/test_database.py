@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from eventually import eventually
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.storage.database import Database

@@ -148,10 +148,8 @@ class Lab:
             for name, digest in (inputs or {}).items():
                 session.add(JobInput(job_id=row.id, name=name, digest=digest, file_name=f"{name}.file"))
             assert lifecycle.queue(session, row, start=JobState.WAITING, now=now)
-            attempt_id = lifecycle.assign(
-                session, row.id, f"{self.settings.host}.{slot}", now=now, lease=self.settings.lease
-            )
-            assert attempt_id is not None
+            wanted = bulk.Assignment(row.id, (f"{self.settings.host}.{slot}",), "")
+            ((attempt_id, _),) = bulk.assign(session, [wanted], now=now, lease=self.settings.lease)
             return attempt_id
 
     def run(self, attempt_id: int, slot: OwnedSlot, stop: StopSignal | None = None) -> Ended | None:
