@@ -62,8 +62,8 @@ def take_turn(
     """
     with database.read() as session:
         slots = lineup.supply(session, database.now(session), lost_after)
-        waiting = bool(admissible(session, limit=1))
-        idle = not waiting and not planning.movable(session, slots, aging=aging) and not keep.due(session)
+        idle = not admissible(session, limit=1) and not planning.movable(session, slots, aging=aging)
+        idle = idle and not keep.due(session)
     if idle:
         return []
     with database.write() as session:
@@ -72,8 +72,7 @@ def take_turn(
             leadership.fence(session)
         now = database.now(session)
         keep.keep(session, now=now)
-        if waiting:
-            promote(session, store, now=now)
+        promote(session, store, now=now)
         return place_queued(session, now=now, lease=lease, lost_after=lost_after, aging=aging)
 
 
