@@ -12,6 +12,7 @@ from api.context import Context
 from api.routes import (
     artifacts,
     batches,
+    canaries,
     events,
     health,
     hosts,
@@ -21,6 +22,7 @@ from api.routes import (
     pipelines,
     projects,
     releases,
+    reservations,
     slots,
     tokens,
     uploads,
@@ -28,6 +30,7 @@ from api.routes import (
 from api.schemas import Problem
 from api.wakeups import WakeUps
 from orchestrator.batches.submit import BatchSubmission
+from orchestrator.canaries import Canaries
 from orchestrator.registry import Registry
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -57,13 +60,15 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
     """An application on this database and store, or on those that the settings name."""
     database = database or Database(settings.database)
     store = store or ArtifactStore(settings.store)
+    submission = Submission(settings, database, store)
     context = Context(
         settings=settings,
         database=database,
         store=store,
-        submission=Submission(settings, database, store),
+        submission=submission,
         batches=BatchSubmission(settings, database, store),
         registry=Registry(settings, database),
+        canaries=Canaries(settings, database, store, submission),
         uploads=Uploads(settings),
         wakeups=WakeUps(database),
     )
@@ -89,6 +94,8 @@ def _guarded() -> APIRouter:
         releases,
         hosts,
         slots,
+        canaries,
+        reservations,
         projects,
         tokens,
         events,

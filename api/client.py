@@ -15,13 +15,14 @@ from urllib.parse import quote
 import httpx2
 from pydantic import BaseModel
 
+from api.answers import AnswerView
 from api.batch_client import BatchCalls
 from api.connection import ApiError, Connection, ServerUnreachable, seconds_left
 from api.credentials import NewToken, TokenRequest, TokenView
 from api.hosts import HostDetail, HostView
+from api.reservation_client import ReservationCalls
 from api.scheduling import ExplanationView, ProjectView
 from api.schemas import (
-    AnswerView,
     ArtifactView,
     EntryView,
     EventView,
@@ -36,12 +37,12 @@ from api.schemas import (
     Readiness,
     ReleaseDetail,
     ReleaseView,
-    SlotDetail,
     SlotView,
 )
+from api.trust import CanaryView, SlotHistory
 from api.uploading import send
 from orchestrator.model.orders import Action, BulkOrder
-from orchestrator.model.specs import JobRequest, PipelineRequest
+from orchestrator.model.specs import CanarySpec, JobRequest, PipelineRequest
 from orchestrator.model.states import FINAL
 
 MOST_JOBS_ASKED = 100
@@ -74,6 +75,7 @@ class Client:
     def __init__(self, base_url: str, token: str, timeout: float = 30.0) -> None:
         self._connection = Connection(base_url, token, timeout)
         self.batches = BatchCalls(self._connection)
+        self.reservations = ReservationCalls(self._connection)
 
     def __enter__(self) -> Self:
         return self
@@ -248,9 +250,9 @@ class Client:
         """All slots of all hosts."""
         return self._connection.page(SlotView, "/slots", {}).items
 
-    def slot(self, slot: str) -> SlotDetail:
-        """One slot (`HOST.g3`), with the jobs that wait for it alone."""
-        return SlotDetail.model_validate(self._connection.get(f"/slots/{slot}").json())
+    def slot(self, slot: str) -> SlotHistory:
+        """One slot (`HOST.g3`): the jobs that wait for it alone, and what speaks for and against its cards."""
+        return SlotHistory.model_validate(self._connection.get(f"/slots/{slot}").json())
 
     def drain(self, slot: str, note: str | None = None) -> SlotView:
         """Let a slot finish what it runs and take no more."""
@@ -263,6 +265,20 @@ class Client:
     def quarantine(self, slot: str, note: str | None = None) -> SlotView:
         """Give a suspect slot no work until someone resumes it."""
         return SlotView.model_validate(self._connection.post(f"/slots/{slot}/quarantine", {"note": note}).json())
+
+    def set_canary(self, release: str, spec: CanarySpec) -> CanaryView:
+        """Make this what checks the cards of quarantined slots, for a release."""
+        return CanaryView.model_validate(
+            self._connection.put(f"/canaries/{quote(release, safe='')}", _sent(spec)).json()
+        )
+
+    def canaries(self) -> tuple[CanaryView, ...]:
+        """All canaries."""
+        return self._connection.page(CanaryView, "/canaries", {}).items
+
+    def run_canary(self, slot: str, key: str | None = None) -> JobView:
+        """Check a slot's cards now; the job that does it."""
+        return JobView.model_validate(self._connection.post(f"/slots/{slot}/canary", key=key).json())
 
     def hosts(self) -> tuple[HostView, ...]:
         """All hosts."""

@@ -7,6 +7,7 @@ from fastapi import Depends, Request
 
 from api.wakeups import WakeUps
 from orchestrator.batches.submit import BatchSubmission
+from orchestrator.canaries import Canaries
 from orchestrator.registry import Registry
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -25,6 +26,7 @@ class Context:
     submission: Submission
     batches: BatchSubmission
     registry: Registry
+    canaries: Canaries
     uploads: Uploads
     wakeups: WakeUps
 

@@ -81,3 +81,19 @@ ORDER: dict[str, Any] = {
         "value": {"action": "priority", "jobs": [41, 42, 43], "priority": 9},
     },
 }
+
+RESERVATION: dict[str, Any] = {
+    "host": {
+        "summary": "A host for a new driver, from a fixed time on",
+        "value": {
+            "hosts": ["lab1"],
+            "starts_at": "2026-12-01T14:00:00+08:00",
+            "ends_at": "2026-12-01T16:00:00+08:00",
+            "note": "升级驱动",
+        },
+    },
+    "project": {
+        "summary": "Two card groups for a project's jobs alone, from now on for two hours",
+        "value": {"slots": ["lab1.g2", "lab1.g3"], "seconds": 7200, "project": "bringup"},
+    },
+}

@@ -4,11 +4,14 @@ Like `api.schemas`, of which they are a part; the command line imports this modu
 """
 
 from datetime import datetime
+from typing import Any
 
 from pydantic import Field
 
-from api.schemas import JobReference, View
+from api.schemas import CacheOutcome, JobReference, View
+from orchestrator.model.failures import Failure
 from orchestrator.model.specs import Strict
+from orchestrator.model.states import AttemptState
 from orchestrator.placement.explain import WaitsFor
 
 
@@ -39,6 +42,39 @@ class PastView(View):
     slot_id: str | None
 
 
+class TriedView(View):
+    """One attempt: where it ran and why there, how it ended, and why another one followed."""
+
+    number: int
+    slot_id: str
+    state: AttemptState
+    started_at: datetime | None
+    ended_at: datetime | None
+    failure: Failure | None
+    placed_because: str | None
+    again_because: str | None = Field(description="Null if the job was not queued again after it.")
+
+
+class ChangedInputView(View):
+    """One part of a build that was another in the nearest earlier one; null where one of them had no such part."""
+
+    part: str = Field(description="`kind`, `release`, `parameter NAME` or `input NAME`.")
+    before: Any
+    after: Any
+    before_from: int | None = Field(description="The job that made the artifact; null for what is none.")
+    after_from: int | None
+
+
+class CacheReviewView(View):
+    """What the cache did for a job, and of a miss what was different."""
+
+    outcome: CacheOutcome
+    why: str
+    job_id: int | None = Field(description="The job whose result was taken, or is waited for.")
+    nearest: int | None = Field(description="Of a miss: the earlier build that differed in the fewest parts.")
+    changed: tuple[ChangedInputView, ...] = Field(description="What was different in that one.")
+
+
 class ExplanationView(View):
     """Why a job stands where it stands."""
 
@@ -50,6 +86,8 @@ class ExplanationView(View):
         description="A forecast from the jobs before it and how long such jobs took; null if it cannot be said."
     )
     past: tuple[PastView, ...]
+    tries: tuple[TriedView, ...] = Field(default=(), description="Every attempt, and why another one followed.")
+    cache: CacheReviewView | None = None
 
 
 class ProjectView(View):

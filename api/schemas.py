@@ -14,6 +14,7 @@ from orchestrator.model.failures import Failure, Suspicion
 from orchestrator.model.slots import SlotKind
 from orchestrator.model.specs import JobRequest, Strict
 from orchestrator.model.states import AttemptState, JobState, ServiceState
+from orchestrator.placement.windows import Window
 
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -68,7 +69,8 @@ class JobView(JobReference):
     model: str | None = None
     release: str
     slot: str | None = Field(description="Pinned there: g3, or HOST.g3; or these of one host: g0, g2.")
-    last_slot_id: str | None = Field(default=None, description="Slot of its latest attempt.")
+    last_slot_id: str | None = Field(default=None, description="Slot of its latest attempt; of several, the first.")
+    last_slot_ids: tuple[str, ...] = Field(default=(), description="All slots of its latest attempt.")
     cancel_requested: bool
     cached_from: int | None = Field(description="The job whose stored result this one took.")
     joined_to: int | None = Field(description="The identical build under way that this job waits for.")
@@ -91,11 +93,12 @@ class InputView(View):
 
 
 class AttemptView(View):
-    """One try at a job on one slot."""
+    """One try at a job, on one slot or on several card groups of one host."""
 
     id: int
     number: int
-    slot_id: str
+    slot_id: str = Field(description="The slot whose worker runs it.")
+    slot_ids: tuple[str, ...] = Field(description="All its slots, in the order of its batches.")
     state: AttemptState
     worker: str | None
     pid: int | None
@@ -201,23 +204,6 @@ class JobDetail(JobView):
     timings: Timings
 
 
-class AnswerView(View):
-    """One prompt's response in one repeat."""
-
-    attempt_id: int
-    repeat: int
-    index: int
-    question: str
-    text: str
-    prompt_tokens: int | None
-    output_tokens: int | None
-    seconds: float | None
-    ttft_seconds: float | None
-    finish_reason: str | None
-    golden: str | None
-    exact: bool | None = Field(description="Equal to the golden answer character for character; null without one.")
-
-
 class EventView(View):
     """One thing that happened."""
 
@@ -306,12 +292,19 @@ class ServiceChange(View):
 
 
 class Evidence(View):
-    """Why a slot is quarantined: what the end of an attempt left behind, or what a person saw."""
+    """Why a slot is quarantined: what a probe or the end of an attempt has shown, or what a person saw."""
 
     reason: str
     signature: str | None = None
+    slots: tuple[str, ...] = Field(
+        default=(), description="The slots that are suspect together: of several, nobody can tell which it was."
+    )
     job_id: int | None = None
     attempt_id: int | None = None
+    evidence: Document | None = Field(
+        default=None, description="What a probe saw, or which attempts failed here alone."
+    )
+    resume_refused: Document | None = Field(default=None, description="Why it was not given back when someone asked.")
     by: str | None = None
     at: datetime
 
@@ -329,6 +322,7 @@ class SlotView(View):
     service_state: ServiceState
     service_change: ServiceChange | None = None
     quarantined_because: Evidence | None = None
+    resume_requested: ServiceChange | None = Field(default=None, description="Its worker looks at the cards first.")
     drained_when: datetime | None = Field(
         default=None, description="While it drains: when what it runs reaches its run limit, at the latest."
     )
@@ -340,6 +334,7 @@ class SlotView(View):
     attempt: AttemptView | None
     job: JobReference | None
     queued: int = Field(description="Jobs in the queue that may only run here.")
+    reservation: Window | None = Field(default=None, description="The one that it is in now, else the next to come.")
 
 
 class SlotDetail(SlotView):

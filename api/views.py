@@ -1,9 +1,12 @@
 """From rows to the documents of `api.schemas`. Pure: what is shown depends on the rows and a moment alone."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from api.answers import AnswerView
+from api.scheduling import ExplanationView
 from api.schemas import (
     AttemptView,
     CacheOutcome,
@@ -21,14 +24,18 @@ from api.schemas import (
     SlotView,
     Timings,
 )
+from api.trust import SlotHistory, TriedView
+from orchestrator.explaining import Explanation
 from orchestrator.inventory import SlotFacts
 from orchestrator.model.slots import SlotName
 from orchestrator.model.specs import BUILD_KINDS
 from orchestrator.model.states import FINAL, AttemptState, JobState, ServiceState
+from orchestrator.model.suspects import SUSPECT_AT, Score
 from orchestrator.placement.demand import Demand
 from orchestrator.queries import JobFacts, ListedJob, PipelineFacts
+from orchestrator.reviewing import Review
 from orchestrator.steering import Report
-from orchestrator.storage.tables import Job, Slot
+from orchestrator.storage.tables import Answer, Attempt, Job, Slot
 
 _COLUMNS = tuple(name for name in JobView.model_fields if hasattr(Job, name) and name != "slot")
 
@@ -59,6 +66,12 @@ def job_detail(facts: JobFacts) -> JobDetail:
     )
 
 
+def answer_view(answer: Answer, attempt: Attempt) -> AnswerView:
+    """An answer, with the slot that gave it."""
+    told = AnswerView.model_validate(answer)
+    return told.model_copy(update={"slot_id": attempt.slot_ids[answer.batch]})
+
+
 def cache_view(job: Job, queued_because: str | None) -> CacheView:
     """What the cache did for a job, from its row and from what was said when it was queued."""
     if job.kind not in BUILD_KINDS:
@@ -75,6 +88,15 @@ def cache_view(job: Job, queued_because: str | None) -> CacheView:
     if job.cache_key is None:
         return CacheView(outcome=CacheOutcome.PENDING, why="not all of its inputs are known", **known)
     return CacheView(outcome=CacheOutcome.MISS, why=queued_because or "nothing identical was stored", **known)
+
+
+def explanation_view(found: Explanation, review: Review) -> ExplanationView:
+    """Why a job stands where it stands, and what became of it so far."""
+    cache = cache_view(review.job, review.queued_because)
+    told = {"outcome": cache.outcome, "why": cache.why, "job_id": cache.job_id}
+    fields = {name: getattr(found, name) for name in ("job", "reasons", "earliest_start", "past")}
+    compared = {"nearest": review.nearest, "changed": review.changed}
+    return ExplanationView.model_validate({**fields, "tries": review.tries, "cache": {**told, **compared}})
 
 
 def timings(job: Job, now: datetime) -> Timings:
@@ -136,6 +158,25 @@ def slot_detail(facts: SlotFacts, queue: list[ListedJob], now: datetime, lost_af
     return SlotDetail.model_validate({**fields, "queue": [job_view(entry) for entry in queue]})
 
 
+def slot_history(
+    detail: SlotDetail, score: Score, tried: Sequence[tuple[Attempt, Job]], canaries: Sequence[Job]
+) -> SlotHistory:
+    """A slot with what speaks for and against its cards."""
+    return SlotHistory.model_validate(
+        {
+            **{name: getattr(detail, name) for name in SlotDetail.model_fields},
+            "score": round(score.value, 2),
+            "suspect_at": SUSPECT_AT,
+            "counted": [trial.attempt_id for trial in score.failures],
+            "recent": [
+                {**{name: getattr(attempt, name) for name in TriedView.model_fields if name != "job"}, "job": job}
+                for attempt, job in tried
+            ],
+            "canaries": canaries,
+        }
+    )
+
+
 def presence(slot: Slot, now: datetime, lost_after: timedelta) -> Presence:
     """Whether the slot's worker gave a sign of life within `lost_after`."""
     if slot.heartbeat_at is None:
@@ -157,7 +198,8 @@ def _job_fields(listed: ListedJob) -> dict[str, Any]:
         **{name: getattr(job, name) for name in _COLUMNS},
         "model": job.spec.get("model"),
         "slot": ", ".join(Demand.parse(job.demand).only) or None,
-        "last_slot_id": listed.last_slot_id,
+        "last_slot_id": listed.last_slot_ids and listed.last_slot_ids[0],
+        "last_slot_ids": listed.last_slot_ids or (),
     }
 
 
@@ -189,6 +231,7 @@ def _slot_fields(facts: SlotFacts, now: datetime, lost_after: timedelta) -> dict
         "attempt": attempt and AttemptView.model_validate(attempt),
         "job": facts.job and JobReference.model_validate(facts.job),
         "queued": facts.queued,
+        "reservation": facts.window,
     }
 
 

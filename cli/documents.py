@@ -27,8 +27,7 @@ _PLAIN = {
 
 def requests_in(source: str) -> JobRequest | list[JobRequest] | PipelineRequest:
     """The request, the list of requests or the pipeline in a file, or on standard input if `source` is `-`."""
-    shown = "standard input" if source == "-" else source
-    document = parsed(_text_of(source, shown), shown)
+    document, shown = document_in(source)
     if isinstance(document, list):
         if not document:
             raise Stop(f"{shown}: the list is empty; give at least one job")
@@ -36,6 +35,12 @@ def requests_in(source: str) -> JobRequest | list[JobRequest] | PipelineRequest:
     if not isinstance(document, dict):
         raise Stop(f"{shown}: expected a job, a list of jobs, or a pipeline with a mapping `jobs`")
     return validated(PipelineRequest, document) if "jobs" in document else validated(JobRequest, document)
+
+
+def document_in(source: str) -> tuple[Any, str]:
+    """What a file or standard input (`-`) holds, and how to call it in an error."""
+    shown = "standard input" if source == "-" else source
+    return parsed(_text_of(source, shown), shown), shown
 
 
 def batch_in(source: str) -> BatchRequest:
@@ -87,6 +92,7 @@ def model_to_answers(
     golden: Path | None = None,
     quantize: bool = False,
     max_tokens: int | None = None,
+    groups: int | None = None,
     cards: str | None = None,
     release: str | None = None,
 ) -> PipelineRequest:
@@ -100,6 +106,7 @@ def model_to_answers(
         **gm,
         **({"golden": {"path": str(golden.absolute())}} if golden else {}),
         **({"max_tokens": max_tokens} if max_tokens is not None else {}),
+        **({"groups": groups} if groups is not None else {}),
         **({"cards": cards} if cards else {}),
     }
     specs = {

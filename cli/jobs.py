@@ -8,8 +8,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from api.answers import AnswerView
 from api.client import Client
-from api.schemas import AnswerView, JobDetail, JobView, PipelineDetail
+from api.schemas import JobDetail, JobView, PipelineDetail
 from cli.documents import model_to_answers, requests_in
 from cli.session import Exit, Session, Stop, hint, hint_on_terminal, once
 from cli.show import answers_table, job_page, jobs_table
@@ -67,6 +68,7 @@ def run(
     golden: Path | None = None,
     quantize: Annotated[bool, Switch] = False,
     max_tokens: int | None = None,
+    groups: int | None = None,
     cards: str | None = None,
     release: str | None = None,
     name: str | None = None,
@@ -89,8 +91,10 @@ def run(
         Quantise the weights first, for the *_quant types.
     max_tokens
         Longest answer.
+    groups
+        So many card groups of one host answer side by side, each all prompts.
     cards
-        Pin to one card group: 0..3, 4..7, … 28..31.
+        Which ones: 0..3, 4..7, … 28..31, several (0..3,8..11), 0..31, or the single card 0.
     release
         Toolchain release; the default one if absent.
     name
@@ -106,6 +110,7 @@ def run(
         golden=golden,
         quantize=quantize,
         max_tokens=max_tokens,
+        groups=groups,
         cards=cards,
         release=release,
     )

@@ -59,7 +59,11 @@ _COMMANDS = {
     },
     "What there is": {
         "hosts": ("cli.inventory:hosts", "Servers with cards: who is there, what is free, since when one is away."),
-        "slots": ("cli.slots:app", "Card groups and CPU seats; `drain`, `resume`, `quarantine` take one out and back."),
+        "slots": ("cli.slots:app", "Card groups and CPU seats; `show` one; `drain`, `resume`, `quarantine`."),
+        "canary": ("cli.canary:app", "What checks the cards of quarantined slots; `set`, `show`, `run`."),
+        "reserve": ("cli.reservations:reserve", "Keep slots for a person, a project or maintenance, for a time."),
+        "reservations": ("cli.reservations:reservations", "List reservations that are or will be."),
+        "unreserve": ("cli.reservations:unreserve", "Give the slots of a reservation back."),
         "projects": ("cli.scheduling:projects_app", "Projects and their shares; `set` gives one a weight."),
         "artifacts": ("cli.artifacts:app", "Stored files and trees; `get` downloads one."),
         "models": ("cli.inventory:models_app", "Registered models; `add` registers one."),

@@ -7,9 +7,11 @@ from cyclopts.validators import Number
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from api.scheduling import ExplanationView, ProjectView
+from api.scheduling import CacheReviewView, ExplanationView, ProjectView
+from api.schemas import CacheOutcome
 from cli.session import Exit, Session
-from cli.show import clean, row, table
+from cli.show import clean, failure_line, row, table
+from orchestrator.caching import short
 
 _HERE = Session()
 
@@ -71,7 +73,34 @@ def _page(found: ExplanationView) -> RenderableType:
         for told in found.past:
             row(past, told.about, told.slot_id, told.why)
         parts += [Text(""), past]
-    return Group(*parts)
+    return Group(*parts, *_tries(found), *_cache(found.cache))
+
+
+def _tries(found: ExplanationView) -> list[RenderableType]:
+    if not found.tries:
+        return []
+    listing = table("attempt", "on", "state", "ended because", "tried again because", right={"attempt"})
+    for tried in found.tries:
+        failure = failure_line(tried.failure) if tried.failure else ""
+        row(listing, tried.number, tried.slot_id, tried.state, failure, tried.again_because)
+    return [Text(""), listing]
+
+
+def _cache(cache: CacheReviewView | None) -> list[RenderableType]:
+    if cache is None or cache.outcome is CacheOutcome.NEVER:
+        return []
+    parts: list[RenderableType] = [Text(f"\ncache {cache.outcome}: {clean(cache.why)}")]
+    if cache.changed:
+        listing = table("part", f"in job {cache.nearest}", "now")
+        for change in cache.changed:
+            before, after = _value(change.before, change.before_from), _value(change.after, change.after_from)
+            row(listing, change.part, before, after)
+        parts += [Text(""), listing]
+    return parts
+
+
+def _value(value: object, made_by: int | None) -> str:
+    return f"{short(value)} of job {made_by}" if made_by is not None else short(value)
 
 
 def _projects_table(projects: "tuple[ProjectView, ...] | list[ProjectView]") -> RenderableType:

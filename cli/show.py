@@ -4,6 +4,7 @@ Text from outside (names, reasons, answers) is never read as markup, and its con
 the terminal.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from typing import Any
@@ -12,9 +13,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from api.answers import AnswerView
 from api.hosts import HostView
 from api.schemas import (
-    AnswerView,
     ArtifactView,
     JobDetail,
     JobView,
@@ -26,6 +27,7 @@ from api.schemas import (
     SlotView,
 )
 from orchestrator.model.failures import Failure, FailureKind
+from orchestrator.model.slots import together
 from orchestrator.model.states import FINAL, JobState, ServiceState
 
 _STYLE: Mapping[str, str] = {
@@ -53,7 +55,8 @@ def jobs_table(jobs: Iterable[JobView]) -> Table:
     """Jobs, one a line: where each stands and why."""
     shown = table("job", "name", "kind", "model", "state", "slot", "seconds", "why", right={"job", "seconds"})
     for job in jobs:
-        row(shown, job.id, job.name, job.kind, job.model, job.state, job.last_slot_id, seconds_of(job), reason(job))
+        place = together(job.last_slot_ids) if job.last_slot_ids else None
+        row(shown, job.id, job.name, job.kind, job.model, job.state, place, seconds_of(job), reason(job))
     return shown
 
 
@@ -74,7 +77,7 @@ def slots_table(slots: Iterable[SlotView]) -> Table:
         job = f"{slot.job.id} {slot.job.name}" if slot.job else ""
         row(
             shown, slot.id, cards, slot.presence, slot.service_state, slot.occupancy, job, slot.queued or "",
-            out_of_service(slot),
+            "; ".join(filter(None, (out_of_service(slot), reserved(slot)))),
         )  # fmt: skip
     return shown
 
@@ -132,14 +135,34 @@ def releases_table(releases: Iterable[ReleaseView]) -> Table:
 
 
 def answers_table(answers: Iterable[AnswerView]) -> Table:
-    """What was asked and answered; `exact` compares with the golden answer, if there is one."""
-    shown = table("#", "question", "answer", "exact", "tokens", "seconds", right={"#", "tokens", "seconds"})
-    shown.columns[2].overflow = "fold"
-    for answer in answers:
+    """What was asked and answered; `exact` compares with the golden answer, if there is one.
+
+    Where several slots answered, each answer says which gave it, and whether the others say otherwise.
+    """
+    given = list(answers)
+    odd, several = _odd_ones(given), len({answer.slot_id for answer in given}) > 1
+    among = ("slot", "differs") if several else ()
+    shown = table("#", *among, "question", "answer", "exact", "tokens", "seconds", right={"#", "tokens", "seconds"})
+    shown.columns[2 + len(among)].overflow = "fold"
+    for answer in given:
         exact = "" if answer.exact is None else "yes" if answer.exact else "NO"
         seconds = "" if answer.seconds is None else f"{answer.seconds:.2f}"
-        row(shown, answer.index, answer.question, answer.text, exact, answer.output_tokens, seconds)
+        whose = (answer.slot_id, "DIFFERS" if _place(answer) in odd else "") if several else ()
+        row(shown, answer.index, *whose, answer.question, answer.text, exact, answer.output_tokens, seconds)
     return shown
+
+
+def _odd_ones(answers: Sequence[AnswerView]) -> set[tuple[int, int, int]]:
+    """The answers that are not what most slots say to the question; all of them where no answer has the most."""
+    texts: dict[tuple[int, int], Counter[str]] = defaultdict(Counter)
+    for answer in answers:
+        texts[answer.repeat, answer.index][answer.text] += 1
+    usual = {place: [text for text, n in said.items() if n == max(said.values())] for place, said in texts.items()}
+    return {_place(answer) for answer in answers if usual[answer.repeat, answer.index] != [answer.text]}
+
+
+def _place(answer: AnswerView) -> tuple[int, int, int]:
+    return answer.repeat, answer.index, answer.batch
 
 
 def checks_table(checks: Iterable[tuple[str, str, str]]) -> Table:
@@ -200,6 +223,17 @@ def out_of_service(slot: SlotView) -> str:
     if slot.drained_when is not None:
         said.append(f"drained by {slot.drained_when.astimezone():%Y-%m-%d %H:%M:%S} at the latest")
     return "; ".join(said)
+
+
+def reserved(slot: SlotView) -> str:
+    """One line on the time for which a slot is reserved, now or next; empty if it is not."""
+    time = slot.reservation
+    if time is None:
+        return ""
+    whose = f" for project {time.project}" if time.project else ""
+    note = f": {time.note}" if time.note else ""
+    start, end = (f"{moment.astimezone():%Y-%m-%d %H:%M}" for moment in (time.starts_at, time.ends_at))
+    return f"reserved from {start} until {end} by {time.by}{whose}{note}"
 
 
 def failure_line(failure: Failure) -> str:
@@ -272,7 +306,7 @@ def _attempts(job: JobDetail) -> Table:
     for attempt in job.attempts:
         why = failure_line(attempt.failure) if attempt.failure else ""
         seconds = "" if attempt.seconds is None else f"{attempt.seconds:.1f}"
-        row(shown, attempt.number, attempt.slot_id, attempt.state, seconds, attempt.exit_code, why)
+        row(shown, attempt.number, together(attempt.slot_ids), attempt.state, seconds, attempt.exit_code, why)
     return shown
 
 

@@ -7,17 +7,18 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from api.client import Client, ServerUnreachable
-from api.schemas import SlotView
+from api.schemas import Presence, SlotView
 from cli.session import Exit, Session, Stop, hint
 from cli.show import out_of_service, slots_table
+from cli.slot_page import refused, slot_page
 from orchestrator.model.states import ServiceState
 
 _HERE = Session()
 
 _POLL = 0.5
-"""Seconds between two looks at a slot that drains."""
+"""Seconds between two looks at a slot that drains, or that is looked at by its worker."""
 
-app = App(name="slots", help="Card groups and CPU seats; `drain`, `resume`, `quarantine` take one out and back.")
+app = App(name="slots", help="Card groups and CPU seats; `show` one; `drain`, `resume`, `quarantine`.")
 
 
 @app.default
@@ -57,18 +58,43 @@ def drain(
 
 
 @app.command
-def resume(*slots: str, host: str | None = None, note: str | None = None, session: Session = _HERE) -> Exit:
-    """Give slots work again, whatever took them out of service.
+def show(slot: str, *, session: Session = _HERE) -> Exit:
+    """Everything about one slot (HOST.g3): why it is out of service, what was tried there, and its canaries."""
+    with session.client() as client:
+        found = client.slot(slot)
+        session.emit(found, slot_page(found))
+    return Exit.OK
+
+
+@app.command
+def resume(
+    *slots: str,
+    host: str | None = None,
+    note: str | None = None,
+    timeout: float = 150.0,
+    session: Session = _HERE,
+) -> Exit:
+    """Give slots work again; cards under suspicion are looked at first, and 4 is the exit if they are not free.
 
     Parameters
     ----------
     host
         All slots of this host.
+    timeout
+        Seconds to wait for the slots' workers, which look at the cards; the request stands afterwards too.
     """
     with session.client() as client:
         changed = _changed(client, "resume", slots, host, lambda slot: client.resume(slot, note))
+        changed = _answered(client, changed, time.monotonic() + timeout)
         session.emit(changed, slots_table(changed))
-    return Exit.OK
+    for slot in changed:
+        if slot.resume_requested is not None:
+            hint(f"{slot.id}: its worker has not looked at its cards yet; it will when it can. See: tx81 slots")
+        elif slot.service_state is not ServiceState.IN_SERVICE:
+            hint(f"{slot.id}: not resumed; {refused(slot)}")
+    if all(slot.service_state is ServiceState.IN_SERVICE for slot in changed):
+        return Exit.OK
+    return Exit.TIMED_OUT if any(slot.resume_requested for slot in changed) else Exit.FAULT
 
 
 @app.command
@@ -97,6 +123,21 @@ def _changed(
     if not wanted:
         raise Stop(f"--host: there is no slot of a host {host}; see: tx81 slots")
     return [change(slot) for slot in wanted]
+
+
+def _answered(client: Client, slots: Sequence[SlotView], deadline: float) -> list[SlotView]:
+    """These slots once their workers have answered; one whose worker is away is not waited for."""
+    while time.monotonic() < deadline:
+        if not any(slot.resume_requested and slot.presence is Presence.ALIVE for slot in slots):
+            break
+        try:
+            time.sleep(_POLL)
+            slots = [client.slot(slot.id) for slot in slots]
+        except ServerUnreachable:
+            continue  # it may be restarted; the request stands all the same
+        except KeyboardInterrupt:
+            raise Stop("detached; the request stands. Look again: tx81 slots", Exit.DETACHED) from None
+    return list(slots)
 
 
 def _drained(client: Client, slots: Sequence[SlotView]) -> list[SlotView]:

@@ -14,6 +14,7 @@ from api.schemas import JobDetail, JobView
 from cli.session import Exit, Stop, console, hint
 from cli.show import clean, jobs_table, reason, seconds_of
 from orchestrator.model.failures import FailureKind
+from orchestrator.model.slots import together
 from orchestrator.model.states import FINAL, JobState
 
 Progress = Callable[[Sequence[JobView]], object]
@@ -85,7 +86,7 @@ def changes_printed() -> Progress:
             if seen.get(job.id) is not job.state:
                 seen[job.id] = job.state
                 took = f" after {seconds_of(job)} s" if job.state in FINAL and job.started_at else ""
-                place = f" on {job.last_slot_id}" if job.last_slot_id and job.state not in _UNPLACED else ""
+                place = f" on {together(job.last_slot_ids)}" if job.last_slot_ids and job.state not in _UNPLACED else ""
                 why = f" — {reason(job)}" if reason(job) else ""
                 hint(f"  job {job.id} {job.name}: {job.state}{place}{took}{why}")
 

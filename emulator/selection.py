@@ -45,7 +45,12 @@ def batch_sizes(text: str) -> list[int]:
 
 
 def groups_for(size: int, listed: list[list[int]]) -> list[list[int]]:
-    """The `size` groups that a run takes: those listed first, then the lowest others."""
+    """The `size` groups that a run takes: those listed first, then the lowest others.
+
+    The single card is one batch, so `-bs 1` leaves it as it is listed.
+    """
+    if len(listed) == size:
+        return listed
     whole = [group for group in listed if len(group) == GROUP]
     others = [list(range(first, first + GROUP)) for first in range(0, CARDS, GROUP)]
     return [*whole, *(group for group in others if group not in whole)][:size]

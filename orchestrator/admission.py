@@ -26,6 +26,8 @@ EARLIER_BUILDS = 50
 ADMITTED_AT_ONCE = 100
 """Jobs admitted one by one in one transaction: some tenths of a second."""
 
+_NOT_ASKED = "cache missed: the request says use_cache: false"
+
 # Built once, on plain tables: these are asked at every wake-up of the dispatcher and for every job on its way in, and
 # building them takes longer than running them.
 
@@ -158,9 +160,8 @@ def _enter(session: Session, job: Job, store: ArtifactStore, now: datetime) -> N
             session.execute(update(Job).where(Job.id == job.id).values(joined_to=leader, version=Job.version + 1))
             lifecycle.record(session, "job.joined", now, job_id=job.id, leader=leader)
     else:
-        reasons = _why_missed(session, job, parts) if request.use_cache else ["the request says use_cache: false"]
-        why = f"cache missed: {'; '.join(reasons)}"
-        lifecycle.queue(session, job, start=JobState.WAITING, now=now, joined_to=None, why=why)
+        about = _why_missed(session, job, parts) if request.use_cache else {"why": _NOT_ASKED}
+        lifecycle.queue(session, job, start=JobState.WAITING, now=now, joined_to=None, **about)
 
 
 def _skip(session: Session, job: Job, broken: Row[Any, Any, Any], now: datetime) -> None:
@@ -225,13 +226,15 @@ def _in_flight(session: Session, job: Job, key: str) -> int | None:
     return session.scalar(same.order_by(Job.id).limit(1))
 
 
-def _why_missed(session: Session, job: Job, parts: CacheParts) -> list[str]:
+def _why_missed(session: Session, job: Job, parts: CacheParts) -> dict[str, Any]:
+    """What the event says: why, and the `nearest` earlier build, from which `orchestrator.reviewing` tells more."""
     earlier = (
-        select(Job.cache_parts)
+        select(Job.id, Job.cache_parts)
         .where(Job.kind == job.kind, Job.state == JobState.SUCCEEDED, Job.cached_from.is_(None), Job.id != job.id)
         .order_by(Job.id.desc())
         .limit(EARLIER_BUILDS)
     )
-    candidates = [found for found in session.scalars(earlier) if found is not None]
-    reasons = why_missed(parts, nearest(parts, candidates))
-    return reasons or ["the stored result is gone"]
+    builds = {number: found for number, found in session.execute(earlier) if found is not None}
+    like = nearest(parts, builds)
+    reasons = why_missed(parts, None if like is None else builds[like]) or ["the stored result is gone"]
+    return {"why": f"cache missed: {'; '.join(reasons)}", "nearest": like}

@@ -13,7 +13,7 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, CursorResult, Update, exists, func, select, update
 from sqlalchemy.orm import Session
 
-from orchestrator import shares
+from orchestrator import holding, shares
 from orchestrator.errors import IllegalTransition
 from orchestrator.model.failures import Failure
 from orchestrator.model.specs import BUILD_KINDS
@@ -98,9 +98,7 @@ def assign(
     ]  # fmt: skip
     made = list(zip(session.execute(statements.TRY, attempts).scalars(), taken, strict=True))
     leases = [(slot_id, attempt_id) for attempt_id, each in made for slot_id in each.slot_ids]
-    # In one order, as everywhere: two that want some of the same slots never wait for each other.
-    rows = [{"slot_id": slot, "attempt_id": attempt, "expires_at": now + lease} for slot, attempt in sorted(leases)]
-    session.execute(statements.HOLD, rows)
+    holding.take(session, leases, until=now + lease)
     session.execute(statements.RECORD, [event for entry in made for event in _told_of(*entry, now)])
     return made
 

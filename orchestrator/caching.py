@@ -7,6 +7,7 @@ and on nothing else; the key is the hash of exactly these.
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.model.specs import BUILD_KINDS, Spec, inputs_of
@@ -36,23 +37,35 @@ def cache_parts(spec: Spec, inputs: Mapping[str, str], release_digest: str) -> C
     return {"kind": spec.kind, "release": release_digest, **parameters, **contents}
 
 
+@dataclass(frozen=True)
+class Change:
+    """One part in which two builds differ; None is of the one that has no such part."""
+
+    part: str
+    before: Any
+    after: Any
+
+
+def changes(parts: CacheParts, earlier: CacheParts) -> list[Change]:
+    """What differs from an earlier build, by the names of the parts."""
+    names = sorted(parts.keys() | earlier.keys())
+    found = (Change(name, earlier.get(name), parts.get(name)) for name in names)
+    return [change for change in found if change.before != change.after]
+
+
 def why_missed(parts: CacheParts, nearest: CacheParts | None) -> list[str]:
     """What differs from the nearest earlier build, one short line each; `nearest` None means there was none."""
     if nearest is None:
         return ["no earlier build of this kind"]
-    names = sorted(parts.keys() | nearest.keys())
-    return [
-        f"{name}: {_short(nearest.get(name))} → {_short(parts.get(name))}"
-        for name in names
-        if parts.get(name) != nearest.get(name)
-    ]
+    return [f"{change.part}: {short(change.before)} → {short(change.after)}" for change in changes(parts, nearest)]
 
 
-def nearest(parts: CacheParts, earlier: list[CacheParts]) -> CacheParts | None:
-    """The earlier build that differs in the fewest parts; the first of equals."""
-    return min(earlier, key=lambda other: len(why_missed(parts, other)), default=None)
+def nearest(parts: CacheParts, earlier: Mapping[int, CacheParts]) -> int | None:
+    """The number of the earlier build that differs in the fewest parts; of equals the newest, which has the highest."""
+    return min(earlier, key=lambda number: (len(changes(parts, earlier[number])), -number), default=None)
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A part's value as a person reads it: of a digest the beginning."""
     text = "nothing" if value is None else str(value)
     return text[:19] + "…" if text.startswith("sha256:") else text

@@ -24,6 +24,7 @@ from orchestrator.model.specs import (
     JobRequest,
     StoredArtifact,
     inputs_of,
+    profile_kind,
     slot_kind,
 )
 from orchestrator.model.states import FINAL, JobState
@@ -80,7 +81,7 @@ class Drafting:
     def _checked(self, request: JobRequest, files: Mapping[str, TakenIn]) -> Draft:
         spec = request.spec
         release, profile = self._release(request.release)
-        if spec.kind not in profile.kinds:
+        if profile_kind(spec) not in profile.kinds:
             raise BadSpec(f"release {release} has no {spec.kind}; name another", field="release")
         demand = self.demand(request)
         if not isinstance(spec, CompileSpec):
@@ -162,7 +163,7 @@ def _kept(request: JobRequest, files: Mapping[str, TakenIn]) -> Document:
 
 
 def _columns(request: JobRequest, release: str, profile: Profile) -> Document:
-    limits, defaults = request.limits, profile.kinds[request.spec.kind].limits
+    limits, defaults = request.limits, profile.kinds[profile_kind(request.spec)].limits
     return {
         "kind": request.spec.kind,
         "project": request.project,

@@ -60,6 +60,12 @@ class AlreadyExists(OrchestratorError):
     code = "already_exists"
 
 
+class AlreadyReserved(OrchestratorError):
+    """Someone has reserved the slot for some of that time."""
+
+    code = "already_reserved"
+
+
 class IdempotencyMismatch(OrchestratorError):
     """This Idempotency-Key was used before with another body."""
 

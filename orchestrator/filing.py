@@ -29,7 +29,7 @@ def write(
     `siblings` are the numbers of the jobs of their pipeline that they name; `more` are columns of every one of them.
     """
     numbers = siblings or {}
-    _name_files(session, drafts)
+    name_files(session, drafts)
     made = bulk.create(session, [_job(draft, now, numbers, more) for draft in drafts], now=now)
     inputs = [
         {**entry, "job_id": job_id, "from_job_id": _numbered(entry["from_job_id"], numbers)}
@@ -72,7 +72,7 @@ def _numbered(need: Any, numbers: Mapping[str, int]) -> Any:
     return numbers[need] if isinstance(need, str) else need
 
 
-def _name_files(session: Session, drafts: Iterable[Draft]) -> None:
+def name_files(session: Session, drafts: Iterable[Draft]) -> None:
     """Name files that were taken in, once each, so that other requests can use them by digest."""
     taken = {(name, file.digest): file for draft in drafts for name, file in draft.files.items()}
     digests = sorted({digest for _, digest in taken})

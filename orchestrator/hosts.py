@@ -36,16 +36,16 @@ class HostFacts:
     away_since: datetime | None
 
 
-def hosts(session: Session, alive_since: datetime, name: str | None = None) -> list[HostFacts]:
+def hosts(session: Session, name: str | None = None, *, now: datetime, lost_after: timedelta) -> list[HostFacts]:
     """All hosts by name, or the one called `name`; NotFound if no worker ever came from there."""
     grouped: dict[str, list[SlotFacts]] = defaultdict(list)
-    for facts in inventory.slots(session):
+    for facts in inventory.slots(session, now=now):
         if name in (None, facts.slot.host):
             grouped[facts.slot.host].append(facts)
     if name is not None and not grouped:
         raise NotFound(f"there is no host {name}; see GET /api/v1/hosts", host=name)
     noted = {host.name: host.away_since for host in session.scalars(select(Host))}
-    return [_facts(host, slots, alive_since, noted.get(host)) for host, slots in grouped.items()]
+    return [_facts(host, slots, now - lost_after, noted.get(host)) for host, slots in grouped.items()]
 
 
 def note_presence(database: Database, *, lost_after: timedelta) -> None:

@@ -11,9 +11,11 @@ from typing import TypeVar
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from orchestrator import reserving
 from orchestrator.errors import NotFound
 from orchestrator.model.states import JobState
 from orchestrator.placement.demand import Demand
+from orchestrator.placement.windows import Window
 from orchestrator.storage.tables import Artifact, Attempt, Base, Job, Leader, Lease, Model, Release, Slot
 
 R = TypeVar("R", bound=Base)
@@ -21,13 +23,14 @@ R = TypeVar("R", bound=Base)
 
 @dataclass(frozen=True)
 class SlotFacts:
-    """A slot, what holds it, and how many jobs wait for it alone."""
+    """A slot, what holds it, how many jobs wait for it alone, and the reservation that it is in or that comes next."""
 
     slot: Slot
     lease: Lease | None
     attempt: Attempt | None
     job: Job | None
     queued: int
+    window: Window | None
 
 
 # ── artifacts, models, releases ──────────────────────────────────────────────────────────────────────────────────────
@@ -78,7 +81,7 @@ def release(session: Session, name: str) -> Release:
 # ── slots, dispatcher ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def slots(session: Session, slot_id: str | None = None) -> list[SlotFacts]:
+def slots(session: Session, slot_id: str | None = None, *, now: datetime) -> list[SlotFacts]:
     """All slots in the order of hosts and numbers, or the one called `slot_id`; NotFound if there is none."""
     found = (
         select(Slot, Lease, Attempt, Job)
@@ -89,11 +92,21 @@ def slots(session: Session, slot_id: str | None = None) -> list[SlotFacts]:
     )
     if slot_id is not None:
         found = found.where(Slot.id == slot_id)
-    classes = _queued_classes(session)
-    rows = [SlotFacts(*row, sum(_pinned(classes, row[0]).values())) for row in session.execute(found)]
+    classes, windows = _queued_classes(session), reserving.windows(session, now)
+    rows = [
+        SlotFacts(*row, sum(_pinned(classes, row[0]).values()), next(iter(windows.get(row[0].id, ())), None))
+        for row in session.execute(found)
+    ]
     if slot_id is not None and not rows:
         raise NotFound(f"there is no slot {slot_id}: slots are written HOST.g3; see GET /api/v1/slots", slot=slot_id)
     return rows
+
+
+def latest_attempts(session: Session, slot_id: str, limit: int) -> list[tuple[Attempt, Job]]:
+    """The latest attempts on a slot that have ended, each with its job, newest first."""
+    ended = select(Attempt, Job).join(Job, Job.id == Attempt.job_id).where(Attempt.slot_id == slot_id)
+    latest = ended.where(Attempt.ended_at.is_not(None)).order_by(Attempt.ended_at.desc()).limit(limit)
+    return [(attempt, job) for attempt, job in session.execute(latest)]
 
 
 def pinned_demands(session: Session, slot: Slot) -> list[str]:

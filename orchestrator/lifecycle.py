@@ -8,16 +8,17 @@ caller's transaction, so that leases mean the same on every host.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import CursorResult, Executable, Row, select, update
+from sqlalchemy import Row, select, update
 from sqlalchemy.orm import Session
 
-from orchestrator import shares
+from orchestrator import holding, shares
 from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost
 from orchestrator.model.failures import Failure, FailureKind, GiveUp, Retry, Suspicion, device_kills, next_step
 from orchestrator.model.states import ATTEMPT_TRANSITIONS, FINAL, TRANSITIONS, AttemptState, JobState, ServiceState
 from orchestrator.storage import statements
+from orchestrator.storage.statements import run
 from orchestrator.storage.tables import Attempt, Job
 
 
@@ -31,7 +32,7 @@ class Renewal:
 def record(session: Session, kind: str, now: datetime, **about: Any) -> None:
     """Write one event; `job_id`, `attempt_id` and `slot_id` are columns, all else goes into its data."""
     columns = {name: about.pop(name, None) for name in ("job_id", "attempt_id", "slot_id")}
-    _run(session, statements.RECORD, at=now, kind=kind, data=about, **columns)
+    run(session, statements.RECORD, at=now, kind=kind, data=about, **columns)
 
 
 def move(session: Session, job_id: int, *, start: JobState, to: JobState, now: datetime, **change: Any) -> bool:
@@ -40,8 +41,8 @@ def move(session: Session, job_id: int, *, start: JobState, to: JobState, now: d
         raise IllegalTransition(f"a job never goes from {start} to {to}", job=job_id)
     if to in FINAL:
         change = {"ended_at": now, "held": False, "hold": None, **change}
-    about = {name: change.pop(name) for name in ("attempt_id", "slot_id", "why") if name in change}
-    if _run(session, statements.MOVE_JOB, moved=job_id, start=start, state=to, **change).rowcount == 0:
+    about = {name: change.pop(name) for name in ("attempt_id", "slot_id", "why", "nearest") if name in change}
+    if run(session, statements.MOVE_JOB, moved=job_id, start=start, state=to, **change).rowcount == 0:
         return False
     failure = change.get("failure")
     record(session, f"job.{to}", now, job_id=job_id, **about, start=start, **({"failure": failure} if failure else {}))
@@ -51,12 +52,7 @@ def move(session: Session, job_id: int, *, start: JobState, to: JobState, now: d
 def _move_attempt(session: Session, attempt_id: int, *, start: AttemptState, to: AttemptState, **change: Any) -> bool:
     if to not in ATTEMPT_TRANSITIONS[start]:
         raise IllegalTransition(f"an attempt never goes from {start} to {to}", attempt=attempt_id)
-    return _run(session, statements.MOVE_ATTEMPT, moved=attempt_id, start=start, state=to, **change).rowcount == 1
-
-
-def _run(session: Session, statement: Executable, **values: Any) -> CursorResult[Any]:
-    session.flush()  # A statement on tables would not see what the session has yet to write.
-    return cast("CursorResult[Any]", session.execute(statement, values))
+    return run(session, statements.MOVE_ATTEMPT, moved=attempt_id, start=start, state=to, **change).rowcount == 1
 
 
 def queue(session: Session, job: Job, *, start: JobState, now: datetime, **about: Any) -> bool:
@@ -113,7 +109,7 @@ def fail_unstarted(session: Session, job_id: int, *, start: JobState, failure: F
 
 def claim(session: Session, attempt_id: int, *, worker: str, now: datetime, lease: timedelta) -> bool:
     """Make an assigned attempt this worker's; False if it is not there to take (late, doubled or cancelled bell)."""
-    wanted = _run(session, statements.TO_CLAIM, wanted=attempt_id).first()
+    wanted = run(session, statements.TO_CLAIM, wanted=attempt_id).first()
     if wanted is None or not _move_attempt(
         session, attempt_id, start=AttemptState.ASSIGNED, to=AttemptState.RUNNING, worker=worker, started_at=now
     ):
@@ -123,7 +119,7 @@ def claim(session: Session, attempt_id: int, *, worker: str, now: datetime, leas
         started_at=wanted.started_at or now, attempt_id=attempt_id, slot_id=wanted.slot_id,
     ):  # fmt: skip
         raise IllegalTransition("an assigned attempt belongs to an assigned job", attempt=attempt_id)
-    _extend(session, attempt_id, now + lease)
+    holding.extend(session, attempt_id, until=now + lease)
     return True
 
 
@@ -131,8 +127,9 @@ def renew(session: Session, attempt_id: int, *, worker: str, now: datetime, leas
     """Keep the slots for another `lease`; OwnershipLost if the attempt is not this worker's any more."""
     running = select(Job.cancel_requested).join(Attempt, Attempt.job_id == Job.id)
     mine = (Attempt.id == attempt_id, Attempt.worker == worker, Attempt.state == AttemptState.RUNNING)
-    cancel = session.execute(running.where(*mine)).scalar_one_or_none()
-    if cancel is None or not _extend(session, attempt_id, now + lease):
+    locked = running.where(*mine).with_for_update(of=Attempt, key_share=True)
+    cancel = session.execute(locked).scalar_one_or_none()
+    if cancel is None or not holding.extend(session, attempt_id, until=now + lease):
         raise OwnershipLost("the attempt was taken from this worker", attempt=attempt_id)
     return Renewal(cancel_requested=cancel)
 
@@ -147,7 +144,7 @@ class Started:
 
 def note_start(session: Session, attempt_id: int, started: Started, *, worker: str, now: datetime) -> None:
     """Keep what was started; OwnershipLost if the attempt is not this worker's any more."""
-    noted = _run(
+    noted = run(
         session, statements.NOTE_START, started=attempt_id, owner=worker, pid=started.pid, command=started.command
     )
     attempt = noted.one_or_none()
@@ -181,7 +178,7 @@ def give_back(
 
 @dataclass(frozen=True)
 class Ending:
-    """How an attempt ended, as its worker saw it. `failure` None means success; a `suspicion` quarantines the slot.
+    """How an attempt ended, as its worker saw it. `failure` None means success; a `suspicion` quarantines slots.
 
     `started` is what ended so soon that its start was not noted."""
 
@@ -201,7 +198,7 @@ def finish(
     Returns the job's new state. OwnershipLost if the attempt is not this worker's any more: then nothing may be
     written, and the caller's transaction, with any results in it, must be rolled back (letting the error through does).
     """
-    attempt = _run(session, statements.TO_END, wanted=attempt_id).one_or_none()
+    attempt = run(session, statements.TO_END, wanted=attempt_id).one_or_none()
     if attempt is None:
         raise NotFound(f"there is no attempt {attempt_id}", attempt=attempt_id)
     failure, job_id = ending.failure, attempt.job_id
@@ -287,29 +284,14 @@ def _attempt(session: Session, attempt_id: int) -> Attempt:
     return attempt
 
 
-def _extend(session: Session, attempt_id: int, until: datetime) -> bool:
-    return _run(session, statements.EXTEND, holder=attempt_id, expires_at=until).rowcount > 0
-
-
 def _release(session: Session, attempt: Attempt | Row[Any], now: datetime, suspicion: Suspicion | None = None) -> None:
-    """Give the slot back: one that was draining is drained now, and one under `suspicion` is quarantined."""
-    about = {"job_id": attempt.job_id, "attempt_id": attempt.id, "slot_id": attempt.slot_id}
-    _run(session, statements.LET_GO, holder=attempt.id)
-    if suspicion is not None:
-        change = {"by": None, "note": suspicion.reason, "at": now.isoformat()}
-        because = {
-            **suspicion.model_dump(), "job_id": attempt.job_id, "attempt_id": attempt.id, "by": None,
-            "at": now.isoformat(),
-        }  # fmt: skip
-        _run(
-            session, statements.CONDEMN, left=attempt.slot_id, last_ended_at=now,
-            service_state=ServiceState.QUARANTINED, quarantined_because=because, service_change=change,
-        )  # fmt: skip
-        record(session, "slot.quarantined", now, **about, **suspicion.model_dump())
-    elif _run(session, statements.NOTE_END, left=attempt.slot_id, last_ended_at=now).scalar() is ServiceState.DRAINED:
-        record(session, "slot.drained", now, **about)
+    """Give all slots back: what was draining is drained now, and what is under `suspicion` is quarantined."""
+    for slot_id, state in holding.let_go(session, attempt, now=now, suspicion=suspicion):
+        because = suspicion.model_dump(mode="json") if suspicion and state is ServiceState.QUARANTINED else {}
+        record(session, f"slot.{state}", now, job_id=attempt.job_id, attempt_id=attempt.id, slot_id=slot_id, **because)
     if attempt.started_at is not None:
-        shares.charge(session, attempt.job_id, (now - attempt.started_at).total_seconds(), now=now)
+        held = (now - attempt.started_at).total_seconds() * len(attempt.slot_ids)
+        shares.charge(session, attempt.job_id, held, now=now)
 
 
 def _told(fact: Failure | Suspicion | None) -> dict[str, Any] | None:
@@ -333,11 +315,13 @@ def _follow(session: Session, job: Job, attempt_id: int, failure: Failure, now: 
         failure,
         faults=kinds.count(FailureKind.FAULT),
         tool_failures=kinds.count(FailureKind.TOOL),
-        max_attempts=max_attempts,
+        # Another try of a canary is another canary, after a pause.
+        max_attempts=1 if job.kind == "canary" else max_attempts,
         tool_retries=job.tool_retries,
     )
     stopped_anyway = isinstance(step, Retry) or failure.kind is FailureKind.FAULT
-    kills = device_kills(failure, {slot_id for slot_id, _, suspicion in ended if suspicion is not None})
+    # One attempt is one kill, however many slots it held: their first stands for them all.
+    kills = device_kills(failure, {slot for slot, _, found in ended if found and found.get("blames_job", True)})
     if stopped_anyway and kills is not None:
         failure, step = kills, GiveUp(kills.reason)
     match step:
@@ -357,7 +341,7 @@ def add_output(
     session: Session, attempt_id: int, *, name: str, digest: str, tree: bool, file_name: str, size: int, now: datetime
 ) -> None:
     """Name a stored artifact as an output of this attempt."""
-    _run(
+    run(
         session, statements.ADD_OUTPUT, maker=attempt_id, attempt_id=attempt_id, name=name, digest=digest, tree=tree,
         file_name=file_name, size=size, created_at=now,
     )  # fmt: skip

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, ScalarSelect, Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Integer, ScalarSelect, Select, and_, bindparam, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from orchestrator import reserving
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.placement.candidate import Candidate
@@ -27,14 +28,24 @@ AT_ONCE = 1000
 # Built once: these are asked at every wake-up, and building them takes longer than running them.
 
 _SUPPLY = (
-    select(Slot.id, Slot.name, Slot.labels, Slot.kcore, Job.run_seconds, Attempt.started_at)
+    select(
+        Slot.id, Slot.name, Slot.labels, Slot.kcore, Job.run_seconds, Attempt.started_at,
+        (Slot.service_state == ServiceState.QUARANTINED).label("quarantined"),
+    )
     .outerjoin(Lease, Lease.slot_id == Slot.id)
     .outerjoin(Attempt, Attempt.id == Lease.attempt_id)
     .outerjoin(Job, Job.id == Attempt.job_id)
-    .where(Slot.service_state == ServiceState.IN_SERVICE, Slot.heartbeat_at > bindparam("alive_since"))
+    .where(
+        or_(
+            Slot.service_state == ServiceState.IN_SERVICE,
+            and_(Slot.service_state == ServiceState.QUARANTINED, Lease.slot_id.is_(None)),
+        ),
+        Slot.heartbeat_at > bindparam("alive_since"),
+    )
     .order_by(Slot.last_ended_at.asc().nulls_first(), Slot.id)
-)
-"""Slots in service with a live worker, and what ends the job on them; longest idle first, so that wear is shared."""
+)  # fmt: skip
+"""Slots with a live worker: in service, with what ends the job on them, or quarantined and free for a canary. The
+longest idle first, so that wear is shared."""
 
 
 def _groups() -> Select[str, str, int]:
@@ -119,23 +130,26 @@ class Queued:
 
 
 def supply(session: Session, now: datetime, lost_after: timedelta) -> Supply:
-    """The slots in service whose worker gave a sign of life within `lost_after`."""
+    """The slots whose worker gave a sign of life within `lost_after` and that are in service, or free for a canary."""
     free: list[FreeSlot] = []
     busy: list[BusySlot] = []
     for row in session.execute(_SUPPLY, {"alive_since": now - lost_after}):
-        slot = free_slot(row.id, row.name, row.labels, row.kcore)
+        slot = free_slot(row.id, row.name, row.labels, row.kcore, quarantined=row.quarantined)
         if row.run_seconds is None:
             free.append(slot)
         else:
             # A job that was given the slot and has not begun counts as if it began now.
             busy.append(BusySlot(slot, (row.started_at or now) + timedelta(seconds=row.run_seconds)))
-    return Supply(now, free, busy)
+    return Supply(now, free, busy, reserving.windows(session, now))
 
 
-def free_slot(slot_id: str, name: str, labels: Document | None, kcore: str | None) -> FreeSlot:
+def free_slot(
+    slot_id: str, name: str, labels: Document | None, kcore: str | None, *, quarantined: bool = False
+) -> FreeSlot:
     """A slot's row as placing sees it; every slot carries the label `host` with the name of its host."""
     host = slot_id.rpartition(".")[0]
-    return FreeSlot(slot_id, SlotName.parse(name), labels_of({**(labels or {}), "host": host}.items()), kcore)
+    carried = labels_of({**(labels or {}), "host": host}.items())
+    return FreeSlot(slot_id, SlotName.parse(name), carried, kcore, quarantined)
 
 
 def groups(session: Session) -> list[Group]:

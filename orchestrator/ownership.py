@@ -1,11 +1,12 @@
 """Whose a slot is, and whether it may be given work: every arrow of a slot, as one function each.
 
 People drain, resume and quarantine slots here; the end of an attempt makes a draining slot drained and a suspect one
-quarantined (`orchestrator.lifecycle`, in the same transaction). Who calls `drain`, `resume` or `quarantine` holds the
-door of admission (`Database.serialise`), so that nothing is placed on the slot meanwhile.
+quarantined (`orchestrator.lifecycle`, in the same transaction). Who calls `drain`, `resume`, `quarantine` or `suspect`
+holds the door of admission (`Database.serialise`), so that nothing is placed on the slot meanwhile.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
@@ -15,9 +16,10 @@ from sqlalchemy.orm import Session
 
 from orchestrator.errors import IllegalTransition, NotFound, SlotTaken
 from orchestrator.lifecycle import record, withdraw
+from orchestrator.model.failures import of_one_among
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, ServiceState
-from orchestrator.storage.tables import Attempt, Lease, Slot
+from orchestrator.storage.tables import Attempt, Document, Lease, Slot
 
 # ── the worker's arrows ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -31,6 +33,7 @@ def announce(
     The caller holds the slot's lock. In the lock domain of the earlier owner that proves it dead, however lately it
     gave a sign of life; elsewhere the two see different locks, and SlotTaken if the owner gave a sign within
     `lost_after` or still keeps an attempt. Returns the attempts that were left running: nothing of them runs any more.
+    One that only uses the slot's cards is not among them: the worker of its first slot runs it.
     """
     slot_id = f"{host}.{name}"
     slot = session.get(Slot, slot_id, with_for_update=True)
@@ -47,11 +50,28 @@ def announce(
     return list(session.scalars(left))
 
 
-def beat(session: Session, slot_id: str, *, worker: str, now: datetime) -> None:
+@dataclass(frozen=True)
+class Pulse:
+    """What a worker learns of its slot when it says that it is alive."""
+
+    distrusted: bool
+    """Taken out of service with evidence, so that its cards are probed before it comes back."""
+    resume_requested: bool
+
+
+def beat(session: Session, slot_id: str, *, worker: str, now: datetime) -> Pulse:
     """Say that the slot's worker is alive; SlotTaken if the slot is another worker's by now."""
-    mine = update(Slot).where(Slot.id == slot_id, Slot.worker == worker)
-    if session.scalar(mine.values(heartbeat_at=now).returning(Slot.id)) is None:
+    mine = update(Slot).where(Slot.id == slot_id, Slot.worker == worker).values(heartbeat_at=now)
+    row = session.execute(mine.returning(Slot.quarantined_because, Slot.resume_requested)).one_or_none()
+    if row is None:
         raise SlotTaken(f"{slot_id} belongs to another worker now")
+    return Pulse(row.quarantined_because is not None, row.resume_requested is not None)
+
+
+def in_use(session: Session, slot_id: str) -> bool:
+    """Whether an attempt runs on the slot, from here or from another slot of its gang: then its cards are its own."""
+    running = select(Attempt.id).join(Lease, Lease.attempt_id == Attempt.id)
+    return session.scalar(running.where(Lease.slot_id == slot_id, Attempt.state == AttemptState.RUNNING)) is not None
 
 
 def leave(session: Session, slot_id: str, *, worker: str, now: datetime) -> None:
@@ -83,9 +103,18 @@ def drain(session: Session, slot_id: str, *, by: str, note: str | None, now: dat
 
 
 def resume(session: Session, slot_id: str, *, by: str, note: str | None, now: datetime) -> None:
-    """Give the slot work again; what it was quarantined for stays in the events."""
+    """Give the slot work again: at once, or if its cards came under suspicion, when its worker has proven them free.
+
+    Only the worker can look at the cards; until it has (`answer_resume`), the slot stays as it is, `resume_requested`.
+    """
     slot = _locked(session, slot_id)
-    if slot.service_state is not ServiceState.IN_SERVICE:
+    if slot.service_state is ServiceState.IN_SERVICE:
+        return
+    if slot.quarantined_because is not None and SlotName.parse(slot.name).cards:
+        slot.resume_requested = {"by": by, "note": note, "at": now.isoformat()}
+        session.flush()
+        record(session, "slot.resume_requested", now, slot_id=slot_id, by=by, note=note)
+    else:
         slot.quarantined_because = None
         _serve(session, slot, ServiceState.IN_SERVICE, by, note, now)
 
@@ -93,21 +122,76 @@ def resume(session: Session, slot_id: str, *, by: str, note: str | None, now: da
 def quarantine(session: Session, slot_id: str, *, by: str, note: str | None, now: datetime) -> None:
     """Give the slot no work until a person resumes it; what runs there goes on, what has not begun is taken back.
 
-    A slot that is quarantined stays so, with the evidence there is.
+    A slot that is quarantined stays so, with the evidence there is; no canary brings it back any more.
     """
     _empty(session, slot_id, now, f"{slot_id} is quarantined")
     slot = _locked(session, slot_id)
     if slot.service_state is not ServiceState.QUARANTINED:
         slot.quarantined_because = _evidence(note or "quarantined by hand", by, now)
         _serve(session, slot, ServiceState.QUARANTINED, by, note, now)
+    elif slot.quarantined_because is not None and slot.quarantined_because.get("by") is None:
+        slot.quarantined_because = {**slot.quarantined_because, "by": by}
+        _serve(session, slot, ServiceState.QUARANTINED, by, note, now)
 
 
-def suspect(session: Session, slot_id: str, *, worker: str, reason: str, now: datetime) -> None:
-    """Quarantine the slot of a worker that may not end its attempt any more; nothing if the slot is another's."""
+def suspect(
+    session: Session, slot_id: str, *, worker: str, reason: str, now: datetime, others: Sequence[str] = (),
+    evidence: Document | None = None,
+) -> None:  # fmt: skip
+    """Quarantine a slot on the word of its worker, without an attempt's end, and `others` that its attempt held too.
+
+    Nothing if the slot is another worker's. What was placed there meanwhile, and has not begun, is taken back.
+    """
+    if session.scalar(select(Slot.worker).where(Slot.id == slot_id)) != worker:
+        return
+    suspects = sorted({slot_id, *others})
+    told = of_one_among(reason, suspects)
+    for suspected in suspects:
+        _empty(session, suspected, now, f"{suspected} is quarantined")
+    for suspected in suspects:
+        slot = _locked(session, suspected)
+        if slot.service_state is not ServiceState.QUARANTINED:
+            slot.quarantined_because = {**_evidence(told, None, now), "evidence": evidence}
+            _serve(session, slot, ServiceState.QUARANTINED, None, told, now)
+
+
+# ── the way back of a slot under suspicion ───────────────────────────────────────────────────────────────────────────
+
+
+def answer_resume(
+    session: Session, slot_id: str, *, worker: str, now: datetime, refusal: str | None, evidence: Document | None
+) -> None:
+    """Do what a person asked with `resume`, or refuse it with what the probe saw; nothing if nobody asks any more."""
     slot = _locked(session, slot_id)
-    if slot.worker == worker and slot.service_state is not ServiceState.QUARANTINED:
-        slot.quarantined_because = _evidence(reason, None, now)
-        _serve(session, slot, ServiceState.QUARANTINED, None, reason, now)
+    asked = slot.resume_requested
+    if asked is None or slot.worker != worker:
+        return
+    if refusal is None:
+        slot.quarantined_because = None
+        _serve(session, slot, ServiceState.IN_SERVICE, asked["by"], asked["note"], now)
+        return
+    refused = {"reason": refusal, "evidence": evidence, "by": asked["by"], "at": now.isoformat()}
+    slot.quarantined_because = {**(slot.quarantined_because or {}), "resume_refused": refused}
+    slot.resume_requested = None
+    session.flush()
+    record(session, "slot.resume_refused", now, slot_id=slot_id, by=asked["by"], reason=refusal, evidence=evidence)
+
+
+def restore(session: Session, slot_id: str, *, job_id: int, now: datetime) -> None:
+    """Give a quarantined slot work again because a canary has passed there."""
+    slot = _locked(session, slot_id)
+    if slot.service_state is ServiceState.QUARANTINED:
+        slot.quarantined_because = None
+        note = f"canary job {job_id} passed"
+        _serve(session, slot, ServiceState.IN_SERVICE, None, note, now, job_id=job_id)
+
+
+def give_up(session: Session, slot_id: str, *, jobs: Sequence[int], now: datetime) -> None:
+    """Leave a quarantined slot to people, with its evidence, because so many canaries have failed there."""
+    slot = _locked(session, slot_id)
+    if slot.service_state is ServiceState.QUARANTINED:
+        note = f"canary jobs {', '.join(map(str, jobs))} failed one after the other"
+        _serve(session, slot, ServiceState.DRAINED, None, note, now, job_id=jobs[-1], canaries=list(jobs))
 
 
 # ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -151,9 +235,11 @@ def _evidence(reason: str, by: str | None, now: datetime) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _serve(session: Session, slot: Slot, state: ServiceState, by: str | None, note: str | None, now: datetime) -> None:
-    start, slot.service_state = slot.service_state, state
+def _serve(
+    session: Session, slot: Slot, state: ServiceState, by: str | None, note: str | None, now: datetime, **about: Any
+) -> None:
+    start, slot.service_state, slot.resume_requested = slot.service_state, state, None
     slot.service_change = {"by": by, "note": note, "at": now.isoformat()}
     session.flush()
     kind = "resumed" if state is ServiceState.IN_SERVICE else state
-    record(session, f"slot.{kind}", now, slot_id=slot.id, by=by, note=note, start=start)
+    record(session, f"slot.{kind}", now, slot_id=slot.id, by=by, note=note, start=start, **about)

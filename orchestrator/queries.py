@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Select, bindparam, func, select, tuple_
+from sqlalchemy import Select, Text, bindparam, func, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from orchestrator.errors import NotFound
@@ -20,6 +20,7 @@ from orchestrator.storage.tables import (
     Artifact,
     Attempt,
     Base,
+    Document,
     Event,
     Job,
     JobInput,
@@ -58,7 +59,9 @@ class JobFilter:
         if self.model is not None:
             jobs = jobs.where(Job.spec["model"].as_string() == self.model)
         if self.slot is not None:
-            jobs = jobs.where(Job.id.in_(select(Attempt.job_id).where(Attempt.slot_id == self.slot)))
+            # A list of names in JSON, where no name can hold a quotation mark: one of them is found by its text.
+            among = Attempt.slot_ids.cast(Text).contains(f'"{self.slot}"', autoescape=True)
+            jobs = jobs.where(Job.id.in_(select(Attempt.job_id).where(among)))
         if self.text is not None:
             jobs = jobs.where(Job.name.icontains(self.text, autoescape=True))
         return jobs
@@ -66,10 +69,10 @@ class JobFilter:
 
 @dataclass(frozen=True)
 class ListedJob:
-    """A job, and the slot of its latest attempt."""
+    """A job, and the slots of its latest attempt."""
 
     job: Job
-    last_slot_id: str | None
+    last_slot_ids: Sequence[str] | None
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ def job_facts(session: Session, job_id: int, now: datetime) -> JobFacts:
         outputs=_all(session, select(Artifact).where(Artifact.job_id == job_id).order_by(Artifact.id)),
         metrics=_all(session, measured.order_by(Metric.attempt_id, Metric.name)),
         answers=session.scalar(counted) or 0,
-        queued_because=_queued_because(session, job_id),
+        queued_because=first_queued(session, job_id).get("why"),
     )
 
 
@@ -184,6 +187,12 @@ def progress_of(session: Session, job_id: int) -> tuple[JobState, list[TriedAtte
     return state, [TriedAttempt(*row) for row in session.execute(tried)]
 
 
+def first_queued(session: Session, job_id: int) -> Document:
+    """What was said when a job was first queued: why the cache was missed; nothing if it never was."""
+    first = select(Event.data).where(Event.job_id == job_id, Event.kind == "job.queued").order_by(Event.id).limit(1)
+    return session.scalar(first) or {}
+
+
 def queued_jobs(session: Session, demands: Collection[str], limit: int) -> list[ListedJob]:
     """The first queued jobs of these demand classes, in the order in which they are looked at."""
     found = _listed().where(Job.state == JobState.QUEUED, Job.demand.in_(demands))
@@ -191,11 +200,11 @@ def queued_jobs(session: Session, demands: Collection[str], limit: int) -> list[
 
 
 def answers(session: Session, attempt_id: int, *, limit: int, after: tuple[int, ...] | None = None) -> Sequence[Answer]:
-    """Answers of an attempt behind the one of repeat and index `after`, in order."""
+    """Answers of an attempt behind the one of repeat, index and batch `after`: those to one question side by side."""
     found = select(Answer).where(Answer.attempt_id == attempt_id)
     if after is not None:
-        found = found.where(tuple_(Answer.repeat, Answer.index) > after)
-    return _all(session, found.order_by(Answer.repeat, Answer.index).limit(limit))
+        found = found.where(tuple_(Answer.repeat, Answer.index, Answer.batch) > after)
+    return _all(session, found.order_by(Answer.repeat, Answer.index, Answer.batch).limit(limit))
 
 
 # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -264,10 +273,10 @@ def pipeline(session: Session, pipeline_id: int) -> tuple[PipelineFacts, list[Li
 
 def _listed() -> Select[Any]:
     tried = aliased(Attempt)
-    last_slot = (
-        select(tried.slot_id).where(tried.job_id == Job.id).order_by(tried.number.desc()).limit(1).scalar_subquery()
+    last_slots = (
+        select(tried.slot_ids).where(tried.job_id == Job.id).order_by(tried.number.desc()).limit(1).scalar_subquery()
     )
-    return select(Job, last_slot)
+    return select(Job, last_slots)
 
 
 _LISTED_JOB = _listed().where(Job.id == bindparam("job_id"))
@@ -280,9 +289,3 @@ def _as_listed(session: Session, found: Select[Any], values: Mapping[str, Any] |
 
 def _all(session: Session, found: Select[R]) -> Sequence[R]:
     return session.scalars(found).all()
-
-
-def _queued_because(session: Session, job_id: int) -> str | None:
-    first = select(Event.data).where(Event.job_id == job_id, Event.kind == "job.queued").order_by(Event.id).limit(1)
-    data = session.scalar(first)
-    return None if data is None else data.get("why")

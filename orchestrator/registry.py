@@ -19,12 +19,14 @@ from orchestrator.errors import AlreadyExists, BadRequest, BadSpec, PathRefused
 from orchestrator.model.profile import Profile
 from orchestrator.model.specs import (
     AbsolutePath,
+    CanarySpec,
     ConvertSpec,
     Digest,
     InferSpec,
     Name,
     QuantizeSpec,
     Strict,
+    profile_kind,
 )
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
@@ -143,7 +145,7 @@ class Registry:
         return official, tx81
 
     def register_release(self, request: ReleaseRequest) -> Release:
-        """Register a release; registering the same again changes nothing but `default`."""
+        """Register a release; registering the same again changes nothing but `default` and how cards are probed."""
         root = allowed_path(self._settings, request.root, "root")
         profile = load_profile(self._settings, request.profile)
         for name, below in profile.folders.items():
@@ -166,6 +168,8 @@ class Registry:
                     f"release {request.name} is registered with other tools ({found.root}); choose another name",
                     field="name",
                 )
+            else:
+                found.profile = document
             session.flush()
             if request.default or first:
                 session.execute(update(Release).values(is_default=False))
@@ -193,9 +197,9 @@ def model_for(session: Session, name: str) -> Model:
     return model
 
 
-def check_model(model: Model, spec: QuantizeSpec | ConvertSpec | InferSpec, profile: Profile) -> None:
+def check_model(model: Model, spec: QuantizeSpec | ConvertSpec | InferSpec | CanarySpec, profile: Profile) -> None:
     """BadSpec unless the model is registered with what this kind of job needs."""
-    wanted = profile.kinds[spec.kind].model_config_file
+    wanted = profile.kinds[profile_kind(spec)].model_config_file
     if wanted == "official" and model.official_config is None:
         raise BadSpec(
             f"a {spec.kind} job needs the official config.json, but model {model.name} has only the TX81 variant "
@@ -204,7 +208,7 @@ def check_model(model: Model, spec: QuantizeSpec | ConvertSpec | InferSpec, prof
         )
     if wanted == "tx81" and model.tx81_config is None:
         raise BadSpec(
-            f"an {spec.kind} job needs the TX81 config.json (with param_dir), but model {model.name} has only the "
+            f"{spec.kind} jobs need the TX81 config.json (with param_dir), but model {model.name} has only the "
             "official one; register it with tx81_config",
             field="spec.model",
         )
@@ -248,7 +252,8 @@ def release_digest(profile: Profile, root: Path) -> str:
     """What tells one build of the tools from another: the profile, and the content of its fingerprint files."""
     files = sorted(file for glob in profile.fingerprint for file in root.glob(glob) if file.is_file())
     contents = {str(file.relative_to(root)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-    return digest_of({"profile": profile.model_dump(mode="json"), "files": contents})
+    # How cards are looked at changes no result.
+    return digest_of({"profile": profile.model_dump(mode="json", exclude={"probe"}), "files": contents})
 
 
 def _read_config(path: Path, field: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from orchestrator.errors import BadSpec
 from orchestrator.lineup import free_slot
 from orchestrator.model.slots import GROUPS_PER_HOST, SlotKind, groups_of_cards
-from orchestrator.model.specs import InferSpec, JobRequest, slot_kind
+from orchestrator.model.specs import CanarySpec, InferSpec, JobRequest, slot_kind
 from orchestrator.placement.demand import Demand, FreeSlot, hosts_with_enough, labels_of
 from orchestrator.storage.tables import Slot
 
@@ -51,7 +51,8 @@ def _wanted(request: JobRequest) -> Demand:
         named = () if spec.cards is None or groups == GROUPS_PER_HOST else groups_of_cards(spec.cards)
         only = tuple(map(str, named))
     labels = labels_of(placement.labels.items())
-    return Demand(slot_kind(spec), only, frozenset(placement.exclude), labels, 1 if only else groups)
+    count, canary = 1 if only else groups, isinstance(spec, CanarySpec)
+    return Demand(slot_kind(spec), only, frozenset(placement.exclude), labels, count, canary=canary)
 
 
 def _field_of_slots(request: JobRequest) -> str:

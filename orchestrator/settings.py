@@ -100,6 +100,15 @@ class Settings(BaseSettings):
     share_half_life: Seconds = timedelta(days=1)
     """In which half of what a project has used is forgotten. Longer: who worked much yesterday waits today."""
 
+    suspect_half_life: Seconds = timedelta(days=1)
+    """In which half of the suspicion from earlier failures on a slot is forgotten."""
+
+    canary_pauses: tuple[Seconds, ...] = (timedelta(seconds=10), timedelta(seconds=60), timedelta(seconds=300))
+    """How long a quarantined slot waits for its first canary, its second, and so on; the last is for all the rest."""
+
+    canary_failures: int = Field(default=3, ge=1)
+    """So many canaries in a row that fail on a slot leave it to people."""
+
     aging: Seconds = timedelta(hours=1)
     """A queued job counts as one priority more urgent for each of these since it was submitted, up to 9."""
 
@@ -111,7 +120,14 @@ class Settings(BaseSettings):
                 raise ValueError(f"{word!r}: names and values of labels are letters, digits, '.', '-' and '_'")
         return labels
 
-    @field_validator("share_half_life", "aging", "leader_term")
+    @field_validator("canary_pauses")
+    @classmethod
+    def _some_pause(cls, pauses: tuple[timedelta, ...]) -> tuple[timedelta, ...]:
+        if not pauses or any(pause <= timedelta(0) for pause in pauses):
+            raise ValueError("give at least one duration, each longer than nothing: [10, 60, 300]")
+        return pauses
+
+    @field_validator("share_half_life", "aging", "suspect_half_life", "leader_term")
     @classmethod
     def _positive(cls, duration: timedelta) -> timedelta:
         if duration < timedelta(seconds=1):

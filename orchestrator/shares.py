@@ -46,7 +46,7 @@ def enrol(session: Session, name: str, *, now: datetime) -> Project:
 
 
 def charge(session: Session, job_id: int, seconds: float, *, now: datetime) -> None:
-    """Add what an attempt held a slot for to what its job's project has used."""
+    """Add the slot-seconds that an attempt held to what its job's project has used."""
     owner = session.execute(_OWNER, {"charged": job_id}).one()
     used = used_now(owner, now) + seconds
     session.execute(_CHARGE, {"owner": owner.name, "used_seconds": used, "used_at": max(now, owner.used_at)})

@@ -115,6 +115,7 @@ def an_attempt(session: Session, job: Job, **facts: Any) -> Attempt:
                 "job_id": job.id,
                 "number": 1,
                 "slot_id": slot.id,
+                "slot_ids": [slot.id],
                 "state": AttemptState.RUNNING,
                 "worker": "worker-1",
                 "assigned_at": A_MOMENT,

@@ -134,9 +134,9 @@ def _walk_on(session: Session, job: Job, state: JobState) -> None:
                 finish(session, attempt, None if state is JobState.SUCCEEDED else TOOL)
 
 
-def assign(session: Session, job: Job, *slot_ids: str) -> int | None:
+def assign(session: Session, job_id: int, *slot_ids: str) -> int | None:
     """Lease slots to a queued job; the id of its attempt, None if it is not queued any more."""
-    made = bulk.assign(session, [bulk.Assignment(job.id, slot_ids, "")], now=now(), lease=LEASE)
+    made = bulk.assign(session, [bulk.Assignment(job_id, slot_ids, "")], now=now(), lease=LEASE)
     return made[0][0] if made else None
 
 
@@ -144,7 +144,7 @@ def an_assigned_attempt(session: Session, job: Job | None = None, slot: Slot | N
     job = job or a_job(session)
     # Hosts of their own, since one host has but eight card groups.
     slot = slot or a_slot(session, "g0", host=f"host{next(_numbers)}")
-    attempt_id = assign(session, job, slot.id)
+    attempt_id = assign(session, job.id, slot.id)
     assert attempt_id is not None
     return session.get_one(Attempt, attempt_id)
 

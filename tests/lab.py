@@ -190,6 +190,8 @@ def running_lab(folder: Path, database_url: str, groups: int = 2) -> Iterator[La
         "TX81_LEASE": "6",
         "TX81_LEASE_MARGIN": "1",
         "TX81_RING_AGAIN": "2",
+        "TX81_CANARY_PAUSES": "[1]",
+        "TX81_CANARY_FAILURES": "100",
     }
     subprocess.run([sys.executable, "-m", "migrations"], check=True, env={**os.environ, **env}, capture_output=True)
     port = free_port()

@@ -7,6 +7,7 @@ from datetime import timedelta
 from sqlalchemy import bindparam, select
 
 from orchestrator import lifecycle
+from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Base, Document
 
@@ -16,7 +17,7 @@ _ATTEMPT, _JOB, _RELEASE, _MODEL, _INPUT = (
 )
 _ASSIGNMENT = (
     select(
-        _ATTEMPT.number, _ATTEMPT.slot_id, _JOB.id, _JOB.spec, _JOB.run_seconds, _JOB.silence_seconds, _JOB.log_bytes,
+        _ATTEMPT.number, _ATTEMPT.slot_ids, _JOB.id, _JOB.spec, _JOB.run_seconds, _JOB.silence_seconds, _JOB.log_bytes,
         _JOB.deadline_at, _RELEASE.profile, _RELEASE.root, _RELEASE.name.label("release"), _RELEASE.digest,
     )
     .where(_JOB.id == _ATTEMPT.job_id, _RELEASE.name == _JOB.release, _ATTEMPT.id == bindparam("attempt_id"))
@@ -54,7 +55,7 @@ class Assignment:
     attempt_id: int
     number: int
     job_id: int
-    slot_id: str
+    slot_ids: tuple[str, ...]
     spec: Document
     profile: Document
     release: str
@@ -74,6 +75,12 @@ class Assignment:
         """`JOB.NUMBER`, as its folder and its Celery task are called."""
         return f"{self.job_id}.{self.number}"
 
+    @property
+    def groups(self) -> tuple[SlotName, ...]:
+        """The card groups that were leased to it, in the order of its batches; none for a CPU seat."""
+        slots = (SlotName.parse(slot_id.rpartition(".")[2]) for slot_id in self.slot_ids)
+        return tuple(slot for slot in slots if slot.kind is SlotKind.CARD_GROUP)
+
 
 def claim(database: Database, attempt_id: int, *, worker: str, lease: timedelta) -> Assignment | None:
     """Take the attempt and read what it needs; None if it is not there to take (late, doubled or cancelled bell)."""
@@ -88,7 +95,7 @@ def claim(database: Database, attempt_id: int, *, worker: str, lease: timedelta)
             attempt_id=attempt_id,
             number=row.number,
             job_id=row.id,
-            slot_id=row.slot_id,
+            slot_ids=tuple(row.slot_ids),
             spec=row.spec,
             profile=row.profile,
             release=row.release,

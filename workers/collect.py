@@ -106,7 +106,8 @@ def _read_answers(plan: Plan, spec: InferSpec, results: Results, *, since_ns: in
     assert rule is not None
     files = sorted(path for path in Path(plan.words["out"]).glob(rule.glob) if _written_ns(path) >= since_ns)
     given = read_answers(files, rule)
-    results.problems += problems_with(given, prompts=count_prompts(Path(plan.words["prompts"])), repeats=spec.repeats)
+    prompts = count_prompts(Path(plan.words["prompts"]))
+    results.problems += problems_with(given, prompts=prompts, repeats=spec.repeats, batches=spec.groups)
     golden = read_golden(Path(plan.words["golden"])) if "golden" in plan.words else None
     for answer in given:
         reference = golden.answer_to(answer.question, answer.index) if golden is not None else None

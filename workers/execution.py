@@ -13,19 +13,23 @@ from pathlib import Path
 
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from orchestrator import lifecycle
+from orchestrator import lifecycle, suspecting
 from orchestrator.errors import BadSpec, OrchestratorError, OwnershipLost
 from orchestrator.lifecycle import Ending, Started
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.specs import BUILD_KINDS
 from orchestrator.model.states import AttemptState
+from orchestrator.model.suspects import COUNTED
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.weights import weights_digest
-from workers import installed, locks, process, report
+from workers import cards, installed, locks, process, report
 from workers.assignment import Assignment, claim
+from workers.blackbox import store_black_box, tail
 from workers.collect import Results, collect, seal_log, store_vendor_logs, vendor_logs
+from workers.guard import CardGuard, CardsNotFree
 from workers.heartbeat import Heartbeat
 from workers.log_shipping import LogShipper
+from workers.probe import Probe
 from workers.process import KillStep, Limits, Outcome, StopReason, StopSignal
 from workers.slot import OwnedSlot, clear
 from workers.toolchain import commands, judge
@@ -81,7 +85,8 @@ class _Execution:
         self.store = store
         self.stop = stop
         self.work = work
-        self.deadline = time.monotonic() + assignment.seconds_left
+        self.began = time.monotonic()
+        self.deadline = self.began + assignment.seconds_left
         self.log_path = work / "log"
         self.outcome: Outcome | None = None
         self.start_noted = False
@@ -89,6 +94,8 @@ class _Execution:
         self.failure: Failure | None = None
         self.suspicion: Suspicion | None = None
         self.results = Results()
+        self.plan: Plan | None = None
+        self.guard: CardGuard | None = None
         self.shipper = LogShipper(slot.database, assignment.attempt_id, self.log_path, progress=None)
 
     def through(self) -> Ended:
@@ -96,9 +103,11 @@ class _Execution:
         try:
             self.work.mkdir(parents=True)
             self.assignment = installed.here(self.assignment, self.slot.settings)
-            plan = commands.plan(self.assignment, slot=self.slot.name, work=self.work)
+            self.plan = plan = commands.plan(self.assignment, work=self.work)
             lay_out(plan, self.store, self.work)
             self._run_and_collect(plan)
+        except (cards.CardsHeld, CardsNotFree) as held:
+            self.failure, self.suspicion = held.failure, held.suspicion
         except BadSpec as bad:
             self.failure = Failure(kind=FailureKind.BAD_SPEC, reason=bad.detail)
         except Exception as trouble:
@@ -116,26 +125,41 @@ class _Execution:
 
     def _run_and_collect(self, plan: Plan) -> None:
         with ExitStack() as held:
-            keep = [self.slot.lock]
+            keep = [self.slot.lock, *held.enter_context(self._cards())]
             if plan.exclusive is not None:
                 # Held until the outputs are stored: they lie where the next one would overwrite them.
                 lock = held.enter_context(self._exclusively(plan, plan.exclusive))
                 keep += [] if lock is None else [lock]
+            probe = Probe(plan.profile.probe, devices=self.slot.settings.devices_dir, root=self.assignment.root)
+            self.guard = CardGuard(probe, self.assignment.groups, slot=self.slot, stop=self.stop)
+            self.guard.require_free()
             since_ns = _mark(self.work)
-            self.outcome = self._run(plan, keep)
+            try:
+                with self.guard:
+                    self.outcome = self._run(plan, keep)
+            finally:
+                self.suspicion = self.guard.left_behind(() if self.outcome is None else self.outcome.unkillable)
             if self.outcome.pid and not self.start_noted:
                 self.started = Started(self.outcome.pid, commands.document(plan.command))
             if self.outcome.unkillable:
                 # They may still hold cards, and they hold the slot's lock: it is not free until they are gone.
                 self.slot.abandon(f"processes {self.outcome.unkillable} cannot be killed")
-            self._judge(plan, self.outcome, since_ns)
+            self._judge(plan, self.outcome, self.guard, since_ns)
 
     def _exclusively(self, plan: Plan, name: str) -> AbstractContextManager[int | None]:
         # The lock belongs to the installed tools: two releases at one root share it.
         installed = hashlib.sha256(os.fsencode(plan.words["root"])).hexdigest()[:12]
         path = self.slot.settings.locks / f"{locks.file_name(name)}@{installed}.lock"
-        owner = f"job {self.assignment.job_id} on {self.slot.id} (pid {os.getpid()})"
-        return locks.waited_for(path, owner=owner, log=self.log_path, stop=self.stop)
+        return locks.waited_for(path, owner=self._owner, log=self.log_path, stop=self.stop)
+
+    def _cards(self) -> AbstractContextManager[list[int]]:
+        settings = self.slot.settings
+        return cards.held(settings.locks, settings.host, self.assignment.groups, owner=self._owner)
+
+    @property
+    def _owner(self) -> str:
+        """Who holds a lock, as the next one reads it."""
+        return f"job {self.assignment.job_id} on {self.slot.id} (pid {os.getpid()})"
 
     def _run(self, plan: Plan, keep: Sequence[int]) -> Outcome:
         self.shipper = LogShipper(
@@ -176,27 +200,29 @@ class _Execution:
             # Not worth a running tool; the heartbeat decides what a database that does not answer means.
             log.warning("start not noted", exc_info=True, extra={"attempt": attempt_id})
 
-    def _judge(self, plan: Plan, outcome: Outcome, since_ns: int) -> None:
+    def _judge(self, plan: Plan, outcome: Outcome, guard: CardGuard, since_ns: int) -> None:
         known = plan.profile.fault_signatures
         if outcome.stopped in (StopReason.LEASE_LOST, StopReason.SHUTDOWN):
             # Not an end of the job; the signatures in its log prove nothing.
-            self.suspicion = judge.suspicion(None, outcome, Evidence(""), known)
+            self.suspicion = judge.suspicion(None, outcome, Evidence(""), known) or self.suspicion
             return
         beside = vendor_logs(plan, self.work)
-        evidence = Evidence(_tail(self.log_path), tuple(_tail(path) for path in beside))
+        evidence = Evidence(tail(self.log_path, EVIDENCE_BYTES), tuple(tail(path, EVIDENCE_BYTES) for path in beside))
         clocks = Clocks(
             self.assignment.run_seconds,
             self.assignment.silence_seconds,
             self.assignment.log_bytes,
             total_first=time.monotonic() >= self.deadline,
         )
-        self.failure = judge.failure_of_run(outcome, evidence, known, clocks)
+        self.failure = guard.misuse(outcome) or judge.failure_of_run(outcome, evidence, known, clocks)
         # Before anything is stored, which may fail.
-        self.suspicion = judge.suspicion(self.failure, outcome, evidence, known)
+        self.suspicion = judge.suspicion(self.failure, outcome, evidence, known) or self.suspicion
         if self.failure is None:
             self._refuse_changed_weights()
             self.results = collect(plan, self.store, since_ns=since_ns, seconds=outcome.seconds)
             self.failure = judge.failure_of_results(self.results.problems, outcome, evidence, known)
+            if self.failure is None and self._is_canary:
+                self.failure = judge.failure_of_canary(self.results.answers, outcome)
         self.results.outputs += store_vendor_logs(beside, self.store)
 
     def _refuse_changed_weights(self) -> None:
@@ -215,16 +241,56 @@ class _Execution:
         why = "its worker was stopped"
         with suppress(SQLAlchemyError):
             self.shipper.flush()
-        report.give_back(self.slot.database, self.assignment.attempt_id, why=why, suspicion=self.suspicion)
+        self.results = Results()
+        self._keep_black_box()
+        report.give_back(
+            self.slot.database, self.assignment.attempt_id, why=why, suspicion=self.suspicion,
+            outputs=self.results.outputs,
+        )  # fmt: skip
         return Ended(AttemptState.LOST, why)
+
+    @property
+    def _is_canary(self) -> bool:
+        return bool(self.assignment.spec.get("kind") == "canary")
+
+    def _look_back(self) -> None:
+        """Whether this failure, with those of others before it, speaks against the slot."""
+        if self.suspicion is not None or self.failure is None:
+            return
+        if self._is_canary:
+            self.suspicion = judge.suspicion_of_canary(self.failure)
+        elif self.failure.kind in COUNTED:
+            with suppress(SQLAlchemyError), self.slot.database.read() as session:
+                self.suspicion = suspecting.after_failure(
+                    session, self.assignment.attempt_id, now=self.slot.database.now(session),
+                    half_life=self.slot.settings.suspect_half_life,
+                )  # fmt: skip
+
+    def _keep_black_box(self) -> None:
+        """Save what can be found out now, before the slot is given back; an end is reported without it if need be."""
+        fault = self.failure is not None and self.failure.kind is FailureKind.FAULT
+        if not fault and self.suspicion is None:
+            return
+        command = None if self.plan is None else commands.document(self.plan.command)
+        try:
+            box = store_black_box(
+                self.store, self.work, label=self.assignment.label, log=self.log_path, command=command,
+                outcome=self.outcome, guard=self.guard, failure=self.failure, suspicion=self.suspicion,
+                since=self.began,
+            )  # fmt: skip
+            self.results.outputs.append(box)
+        except Exception:
+            log.exception("no black box", extra={"attempt": self.assignment.attempt_id})
 
     def _warn_of_slot(self) -> None:
         if self.suspicion is not None:
             with suppress(SQLAlchemyError, OrchestratorError):
-                report.suspect(self.slot.database, self.slot.id, self.suspicion, worker=self.slot.worker)
+                report.suspect(self.slot.database, self.assignment.slot_ids, self.suspicion, worker=self.slot.worker)
 
     def _report(self) -> Ended:
         log_digest, log_bytes = self._seal_log()
+        self._look_back()
+        self._keep_black_box()
         give_up = time.monotonic() + self.slot.settings.lease.total_seconds()
         while True:
             if self.failure is not None:
@@ -284,11 +350,3 @@ def _mark(work: Path) -> int:
     mark = work / "started"
     mark.touch()
     return mark.stat().st_mtime_ns
-
-
-def _tail(path: Path) -> str:
-    if not path.exists():
-        return ""
-    with path.open("rb") as opened:
-        opened.seek(max(0, opened.seek(0, os.SEEK_END) - EVIDENCE_BYTES))
-        return opened.read().decode("utf-8", "replace")

@@ -74,6 +74,7 @@ class StopReason(StrEnum):
     LOG_LIMIT = "log_limit"
     LEASE_LOST = "lease_lost"
     SHUTDOWN = "shutdown"
+    WRONG_CARDS = "wrong_cards"
 
 
 @dataclass(frozen=True)

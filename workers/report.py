@@ -1,8 +1,11 @@
 """What is written to SQL when an attempt ends: everything in one transaction, under the fence of its lease."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import bindparam, insert, update
+from sqlalchemy.orm import Session
 
 from orchestrator import lifecycle, ownership
 from orchestrator.comparison.answers import digest_of
@@ -12,7 +15,7 @@ from orchestrator.model.states import JobState
 from orchestrator.storage import live_logs
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Base
-from workers.collect import CheckedAnswer, Results
+from workers.collect import CheckedAnswer, Output, Results
 
 _ANSWERS, _METRICS = (insert(Base.metadata.tables[name]) for name in ("answer", "metric"))
 """On plain tables, which takes a fraction of the time."""
@@ -29,11 +32,7 @@ def finish(
         now = database.now(session)
         # First the guard: ten thousand rows need not be written to find out that they must not be.
         state = lifecycle.finish(session, attempt_id, ending, worker=worker, now=now, max_attempts=max_attempts)
-        for output in results.outputs:
-            lifecycle.add_output(
-                session, attempt_id, name=output.name, digest=output.digest, tree=output.tree,
-                file_name=output.file_name, size=output.size, now=now,
-            )  # fmt: skip
+        _add_outputs(session, attempt_id, results.outputs, now)
         if results.answers:
             session.execute(_ANSWERS, [_answer_row(attempt_id, answer) for answer in results.answers])
             digest = digest_of(answer.given for answer in results.answers)
@@ -52,23 +51,41 @@ def finish(
         return state
 
 
-def give_back(database: Database, attempt_id: int, *, why: str, suspicion: Suspicion | None) -> None:
-    """Return a job that was stopped through no fault of its own to the queue."""
+def give_back(
+    database: Database, attempt_id: int, *, why: str, suspicion: Suspicion | None, outputs: Sequence[Output] = ()
+) -> None:
+    """Return a job that was stopped through no fault of its own to the queue; only these files of it are kept."""
     with database.write() as session:
-        lifecycle.give_back(session, attempt_id, now=database.now(session), why=why, suspicion=suspicion)
+        now = database.now(session)
+        if lifecycle.give_back(session, attempt_id, now=now, why=why, suspicion=suspicion):
+            _add_outputs(session, attempt_id, outputs, now)
 
 
-def suspect(database: Database, slot_id: str, suspicion: Suspicion, *, worker: str) -> None:
-    """Quarantine the slot of a worker whose attempt was taken away, so that its end is not there to say it with."""
+def suspect(database: Database, slot_ids: Sequence[str], suspicion: Suspicion, *, worker: str) -> None:
+    """Quarantine the slots of an attempt that was taken away, so that its end is not there to say it with.
+
+    `worker` is that of the first slot."""
     with database.write() as session:
-        ownership.suspect(session, slot_id, worker=worker, reason=suspicion.reason, now=database.now(session))
+        database.serialise(session, "admission")
+        ownership.suspect(
+            session, slot_ids[0], worker=worker, reason=suspicion.reason, now=database.now(session), others=slot_ids[1:]
+        )
+
+
+def _add_outputs(session: Session, attempt_id: int, outputs: Sequence[Output], now: datetime) -> None:
+    for output in outputs:
+        lifecycle.add_output(
+            session, attempt_id, name=output.name, digest=output.digest, tree=output.tree,
+            file_name=output.file_name, size=output.size, now=now,
+        )  # fmt: skip
 
 
 def _answer_row(attempt_id: int, checked: CheckedAnswer) -> dict[str, Any]:
     given = checked.given
     return {
-        "attempt_id": attempt_id, "repeat": given.repeat, "index": given.index, "question": given.question,
-        "text": given.text, "prompt_tokens": given.prompt_tokens, "output_tokens": given.output_tokens,
-        "seconds": given.seconds, "ttft_seconds": given.ttft_seconds, "finish_reason": given.finish_reason,
+        "attempt_id": attempt_id, "batch": given.batch, "repeat": given.repeat, "index": given.index,
+        "question": given.question, "text": given.text, "prompt_tokens": given.prompt_tokens,
+        "output_tokens": given.output_tokens, "seconds": given.seconds, "ttft_seconds": given.ttft_seconds,
+        "finish_reason": given.finish_reason,
         "golden": checked.golden, "exact": checked.exact,
     }  # fmt: skip

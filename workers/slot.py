@@ -8,7 +8,8 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -19,14 +20,16 @@ from orchestrator.model.slots import SlotName
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
 from workers import locks
+from workers.probe import Finding, default_probe
 from workers.process import StopReason
 from workers.stops import STOPS
+from workers.threads import beside
 from workers.tree import Shim
 
 log = logging.getLogger(__name__)
 
 _TRY_AGAIN = 1.0
-"""Seconds after the database did not answer."""
+"""Seconds after the database did not answer, and between two looks whether a slot under suspicion is wanted back."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class OwnedSlot:
     """Stands above every vendor process of the slot; kept running, because its start takes longer than ours."""
     lost: threading.Event
     """Set when this process must not touch the slot any more."""
+    seen_free: dict[tuple[int, ...], float] = field(default_factory=dict)
+    """When cards were last seen free, by the monotonic clock."""
 
     def abandon(self, why: str) -> None:
         """Stop this process and claim nothing more; whatever holds the lock after it keeps the slot from restarting."""
@@ -119,7 +124,9 @@ def announce(slot: OwnedSlot) -> None:
     """Become the slot's worker in SQL, waiting for a database that is not up yet; what was left there is lost."""
     while True:
         try:
+            finding = _looked_at(slot)
             with slot.database.write() as session:
+                slot.database.serialise(session, "admission")
                 now = slot.database.now(session)
                 left = ownership.announce(
                     session, host=slot.settings.host, name=slot.name, worker=slot.worker, pid=os.getpid(),
@@ -130,6 +137,12 @@ def announce(slot: OwnedSlot) -> None:
                     lifecycle.lose(
                         session, attempt_id, now=now, why="its worker died", max_attempts=slot.settings.max_attempts
                     )
+                # What an attempt of a gang has open, which another worker leads, is in its own hands.
+                if not finding.free and not ownership.in_use(session, slot.id):
+                    ownership.suspect(
+                        session, slot.id, worker=slot.worker, reason=f"when its worker started, {finding.sentence()}",
+                        evidence=finding.document(), now=now,
+                    )  # fmt: skip
             log.info("slot announced", extra={"slot": slot.id, "worker": slot.worker, "lost": len(left)})
             return
         except SQLAlchemyError as trouble:
@@ -137,13 +150,41 @@ def announce(slot: OwnedSlot) -> None:
             threading.Event().wait(_TRY_AGAIN)
 
 
+def _looked_at(slot: OwnedSlot) -> Finding:
+    with slot.database.read() as session:
+        probe = default_probe(session, slot.settings)
+    return probe.look(slot.name.cards, keep_fds=[slot.lock])
+
+
+def _answer_resume(slot: OwnedSlot) -> None:
+    """Look at the cards for a person who wants the slot back, once nothing runs there, and say what was seen."""
+    try:
+        with slot.database.read() as session:
+            if ownership.in_use(session, slot.id):
+                return
+        finding = _looked_at(slot)
+        with slot.database.write() as session:
+            ownership.answer_resume(
+                session, slot.id, worker=slot.worker, now=slot.database.now(session),
+                refusal=None if finding.free else finding.sentence(), evidence=finding.document(),
+            )  # fmt: skip
+    except Exception:
+        # It is asked for at the next beat as well.
+        log.warning("resume not answered; trying again", exc_info=True, extra={"slot": slot.id})
+
+
 def _beat(slot: OwnedSlot, ended: threading.Event) -> None:
-    wait = slot.settings.heartbeat.total_seconds()
+    usual = slot.settings.heartbeat.total_seconds()
+    wait = min(usual, _TRY_AGAIN)
+    # A vendor's check may take minutes, and this thread has to go on beating.
+    answered: threading.Event | None = None
     while not ended.wait(wait):
         try:
             with slot.database.write() as session:
-                ownership.beat(session, slot.id, worker=slot.worker, now=slot.database.now(session))
-            wait = slot.settings.heartbeat.total_seconds()
+                pulse = ownership.beat(session, slot.id, worker=slot.worker, now=slot.database.now(session))
+            if pulse.resume_requested and (answered is None or answered.is_set()):
+                answered = beside(partial(_answer_resume, slot))
+            wait = min(usual, _TRY_AGAIN) if pulse.distrusted else usual
         except SlotTaken:
             # At once, not after the patience of an orderly stop: the other one may be about to start.
             STOPS.request_all(StopReason.LEASE_LOST)

@@ -27,7 +27,7 @@ def list_hosts(context: Given) -> Page[HostView]:
     lost_after = context.settings.lease
     with context.database.read() as session:
         now = context.database.now(session)
-        found = hosts.hosts(session, now - lost_after)
+        found = hosts.hosts(session, now=now, lost_after=lost_after)
         return Page(items=tuple(HostView.model_validate(_fields(facts, now, lost_after)) for facts in found))
 
 
@@ -37,7 +37,7 @@ def show_host(host: ThingName, context: Given) -> HostDetail:
     lost_after = context.settings.lease
     with context.database.read() as session:
         now = context.database.now(session)
-        (facts,) = hosts.hosts(session, now - lost_after, host)
+        (facts,) = hosts.hosts(session, host, now=now, lost_after=lost_after)
         return HostDetail.model_validate(_fields(facts, now, lost_after))
 
 

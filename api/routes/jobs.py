@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from api import examples
 from api.access import Actor, GuardedRoute, Once
+from api.answers import AnswerView
 from api.context import Context, Given
 from api.parameters import (
     Cursor,
@@ -24,9 +25,9 @@ from api.parameters import (
 )
 from api.problems import StaleVersion
 from api.scheduling import ExplanationView
-from api.schemas import AnswerView, BulkRequest, EventView, JobDetail, JobView, OrderReport, Page
-from api.views import job_detail, job_view, order_report
-from orchestrator import explaining, lifecycle, queries, steering
+from api.schemas import BulkRequest, EventView, JobDetail, JobView, OrderReport, Page
+from api.views import answer_view, explanation_view, job_detail, job_view, order_report
+from orchestrator import explaining, lifecycle, queries, reviewing, steering
 from orchestrator.model.orders import Action, BulkOrder, NewPriority, Reason
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import JobState
@@ -122,12 +123,12 @@ def list_answers(
     limit: Limit = 100,
     cursor: Cursor | None = None,
 ) -> Page[AnswerView]:
-    """The answers of the latest attempt, or of attempt number `attempt`, by repeat and prompt."""
+    """The answers of the latest attempt, or of attempt number `attempt`, by repeat, prompt and batch."""
     with context.database.read() as session:
         tried = queries.attempt(session, job, attempt)
-        found = queries.answers(session, tried.id, limit=limit + 1, after=position(cursor, 2))
-        views = [AnswerView.model_validate(row) for row in found]
-    return page(views, limit, lambda view: (view.repeat, view.index))
+        found = queries.answers(session, tried.id, limit=limit + 1, after=position(cursor, 3))
+        views = [answer_view(row, tried) for row in found]
+    return page(views, limit, lambda view: (view.repeat, view.index, view.batch))
 
 
 @router.get("/{job}/events")
@@ -142,12 +143,13 @@ def list_events(job: Number, context: Given, limit: Limit = 100, cursor: Cursor 
 
 @router.get("/{job}/explain")
 def explain(job: Number, context: Given) -> ExplanationView:
-    """Everything a job waits for, when it may start, and why it came to be where it is."""
+    """Everything a job waits for, when it may start, and why it came to be where it is: each attempt with the reason
+    for the next, and what the cache did; of a miss, which input was different in the nearest earlier build."""
     settings = context.settings
     with context.database.read() as session:
         now = context.database.now(session)
         found = explaining.explanation(session, job, now=now, lost_after=settings.lease, aging=settings.aging)
-        return ExplanationView.model_validate(found)
+        return explanation_view(found, reviewing.review(session, job))
 
 
 @router.post("/{job}/cancel")

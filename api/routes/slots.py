@@ -2,20 +2,23 @@
 
 from collections.abc import Callable
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
-from api.access import Actor, GuardedRoute, needs
+from api.access import Actor, GuardedRoute, Once, needs
 from api.context import Context, Given
 from api.parameters import ThingName
-from api.schemas import Page, SlotDetail, SlotView
-from api.views import slot_detail, slot_view
-from orchestrator import inventory, ownership, queries, steering
+from api.routes.jobs import note_replay
+from api.schemas import JobView, Page, SlotView
+from api.trust import SlotHistory
+from api.views import job_view, slot_detail, slot_history, slot_view
+from orchestrator import canaries, inventory, ownership, queries, steering, suspecting
 from orchestrator.model.orders import Reason
 from orchestrator.model.scopes import Scope
 
 router = APIRouter(prefix="/slots", tags=["slots"], route_class=GuardedRoute)
 
 LONGEST_QUEUE_SHOWN = 100
+LONGEST_HISTORY_SHOWN = 20
 
 _NO_REASON = Reason()
 
@@ -25,19 +28,24 @@ def list_slots(context: Given) -> Page[SlotView]:
     """All slots of all hosts."""
     with context.database.read() as session:
         now = context.database.now(session)
-        found = inventory.slots(session)
+        found = inventory.slots(session, now=now)
         return Page(items=tuple(slot_view(facts, now, context.settings.lease) for facts in found))
 
 
 @router.get("/{slot}")
-def show_slot(slot: ThingName, context: Given) -> SlotDetail:
-    """One slot, written HOST.g3, with the first of the jobs that may only run there."""
+def show_slot(slot: ThingName, context: Given) -> SlotHistory:
+    """One slot, written HOST.g3: what waits for it, what was tried there, and what speaks against its cards."""
+    settings = context.settings
     with context.database.read() as session:
         now = context.database.now(session)
-        facts = inventory.slots(session, slot)[0]
+        facts = inventory.slots(session, slot, now=now)[0]
         demands = inventory.pinned_demands(session, facts.slot)
         queue = queries.queued_jobs(session, demands, LONGEST_QUEUE_SHOWN)
-        return slot_detail(facts, queue, now, context.settings.lease)
+        score = suspecting.score_of(session, slot, now=now, half_life=settings.suspect_half_life)
+        tried = inventory.latest_attempts(session, slot, LONGEST_HISTORY_SHOWN)
+        runs = [job for job, _ in reversed(canaries.runs(session).get(slot, ()))]
+        detail = slot_detail(facts, queue, now, settings.lease)
+        return slot_history(detail, score, tried, runs[:LONGEST_HISTORY_SHOWN])
 
 
 @router.post("/{slot}/drain", openapi_extra=needs(Scope.OPERATOR))
@@ -48,7 +56,10 @@ def drain(slot: ThingName, context: Given, actor: Actor, body: Reason = _NO_REAS
 
 @router.post("/{slot}/resume", openapi_extra=needs(Scope.OPERATOR))
 def resume(slot: ThingName, context: Given, actor: Actor, body: Reason = _NO_REASON) -> SlotView:
-    """Give a slot work again, whatever took it out of service."""
+    """Give a slot work again, whatever took it out of service.
+
+    One under suspicion stays as it is, with `resume_requested`, until its worker has looked at the cards.
+    """
     return _served(context, slot, actor, body, ownership.resume)
 
 
@@ -58,8 +69,17 @@ def quarantine(slot: ThingName, context: Given, actor: Actor, body: Reason = _NO
     return _served(context, slot, actor, body, ownership.quarantine)
 
 
+@router.post("/{slot}/canary", status_code=201, openapi_extra=needs(Scope.OPERATOR))
+def run_canary(slot: ThingName, context: Given, response: Response, once: Once) -> JobView:
+    """Check the slot's cards now, with the canary of its release; a slot that fails is quarantined."""
+    made = context.canaries.start(slot, once)
+    note_replay(made, response)
+    with context.database.read() as session:
+        return job_view(queries.job(session, made.jobs[0]))
+
+
 def _served(context: Context, slot: str, actor: str, body: Reason, change: Callable[..., None]) -> SlotView:
     with steering.ordered(context.database) as (session, now):
         change(session, slot, by=actor, note=body.note, now=now)
         session.flush()
-        return slot_view(inventory.slots(session, slot)[0], now, context.settings.lease)
+        return slot_view(inventory.slots(session, slot, now=now)[0], now, context.settings.lease)

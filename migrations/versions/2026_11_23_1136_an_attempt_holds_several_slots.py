@@ -21,7 +21,7 @@ def upgrade() -> None:
     with op.batch_alter_table('answer') as batch_op:
         batch_op.add_column(sa.Column('batch', sa.Integer(), server_default='0', nullable=False))
         batch_op.drop_constraint('pk_answer', type_='primary')
-        batch_op.create_primary_key('pk_answer', ['attempt_id', 'batch', 'repeat', 'index'])
+        batch_op.create_primary_key('pk_answer', ['attempt_id', 'repeat', 'index', 'batch'])
 
 
 def downgrade() -> None:

@@ -3,12 +3,13 @@
 Attempts whose answers have equal digests answered alike to the letter, so only one of each sort is read.
 """
 
+import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, Text, func, select
 from sqlalchemy.orm import Session, aliased
 
 from orchestrator.comparison.majority import Agreement, OddSlot, Run, agreement
@@ -23,9 +24,9 @@ REPEATS_COMPARED = 5
 
 @dataclass(frozen=True)
 class _Sort:
-    """Attempts of one slot that answered alike."""
+    """Attempts on the same slots that answered alike."""
 
-    slot_id: str
+    slot_ids: Sequence[str]
     digest: str
     one: int
     count: int
@@ -34,8 +35,8 @@ class _Sort:
 def agreement_of(session: Session, batch_id: int) -> Agreement:
     """Compare slots where release, model, kernel image, prompts and longest answer are the same."""
     asked: dict[tuple[Any, ...], list[_Sort]] = defaultdict(list)
-    for slot_id, digest, one, count, *same in session.execute(_sorts(batch_id)):
-        asked[tuple(same)].append(_Sort(slot_id, digest, one, count))
+    for slot_ids, digest, one, count, *same in session.execute(_sorts(batch_id)):
+        asked[tuple(same)].append(_Sort(json.loads(slot_ids), digest, one, count))
     return _together([_compared(session, sorts[:MOST_COMPARED]) for sorts in asked.values()])
 
 
@@ -45,13 +46,15 @@ def _sorts(batch_id: int) -> Select[Any]:
     same = (
         Job.release, Job.spec["model"].as_string(), Job.spec["max_tokens"].as_integer(), kcore.digest, prompts.digest
     )  # fmt: skip
+    # As text: databases do not know whether two JSON values are equal.
+    slots = Attempt.slot_ids.cast(Text)
     return (
-        select(Attempt.slot_id, Attempt.answers_digest, func.min(Attempt.id), func.count(), *same)
+        select(slots, Attempt.answers_digest, func.min(Attempt.id), func.count(), *same)
         .join(Job, Job.id == Attempt.job_id)
         .join(kcore, (kcore.job_id == Job.id) & (kcore.name == "kcore"))
         .join(prompts, (prompts.job_id == Job.id) & (prompts.name == "prompts"))
         .where(Job.batch_id == batch_id, Attempt.answers_digest.is_not(None))
-        .group_by(Attempt.slot_id, Attempt.answers_digest, *same)
+        .group_by(slots, Attempt.answers_digest, *same)
         .order_by(func.count().desc(), func.min(Attempt.id))
     )
 
@@ -59,14 +62,16 @@ def _sorts(batch_id: int) -> Select[Any]:
 def _compared(session: Session, sorts: Iterable[_Sort]) -> Agreement:
     sorts = list(sorts)
     one_of = {sort.digest: sort.one for sort in sorts}
-    answers: dict[int, dict[int, dict[int, str]]] = defaultdict(lambda: defaultdict(dict))
-    read = select(Answer.attempt_id, Answer.repeat, Answer.index, Answer.text).where(
+    answers: dict[int, dict[tuple[int, int], dict[int, str]]] = defaultdict(lambda: defaultdict(dict))
+    read = select(Answer.attempt_id, Answer.batch, Answer.repeat, Answer.index, Answer.text).where(
         Answer.attempt_id.in_(one_of.values()), Answer.repeat <= REPEATS_COMPARED
     )
-    for attempt_id, repeat, prompt, text in session.execute(read):
-        answers[attempt_id][repeat][prompt] = text
+    for attempt_id, batch, repeat, prompt, text in session.execute(read):
+        answers[attempt_id][batch, repeat][prompt] = text
     return agreement(
-        Run(sort.slot_id, given, sort.count) for sort in sorts for given in answers[one_of[sort.digest]].values()
+        Run(sort.slot_ids[batch], given, sort.count)
+        for sort in sorts
+        for (batch, _repeat), given in answers[one_of[sort.digest]].items()
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, Text, case, func, select
 from sqlalchemy.orm import Session
 
 from orchestrator.batches.agreement import agreement_of
@@ -19,7 +19,7 @@ from orchestrator.errors import NotFound
 from orchestrator.model.batches import BatchState, batch_state
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.states import AttemptState, JobState
-from orchestrator.storage.tables import Attempt, Batch, Job, Metric
+from orchestrator.storage.tables import Answer, Attempt, Batch, Job, Metric
 
 MOST_TOLD = 20
 """Failures and faults that a report tells one by one."""
@@ -56,10 +56,15 @@ class Fault:
 
     job_id: int
     name: str
-    slot_id: str
+    slot_ids: Sequence[str]
     reason: str
     signature: str | None
     quarantined: bool
+
+    @property
+    def slot_id(self) -> str:
+        """The slot whose worker ran it."""
+        return self.slot_ids[0]
 
 
 @dataclass
@@ -195,7 +200,7 @@ def _faults(session: Session, batch_id: int) -> list[Fault]:
     """One for each attempt: what was skipped or failed after it is not counted again."""
     spoiled = Attempt.failure["kind"].as_string() == FailureKind.FAULT
     found = (
-        select(Job.id, Job.name, Attempt.slot_id, Attempt.failure, Attempt.suspicion)
+        select(Job.id, Job.name, Attempt.slot_ids, Attempt.failure, Attempt.suspicion)
         .join(Attempt, Attempt.job_id == Job.id)
         .where(Job.batch_id == batch_id, Attempt.started_at.is_not(None), spoiled | Attempt.suspicion.is_not(None))
         .order_by(Attempt.ended_at, Attempt.id)
@@ -203,50 +208,82 @@ def _faults(session: Session, batch_id: int) -> list[Fault]:
     return [_fault(*row) for row in session.execute(found)]
 
 
-def _fault(job_id: int, name: str, slot_id: str, failure: Any, suspicion: Any) -> Fault:
+def _fault(job_id: int, name: str, slot_ids: Sequence[str], failure: Any, suspicion: Any) -> Fault:
     told = Suspicion.model_validate(suspicion) if suspicion is not None else Failure.model_validate(failure)
-    return Fault(job_id, name, slot_id, told.reason, told.signature, suspicion is not None)
+    return Fault(job_id, name, slot_ids, told.reason, told.signature, suspicion is not None)
 
 
 # ── slots ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _slots(session: Session, batch_id: int, faults: Sequence[Fault], odd: Sequence[OddSlot]) -> list[SlotLine]:
+    """What an attempt on several slots did counts for each of them, but for its answers."""
     lines: dict[str, SlotLine] = {}
     jobs, seconds = defaultdict[str, set[int]](set), defaultdict[str, list[float]](list)
-    for slot_id, job_id, state, kind, took in session.execute(_tried(batch_id)):
-        line = lines.setdefault(slot_id, SlotLine(slot_id))
-        jobs[slot_id].add(job_id)
-        line.failures += state is AttemptState.FAILED and kind != FailureKind.FAULT
-        if state is AttemptState.SUCCEEDED and took is not None:
-            seconds[slot_id].append(took)
+    for slot_ids, job_id, state, kind, took in session.execute(_tried(batch_id)):
+        for slot_id in slot_ids:
+            line = lines.setdefault(slot_id, SlotLine(slot_id))
+            jobs[slot_id].add(job_id)
+            line.failures += state is AttemptState.FAILED and kind != FailureKind.FAULT
+            if state is AttemptState.SUCCEEDED and took is not None:
+                seconds[slot_id].append(took)
     for slot_id, line in lines.items():
         line.jobs = len(jobs[slot_id])
-        line.faults = sum(fault.slot_id == slot_id for fault in faults)
+        line.faults = sum(slot_id in fault.slot_ids for fault in faults)
         if taken := seconds[slot_id]:
             line.seconds_p50, line.seconds_max = percentile(taken, 50), max(taken)
             line.seconds_p95 = percentile(taken, 95) if len(taken) >= LEAST_FOR_P95 else None
-    for slot_id, exact, compared in session.execute(_exact(batch_id)):
-        lines[slot_id].exact, lines[slot_id].compared = round(exact), compared
+    _count_exact(session, batch_id, lines)
     for each in odd:
         lines[each.slot_id].odd_prompts = each.prompts
     return [lines[slot_id] for slot_id in sorted(lines)]
 
 
+def _count_exact(session: Session, batch_id: int, lines: Mapping[str, SlotLine]) -> None:
+    of_one = [(slot_id, round(exact), compared) for slot_id, exact, compared in session.execute(_exact(batch_id))]
+    of_gangs = [
+        (slot_ids[batch], exact, compared)
+        for slot_ids, batch, exact, compared in session.execute(_exact_of_gangs(batch_id))
+    ]
+    for slot_id, exact, compared in of_one + of_gangs:
+        line = lines[slot_id]
+        line.exact, line.compared = (line.exact or 0) + exact, (line.compared or 0) + compared
+
+
 def _tried(batch_id: int) -> Select[Any]:
     return (
-        select(Attempt.slot_id, Job.id, Attempt.state, Attempt.failure["kind"].as_string(), Attempt.seconds)
+        select(Attempt.slot_ids, Job.id, Attempt.state, Attempt.failure["kind"].as_string(), Attempt.seconds)
         .join(Job, Job.id == Attempt.job_id)
         .where(Job.batch_id == batch_id, Attempt.started_at.is_not(None))
     )
 
 
+_EXACT = func.sum(case((Answer.exact.is_(True), 1), else_=0))
+
+_GANG = Attempt.slot_ids.cast(Text).contains(",")
+"""An attempt on several slots: a list of more than one name."""
+
+
 def _exact(batch_id: int) -> Select[str, float, int]:
-    """From the metric that was counted when the answers came in: a sum over the answers would read them all."""
+    """Of attempts on one slot, from the metric that was counted when the answers came in: a sum would read them all."""
     return (
         select(Attempt.slot_id, func.sum(Metric.value), func.sum(Metric.count))
         .join(Job, Job.id == Attempt.job_id)
         .join(Metric, (Metric.attempt_id == Attempt.id) & (Metric.name == "exact_answers"))
-        .where(Job.batch_id == batch_id)
+        .where(Job.batch_id == batch_id, ~_GANG)
         .group_by(Attempt.slot_id)
     )
+
+
+def _exact_of_gangs(batch_id: int) -> Select[Any]:
+    """Of attempts on several slots, whose metric counts them together: each attempt's answers by batch."""
+    counted = (
+        select(Answer.attempt_id, Answer.batch, _EXACT.label("exact"), func.count(Answer.exact).label("compared"))
+        .join(Attempt, Attempt.id == Answer.attempt_id)
+        .join(Job, Job.id == Attempt.job_id)
+        .where(Job.batch_id == batch_id, _GANG, Answer.exact.is_not(None))
+        .group_by(Answer.attempt_id, Answer.batch)
+        .subquery()
+    )
+    found = select(Attempt.slot_ids, counted.c.batch, counted.c.exact, counted.c.compared)
+    return found.join(counted, counted.c.attempt_id == Attempt.id)

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class GivenAnswer:
-    """What a tool answered to one prompt in one repeat. Times in seconds; what the tool does not tell is None."""
+    """What a tool answered to one prompt in one repeat of one batch.
+
+    Times in seconds; what the tool does not tell is None.
+    """
 
     repeat: int
     index: int
@@ -19,6 +22,8 @@ class GivenAnswer:
     seconds: float | None = None
     ttft_seconds: float | None = None
     finish_reason: str | None = None
+    batch: int = 0
+    """Which of the groups that answer side by side, from 0."""
 
 
 class Golden:
@@ -42,9 +47,10 @@ class Golden:
 def digest_of(answers: Iterable[GivenAnswer]) -> str:
     """Of what was asked and answered, in any order of telling: equal exactly if every answer is, to the letter."""
     said = hashlib.sha256()
-    for answer in sorted(answers, key=lambda each: (each.repeat, each.index)):
-        told = json.dumps([answer.repeat, answer.index, answer.question, answer.text])
-        said.update(told.encode() + b"\n")
+    for answer in sorted(answers, key=lambda each: (each.batch, each.repeat, each.index)):
+        told = [answer.repeat, answer.index, answer.question, answer.text]
+        # The first batch is not told: most runs have but one.
+        said.update(json.dumps([*told, answer.batch] if answer.batch else told).encode() + b"\n")
     return f"sha256:{said.hexdigest()}"
 
 

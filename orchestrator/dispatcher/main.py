@@ -15,12 +15,14 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from orchestrator import hosts, shares
 from orchestrator.batches import keep
 from orchestrator.broker import Bell, create_app, ring
+from orchestrator.canaries import Canaries
 from orchestrator.dispatcher import sweeps
 from orchestrator.dispatcher.leader import Leadership, LeadLost
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
+from orchestrator.submission import Submission
 
 log = logging.getLogger("tx81.dispatcher")
 
@@ -40,6 +42,8 @@ class Dispatcher:
         self._settings = settings
         self._database = database or Database(settings.database)
         self._store = ArtifactStore(settings.store)
+        submission = Submission(settings, self._database, self._store)
+        self._canaries = Canaries(settings, self._database, self._store, submission)
         self._celery: Celery = create_app(settings.broker_url)
         self._doorbell = doorbell or self._ring
         name = f"{settings.host}#{os.getpid()}-{secrets.token_hex(3)}"
@@ -109,6 +113,8 @@ class Dispatcher:
             return
         sweeps.end_expired_leases(self._database, max_attempts=self._settings.max_attempts)
         sweeps.fail_overdue(self._database)
+        self._canaries.tend()
+        sweeps.note_reservations(self._database)
         hosts.note_presence(self._database, lost_after=self._lost_after)
         keep.give_up_stale(self._database)
         shares.keep_half_life(self._database, self._settings.share_half_life)

@@ -1,10 +1,10 @@
-"""Repairs on a timer: bells that were lost, leases that ran out, jobs that waited too long."""
+"""On a timer: bells that were lost, leases that ran out, jobs that waited too long, reservations that begin or end."""
 
 from datetime import timedelta
 
 from sqlalchemy import or_, select
 
-from orchestrator import lifecycle
+from orchestrator import lifecycle, reserving, steering
 from orchestrator.broker import Bell
 from orchestrator.dispatcher.turn import bells
 from orchestrator.model.failures import Failure, FailureKind
@@ -74,3 +74,12 @@ def fail_overdue(database: Database) -> int:
         with database.write() as session:
             failed += lifecycle.fail_unstarted(session, job_id, start=state, failure=failure, now=database.now(session))
     return failed
+
+
+def note_reservations(database: Database) -> None:
+    """Tell of reservations that have begun or ended, and take back what has not begun on their slots."""
+    with database.read() as session:
+        due = reserving.passages(session, database.now(session))
+    if due:
+        with steering.ordered(database) as (session, now):
+            reserving.note_passages(session, now)

@@ -14,6 +14,7 @@ from orchestrator.admission import admissible, promote
 from orchestrator.batches import keep
 from orchestrator.broker import Bell
 from orchestrator.dispatcher.leader import Leadership
+from orchestrator.model.slots import together
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
@@ -26,7 +27,7 @@ _JOB, _ATTEMPT, _SLOT = (Base.metadata.tables[name] for name in ("job", "attempt
 # Built once, on plain tables: these are asked in every turn, and building them takes longer than running them.
 
 _BELLS = (
-    select(_ATTEMPT.c.id, _ATTEMPT.c.number, _ATTEMPT.c.slot_id, _ATTEMPT.c.job_id, _JOB.c.name, _JOB.c.kind)
+    select(_ATTEMPT.c.id, _ATTEMPT.c.number, _ATTEMPT.c.slot_ids, _ATTEMPT.c.job_id, _JOB.c.name, _JOB.c.kind)
     .join_from(_ATTEMPT, _JOB, _JOB.c.id == _ATTEMPT.c.job_id)
     .where(_ATTEMPT.c.id.in_(bindparam("attempts", expanding=True)))
     .order_by(_ATTEMPT.c.id)
@@ -45,8 +46,8 @@ def bells(session: Session, attempt_ids: Sequence[int]) -> list[Bell]:
         Bell(
             attempt_id=row.id,
             task_id=f"{row.job_id}.{row.number}",
-            queue=row.slot_id,
-            description=f"job {row.job_id} ({row.name}): {row.kind} on {row.slot_id}, attempt {row.number}",
+            queue=row.slot_ids[0],
+            description=f"job {row.job_id} ({row.name}): {row.kind} on {together(row.slot_ids)}, attempt {row.number}",
         )
         for row in session.execute(_BELLS, {"attempts": attempt_ids})
     ]

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,6 +19,8 @@ class FailureKind(StrEnum):
     QUEUE_DEADLINE = "queue_deadline"  #: It was not placed in time.
     TOTAL_DEADLINE = "total_deadline"  #: It was not finished in time, all attempts together.
     OUTPUT_MISSING = "output_missing"  #: The tool said success, but what it must produce is not there.
+    WRONG_CARDS = "wrong_cards"  #: Its tool opened cards that are not its own: the profile or the tool names others.
+    WRONG_ANSWERS = "wrong_answers"  #: A canary's answers are not the golden ones.
     CANCELLED = "cancelled"  #: A person or a client asked for it to stop.
     STOPPED = "stopped"  #: Its worker was stopped in good order: tried again, and held against nobody. Never a job's.
     DEVICE_KILLS = "device_kills"  #: Two different slots were quarantined while it ran: the job itself is suspect.
@@ -37,12 +40,22 @@ class Failure(BaseModel):
 
 
 class Suspicion(BaseModel):
-    """Why a slot can not be trusted after what an attempt on it left behind."""
+    """Why slots can not be trusted after what an attempt on them left behind."""
 
     model_config = ConfigDict(frozen=True)
 
     reason: str
     signature: str | None = Field(default=None, description="Name of the profile's pattern that matched.")
+    blames_job: bool = Field(default=True, description="False if the slot was found so before the job did anything.")
+    slots: tuple[str, ...] = Field(default=(), description="The slots it speaks of; all of the attempt's if empty.")
+    evidence: dict[str, Any] | None = Field(
+        default=None, description="What a probe saw of the cards, or the attempts that failed on this slot alone."
+    )
+
+
+def of_one_among(reason: str, slots: Collection[str]) -> str:
+    """The reason as it is told of each of `slots`, when it is true of one of them and nobody can tell of which."""
+    return reason if len(slots) < 2 else f"{reason} (on one of {', '.join(sorted(slots))}; nobody can tell which)"
 
 
 MOST_DEVICE_KILLS = 2

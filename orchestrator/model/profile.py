@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from orchestrator.model.specs import Name, Strict
+from orchestrator.model.specs import AbsolutePath, Name, Strict
 
 
 def _regex(text: str) -> str:
@@ -62,6 +62,7 @@ class AnswersRule(Strict):
     text: str
     repeat: str
     index: str
+    batch: str | None = Field(default=None, description="Which group of several answered, from 0; absent means 0.")
     output_tokens: str | None = None
     prompt_tokens: str | None = None
     seconds: str | None = None
@@ -76,8 +77,8 @@ class KindProfile(Strict):
     cwd: str
     argv: tuple[str, ...] = Field(
         description="Place-holders: {root} {conda} {work} {out} {model}, every entry of `folders`, the spec's fields "
-        "({backend_type} {dtype} {max_tokens} {repeats} {cards}), and for every input its path and its file name "
-        "({gm} {gm_name} {c_source} {kcore} {prompts} {golden} …)."
+        "({backend_type} {dtype} {max_tokens} {repeats}, {groups} and {cards}: how many card groups and which cards), "
+        "and for every input its path and its file name ({gm} {gm_name} {c_source} {kcore} {prompts} {golden} …)."
     )
     optional: dict[str, tuple[str, ...]] = Field(default={}, description="Arguments added when that input is present.")
     model_config_file: Literal["official", "tx81"] | None = None
@@ -112,6 +113,30 @@ class FaultSignature(Strict):
     sticky: bool = Field(default=False, description="The card stays broken until a person or a reset helps.")
 
 
+class CardCheck(Strict):
+    """The vendor's own word on whether a card is free; not asked where its program is not installed.
+
+    An exit code other than 0, and no answer in time, mean that the card is missing: so the vendor's own CI reads it."""
+
+    argv: tuple[str, ...] = Field(min_length=1, description="Place-holders: {card} {devices} {root}.")
+    environment: dict[str, str] = Field(description="All it gets; its PATH finds the program.")
+    free: Pattern = Field(description="What it prints for a card that nobody uses; anything else is busy.")
+    seconds: float = Field(default=30, gt=0, le=300)
+
+
+class ProbeRule(Strict):
+    """How to find out whether cards are free, before and after every attempt on them."""
+
+    nodes: tuple[str, ...] = Field(
+        default=("{devices}/dev-{card}",),
+        description="Globs of the device nodes of a card, with {card} {devices} {root}; each must be there.",
+    )
+    holders: tuple[AbsolutePath, ...] = Field(
+        default=("/usr/bin/npu_pull_ep_log",), description="Executables that hold the nodes of idle cards by right."
+    )
+    check: CardCheck | None = None
+
+
 class Profile(Strict):
     """One release of the vendor's tools."""
 
@@ -125,6 +150,7 @@ class Profile(Strict):
     kinds: dict[Literal["quantize", "convert", "compile", "infer"], KindProfile]
     kill_ladder: tuple[KillStep, ...] = Field(min_length=1)
     fault_signatures: tuple[FaultSignature, ...] = ()
+    probe: ProbeRule = ProbeRule()
 
     @model_validator(mode="after")
     def _ladder_ends_in_kill(self) -> "Profile":

@@ -1,7 +1,7 @@
 """Cards, card groups and slots: what a host offers, by the vendor's numbering."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -86,3 +86,9 @@ def groups_of_cards(text: str) -> tuple[SlotName, ...]:
 def cards_of_groups(groups: Iterable[SlotName]) -> str:
     """The groups' cards as the vendor's `-cn` lists them: `0..3,8..11`."""
     return ",".join(group.card_range for group in groups)
+
+
+def together(slot_ids: Sequence[str]) -> str:
+    """Slots of one host in one word: `lab1.g0`, or `lab1.g0,g2`."""
+    host = slot_ids[0].rpartition(".")[0]
+    return f"{host}.{','.join(slot_id.removeprefix(f'{host}.') for slot_id in slot_ids)}"

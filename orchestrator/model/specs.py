@@ -172,9 +172,25 @@ class InferSpec(Strict):
         return self
 
 
-Spec = Annotated[QuantizeSpec | ConvertSpec | CompileSpec | InferSpec, Field(discriminator="kind")]
+class CanarySpec(Strict):
+    """A short inference with known answers, run as `infer` is; it succeeds only if every answer is the golden one."""
 
-PRODUCES = {"quantize": "gm", "convert": "c_source", "compile": "kcore", "infer": "answers"}
+    kind: Literal["canary"] = "canary"
+    model: Name
+    kcore: BuildInput
+    gm: BuildInput | None = Field(default=None, description="The quantised weights an int8 kcore was built from.")
+    prompts: FileInput
+    golden: FileInput
+    max_tokens: int = Field(default=128, ge=1, le=MAX_TOKENS)
+
+    def inference(self) -> InferSpec:
+        """What it asks the vendor's tool for."""
+        return InferSpec.model_validate(self.model_dump(exclude={"kind"}))
+
+
+Spec = Annotated[QuantizeSpec | ConvertSpec | CompileSpec | InferSpec | CanarySpec, Field(discriminator="kind")]
+
+PRODUCES = {"quantize": "gm", "convert": "c_source", "compile": "kcore", "infer": "answers", "canary": "answers"}
 """The artifact each kind makes; an input called `gm` takes a `gm`, and so on."""
 
 BUILD_KINDS = frozenset({"quantize", "convert", "compile"})
@@ -183,7 +199,12 @@ BUILD_KINDS = frozenset({"quantize", "convert", "compile"})
 
 def slot_kind(spec: Spec) -> SlotKind:
     """What sort of slot this spec runs on."""
-    return SlotKind.CARD_GROUP if isinstance(spec, InferSpec) else SlotKind.CPU
+    return SlotKind.CARD_GROUP if isinstance(spec, InferSpec | CanarySpec) else SlotKind.CPU
+
+
+def profile_kind(spec: Spec) -> Literal["quantize", "convert", "compile", "infer"]:
+    """Under which of a profile's kinds it is run."""
+    return "infer" if isinstance(spec, CanarySpec) else spec.kind
 
 
 def inputs_of(spec: Spec) -> dict[str, JobOutput | StoredArtifact | FilePath]:
@@ -258,6 +279,8 @@ class JobRequest(Strict):
         kind, pinned, excluded = slot_kind(self.spec), self.placement.slot, set(self.placement.exclude)
         if pinned is not None and SlotName.parse(_slot_of(pinned)).kind is not kind:
             raise _refusal("placement.slot", f"jobs of kind {self.spec.kind} do not run on {pinned}")
+        if isinstance(self.spec, CanarySpec) and "." not in (pinned or ""):
+            raise _refusal("placement.slot", "a canary is for one slot of one host: name it, HOST.g3")
         named = _slots_named(self.spec)
         if pinned is not None:
             _check_pin(self.spec, pinned, named)

@@ -25,7 +25,7 @@ class Board:
         gangs = {candidate.demand for candidate in candidates if candidate.demand.slots > 1}
         self._holding = {demand: hosts_with_enough(demand, every) for demand in gangs}
         self._gangs = {demand.kind for demand, hosts in self._holding.items() if hosts}
-        self._left = Counter(slot.host for slot in supply.free if slot.name.kind in self._gangs)
+        self._left = Counter(slot.host for slot in supply.free if self._is_crowding(slot))
         self._slots = sorted(supply.free, key=lambda slot: (self._claims(slot), self._crowd(slot)))
         self.free = {slot.id for slot in supply.free}
         self._free_at = {slot.id: supply.now for slot in supply.free}
@@ -56,7 +56,7 @@ class Board:
         slots, why = found
         for slot in slots:
             self.free.remove(slot.id)
-            if slot.name.kind in self._gangs:
+            if self._is_crowding(slot):
                 self._left[slot.host] -= 1
             self._free_at[slot.id] = self._supply.now + candidate.run_limit
         return Placement(candidate.job_id, tuple(slot.id for slot in slots), why)
@@ -164,6 +164,10 @@ class Board:
     def _claims(self, slot: FreeSlot) -> int:
         """How many candidates name this slot."""
         return sum(self._pinned[name] for name in slot.names)
+
+    def _is_crowding(self, slot: FreeSlot) -> bool:
+        """Whether gangs count it among the free slots of its host."""
+        return slot.name.kind in self._gangs and not slot.quarantined
 
     def _crowd(self, slot: FreeSlot) -> int:
         """How many free slots its host has, where gangs look for hosts; else 0."""

@@ -9,6 +9,7 @@ from orchestrator.model.slots import SlotKind, SlotName
 _NAMED = re.compile(r"([^!=]+\.)?(g|cpu)[0-9]+")
 _COUNT = re.compile(r"x([0-9]+)")
 _LIMIT = re.compile(r"<([0-9]+)")
+_CANARY = "canary"
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Demand:
     limit: int | None = None
     """Power of two of seconds that the run limits of the class do not exceed, so that short jobs are found behind long
     ones without reading the queue; None if it was not noted."""
+    canary: bool = False
+    """It may also have a slot that is quarantined, to find out whether its cards work."""
 
     @property
     def slots(self) -> int:
@@ -44,8 +47,9 @@ class Demand:
         """The class as text, the same for equal demands: `card_group g3 <64`, `cpu !lab1.cpu0`, `card_group x2 a=b`."""
         count = [f"x{self.count}"] if self.count > 1 else []
         limit = [f"<{self.limit}"] if self.limit is not None else []
+        canary = [_CANARY] if self.canary else []
         excluded = sorted(f"!{slot}" for slot in self.exclude)
-        return " ".join([str(self.kind), *self.only, *count, *limit, *excluded, *sorted(self.labels)])
+        return " ".join([str(self.kind), *self.only, *canary, *count, *limit, *excluded, *sorted(self.labels)])
 
     @classmethod
     def parse(cls, key: str) -> "Demand":
@@ -54,7 +58,8 @@ class Demand:
         labels = frozenset(part for part in rest if "=" in part)
         exclude = frozenset(part[1:] for part in rest if part.startswith("!"))
         only = tuple(part for part in rest if _NAMED.fullmatch(part))
-        return cls(SlotKind(kind), only, exclude, labels, _number(_COUNT, rest) or 1, _number(_LIMIT, rest))
+        count, limit = _number(_COUNT, rest) or 1, _number(_LIMIT, rest)
+        return cls(SlotKind(kind), only, exclude, labels, count, limit, canary=_CANARY in rest)
 
     def admits(self, slot: "FreeSlot") -> bool:
         """Whether a job of this class may run on `slot`."""
@@ -63,7 +68,8 @@ class Demand:
     def selects(self, slot: "FreeSlot") -> bool:
         """Whether `slot` is of the kind, the names and the labels that are asked for, excluded or not."""
         wanted = not self.only or any(name in self.only for name in slot.names)
-        return slot.name.kind is self.kind and wanted and self.labels <= slot.labels
+        allowed = self.canary or not slot.quarantined
+        return slot.name.kind is self.kind and wanted and allowed and self.labels <= slot.labels
 
     def excludes(self, slot: "FreeSlot") -> bool:
         """Whether the request names `slot` as one it must not run on."""
@@ -80,6 +86,8 @@ class FreeSlot:
     """Of its host, each written `NAME=VALUE`."""
     kcore: str | None = None
     """Digest of the kernel image that was placed on it last."""
+    quarantined: bool = False
+    """Offered to canaries alone."""
 
     @property
     def host(self) -> str:

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from orchestrator.model.states import JobState, ServiceState
 from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.demand import FreeSlot, hosts_with_enough
+from orchestrator.placement.demand import Demand, FreeSlot, hosts_with_enough
 from orchestrator.placement.order import UNUSED
 from orchestrator.placement.snapshot import Snapshot, Standing, Subject
 
@@ -123,7 +123,7 @@ def _unplaced(job: Subject, seen: Snapshot) -> Iterator[Reason]:
             yield Reason(WaitsFor.EXCLUDED, detail, slot_id=standing.slot.id)
     yield from _gathering(job, seen)
     for standing in fitting:
-        yield from _occupied(standing)
+        yield from _occupied(standing, demand)
         if standing.free:
             yield from _closed(job, seen, standing.slot)
     yield from _before(job, seen)
@@ -171,12 +171,12 @@ def _moment(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _occupied(standing: Standing) -> Iterator[Reason]:
+def _occupied(standing: Standing, demand: Demand) -> Iterator[Reason]:
     slot_id, holder = standing.slot.id, standing.holder
     if not standing.alive:
         yield _away(standing)
     match standing.service:
-        case ServiceState.QUARANTINED:
+        case ServiceState.QUARANTINED if not demand.canary:
             yield Reason(WaitsFor.SLOT_QUARANTINED, f"{slot_id} is quarantined", slot_id=slot_id)
         case ServiceState.DRAINING | ServiceState.DRAINED:
             detail = f"{slot_id} is {standing.service}; resume it to have it back"

@@ -1,7 +1,7 @@
 """A job, and all that placing looks at at one moment: what `explain` and `earliest_start` are asked about."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
@@ -41,7 +41,13 @@ class Standing:
     @property
     def free(self) -> bool:
         """Whether `place` may have it."""
-        return self.serving and self.holder is None
+        quarantined = self.service is ServiceState.QUARANTINED
+        return self.alive and self.holder is None and (self.serving or quarantined)
+
+    @property
+    def offered(self) -> FreeSlot:
+        """How `place` sees it while it is free."""
+        return replace(self.slot, quarantined=self.service is ServiceState.QUARANTINED)
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class Snapshot:
     @cached_property
     def supply(self) -> Supply:
         """The slots as `place` sees them."""
-        free = [each.slot for each in self.slots if each.free]
+        free = [each.offered for each in self.slots if each.free]
         busy = [BusySlot(each.slot, each.holder.latest) for each in self.slots if each.serving and each.holder]
         return Supply(self.now, free, busy, self.windows)
 

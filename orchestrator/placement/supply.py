@@ -18,7 +18,7 @@ class BusySlot:
 
 @dataclass(frozen=True)
 class Supply:
-    """All slots that are in service and have a live worker."""
+    """All slots that have a live worker and are in service; of quarantined ones, those that are free for a canary."""
 
     now: datetime
     free: Sequence[FreeSlot] = ()

@@ -2,10 +2,13 @@
 
 Through mapped classes and built anew they take five times as long, and most of what an idle stack does between a
 request and the vendor's process is to run them. A value that is handed in under the name of a column is written there;
-the other names are those of the condition. They do not see what a session has yet to flush.
+the other names are those of the condition. `run` runs them, since they do not see what a session has yet to flush.
 """
 
-from sqlalchemy import bindparam, case, delete, insert, literal, select, update
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, Executable, bindparam, case, delete, insert, literal, select, update
+from sqlalchemy.orm import Session
 
 from orchestrator.model.states import AttemptState, ServiceState
 from orchestrator.storage.tables import Base
@@ -54,7 +57,14 @@ NOTE_START = (
 )
 
 TO_END = (
-    select(_ATTEMPT.c.id, _ATTEMPT.c.job_id, _ATTEMPT.c.slot_id, _ATTEMPT.c.worker, _ATTEMPT.c.started_at)
+    select(
+        _ATTEMPT.c.id,
+        _ATTEMPT.c.job_id,
+        _ATTEMPT.c.slot_id,
+        _ATTEMPT.c.slot_ids,
+        _ATTEMPT.c.worker,
+        _ATTEMPT.c.started_at,
+    )
     .join(_JOB, _JOB.c.id == _ATTEMPT.c.job_id)
     .where(_ATTEMPT.c.id == bindparam("wanted"))
     .with_for_update(of=_JOB, key_share=True)
@@ -78,7 +88,13 @@ NOTE_END = (
 )
 """An attempt on the slot ends: a slot that was draining is drained with it. Returns what the slot is now."""
 
-CONDEMN = update(_SLOT).where(_SLOT.c.id == bindparam("left"))
-"""An attempt on the slot ends, and the slot is quarantined for it."""
+CONDEMN = update(_SLOT).where(_SLOT.c.id == bindparam("left"), _SLOT.c.service_state != ServiceState.QUARANTINED)
+"""An attempt on the slot ends, and the slot is quarantined for it. One that is so already keeps its evidence."""
 
 BEAT = update(_SLOT).where(_SLOT.c.id == bindparam("owned"), _SLOT.c.worker == bindparam("owner"))
+
+
+def run(session: Session, statement: Executable, **values: Any) -> CursorResult[Any]:
+    """Run one of the statements, after all that the session has yet to write."""
+    session.flush()
+    return cast("CursorResult[Any]", session.execute(statement, values))

@@ -1,18 +1,9 @@
 """The mapped classes. What a column promises is said here; what may change it, in `orchestrator.lifecycle`."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    ForeignKey,
-    Index,
-    LargeBinary,
-    String,
-    Text,
-    UniqueConstraint,
-    false,
-    text,
-)
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from orchestrator.model.batches import StopOn
@@ -21,6 +12,16 @@ from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.storage.base import Base as Base
 from orchestrator.storage.base import BigKey
 from orchestrator.storage.base import Document as Document
+from orchestrator.storage.reservations import Reservation as Reservation
+from orchestrator.storage.reservations import ReservationSlot as ReservationSlot
+from orchestrator.storage.result_tables import Answer as Answer
+from orchestrator.storage.result_tables import LogChunk as LogChunk
+from orchestrator.storage.result_tables import Metric as Metric
+
+
+def _only(rows: str) -> dict[str, Any]:
+    """The condition of a partial index, for both databases."""
+    return {"sqlite_where": text(rows), "postgresql_where": text(rows)}
 
 
 class Token(Base):
@@ -100,11 +101,25 @@ class Slot(Base):
     service_change: Mapped[Document | None]
     """Who drained, resumed or quarantined it last, when and why; `by` is null where no person did."""
     quarantined_because: Mapped[Document | None]
-    """The evidence while it is quarantined: reason, signature, job, attempt, who and when."""
+    """Why it is quarantined: reason, signature, job, attempt, evidence, who, when. Kept when canaries have failed."""
+    resume_requested: Mapped[Document | None]
+    """Who asked for it back, when and why, until its worker has looked at its cards and answered."""
     labels: Mapped[Document | None]
     """Of its host, as its worker announced them; null until one did."""
     kcore: Mapped[str | None] = mapped_column(String(71))
     """Digest of the kernel image that was placed on it last."""
+
+
+class Canary(Base):
+    """What proves that the cards of a quarantined slot work: a short inference whose answers are known."""
+
+    __tablename__ = "canary"
+
+    release: Mapped[str] = mapped_column(ForeignKey("release.name"), primary_key=True)
+    spec: Mapped[Document]
+    """`orchestrator.model.specs.CanarySpec` with every input by digest, so that it is always the same."""
+    set_by: Mapped[str] = mapped_column(String(100))
+    set_at: Mapped[datetime]
 
 
 class Host(Base):
@@ -174,13 +189,9 @@ class Job(Base):
         # The heads of each group in the order in which jobs are placed, however many are queued or held.
         Index("ix_job_queue", "state", "held", "demand", "project", "priority", "rank", "id"),
         Index("ix_job_cache_key_state", "cache_key", "state"),
-        Index(
-            "ix_job_batch_id_state",
-            "batch_id",
-            "state",
-            sqlite_where=text("batch_id IS NOT NULL"),
-            postgresql_where=text("batch_id IS NOT NULL"),
-        ),
+        # The few canaries among all jobs.
+        Index("ix_job_canary", "id", **_only("kind = 'canary'")),
+        Index("ix_job_batch_id_state", "batch_id", "state", **_only("batch_id IS NOT NULL")),
         UniqueConstraint("pipeline_id", "name"),
     )
 
@@ -260,13 +271,11 @@ class Attempt(Base):
     __table_args__ = (
         UniqueConstraint("job_id", "number"),
         Index("ix_attempt_state", "state"),
+        # What has ended lately, on one slot and on all others.
+        Index("ix_attempt_slot_id_ended_at", "slot_id", "ended_at"),
+        Index("ix_attempt_ended_at", "ended_at"),
         # Few attempts put their slot under suspicion, and those are what a batch is stopped for.
-        Index(
-            "ix_attempt_suspicion",
-            "job_id",
-            sqlite_where=text("suspicion IS NOT NULL"),
-            postgresql_where=text("suspicion IS NOT NULL"),
-        ),
+        Index("ix_attempt_suspicion", "job_id", **_only("suspicion IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
@@ -338,54 +347,6 @@ class Artifact(Base):
     job_id: Mapped[int | None] = mapped_column(ForeignKey("job.id"))
     attempt_id: Mapped[int | None] = mapped_column(ForeignKey("attempt.id"))
     created_at: Mapped[datetime]
-
-
-class Answer(Base):
-    """One prompt's response in one repeat of one batch."""
-
-    __tablename__ = "answer"
-
-    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), primary_key=True)
-    batch: Mapped[int] = mapped_column(primary_key=True, default=0, server_default="0")
-    """Which of the attempt's slots gave it: the place in `slot_ids`, from 0."""
-    repeat: Mapped[int] = mapped_column(primary_key=True)
-    index: Mapped[int] = mapped_column(primary_key=True)
-    question: Mapped[str] = mapped_column(Text)
-    text: Mapped[str] = mapped_column(Text)
-    prompt_tokens: Mapped[int | None]
-    output_tokens: Mapped[int | None]
-    seconds: Mapped[float | None]
-    ttft_seconds: Mapped[float | None]
-    finish_reason: Mapped[str | None] = mapped_column(String(40))
-    golden: Mapped[str | None] = mapped_column(Text)
-    exact: Mapped[bool | None]
-    """Equal to the golden answer character for character; null without one."""
-
-
-class Metric(Base):
-    """One number with its unit and the definition it was computed by."""
-
-    __tablename__ = "metric"
-
-    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), primary_key=True)
-    name: Mapped[str] = mapped_column(String(60), primary_key=True)
-    value: Mapped[float]
-    unit: Mapped[str] = mapped_column(String(20))
-    definition: Mapped[str] = mapped_column(String(60))
-    count: Mapped[int]
-    counter: Mapped[str | None] = mapped_column(String(40))
-    """Who counted the tokens: `tool` or a tokenizer's name."""
-
-
-class LogChunk(Base):
-    """A compressed piece of a running attempt's log; removed when the log is sealed."""
-
-    __tablename__ = "log_chunk"
-
-    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), primary_key=True)
-    offset: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    size: Mapped[int]
-    zst: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class Leader(Base):

@@ -5,7 +5,7 @@ from builders import A_MOMENT, a_job, a_model, a_release, a_slot, an_artifact, a
 
 from api.client import ApiError
 from orchestrator.model.specs import JobRequest
-from orchestrator.model.states import AttemptState, JobState
+from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.storage.tables import Answer, Job, JobInput, JobNeed, Lease, Metric, Pipeline
 
 
@@ -283,6 +283,47 @@ def test_answers_come_in_pages_by_repeat_and_prompt(http, database):
     told = [answer["text"] for page in (first, second) for answer in page["items"]]
     assert told == ["0.0", "0.1", "0.2", "1.0", "1.1", "1.2"]
     assert second["next"] is None
+
+
+def test_an_answer_names_the_slot_that_gave_it_and_lies_beside_those_of_the_other_slots(http, database):
+    with database.write() as session:
+        job = a_job(session)
+        a_slot(session, "lab1.g2")
+        attempt = an_attempt(session, job, slot_ids=["lab1.g0", "lab1.g2"])
+        session.add_all(
+            Answer(attempt_id=attempt.id, repeat=1, index=index, batch=batch, question="问", text=f"{index}.{batch}")
+            for batch in range(2)
+            for index in range(2)
+        )
+        number = job.id
+
+    first = http.get(f"/jobs/{number}/answers?limit=3").json()
+    second = http.get(f"/jobs/{number}/answers?limit=3&cursor={first['next']}").json()
+
+    told = [(answer["text"], answer["slot_id"]) for page in (first, second) for answer in page["items"]]
+    assert told == [("0.0", "lab1.g0"), ("0.1", "lab1.g2"), ("1.0", "lab1.g0"), ("1.1", "lab1.g2")]
+
+
+def test_every_slot_of_a_gang_shows_its_job_and_the_job_all_its_slots(http, database):
+    with database.write() as session:
+        job = a_job(session, name="gang", state=JobState.RUNNING)
+        attempt = an_attempt(session, job, slot_ids=["lab1.g0", "lab1.g2"])
+        for slot in (a_slot(session, "lab1.g0"), a_slot(session, "lab1.g2", service_state=ServiceState.DRAINING)):
+            session.add(Lease(slot_id=slot.id, attempt_id=attempt.id, expires_at=A_MOMENT))
+        number = job.id
+
+    slots = {slot["id"]: slot for slot in http.get("/slots").json()["items"]}
+    shown = http.get(f"/jobs/{number}").json()
+
+    assert {name: (slot["job"]["id"], slot["occupancy"]) for name, slot in slots.items()} == {
+        "lab1.g0": (number, "running"),
+        "lab1.g2": (number, "running"),
+    }
+    assert slots["lab1.g2"]["attempt"]["slot_ids"] == ["lab1.g0", "lab1.g2"]
+    assert [slot["drained_when"] is not None for slot in slots.values()] == [False, True]
+    assert (shown["last_slot_id"], shown["last_slot_ids"]) == ("lab1.g0", ["lab1.g0", "lab1.g2"])
+    assert shown["attempts"][0]["slot_ids"] == ["lab1.g0", "lab1.g2"]
+    assert [job["id"] for job in http.get("/jobs?slot=lab1.g2").json()["items"]] == [number]
 
 
 def test_events_of_a_job_come_in_pages_oldest_first(http, database):

@@ -6,6 +6,7 @@ import pytest
 from builders import A_MOMENT, a_job, a_slot, an_attempt
 
 from api.client import ApiError
+from orchestrator import ownership
 from orchestrator.model.orders import Action, BulkOrder
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.storage.tables import Job, Lease, Pipeline
@@ -230,15 +231,19 @@ def test_a_busy_slot_tells_when_it_will_be_drained_at_the_latest(client, databas
     assert draining.drained_when == A_MOMENT + timedelta(hours=2)
 
 
-def test_a_quarantined_slot_shows_why_and_forgets_it_when_it_is_resumed(client, database):
+def test_a_quarantined_slot_shows_why_and_who_wants_it_back_until_its_worker_has_answered(client, database):
     slot = the_slot(database)
 
     client.quarantine(slot, "answers differ from g1")
-    shown = client.slot(slot).quarantined_because
-    client.resume(slot, "card reseated")
+    asked = client.resume(slot, "card reseated")
+    with database.write() as session:
+        now = database.now(session)
+        ownership.answer_resume(session, slot, worker="w", now=now, refusal=None, evidence=None)
 
-    assert (shown.by, shown.reason) == ("test", "answers differ from g1")
+    assert (asked.quarantined_because.by, asked.quarantined_because.reason) == ("test", "answers differ from g1")
+    assert (asked.resume_requested.by, asked.resume_requested.note) == ("test", "card reseated")
     assert client.slot(slot).quarantined_because is None
+    assert client.slot(slot).service_change.note == "card reseated"
 
 
 def test_a_quarantined_slot_can_not_be_drained(client, database):

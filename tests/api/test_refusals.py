@@ -123,7 +123,7 @@ def test_a_refused_field_is_named_as_the_client_wrote_it(http):
 @pytest.mark.parametrize(
     ("path", "field", "told"),
     [
-        ("/jobs?stat=failed", "stat", "known: cursor, kind"),
+        ("/jobs?stat=failed", "stat", "known: batch, cursor, kind"),
         ("/jobs?kind=bake", "kind", "convert"),
         ("/slots?all=1", "all", "no such query parameter"),
     ],

@@ -1,8 +1,8 @@
 import pytest
-from builders import a_job, a_slot
+from builders import a_job, a_slot, an_attempt
 
 from api.client import ApiError
-from orchestrator.model.states import JobState
+from orchestrator.model.states import AttemptState, JobState
 
 
 @pytest.fixture
@@ -54,3 +54,14 @@ def test_a_project_of_a_name_that_no_job_may_have_is_refused(client):
         client.set_weight("../x", 1)
 
     assert refused.value.status in (404, 422)
+
+
+def test_an_ended_job_tells_every_attempt_and_that_its_kind_is_never_cached(client, database):
+    with database.write() as session:
+        job = a_job(session, state=JobState.SUCCEEDED, kind="infer")
+        an_attempt(session, job=job, number=1, slot_id="lab1.g3", state=AttemptState.SUCCEEDED)
+
+    found = client.explain(job.id)
+
+    assert [(tried.number, tried.slot_id, tried.state) for tried in found.tries] == [(1, "lab1.g3", "succeeded")]
+    assert (found.cache.outcome, found.cache.nearest, found.cache.changed) == ("never", None, ())

@@ -23,7 +23,19 @@ COMMANDS = [
     "slots",
     "artifacts",
 ]
-COMMANDS += ["models", "releases", "pipelines", "doctor", "api", "dispatcher", "worker", "migrate"]
+COMMANDS += [
+    "reserve",
+    "reservations",
+    "unreserve",
+    "models",
+    "releases",
+    "pipelines",
+    "doctor",
+    "api",
+    "dispatcher",
+    "worker",
+    "migrate",
+]
 
 
 def one_line(text: str) -> str:

@@ -22,3 +22,10 @@ def test_a_weight_of_nothing_is_wrong_usage(tx81, at_site):
 
     assert ran.code == 2
     assert ran.out == ""
+
+
+def test_a_build_tells_what_the_cache_did_for_it(tx81, queued):
+    page, document = tx81("explain", queued), tx81("explain", queued, "--output", "json").document
+
+    assert "cache off: the request says use_cache: false" in page.out
+    assert (document["cache"]["outcome"], document["cache"]["changed"], document["tries"]) == ("off", [], [])

@@ -1,17 +1,26 @@
 import io
+from datetime import UTC, datetime
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
+from api.answers import AnswerView
 from api.schemas import JobView
-from cli.show import clean, reason, row, size, table
+from cli.show import answers_table, clean, jobs_table, reason, row, size, table
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import JobState
+
+A_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def drawn(*cells: object) -> str:
     shown = table("a", "b")
     row(shown, *cells)
+    return printed(shown)
+
+
+def printed(shown: Table) -> str:
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
     console.print(shown)
     return console.file.getvalue()
@@ -44,3 +53,42 @@ def test_a_skipped_job_is_not_called_cancelled(state, told):
     failure = Failure(kind=FailureKind.CANCELLED, reason="it needs job 3")
 
     assert reason(JobView.model_construct(state=state, failure=failure)) == told
+
+
+def answer(batch: int, text: str, index: int = 0) -> AnswerView:
+    return AnswerView(
+        attempt_id=1, repeat=1, index=index, batch=batch, slot_id=f"lab1.g{batch}", question="1 + 1?", text=text,
+        prompt_tokens=None, output_tokens=None, seconds=None, ttft_seconds=None, finish_reason=None, golden=None,
+        exact=None,
+    )  # fmt: skip
+
+
+def test_of_several_groups_the_odd_one_out_is_seen_at_a_glance():
+    lines = printed(answers_table([answer(0, "2"), answer(1, "3"), answer(2, "2")])).splitlines()
+
+    assert [line.split()[1] for line in lines if "DIFFERS" in line] == ["lab1.g1"]
+
+
+def test_where_no_answer_has_the_most_all_of_them_differ():
+    agreed = [answer(batch, "4", index=1) for batch in (0, 1)]
+
+    shown = printed(answers_table([answer(0, "2"), answer(1, "3"), *agreed]))
+
+    assert shown.count("DIFFERS") == 2
+
+
+def test_answers_of_one_group_are_shown_without_it():
+    shown = printed(answers_table([answer(0, "2"), answer(0, "4", index=1)]))
+
+    assert "slot" not in shown
+    assert "lab1.g0" not in shown
+
+
+def test_a_job_on_several_groups_names_them_all():
+    job = JobView.model_construct(
+        id=1, name="n", kind="infer", model="m", state=JobState.RUNNING, failure=None, created_at=A_MOMENT,
+        queued_at=A_MOMENT, started_at=A_MOMENT, ended_at=A_MOMENT, cached_from=None, joined_to=None,
+        last_slot_ids=("lab1.g0", "lab1.g2"), held=False, hold=None, cancel_requested=False,
+    )  # fmt: skip
+
+    assert "lab1.g0,g2" in printed(jobs_table([job]))

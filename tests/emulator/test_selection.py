@@ -45,3 +45,8 @@ def test_listed_groups_come_first_then_the_lowest_others():
     assert groups_for(2, [THIRD]) == [THIRD, FIRST]
     assert groups_for(1, [THIRD, SECOND]) == [THIRD]
     assert len(groups_for(8, [[0]])) == 8
+
+
+def test_groups_that_are_listed_in_full_are_taken_as_listed_and_so_is_the_single_card():
+    assert groups_for(2, [FIRST, THIRD]) == [FIRST, THIRD]
+    assert groups_for(1, [[0]]) == [[0]]

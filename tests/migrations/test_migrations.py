@@ -9,12 +9,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from core_builders import a_running_attempt, rows
-from sqlalchemy import inspect
+from sqlalchemy import inspect, select
 
 import migrations
 from migrations.__main__ import config, default_differs
 from orchestrator.storage.database import Database
-from orchestrator.storage.tables import Base, Job
+from orchestrator.storage.tables import Attempt, Base, Job
 
 VERSIONS = Path(migrations.__file__).with_name("versions")
 
@@ -105,4 +105,6 @@ def test_rows_survive_the_way_down_and_up_again(url: str):
     with database.read() as session:
         job = session.get_one(Job, number)
         assert (job.held, job.rank, job.hold) == (False, 0, None)
+        attempt = session.scalars(select(Attempt)).one()
+        assert attempt.slot_ids == [attempt.slot_id]
     database.close()

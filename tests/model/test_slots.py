@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.model.slots import CARDS_PER_HOST, SlotName, all_groups, cards_of_groups, groups_of_cards
+from orchestrator.model.slots import CARDS_PER_HOST, SlotName, all_groups, cards_of_groups, groups_of_cards, together
 
 GROUPS = all_groups()
 
@@ -99,3 +99,8 @@ def test_a_slot_name_that_is_accepted_is_written_as_it_was_read(text: str):
     except ValueError:
         return
     assert str(name) == text
+
+
+def test_slots_of_one_host_are_told_with_their_host_named_once():
+    assert together(["lab1.g0"]) == "lab1.g0"
+    assert together(["rack.lab1.g0", "rack.lab1.g2"]) == "rack.lab1.g0,g2"

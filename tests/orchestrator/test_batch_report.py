@@ -4,7 +4,20 @@ from datetime import timedelta
 from xml.etree import ElementTree
 
 import pytest
-from core_builders import FAULT, TOOL, WORKER, Desk, a_desk, a_running_attempt, a_slot, a_waiting_job, now
+from core_builders import (
+    FAULT,
+    TOOL,
+    WORKER,
+    Desk,
+    a_desk,
+    a_running_attempt,
+    a_slot,
+    a_waiting_job,
+    assign,
+    claim,
+    ending,
+    now,
+)
 from sqlalchemy.orm import Session
 
 from api.junit import junit
@@ -115,7 +128,8 @@ def test_a_tail_of_few_runs_is_not_shown(desk, batch):
             first = _ran(session, batch, slot)
             session.add_all(
                 Attempt(
-                    job_id=first.job_id, number=number + 2, slot_id=f"lab1.{slot}", state="succeeded", seconds=1.0,
+                    job_id=first.job_id, number=number + 2, slot_id=f"lab1.{slot}", slot_ids=[f"lab1.{slot}"],
+                    state="succeeded", seconds=1.0,
                     assigned_at=now(), started_at=now(),
                 )
                 for number in range(count - 1)
@@ -208,3 +222,47 @@ def test_the_seconds_of_a_job_are_those_from_its_start_to_its_end(desk, batch):
         lines = list(report.job_lines(session, batch))
 
     assert lines == [JobLine(job.id, "infer", JobState.SUCCEEDED, None, "lab1.g0", 4.0)]
+
+
+def test_each_group_of_a_gang_is_told_and_compared_by_itself(desk, batch):
+    names = [f"lab1.g{index}" for index in range(3)]
+    with desk.database.write() as session:
+        for index in range(3):
+            a_slot(session, f"g{index}")
+        job = _queued(session, batch)
+        attempt_id = assign(session, job.id, *names)
+        attempt = session.get_one(Attempt, attempt_id)
+        claim(session, attempt)
+        lifecycle.finish(session, attempt_id, ending(), worker=WORKER, now=now(), max_attempts=1)
+        session.refresh(attempt)
+        attempt.answers_digest = DIGEST
+        session.add_all(
+            Answer(
+                attempt_id=attempt_id, repeat=1, index=index, batch=slot, question=f"问题{index}",
+                text="好" if slot == 1 else "对", exact=slot != 1,
+            )
+            for slot in range(3)
+            for index in range(2)
+        )  # fmt: skip
+
+    found = _report(desk, batch)
+
+    assert [(line.slot_id, line.jobs, line.exact, line.compared, line.odd_prompts) for line in found.slots] == [
+        ("lab1.g0", 1, 2, 2, 0),
+        ("lab1.g1", 1, 0, 2, 2),
+        ("lab1.g2", 1, 2, 2, 0),
+    ]
+
+
+def test_a_fault_of_a_gang_counts_for_each_of_its_slots(desk, batch):
+    with desk.database.write() as session:
+        for name in ("g0", "g1"):
+            a_slot(session, name)
+        attempt_id = assign(session, _queued(session, batch).id, "lab1.g0", "lab1.g1")
+        claim(session, session.get_one(Attempt, attempt_id))
+        lifecycle.finish(session, attempt_id, ending(FAULT), worker=WORKER, now=now(), max_attempts=1)
+
+    found = _report(desk, batch)
+
+    assert found.faults == 1
+    assert [(line.slot_id, line.faults) for line in found.slots] == [("lab1.g0", 1), ("lab1.g1", 1)]

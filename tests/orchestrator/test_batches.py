@@ -34,6 +34,7 @@ from orchestrator.model.batches import BatchRequest
 from orchestrator.model.failures import FailureKind, Suspicion
 from orchestrator.model.orders import Action
 from orchestrator.model.states import JobState, ServiceState
+from orchestrator.placement.demand import Demand
 from orchestrator.placement.explain import WaitsFor
 from orchestrator.steering import Order
 from orchestrator.storage.tables import Artifact, Attempt, Batch, Event, IdempotencyRecord, Job, Slot
@@ -151,7 +152,7 @@ def test_a_template_is_made_so_many_times_on_each_slot_and_pinned_there(desk):
 
     jobs = _jobs(desk, batch)
     assert [job.name for job in jobs] == ["lab1.g1-1", "g0-1", "lab1.g1-2", "g0-2"]
-    assert [job.demand for job in jobs] == ["card_group lab1.g1", "card_group g0"] * 2
+    assert [Demand.parse(job.demand).only for job in jobs] == [("lab1.g1",), ("g0",)] * 2
     assert jobs[0].request["placement"]["slot"] == "lab1.g1"
 
 

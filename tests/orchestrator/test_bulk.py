@@ -142,3 +142,12 @@ def test_one_slot_that_is_taken_refuses_all_assignments(database: Database):
 
     with nothing_written(database), pytest.raises(IntegrityError), database.write() as session:
         bulk.assign(session, wanted, now=now(), lease=LEASE)
+
+
+def test_a_slot_that_two_jobs_shall_have_at_once_refuses_both(database: Database):
+    with database.write() as session:
+        a_slot(session, "g0")
+        jobs = [a_job(session), a_job(session)]
+
+    with nothing_written(database), pytest.raises(IntegrityError), database.write() as session:
+        bulk.assign(session, [Assignment(job.id, ("lab1.g0",), "") for job in jobs], now=now(), lease=LEASE)

@@ -68,15 +68,18 @@ def test_there_is_a_reason_for_a_miss_exactly_when_the_keys_differ(parts: dict, 
 
 
 @given(PARTS, st.lists(PARTS, min_size=1))
-def test_no_earlier_build_differs_in_less_than_the_nearest(parts: dict, earlier: list):
-    found = nearest(parts, earlier)
+def test_the_nearest_build_is_the_newest_of_those_that_differ_in_the_fewest_parts(parts: dict, earlier: list):
+    builds = dict(enumerate(earlier))
+    differences = {number: len(why_missed(parts, other)) for number, other in builds.items()}
 
-    assert found in earlier
-    assert len(why_missed(parts, found)) == min(len(why_missed(parts, other)) for other in earlier)
+    found = nearest(parts, builds)
+
+    fewest = min(differences.values())
+    assert found == max(number for number, count in differences.items() if count == fewest)
 
 
 def test_without_an_earlier_build_that_is_the_reason():
-    assert nearest({"kind": "convert"}, []) is None
+    assert nearest({"kind": "convert"}, {}) is None
     assert why_missed({"kind": "convert"}, None) == ["no earlier build of this kind"]
 
 

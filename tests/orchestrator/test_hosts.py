@@ -66,7 +66,7 @@ def test_it_is_away_since_its_last_sign_of_life(two_hosts: Database):
     hosts.note_presence(two_hosts, lost_after=LEASE)
 
     with two_hosts.read() as session:
-        there, away = hosts.hosts(session, now() - LEASE)
+        there, away = hosts.hosts(session, now=now(), lost_after=LEASE)
     assert (there.name, there.away_since) == ("lab1", None)
     assert (away.name, away.away_since, away.last_seen_at) == ("lab2", last, last)
 
@@ -78,10 +78,10 @@ def test_a_host_whose_workers_said_goodbye_is_away_since_then(two_hosts: Databas
     assert _note(two_hosts) == [("host.away", "lab2")]
 
     with two_hosts.read() as session:
-        (away,) = hosts.hosts(session, now() - LEASE, "lab2")
+        (away,) = hosts.hosts(session, "lab2", now=now(), lost_after=LEASE)
     assert before < away.away_since < now() + timedelta(seconds=1)
 
 
 def test_a_host_from_which_no_worker_ever_came_is_not_found(two_hosts: Database):
     with two_hosts.read() as session, pytest.raises(NotFound, match="lab3"):
-        hosts.hosts(session, now() - LEASE, "lab3")
+        hosts.hosts(session, "lab3", now=now(), lost_after=LEASE)

@@ -83,6 +83,9 @@ def _arrows() -> dict[tuple[JobState, JobState], object]:
         (assigned, running): walk(assigned, lambda s, j, a: claim(s, a)),
         (assigned, queued): walk(assigned, lambda s, j, a: _lose(s, a)),
         (assigned, JobState.CANCELLED): walk(assigned, lambda s, j, a: lifecycle.cancel(s, j.id, now=now())),
+        (queued, JobState.SKIPPED): walk(
+            queued, lambda s, j, a: lifecycle.move(s, j.id, start=queued, to=JobState.SKIPPED, now=now())
+        ),
         (running, JobState.SUCCEEDED): walk(running, lambda s, j, a: finish(s, a)),
         (running, JobState.FAILED): walk(running, lambda s, j, a: finish(s, a, TOOL)),
         (running, JobState.CANCELLED): walk(running, lambda s, j, a: finish(s, a, CANCELLED)),
@@ -192,7 +195,7 @@ def test_a_job_that_is_not_queued_gets_no_attempt(database: Database):
         job = a_job(session, JobState.CANCELLED)
 
     with nothing_written(database), database.write() as session:
-        assert assign(session, job, slot.id) is None
+        assert assign(session, job.id, slot.id) is None
 
 
 def test_attempts_of_a_job_are_numbered_from_one(database: Database):

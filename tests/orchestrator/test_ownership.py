@@ -59,6 +59,11 @@ def _resume(session: Session, slot: str = "lab1.g0") -> None:
     ownership.resume(session, slot, by="bob", note=None, now=now())
 
 
+def _probed(session: Session, refusal: str | None = None) -> None:
+    """What the slot's worker says of its cards to who wants the slot back."""
+    ownership.answer_resume(session, "lab1.g0", worker=WORKER, now=now(), refusal=refusal, evidence={"cards": [0]})
+
+
 def _slot(database: Database, slot: str = "lab1.g0") -> Slot:
     with database.read() as session:
         return session.get_one(Slot, slot)
@@ -231,6 +236,7 @@ def test_out_of_service_means_no_work_until_it_is_resumed(desk: Desk, order):
     while_out = _turn(desk)
     with desk.database.write() as session:
         _resume(session)
+        _probed(session)
 
     assert while_out == []
     assert len(_turn(desk)) == 1
@@ -428,6 +434,18 @@ def test_a_worker_that_lost_its_attempt_may_still_warn_of_its_own_slot_and_of_no
     assert _slot(database, "lab1.g1").service_state is ServiceState.IN_SERVICE
 
 
+def test_what_was_placed_on_a_slot_before_its_worker_warned_of_it_goes_back_to_the_queue(database: Database):
+    with database.write() as session:
+        attempt = an_assigned_attempt(session, slot=a_slot(session, "g0"))
+
+        ownership.suspect(session, "lab1.g0", worker=WORKER, reason="process 7 lives on", now=now())
+
+    with database.read() as session:
+        assert session.get_one(Attempt, attempt.id).state is AttemptState.LOST
+        assert session.get_one(Job, attempt.job_id).state is JobState.QUEUED
+        assert session.scalars(select(Lease.slot_id)).all() == []
+
+
 def test_a_slot_stays_out_of_service_when_its_worker_is_started_again(database: Database):
     with database.write() as session:
         a_slot(session, heartbeat_at=now() - timedelta(days=1))
@@ -436,3 +454,63 @@ def test_a_slot_stays_out_of_service_when_its_worker_is_started_again(database: 
         _announce(session, "worker-b")
 
     assert _slot(database).service_state is ServiceState.QUARANTINED
+
+
+# ── back into service after suspicion ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_quarantined_slot_stays_so_until_its_worker_has_looked_at_its_cards(database: Database):
+    with database.write() as session:
+        a_slot(session)
+        _quarantine(session)
+        _resume(session)
+
+    slot = _slot(database)
+    assert (slot.service_state, slot.resume_requested["by"]) == (ServiceState.QUARANTINED, "bob")
+    assert _slot_events(database)[-1] == ("slot.resume_requested", "bob")
+
+
+def test_a_refused_slot_keeps_its_evidence_and_says_why_it_was_refused(database: Database):
+    with database.write() as session:
+        a_slot(session)
+        _quarantine(session)
+        _resume(session)
+        _probed(session, refusal="card 2 is held by pid 7")
+
+    slot = _slot(database)
+    because = slot.quarantined_because
+    assert (slot.service_state, slot.resume_requested) == (ServiceState.QUARANTINED, None)
+    assert (because["reason"], because["resume_refused"]["reason"]) == ("answers differ", "card 2 is held by pid 7")
+    assert because["resume_refused"]["evidence"] == {"cards": [0]}
+    assert _slot_events(database)[-1] == ("slot.resume_refused", "bob")
+
+
+def test_a_worker_that_lost_the_slot_answers_for_nobody(database: Database):
+    with database.write() as session:
+        a_slot(session)
+        _quarantine(session)
+        _resume(session)
+        ownership.answer_resume(session, "lab1.g0", worker="another", now=now(), refusal=None, evidence=None)
+
+    assert _slot(database).service_state is ServiceState.QUARANTINED
+
+
+def test_a_seat_without_cards_is_resumed_at_once(database: Database):
+    with database.write() as session:
+        a_slot(session, "cpu0")
+        _quarantine(session, "lab1.cpu0")
+        _resume(session, "lab1.cpu0")
+
+    assert _slot(database, "lab1.cpu0").service_state is ServiceState.IN_SERVICE
+
+
+def test_a_later_quarantine_by_a_person_withdraws_the_wish_to_have_the_slot_back(database: Database):
+    with database.write() as session:
+        a_slot(session)
+        ownership.suspect(session, "lab1.g0", worker=WORKER, reason="card 1 is gone", now=now())
+        _resume(session)
+        _quarantine(session)
+
+    slot = _slot(database)
+    assert slot.resume_requested is None
+    assert (slot.quarantined_because["reason"], slot.quarantined_because["by"]) == ("card 1 is gone", "alice")

@@ -168,7 +168,7 @@ def test_a_job_that_would_end_in_time_is_found_behind_those_of_its_group_that_wo
 @pytest.mark.parametrize("demand", ["card_group", PAIR, "card_group x3", "card_group g0 g1"])
 @pytest.mark.parametrize("rival", [None, PAIR])
 def test_a_turn_places_a_job_exactly_when_its_explanation_is_empty(desk: Desk, minutes, demand, rival):
-    Leadership(desk.database, "test").hold()
+    assert Leadership(desk.database, "test", LEASE).hold()
     with desk.database.write() as session:
         _one_free_one_busy(session)
         if rival:
@@ -181,7 +181,7 @@ def test_a_turn_places_a_job_exactly_when_its_explanation_is_empty(desk: Desk, m
 
 
 def test_a_job_behind_a_gang_is_told_for_which_job_and_until_when_a_slot_is_kept(desk: Desk):
-    Leadership(desk.database, "test").hold()
+    assert Leadership(desk.database, "test", LEASE).hold()
     with desk.database.write() as session:
         holder = _one_free_one_busy(session)
         gang = a_job(session, demand=PAIR)
@@ -198,7 +198,7 @@ def test_a_job_behind_a_gang_is_told_for_which_job_and_until_when_a_slot_is_kept
 
 
 def test_jobs_that_differ_in_their_run_limit_alone_stand_in_one_line(desk: Desk):
-    Leadership(desk.database, "test").hold()
+    assert Leadership(desk.database, "test", LEASE).hold()
     with desk.database.write() as session:
         a_running_attempt(session, slot=a_slot(session))
         for limit in (64, 4096):

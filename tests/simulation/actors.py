@@ -118,6 +118,7 @@ class Working(Actor):
         super().__init__(world, f"{host}.{slot}")
         self._settings = world.settings(host)
         self._running: Running | None = None
+        self._dying_until: datetime | None = None
         self._beat_at = world.clock.now
         self._name = SlotName.parse(slot)
 
@@ -140,7 +141,9 @@ class Working(Actor):
 
     def stop(self) -> None:
         """An orderly stop: what runs is given back, and goodbye is said."""
-        if self._running is not None:
+        if self._running is None:
+            self._end_tree()
+        else:
             attempt_id = self._running.assignment.attempt_id
             self._end_tree()
             self.world.tell(self.name, f"gives back {attempt_id}")
@@ -159,6 +162,9 @@ class Working(Actor):
             self._lose()
         elif now >= self._beat_at:
             self._beat()
+        elif self._dying_until is not None:
+            if now >= self._dying_until:
+                self._end_dying()
         elif self._running is None:
             self._hear()
         elif now >= self._running.renewed_at + self._settings.heartbeat:
@@ -170,7 +176,10 @@ class Working(Actor):
         self._beat_at = self.world.clock.now + self._settings.heartbeat
         try:
             with self.world.database.write() as session:
-                ownership.beat(session, self._slot.id, worker=self._slot.worker, now=self.world.clock.now)
+                now, mine = self.world.clock.now, {"worker": self._slot.worker}
+                asked = ownership.beat(session, self._slot.id, **mine, now=now).resume_requested
+                if asked and not ownership.in_use(session, self._slot.id):
+                    ownership.answer_resume(session, self._slot.id, **mine, now=now, refusal=None, evidence=None)
         except SlotTaken:
             self.kill()
 
@@ -229,12 +238,18 @@ class Working(Actor):
             self.world.tell(self.name, f"may not end {attempt_id}")
 
     def _lose(self) -> None:
+        """The attempt is not its own any more; some of the tree may take a while to die, or never do."""
+        self._running = None
+        self._dying_until = self.world.clock.now + timedelta(seconds=self.world.dice.choice([0, 0, 3, 10, 30]))
+
+    def _end_dying(self) -> None:
         self._end_tree()
-        if self.world.dice.random() < 0.1:
+        if self.world.dice.random() < 0.2:
+            self.world.tell(self.name, "warns of its slot")
             report.suspect(self.world.database, self._slot.id, DEAD_CARD, worker=self._slot.worker)
 
     def _end_tree(self) -> None:
-        self._running = None
+        self._running = self._dying_until = None
         self.world.trees.pop(self.name, None)
 
 

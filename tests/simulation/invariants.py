@@ -28,6 +28,12 @@ _MADE = f"""
 """  # our own words
 
 
+_UNBEGUN_OUT_OF_SERVICE = """
+    SELECT attempt.id, slot.id FROM attempt JOIN slot ON slot.id = attempt.slot_id
+    WHERE attempt.state = 'assigned' AND slot.service_state != 'in_service'
+"""
+
+
 class Invariants:
     """Follows the events and compares the story they tell with what the tables say."""
 
@@ -98,6 +104,8 @@ class Invariants:
         leases = self._rows("SELECT attempt_id, slot_id FROM lease")
         held = {(attempt, slot) for attempt, _, slot, _ in live}
         assert sorted(leases) == sorted(held), "each live attempt has its lease, and there is no other"
+        waiting = self._rows(_UNBEGUN_OUT_OF_SERVICE)
+        assert waiting == [], "nothing is about to begin on a slot that is out of service"
         busy = sorted((job, state) for _, job, _, state in live)
         assert busy == sorted(self._rows(_BUSY_JOBS)), "each busy job has one live attempt, in its state"
 

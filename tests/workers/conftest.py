@@ -1,6 +1,7 @@
 """A tiny real installation: SQLite, a store, one slot, and a release whose tools are shell scripts."""
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -11,7 +12,7 @@ import pytest
 
 from orchestrator import bulk, lifecycle
 from orchestrator.model.profile import Profile
-from orchestrator.model.slots import SlotKind, SlotName
+from orchestrator.model.slots import CARDS_PER_HOST, SlotKind, SlotName
 from orchestrator.model.states import JobState
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -83,6 +84,7 @@ PROFILE: dict[str, Any] = {
                 "text": "a",
                 "repeat": "r",
                 "index": "i",
+                "batch": "b",
                 "output_tokens": "n",
                 "seconds": "s",
             },
@@ -132,9 +134,10 @@ class Lab:
         return self.store.put_tree(self.folder / name).digest
 
     def assigned(
-        self, spec: dict[str, Any], inputs: dict[str, str] | None = None, *, slot: str = "g0", **job: Any
-    ) -> int:
-        """A job placed on a slot: the id of its attempt, which waits for its bell."""
+        self, spec: dict[str, Any], inputs: dict[str, str] | None = None, *, slot: str = "g0",
+        others: tuple[str, ...] = (), **job: Any,
+    ) -> int:  # fmt: skip
+        """A job placed on a slot, and `others` with it: the id of its attempt, which waits for its bell."""
         card = slot.startswith("g")
         with self.database.write() as session:
             now = self.database.now(session)
@@ -148,12 +151,18 @@ class Lab:
             for name, digest in (inputs or {}).items():
                 session.add(JobInput(job_id=row.id, name=name, digest=digest, file_name=f"{name}.file"))
             assert lifecycle.queue(session, row, start=JobState.WAITING, now=now)
-            wanted = bulk.Assignment(row.id, (f"{self.settings.host}.{slot}",), "")
+            wanted = bulk.Assignment(row.id, [f"{self.settings.host}.{name}" for name in (slot, *others)], "")
             ((attempt_id, _),) = bulk.assign(session, [wanted], now=now, lease=self.settings.lease)
             return attempt_id
 
     def run(self, attempt_id: int, slot: OwnedSlot, stop: StopSignal | None = None) -> Ended | None:
         return execute(attempt_id, slot, self.store, stop or StopSignal())
+
+    def run_aside(self, attempt_id: int, slot: OwnedSlot) -> threading.Thread:
+        """The same in a thread of its own."""
+        running = threading.Thread(target=self.run, args=(attempt_id, slot))
+        running.start()
+        return running
 
     def attempt(self, attempt_id: int) -> Attempt:
         with self.database.read() as session:
@@ -184,6 +193,9 @@ def lab(tmp_path: Path, database_url: str) -> Iterator[Lab]:
         heartbeat=timedelta(seconds=1),
     )
     (tmp_path / "state").mkdir()
+    (tmp_path / "dev").mkdir()
+    for card in range(CARDS_PER_HOST):
+        (tmp_path / "dev" / f"dev-{card}").touch()
     (tmp_path / "release" / "codegen").mkdir(parents=True)
     weights = tmp_path / "models" / "tiny-model"
     (weights / "extra").mkdir(parents=True)

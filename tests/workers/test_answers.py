@@ -52,6 +52,23 @@ def test_a_line_that_is_no_answer_is_told(tmp_path, row, told):
         read_answers([path], RULE)
 
 
+@pytest.mark.parametrize(("row", "batch"), [({}, 0), ({"b": 0}, 0), ({"b": 7}, 7)])
+def test_the_batch_is_the_first_where_the_tool_names_none(tmp_path, row, batch):
+    rule = RULE.model_copy(update={"batch": "b"})
+    path = lines(tmp_path / "a", {"r": 1, "i": 0, "q": "q", "a": "a", **row})
+
+    assert read_answers([path], rule)[0].batch == batch
+
+
+def test_a_batch_that_is_no_number_is_told_and_so_is_an_answer_given_twice_in_a_batch(tmp_path):
+    rule, row = RULE.model_copy(update={"batch": "b"}), {"r": 1, "i": 0, "q": "q", "a": "a"}
+
+    with pytest.raises(BadAnswers, match="line 1 of a has no usable 'b'"):
+        read_answers([lines(tmp_path / "a", {**row, "b": "first"})], rule)
+    with pytest.raises(BadAnswers, match="line 3 of a answers question 0 of repeat 1 in batch 1 a second time"):
+        read_answers([lines(tmp_path / "a", row, {**row, "b": 1}, {**row, "b": 1})], rule)
+
+
 def test_numbers_that_make_no_sense_are_left_out(tmp_path):
     path = lines(tmp_path / "a", {"r": 1, "i": 0, "q": "q", "a": "a", "n": "many", "s": -1})
 
@@ -73,6 +90,18 @@ def test_missing_and_empty_answers_are_problems():
     assert problems_with(answers, prompts=2, repeats=1) == ["1 answers are empty, first to question 1 of repeat 1"]
     assert problems_with(answers, prompts=2, repeats=2) == ["2 answers instead of 4 (2 prompts × 2 repeats)"]
     assert problems_with(answers[:1], prompts=1, repeats=1) == []
+
+
+def test_every_batch_must_have_answered_everything():
+    answers = [GivenAnswer(1, index, "q", "a", batch=batch) for batch, index in ((0, 0), (0, 1), (2, 0))]
+
+    assert problems_with(answers, prompts=2, repeats=1, batches=3) == [
+        "0 answers instead of 2 (2 prompts × 1 repeats) in batch 1",
+        "1 answers instead of 2 (2 prompts × 1 repeats) in batch 2",
+    ]
+    assert problems_with(answers, prompts=2, repeats=1, batches=2) == [
+        "answers of batch 2, but only 2 ran (they are counted from 0)"
+    ]
 
 
 def test_golden_answers_may_be_written_by_hand_or_by_an_earlier_run(tmp_path):

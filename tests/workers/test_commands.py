@@ -6,7 +6,6 @@ import pytest
 import yaml
 
 from orchestrator.errors import BadSpec
-from orchestrator.model.slots import SlotName
 from orchestrator.settings import SHIPPED_PROFILES
 from workers.assignment import Assignment, InputArtifact, RegisteredModel
 from workers.toolchain.commands import document, fill, plan
@@ -31,7 +30,7 @@ def shipped_profile():
 
 def assignment(spec, *inputs, **change):
     made = Assignment(
-        attempt_id=1, number=1, job_id=7, slot_id="h.g1", spec=spec, profile=shipped_profile(),
+        attempt_id=1, number=1, job_id=7, slot_ids=("h.g1",), spec=spec, profile=shipped_profile(),
         release="r1", release_digest=DIGEST, root="/opt/tx", model=MODEL,
         inputs=tuple(InputArtifact(name, DIGEST, file_name) for name, file_name in inputs),
         run_seconds=1, silence_seconds=1, log_bytes=1, seconds_left=math.inf,
@@ -39,8 +38,8 @@ def assignment(spec, *inputs, **change):
     return dataclasses.replace(made, **change)
 
 
-def planned(spec, *inputs, slot="g1", **change):
-    return plan(assignment(spec, *inputs, **change), slot=SlotName.parse(slot), work=WORK)
+def planned(spec, *inputs, slots=("g1",), **change):
+    return plan(assignment(spec, *inputs, slot_ids=tuple(f"h.{slot}" for slot in slots), **change), work=WORK)
 
 
 def test_inference_is_called_as_the_guide_says_on_the_cards_of_its_group():
@@ -51,7 +50,7 @@ def test_inference_is_called_as_the_guide_says_on_the_cards_of_its_group():
     flags = dict(zip(made.command.argv[2::2], made.command.argv[3::2], strict=True))
     assert flags == {
         "-mp": f"{WORK}/model/qwen", "-cd": f"{WORK}/inputs/kcore/kcore", "-pp": f"{WORK}/inputs/prompts/quest.txt",
-        "-s": f"{WORK}/out", "-mt": "64", "-bs": "1", "-rn": "3", "-cn": "4..7",
+        "-s": f"{WORK}/out", "-mt": "64", "-tf": "True", "-bs": "1", "-rn": "3", "-cn": "4..7",
     }  # fmt: skip
 
 
@@ -80,7 +79,7 @@ def test_quantised_weights_are_laid_beside_the_model_under_their_own_name():
     [("qwen2_7b_bf16", "tx8_txnn_trans_4.38"), ("deepseek_llama3_8b_bf16", "tx8_txnn_trans_4.46")],
 )
 def test_a_model_family_is_converted_in_its_own_environment_and_alone(backend_type, conda):
-    made = planned({"kind": "convert", "model": "qwen", "backend_type": backend_type}, slot="cpu0")
+    made = planned({"kind": "convert", "model": "qwen", "backend_type": backend_type}, slots=("cpu0",))
 
     assert made.command.env["PATH"].startswith(f"/opt/tx/miniconda/envs/{conda}/bin:")
     assert made.exclusive == f"convert-{backend_type}"
@@ -90,14 +89,14 @@ def test_a_model_family_is_converted_in_its_own_environment_and_alone(backend_ty
 def test_the_shell_of_the_converter_sees_no_value_as_its_own_text():
     spec = {"kind": "convert", "model": "qwen", "backend_type": "qwen2_7b_bf16"}
 
-    made = planned(spec, slot="cpu0", root="/opt/$(reboot) '\"; x")
+    made = planned(spec, slots=("cpu0",), root="/opt/$(reboot) '\"; x")
 
     assert made.command.argv[2] == 'source "$0" && exec "$@"'
     assert made.command.argv[3].startswith("/opt/$(reboot) '\"; x/")
 
 
 def test_sources_are_compiled_in_a_private_copy():
-    made = planned({"kind": "compile", "c_source": INPUT}, ("c_source", "node_0_0"), slot="cpu0")
+    made = planned({"kind": "compile", "c_source": INPUT}, ("c_source", "node_0_0"), slots=("cpu0",))
 
     assert made.inputs[0].private
     assert made.command.argv[-1] == f"{WORK}/kcore/node_0_0"
@@ -124,7 +123,7 @@ def test_braces_in_a_value_are_not_filled_in_again():
 )
 def test_what_does_not_fit_is_told(spec, change, told):
     with pytest.raises(BadSpec, match=told):
-        planned(spec, slot="cpu0", **change)
+        planned(spec, slots=("cpu0",), **change)
 
 
 @pytest.mark.parametrize("file_name", ["../../../etc/passwd", "/etc/passwd", "..", "", "a\0b"])
@@ -138,20 +137,49 @@ def test_a_place_holder_nobody_knows_is_told_with_those_that_are_known():
     profile["kinds"]["quantize"]["argv"] = ["tx8-quant", "{modle}"]
 
     with pytest.raises(BadSpec, match=r"uses \{modle\}.*it has .*model"):
-        planned({"kind": "quantize", "model": "qwen"}, slot="cpu0", profile=profile)
+        planned({"kind": "quantize", "model": "qwen"}, slots=("cpu0",), profile=profile)
 
 
-@pytest.mark.parametrize(("cards", "slot"), [("0..3", "g1"), (None, "cpu0")])
-def test_no_job_gets_cards_that_are_not_its_slots(cards, slot):
+GROUPS = tuple(f"g{index}" for index in range(8))
+
+
+@pytest.mark.parametrize(
+    ("spec", "slots", "passed"),
+    [
+        ({"groups": 2}, ("g0", "g2"), {"-cn": "0..3,8..11", "-bs": "2"}),
+        ({"cards": "8..11,0..3"}, ("g0", "g2"), {"-cn": "0..3,8..11", "-bs": "2"}),
+        ({"cards": "0..31"}, GROUPS, {"-cn": ",".join(f"{at}..{at + 3}" for at in range(0, 32, 4)), "-bs": "8"}),
+        ({"cards": "0"}, ("g0",), {"-cn": "0", "-bs": "1"}),
+    ],
+)
+def test_the_number_of_groups_and_their_cards_are_always_passed_together(spec, slots, passed):
+    made = planned({**INFER, **spec}, ("kcore", "k"), ("prompts", "q"), slots=slots)
+
+    flags = dict(zip(made.command.argv[2::2], made.command.argv[3::2], strict=True))
+    assert {flag: flags[flag] for flag in passed} == passed
+
+
+@pytest.mark.parametrize(
+    ("spec", "slots"),
+    [
+        ({"cards": "0..3"}, ("g1",)),
+        ({}, ("cpu0",)),
+        ({}, ("g0", "g1")),
+        ({"groups": 8}, ("g0",)),
+        ({"cards": "0..3,8..11"}, ("g0", "g1")),
+        ({"cards": "0"}, ("g1",)),
+    ],
+)
+def test_no_job_gets_cards_that_are_not_its_slots(spec, slots):
     with pytest.raises(BadSpec, match="placed on"):
-        planned({**INFER, "cards": cards}, ("kcore", "k"), ("prompts", "q"), slot=slot)
+        planned({**INFER, **spec}, ("kcore", "k"), ("prompts", "q"), slots=slots)
 
 
 def test_secrets_are_masked_where_the_command_is_kept():
     profile = shipped_profile()
     profile["environment"] |= {"HF_TOKEN": "s", "AWS_SECRET_ACCESS": "s", "api_key": "s", "KEYBOARD": "us"}
 
-    kept = document(planned({"kind": "quantize", "model": "qwen"}, slot="cpu0", profile=profile).command)
+    kept = document(planned({"kind": "quantize", "model": "qwen"}, slots=("cpu0",), profile=profile).command)
 
     assert [kept["env"][name] for name in ("HF_TOKEN", "AWS_SECRET_ACCESS", "api_key", "KEYBOARD")] == [
         "***",

@@ -185,7 +185,7 @@ def test_a_job_never_gets_the_cards_of_another_group(lab, g0):
     lab.run(attempt_id, g0)
 
     assert lab.job(attempt_id).failure["kind"] == "bad_spec"
-    assert "placed on g0" in lab.job(attempt_id).failure["reason"]
+    assert "placed on lab.g0" in lab.job(attempt_id).failure["reason"]
 
 
 def test_a_late_bell_is_dropped(lab, cpu0):

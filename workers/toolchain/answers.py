@@ -1,6 +1,7 @@
 """Answers and golden answers as the tools write them: JSON lines, read with the keys that a profile names."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,25 +37,37 @@ def read_golden(path: Path) -> Golden:
 
 def read_answers(paths: Iterable[Path], rule: AnswersRule) -> list[GivenAnswer]:
     """Every answer in the files, in their order; BadAnswers for a line that is none and for one given twice."""
-    answers: dict[tuple[int, int], GivenAnswer] = {}
+    answers: dict[tuple[int, int, int], GivenAnswer] = {}
     for path in paths:
         for where, row in _rows(path):
             answer = _answer(row, rule, where)
-            if (answer.repeat, answer.index) in answers:
-                raise BadAnswers(f"{where} answers question {answer.index} of repeat {answer.repeat} a second time")
-            answers[answer.repeat, answer.index] = answer
+            place = (answer.batch, answer.repeat, answer.index)
+            if place in answers:
+                which = f"question {answer.index} of repeat {answer.repeat}{_in(answer.batch)}"
+                raise BadAnswers(f"{where} answers {which} a second time")
+            answers[place] = answer
     return list(answers.values())
 
 
-def problems_with(answers: list[GivenAnswer], *, prompts: int, repeats: int) -> list[str]:
-    """What is missing, for a person to read; nothing if every prompt has an answer in every repeat."""
-    if len(answers) != prompts * repeats:
-        return [f"{len(answers)} answers instead of {prompts * repeats} ({prompts} prompts × {repeats} repeats)"]
+def problems_with(answers: list[GivenAnswer], *, prompts: int, repeats: int, batches: int = 1) -> list[str]:
+    """What is missing, for a person to read; nothing if every batch has an answer to every prompt in every repeat."""
+    given = Counter(answer.batch for answer in answers)
+    if strangers := sorted(given.keys() - set(range(batches))):
+        return [f"answers of batch {strangers[0]}, but only {batches} ran (they are counted from 0)"]
+    wanted = prompts * repeats
+    if short := [batch for batch in range(batches) if given[batch] != wanted]:
+        sums = f"{wanted} ({prompts} prompts × {repeats} repeats)"
+        return [f"{given[batch]} answers instead of {sums}{_in(batch) if batches > 1 else ''}" for batch in short]
     empty = [answer for answer in answers if not answer.text.strip()]
     if empty:
         first = empty[0]
-        return [f"{len(empty)} answers are empty, first to question {first.index} of repeat {first.repeat}"]
+        where = f"question {first.index} of repeat {first.repeat}{_in(first.batch)}"
+        return [f"{len(empty)} answers are empty, first to {where}"]
     return []
+
+
+def _in(batch: int) -> str:
+    return f" in batch {batch}" if batch else ""
 
 
 def _answer(row: dict[str, Any], rule: AnswersRule, where: str) -> GivenAnswer:
@@ -68,6 +81,7 @@ def _answer(row: dict[str, Any], rule: AnswersRule, where: str) -> GivenAnswer:
         seconds=_real(row, rule.seconds),
         ttft_seconds=_real(row, rule.ttft_seconds),
         finish_reason=(_string(row, rule.finish_reason) or "")[:40] or None,
+        batch=_needed(_whole(row, rule.batch), rule.batch, where) if rule.batch in row else 0,
     )
 
 

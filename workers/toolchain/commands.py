@@ -14,8 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.errors import BadSpec
 from orchestrator.model.profile import KindProfile, Profile
-from orchestrator.model.slots import SlotName
-from orchestrator.model.specs import ConvertSpec, InferSpec, Spec
+from orchestrator.model.slots import SINGLE_CARD, cards_of_groups, groups_of_cards
+from orchestrator.model.specs import CanarySpec, ConvertSpec, InferSpec, Spec
 from workers.assignment import Assignment, InputArtifact, RegisteredModel
 from workers.process import Command
 
@@ -61,17 +61,19 @@ class Plan:
         return Path(fill(text, self.words))
 
 
-def plan(assignment: Assignment, *, slot: SlotName, work: Path) -> Plan:
+def plan(assignment: Assignment, *, work: Path) -> Plan:
     """Decide everything; BadSpec says what does not fit."""
     try:
         spec, profile = _SPECS.validate_python(assignment.spec), Profile.model_validate(assignment.profile)
     except ValidationError as trouble:
         first = trouble.errors()[0]
         raise BadSpec(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if isinstance(spec, CanarySpec):
+        spec = spec.inference()
     if spec.kind not in profile.kinds:
         raise BadSpec(f"profile {profile.profile} does not say how to run {spec.kind} jobs")
     kind = profile.kinds[spec.kind]
-    words = _first_words(spec, profile, kind, root=Path(assignment.root), work=work, slot=slot)
+    words = _first_words(spec, profile, kind, assignment, work=work)
     if kind.model_config_file is not None:
         words["model"] = str(work / "model" / _plain(_model(assignment).name))
     inputs = _place(assignment.inputs, kind, words, work)
@@ -107,9 +109,10 @@ def document(command: Command) -> dict[str, Any]:
 
 
 def _first_words(
-    spec: Spec, profile: Profile, kind: KindProfile, *, root: Path, work: Path, slot: SlotName
+    spec: Spec, profile: Profile, kind: KindProfile, assignment: Assignment, *, work: Path
 ) -> dict[str, str]:
     """The words that do not depend on where inputs are laid."""
+    root = Path(assignment.root)
     fields = spec.model_dump(mode="json")
     words = {name: str(value) for name, value in fields.items() if isinstance(value, str | int) and name != "model"}
     words |= {name: str(root / below) for name, below in profile.folders.items()}
@@ -119,10 +122,22 @@ def _first_words(
             raise BadSpec(f"profile {profile.profile} has no backend type {spec.backend_type}", field="backend_type")
         words["conda"] = profile.backend_types[spec.backend_type].conda or kind.conda
     if isinstance(spec, InferSpec):
-        if not slot.cards or spec.cards not in (None, slot.card_range):
-            raise BadSpec(f"the job wants cards {spec.cards or 'of a group'}, but was placed on {slot}", field="cards")
-        words["cards"] = slot.card_range
+        words["cards"] = _cards(spec, assignment)
     return words
+
+
+def _cards(spec: InferSpec, assignment: Assignment) -> str:
+    """The cards that were leased, as the tools list them; BadSpec if they are not those that the spec asks for.
+
+    The tools let the number of groups win over the list of cards (guide, offline parameters, `-bs`), and would take
+    cards of other jobs if it were larger.
+    """
+    groups = assignment.groups
+    wanted = groups if spec.cards is None else groups_of_cards(spec.cards)
+    if len(groups) != spec.groups or set(groups) != set(wanted):
+        asked = spec.cards or ("of 1 group" if spec.groups == 1 else f"of {spec.groups} groups")
+        raise BadSpec(f"the job wants cards {asked}, but was placed on {', '.join(assignment.slot_ids)}", field="cards")
+    return SINGLE_CARD if spec.cards == SINGLE_CARD else cards_of_groups(groups)
 
 
 def _place(

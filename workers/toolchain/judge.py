@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.profile import FaultSignature
+from orchestrator.model.suspects import COUNTED
+from workers.collect import CheckedAnswer
 from workers.process import Outcome, StopReason
 
 EVIDENCE_BYTES = 1 << 20
@@ -110,6 +112,23 @@ def suspicion(
         return None
     matched = evidence.match([known for known in signatures if known.sticky])
     return None if matched is None else Suspicion(reason=matched[1], signature=matched[0].name)
+
+
+def failure_of_canary(answers: Sequence[CheckedAnswer], outcome: Outcome) -> Failure | None:
+    """Why a canary that ran to its end has not passed; None if every answer is the golden one."""
+    wrong = [answer for answer in answers if answer.exact is not True]
+    if answers and not wrong:
+        return None
+    first = f"; the first: {wrong[0].given.text!r}, not {wrong[0].golden!r}"[:_REASON_LENGTH] if wrong else ""
+    reason = f"{len(wrong)} of {len(answers)} answers are not the golden ones{first}"
+    return _failure(FailureKind.WRONG_ANSWERS, reason, outcome)
+
+
+def suspicion_of_canary(failure: Failure) -> Suspicion | None:
+    """Why a slot on which a canary failed can not be trusted; None if the failure says nothing of its cards."""
+    if failure.kind not in COUNTED | {FailureKind.WRONG_ANSWERS}:
+        return None
+    return Suspicion(reason=f"the canary failed: {failure.reason}", signature=failure.signature, blames_job=False)
 
 
 def _fault(evidence: Evidence, signatures: Sequence[FaultSignature], outcome: Outcome) -> Failure | None:

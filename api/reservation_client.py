@@ -1,0 +1,29 @@
+"""The client's calls about reservations."""
+
+from typing import Any
+
+from api.connection import Connection
+from api.reservations import ReservationView
+from api.schemas import Page
+from orchestrator.model.reservations import ReservationRequest
+
+
+class ReservationCalls:
+    """One method a route; reached as `client.reservations`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def make(self, request: ReservationRequest) -> ReservationView:
+        """Keep slots for a time."""
+        body = request.model_dump(mode="json", exclude_unset=True)
+        return ReservationView.model_validate(self._connection.post("/reservations", body).json())
+
+    def page(self, limit: int = 100, cursor: str | None = None, **filters: Any) -> Page[ReservationView]:
+        """A page of reservations, the last one made first; filters are `slot` and `past` (those too that are over)."""
+        return self._connection.page(ReservationView, "/reservations", {"limit": limit, "cursor": cursor, **filters})
+
+    def cancel(self, reservation: int, note: str | None = None) -> ReservationView:
+        """Give the slots of a reservation back before its end."""
+        answer = self._connection.post(f"/reservations/{reservation}/cancel", {"note": note})
+        return ReservationView.model_validate(answer.json())

@@ -1,0 +1,45 @@
+"""The documents about reservations; what a client sends is in `orchestrator.model.reservations`."""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from api.schemas import View
+from orchestrator.model.reservations import ReservationState
+
+
+class ReachingView(View):
+    """A job that has a reserved slot and may run there inside the reservation."""
+
+    job_id: int
+    name: str
+    slot_id: str
+    until: datetime = Field(description="When its run limit ends it, at the latest.")
+
+
+class Cancellation(View):
+    """Who ended a reservation before its time, why and when."""
+
+    by: str
+    note: str | None
+    at: datetime
+
+
+class ReservationView(View):
+    """Slots that someone has for a time."""
+
+    id: int
+    state: ReservationState
+    slots: tuple[str, ...]
+    project: str | None = Field(description="Whose jobs may run inside; nobody's if null.")
+    by: str
+    note: str | None
+    starts_at: datetime
+    ends_at: datetime = Field(description="As it was planned; a cancelled one ended before.")
+    created_at: datetime
+    began_at: datetime | None
+    ended_at: datetime | None
+    cancelled: Cancellation | None
+    reaching: tuple[ReachingView, ...] = Field(
+        description="What has its slots now and may still run inside it: it goes on, and nothing follows it."
+    )

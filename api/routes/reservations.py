@@ -1,0 +1,71 @@
+"""Reservations: keep slots for a person, a project or maintenance, look at them, give them back."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Query
+
+from api import examples
+from api.access import Actor, GuardedRoute, needs
+from api.context import Given
+from api.parameters import Cursor, Limit, NameFilter, Number, first_position, number_of, page
+from api.reservations import ReservationView
+from api.schemas import Page
+from orchestrator import reserving, steering
+from orchestrator.model.orders import Reason
+from orchestrator.model.reservations import ReservationRequest
+from orchestrator.model.scopes import Scope
+from orchestrator.reserving import ReservationFacts
+
+router = APIRouter(prefix="/reservations", tags=["reservations"], route_class=GuardedRoute)
+
+_NO_REASON = Reason()
+
+
+@router.post("", status_code=201, openapi_extra=needs(Scope.OPERATOR))
+def reserve(
+    body: Annotated[ReservationRequest, Body(openapi_examples=examples.RESERVATION)], context: Given, actor: Actor
+) -> ReservationView:
+    """Keep slots for a time, at most 30 days: inside it only jobs of `project` run there, and no other job is started
+    that might run into it. What runs there already goes on; `reaching` says what, and until when. 409 names the
+    reservations that have one of the slots for some of that time."""
+    with steering.ordered(context.database) as (session, now):
+        return _view(reserving.reserve(session, body, by=actor, now=now))
+
+
+@router.get("")
+def list_reservations(
+    context: Given,
+    slot: NameFilter | None = None,
+    past: Annotated[bool, Query(description="Those too that are over.")] = False,
+    limit: Limit = 100,
+    cursor: Cursor | None = None,
+) -> Page[ReservationView]:
+    """Reservations that are or will be, the last one made first."""
+    with context.database.read() as session:
+        now = context.database.now(session)
+        before = first_position(cursor)
+        found = reserving.reservations(session, now, limit=limit + 1, before=before, past=past, slot=slot)
+        views = [_view(facts) for facts in found]
+    return page(views, limit, number_of)
+
+
+@router.get("/{reservation}")
+def show_reservation(reservation: Number, context: Given) -> ReservationView:
+    """One reservation, be it over or not."""
+    with context.database.read() as session:
+        return _view(reserving.reservation(session, reservation, context.database.now(session)))
+
+
+@router.post("/{reservation}/cancel", openapi_extra=needs(Scope.OPERATOR))
+def cancel_reservation(reservation: Number, context: Given, actor: Actor, body: Reason = _NO_REASON) -> ReservationView:
+    """Give the slots back now, or before the reservation begins; 409 if it has ended."""
+    with steering.ordered(context.database) as (session, now):
+        return _view(reserving.cancel(session, reservation, by=actor, note=body.note, now=now))
+
+
+def _view(facts: ReservationFacts) -> ReservationView:
+    row = facts.reservation
+    columns = {name: getattr(row, name) for name in ReservationView.model_fields if hasattr(row, name)}
+    return ReservationView.model_validate(
+        {**columns, "state": facts.state, "slots": facts.slots, "reaching": facts.reaching}
+    )

@@ -1,0 +1,77 @@
+"""The commands about canaries: which inference checks the cards of quarantined slots, and checking a slot now."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.table import Table
+
+from api.trust import CanaryView
+from cli.documents import document_in, validated
+from cli.session import Exit, Session, Stop, hint
+from cli.show import job_page, row, short, table
+from orchestrator.model.specs import CanarySpec
+from orchestrator.model.states import JobState
+
+_HERE = Session()
+
+app = App(name="canary", help="What checks the cards of quarantined slots; `set`, `show`, `run`.")
+
+
+@app.command(name="set")
+def set_canary(
+    file: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    /,
+    *,
+    release: str | None = None,
+    session: Session = _HERE,
+) -> Exit:
+    """Make an inference with known answers the canary of a release; keep it short, and its answers certain.
+
+    Parameters
+    ----------
+    file
+        JSON or YAML with model, kcore, prompts, golden, and max_tokens if 128 are too few; - reads standard input.
+    release
+        The default one if not given.
+    """
+    spec = validated(CanarySpec, document_in(file)[0])
+    with session.client() as client:
+        default = next((found.name for found in client.releases() if found.is_default), None)
+        if (wanted := release or default) is None:
+            raise Stop("no release is registered; see: tx81 releases add --help")
+        canary = client.set_canary(wanted, spec)
+        session.emit(canary, _canaries([canary]))
+    return Exit.OK
+
+
+@app.command
+def show(*, session: Session = _HERE) -> Exit:
+    """List the canaries of all releases."""
+    with session.client() as client:
+        found = client.canaries()
+        session.emit(found, _canaries(found))
+    return Exit.OK
+
+
+@app.command
+def run(slot: str, *, session: Session = _HERE) -> Exit:
+    """Check a slot (HOST.g3) now and wait for the outcome; one that fails is quarantined, or stays so."""
+    with session.client() as client:
+        job = client.run_canary(slot).id
+        hint(f"canary job {job} on {slot}; Ctrl-C detaches")
+        try:
+            ended = client.wait([job])[job]
+        except KeyboardInterrupt:
+            raise Stop(f"detached; look again: tx81 show {job}", Exit.DETACHED) from None
+        session.emit(ended, job_page(ended))
+    return Exit.OK if ended.state is JobState.SUCCEEDED else Exit.FAULT
+
+
+def _canaries(found: Sequence[CanaryView]) -> Table:
+    shown = table("release", "model", "max tokens", "set by", "kcore", "prompts", "golden", right={"max tokens"})
+    for canary in found:
+        spec = canary.spec
+        inputs = [short(spec[name]["digest"]) for name in ("kcore", "prompts", "golden")]
+        row(shown, canary.release, spec["model"], spec["max_tokens"], canary.set_by, *inputs)
+    return shown

@@ -1,0 +1,65 @@
+"""How one slot looks on a terminal: why it is out of service, what was tried there, and its canaries. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from api.schemas import SlotView
+from api.trust import SlotHistory
+from cli.show import clean, failure_line, out_of_service, row, table
+
+
+def slot_page(slot: SlotHistory) -> RenderableType:
+    """Everything that is known of one slot, on one page."""
+    parts: list[RenderableType] = [Text(f"{slot.id}  {slot.service_state}, {slot.presence}, {slot.occupancy}")]
+    if why := out_of_service(slot):
+        parts.append(Text(f"  {clean(why)}", style="red"))
+    if slot.resume_requested is not None:
+        parts.append(Text(f"  {clean(slot.resume_requested.by)} wants it back: its worker looks at its cards first"))
+    elif said := refused(slot):
+        parts.append(Text(f"  {clean(said)}", style="red"))
+    counted = f", from attempts {', '.join(map(str, slot.counted))}" if slot.counted else ""
+    parts.append(Text(f"  suspicion {slot.score:.2f} of {slot.suspect_at:g}{counted}"))
+    if slot.quarantined_because is not None and slot.quarantined_because.evidence:
+        parts += [Text("\nevidence", style="bold"), _evidence(slot.quarantined_because.evidence)]
+    if slot.recent:
+        parts += [Text("\nlatest attempts", style="bold"), _recent(slot)]
+    if slot.canaries:
+        parts += [Text("\ncanaries", style="bold"), _canaries(slot)]
+    return Group(*parts)
+
+
+def refused(slot: SlotView) -> str:
+    """Why its worker did not give it back when someone asked; empty if nobody did."""
+    because = slot.quarantined_because
+    found = because.resume_refused if because is not None else None
+    return f"resume refused: {found.get('reason')}" if found else ""
+
+
+def _evidence(evidence: Mapping[str, Any]) -> Table:
+    shown = table("what", "seen")
+    for name, seen in evidence.items():
+        for entry in seen if isinstance(seen, list) else [seen]:
+            told = ", ".join(f"{key} {value}" for key, value in entry.items()) if isinstance(entry, dict) else entry
+            row(shown, name, told)
+    return shown
+
+
+def _recent(slot: SlotHistory) -> Table:
+    shown = table("attempt", "job", "name", "kind", "state", "ended", "why", right={"attempt", "job"})
+    for tried in slot.recent:
+        why = failure_line(tried.failure) if tried.failure else ""
+        ended = f"{tried.ended_at.astimezone():%Y-%m-%d %H:%M:%S}" if tried.ended_at else ""
+        row(shown, tried.id, tried.job.id, tried.job.name, tried.job.kind, tried.state, ended, why)
+    return shown
+
+
+def _canaries(slot: SlotHistory) -> Table:
+    shown = table("job", "state", "since", "why", right={"job"})
+    for run in slot.canaries:
+        why = failure_line(run.failure) if run.failure else ""
+        row(shown, run.id, run.state, f"{run.created_at.astimezone():%Y-%m-%d %H:%M:%S}", why)
+    return shown

@@ -1,0 +1,75 @@
+"""An attempt's hold on its slots: taken, kept and given back together, or not at all.
+
+Part of the arrows of `orchestrator.lifecycle`, in their transactions. Slots are always taken and left in the order of
+their ids, so that two attempts that want some of the same slots never wait for each other in a circle.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
+from sqlalchemy.orm import Session
+
+from orchestrator.model.failures import Suspicion, of_one_among
+from orchestrator.model.states import ServiceState
+from orchestrator.storage import statements
+from orchestrator.storage.statements import run
+from orchestrator.storage.tables import Attempt
+
+
+def take(session: Session, wanted: Iterable[tuple[str, int]], *, until: datetime) -> None:
+    """Lease each slot to its attempt; one that is leased already refuses them all, and the transaction with them."""
+    rows = [
+        {"slot_id": slot_id, "attempt_id": attempt_id, "expires_at": until} for slot_id, attempt_id in sorted(wanted)
+    ]
+    session.execute(statements.HOLD, rows)
+
+
+def extend(session: Session, attempt_id: int, *, until: datetime) -> bool:
+    """Keep every slot until then; False if the attempt holds none any more.
+
+    The caller has locked the attempt: its leases are several rows, which two statements could lock in two orders.
+    """
+    return run(session, statements.EXTEND, holder=attempt_id, expires_at=until).rowcount > 0
+
+
+def let_go(
+    session: Session, attempt: Attempt | Row[Any], *, now: datetime, suspicion: Suspicion | None
+) -> list[tuple[str, ServiceState]]:
+    """Give every slot back; returns those that it put out of service, and what they are now.
+
+    A slot that was draining is drained. Those that `suspicion` speaks of are quarantined instead, with the evidence.
+    """
+    run(session, statements.LET_GO, holder=attempt.id)
+    suspects = () if suspicion is None else suspicion.slots or tuple(attempt.slot_ids)
+    changed = []
+    for slot_id in sorted(attempt.slot_ids):
+        if suspicion is not None and slot_id in suspects:
+            if _condemn(session, slot_id, attempt, suspicion, suspects, now):
+                changed.append((slot_id, ServiceState.QUARANTINED))
+        elif run(session, statements.NOTE_END, left=slot_id, last_ended_at=now).scalar() is ServiceState.DRAINED:
+            changed.append((slot_id, ServiceState.DRAINED))
+    return changed
+
+
+def _condemn(
+    session: Session,
+    slot_id: str,
+    attempt: Attempt | Row[Any],
+    suspicion: Suspicion,
+    suspects: Sequence[str],
+    now: datetime,
+) -> bool:
+    by_itself = {"by": None, "at": now.isoformat()}
+    reason = suspicion.reason if suspicion.slots else of_one_among(suspicion.reason, suspects)
+    because: dict[str, Any] = {
+        "reason": reason, "signature": suspicion.signature, "slots": sorted(suspects),
+        "evidence": suspicion.evidence, "job_id": attempt.job_id,
+        "attempt_id": attempt.id, **by_itself,
+    }  # fmt: skip
+    condemned = run(
+        session, statements.CONDEMN, left=slot_id, last_ended_at=now, service_state=ServiceState.QUARANTINED,
+        quarantined_because=because, service_change={"note": reason, **by_itself}, resume_requested=None,
+    )  # fmt: skip
+    return condemned.rowcount > 0

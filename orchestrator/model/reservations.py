@@ -1,0 +1,75 @@
+"""Reservations: slots that a person, or maintenance, has for a time."""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from orchestrator.model.orders import Note
+from orchestrator.model.specs import Name, Strict
+
+LONGEST = timedelta(days=30)
+FARTHEST = timedelta(days=366)
+"""How far ahead one may start: who plans further has mistyped the year."""
+
+MOST_SLOTS = 1000
+
+
+class ReservationState(StrEnum):
+    """Where a reservation stands, by the database's clock."""
+
+    COMING = "coming"
+    CURRENT = "current"
+    ENDED = "ended"
+    CANCELLED = "cancelled"
+
+
+def _moment(value: object) -> object:
+    """An ISO 8601 text with its zone. Pydantic alone would take a number for seconds since 1970; nobody means that."""
+    example = "like 2026-03-01T14:00:00+08:00"
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        moment = None
+    if not isinstance(moment, datetime):
+        raise ValueError(f"this is no date and time: write it as text with its zone, {example}")
+    if moment.utcoffset() is None:
+        raise ValueError(f"the zone is missing: write it {example}, or with Z for UTC")
+    return moment
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+
+
+class ReservationRequest(Strict):
+    """Slots that are to be kept, from when until when, for whom and why."""
+
+    slots: tuple[Name, ...] = Field(default=(), max_length=MOST_SLOTS, description="Written HOST.g3.")
+    hosts: tuple[Name, ...] = Field(
+        default=(), max_length=MOST_SLOTS, description="All slots that these hosts have now."
+    )
+    starts_at: Moment | None = Field(default=None, description="With its zone; now if it is left out.")
+    ends_at: Moment | None = Field(default=None, description="With its zone; give this or `seconds`.")
+    seconds: int | None = Field(default=None, ge=1, le=int(LONGEST.total_seconds()), description="From its start.")
+    project: Name | None = Field(default=None, description="Whose jobs may run inside; nobody's if it is left out.")
+    note: Note | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> "ReservationRequest":
+        if not self.slots and not self.hosts:
+            raise ValueError("name the slots (HOST.g3), or hosts")
+        if (self.ends_at is None) == (self.seconds is None):
+            raise ValueError("say when it ends: give either ends_at or seconds")
+        return self
+
+
+def state_of(
+    *, starts_at: datetime, ends_at: datetime, ended_at: datetime | None, cancelled: bool, now: datetime
+) -> ReservationState:
+    """The state at `now`; the end itself is outside."""
+    if cancelled:
+        return ReservationState.CANCELLED
+    if ended_at is not None or ends_at <= now:
+        return ReservationState.ENDED
+    return ReservationState.CURRENT if starts_at <= now else ReservationState.COMING

@@ -1,0 +1,270 @@
+"""Reservations: kept, cancelled, noted when they begin and end, and what placing and people are told of them.
+
+Who writes holds the door of admission (`steering.ordered`), so that two never reserve one slot for the same time and
+nothing is placed meanwhile. A reservation holds by its times alone: `note_passages` only tells of them, and takes back
+what was assigned before the beginning and has not begun by then. `now` is the database's clock.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Select, and_, bindparam, or_, select
+from sqlalchemy.orm import Session
+
+from orchestrator.clock import as_utc
+from orchestrator.errors import AlreadyReserved, BadRequest, IllegalTransition, NotFound
+from orchestrator.lifecycle import record, withdraw
+from orchestrator.model.reservations import FARTHEST, LONGEST, ReservationRequest, ReservationState, state_of
+from orchestrator.model.states import AttemptState
+from orchestrator.placement.windows import Window
+from orchestrator.storage.tables import Attempt, Base, Job, Lease, Reservation, ReservationSlot, Slot
+
+MOST_TOLD = 5
+"""Other reservations that a refusal names."""
+
+# Built once, on plain tables: every turn asks this, and building it takes longer than running it.
+
+_KEPT, _KEPT_SLOT = (Base.metadata.tables[name] for name in ("reservation", "reservation_slot"))
+
+
+def _windows() -> Select[str, int, datetime, datetime, str | None, str, str | None]:
+    columns = (_KEPT.c[name] for name in ("id", "starts_at", "ends_at", "project", "by", "note"))
+    found = select(_KEPT_SLOT.c.slot_id, *columns).join(_KEPT, _KEPT.c.id == _KEPT_SLOT.c.reservation_id)
+    not_over = (_KEPT.c.ended_at.is_(None), _KEPT.c.ends_at > bindparam("now"))
+    return found.where(*not_over).order_by(_KEPT.c.starts_at, _KEPT.c.id)
+
+
+_WINDOWS = _windows()
+
+
+@dataclass(frozen=True)
+class Reaching:
+    """A job that has a reserved slot, and may run there inside the reservation, until `until` at the latest."""
+
+    job_id: int
+    name: str
+    slot_id: str
+    until: datetime
+
+
+@dataclass(frozen=True)
+class ReservationFacts:
+    """A reservation, where it stands, its slots, and what may run inside though it should not."""
+
+    reservation: Reservation
+    state: ReservationState
+    slots: Sequence[str]
+    reaching: Sequence[Reaching]
+
+
+# ── what is reserved ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def windows(session: Session, now: datetime) -> dict[str, tuple[Window, ...]]:
+    """Of each reserved slot the times that are not over, the next first."""
+    found: dict[str, list[Window]] = defaultdict(list)
+    for row in session.execute(_WINDOWS, {"now": now}):
+        found[row.slot_id].append(Window(row.id, row.starts_at, row.ends_at, row.project, row.by, row.note))
+    return {slot_id: tuple(times) for slot_id, times in found.items()}
+
+
+def reservations(
+    session: Session,
+    now: datetime,
+    *,
+    limit: int,
+    before: int | None = None,
+    past: bool = False,
+    slot: str | None = None,
+) -> list[ReservationFacts]:
+    """Reservations with numbers below `before`, the newest first; with `past` those too that are over."""
+    chosen = select(Reservation).order_by(Reservation.id.desc()).limit(limit)
+    if before is not None:
+        chosen = chosen.where(Reservation.id < before)
+    if not past:
+        chosen = chosen.where(Reservation.ended_at.is_(None), Reservation.ends_at > now)
+    if slot is not None:
+        on_slot = select(ReservationSlot.reservation_id).where(ReservationSlot.slot_id == slot)
+        chosen = chosen.where(Reservation.id.in_(on_slot))
+    return _facts(session, session.scalars(chosen).all(), now)
+
+
+def reservation(session: Session, reservation_id: int, now: datetime) -> ReservationFacts:
+    """One reservation; NotFound if there is none."""
+    found = session.get(Reservation, reservation_id)
+    if found is None:
+        raise NotFound(f"there is no reservation {reservation_id}; see GET /api/v1/reservations?past=true")
+    return _facts(session, [found], now)[0]
+
+
+# ── what people order ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def reserve(session: Session, request: ReservationRequest, *, by: str, now: datetime) -> ReservationFacts:
+    """Keep slots for a time. What runs on them goes on, and `reaching` says until when.
+
+    NotFound for an unknown slot or host; BadRequest if the times make no sense; AlreadyReserved, naming the others, if
+    someone has one of the slots for some of that time.
+    """
+    starts_at, ends_at = _times(request, now)
+    slots = _slots(session, request)
+    _refuse_overlap(session, slots, starts_at, ends_at, now)
+    kept = Reservation(
+        project=request.project, by=by, note=request.note, starts_at=starts_at, ends_at=ends_at, created_at=now
+    )
+    session.add(kept)
+    session.flush()
+    session.add_all(ReservationSlot(reservation_id=kept.id, slot_id=slot_id) for slot_id in slots)
+    _tell(session, "created", kept, slots, now, by=by, note=kept.note)
+    if starts_at <= now:
+        _begin(session, kept, slots, now)
+    return reservation(session, kept.id, now)
+
+
+def cancel(
+    session: Session, reservation_id: int, *, by: str, note: str | None = None, now: datetime
+) -> ReservationFacts:
+    """End a reservation now, or before it begins; one that is cancelled stays so. IllegalTransition if it is over."""
+    found = reservation(session, reservation_id, now)
+    if found.state is ReservationState.ENDED:
+        raise IllegalTransition(f"reservation {reservation_id} has ended; there is nothing to cancel")
+    if found.state is not ReservationState.CANCELLED:
+        kept = found.reservation
+        kept.ended_at, kept.cancelled = now, {"by": by, "note": note, "at": now.isoformat()}
+        _tell(session, "cancelled", kept, found.slots, now, by=by, note=note)
+    return reservation(session, reservation_id, now)
+
+
+# ── what time does ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def passages(session: Session, now: datetime) -> Sequence[int]:
+    """The reservations of which it has yet to be noted that they have begun or ended."""
+    due = or_(and_(Reservation.began_at.is_(None), Reservation.starts_at <= now), Reservation.ends_at <= now)
+    return session.scalars(select(Reservation.id).where(Reservation.ended_at.is_(None), due)).all()
+
+
+def note_passages(session: Session, now: datetime) -> None:
+    """Note of each reservation that is due that it has begun, and that it has ended."""
+    for reservation_id in passages(session, now):
+        found = reservation(session, reservation_id, now)
+        kept = found.reservation
+        if kept.began_at is None:
+            _begin(session, kept, found.slots, now)
+        if kept.ends_at <= now:
+            kept.ended_at = now
+            _tell(session, "ended", kept, found.slots, now, by=kept.by)
+
+
+def _begin(session: Session, kept: Reservation, slots: Sequence[str], now: datetime) -> None:
+    kept.began_at = now
+    _tell(session, "began", kept, slots, now, by=kept.by)
+    if now < kept.ends_at:
+        unclaimed = _held(slots, kept.project).where(Attempt.state == AttemptState.ASSIGNED)
+        for attempt_id in dict.fromkeys(session.scalars(unclaimed.with_only_columns(Attempt.id))):
+            withdraw(session, attempt_id, now=now, why=f"reservation {kept.id} of {kept.by} has begun on its slot")
+
+
+# ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _times(request: ReservationRequest, now: datetime) -> tuple[datetime, datetime]:
+    """From when until when, in UTC. Compared before anything is added or converted: years end at 9999."""
+    starts_at = request.starts_at or now
+    if starts_at < now:
+        raise BadRequest(
+            f"it would start in the past: here it is {_shown(now)}; leave it out to start now", field="starts_at"
+        )
+    if starts_at > now + FARTHEST:
+        raise BadRequest(f"it would start more than {FARTHEST.days} days ahead", field="starts_at")
+    ends_at = request.ends_at or starts_at + timedelta(seconds=request.seconds or 0)
+    if ends_at <= now:
+        raise BadRequest(f"it would end in the past: here it is {_shown(now)}", field="ends_at")
+    if ends_at <= starts_at:
+        raise BadRequest(f"it would end before it starts, which is at {_shown(as_utc(starts_at))}", field="ends_at")
+    if ends_at - starts_at > LONGEST:
+        raise BadRequest(f"it would last more than {LONGEST.days} days; reserve again when it ends", field="ends_at")
+    return as_utc(starts_at), as_utc(ends_at)
+
+
+def _slots(session: Session, request: ReservationRequest) -> list[str]:
+    """The slots that are named, each once, in the order of their names."""
+    wanted = or_(Slot.id.in_(request.slots), Slot.host.in_(request.hosts))
+    rows = session.execute(select(Slot.id, Slot.host).where(wanted)).all()
+    for field, named, known in (
+        ("slots", request.slots, {slot_id for slot_id, _ in rows}),
+        ("hosts", request.hosts, {host for _, host in rows}),
+    ):
+        for name in named:
+            if name not in known:
+                what = f"slot {name}: slots are written HOST.g3" if field == "slots" else f"slot of a host {name}"
+                raise NotFound(f"there is no {what}; see GET /api/v1/slots", field=field)
+    return sorted(slot_id for slot_id, _ in rows)
+
+
+def _refuse_overlap(
+    session: Session, slots: Iterable[str], starts_at: datetime, ends_at: datetime, now: datetime
+) -> None:
+    known = windows(session, now)
+    others = {
+        window.reservation_id: f"{slot_id} is reserved by {_described(window)}"
+        for slot_id in slots
+        for window in reversed(known.get(slot_id, ()))
+        if starts_at < window.ends_at and window.starts_at < ends_at
+    }
+    if others:
+        told = [others[number] for number in sorted(others)[:MOST_TOLD]]
+        more = f"; and {len(others) - MOST_TOLD} more" if len(others) > MOST_TOLD else ""
+        raise AlreadyReserved(
+            f"{'; '.join(told)}{more}; choose another time or slot, or cancel: tx81 unreserve {min(others)}",
+            field="slots",
+            reservations=sorted(others),
+        )
+
+
+def _described(window: Window) -> str:
+    note = f": {window.note}" if window.note else ""
+    return f"{window.by} from {_shown(window.starts_at)} until {_shown(window.ends_at)} ({window.reservation_id}{note})"
+
+
+def _shown(moment: datetime) -> str:
+    return f"{as_utc(moment):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _held(slots: Iterable[str], project: str | None) -> Select[Lease, Attempt, Job]:
+    """What has some of the slots and is not of the project."""
+    tried = select(Lease, Attempt, Job).join(Attempt, Attempt.id == Lease.attempt_id)
+    found = tried.join(Job, Job.id == Attempt.job_id).where(Lease.slot_id.in_(slots)).order_by(Lease.slot_id)
+    return found if project is None else found.where(Job.project != project)
+
+
+def _facts(session: Session, found: Sequence[Reservation], now: datetime) -> list[ReservationFacts]:
+    slots: dict[int, list[str]] = defaultdict(list)
+    numbers = [row.id for row in found]
+    for kept in session.scalars(select(ReservationSlot).where(ReservationSlot.reservation_id.in_(numbers))):
+        slots[kept.reservation_id].append(kept.slot_id)
+    return [_placed(session, row, sorted(slots[row.id]), now) for row in found]
+
+
+def _placed(session: Session, row: Reservation, slots: Sequence[str], now: datetime) -> ReservationFacts:
+    cancelled = row.cancelled is not None
+    state = state_of(starts_at=row.starts_at, ends_at=row.ends_at, ended_at=row.ended_at, cancelled=cancelled, now=now)
+    live = state in (ReservationState.COMING, ReservationState.CURRENT)
+    return ReservationFacts(row, state, slots, _reaching(session, row, slots, now) if live else ())
+
+
+def _reaching(session: Session, row: Reservation, slots: Sequence[str], now: datetime) -> list[Reaching]:
+    found = []
+    for lease, attempt, job in session.execute(_held(slots, row.project)):
+        until = (attempt.started_at or now) + timedelta(seconds=job.run_seconds)
+        if until > row.starts_at:
+            found.append(Reaching(job.id, job.name, lease.slot_id, until))
+    return found
+
+
+def _tell(session: Session, what: str, kept: Reservation, slots: Sequence[str], now: datetime, **about: object) -> None:
+    told = {"reservation": kept.id, "slots": list(slots), "project": kept.project, **about}
+    times = {"starts_at": kept.starts_at.isoformat(), "ends_at": kept.ends_at.isoformat()}
+    record(session, f"reservation.{what}", now, **told, **times)

@@ -1,0 +1,104 @@
+"""What became of a job, told from its rows and events: each attempt and why another followed, and what the cache did.
+
+All functions read in the caller's session and change nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from orchestrator import queries
+from orchestrator.caching import Change, changes
+from orchestrator.model.states import AttemptState
+from orchestrator.storage.tables import Artifact, Attempt, Event, Job
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One attempt: where and why there, how it ended, and why another one followed, if one did."""
+
+    number: int
+    slot_id: str
+    state: AttemptState
+    started_at: datetime | None
+    ended_at: datetime | None
+    failure: dict[str, Any] | None
+    placed_because: str | None = None
+    again_because: str | None = None
+
+
+@dataclass(frozen=True)
+class ChangedInput:
+    """A part of the cache key that was another in the nearest earlier build, and the jobs that made the artifacts."""
+
+    part: str
+    before: Any
+    after: Any
+    before_from: int | None
+    after_from: int | None
+
+
+@dataclass(frozen=True)
+class Review:
+    """All attempts at a job, and what the cache did for it when it was first queued.
+
+    `nearest` is the build that was compared with when the cache was missed; `changed` is empty if it was the same in
+    everything, which means that its stored result was gone.
+    """
+
+    job: Job
+    tries: Sequence[Tried]
+    queued_because: str | None
+    nearest: int | None
+    changed: Sequence[ChangedInput]
+
+
+def review(session: Session, job_id: int) -> Review:
+    """Tell what became of a job; NotFound if there is none."""
+    job = queries.job(session, job_id).job
+    queued = queries.first_queued(session, job_id)
+    like = session.get(Job, queued["nearest"]) if queued.get("nearest") is not None else None
+    return Review(
+        job=job,
+        tries=_tries(session, job_id),
+        queued_because=queued.get("why"),
+        nearest=None if like is None else like.id,
+        changed=[] if like is None else _changed(session, job, like),
+    )
+
+
+def _tries(session: Session, job_id: int) -> list[Tried]:
+    tries = {
+        row.id: Tried(row.number, row.slot_id, row.state, row.started_at, row.ended_at, row.failure)
+        for row in session.scalars(select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number))
+    }
+    last: int | None = None
+    for event in session.scalars(select(Event).where(Event.job_id == job_id).order_by(Event.id)):
+        if event.kind == "attempt.assigned" and event.attempt_id in tries:
+            last = event.attempt_id
+            tries[last] = replace(tries[last], placed_because=event.data.get("why"))
+        elif event.kind == "job.queued" and last is not None:
+            tries[last] = replace(tries[last], again_because=event.data.get("why"))
+    return list(tries.values())
+
+
+def _changed(session: Session, job: Job, like: Job) -> list[ChangedInput]:
+    found = changes(job.cache_parts or {}, like.cache_parts or {})
+    return [_with_makers(session, change) for change in found]
+
+
+def _with_makers(session: Session, change: Change) -> ChangedInput:
+    makers = (_maker(session, value) for value in (change.before, change.after))
+    return ChangedInput(change.part, change.before, change.after, *makers)
+
+
+def _maker(session: Session, value: Any) -> int | None:
+    """The first job that made the artifact; None for what is none, or was handed in."""
+    if not isinstance(value, str):
+        return None
+    made = select(Artifact.job_id).where(Artifact.digest == value, Artifact.attempt_id.is_not(None))
+    return session.scalar(made.order_by(Artifact.id).limit(1))

@@ -1,0 +1,54 @@
+"""The mapped classes of what an attempt brings forth: answers, numbers, and its log while it is written."""
+
+from sqlalchemy import BigInteger, ForeignKey, LargeBinary, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from orchestrator.storage.base import Base
+
+
+class Answer(Base):
+    """One prompt's response in one repeat of one batch."""
+
+    __tablename__ = "answer"
+
+    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), primary_key=True)
+    repeat: Mapped[int] = mapped_column(primary_key=True)
+    index: Mapped[int] = mapped_column(primary_key=True)
+    batch: Mapped[int] = mapped_column(primary_key=True, default=0, server_default="0")
+    """Which of the attempt's slots gave it: the place in `slot_ids`, from 0."""
+    question: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text)
+    prompt_tokens: Mapped[int | None]
+    output_tokens: Mapped[int | None]
+    seconds: Mapped[float | None]
+    ttft_seconds: Mapped[float | None]
+    finish_reason: Mapped[str | None] = mapped_column(String(40))
+    golden: Mapped[str | None] = mapped_column(Text)
+    exact: Mapped[bool | None]
+    """Equal to the golden answer character for character; null without one."""
+
+
+class Metric(Base):
+    """One number with its unit and the definition it was computed by."""
+
+    __tablename__ = "metric"
+
+    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(60), primary_key=True)
+    value: Mapped[float]
+    unit: Mapped[str] = mapped_column(String(20))
+    definition: Mapped[str] = mapped_column(String(60))
+    count: Mapped[int]
+    counter: Mapped[str | None] = mapped_column(String(40))
+    """Who counted the tokens: `tool` or a tokenizer's name."""
+
+
+class LogChunk(Base):
+    """A compressed piece of a running attempt's log; removed when the log is sealed."""
+
+    __tablename__ = "log_chunk"
+
+    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), primary_key=True)
+    offset: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    size: Mapped[int]
+    zst: Mapped[bytes] = mapped_column(LargeBinary)

@@ -1,0 +1,100 @@
+"""The rows behind the score of a slot (`orchestrator.model.suspects`): what has ended lately, here and elsewhere.
+
+Read only when an attempt has failed, or when someone looks at a slot: a success costs nothing.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, Select, func, select
+from sqlalchemy.orm import Session
+
+from orchestrator.model.failures import Failure, Suspicion
+from orchestrator.model.states import AttemptState
+from orchestrator.model.suspects import COUNTED, Score, Trial, likeness, score
+from orchestrator.storage.tables import Attempt, Job, JobInput, Slot
+
+MOST_HERE = 50
+MOST_ELSEWHERE = 500
+"""Attempts that are looked at, the latest ones: a slot that failed long ago has shown since what it is worth."""
+
+HALF_LIVES = 7
+"""After so many, less than a hundredth of a failure is left."""
+
+
+def score_of(session: Session, slot_id: str, *, now: datetime, half_life: timedelta) -> Score:
+    """How suspect a slot is now."""
+    return score(slot_id, _trials(session, slot_id, now - HALF_LIVES * half_life), now=now, half_life=half_life)
+
+
+def after_failure(session: Session, attempt_id: int, *, now: datetime, half_life: timedelta) -> Suspicion | None:
+    """Why the slot of an attempt that fails now comes under suspicion, with the attempts that say so; or None."""
+    found = session.execute(_described().where(Attempt.id == attempt_id)).one()
+    if len(found.slot_ids) > 1:
+        return None
+    mine = _trial(found, at=now, failed=True)
+    trials = [*_trials(session, mine.slot_id, now - HALF_LIVES * half_life), mine]
+    result = score(mine.slot_id, trials, now=now, half_life=half_life)
+    if not result.suspect:
+        return None
+    jobs = ", ".join(str(trial.job_id) for trial in result.failures)
+    return Suspicion(
+        reason=f"unrelated jobs {jobs} failed here, and such jobs succeed on other slots (score {result.value:.1f})",
+        blames_job=False,
+        evidence=evidence(result),
+    )
+
+
+def evidence(result: Score) -> dict[str, Any]:
+    """A score as it is kept with a quarantine."""
+    attempts = [
+        {"attempt_id": trial.attempt_id, "job_id": trial.job_id, "like": trial.likeness, "at": trial.at.isoformat()}
+        for trial in result.failures
+    ]
+    return {"score": round(result.value, 2), "attempts": attempts}
+
+
+def _trials(session: Session, slot_id: str, since: datetime) -> list[Trial]:
+    kind = select(Slot.kind).where(Slot.id == slot_id).scalar_subquery()
+    ended = _described().where(Attempt.ended_at > since, Job.kind != "canary")
+    here = ended.where(Attempt.slot_id == slot_id).order_by(Attempt.ended_at.desc()).limit(MOST_HERE)
+    others = ended.where(Attempt.slot_id != slot_id, Job.slot_kind == kind)
+    return [
+        trial
+        for query in (here, others.order_by(Attempt.ended_at.desc()).limit(MOST_ELSEWHERE))
+        for row in session.execute(query)
+        for trial in _verdict(row)
+    ]
+
+
+def _described() -> Select[Any]:
+    return (
+        select(
+            Attempt.id, Attempt.job_id, Attempt.slot_id, Attempt.slot_ids, Attempt.ended_at, Attempt.state,
+            Attempt.failure, Job.kind,
+            Job.spec["model"].as_string().label("model"),
+            func.coalesce(JobInput.digest, Job.spec["backend_type"].as_string()).label("image"),
+        )
+        .join(Job, Job.id == Attempt.job_id)
+        .outerjoin(JobInput, (JobInput.job_id == Job.id) & JobInput.name.in_(("kcore", "c_source")))
+    )  # fmt: skip
+
+
+def _verdict(row: Row[Any]) -> Iterator[Trial]:
+    """The attempt as it counts: a success, a failure that a card can be the cause of, or not at all.
+
+    Of an attempt on several slots nobody can tell which was the cause.
+    """
+    if len(row.slot_ids) > 1:
+        return
+    if row.state is AttemptState.SUCCEEDED:
+        yield _trial(row, at=row.ended_at, failed=False)
+    elif row.state is AttemptState.FAILED and row.failure is not None:
+        kind = Failure.model_validate(row.failure).kind
+        if kind in COUNTED:
+            yield _trial(row, at=row.ended_at, failed=True)
+
+
+def _trial(row: Row[Any], *, at: datetime, failed: bool) -> Trial:
+    return Trial(row.id, row.job_id, row.slot_id, at, likeness(row.kind, row.model, row.image), failed)

@@ -1,0 +1,71 @@
+"""The score of slots, from attempts that ended in SQL."""
+
+from datetime import timedelta
+
+from core_builders import a_job, a_running_attempt, a_slot, finish, now
+from sqlalchemy.orm import Session
+
+from orchestrator import suspecting
+from orchestrator.model.failures import Failure, FailureKind
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Attempt, JobInput, Slot
+
+TOOL = Failure(kind=FailureKind.TOOL, reason="exit code 1")
+DAY = timedelta(days=1)
+
+
+def _attempt(session: Session, slot: Slot, image: str) -> Attempt:
+    """One that runs on `slot` with the kernel image `image`."""
+    job = a_job(session)
+    session.add(JobInput(job_id=job.id, name="kcore", digest=f"sha256:{image * 64}"))
+    session.flush()
+    return a_running_attempt(session, job, slot)
+
+
+def _ended(session: Session, slot: Slot, image: str, failure: Failure | None = None) -> Attempt:
+    attempt = _attempt(session, slot, image)
+    finish(session, attempt, failure)
+    return attempt
+
+
+def _after_failure(session: Session, attempt: Attempt):
+    return suspecting.after_failure(session, attempt.id, now=now(), half_life=DAY)
+
+
+def test_the_third_unrelated_job_that_fails_on_one_slot_alone_brings_it_into_suspicion(database: Database):
+    with database.write() as session:
+        bad, good = a_slot(session, "g0"), a_slot(session, "g1")
+        for image in "abc":
+            _ended(session, good, image)
+        first, second = (_ended(session, bad, image, TOOL) for image in "ab")
+        third = _attempt(session, bad, "c")
+
+        found = _after_failure(session, third)
+
+    assert [entry["attempt_id"] for entry in found.evidence["attempts"]] == [first.id, second.id, third.id]
+    assert not found.blames_job
+    assert f"unrelated jobs {first.job_id}, {second.job_id}, {third.job_id} failed here" in found.reason
+
+
+def test_a_job_that_fails_on_every_slot_brings_none_into_suspicion(database: Database):
+    with database.write() as session:
+        slots = [a_slot(session, f"g{number}") for number in range(4)]
+        for image in "bc":
+            _ended(session, slots[3], image)
+        found = [_after_failure(session, _attempt(session, slot, "a")) for slot in slots]
+        for slot in slots[:3]:
+            _ended(session, a_slot(session, "g0", host=f"other{slot.name}"), "a", TOOL)
+
+        assert found == [None] * 4
+        assert suspecting.score_of(session, slots[0].id, now=now(), half_life=DAY).value == 0
+
+
+def test_failures_of_people_and_of_specs_say_nothing_of_a_slot(database: Database):
+    cancelled = Failure(kind=FailureKind.CANCELLED, reason="cancelled")
+    with database.write() as session:
+        bad, good = a_slot(session, "g0"), a_slot(session, "g1")
+        for image in "ab":
+            _ended(session, good, image)
+            _ended(session, bad, image, cancelled)
+
+        assert suspecting.score_of(session, bad.id, now=now(), half_life=DAY).value == 0

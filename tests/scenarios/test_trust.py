@@ -1,0 +1,83 @@
+"""Cards that others use, cards that are broken, and how their groups come back."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from eventually import eventually
+from lab import MODEL, Lab
+
+from orchestrator.model.specs import CanarySpec
+from orchestrator.model.states import AttemptState, JobState, ServiceState
+
+pytestmark = [pytest.mark.xdist_group("lab"), pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def kcore(lab: Lab) -> int:
+    """A job that made a kcore."""
+    return lab.run(lab.pipeline())["compile"].id
+
+
+@contextmanager
+def a_foreigner_on(lab: Lab, card: int) -> Iterator[None]:
+    """A process that is not ours has a card open while the block runs."""
+    opener = "import sys; held = open(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
+    node = str(Path(lab.tree["cards"]) / f"dev-{card}")
+    process = subprocess.Popen([sys.executable, "-c", opener, node], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    try:
+        yield
+    finally:
+        process.communicate()
+
+
+def service_of(lab: Lab, slot: str) -> ServiceState:
+    return lab.slot(slot).service_state
+
+
+def test_a_card_that_somebody_else_uses_is_left_alone_until_it_is_proven_free(lab: Lab, kcore: int):
+    lab.client.drain("lab1.g1", "so that the job meets the foreigner first")
+    with a_foreigner_on(lab, 2):
+        job = lab.infer(kcore)
+        eventually(lambda: service_of(lab, "g0") is ServiceState.QUARANTINED, within=60)
+        lab.client.resume("lab1.g1")
+        done = lab.ended(job)
+        lab.client.resume("lab1.g0")
+        eventually(lambda: lab.slot("g0").resume_requested is None, within=60)
+        refused = lab.slot("g0")
+    lab.client.resume("lab1.g0")
+
+    assert eventually(lambda: service_of(lab, "g0") is ServiceState.IN_SERVICE, within=60)
+    assert [(tried.slot_id, tried.state) for tried in done.attempts] == [
+        ("lab1.g0", AttemptState.FAILED),
+        ("lab1.g1", AttemptState.SUCCEEDED),
+    ]
+    assert refused.quarantined_because.evidence["holders"][0]["card"] == 2
+    assert "card 2 is held by" in refused.quarantined_because.resume_refused["reason"]
+    assert "black_box" in [output.name for output in done.outputs]
+
+
+def test_a_dead_card_keeps_its_group_out_until_a_canary_passes(lab: Lab, kcore: int):
+    spec = {
+        "model": MODEL, "kcore": {"job": kcore, "artifact": "kcore"}, "max_tokens": 512,
+        "prompts": {"path": lab.tree["prompts"]}, "golden": {"path": lab.tree["golden"]},
+    }  # fmt: skip
+    lab.client.set_canary("emulated", CanarySpec.model_validate(spec))
+    with lab.fault("4", "dead"):
+        job = lab.infer(kcore, placement={"slot": "g1"})
+        failed = eventually(lambda: [run for run in lab.slot("g1").canaries if run.state is JobState.FAILED], within=90)
+        meanwhile = lab.slot("g1")
+
+    assert eventually(lambda: service_of(lab, "g1") is ServiceState.IN_SERVICE, within=90)
+    assert lab.ended(job).state is JobState.SUCCEEDED
+    assert meanwhile.service_state is ServiceState.QUARANTINED
+    assert meanwhile.quarantined_because.signature == "hpgr_device_error"
+    assert failed[-1].failure.signature == "hpgr_device_error"
+    assert lab.slot("g1").canaries[0].state is JobState.SUCCEEDED
+    assert "passed" in lab.slot("g1").service_change.note
+    assert lab.events("violation") == []

@@ -1,0 +1,148 @@
+"""The cards of one attempt: proven free before its tool starts, watched while it runs, proven free again afterwards."""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Self
+
+from orchestrator.errors import OrchestratorError
+from orchestrator.model.failures import Failure, FailureKind, Suspicion
+from orchestrator.model.slots import SlotName
+from workers.probe import Finding, Probe, command_of
+from workers.process import Outcome, StopReason, StopSignal
+from workers.shim import descendants
+from workers.slot import OwnedSlot
+from workers.threads import beside
+
+log = logging.getLogger(__name__)
+
+LOOKS = (0.3, 1.0, 3.0, 10.0, 30.0)
+"""Seconds after the start at which it is looked which cards the tool has opened; then every `_LATER`."""
+
+_LATER = 60.0
+_PATIENCE = 5.0
+
+_FRESH = 0.1
+"""Seconds for which cards that were seen free count as free: a group that goes from one attempt to the next at once is
+looked at once, and a look before every start would leave as long a moment between looking and starting."""
+
+
+class CardsNotFree(OrchestratorError):
+    """The cards an attempt was given are held by someone else, or are not there: nothing of it was started."""
+
+    code = "cards_not_free"
+
+    def __init__(self, suspicion: Suspicion) -> None:
+        super().__init__(suspicion.reason)
+        self.failure = Failure(kind=FailureKind.FAULT, reason=suspicion.reason)
+        self.suspicion = suspicion
+
+
+class CardGuard:
+    """What is known of an attempt's cards. While it is entered, a tool that opens others is stopped."""
+
+    def __init__(self, probe: Probe, groups: Sequence[SlotName], *, slot: OwnedSlot, stop: StopSignal) -> None:
+        self._probe = probe
+        self._groups = groups
+        self._cards = tuple(card for group in groups for card in group.cards)
+        self._slot = slot
+        self._stop = stop
+        self._ended = threading.Event()
+        self._returned = threading.Event()
+        self.found: Finding | None = None
+        """By the last look at who holds the cards."""
+        self.processes: list[dict[str, Any]] = []
+        """The tool's tree as it was seen last, each process with the cards it had open."""
+        self.strayed: tuple[int, ...] = ()
+        """Cards that the tool opened and that are not its own."""
+
+    def require_free(self) -> None:
+        """CardsNotFree unless every card is there and nobody holds it."""
+        seen_free = self._slot.seen_free.get(self._cards)
+        if seen_free is None or time.monotonic() > seen_free + _FRESH:
+            finding = self._look()
+            if not finding.free:
+                raise CardsNotFree(self._suspicion(finding, finding.sentence(), blames_job=False))
+
+    def __enter__(self) -> Self:
+        self._returned = beside(self._watch)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        # Nobody waits for a look that hangs in a file system; what it sees changes nothing any more.
+        self._returned.wait(_PATIENCE)
+
+    def misuse(self, outcome: Outcome) -> Failure | None:
+        """Why an attempt whose tool left its own cards failed: a fault of nobody's, but of what it was told to do."""
+        if not self.strayed or outcome.stopped not in (None, StopReason.WRONG_CARDS):
+            return None
+        own = f"its own are {_told(self._cards)}" if self._cards else "a CPU job has none"
+        reason = f"it opened cards {_told(self.strayed)}, and {own}: see the profile's arguments for cards"
+        return Failure(kind=FailureKind.WRONG_CARDS, reason=reason, exit_code=outcome.exit_code, signal=outcome.signal)
+
+    def left_behind(self, unkillable: Sequence[int]) -> Suspicion | None:
+        """Why the cards can not be given to the next attempt; None if they are proven free."""
+        finding = self._look()
+        if finding.free:
+            return None
+        survivor = any(holder.pid in unkillable for holder in finding.holders)
+        whose = "left by this attempt: " if survivor else ""
+        return self._suspicion(finding, f"after the run, {whose}{finding.sentence()}", blames_job=survivor)
+
+    def _suspicion(self, finding: Finding, reason: str, *, blames_job: bool) -> Suspicion:
+        """Of those of the attempt's slots whose cards are not free."""
+        slots = [group for group in self._groups if finding.not_free.intersection(group.cards)]
+        return Suspicion(
+            reason=reason,
+            blames_job=blames_job,
+            slots=tuple(f"{self._slot.settings.host}.{group}" for group in slots),
+            evidence=finding.document(),
+        )
+
+    def _look(self) -> Finding:
+        self._slot.seen_free.pop(self._cards, None)
+        self.found = self._probe.look(self._cards, shim=self._slot.shim, keep_fds=[self._slot.lock])
+        if self.found.free:
+            self._slot.seen_free[self._cards] = time.monotonic()
+        return self.found
+
+    def _watch(self) -> None:
+        began, looks = time.monotonic(), iter(LOOKS)
+        while True:
+            due = next(looks, None)
+            if self._ended.wait(_LATER if due is None else max(0.0, began + due - time.monotonic())):
+                return
+            try:
+                self._look_at_the_tree()
+            except Exception:
+                # A look that fails must not end a run of hours.
+                log.warning("open cards not looked at", exc_info=True)
+
+    def _look_at_the_tree(self) -> None:
+        pids = descendants(self._slot.shim.pid)
+        opened = self._probe.opened_by(pids)
+        self.processes = [
+            {"pid": pid, "command": command_of(pid), "state": _state(pid), "cards": sorted(opened.get(pid, ()))}
+            for pid in pids
+        ]
+        strayed = {card for cards in opened.values() for card in cards} - set(self._cards)
+        if strayed:
+            self.strayed = tuple(sorted(strayed.union(self.strayed)))
+            self._stop.request(StopReason.WRONG_CARDS)
+
+
+def _state(pid: int) -> str:
+    """The kernel's letter for what a process does (`R`, `S`, `D` …), and in which call it waits."""
+    state, where = "", ""
+    with suppress(OSError), open(f"/proc/{pid}/stat", "rb") as told:
+        state = told.read(4096).rpartition(b")")[2].split()[0].decode()
+    with suppress(OSError), open(f"/proc/{pid}/wchan", "rb") as told:
+        where = told.read(100).decode("ascii", "replace").strip("0")
+    return f"{state} {where}".strip()
+
+
+def _told(cards: Sequence[int]) -> str:
+    return ", ".join(map(str, cards))

@@ -1,0 +1,267 @@
+"""Are these cards free? Who holds them, and which are not there at all.
+
+A card is held by every process that has its device node open. Holders are found in /proc/*/fd by the node's identity,
+not by its path: a container has another path, and a device number of its own mount, for the same card. Processes of
+other users are only seen by root; how many could not be looked into is told. An idle entry in `tsm_smi` does not prove
+that a card works, only that nobody uses it: that is what a canary is for.
+"""
+
+import glob
+import os
+import pwd
+import re
+import shutil
+import signal
+import stat
+import tempfile
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from orchestrator.errors import BadSpec
+from orchestrator.model.profile import CardCheck, ProbeRule
+from orchestrator.model.slots import CARDS_PER_HOST
+from orchestrator.settings import Settings
+from orchestrator.storage.tables import Release
+from workers.process import Command, KillStep, Limits, StopSignal, run
+from workers.tree import Shim
+
+MOST_HOLDERS = 20
+"""Told of one look; who has opened a card a thousand times is told once."""
+
+_COMMAND_LENGTH = 300
+_SAID_LENGTH = 2000
+_CHECK_LOG_BYTES = 1 << 16
+
+Identity = tuple[int, int]
+"""Of a device node: its device number, or of an emulated one its file."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process that has a card open."""
+
+    card: int
+    pid: int
+    command: str
+    user: str
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} of {self.user} ({self.command or 'no command line'})"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one look at some cards has shown."""
+
+    cards: tuple[int, ...]
+    missing: tuple[tuple[int, str], ...] = ()
+    """Cards that are not there, each with what was looked for."""
+    holders: tuple[Holder, ...] = ()
+    busy: tuple[tuple[int, str], ...] = ()
+    """Cards that the vendor's check does not call free, each with what it printed."""
+    unseen: int = 0
+    """Processes of others that we may not look into."""
+
+    @property
+    def free(self) -> bool:
+        """Whether every card is there and nobody holds it."""
+        return not (self.missing or self.holders or self.busy)
+
+    @property
+    def not_free(self) -> frozenset[int]:
+        """The cards that something speaks against."""
+        told = [card for card, _ in (*self.missing, *self.busy)]
+        return frozenset([*told, *(holder.card for holder in self.holders)])
+
+    def sentence(self) -> str:
+        """What speaks against the cards, in one line."""
+        if self.missing:
+            card, what = self.missing[0]
+            return f"card {card} is not there: {what}"
+        if self.holders:
+            return f"card {self.holders[0].card} is held by {self.holders[0]}"
+        if self.busy:
+            card, said = self.busy[0]
+            last = next((line for line in reversed(said.splitlines()) if line.strip()), "it printed nothing")
+            return f"card {card} is not free, says the vendor's check: {last.strip()}"
+        return f"cards {', '.join(map(str, self.cards))} are free" if self.cards else "there is no card to look at"
+
+    def document(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return {
+            "cards": list(self.cards),
+            "missing": [{"card": card, "looked_for": what} for card, what in self.missing],
+            "holders": [vars(holder) for holder in self.holders],
+            "busy": [{"card": card, "said": said} for card, said in self.busy],
+            "unseen_processes": self.unseen,
+        }
+
+
+def default_probe(session: Session, settings: Settings) -> "Probe":
+    """What a slot is looked at with where no attempt names a release: as the default one says, or the driver's way."""
+    release = session.execute(select(Release.name, Release.profile, Release.root).where(Release.is_default)).first()
+    if release is not None:
+        with suppress(ValidationError):
+            rule = ProbeRule.model_validate(release.profile.get("probe", {}))
+            root = settings.release_roots.get(release.name, release.root)
+            return Probe(rule, devices=settings.devices_dir, root=str(root))
+    return Probe(ProbeRule(), devices=settings.devices_dir, root="")
+
+
+class Probe:
+    """Looks at the cards of this host as one profile says."""
+
+    def __init__(self, rule: ProbeRule, *, devices: Path, root: str) -> None:
+        self._rule = rule
+        self._words = {"devices": str(devices), "root": root}
+
+    def look(self, cards: Sequence[int], *, shim: Shim | None = None, keep_fds: Sequence[int] = ()) -> Finding:
+        """Which of these cards are missing or held by any process but this one; none of ours may run now.
+
+        The vendor's check is asked too, if its program is there: under `shim` or one of its own, with `keep_fds`."""
+        nodes, missing = self._nodes(cards)
+        open_by, unseen = _open_nodes(nodes)
+        foreign = {pid: found for pid, found in open_by.items() if pid != os.getpid() and not self._by_right(pid)}
+        holders = [_holder(card, pid) for pid, found in sorted(foreign.items()) for card in sorted(found)]
+        finding = Finding(tuple(cards), tuple(missing), tuple(holders[:MOST_HOLDERS]), unseen=unseen)
+        if not finding.free or self._rule.check is None:
+            return finding
+        return self._asked(self._rule.check, finding, shim, keep_fds)
+
+    def opened_by(self, pids: Iterable[int]) -> dict[int, set[int]]:
+        """The cards of the whole host that each of these processes has open."""
+        nodes, _ = self._nodes(range(CARDS_PER_HOST))
+        return _open_nodes(nodes, pids)[0]
+
+    def _nodes(self, cards: Iterable[int]) -> tuple[dict[Path, tuple[Identity, int]], list[tuple[int, str]]]:
+        nodes: dict[Path, tuple[Identity, int]] = {}
+        missing = []
+        for card in cards:
+            for pattern in self._rule.nodes:
+                wanted = _fill(pattern, {name: glob.escape(text) for name, text in self._words.items()}, card)
+                found = {Path(path): identity for path in glob.glob(wanted) if (identity := _identity(path))}
+                nodes |= {path: (identity, card) for path, identity in found.items()}
+                if not found:
+                    missing.append((card, f"{_fill(pattern, self._words, card)}; is the driver up?"))
+        return nodes, missing
+
+    def _by_right(self, pid: int) -> bool:
+        try:
+            return os.readlink(f"/proc/{pid}/exe") in self._rule.holders
+        except OSError:
+            return False
+
+    def _asked(self, check: CardCheck, seen: Finding, shim: Shim | None, keep_fds: Sequence[int]) -> Finding:
+        environment = {name: _fill(value, self._words, 0) for name, value in check.environment.items()}
+        if shutil.which(_fill(check.argv[0], self._words, 0), path=environment.get("PATH", "")) is None:
+            return seen
+        missing, busy = [], []
+        with tempfile.TemporaryDirectory(prefix="tx81-probe-") as folder:
+            for card in seen.cards:
+                argv = tuple(_fill(word, self._words, card) for word in check.argv)
+                code, said = _told(Command(argv, environment, Path("/")), Path(folder), check.seconds, shim, keep_fds)
+                if code != 0:
+                    last = said.strip().rpartition("\n")[2]
+                    missing.append((card, f"{' '.join(argv)} ended with {code or 'no answer'}: {last}"))
+                elif re.search(check.free, said) is None:
+                    busy.append((card, said))
+        return replace(seen, missing=tuple(missing), busy=tuple(busy))
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process as one line, shortened; empty if it has none or is gone."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()[: 4 * _COMMAND_LENGTH]
+    except OSError:
+        return ""
+    line = words.replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    return "".join(char if char.isprintable() else "?" for char in line)[:_COMMAND_LENGTH]
+
+
+def _told(
+    command: Command, folder: Path, seconds: float, shim: Shim | None, keep_fds: Sequence[int]
+) -> tuple[int | None, str]:
+    """Exit code and output of the vendor's check; no code if it did not end by itself."""
+    log = folder / "said"
+    log.unlink(missing_ok=True)
+    limits = Limits(run=timedelta(seconds=seconds), log_bytes=_CHECK_LOG_BYTES)
+    ladder = [KillStep(signal.SIGKILL, timedelta(seconds=5))]
+    outcome = run(command, log=log, limits=limits, ladder=ladder, keep_fds=keep_fds, stop=StopSignal(), shim=shim)
+    return outcome.exit_code, log.read_bytes()[:_SAID_LENGTH].decode("utf-8", "replace").replace("\0", "")
+
+
+def _open_nodes(
+    nodes: Mapping[Path, tuple[Identity, int]], pids: Iterable[int] | None = None
+) -> tuple[dict[int, set[int]], int]:
+    """Which of these processes (or of all) have which cards open, and how many we may not look into."""
+    cards = dict(nodes.values())
+    names = {path.name for path in nodes}
+    found: dict[int, set[int]] = {}
+    unseen = 0
+    if not cards:
+        return found, unseen
+    for pid in _processes() if pids is None else pids:
+        try:
+            descriptors = os.listdir(f"/proc/{pid}/fd")
+        except PermissionError:
+            unseen += 1
+            continue
+        except OSError:  # it has ended
+            continue
+        opened = {card for fd in descriptors if (card := _card(f"/proc/{pid}/fd/{fd}", names, cards)) is not None}
+        if opened:
+            found[pid] = opened
+    return found, unseen
+
+
+def _card(descriptor: str, names: Collection[str], cards: Mapping[Identity, int]) -> int | None:
+    """The card that is open there, if one is."""
+    try:
+        name = os.readlink(descriptor).rpartition("/")[2].removesuffix(" (deleted)")
+    except OSError:
+        return None
+    # Only what has a node's name is looked at: a file of a network server that is away would hang us.
+    identity = _identity(descriptor) if name in names else None
+    return None if identity is None else cards.get(identity)
+
+
+def _processes() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _identity(path: str) -> Identity | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return (-1, found.st_rdev) if stat.S_ISCHR(found.st_mode) else (found.st_dev, found.st_ino)
+
+
+def _holder(card: int, pid: int) -> Holder:
+    try:
+        uid = os.stat(f"/proc/{pid}").st_uid
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        user = f"uid {uid}"
+    except OSError:
+        user = "a process that has ended"
+    return Holder(card, pid, command_of(pid), user)
+
+
+def _fill(text: str, words: Mapping[str, str], card: int) -> str:
+    known = {**words, "card": str(card)}
+
+    def word(match: re.Match[str]) -> str:
+        if match[1] not in known:
+            raise BadSpec(f"the profile's probe uses {{{match[1]}}}, but knows only {', '.join(sorted(known))}")
+        return known[match[1]]
+
+    return re.sub(r"\{(\w+)\}", word, text)
