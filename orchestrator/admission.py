@@ -1,15 +1,18 @@
 """Where a waiting job goes: into the queue, straight to success from the cache, on waiting, or nowhere.
 
-Called when a job is submitted and whenever something it waits for may have ended.
+Called when jobs are submitted and whenever something they wait for may have ended. Jobs that only have to be queued are
+so together (`bulk.queue_ready`); what the cache or a failure has a say in goes through `admit`, one by one.
 """
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Integer, Row, Select, bindparam, exists, select, update
+from pydantic import ValidationError
+from sqlalchemy import Integer, Row, Select, Update, bindparam, exists, select, update
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle
+from orchestrator import bulk, lifecycle
 from orchestrator.caching import CacheParts, cache_parts, digest_of, nearest, why_missed
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.specs import BUILD_KINDS, JobRequest
@@ -20,13 +23,16 @@ from orchestrator.storage.tables import Artifact, Attempt, Base, Job
 EARLIER_BUILDS = 50
 """How many earlier builds of a kind are looked at to say why the cache was missed."""
 
+ADMITTED_AT_ONCE = 100
+"""Jobs admitted one by one in one transaction: some tenths of a second."""
+
 _NOT_ASKED = "cache missed: the request says use_cache: false"
 
 # Built once, on plain tables: these are asked at every wake-up of the dispatcher and for every job on its way in, and
 # building them takes longer than running them.
 
-_JOB, _NEED, _INPUT, _MODEL, _RELEASE, _BATCH = (
-    Base.metadata.tables[name] for name in ("job", "job_need", "job_input", "model", "release", "batch")
+_JOB, _NEED, _INPUT, _MODEL, _RELEASE, _BATCH, _ARTIFACT = (
+    Base.metadata.tables[name] for name in ("job", "job_need", "job_input", "model", "release", "batch", "artifact")
 )
 
 
@@ -42,13 +48,31 @@ def _admissible() -> Select[Any]:
 
 
 _ADMISSIBLE = _admissible()
+_ADMISSIBLE_OF = _ADMISSIBLE.where(_JOB.c.id.in_(bindparam("jobs", expanding=True)))
 _NEEDS = (
     select(_JOB.c.id, _JOB.c.name, _JOB.c.state)
     .join(_NEED, _NEED.c.needs_id == _JOB.c.id)
     .where(_NEED.c.job_id == bindparam("job_id"))
 )
 _INPUTS = select(_INPUT).where(_INPUT.c.job_id == bindparam("job_id"))
-_RESOLVE = update(_INPUT).where(_INPUT.c.job_id == bindparam("job"), _INPUT.c.name == bindparam("input"))
+
+
+def _resolve() -> Update:
+    made = _ARTIFACT.c.job_id == _INPUT.c.from_job_id, _ARTIFACT.c.name == _INPUT.c.from_artifact
+    latest = select(_ARTIFACT).where(*made).order_by(_ARTIFACT.c.id.desc()).limit(1)
+    return (
+        update(_INPUT)
+        .where(_INPUT.c.job_id.in_(bindparam("jobs", expanding=True)), _INPUT.c.digest.is_(None))
+        .values(
+            digest=latest.with_only_columns(_ARTIFACT.c.digest).scalar_subquery(),
+            file_name=latest.with_only_columns(_ARTIFACT.c.file_name).scalar_subquery(),
+        )
+    )
+
+
+_RESOLVE = _resolve()
+"""Fills in the inputs of jobs from what the jobs that they need have made; what is not there stays unknown."""
+
 _NOTE_KEY = update(_JOB).where(_JOB.c.id == bindparam("job"))
 _MODEL_CONTENT = select(_MODEL.c.digest, _MODEL.c.official_config).where(_MODEL.c.name == bindparam("name"))
 _RELEASE_DIGEST = select(_RELEASE.c.digest).where(_RELEASE.c.name == bindparam("name"))
@@ -59,23 +83,63 @@ def admissible(session: Session, limit: int = 500) -> list[int]:
     return list(session.scalars(_ADMISSIBLE, {"most": limit}))
 
 
+def admit_new(session: Session, store: ArtifactStore, job_ids: Sequence[int], *, now: datetime) -> None:
+    """Admit jobs that were just written. Of very many builds some are left to the next turn, as in `promote`."""
+    queued = bulk.queue_ready(session, bulk.JOB.c.id.in_(job_ids), now=now)
+    rest = sorted(set(job_ids).difference(queued))
+    if rest:
+        asked = {"jobs": rest, "most": ADMITTED_AT_ONCE}
+        _admit_while(session, store, lambda: session.scalars(_ADMISSIBLE_OF, asked).all(), now)
+
+
+def promote(session: Session, store: ArtifactStore, *, now: datetime) -> None:
+    """Admit waiting jobs until none can move (one that succeeds from the cache may free the next), or enough have.
+
+    The rest follows in the next turn, which this one's commit wakes: on SQLite nobody else can write meanwhile.
+    """
+    _admit_while(session, store, lambda: admissible(session, ADMITTED_AT_ONCE), now)
+
+
+def _admit_while(session: Session, store: ArtifactStore, ready: Callable[[], Sequence[int]], now: datetime) -> None:
+    seen: set[int] = set()
+    while len(seen) < ADMITTED_AT_ONCE:
+        fresh = [job_id for job_id in ready() if job_id not in seen]
+        if not fresh:
+            return
+        session.execute(_RESOLVE, {"jobs": fresh})
+        queued = set(bulk.queue_ready(session, bulk.JOB.c.id.in_(fresh), now=now))
+        for job_id in fresh:
+            if job_id not in queued:
+                _admit_or_fail(session, job_id, store, now)
+        seen.update(fresh)
+
+
+def _admit_or_fail(session: Session, job_id: int, store: ArtifactStore, now: datetime) -> None:
+    """Admit one job; a stored request that this version cannot read any more must not stop all others."""
+    try:
+        admit(session, job_id, store, now=now)
+    except ValidationError as trouble:
+        reason = f"its stored request is not valid any more: {trouble.errors()[0]['msg']}; submit it anew"
+        failure = Failure(kind=FailureKind.BAD_SPEC, reason=reason)
+        lifecycle.fail_unstarted(session, job_id, start=JobState.WAITING, failure=failure, now=now)
+
+
 def admit(session: Session, job_id: int, store: ArtifactStore, *, now: datetime) -> None:
     """Move a waiting job as far as it can go now. Does nothing if it still has to wait, or waits no more."""
     job = session.get(Job, job_id, populate_existing=True)
-    if job is not None and job.state is JobState.WAITING:
-        admit_waiting(session, job, store, now=now)
-
-
-def admit_waiting(session: Session, job: Job, store: ArtifactStore, *, now: datetime) -> None:
-    """The same for a job that is read already, or was just written, and waits."""
+    if job is None or job.state is not JobState.WAITING:
+        return
     needs = session.execute(_NEEDS, {"job_id": job.id}).all()
     broken = [need for need in needs if need.state in FINAL and need.state is not JobState.SUCCEEDED]
     if broken:
         _skip(session, job, broken[0], now)
     elif all(need.state is JobState.SUCCEEDED for need in needs):
-        missing = resolve_inputs(session, job)
-        if missing:
-            failure = Failure(kind=FailureKind.OUTPUT_MISSING, reason=missing[0])
+        session.execute(_RESOLVE, {"jobs": [job.id]})
+        missing = next((entry for entry in session.execute(_INPUTS, {"job_id": job.id}) if entry.digest is None), None)
+        if missing is not None:
+            gone = f"there is no {missing.from_artifact} of it any more"
+            reason = f"job {missing.from_job_id} has succeeded, but {gone}"
+            failure = Failure(kind=FailureKind.OUTPUT_MISSING, reason=reason)
             lifecycle.fail_unstarted(session, job.id, start=JobState.WAITING, failure=failure, now=now)
         else:
             _enter(session, job, store, now)
@@ -98,29 +162,6 @@ def _enter(session: Session, job: Job, store: ArtifactStore, now: datetime) -> N
     else:
         about = _why_missed(session, job, parts) if request.use_cache else {"why": _NOT_ASKED}
         lifecycle.queue(session, job, start=JobState.WAITING, now=now, joined_to=None, **about)
-
-
-def resolve_inputs(session: Session, job: Job) -> list[str]:
-    """Fill in the digests of inputs whose producing jobs have succeeded; returns what is missing, as sentences."""
-    missing = []
-    for entry in session.execute(_INPUTS, {"job_id": job.id}).all():
-        if entry.digest is not None:
-            continue
-        made = (
-            select(Artifact)
-            .where(Artifact.job_id == entry.from_job_id, Artifact.name == entry.from_artifact)
-            .order_by(Artifact.id.desc())
-            .limit(1)
-        )
-        artifact = session.scalars(made).one_or_none()
-        if artifact is None:
-            missing.append(
-                f"job {entry.from_job_id} has succeeded, but there is no {entry.from_artifact} of it any more"
-            )
-        else:
-            found = {"digest": artifact.digest, "file_name": artifact.file_name}
-            session.execute(_RESOLVE, {"job": job.id, "input": entry.name, **found})
-    return missing
 
 
 def _skip(session: Session, job: Job, broken: Row[Any, Any, Any], now: datetime) -> None:

@@ -4,6 +4,8 @@ A message carries one attempt id. SQL decides what it means, so lost, late and d
 setting that differs from Celery's default has its reason beside it.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from celery import Celery
@@ -64,20 +66,34 @@ def create_app(broker_url: str) -> Celery:
     return app
 
 
-def ring(app: Celery, *, attempt_id: int, task_id: str, queue: str, description: str) -> None:
-    """Wake the worker of `queue` for an attempt. `description` is what Flower shows in place of the arguments.
+@dataclass(frozen=True)
+class Bell:
+    """A worker to wake: for which attempt, on which queue, and what Flower shows in place of the arguments."""
 
-    Raises `kombu.exceptions.OperationalError` within seconds if the broker does not answer.
+    attempt_id: int
+    task_id: str
+    queue: str
+    description: str
+
+
+def ring(app: Celery, bells: Sequence[Bell]) -> None:
+    """Wake workers, all by one journey to the broker.
+
+    Raises `kombu.exceptions.KombuError` within seconds if the broker does not answer; nobody knows then which bells
+    were heard.
     """
-    app.send_task(
-        RUN_ATTEMPT,
-        args=(attempt_id,),
-        task_id=task_id,
-        queue=queue,
-        argsrepr=description,
-        kwargsrepr="",
-        retry=False,
-    )
+    with app.producer_or_acquire() as producer, producer.batch():
+        for bell in bells:
+            app.send_task(
+                RUN_ATTEMPT,
+                args=(bell.attempt_id,),
+                task_id=bell.task_id,
+                queue=bell.queue,
+                argsrepr=bell.description,
+                kwargsrepr="",
+                retry=False,
+                producer=producer,
+            )
 
 
 def __getattr__(name: str) -> Celery:

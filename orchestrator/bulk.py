@@ -1,61 +1,120 @@
-"""The arrows that many jobs walk at once, each as one statement: created, queued, ended before they began.
+"""The arrows that many jobs walk at once, each as one statement: created, queued, assigned, ended before they began.
 
 Beside `orchestrator.lifecycle` the only writer of `job.state`, under the same rules: an arrow is guarded by the state
 it leaves, and its events are in the same transaction. All of it is done behind the door of admission, so that no turn
 places or admits these jobs meanwhile.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Update, exists, select, update
+from sqlalchemy import ColumnElement, CursorResult, Update, exists, func, select, update
 from sqlalchemy.orm import Session
 
-from orchestrator import shares
+from orchestrator import holding, shares
 from orchestrator.errors import IllegalTransition
 from orchestrator.model.failures import Failure
 from orchestrator.model.specs import BUILD_KINDS
-from orchestrator.model.states import TRANSITIONS, JobState
+from orchestrator.model.states import TRANSITIONS, AttemptState, JobState
 from orchestrator.storage import statements
-from orchestrator.storage.tables import Base, Job
+from orchestrator.storage.tables import Base, Document
 
-_JOB, _NEED = Base.metadata.tables["job"], Base.metadata.tables["job_need"]
+JOB = Base.metadata.tables["job"]
+"""What conditions on many jobs are said of."""
+
+_NEED, _INPUT, _ATTEMPT = (Base.metadata.tables[name] for name in ("job_need", "job_input", "attempt"))
 
 _UNBEGUN = (JobState.WAITING, JobState.QUEUED)
 
 
-def create_all(session: Session, jobs: Sequence[Job], *, now: datetime) -> None:
-    """Write new jobs, `waiting`, in this order."""
-    for job in jobs:
-        job.state, job.created_at = JobState.WAITING, now
-    session.add_all(jobs)
-    session.flush()
-    for project in sorted({job.project for job in jobs}):
-        shares.enrol(session, project, now=now)
-    _record(session, "job.created", (job.id for job in jobs), now)
+def create(session: Session, jobs: Sequence[Document], *, now: datetime) -> list[int]:
+    """Write new jobs, `waiting`, and return their numbers in this order; each is given as the same columns.
 
-
-def queue_ready(session: Session, batch_id: int, *, now: datetime) -> int:
-    """Queue the waiting jobs of a batch that need no other and are never taken from the cache; returns how many.
-
-    This is what `orchestrator.admission` would do with each of them; the others are left to it.
+    `orchestrator.admission` decides where they go from there.
     """
-    needed = exists().where(_NEED.c.job_id == _JOB.c.id)
-    ready = (
-        _JOB.c.batch_id == batch_id,
-        _JOB.c.state == JobState.WAITING,
-        _JOB.c.kind.not_in(BUILD_KINDS),
-        ~needed,
+    session.flush()  # A statement on tables would not see what the session has yet to write.
+    rows = [{**job, "state": JobState.WAITING, "created_at": now} for job in jobs]
+    made = list(session.execute(statements.CREATE, rows).scalars())
+    for project in sorted({job["project"] for job in jobs}):
+        shares.enrol(session, project, now=now)
+    _record(session, "job.created", made, now)
+    return made
+
+
+def queue_ready(session: Session, which: ColumnElement[bool], *, now: datetime) -> list[int]:
+    """Queue those jobs that wait for nothing any more, know their inputs and are never taken from the cache.
+
+    This is what `orchestrator.admission` would do with each of them; the others are left to it. Returns who was queued.
+    """
+    needed = JOB.alias()
+    pending = exists().where(
+        _NEED.c.job_id == JOB.c.id, _NEED.c.needs_id == needed.c.id, needed.c.state != JobState.SUCCEEDED
     )
-    count = 0
-    for seconds in session.scalars(select(_JOB.c.queue_seconds).where(*ready).distinct()).all():
+    unknown = exists().where(_INPUT.c.job_id == JOB.c.id, _INPUT.c.digest.is_(None))
+    ready = (which, JOB.c.state == JobState.WAITING, JOB.c.kind.not_in(BUILD_KINDS), ~pending, ~unknown)
+    queued: list[int] = []
+    for seconds in session.scalars(select(JOB.c.queue_seconds).where(*ready).distinct()).all():
         deadline = None if seconds is None else now + timedelta(seconds=seconds)
-        like_this = update(_JOB).where(*ready, _JOB.c.queue_seconds.is_not_distinct_from(seconds))
+        like_this = update(JOB).where(*ready, JOB.c.queue_seconds.is_not_distinct_from(seconds))
         moved = _walk(session, like_this, JobState.QUEUED, queued_at=now, queue_deadline_at=deadline)
         _record(session, "job.queued", moved, now, start=JobState.WAITING)
-        count += len(moved)
-    return count
+        queued += moved
+    session.expire_all()  # What the session holds of these jobs is old now.
+    return queued
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A queued job, the slots it shall have, the lead first, and why these."""
+
+    job_id: int
+    slot_ids: Sequence[str]
+    why: str
+
+
+def assign(
+    session: Session, wanted: Sequence[Assignment], *, now: datetime, lease: timedelta
+) -> list[tuple[int, Assignment]]:
+    """Lease slots to new attempts at queued jobs; returns each with the id of its attempt, without jobs that left.
+
+    The worker of the lead is rung for all slots of an attempt, and its bell counts as rung now: ringing is what the
+    caller does next. Every slot must be free: a second lease on one is refused by the database, and the transaction
+    with it.
+    """
+    standing = update(JOB).where(JOB.c.id.in_([each.job_id for each in wanted]), JOB.c.state == JobState.QUEUED)
+    moved = set(_walk(session, standing, JobState.ASSIGNED))
+    taken = [each for each in wanted if each.job_id in moved]
+    if not taken:
+        return []
+    numbers = _next_numbers(session, moved)
+    attempts = [
+        {
+            "job_id": each.job_id, "number": numbers[each.job_id], "slot_id": each.slot_ids[0],
+            "slot_ids": list(each.slot_ids), "state": AttemptState.ASSIGNED, "assigned_at": now, "rung_at": now,
+        }
+        for each in taken
+    ]  # fmt: skip
+    made = list(zip(session.execute(statements.TRY, attempts).scalars(), taken, strict=True))
+    leases = [(slot_id, attempt_id) for attempt_id, each in made for slot_id in each.slot_ids]
+    holding.take(session, leases, until=now + lease)
+    session.execute(statements.RECORD, [event for entry in made for event in _told_of(*entry, now)])
+    return made
+
+
+def _next_numbers(session: Session, job_ids: Iterable[int]) -> dict[int, int]:
+    """The number that the next attempt at each job has."""
+    tried = select(_ATTEMPT.c.job_id, func.count()).where(_ATTEMPT.c.job_id.in_(job_ids)).group_by(_ATTEMPT.c.job_id)
+    counts: dict[int, int] = dict(session.execute(tried).all())
+    return {job_id: counts.get(job_id, 0) + 1 for job_id in job_ids}
+
+
+def _told_of(attempt_id: int, taken: Assignment, now: datetime) -> Iterator[Document]:
+    about = {"at": now, "job_id": taken.job_id, "slot_id": taken.slot_ids[0]}
+    yield {**about, "kind": "job.assigned", "attempt_id": None, "data": {"start": JobState.QUEUED}}
+    several = {"slot_ids": list(taken.slot_ids)} if len(taken.slot_ids) > 1 else {}
+    yield {**about, "kind": "attempt.assigned", "attempt_id": attempt_id, "data": {"why": taken.why, **several}}
 
 
 def end_unbegun(session: Session, batch_id: int, *, to: JobState, failure: Failure, now: datetime) -> int:
@@ -68,21 +127,19 @@ def end_unbegun(session: Session, batch_id: int, *, to: JobState, failure: Failu
     for start in _UNBEGUN:
         if to not in TRANSITIONS[start]:
             raise IllegalTransition(f"a job never goes from {start} to {to}", batch=batch_id)
-        unbegun = (_JOB.c.batch_id == batch_id, _JOB.c.state == start, _JOB.c.started_at.is_(None))
-        standing = update(_JOB).where(*unbegun)
+        unbegun = (JOB.c.batch_id == batch_id, JOB.c.state == start, JOB.c.started_at.is_(None))
+        standing = update(JOB).where(*unbegun)
         moved = _walk(session, standing, to, ended_at=now, held=False, hold=None, failure=told)
         _record(session, f"job.{to}", moved, now, start=start, failure=told)
         count += len(moved)
+    session.expire_all()  # What the session holds of these jobs is old now.
     return count
 
 
 def _walk(session: Session, jobs: Update, to: JobState, **change: Any) -> list[int]:
     session.flush()  # A statement on tables would not see what the session has yet to write.
-    moving = jobs.values(state=to, version=_JOB.c.version + 1, **change).returning(_JOB.c.id)
-    moved = cast("CursorResult[Any]", session.execute(moving)).scalars().all()
-    # What the session holds of these jobs is old now.
-    session.expire_all()
-    return sorted(moved)
+    moving = jobs.values(state=to, version=JOB.c.version + 1, **change).returning(JOB.c.id)
+    return sorted(cast("CursorResult[Any]", session.execute(moving)).scalars())
 
 
 def _record(session: Session, kind: str, jobs: Iterable[int], now: datetime, **about: Any) -> None:

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from orchestrator import ownership, steering
+from orchestrator import filing, ownership, steering
 from orchestrator.clock import as_utc
-from orchestrator.drafting import Drafting, note_files
+from orchestrator.drafting import Drafting
 from orchestrator.errors import BadSpec, NotFound, OrchestratorError
 from orchestrator.intake import Intake
 from orchestrator.model.canaries import CanaryRun, GiveUp, Restore, Start, Wait, decide
@@ -61,7 +61,6 @@ class Canaries:
         self._settings = settings
         self._database = database
         self._store = store
-        self._intake = Intake(settings, store)
         self._submission = submission
         self._refused: dict[str, datetime] = {}
 
@@ -70,14 +69,14 @@ class Canaries:
 
         NotFound without such a release; BadSpec or PathRefused names the field at fault."""
         try:
-            files = self._intake.files_of(spec)
+            files = Intake(self._settings, self._store).files_of(spec)
             with self._database.write() as session:
                 self._database.serialise(session, "registry")
                 if session.get(Release, release) is None:
                     raise NotFound(f"there is no release {release}; see GET /api/v1/releases", release=release)
                 # On which slot it will run changes nothing here.
-                draft = Drafting(session, self._store).draft(_request(spec, release, "any.g0"), files, {})
-                note_files(session, files)
+                draft = Drafting(session, self._store).draft(_request(spec, release, "any.g0"), files)
+                filing.name_files(session, [draft])
                 inputs = {wired["name"]: {"digest": _digest(session, wired)} for wired in draft.inputs}
                 document = {**spec.model_dump(mode="json"), **inputs}
                 canary = session.get(Canary, release) or Canary(release=release)

@@ -1,8 +1,12 @@
-"""From a request to the rows of a job: everything that it names is looked up and checked, nothing is written."""
+"""From a request to the rows of a job: everything that it names is looked up and checked, nothing is written.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+What many requests of one submission name is looked up once, and requests that differ in nothing but the name share a
+draft.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import select
@@ -14,6 +18,7 @@ from orchestrator.intake import TakenIn
 from orchestrator.model.profile import Profile
 from orchestrator.model.specs import (
     PRODUCES,
+    CompileSpec,
     FilePath,
     JobOutput,
     JobRequest,
@@ -23,9 +28,10 @@ from orchestrator.model.specs import (
     slot_kind,
 )
 from orchestrator.model.states import FINAL, JobState
-from orchestrator.registry import check_model, release_for
+from orchestrator.placement.demand import Demand
+from orchestrator.registry import check_model, model_for, release_for
 from orchestrator.storage.artifacts import ArtifactStore
-from orchestrator.storage.tables import Artifact, Document, Job, JobInput, JobNeed
+from orchestrator.storage.tables import Artifact, Document, Job
 
 LARGEST_NUMBER = 2**63 - 1
 """Of a job; beyond it the databases take no number at all."""
@@ -33,134 +39,132 @@ LARGEST_NUMBER = 2**63 - 1
 
 @dataclass(frozen=True)
 class Draft:
-    """The rows of one job that is not written yet, as columns."""
+    """The rows of one job that is not written yet, as columns. Siblings of its pipeline stand in them by name."""
 
     job: Document
     inputs: tuple[Document, ...]
-    needs: frozenset[int]
+    needs: frozenset[str | int]
+    files: Mapping[str, TakenIn]
+    """Those of its inputs that were taken in for it."""
 
-    def row(self, now: datetime, **more: Any) -> Job:
-        """The job, without a number and a state; `more` are columns that its surroundings decide."""
-        columns = {**self.job, **more}
-        total = columns.pop("total_seconds")
-        deadline = now + timedelta(seconds=total) if total else None
-        request = {**columns.pop("request"), "name": columns["name"], "project": columns["project"]}
-        return Job(**columns, request=request, deadline_at=deadline)
-
-    def rows_beside(self, job_id: int) -> list[JobInput | JobNeed]:
-        """Its inputs and needs, once it has a number."""
-        inputs = [JobInput(job_id=job_id, **columns) for columns in self.inputs]
-        return [*inputs, *(JobNeed(job_id=job_id, needs_id=need) for need in sorted(self.needs))]
+    def called(self, name: str) -> "Draft":
+        """The same job under another name."""
+        return replace(self, job={**self.job, "name": name, "request": {**self.job["request"], "name": name}})
 
 
 class Drafting:
-    """Checks requests against what exists, as one session sees it."""
+    """Checks the requests of one submission against what exists, as one session sees it."""
 
-    def __init__(self, session: Session, store: ArtifactStore) -> None:
-        self._session = session
+    def __init__(
+        self, session: Session, store: ArtifactStore, siblings: Mapping[str, JobRequest] | None = None
+    ) -> None:
         self._store = store
-        self._releases: dict[str | None, tuple[str, Profile]] = {}
+        self._siblings = siblings or {}
+        self._release = cache(partial(_release, session))
+        self._model = cache(partial(model_for, session))
+        self._registered = cache(partial(selectors.registered, session))
+        self._job = cache(partial(session.get, Job))
+        self._artifacts = cache(partial(_artifacts, session, store))
+        self._drafts: dict[str, Draft] = {}
 
-    def draft(self, request: JobRequest, files: Mapping[str, TakenIn], siblings: Mapping[str, Job]) -> Draft:
+    def draft(self, request: JobRequest, files: Mapping[str, TakenIn]) -> Draft:
         """The rows of a job; BadSpec names the field of the request that is at fault."""
-        release, profile = self._release(request)
-        if profile_kind(request.spec) not in profile.kinds:
-            raise BadSpec(f"release {release} has no {request.spec.kind}; name another", field="release")
-        demand = selectors.demand(self._session, request)
-        if hasattr(request.spec, "model"):
-            check_model(self._session, request, profile)
-        inputs = [self._wire(name, source, siblings, files) for name, source in inputs_of(request.spec).items()]
-        explicit = {self._needed(need, siblings, "needs").id for need in request.needs}
+        key = request.model_dump_json(exclude={"name"})
+        if key not in self._drafts:
+            self._drafts[key] = self._checked(request, files)
+        return self._drafts[key].called(request.name or request.spec.kind)
+
+    def demand(self, request: JobRequest) -> Demand:
+        """The slots it asks for; BadSpec if there are none."""
+        return selectors.demand(request, self._registered)
+
+    def _checked(self, request: JobRequest, files: Mapping[str, TakenIn]) -> Draft:
+        spec = request.spec
+        release, profile = self._release(request.release)
+        if profile_kind(spec) not in profile.kinds:
+            raise BadSpec(f"release {release} has no {spec.kind}; name another", field="release")
+        demand = self.demand(request)
+        if not isinstance(spec, CompileSpec):
+            check_model(self._model(spec.model), spec, profile)
+        inputs = tuple(self._wire(name, source, files) for name, source in inputs_of(spec).items())
+        for need in request.needs:
+            self._kind_of(need, "needs")
         columns = _columns(request, release, profile)
         key = demand.within(columns["run_seconds"]).key()
+        wired = (entry["from_job_id"] for entry in inputs if entry["from_job_id"] is not None)
         return Draft(
-            job={**columns, "demand": key, "request": _alone(request, siblings, files)},
-            inputs=tuple(inputs),
-            needs=frozenset(explicit | {wired["from_job_id"] for wired in inputs if "from_job_id" in wired}),
+            job={**columns, "demand": key, "request": _kept(request, files)},
+            inputs=inputs,
+            needs=frozenset((*request.needs, *wired)),
+            files=files,
         )
 
-    def _release(self, request: JobRequest) -> tuple[str, Profile]:
-        if request.release not in self._releases:
-            row = release_for(self._session, request)
-            self._releases[request.release] = row.name, Profile.model_validate(row.profile)
-        return self._releases[request.release]
-
-    def _wire(
-        self,
-        name: str,
-        source: JobOutput | StoredArtifact | FilePath,
-        siblings: Mapping[str, Job],
-        files: Mapping[str, TakenIn],
-    ) -> Document:
+    def _wire(self, name: str, source: JobOutput | StoredArtifact | FilePath, files: Mapping[str, TakenIn]) -> Document:
         if isinstance(source, JobOutput):
-            producer = self._needed(source.job, siblings, f"spec.{name}")
-            return _wired_to(name, source, producer)
+            _check_output(name, source, self._kind_of(source.job, f"spec.{name}"))
+            return _input(name, from_job_id=source.job, from_artifact=name)
         if isinstance(source, StoredArtifact):
-            return self._stored(name, source.digest)
-        return {"name": name, "digest": files[name].digest, "file_name": files[name].file_name}
+            fitting = self._stored(name, source.digest)
+            return _input(name, digest=fitting.digest, file_name=fitting.file_name)
+        return _input(name, digest=files[name].digest, file_name=files[name].file_name)
 
-    def _stored(self, name: str, digest: str) -> Document:
+    def _stored(self, name: str, digest: str) -> Artifact:
         field = f"spec.{name}"
-        stored = self._session.scalars(select(Artifact).where(Artifact.digest == digest)).all()
-        if not stored or not self._store.exists(digest):
+        stored = self._artifacts(digest)
+        if not stored:
             raise BadSpec(f"no artifact {digest} is stored", field=field)
         fitting = next((artifact for artifact in stored if artifact.name == name), None)
         if fitting is None:
             raise BadSpec(f"{name} takes an artifact called {name}, but that one is a {stored[0].name}", field=field)
-        return {"name": name, "digest": fitting.digest, "file_name": fitting.file_name}
+        return fitting
 
-    def _needed(self, need: str | int, siblings: Mapping[str, Job], field: str) -> Job:
-        if isinstance(need, str):
-            job = siblings.get(need)
-        else:
-            job = self._session.get(Job, need) if 0 < need <= LARGEST_NUMBER else None
+    def _kind_of(self, need: str | int, field: str) -> str:
+        """The kind of a job that this one can wait for."""
+        if isinstance(need, str) and need in self._siblings:
+            return self._siblings[need].spec.kind
+        job = self._job(need) if isinstance(need, int) and 0 < need <= LARGEST_NUMBER else None
         if job is None:
             known = "name a job of the same pipeline, or give a job's number"
             raise BadSpec(f"there is no job {need!r}: {known}", field=field)
         if job.state in FINAL and job.state is not JobState.SUCCEEDED:
             raise BadSpec(f"job {need} has {job.state}, so nothing can use it", field=field)
-        return job
+        return job.kind
 
 
-def note_files(session: Session, files: Mapping[str, TakenIn]) -> None:
-    """Name files that were taken in, once each, so that other requests can use them by digest."""
-    for name, taken in files.items():
-        known = select(Artifact.id).where(Artifact.digest == taken.digest, Artifact.name == name).limit(1)
-        if session.scalar(known) is None:
-            session.add(
-                Artifact(
-                    digest=taken.digest, tree=False, name=name, file_name=taken.file_name, size=taken.size,
-                    created_at=taken.at,
-                )
-            )  # fmt: skip
+def _release(session: Session, name: str | None) -> tuple[str, Profile]:
+    row = release_for(session, name)
+    return row.name, Profile.model_validate(row.profile)
 
 
-def _wired_to(name: str, source: JobOutput, producer: Job) -> Document:
-    if source.artifact != name or PRODUCES[producer.kind] != name:
+def _artifacts(session: Session, store: ArtifactStore, digest: str) -> Sequence[Artifact]:
+    """What a digest is called, as long as it is in the store."""
+    named = session.scalars(select(Artifact).where(Artifact.digest == digest)).all()
+    return named if named and store.exists(digest) else ()
+
+
+def _check_output(name: str, source: JobOutput, producer: str) -> None:
+    if source.artifact != name or PRODUCES[producer] != name:
         raise BadSpec(
-            f"{name} takes an artifact called {name}, but job {source.job} is a {producer.kind} job, which makes "
-            f"{PRODUCES[producer.kind]}, and {source.artifact} was asked for",
+            f"{name} takes an artifact called {name}, but job {source.job} is a {producer} job, which makes "
+            f"{PRODUCES[producer]}, and {source.artifact} was asked for",
             field=f"spec.{name}",
         )
-    return {"name": name, "from_job_id": producer.id, "from_artifact": name}
 
 
-def _alone(request: JobRequest, siblings: Mapping[str, Job], files: Mapping[str, TakenIn]) -> Document:
-    """The request as it means the same outside its pipeline and later: siblings by number, files by digest."""
+def _input(name: str, **known: Any) -> Document:
+    return {"name": name, "from_job_id": None, "from_artifact": None, "digest": None, "file_name": None, **known}
+
+
+def _kept(request: JobRequest, files: Mapping[str, TakenIn]) -> Document:
+    """The request as it means the same later: files by digest."""
     document = request.model_dump(mode="json")
-    document["needs"] = [siblings[need].id if isinstance(need, str) else need for need in request.needs]
-    for name, source in inputs_of(request.spec).items():
-        if isinstance(source, JobOutput) and isinstance(source.job, str):
-            document["spec"][name]["job"] = siblings[source.job].id
-        elif name in files:
-            document["spec"][name] = {"digest": files[name].digest}
+    document["spec"].update({name: {"digest": taken.digest} for name, taken in files.items()})
     return document
 
 
 def _columns(request: JobRequest, release: str, profile: Profile) -> Document:
     limits, defaults = request.limits, profile.kinds[profile_kind(request.spec)].limits
     return {
-        "name": request.name or request.spec.kind,
         "kind": request.spec.kind,
         "project": request.project,
         "spec": request.spec.model_dump(mode="json"),

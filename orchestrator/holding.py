@@ -4,7 +4,7 @@ Part of the arrows of `orchestrator.lifecycle`, in their transactions. Slots are
 their ids, so that two attempts that want some of the same slots never wait for each other in a circle.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,10 +18,12 @@ from orchestrator.storage.statements import run
 from orchestrator.storage.tables import Attempt
 
 
-def take(session: Session, attempt_id: int, slot_ids: Sequence[str], *, until: datetime) -> None:
-    """Lease every slot; a lease that is there already refuses this one, and the transaction with it."""
-    for slot_id in sorted(slot_ids):
-        run(session, statements.HOLD, slot_id=slot_id, attempt_id=attempt_id, expires_at=until)
+def take(session: Session, wanted: Iterable[tuple[str, int]], *, until: datetime) -> None:
+    """Lease each slot to its attempt; one that is leased already refuses them all, and the transaction with them."""
+    rows = [
+        {"slot_id": slot_id, "attempt_id": attempt_id, "expires_at": until} for slot_id, attempt_id in sorted(wanted)
+    ]
+    session.execute(statements.HOLD, rows)
 
 
 def extend(session: Session, attempt_id: int, *, until: datetime) -> bool:

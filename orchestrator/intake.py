@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from orchestrator.errors import BadSpec, PathRefused
@@ -26,16 +27,17 @@ class TakenIn:
 
 
 class Intake:
-    """Checks and stores the files of a spec."""
+    """Checks and stores the files of one submission, each once, however many of its specs name it."""
 
     def __init__(self, settings: Settings, store: ArtifactStore) -> None:
         self._settings = settings
         self._store = store
+        self._taken_in = cache(self._take_in)
 
     def files_of(self, spec: Spec) -> dict[str, TakenIn]:
         """Store every file the spec names by path; PathRefused or BadSpec names the field at fault."""
         files = {name: source for name, source in inputs_of(spec).items() if isinstance(source, FilePath)}
-        return {name: self._take_in(name, source) for name, source in files.items()}
+        return {name: self._taken_in(name, source) for name, source in files.items()}
 
     def _take_in(self, name: str, source: FilePath) -> TakenIn:
         field = f"spec.{name}.path"

@@ -6,7 +6,6 @@ two arrows of one job never wait for each other. `now` is always the database's 
 caller's transaction, so that leases mean the same on every host.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -56,16 +55,6 @@ def _move_attempt(session: Session, attempt_id: int, *, start: AttemptState, to:
     return run(session, statements.MOVE_ATTEMPT, moved=attempt_id, start=start, state=to, **change).rowcount == 1
 
 
-def create(session: Session, job: Job, *, now: datetime) -> Job:
-    """Write a new job, `waiting`; `orchestrator.admission` decides at once where it goes from there."""
-    job.state, job.created_at = JobState.WAITING, now
-    session.add(job)
-    session.flush()
-    shares.enrol(session, job.project, now=now)
-    record(session, "job.created", now, job_id=job.id)
-    return job
-
-
 def queue(session: Session, job: Job, *, start: JobState, now: datetime, **about: Any) -> bool:
     """Put a job into the queue, where it may stay for its queue deadline; False if it left `start` meanwhile."""
     deadline = None if job.queue_seconds is None else now + timedelta(seconds=job.queue_seconds)
@@ -75,29 +64,6 @@ def queue(session: Session, job: Job, *, start: JobState, now: datetime, **about
 
 
 # ── the dispatcher's arrows ──────────────────────────────────────────────────────────────────────────────────────────
-
-
-def assign(
-    session: Session, job_id: int, slot_ids: Sequence[str], *, now: datetime, lease: timedelta, **about: Any
-) -> int | None:
-    """Lease `slot_ids` to a new attempt at a queued job and return its id; None if the job is not queued any more.
-
-    The worker of the first, the lead, is rung for them all, and its bell counts as rung now: ringing is what the caller
-    does next. Every slot must be free: a second lease on one is refused by the database, and the transaction with it.
-    """
-    lead = slot_ids[0]
-    if not move(session, job_id, start=JobState.QUEUED, to=JobState.ASSIGNED, now=now, slot_id=lead):
-        return None
-    made = run(
-        session, statements.TRY, tried=job_id, job_id=job_id, slot_id=lead, slot_ids=list(slot_ids),
-        state=AttemptState.ASSIGNED, assigned_at=now, rung_at=now,
-    )  # fmt: skip
-    attempt_id = int(made.scalar_one())
-    holding.take(session, attempt_id, slot_ids, until=now + lease)
-    if len(slot_ids) > 1:
-        about = {**about, "slot_ids": list(slot_ids)}
-    record(session, "attempt.assigned", now, job_id=job_id, attempt_id=attempt_id, slot_id=lead, **about)
-    return attempt_id
 
 
 def lose(session: Session, attempt_id: int, *, now: datetime, why: str, max_attempts: int) -> bool:

@@ -23,7 +23,6 @@ from orchestrator.model.specs import (
     ConvertSpec,
     Digest,
     InferSpec,
-    JobRequest,
     Name,
     QuantizeSpec,
     Strict,
@@ -178,25 +177,28 @@ class Registry:
             return found
 
 
-def release_for(session: Session, request: JobRequest) -> Release:
-    """The release a request names, or the default one; BadSpec if there is none."""
-    if request.release is None:
+def release_for(session: Session, name: str | None) -> Release:
+    """The release that a request names, or the default one; BadSpec if there is none."""
+    if name is None:
         release = session.scalars(select(Release).where(Release.is_default)).one_or_none()
     else:
-        release = session.get(Release, request.release)
+        release = session.get(Release, name)
     if release is None:
-        named = "no default toolchain release is" if request.release is None else f"release {request.release} is not"
+        named = "no default toolchain release is" if name is None else f"release {name} is not"
         raise BadSpec(f"{named} registered; see GET /api/v1/releases", field="release")
     return release
 
 
-def check_model(session: Session, request: JobRequest, profile: Profile) -> None:
-    """BadSpec unless the model that a request names is registered with what its kind needs."""
-    spec = request.spec
-    assert isinstance(spec, QuantizeSpec | ConvertSpec | InferSpec | CanarySpec)
-    model = session.get(Model, spec.model)
+def model_for(session: Session, name: str) -> Model:
+    """The model that a spec names; BadSpec if there is none."""
+    model = session.get(Model, name)
     if model is None:
-        raise BadSpec(f"model {spec.model} is not registered; see GET /api/v1/models", field="spec.model")
+        raise BadSpec(f"model {name} is not registered; see GET /api/v1/models", field="spec.model")
+    return model
+
+
+def check_model(model: Model, spec: QuantizeSpec | ConvertSpec | InferSpec | CanarySpec, profile: Profile) -> None:
+    """BadSpec unless the model is registered with what this kind of job needs."""
     wanted = profile.kinds[profile_kind(spec)].model_config_file
     if wanted == "official" and model.official_config is None:
         raise BadSpec(

@@ -1,7 +1,7 @@
 """From where a request may run to its demand class, refused when no slot that is registered could ever take it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from sqlalchemy import select
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.errors import BadSpec
 from orchestrator.lineup import free_slot
-from orchestrator.model.slots import GROUPS_PER_HOST, groups_of_cards
+from orchestrator.model.slots import GROUPS_PER_HOST, SlotKind, groups_of_cards
 from orchestrator.model.specs import CanarySpec, InferSpec, JobRequest, slot_kind
 from orchestrator.placement.demand import Demand, FreeSlot, hosts_with_enough, labels_of
 from orchestrator.storage.tables import Slot
@@ -21,18 +21,24 @@ MOST_TOLD = 20
 """Slots or labels that a refusal lists."""
 
 
-def demand(session: Session, request: JobRequest) -> Demand:
+def registered(session: Session, kind: SlotKind) -> list[FreeSlot]:
+    """Every slot of a kind that there is, whatever it is doing, by name."""
+    rows = session.execute(select(Slot.id, Slot.name, Slot.labels, Slot.kcore).where(Slot.kind == kind))
+    return sorted((free_slot(*row) for row in rows), key=lambda slot: slot.id)
+
+
+def demand(request: JobRequest, known: Callable[[SlotKind], Sequence[FreeSlot]]) -> Demand:
     """The slots it asks for; BadSpec names the field by which nothing is left that fits, and what there is.
 
-    A lab that has no slot of the kind yet refuses nothing: its workers may only be about to start.
+    `known` gives the slots that are `registered`; who checks many requests reads them once. A lab that has no slot of
+    the kind yet refuses nothing: its workers may only be about to start.
     """
     wanted = _wanted(request)
     if len(wanted.key()) > LONGEST_DEMAND:
         field = "placement.exclude" if wanted.exclude else "placement.labels"
         raise BadSpec("so many slots or labels can not be told apart; use placement.slot", field=field)
     if not request.placement.wait_for_slot and wanted != Demand(wanted.kind):
-        rows = session.execute(select(Slot.id, Slot.name, Slot.labels, Slot.kcore).where(Slot.kind == wanted.kind))
-        _check(wanted, sorted((free_slot(*row) for row in rows), key=lambda slot: slot.id), _field_of_slots(request))
+        _check(wanted, known(wanted.kind), _field_of_slots(request))
     return wanted
 
 

@@ -1,20 +1,21 @@
 """From a request to waiting jobs: everything that can be checked is checked before a row is written.
 
-Files are read and stored before the transaction; rows, cache look-ups and the idempotency record are one transaction,
-so a submission is there whole or not at all.
+Files are read and stored and all that is named is looked up before the transaction; rows, cache look-ups and the
+idempotency record are one transaction, so a submission is there whole or not at all.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
-from orchestrator import admission, lifecycle
-from orchestrator.drafting import Drafting, note_files
+from orchestrator import admission, filing
+from orchestrator.drafting import Draft, Drafting
 from orchestrator.errors import BadSpec, IdempotencyMismatch, IllegalTransition, NotFound, OrchestratorError
 from orchestrator.intake import Intake, TakenIn
 from orchestrator.model.specs import JobOutput, JobRequest, PipelineRequest, inputs_of
@@ -46,62 +47,64 @@ class Made:
     replayed: bool = False
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """One job on its way in: its request, the name of its place in the document, its files."""
-
-    request: JobRequest
-    field: str
-    files: Mapping[str, TakenIn]
-
-
 class Submission:
     """Turns requests into jobs."""
 
     def __init__(self, settings: Settings, database: Database, store: ArtifactStore) -> None:
+        self._settings = settings
         self._database = database
         self._store = store
-        self._intake = Intake(settings, store)
 
     def job(self, request: JobRequest, idempotency: Idempotency | None = None) -> Made:
         """Submit one job."""
-        return self._once(idempotency, lambda: [self._entry(request, "")], self._create_all)
+        return self._once(idempotency, lambda: self._drafts({"": request}), self._write)
 
     def jobs(self, requests: Sequence[JobRequest], idempotency: Idempotency | None = None) -> Made:
         """Submit many unconnected jobs, all or none."""
-
-        def checked() -> list[_Entry]:
-            return [self._entry(request, f"jobs.{index}") for index, request in enumerate(requests)]
-
-        return self._once(idempotency, checked, self._create_all)
+        fields = {f"jobs.{index}": request for index, request in enumerate(requests)}
+        return self._once(idempotency, lambda: self._drafts(fields), self._write)
 
     def pipeline(self, request: PipelineRequest, idempotency: Idempotency | None = None) -> Made:
         """Submit named jobs that may use each other's outputs, all or none."""
 
-        def checked() -> dict[str, _Entry]:
-            return {name: self._entry(request.jobs[name], f"jobs.{name}") for name in submission_order(request)}
+        def checked() -> list[list[Draft]]:
+            steps = generations(request)
+            fields = {f"jobs.{name}": request.jobs[name] for names in steps for name in names}
+            drafts = iter(self._drafts(fields, siblings=request.jobs))
+            return [[draft.called(name) for name, draft in zip(names, drafts, strict=False)] for names in steps]
 
-        return self._once(idempotency, checked, partial(self._create_pipeline, request))
+        return self._once(idempotency, checked, partial(self._write_pipeline, request))
 
     def retry(self, job_id: int, idempotency: Idempotency | None = None) -> Made:
         """Submit a finished job's request again, as a new job."""
 
-        def again(_checked: None, session: Session, now: datetime) -> Made:
-            job = session.get(Job, job_id)
+        def again() -> list[Draft]:
+            with self._database.read() as session:
+                job = session.get(Job, job_id)
             if job is None:
                 raise NotFound(f"there is no job {job_id}", job=job_id)
             if job.state not in FINAL:
                 raise IllegalTransition(f"job {job_id} is {job.state}; cancel it first", job=job_id, state=job.state)
-            entry = _Entry(JobRequest.model_validate(job.request), "", {})
-            return self._create_all([entry], session, now)
+            return self._drafts({"": JobRequest.model_validate(job.request)})
 
-        return self._once(idempotency, lambda: None, again)
+        return self._once(idempotency, again, self._write)
 
-    def _entry(self, request: JobRequest, field: str) -> _Entry:
-        try:
-            return _Entry(request, field, self._intake.files_of(request.spec))
-        except OrchestratorError as trouble:
-            raise _placed(trouble, field) from None
+    def _drafts(
+        self, requests: Mapping[str, JobRequest], siblings: Mapping[str, JobRequest] | None = None
+    ) -> list[Draft]:
+        """Check requests, each known by its place in the document, which a refusal names."""
+        intake = Intake(self._settings, self._store)
+        taken: dict[str, Mapping[str, TakenIn]] = {}
+        for field, request in requests.items():
+            with _within(field):
+                taken[field] = intake.files_of(request.spec)
+        drafts = []
+        with self._database.read() as session:
+            drafting = Drafting(session, self._store, siblings)
+            for field, request in requests.items():
+                with _within(field):
+                    drafts.append(drafting.draft(request, taken[field]))
+        return drafts
 
     def _once(
         self, idempotency: Idempotency | None, check: Callable[[], T], make: Callable[[T, Session, datetime], Made]
@@ -122,48 +125,32 @@ class Submission:
             remember(session, idempotency, made, now)
             return made
 
-    def _create_all(self, entries: Sequence[_Entry], session: Session, now: datetime) -> Made:
-        jobs = [self._create(session, entry, now, siblings={}) for entry in entries]
-        return Made(tuple(job.id for job in jobs))
+    def _write(self, drafts: Sequence[Draft], session: Session, now: datetime) -> Made:
+        numbers = filing.write(session, drafts, now=now)
+        admission.admit_new(session, self._store, numbers, now=now)
+        return Made(tuple(numbers))
 
-    def _create_pipeline(
-        self, request: PipelineRequest, entries: Mapping[str, _Entry], session: Session, now: datetime
+    def _write_pipeline(
+        self, request: PipelineRequest, steps: Sequence[Sequence[Draft]], session: Session, now: datetime
     ) -> Made:
         pipeline = Pipeline(name=request.name, project=request.project, created_at=now)
         session.add(pipeline)
         session.flush()
-        siblings: dict[str, Job] = {}
-        for name, entry in entries.items():
-            siblings[name] = self._create(session, entry, now, siblings=siblings, name=name, pipeline=pipeline)
-        return Made(tuple(job.id for job in siblings.values()), pipeline.id)
-
-    def _create(
-        self,
-        session: Session,
-        entry: _Entry,
-        now: datetime,
-        *,
-        siblings: Mapping[str, Job],
-        name: str | None = None,
-        pipeline: Pipeline | None = None,
-    ) -> Job:
-        try:
-            draft = Drafting(session, self._store).draft(entry.request, entry.files, siblings)
-        except OrchestratorError as trouble:
-            raise _placed(trouble, entry.field) from None
-        note_files(session, entry.files)
-        more: dict[str, Any] = {} if name is None else {"name": name}
-        if pipeline is not None:
-            more |= {"project": pipeline.project, "pipeline_id": pipeline.id}
-        job = lifecycle.create(session, draft.row(now, **more), now=now)
-        session.add_all(draft.rows_beside(job.id))
-        session.flush()
-        admission.admit_waiting(session, job, self._store, now=now)
-        return job
+        surroundings = {"project": pipeline.project, "pipeline_id": pipeline.id}
+        numbers: dict[str, int] = {}
+        for drafts in steps:
+            made = filing.write(session, drafts, now=now, siblings=numbers, **surroundings)
+            numbers |= zip((draft.job["name"] for draft in drafts), made, strict=True)
+        jobs = tuple(numbers.values())
+        admission.admit_new(session, self._store, jobs, now=now)
+        return Made(jobs, pipeline.id)
 
 
-def submission_order(request: PipelineRequest) -> list[str]:
-    """The jobs of a pipeline, each after all it needs; BadSpec names an unknown need or the cycle."""
+def generations(request: PipelineRequest) -> list[tuple[str, ...]]:
+    """The jobs of a pipeline, each after all it needs, and together those that need only earlier ones.
+
+    BadSpec names an unknown need or the circle.
+    """
     graph: dict[str, set[str]] = {}
     for name, job in request.jobs.items():
         sources = {
@@ -176,17 +163,28 @@ def submission_order(request: PipelineRequest) -> list[str]:
             if isinstance(need, str) and need not in request.jobs:
                 raise BadSpec(f"there is no job {need!r} in this pipeline", field=f"jobs.{name}.{field}")
         graph[name] = {need for need in named.values() if isinstance(need, str)}
+    sorter = TopologicalSorter(graph)
     try:
-        return list(TopologicalSorter(graph).static_order())
+        sorter.prepare()
     except CycleError as trouble:
         circle = " → ".join(reversed(trouble.args[1]))
         raise BadSpec(
             f"these jobs need each other in a circle: {circle}", field=f"jobs.{trouble.args[1][0]}.needs"
         ) from None
+    steps = []
+    while sorter.is_active():
+        steps.append(sorter.get_ready())
+        sorter.done(*steps[-1])
+    return steps
 
 
-def _placed(trouble: OrchestratorError, field: str) -> OrchestratorError:
-    return trouble.within(field) if field else trouble
+@contextmanager
+def _within(field: str) -> Iterator[None]:
+    """A refusal names its field from the root of the document."""
+    try:
+        yield
+    except OrchestratorError as trouble:
+        raise (trouble.within(field) if field else trouble) from None
 
 
 def earlier(session: Session, idempotency: Idempotency | None) -> Made | None:

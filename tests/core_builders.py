@@ -14,8 +14,8 @@ import yaml
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle
-from orchestrator.dispatcher.turn import promote
+from orchestrator import bulk, lifecycle
+from orchestrator.admission import promote
 from orchestrator.lifecycle import Ending
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.profile import Profile
@@ -100,7 +100,8 @@ def a_waiting_job(session: Session, request: JobRequest | None = None, **facts: 
         "priority": request.priority, "run_seconds": 60, "silence_seconds": 60, "log_bytes": 1 << 20,
         "tool_retries": request.tool_retries,
     }  # fmt: skip
-    return lifecycle.create(session, Job(**{**row, **facts}), now=now())
+    (job_id,) = bulk.create(session, [{**row, **facts}], now=now())
+    return session.get_one(Job, job_id)
 
 
 def a_job(session: Session, state: JobState = JobState.QUEUED, **facts: Any) -> Job:
@@ -133,11 +134,17 @@ def _walk_on(session: Session, job: Job, state: JobState) -> None:
                 finish(session, attempt, None if state is JobState.SUCCEEDED else TOOL)
 
 
+def assign(session: Session, job_id: int, *slot_ids: str) -> int | None:
+    """Lease slots to a queued job; the id of its attempt, None if it is not queued any more."""
+    made = bulk.assign(session, [bulk.Assignment(job_id, slot_ids, "")], now=now(), lease=LEASE)
+    return made[0][0] if made else None
+
+
 def an_assigned_attempt(session: Session, job: Job | None = None, slot: Slot | None = None) -> Attempt:
     job = job or a_job(session)
     # Hosts of their own, since one host has but eight card groups.
     slot = slot or a_slot(session, "g0", host=f"host{next(_numbers)}")
-    attempt_id = lifecycle.assign(session, job.id, (slot.id,), now=now(), lease=LEASE)
+    attempt_id = assign(session, job.id, slot.id)
     assert attempt_id is not None
     return session.get_one(Attempt, attempt_id)
 

@@ -16,15 +16,15 @@ from sqlalchemy import CursorResult, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from orchestrator import bulk, lifecycle, selectors
+from orchestrator import bulk, filing, lifecycle
 from orchestrator.batches import keep
-from orchestrator.drafting import Draft, Drafting, note_files
+from orchestrator.drafting import Draft, Drafting
 from orchestrator.errors import BadSpec, IllegalTransition, OrchestratorError
-from orchestrator.intake import Intake, TakenIn
+from orchestrator.intake import Intake
 from orchestrator.lineup import free_slot
 from orchestrator.model.batches import BatchRequest, requests_of
 from orchestrator.model.slots import SlotName
-from orchestrator.model.specs import FilePath, JobRequest, Spec, inputs_of
+from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import ServiceState
 from orchestrator.placement.demand import Demand
 from orchestrator.settings import Settings
@@ -34,25 +34,14 @@ from orchestrator.storage.tables import Batch, Slot
 from orchestrator.submission import Idempotency, Made, earlier, remember
 
 PORTION = 250
-"""Jobs written in one transaction: about a tenth of a second."""
-
-_Files = Mapping[str, TakenIn]
-
-
-@dataclass(frozen=True)
-class _Named:
-    """One job on its way in. Jobs whose requests differ in nothing but the name share a draft."""
-
-    name: str | None
-    draft: Draft
+"""Jobs written in one transaction: some hundredths of a second."""
 
 
 @dataclass(frozen=True)
 class _Checked:
     """All that is known of a batch before a row is written."""
 
-    jobs: Sequence[_Named]
-    files: Sequence[_Files]
+    jobs: Sequence[Draft]
     left_out: Mapping[str, str]
 
 
@@ -60,10 +49,9 @@ class BatchSubmission:
     """Turns batch requests into jobs."""
 
     def __init__(self, settings: Settings, database: Database, store: ArtifactStore) -> None:
-        self._lost_after = settings.lease
+        self._settings = settings
         self._database = database
         self._store = store
-        self._intake = Intake(settings, store)
 
     def submit(self, request: BatchRequest, idempotency: Idempotency | None = None) -> Made:
         """Submit all jobs or none; BadSpec names the field of the first that can not be.
@@ -90,34 +78,22 @@ class BatchSubmission:
     # ── before a row is written ──────────────────────────────────────────────────────────────────────────────────────
 
     def _checked(self, session: Session, request: BatchRequest) -> _Checked:
-        serving, left_out = self._slots(session, request)
-        drafting = Drafting(session, self._store)
-        files: dict[tuple[tuple[str, str], ...], _Files] = {}
-        drafts: dict[str, Draft] = {}
+        drafting, intake = Drafting(session, self._store), Intake(self._settings, self._store)
+        serving, left_out = self._slots(session, request, drafting)
         jobs = []
         for place, job in requests_of(request, serving):
-            key = job.model_dump_json(exclude={"name"})
-            if key not in drafts:
-                try:
-                    drafts[key] = drafting.draft(job, self._taken_in(job.spec, files), siblings={})
-                except OrchestratorError as trouble:
-                    raise trouble.within(place) from None
-            jobs.append(_Named(job.name, drafts[key]))
-        return _Checked(jobs, list(files.values()), left_out)
+            try:
+                jobs.append(drafting.draft(job, intake.files_of(job.spec)))
+            except OrchestratorError as trouble:
+                raise trouble.within(place) from None
+        return _Checked(jobs, left_out)
 
-    def _taken_in(self, spec: Spec, known: dict[tuple[tuple[str, str], ...], _Files]) -> _Files:
-        """The files of a spec, taken in once for all jobs that name the same ones."""
-        paths = tuple((name, each.path) for name, each in inputs_of(spec).items() if isinstance(each, FilePath))
-        if paths not in known:
-            known[paths] = self._intake.files_of(spec)
-        return known[paths]
-
-    def _slots(self, session: Session, request: BatchRequest) -> tuple[list[str], dict[str, str]]:
+    def _slots(self, session: Session, request: BatchRequest, drafting: Drafting) -> tuple[list[str], dict[str, str]]:
         """The slots that `all` means, and why it does not mean the others of the kind."""
         if request.template is None or request.slots is not None:
             return [], {}
-        wanted = _demand(session, request.template)
-        alive_since = self._database.now(session) - self._lost_after
+        wanted = _demand(drafting, request.template)
+        alive_since = self._database.now(session) - self._settings.lease
         serving, left_out = [], {}
         for slot in session.scalars(select(Slot).where(Slot.kind == wanted.kind)):
             why = _why_not(slot, wanted, alive_since)
@@ -142,29 +118,20 @@ class BatchSubmission:
             )  # fmt: skip
             session.add(batch)
             session.flush()
-            for files in checked.files:
-                note_files(session, files)
-                session.flush()
             made = Made((), batch=batch.id)
             remember(session, idempotency, made, now)
             lifecycle.record(session, "batch.created", now, batch=batch.id, name=batch.name, size=batch.size)
             return made
 
-    def _fill(self, batch_id: int, project: str, jobs: Sequence[_Named]) -> None:
+    def _fill(self, batch_id: int, project: str, jobs: Sequence[Draft]) -> None:
         with self._transaction() as (session, now):
             _still_open(session, batch_id, touched_at=now)
-            rows = [
-                each.draft.row(now, project=project, batch_id=batch_id, name=each.name or each.draft.job["kind"])
-                for each in jobs
-            ]
-            bulk.create_all(session, rows, now=now)
-            for row, each in zip(rows, jobs, strict=True):
-                session.add_all(each.draft.rows_beside(row.id))
+            filing.write(session, jobs, now=now, project=project, batch_id=batch_id)
 
     def _seal(self, batch_id: int) -> None:
         with self._transaction() as (session, now):
             _still_open(session, batch_id, sealed_at=now)
-            bulk.queue_ready(session, batch_id, now=now)
+            bulk.queue_ready(session, bulk.JOB.c.batch_id == batch_id, now=now)
 
     @contextmanager
     def _transaction(self) -> Iterator[tuple[Session, datetime]]:
@@ -179,9 +146,9 @@ def _still_open(session: Session, batch_id: int, **change: Any) -> None:
         raise IllegalTransition(f"batch {batch_id} was given up because writing it took too long; submit it again")
 
 
-def _demand(session: Session, template: JobRequest) -> Demand:
+def _demand(drafting: Drafting, template: JobRequest) -> Demand:
     try:
-        return selectors.demand(session, template)
+        return drafting.demand(template)
     except OrchestratorError as trouble:
         raise trouble.within("template") from None
 

@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable, Sequence
 
 from celery import Celery
-from kombu.exceptions import OperationalError as BrokerAway
+from kombu.exceptions import KombuError
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from orchestrator import hosts, shares
 from orchestrator.batches import keep
-from orchestrator.broker import create_app, ring
+from orchestrator.broker import Bell, create_app, ring
 from orchestrator.canaries import Canaries
 from orchestrator.dispatcher import sweeps
 from orchestrator.dispatcher.leader import Leadership, LeadLost
-from orchestrator.dispatcher.turn import Bell, take_turn
+from orchestrator.dispatcher.turn import take_turn
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
@@ -126,19 +126,12 @@ class Dispatcher:
         self.leading = leading
 
     def _ring(self, bells: Sequence[Bell]) -> None:
-        for bell in bells:
-            try:
-                ring(
-                    self._celery,
-                    attempt_id=bell.attempt_id,
-                    task_id=bell.task_id,
-                    queue=bell.queue,
-                    description=bell.description,
-                )
-            except (BrokerAway, OSError) as trouble:
-                # The rest would fail alike, slowly; the sweep rings them all again.
-                log.warning("the broker does not answer; bells will be rung again: %s", trouble)
-                return
+        try:
+            if bells:
+                ring(self._celery, bells)
+        except (KombuError, OSError) as trouble:
+            # The sweep rings them all again.
+            log.warning("the broker does not answer; bells will be rung again: %s", trouble)
 
 
 def main() -> int:

@@ -5,7 +5,8 @@ from datetime import timedelta
 from sqlalchemy import or_, select
 
 from orchestrator import lifecycle, reserving, steering
-from orchestrator.dispatcher.turn import Bell, bells
+from orchestrator.broker import Bell
+from orchestrator.dispatcher.turn import bells
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage.database import Database

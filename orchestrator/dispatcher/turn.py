@@ -3,30 +3,24 @@
 The caller rings after the commit.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from pydantic import ValidationError
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle, lineup, planning
-from orchestrator.admission import admissible, admit
+from orchestrator import bulk, lineup, planning
+from orchestrator.admission import admissible, promote
 from orchestrator.batches import keep
+from orchestrator.broker import Bell
 from orchestrator.dispatcher.leader import Leadership
-from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.slots import together
-from orchestrator.model.states import JobState
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Base
 
 AGING: timedelta = Settings.model_fields["aging"].default
-
-PROMOTED_AT_ONCE = 100
-"""Jobs admitted in one transaction: some tenths of a second."""
 
 _JOB, _ATTEMPT, _SLOT = (Base.metadata.tables[name] for name in ("job", "attempt", "slot"))
 
@@ -44,16 +38,6 @@ _NOTE_KCORE = (
     .where(_SLOT.c.id == bindparam("placed_on"), _SLOT.c.kcore.is_distinct_from(bindparam("image")))
     .values(kcore=bindparam("image"))
 )
-
-
-@dataclass(frozen=True)
-class Bell:
-    """A worker to wake: for which attempt, on which queue, and what Flower shows."""
-
-    attempt_id: int
-    task_id: str
-    queue: str
-    description: str
 
 
 def bells(session: Session, attempt_ids: Sequence[int]) -> list[Bell]:
@@ -93,31 +77,6 @@ def take_turn(
         return place_queued(session, now=now, lease=lease, lost_after=lost_after, aging=aging)
 
 
-def promote(session: Session, store: ArtifactStore, *, now: datetime) -> None:
-    """Admit waiting jobs until none can move (one that succeeds from the cache may free the next), or enough have.
-
-    The rest follows in the next turn, which this one's commit wakes: on SQLite nobody else can write meanwhile.
-    """
-    seen: set[int] = set()
-    while len(seen) < PROMOTED_AT_ONCE:
-        fresh = [job_id for job_id in admissible(session, PROMOTED_AT_ONCE) if job_id not in seen]
-        if not fresh:
-            return
-        for job_id in fresh:
-            _admit_or_fail(session, job_id, store, now)
-        seen.update(fresh)
-
-
-def _admit_or_fail(session: Session, job_id: int, store: ArtifactStore, now: datetime) -> None:
-    """Admit one job; a stored request that this version cannot read any more must not stop all others."""
-    try:
-        admit(session, job_id, store, now=now)
-    except ValidationError as trouble:
-        reason = f"its stored request is not valid any more: {trouble.errors()[0]['msg']}; submit it anew"
-        failure = Failure(kind=FailureKind.BAD_SPEC, reason=reason)
-        lifecycle.fail_unstarted(session, job_id, start=JobState.WAITING, failure=failure, now=now)
-
-
 def place_queued(
     session: Session, *, now: datetime, lease: timedelta, lost_after: timedelta, aging: timedelta = AGING
 ) -> list[Bell]:
@@ -126,18 +85,14 @@ def place_queued(
     if not slots.free:
         return []
     decided = planning.decide(session, lineup.groups(session), slots, aging=aging)
+    wanted = [bulk.Assignment(each.job_id, each.slot_ids, each.why) for each in decided.plan.placements]
+    assigned = bulk.assign(session, wanted, now=now, lease=lease) if wanted else []
     kcores = {candidate.job_id: candidate.kcore for candidate in decided.candidates}
-    assigned = []
-    for placement in decided.plan.placements:
-        attempt_id = lifecycle.assign(
-            session, placement.job_id, placement.slot_ids, now=now, lease=lease, why=placement.why
-        )
-        if attempt_id is not None:
-            _note_kcore(session, placement.slot_ids, kcores[placement.job_id])
-            assigned.append(attempt_id)
-    return bells(session, assigned)
+    _note_kcores(session, {slot_id: kcores[each.job_id] for _, each in assigned for slot_id in each.slot_ids})
+    return bells(session, [attempt_id for attempt_id, _ in assigned])
 
 
-def _note_kcore(session: Session, slot_ids: Sequence[str], kcore: str | None) -> None:
-    for slot_id in slot_ids if kcore is not None else ():
-        session.execute(_NOTE_KCORE, {"placed_on": slot_id, "image": kcore})
+def _note_kcores(session: Session, placed: Mapping[str, str | None]) -> None:
+    rows = [{"placed_on": slot_id, "image": kcore} for slot_id, kcore in sorted(placed.items()) if kcore is not None]
+    if rows:
+        session.execute(_NOTE_KCORE, rows)

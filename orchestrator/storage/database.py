@@ -4,6 +4,7 @@ Works alike on SQLite (WAL; every write starts with BEGIN IMMEDIATE, so that two
 half-way) and PostgreSQL. Sessions are synchronous everywhere; nothing else in the product opens one.
 """
 
+import select
 import threading
 import time
 from collections.abc import Iterator
@@ -15,12 +16,15 @@ from typing import Any, Protocol
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import Session
 
 from orchestrator.clock import as_utc
 from orchestrator.storage.folder_events import FolderEvents
 
 CHANNEL = "tx81_committed"
+_COMMIT = f"SELECT pg_notify('{CHANNEL}', '') WHERE pg_current_xact_id_if_assigned() IS NOT NULL; COMMIT"
+"""One journey to PostgreSQL: who watches is woken, if something was written."""
 _POSTGRES_CLOCK = text("SELECT clock_timestamp()")
 _SOON = 0.001
 """Seconds between two looks at SQLite while a commit is under way."""
@@ -53,6 +57,9 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._engine = _sqlite_engine(self.url) if self.is_sqlite else _postgres_engine(self.url)
         self._writing = self._engine.execution_options(write=True)
+        # PostgreSQL reads what is committed when a statement begins, in a transaction or not.
+        alone: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        self._reading = self._engine.execution_options(**alone)
 
     @property
     def engine(self) -> Engine:
@@ -61,8 +68,8 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session that sees one consistent state and changes nothing."""
-        with Session(self._engine, autoflush=False) as session:
+        """A session that changes nothing. On SQLite it sees one state, on PostgreSQL each statement sees the latest."""
+        with Session(self._reading, autoflush=False) as session:
             yield session
 
     @contextmanager
@@ -71,9 +78,8 @@ class Database:
         with Session(self._writing, expire_on_commit=False) as session:
             yield session
             session.flush()
-            if not self.is_sqlite:
-                wake = "SELECT pg_notify(:channel, '') WHERE pg_current_xact_id_if_assigned() IS NOT NULL"
-                session.execute(text(wake), {"channel": CHANNEL})
+            if not self.is_sqlite and session.in_transaction():
+                session.connection().exec_driver_sql(_COMMIT)
             session.commit()
 
     def now(self, session: Session) -> datetime:
@@ -119,12 +125,20 @@ def _sqlite_engine(url: URL) -> Engine:
 
 
 def _postgres_engine(url: URL) -> Engine:
-    engine = create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
         connection.execute(f"SET idle_in_transaction_session_timeout = '{POSTGRES_PAUSE_SECONDS}s'")
         connection.commit()
+
+    @event.listens_for(engine, "checkout")
+    def _still_there(connection: psycopg.Connection[Any], _record: Any, _proxy: Any) -> None:
+        """A server says nothing unasked but its goodbye; so a connection that waited is checked without a journey."""
+        heard = select.poll()
+        heard.register(connection.fileno(), select.POLLIN)
+        if heard.poll(0):
+            raise DisconnectionError("the server has closed the connection, or said something unasked")
 
     return engine
 

@@ -7,7 +7,7 @@ the other names are those of the condition. `run` runs them, since they do not s
 
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Executable, bindparam, case, delete, func, insert, literal, select, update
+from sqlalchemy import CursorResult, Executable, bindparam, case, delete, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from orchestrator.model.states import AttemptState, ServiceState
@@ -19,6 +19,9 @@ _JOB, _ATTEMPT, _LEASE, _SLOT, _EVENT, _ARTIFACT = (
 
 RECORD = insert(_EVENT)
 
+CREATE = insert(_JOB).returning(_JOB.c.id, sort_by_parameter_order=True)
+"""New jobs; returns their numbers in the order in which they were handed in."""
+
 MOVE_JOB = (
     update(_JOB)
     .where(_JOB.c.id == bindparam("moved"), _JOB.c.state == bindparam("start"))
@@ -27,12 +30,8 @@ MOVE_JOB = (
 
 MOVE_ATTEMPT = update(_ATTEMPT).where(_ATTEMPT.c.id == bindparam("moved"), _ATTEMPT.c.state == bindparam("start"))
 
-TRY = (
-    insert(_ATTEMPT)
-    .values(number=select(func.count() + 1).where(_ATTEMPT.c.job_id == bindparam("tried")).scalar_subquery())
-    .returning(_ATTEMPT.c.id)
-)
-"""A new attempt, with the next number of its job."""
+TRY = insert(_ATTEMPT).returning(_ATTEMPT.c.id, sort_by_parameter_order=True)
+"""New attempts; returns their ids in the order in which they were handed in."""
 
 HOLD = insert(_LEASE)
 EXTEND = update(_LEASE).where(_LEASE.c.attempt_id == bindparam("holder"))

@@ -6,7 +6,6 @@ from xml.etree import ElementTree
 import pytest
 from core_builders import (
     FAULT,
-    LEASE,
     TOOL,
     WORKER,
     Desk,
@@ -14,6 +13,7 @@ from core_builders import (
     a_running_attempt,
     a_slot,
     a_waiting_job,
+    assign,
     claim,
     ending,
     now,
@@ -230,7 +230,7 @@ def test_each_group_of_a_gang_is_told_and_compared_by_itself(desk, batch):
         for index in range(3):
             a_slot(session, f"g{index}")
         job = _queued(session, batch)
-        attempt_id = lifecycle.assign(session, job.id, names, now=now(), lease=LEASE)
+        attempt_id = assign(session, job.id, *names)
         attempt = session.get_one(Attempt, attempt_id)
         claim(session, attempt)
         lifecycle.finish(session, attempt_id, ending(), worker=WORKER, now=now(), max_attempts=1)
@@ -258,9 +258,7 @@ def test_a_fault_of_a_gang_counts_for_each_of_its_slots(desk, batch):
     with desk.database.write() as session:
         for name in ("g0", "g1"):
             a_slot(session, name)
-        attempt_id = lifecycle.assign(
-            session, _queued(session, batch).id, ("lab1.g0", "lab1.g1"), now=now(), lease=LEASE
-        )
+        attempt_id = assign(session, _queued(session, batch).id, "lab1.g0", "lab1.g1")
         claim(session, session.get_one(Attempt, attempt_id))
         lifecycle.finish(session, attempt_id, ending(FAULT), worker=WORKER, now=now(), max_attempts=1)
 

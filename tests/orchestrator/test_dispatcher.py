@@ -25,9 +25,10 @@ from core_builders import (
 )
 from sqlalchemy import select, update
 
+from orchestrator.broker import Bell
 from orchestrator.dispatcher import sweeps
 from orchestrator.dispatcher.leader import Leadership, LeadLost
-from orchestrator.dispatcher.turn import Bell, take_turn
+from orchestrator.dispatcher.turn import take_turn
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.storage.database import Database

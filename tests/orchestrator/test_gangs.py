@@ -10,6 +10,7 @@ from core_builders import (
     a_job,
     a_running_attempt,
     a_slot,
+    assign,
     at_once,
     claim,
     ending,
@@ -48,7 +49,7 @@ def an_assigned_gang(session: Session, *names: str) -> Attempt:
                 lock_domain="of lab1",
                 worker=WORKER if name == (names or NAMES)[0] else f"worker of {name}",
             )
-    attempt_id = lifecycle.assign(session, a_job(session).id, names or NAMES, now=now(), lease=LEASE)
+    attempt_id = assign(session, a_job(session).id, *(names or NAMES))
     return session.get_one(Attempt, attempt_id)
 
 
@@ -95,7 +96,7 @@ def test_a_gang_gets_all_its_slots_or_none(database: Database):
         a_slot(session, "g0")
 
     with pytest.raises(IntegrityError), database.write() as session:
-        lifecycle.assign(session, job_id, NAMES, now=now(), lease=LEASE)
+        assign(session, job_id, *NAMES)
 
     assert held(database) == {"lab1.g2"}
     with database.read() as session:
@@ -109,15 +110,15 @@ def test_of_gangs_that_want_some_of_the_same_slots_at_once_one_gets_them(databas
         jobs = [a_job(session).id for _ in range(4)]
     wanted = [("lab1.g0", "lab1.g1"), ("lab1.g2", "lab1.g1"), ("lab1.g1", "lab1.g0"), ("lab1.g1", "lab1.g2")]
 
-    def assign(number: int) -> bool:
+    def book(number: int) -> bool:
         try:
             with database.write() as session:
-                lifecycle.assign(session, jobs[number], wanted[number], now=now(), lease=LEASE)
+                assign(session, jobs[number], *wanted[number])
         except IntegrityError:
             return False
         return True
 
-    won = at_once(*(lambda number=number: assign(number) for number in range(4)))
+    won = at_once(*(lambda number=number: book(number) for number in range(4)))
 
     assert sorted(won) == [False, False, False, True]
     assert held(database) == set(wanted[won.index(True)])
@@ -256,7 +257,7 @@ def test_two_gangs_that_ended_in_suspicion_are_two_kills_and_one_is_one(database
         after_one = end_badly(session, first, suspicion)
         for name in ("g4", "g5"):
             a_slot(session, name)
-        second = lifecycle.assign(session, first.job_id, ("lab1.g4", "lab1.g5"), now=now(), lease=LEASE)
+        second = assign(session, first.job_id, "lab1.g4", "lab1.g5")
         claim(session, session.get_one(Attempt, second))
         after_two = end_badly(session, session.get_one(Attempt, second), suspicion)
 

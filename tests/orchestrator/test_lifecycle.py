@@ -15,6 +15,7 @@ from core_builders import (
     a_running_attempt,
     a_slot,
     an_assigned_attempt,
+    assign,
     at_once,
     claim,
     events_of,
@@ -194,7 +195,7 @@ def test_a_job_that_is_not_queued_gets_no_attempt(database: Database):
         job = a_job(session, JobState.CANCELLED)
 
     with nothing_written(database), database.write() as session:
-        assert lifecycle.assign(session, job.id, (slot.id,), now=now(), lease=LEASE) is None
+        assert assign(session, job.id, slot.id) is None
 
 
 def test_attempts_of_a_job_are_numbered_from_one(database: Database):

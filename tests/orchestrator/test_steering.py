@@ -26,8 +26,9 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from orchestrator import lifecycle, lineup, steering
+from orchestrator.broker import Bell
 from orchestrator.dispatcher import sweeps
-from orchestrator.dispatcher.turn import Bell, take_turn
+from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import BadRequest, IllegalTransition, NotFound
 from orchestrator.model.orders import Action, BulkOrder
 from orchestrator.model.states import FINAL, JobState

@@ -12,8 +12,8 @@ from simulation.world import World
 from sqlalchemy import select
 
 from orchestrator import lifecycle, ownership, steering
+from orchestrator.broker import Bell
 from orchestrator.dispatcher.main import Dispatcher
-from orchestrator.dispatcher.turn import Bell
 from orchestrator.errors import IllegalTransition, OwnershipLost, SlotTaken
 from orchestrator.lifecycle import Ending
 from orchestrator.model.failures import Failure, FailureKind, Suspicion

@@ -16,7 +16,7 @@ from pathlib import Path
 from core_builders import Desk, a_desk
 from sqlalchemy.orm import Session
 
-from orchestrator.dispatcher.turn import Bell
+from orchestrator.broker import Bell
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database

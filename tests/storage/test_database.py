@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from eventually import eventually
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.storage.database import Database
@@ -100,3 +101,20 @@ def test_a_key_is_unique_for_all(database: Database):
     _lead(database, "a")
     with pytest.raises(IntegrityError):
         _lead(database, "a")
+
+
+def test_a_connection_that_the_server_closed_while_nobody_used_it_is_replaced(postgres_url):
+    database = Database(postgres_url)
+    number = "SELECT pg_backend_pid()"
+    with database.read() as session:
+        pooled = session.scalar(text(number))
+    other = Database(postgres_url)
+    with other.write() as session:
+        session.execute(text("SELECT pg_terminate_backend(:number, 10000)"), {"number": pooled})
+
+    with database.write() as session:
+        replaced = session.scalar(text(number))
+
+    assert replaced != pooled
+    database.close()
+    other.close()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import lifecycle
+from orchestrator import bulk, lifecycle
 from orchestrator.model.profile import Profile
 from orchestrator.model.slots import CARDS_PER_HOST, SlotKind, SlotName
 from orchestrator.model.states import JobState
@@ -141,20 +141,18 @@ class Lab:
         card = slot.startswith("g")
         with self.database.write() as session:
             now = self.database.now(session)
-            row = Job(
+            columns = dict(
                 name="job", kind=spec["kind"], project="default", spec=spec, request={}, release="tiny",
                 slot_kind=SlotKind.CARD_GROUP if card else SlotKind.CPU, demand="", priority=5, tool_retries=0,
                 **{"run_seconds": 60, "silence_seconds": 60, "log_bytes": 1 << 20, **job},
             )  # fmt: skip
-            lifecycle.create(session, row, now=now)
+            (job_id,) = bulk.create(session, [columns], now=now)
+            row = session.get_one(Job, job_id)
             for name, digest in (inputs or {}).items():
                 session.add(JobInput(job_id=row.id, name=name, digest=digest, file_name=f"{name}.file"))
             assert lifecycle.queue(session, row, start=JobState.WAITING, now=now)
-            attempt_id = lifecycle.assign(
-                session, row.id, [f"{self.settings.host}.{name}" for name in (slot, *others)], now=now,
-                lease=self.settings.lease,
-            )  # fmt: skip
-            assert attempt_id is not None
+            wanted = bulk.Assignment(row.id, [f"{self.settings.host}.{name}" for name in (slot, *others)], "")
+            ((attempt_id, _),) = bulk.assign(session, [wanted], now=now, lease=self.settings.lease)
             return attempt_id
 
     def run(self, attempt_id: int, slot: OwnedSlot, stop: StopSignal | None = None) -> Ended | None:

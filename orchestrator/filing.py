@@ -1,0 +1,92 @@
+"""Drafts become rows: jobs with their inputs and needs and the files they name, in a few statements for all of them.
+
+On SQLite nobody else can write meanwhile, so nothing is looked up or checked here that could be before.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.orm import Session
+
+from orchestrator import bulk
+from orchestrator.drafting import Draft
+from orchestrator.storage.tables import Base, Document
+
+_NEED, _INPUT, _ARTIFACT = (Base.metadata.tables[name] for name in ("job_need", "job_input", "artifact"))
+_ADD_INPUT, _ADD_NEED, _NAME_FILE = insert(_INPUT), insert(_NEED), insert(_ARTIFACT)
+
+_AT_ONCE = 1000
+"""Digests named in one statement: databases take only so many."""
+
+
+def write(
+    session: Session, drafts: Sequence[Draft], *, now: datetime, siblings: Mapping[str, int] | None = None, **more: Any
+) -> list[int]:
+    """Write jobs, `waiting`, and return their numbers in the order of `drafts`.
+
+    `siblings` are the numbers of the jobs of their pipeline that they name; `more` are columns of every one of them.
+    """
+    numbers = siblings or {}
+    name_files(session, drafts)
+    made = bulk.create(session, [_job(draft, now, numbers, more) for draft in drafts], now=now)
+    inputs = [
+        {**entry, "job_id": job_id, "from_job_id": _numbered(entry["from_job_id"], numbers)}
+        for job_id, draft in zip(made, drafts, strict=True)
+        for entry in draft.inputs
+    ]
+    needs = [
+        {"job_id": job_id, "needs_id": needed}
+        for job_id, draft in zip(made, drafts, strict=True)
+        for needed in sorted({_numbered(need, numbers) for need in draft.needs})
+    ]
+    for statement, rows in ((_ADD_INPUT, inputs), (_ADD_NEED, needs)):
+        if rows:
+            session.execute(statement, rows)
+    return made
+
+
+def _job(draft: Draft, now: datetime, numbers: Mapping[str, int], more: Mapping[str, Any]) -> Document:
+    columns = {**draft.job, **more}
+    total = columns.pop("total_seconds")
+    deadline = now + timedelta(seconds=total) if total else None
+    return {**columns, "request": _alone(draft, columns, numbers), "deadline_at": deadline}
+
+
+def _alone(draft: Draft, columns: Document, numbers: Mapping[str, int]) -> Document:
+    """The request as it means the same outside its pipeline: siblings by number, and whose it is."""
+    request: Document = {**columns["request"], "project": columns["project"]}
+    if numbers:
+        outputs = {
+            entry["name"]: {"job": _numbered(entry["from_job_id"], numbers), "artifact": entry["from_artifact"]}
+            for entry in draft.inputs
+            if entry["from_job_id"] is not None
+        }
+        request["spec"] = {**request["spec"], **outputs}
+        request["needs"] = [_numbered(need, numbers) for need in request["needs"]]
+    return request
+
+
+def _numbered(need: Any, numbers: Mapping[str, int]) -> Any:
+    return numbers[need] if isinstance(need, str) else need
+
+
+def name_files(session: Session, drafts: Iterable[Draft]) -> None:
+    """Name files that were taken in, once each, so that other requests can use them by digest."""
+    taken = {(name, file.digest): file for draft in drafts for name, file in draft.files.items()}
+    digests = sorted({digest for _, digest in taken})
+    for start in range(0, len(digests), _AT_ONCE):
+        some = digests[start : start + _AT_ONCE]
+        known = select(_ARTIFACT.c.name, _ARTIFACT.c.digest).where(_ARTIFACT.c.digest.in_(some))
+        for name, digest in session.execute(known):
+            taken.pop((name, digest), None)
+    rows = [
+        {
+            "digest": digest, "tree": False, "name": name, "file_name": file.file_name, "size": file.size,
+            "created_at": file.at,
+        }
+        for (name, digest), file in taken.items()
+    ]  # fmt: skip
+    if rows:
+        session.execute(_NAME_FILE, rows)
