@@ -26,6 +26,7 @@ from cli.embedded import free_port
 from cli.stack import broker_socket, broker_url, embedded
 from cli.supervisor import Supervisor
 from orchestrator.broker import create_app
+from orchestrator.model.slots import CARDS_PER_HOST
 from orchestrator.model.specs import JobRequest, PipelineRequest
 from orchestrator.model.states import FINAL, JobState
 
@@ -143,6 +144,8 @@ def _our_side(folder: Path, program: Path, database_url: str) -> Iterator[Ours]:
     prompts = folder / "prompts.txt"
     prompts.write_text("?\n")
     port = free_port(0)
+    for card in range(CARDS_PER_HOST):
+        (folder / "cards" / f"dev-{card}").touch()  # A card without a node is one that is gone.
     env = {
         "TX81_STATE_DIR": str(state),
         "TX81_DATABASE_URL": database_url,
