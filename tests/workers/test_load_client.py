@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from openai_stub import DONE, MODEL, answer, openai_stub, piece
@@ -69,7 +70,7 @@ def test_arrivals_come_at_the_rate_and_are_the_same_for_the_same_seed():
         return [next(times) for _ in range(20_000)]
 
     times = due(7)
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     mean = sum(gaps) / len(gaps)
     spread = (sum((gap - mean) ** 2 for gap in gaps) / len(gaps)) ** 0.5
 

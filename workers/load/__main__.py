@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from orchestrator.comparison.metrics import Measured
 from orchestrator.model.client_specs import Load
 from workers.load.book import Book
-from workers.load.conversation import PATIENCE, Conversation, ServerGone
+from workers.load.conversation import PATIENCE, Conversation
 from workers.load.driving import Driving
+from workers.load.replies import ServerGone
 from workers.toolchain.answers import read_prompts
 
 _INTERRUPTED = 130

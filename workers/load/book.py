@@ -11,7 +11,7 @@ from orchestrator.comparison.load_metrics import DEFINITIONS, FROM_DUE, LoadStat
 from orchestrator.comparison.metrics import Measured
 from orchestrator.model.client_specs import Goodput
 from workers.load.arrivals import Ask
-from workers.load.conversation import Heard, Unanswered
+from workers.load.replies import Heard, Unanswered
 
 ANSWERS, TIMES, METRICS = "answers.jsonl", "times.jsonl", "metrics.json"
 

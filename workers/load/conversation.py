@@ -4,13 +4,13 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import httpx2
 
 from orchestrator.model.client_specs import Load
+from workers.load.replies import Heard, ServerGone, Unanswered
 
 PATIENCE = httpx2.Timeout(600, connect=30)
 """Seconds without a byte after which an answer is given up, as OpenAI's own client has it."""
@@ -21,32 +21,6 @@ _WHOLE = ("stop", "length")
 """Finish reasons of an answer that the server brought to its end."""
 
 _PATHS = {"chat": "/v1/chat/completions", "completion": "/v1/completions"}
-
-
-class Unanswered(Exception):
-    """A request that was not answered to its end: `sort` is a word to count by, the text what is known of it."""
-
-    def __init__(self, sort: str, told: str) -> None:
-        super().__init__(told)
-        self.sort = sort
-
-
-class ServerGone(Exception):
-    """Nobody listens there any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """One whole answer; times of the monotonic clock."""
-
-    text: str
-    finish_reason: str
-    sent: float
-    first: float
-    last: float
-    gaps: tuple[float, ...]
-    prompt_tokens: int | None
-    output_tokens: int | None
 
 
 class Conversation:

@@ -9,7 +9,7 @@ from typing import Protocol
 from orchestrator.model.client_specs import Load
 from workers.load.arrivals import Ask, asks, poisson
 from workers.load.book import Book
-from workers.load.conversation import Heard, ServerGone, Unanswered
+from workers.load.replies import Heard, ServerGone, Unanswered
 
 MOST_UNDER_WAY = 900
 """Requests of an open loop; one that is due while so many are under way fails. A process has about a thousand files."""

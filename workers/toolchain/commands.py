@@ -13,11 +13,13 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.errors import BadSpec
+from orchestrator.model.calling import how_to_run
 from orchestrator.model.profile import KindProfile, Profile
 from orchestrator.model.slots import SINGLE_CARD, cards_of_groups, groups_of_cards
-from orchestrator.model.specs import CanarySpec, ConvertSpec, InferSpec, Spec
+from orchestrator.model.specs import CanarySpec, ClientSpec, ConvertSpec, InferSpec, Spec, profile_kind
 from workers.assignment import Assignment, InputArtifact, RegisteredModel
 from workers.process import Command
+from workers.toolchain.asking import client_words
 
 _PLACE_HOLDER = re.compile(r"\{(\w+)\}")
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|(^|_)KEY$", re.IGNORECASE)
@@ -62,7 +64,7 @@ class Plan:
 
 
 def plan(assignment: Assignment, *, work: Path) -> Plan:
-    """Decide everything; BadSpec says what does not fit."""
+    """Decide everything; BadSpec says what does not fit, EndpointClosed which server is not there any more."""
     try:
         spec, profile = _SPECS.validate_python(assignment.spec), Profile.model_validate(assignment.profile)
     except ValidationError as trouble:
@@ -70,9 +72,9 @@ def plan(assignment: Assignment, *, work: Path) -> Plan:
         raise BadSpec(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     if isinstance(spec, CanarySpec):
         spec = spec.inference()
-    if spec.kind not in profile.kinds:
-        raise BadSpec(f"profile {profile.profile} does not say how to run {spec.kind} jobs")
-    kind = profile.kinds[spec.kind]
+    kind = how_to_run(profile, spec)
+    if kind is None:
+        raise BadSpec(f"profile {profile.profile} does not say how to run {profile_kind(spec)} jobs")
     words = _first_words(spec, profile, kind, assignment, work=work)
     if kind.model_config_file is not None:
         words["model"] = str(work / "model" / _plain(_model(assignment).name))
@@ -123,6 +125,8 @@ def _first_words(
         words["conda"] = profile.backend_types[spec.backend_type].conda or kind.conda
     if isinstance(spec, InferSpec):
         words["cards"] = _cards(spec, assignment)
+    if isinstance(spec, ClientSpec):
+        words |= client_words(spec, assignment)
     return words
 
 
@@ -170,9 +174,10 @@ def _overlay(model: RegisteredModel, kind: KindProfile, words: Mapping[str, str]
 
 def _command(profile: Profile, kind: KindProfile, words: Mapping[str, str], *, present: set[str]) -> Command:
     optional = [word for name, extra in kind.optional.items() if name in present for word in extra]
+    environment = profile.environment if kind.environment is None else kind.environment
     return Command(
         argv=tuple(fill(word, words) for word in (*kind.argv, *optional)),
-        env={name: fill(value, words) for name, value in profile.environment.items()},
+        env={name: fill(value, words) for name, value in environment.items()},
         cwd=Path(fill(kind.cwd, words)),
     )
 
