@@ -28,7 +28,7 @@ def after(session: Session, job: Job, failure: Failure, max_attempts: int) -> tu
     With it comes the failure that the job has if it is not: its own, or that it has killed several devices.
     """
     tried = _tried(session, job)
-    kept = job.kind == "serve" and job.spec["keep"] and failure.kind in (FailureKind.FAULT, FailureKind.TOOL)
+    kept = job.kind == "serve" and job.spec.get("keep") and failure.kind in (FailureKind.FAULT, FailureKind.TOOL)
     if kept:
         # What it died of before it last lived long is not held against it.
         tried = tried[len(tried) - died_at_once([each.life for each in tried]) :]
