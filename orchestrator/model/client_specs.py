@@ -1,9 +1,9 @@
 """What asks servers: the spec of a client, and the shape of the load that our own one makes."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from orchestrator.model.spec_words import FileInput, JobOutput, Strict
 
@@ -13,15 +13,31 @@ MAX_TOKENS = 8192
 MOST_PROCESSES = 64
 MOST_REQUESTS = 100_000
 
+ONE, SEVERAL = "one_endpoint", "several_endpoints"
+"""Tags of the two forms; they stand in the place of an error, where no person wrote them."""
+
+
+def _form(given: object) -> str:
+    return SEVERAL if isinstance(given, list | tuple) else ONE
+
+
+Endpoints = Annotated[
+    Annotated[JobOutput, Tag(ONE)] | Annotated[tuple[JobOutput, ...], Tag(SEVERAL)], Discriminator(_form)
+]
+
 Program = Literal["load", "chat", "completion_llama", "chat_processes", "completion_llama_processes"]
 
 
 class Goodput(Strict):
     """Limits of one request: it counts as good if it keeps all that are given."""
 
-    ttft_seconds: float | None = Field(default=None, gt=0, description="To the first text.")
-    tpot_seconds: float | None = Field(default=None, gt=0, description="Per token after the first.")
-    request_seconds: float | None = Field(default=None, gt=0, description="To the end of the answer.")
+    ttft_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="To the first text.")
+    tpot_seconds: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="Per token after the first."
+    )
+    request_seconds: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="To the end of the answer."
+    )
 
     @model_validator(mode="after")
     def _limits_something(self) -> "Goodput":
@@ -37,7 +53,7 @@ class Load(Strict):
         default=None, ge=1, le=512, description="Requests under way at any time; 1 if there is no rate either."
     )
     rate: float | None = Field(
-        default=None, gt=0, le=10_000,
+        default=None, ge=0.001, le=10_000, allow_inf_nan=False,
         description="Requests a second on average, at the times of a Poisson process, whatever has been answered.",
     )  # fmt: skip
     requests: int | None = Field(
@@ -73,7 +89,7 @@ class ClientSpec(Strict):
     """
 
     kind: Literal["client"] = "client"
-    endpoint: JobOutput | tuple[JobOutput, ...] = Field(
+    endpoint: Endpoints = Field(
         description="That of a serve job: {job: NAME or number, artifact: endpoint}. "
         "A list for the programs of several processes, which use them in turn."
     )
