@@ -216,7 +216,7 @@ class _Execution:
             log.warning("start not noted", exc_info=True, extra={"attempt": attempt_id})
 
     def _judge(self, plan: Plan, outcome: Outcome, guard: CardGuard, since_ns: int) -> None:
-        known = plan.profile.fault_signatures
+        known = plan.fault_signatures
         if outcome.stopped in (StopReason.LEASE_LOST, StopReason.SHUTDOWN):
             # Not an end of the job; the signatures in its log prove nothing.
             self.suspicion = judge.suspicion(None, outcome, Evidence(""), known) or self.suspicion

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from orchestrator import endpoints, lifecycle
 from orchestrator.model.slots import SlotKind
-from orchestrator.model.states import JobState, Until
+from orchestrator.model.states import JobState, ServiceState, Until
 from orchestrator.storage.tables import Answer, Artifact, Attempt, Endpoint, JobNeed, Metric, Slot
 
 SERVE = {"kind": "serve", "model": "tiny-model", "kcore": {"job": 1, "artifact": "kcore"}, "groups": 1}
@@ -127,6 +127,17 @@ def test_a_client_that_nobody_answers_has_failed_by_itself_while_the_server_is_t
     failure = lab.job(attempt_id).failure
     assert (failure["kind"], failure["exit_code"]) == ("tool", 1)
     assert failure["reason"] == "none of 2 requests was answered: 2 × http_400 (exit code 1)"
+
+
+def test_what_a_server_says_of_its_cards_does_not_speak_against_the_seat_of_its_client(lab, cpu0, server, client):
+    with openai_stub(lambda body: (500, "card is gone")) as stub:
+        attempt_id = client(server(stub.url))
+
+        lab.run(attempt_id, cpu0)
+
+    assert lab.job(attempt_id).failure["kind"] == "tool"
+    with lab.database.read() as session:
+        assert session.get_one(Slot, "lab.cpu0").service_state is ServiceState.IN_SERVICE
 
 
 def test_a_client_whose_server_is_dead_does_not_fail_for_itself(lab, cpu0, server, client):

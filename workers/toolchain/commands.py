@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from orchestrator.errors import BadSpec
 from orchestrator.model.calling import how_to_run
 from orchestrator.model.card_specs import OnCards
-from orchestrator.model.profile import KindProfile, Profile
+from orchestrator.model.profile import FaultSignature, KindProfile, Profile
 from orchestrator.model.slots import SINGLE_CARD, cards_of_groups, groups_of_cards
 from orchestrator.model.specs import CanarySpec, ClientSpec, ConvertSpec, ServeSpec, Spec, profile_kind
 from workers.assignment import Assignment, InputArtifact, RegisteredModel
@@ -61,6 +61,11 @@ class Plan:
     overlay: ModelOverlay | None
     command: Command
     exclusive: str | None
+
+    @property
+    def fault_signatures(self) -> tuple[FaultSignature, ...]:
+        """What would speak against its slot: nothing that a client prints, who repeats what servers told it."""
+        return () if isinstance(self.spec, ClientSpec) else self.profile.fault_signatures
 
     def path(self, text: str) -> Path:
         """A path of the profile with its place-holders filled in."""
