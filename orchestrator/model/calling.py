@@ -5,12 +5,20 @@ from typing import cast
 from orchestrator.model.profile import AnswersRule, DefaultLimits, KindProfile, OutputRule, Profile, ProfileKind
 from orchestrator.model.specs import Spec, profile_kind
 
-LOAD_CLIENT = KindProfile(
-    conda="",
+
+class OwnProgram(KindProfile):
+    """How a program of ours is run: on the host itself, whatever the launcher of the release."""
+
+    conda: str = ""
+    environment: dict[str, str]
+    """All it gets, in place of what the vendor's tools get."""
+
+
+LOAD_CLIENT = OwnProgram(
     cwd="{work}/run",
     # -P: what lies in the current folder is never imported.
     argv=(
-        "{python}", "-P", "-m", "workers.load", "--url", "{url}", "--model", "{served_id}", "--prompts", "{prompts}",
+        "{python}", "-P", "-m", "workers.load", "--url", "{url}", "--model={served_id}", "--prompts", "{prompts}",
         "--out", "{out}", "--max-tokens", "{max_tokens}", "--repeats", "{repeats}", "--load", "{load}",
     ),
     environment={

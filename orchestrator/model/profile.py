@@ -110,7 +110,6 @@ class KindProfile(Strict):
         "and for every input its path and its file name ({gm} {gm_name} {c_source} {kcore} {prompts} {golden} …)."
     )
     optional: dict[str, tuple[str, ...]] = Field(default={}, description="Arguments added when that input is present.")
-    environment: dict[str, str] | None = Field(default=None, description="All it gets, in place of the profile's own.")
     model_config_file: Literal["official", "tx81"] | None = None
     outputs: dict[Name, OutputRule]
     answers: AnswersRule | None = None

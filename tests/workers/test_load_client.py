@@ -207,6 +207,17 @@ def test_a_server_that_is_gone_ends_the_load_in_one_sentence(load, capsys, shape
     assert capsys.readouterr().err == f"no server at {url}: connection refused, after 0 of 50 requests\n"
 
 
+@pytest.mark.parametrize("many", [1, 2000])
+def test_a_full_disk_ends_the_load_in_one_sentence(load, capsys, tmp_path, many):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/times.jsonl").symlink_to("/dev/full")
+    with openai_stub(lambda body: answer(*["long"] * many)) as server:
+        code = load(server.url, "a", concurrency=2, requests=2)
+
+    assert code == 1
+    assert capsys.readouterr().err == f"{tmp_path}/out: No space left on device\n"
+
+
 def test_a_file_without_questions_is_told(load, capsys):
     assert load("http://127.0.0.1:1", " ", "") == 1
     assert "no questions in it" in capsys.readouterr().err

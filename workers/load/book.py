@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Self
@@ -31,19 +32,21 @@ class Book:
     def __init__(self, folder: Path, *, goodput: Goodput | None, open_loop: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
+        self._files = ExitStack()
         self._began = 0.0
         self.statistics = LoadStatistics(goodput, open_loop=open_loop)
         self.failed: Counter[str] = Counter()
         self.answered = 0
 
     def __enter__(self) -> Self:
-        self._answers = (self._folder / ANSWERS).open("w", encoding="utf-8", errors="replace")
-        self._times = (self._folder / TIMES).open("w", encoding="utf-8", errors="replace")
+        self._answers, self._times = (
+            self._files.enter_context((self._folder / name).open("w", encoding="utf-8", errors="replace"))
+            for name in (ANSWERS, TIMES)
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._answers.close()
-        self._times.close()
+        self._files.close()
 
     def start(self, at: float) -> None:
         """The moment from which the times are told."""

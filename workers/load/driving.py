@@ -27,7 +27,7 @@ class Asking(Protocol):
 
 
 class Driving:
-    """One load on one server, from warm-up to its last answer; `ServerGone` ends it at once."""
+    """One load on one server, from warm-up to its last answer; `ServerGone` and a full disk end it at once."""
 
     def __init__(self, asking: Asking, prompts: Sequence[str], load: Load, book: Book, *, repeats: int) -> None:
         self._asking = asking
@@ -50,8 +50,8 @@ class Driving:
                 await self._closed(todo, self._load.concurrency or 1)
             else:
                 await self._open(todo, self._load.rate)
-        except* ServerGone as gone:
-            raise _first(gone) from None
+        except* (ServerGone, OSError) as ends:
+            raise _first(ends) from None
 
     async def _warm_up(self) -> None:
         for ask in asks(len(self._prompts), self._load.warmup):
@@ -119,6 +119,6 @@ class Driving:
             print(f"request {self.done}/{self.total}, {failed} failed, {self._under_way} under way", flush=True)
 
 
-def _first(group: BaseExceptionGroup[ServerGone]) -> ServerGone:
+def _first(group: BaseExceptionGroup[ServerGone | OSError]) -> ServerGone | OSError:
     inner = group.exceptions[0]
     return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

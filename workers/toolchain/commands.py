@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.errors import BadSpec
-from orchestrator.model.calling import how_to_run
+from orchestrator.model.calling import OwnProgram, how_to_run
 from orchestrator.model.card_specs import OnCards
 from orchestrator.model.profile import FaultSignature, KindProfile, Profile
 from orchestrator.model.slots import SINGLE_CARD, cards_of_groups, groups_of_cards
@@ -193,7 +193,7 @@ def _overlay(model: RegisteredModel, kind: KindProfile, words: Mapping[str, str]
 
 def _command(profile: Profile, kind: KindProfile, words: Mapping[str, str], *, present: set[str]) -> Command:
     optional = [word for name, extra in kind.optional.items() if name in present for word in extra]
-    environment = profile.environment if kind.environment is None else kind.environment
+    environment = kind.environment if isinstance(kind, OwnProgram) else profile.environment
     listen = kind.serve.listen if kind.serve is not None and words["address"] != LOOPBACK else ()
     return Command(
         argv=tuple(fill(word, words) for word in (*kind.argv, *optional, *listen)),
