@@ -20,7 +20,7 @@ def server(database) -> int:
         made = rows.execute(
             "INSERT INTO job (name, kind, project, spec, request, release, slot_kind, demand, priority, rank, held,"
             " state, version, cancel_requested, run_seconds, silence_seconds, log_bytes, tool_retries, created_at)"
-            " VALUES ('served', 'serve', 'default', '{}', '{}', 'r1', 'card_group', 'g', 5, 0, 0, 'running', 1, 0, 1,"
+            " VALUES ('asked', 'serve', 'default', '{}', '{}', 'r1', 'card_group', 'card_group', 5, 0, 0, 'running', 1, 0, 1,"
             " 1, 1, 0, '2026-01-01 00:00:00')"
         ).lastrowid
     rows.close()
@@ -38,11 +38,11 @@ def ended(database, name, spec):
     rows.execute("BEGIN IMMEDIATE")
     rows.execute(
         "INSERT OR IGNORE INTO slot (id, host, name, kind, service_state)"
-        " VALUES ('lab8.cpu0', 'lab8', 'cpu0', 'cpu', 'in_service')"
+        " VALUES ('lab8.g0', 'lab8', 'g0', 'card_group', 'in_service')"
     )
     attempt = rows.execute(
         "INSERT INTO attempt (job_id, number, slot_id, slot_ids, state, assigned_at, started_at, ended_at, log_bytes)"
-        " VALUES (?, 1, 'lab8.cpu0', '[\"lab8.cpu0\"]', 'succeeded', ?, ?, ?, 0)",
+        " VALUES (?, 1, 'lab8.g0', '[\"lab8.g0\"]', 'succeeded', ?, ?, ?, 0)",
         (job, now, now, now),
     ).lastrowid
     rows.execute(
