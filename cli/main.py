@@ -51,6 +51,7 @@ _COMMANDS = {
         "serve": ("cli.serving:serve", "Start a server for OpenAI's interface; waits until it answers."),
         "stop": ("cli.serving:stop", "End servers in good order."),
         "endpoints": ("cli.serving:endpoints", "List servers that can be asked now."),
+        "load": ("cli.load:load", "Ask a server many times: latencies, throughput, goodput."),
         "hold": ("cli.steering:hold", "Keep jobs from being placed until they are released."),
         "release": ("cli.steering:release", "Undo holds."),
         "priority": ("cli.steering:priority", "Give jobs that have not begun another priority."),

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.caching import digest_of
 from orchestrator.errors import AlreadyExists, BadRequest, BadSpec, PathRefused
+from orchestrator.model.calling import how_to_run
 from orchestrator.model.profile import Profile
 from orchestrator.model.specs import (
     AbsolutePath,
@@ -27,7 +28,6 @@ from orchestrator.model.specs import (
     QuantizeSpec,
     ServeSpec,
     Strict,
-    profile_kind,
 )
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
@@ -202,7 +202,8 @@ def check_model(
     model: Model, spec: QuantizeSpec | ConvertSpec | InferSpec | CanarySpec | ServeSpec, profile: Profile
 ) -> None:
     """BadSpec unless the model is registered with what this kind of job needs."""
-    wanted = profile.kinds[profile_kind(spec)].model_config_file
+    kind = how_to_run(profile, spec)
+    wanted = None if kind is None else kind.model_config_file
     if wanted == "official" and model.official_config is None:
         raise BadSpec(
             f"a {spec.kind} job needs the official config.json, but model {model.name} has only the TX81 variant "

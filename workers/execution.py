@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from orchestrator import lifecycle, suspecting
-from orchestrator.errors import BadSpec, OrchestratorError, OwnershipLost
+from orchestrator.errors import BadSpec, EndpointClosed, OrchestratorError, OwnershipLost
 from orchestrator.lifecycle import Ending, Started
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.specs import BUILD_KINDS, ServeSpec
@@ -22,7 +22,7 @@ from orchestrator.model.states import AttemptState
 from orchestrator.model.suspects import COUNTED
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.weights import weights_digest
-from workers import cards, installed, locks, process, report
+from workers import cards, installed, locks, process, report, used_endpoints
 from workers.assignment import Assignment, claim
 from workers.blackbox import kernel_lines, store_black_box, tail
 from workers.collect import Results, collect, seal_log, store_vendor_logs, vendor_logs
@@ -67,7 +67,8 @@ def execute(attempt_id: int, slot: OwnedSlot, store: ArtifactStore, stop: StopSi
         return None
     work = slot.work / assignment.label
     try:
-        with Heartbeat(slot.database, settings, attempt_id, worker=slot.worker, stop=stop, renewed_at=began):
+        uses = [used.attempt_id for used in assignment.endpoints]
+        with Heartbeat(slot.database, settings, attempt_id, worker=slot.worker, stop=stop, renewed_at=began, uses=uses):
             return _Execution(assignment, slot, store, stop, work).through()
     except OwnershipLost as lost:
         return Ended(AttemptState.LOST, lost.detail)
@@ -112,6 +113,8 @@ class _Execution:
             self.failure, self.suspicion = held.failure, held.suspicion
         except BadSpec as bad:
             self.failure = Failure(kind=FailureKind.BAD_SPEC, reason=bad.detail)
+        except EndpointClosed as closed:
+            self.failure = Failure(kind=FailureKind.SERVER_GONE, reason=closed.detail)
         except Exception as trouble:
             log.exception("attempt broke", extra={"attempt": self.assignment.attempt_id})
             # What the tool itself died of comes first.
@@ -213,7 +216,7 @@ class _Execution:
             log.warning("start not noted", exc_info=True, extra={"attempt": attempt_id})
 
     def _judge(self, plan: Plan, outcome: Outcome, guard: CardGuard, since_ns: int) -> None:
-        known = plan.profile.fault_signatures
+        known = plan.fault_signatures
         if outcome.stopped in (StopReason.LEASE_LOST, StopReason.SHUTDOWN):
             # Not an end of the job; the signatures in its log prove nothing.
             self.suspicion = judge.suspicion(None, outcome, Evidence(""), known) or self.suspicion
@@ -243,6 +246,8 @@ class _Execution:
             self.failure = judge.failure_of_results(self.results.problems, outcome, evidence, known)
             if self.failure is None and self._is_canary:
                 self.failure = judge.failure_of_canary(self.results.answers, outcome)
+        if self.failure is not None:
+            self.failure = used_endpoints.blamed(self.slot.database, self.assignment.endpoints, self.failure)
         self.results.outputs += store_vendor_logs(beside, self.store)
 
     def _refuse_changed_weights(self) -> None:

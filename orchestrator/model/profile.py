@@ -91,6 +91,13 @@ class ServeRule(Strict):
     )
 
 
+ProfileKind = Literal[
+    "quantize", "convert", "compile", "infer", "serve",
+    "client_chat", "client_completion_llama", "client_chat_processes", "client_completion_llama_processes",
+]  # fmt: skip
+"""What a profile may say how to run: a client by its program. Our own load client is in no profile."""
+
+
 class KindProfile(Strict):
     """How one job kind is run."""
 
@@ -99,7 +106,7 @@ class KindProfile(Strict):
     argv: tuple[str, ...] = Field(
         description="Place-holders: {root} {conda} {work} {out} {model}, every entry of `folders`, the spec's fields "
         "({backend_type} {dtype} {max_tokens} {repeats}, {groups} and {cards}: how many card groups and which cards), "
-        "of a server {port} and {address}, "
+        "of a server {port} and {address}, of a client {ports} (comma-separated) {url} {served_id}, "
         "and for every input its path and its file name ({gm} {gm_name} {c_source} {kcore} {prompts} {golden} …)."
     )
     optional: dict[str, tuple[str, ...]] = Field(default={}, description="Arguments added when that input is present.")
@@ -184,7 +191,7 @@ class Profile(Strict):
     environment: dict[str, str] = Field(description="All a vendor process gets; nothing is inherited.")
     fingerprint: tuple[str, ...] = Field(description="Globs below the root whose contents tell one build from another.")
     backend_types: dict[Name, BackendType]
-    kinds: dict[Literal["quantize", "convert", "compile", "infer", "serve"], KindProfile]
+    kinds: dict[ProfileKind, KindProfile]
     kill_ladder: tuple[KillStep, ...] = Field(min_length=1)
     fault_signatures: tuple[FaultSignature, ...] = ()
     probe: ProbeRule = ProbeRule()

@@ -91,6 +91,22 @@ PROFILE: dict[str, Any] = {
             "logs": ["run/TX8_*"],
             "limits": {"run_seconds": 60, "silence_seconds": 60},
         },
+        "client_chat_processes": {
+            "conda": "env",
+            "cwd": "{work}/run",
+            "argv": ["sh", "{root}/tool.sh", "{ports}", "{prompts}", "{out}"],
+            "outputs": {"answers": {"search": "{work}", "glob": "out", "kind": "tree", "must_contain": ["*.jsonl"]}},
+            "answers": {
+                "glob": "*.jsonl",
+                "question": "q",
+                "text": "a",
+                "repeat": "r",
+                "index": "i",
+                "batch": "b",
+            },
+            "logs": ["run/TX8_*"],
+            "limits": {"run_seconds": 60, "silence_seconds": 60},
+        },
         "serve": {
             "conda": "env",
             "cwd": "{work}/run",

@@ -13,12 +13,14 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.errors import BadSpec
+from orchestrator.model.calling import OwnProgram, how_to_run
 from orchestrator.model.card_specs import OnCards
-from orchestrator.model.profile import KindProfile, Profile
+from orchestrator.model.profile import FaultSignature, KindProfile, Profile
 from orchestrator.model.slots import SINGLE_CARD, cards_of_groups, groups_of_cards
-from orchestrator.model.specs import CanarySpec, ConvertSpec, ServeSpec, Spec
+from orchestrator.model.specs import CanarySpec, ClientSpec, ConvertSpec, ServeSpec, Spec, profile_kind
 from workers.assignment import Assignment, InputArtifact, RegisteredModel
 from workers.process import Command
+from workers.toolchain.asking import client_words
 
 _PLACE_HOLDER = re.compile(r"\{(\w+)\}")
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|(^|_)KEY$", re.IGNORECASE)
@@ -60,13 +62,18 @@ class Plan:
     command: Command
     exclusive: str | None
 
+    @property
+    def fault_signatures(self) -> tuple[FaultSignature, ...]:
+        """What would speak against its slot: nothing that a client prints, who repeats what servers told it."""
+        return () if isinstance(self.spec, ClientSpec) else self.profile.fault_signatures
+
     def path(self, text: str) -> Path:
         """A path of the profile with its place-holders filled in."""
         return Path(fill(text, self.words))
 
 
 def plan(assignment: Assignment, *, work: Path) -> Plan:
-    """Decide everything; BadSpec says what does not fit."""
+    """Decide everything; BadSpec says what does not fit, EndpointClosed which server is not there any more."""
     try:
         spec, profile = _SPECS.validate_python(assignment.spec), Profile.model_validate(assignment.profile)
     except ValidationError as trouble:
@@ -74,9 +81,9 @@ def plan(assignment: Assignment, *, work: Path) -> Plan:
         raise BadSpec(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     if isinstance(spec, CanarySpec):
         spec = spec.inference()
-    if spec.kind not in profile.kinds:
-        raise BadSpec(f"profile {profile.profile} does not say how to run {spec.kind} jobs")
-    kind = profile.kinds[spec.kind]
+    kind = how_to_run(profile, spec)
+    if kind is None:
+        raise BadSpec(f"profile {profile.profile} does not say how to run {profile_kind(spec)} jobs")
     words = _first_words(spec, profile, kind, assignment, work=work)
     if kind.model_config_file is not None:
         words["model"] = str(work / "model" / _plain(_model(assignment).name))
@@ -134,6 +141,8 @@ def _first_words(
         words["conda"] = profile.backend_types[spec.backend_type].conda or kind.conda
     if isinstance(spec, OnCards):
         words["cards"] = _cards(spec, assignment)
+    if isinstance(spec, ClientSpec):
+        words |= client_words(spec, assignment)
     if isinstance(spec, ServeSpec):
         # Until `at_address` says where.
         words |= {"address": LOOPBACK, "port": "0"}
@@ -184,10 +193,11 @@ def _overlay(model: RegisteredModel, kind: KindProfile, words: Mapping[str, str]
 
 def _command(profile: Profile, kind: KindProfile, words: Mapping[str, str], *, present: set[str]) -> Command:
     optional = [word for name, extra in kind.optional.items() if name in present for word in extra]
+    environment = kind.environment if isinstance(kind, OwnProgram) else profile.environment
     listen = kind.serve.listen if kind.serve is not None and words["address"] != LOOPBACK else ()
     return Command(
         argv=tuple(fill(word, words) for word in (*kind.argv, *optional, *listen)),
-        env={name: fill(value, words) for name, value in profile.environment.items()},
+        env={name: fill(value, words) for name, value in environment.items()},
         cwd=Path(fill(kind.cwd, words)),
     )
 
