@@ -25,6 +25,7 @@ _USED = (
     .join(_ENDPOINT, _ENDPOINT.c.job_id == _JOB.c.id)
     .join(_ATTEMPT, _ATTEMPT.c.id == _ENDPOINT.c.attempt_id)
     .where(_NEED.c.job_id == bindparam("job"), _NEED.c.until == Until.READY, _ENDPOINT.c.closed_at.is_(None))
+    .order_by(_JOB.c.id)
 )
 
 _PATIENCE = 2.0
@@ -60,7 +61,7 @@ class UsedEndpoint:
 
 def of_job(session: Session, job_id: int) -> tuple[UsedEndpoint, ...]:
     """The open endpoints that a job uses, by the number of the server; one that has closed is missing."""
-    rows = session.execute(_USED.order_by(_JOB.c.id), {"job": job_id})
+    rows = session.execute(_USED, {"job": job_id})
     return tuple(
         UsedEndpoint(row.id, row.name, row.attempt_id, row.url, row.served_id, host=row.slot_id.rpartition(".")[0])
         for row in rows

@@ -5,10 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from orchestrator.model.spec_words import FileInput, JobOutput, Strict
-
-MAX_TOKENS = 8192
-"""The longest answer the vendor's scripts can be asked for (guide, online parameters, `-mt`)."""
+from orchestrator.model.spec_words import MAX_TOKENS, FileInput, JobOutput, Strict
 
 MOST_PROCESSES = 64
 MOST_REQUESTS = 100_000

@@ -12,11 +12,11 @@ from pydantic_core import PydanticCustomError
 
 from orchestrator.model.card_specs import OnCards
 from orchestrator.model.card_specs import ServeSpec as ServeSpec
-from orchestrator.model.client_specs import MAX_TOKENS as MAX_TOKENS
 from orchestrator.model.client_specs import ClientSpec as ClientSpec
 from orchestrator.model.slots import SlotKind, SlotName, all_groups, groups_of_cards
 from orchestrator.model.spec_words import DIGEST_PATTERN as DIGEST_PATTERN
 from orchestrator.model.spec_words import LONGEST_SECONDS as LONGEST_SECONDS
+from orchestrator.model.spec_words import MAX_TOKENS as MAX_TOKENS
 from orchestrator.model.spec_words import NAME_PATTERN as NAME_PATTERN
 from orchestrator.model.spec_words import AbsolutePath as AbsolutePath
 from orchestrator.model.spec_words import BuildInput, FileInput, Label

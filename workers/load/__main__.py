@@ -68,7 +68,7 @@ async def _made(given: argparse.Namespace, prompts: Sequence[str]) -> int:
                 await driving.through()
             except ServerGone as gone:
                 return _failed(f"no server at {given.url}: {gone}, after {driving.done} of {driving.total} requests")
-        numbers = book.close()
+        numbers = book.sum_up()
     _show(numbers)
     if not book.answered:
         sorts = ", ".join(f"{count} × {sort}" for sort, count in book.failed.most_common())

@@ -73,7 +73,7 @@ class Book:
         self.statistics.failed()
         _write(self._times, {**self._about(ask, due), "failed": why.sort, "told": str(why), "ended": self._told(at)})
 
-    def close(self) -> list[Measured]:
+    def sum_up(self) -> list[Measured]:
         """Write the numbers, and return them."""
         numbers = self.statistics.measured()
         document = {"metrics": [asdict(number) for number in numbers], "failed": dict(self.failed)}
@@ -89,7 +89,7 @@ class Book:
 
 
 def read_metrics(folder: Path) -> list[Measured]:
-    """The numbers as `Book.close` wrote them; BadMetrics if they are not."""
+    """The numbers as `Book.sum_up` wrote them; BadMetrics if they are not."""
     path = folder / METRICS
     try:
         if path.stat().st_size > _MOST_BYTES:

@@ -4,12 +4,12 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 from orchestrator.model.client_specs import Load
 from workers.load.arrivals import Ask, asks, poisson
 from workers.load.book import Book
-from workers.load.replies import Heard, ServerGone, Unanswered
+from workers.load.conversation import Conversation
+from workers.load.replies import ServerGone, Unanswered
 
 MOST_UNDER_WAY = 900
 """Requests of an open loop; one that is due while so many are under way fails. A process has about a thousand files."""
@@ -19,17 +19,10 @@ _SAID_OF_A_SORT = 5
 """Failures that are told one by one; the others are counted."""
 
 
-class Asking(Protocol):
-    """What answers: a conversation with a server."""
-
-    async def ask(self, prompt: str) -> Heard:
-        """The whole answer."""
-
-
 class Driving:
     """One load on one server, from warm-up to its last answer; `ServerGone` and a full disk end it at once."""
 
-    def __init__(self, asking: Asking, prompts: Sequence[str], load: Load, book: Book, *, repeats: int) -> None:
+    def __init__(self, asking: Conversation, prompts: Sequence[str], load: Load, book: Book, *, repeats: int) -> None:
         self._asking = asking
         self._prompts = prompts
         self._load = load
