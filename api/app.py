@@ -80,9 +80,10 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
     app = FastAPI(title="TX81 orchestrator", version="1", docs_url=None, redoc_url=None, lifespan=_lifespan)
     app.state.context = context
     problems.install(app)
+    # Routes are tried in their order, and this is where every millisecond is waited for.
+    app.include_router(openai.router, dependencies=[documented_scheme], responses=openai.REFUSED)
     app.include_router(health.router)
     app.include_router(_guarded(), prefix=ROOT)
-    app.include_router(openai.router, dependencies=[documented_scheme], responses=openai.REFUSED)
     return app
 
 

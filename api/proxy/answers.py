@@ -5,7 +5,7 @@ import re
 
 from api.proxy.errors import ServerFailed
 
-LARGEST_EVENT = 8 * 1024 * 1024
+LARGEST_EVENT = 1024 * 1024
 """Bytes of one event that are held; an event is a few hundred."""
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from anyio.to_thread import run_sync
-from sqlalchemy.exc import SQLAlchemyError
 
 from api.proxy.errors import NoServerReady, NotServed
 from api.wakeups import WakeUps
@@ -161,7 +160,7 @@ class Fleet:
                     endpoints.note_use(session, attempt_id, self._database.now(session))
             except EndpointClosed:
                 pass  # it ended under way; whoever was asking has been told
-            except SQLAlchemyError:
+            except Exception:  # were the task to die, servers would end under their clients as idle
                 log.warning("the use of attempt %s was not noted", attempt_id, exc_info=True)
 
 

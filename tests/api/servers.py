@@ -11,7 +11,9 @@ from orchestrator import endpoints
 from orchestrator.storage.database import Database
 
 
-def announce(database: Database, url: str, *, model: str = "tiny", served_id: str = "/srv/tiny", groups: int = 1) -> int:
+def announce(
+    database: Database, url: str, *, model: str = "tiny", served_id: str = "/srv/tiny", groups: int = 1
+) -> int:
     """Open an endpoint; the number of its attempt."""
     with database.write() as session:
         attempt = a_server(session, {"model": model, "groups": groups})

@@ -56,9 +56,7 @@ def serving(desk, database):
         server = desk.start_server(cn=cards)
         started.append(server)
         server.ready()
-        server.attempt = announce(
-            database, f"http://127.0.0.1:{server.port}", served_id=server.model, groups=groups
-        )
+        server.attempt = announce(database, f"http://127.0.0.1:{server.port}", served_id=server.model, groups=groups)
         return server
 
     yield start

@@ -159,6 +159,8 @@ def test_a_path_that_is_not_here_is_not_found(openai, path):
 def test_every_route_says_which_scope_it_needs(app):
     paths = app.openapi()["paths"]
 
-    needed = {path: operation["x-scope"] for path, ways in paths.items() for operation in ways.values() if path[:4] == "/v1/"}
+    needed = {
+        path: operation["x-scope"] for path, ways in paths.items() for operation in ways.values() if path[:4] == "/v1/"
+    }
 
     assert needed == dict.fromkeys(("/v1/models", "/v1/chat/completions", "/v1/completions"), "inference")
