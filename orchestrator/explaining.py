@@ -36,7 +36,7 @@ class Told(StrEnum):
     RETRIED = "retried"  #: Why it went back to the queue.
     CACHE_MISSED = "cache_missed"  #: Which input differs from the nearest earlier build.
     FROM_CACHE = "from_cache"  #: Which identical job's result was taken.
-    ENDED = "ended"  #: Why it failed, was cancelled or skipped.
+    ENDED = "ended"  #: Why it failed, was cancelled or skipped; why a server was stopped.
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ def _told(event: Event) -> Past | None:
             about = Told.CACHE_MISSED if start == JobState.WAITING else Told.RETRIED
             return Past(event.at, about, why)
         case "job.succeeded" if why:
-            return Past(event.at, Told.FROM_CACHE, why)
+            return Past(event.at, Told.FROM_CACHE if event.attempt_id is None else Told.ENDED, why)
         case _ if failure and event.kind.startswith("job."):
             return Past(event.at, Told.ENDED, Failure.model_validate(failure).reason)
         case _:

@@ -12,6 +12,7 @@ down_revision = 'a07a4161c574'
 branch_labels = None
 depends_on = None
 
+SERVERS = sa.text("kind = 'serve'")
 OPEN = sa.text('closed_at IS NULL')
 
 
@@ -35,11 +36,13 @@ def upgrade() -> None:
     op.create_index(op.f('ix_endpoint_job_id'), 'endpoint', ['job_id'], unique=False)
     op.create_index('ix_endpoint_open', 'endpoint', ['model'], unique=False, sqlite_where=OPEN, postgresql_where=OPEN)
     op.add_column('job', sa.Column('stop', sa.JSON(none_as_null=True), nullable=True))
+    op.create_index('ix_job_serve', 'job', ['state'], unique=False, sqlite_where=SERVERS, postgresql_where=SERVERS)
     until = sa.Enum('succeeded', 'ready', name='until', native_enum=False, length=20)
     op.add_column('job_need', sa.Column('until', until, server_default='succeeded', nullable=False))
 
 
 def downgrade() -> None:
     op.drop_column('job_need', 'until')
+    op.drop_index('ix_job_serve', table_name='job')
     op.drop_column('job', 'stop')
     op.drop_table('endpoint')

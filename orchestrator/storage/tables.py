@@ -190,8 +190,9 @@ class Job(Base):
         # The heads of each group in the order in which jobs are placed, however many are queued or held.
         Index("ix_job_queue", "state", "held", "demand", "project", "priority", "rank", "id"),
         Index("ix_job_cache_key_state", "cache_key", "state"),
-        # The few canaries among all jobs.
+        # The few canaries and servers among all jobs.
         Index("ix_job_canary", "id", **_only("kind = 'canary'")),
+        Index("ix_job_serve", "state", **_only("kind = 'serve'")),
         Index("ix_job_batch_id_state", "batch_id", "state", **_only("batch_id IS NOT NULL")),
         UniqueConstraint("pipeline_id", "name"),
     )
