@@ -180,5 +180,5 @@ def _missing(model: str, coming: Sequence[int], served: Sequence[str]) -> NotSer
     if coming:
         waited = f"no server of {name} is ready yet; job {coming[0]} is on its way: tx81 show {coming[0]}"
         return NoServerReady(waited, retry_after=COMING_SECONDS)
-    there = f"served now: {', '.join(served)}" if served else "nothing is served now"
+    there = f"served now: {', '.join(served)}" if served else "nothing is served now, see: tx81 serve"
     return NotServed(f"the model {name!r} is not served; {there}", field="model")

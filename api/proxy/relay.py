@@ -30,9 +30,6 @@ from orchestrator.storage.database import Database
 CONNECT_SECONDS = 3.0
 """A packet that was lost is sent again after one second, and again after three."""
 
-KEEP_SECONDS = 3.0
-"""How long an idle connection is kept. A server that closes its own first, usually after five, would lose a request."""
-
 FULL_SECONDS = 1
 """When to ask again if nobody takes the request, as the servers themselves say."""
 
@@ -53,11 +50,17 @@ class Proxy:
         async with httpx2.AsyncClient(
             # A connection that brings nothing for so long is given up.
             timeout=httpx2.Timeout(self._silence, connect=CONNECT_SECONDS, pool=None),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=KEEP_SECONDS),
+            # A connection for each request: one that is kept would count as a use of a server that nobody asks.
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
             # Neither our environment nor a server decides where a request goes.
             trust_env=False,
             follow_redirects=False,
-            headers={"User-Agent": "tx81", "Accept-Encoding": "identity", "Content-Type": "application/json"},
+            headers={
+                "Accept-Encoding": "identity",
+                "Connection": "close",
+                "Content-Type": "application/json",
+                "User-Agent": "tx81",
+            },
         ) as self._client:
             noting = asyncio.create_task(self.fleet.note_uses())
             try:

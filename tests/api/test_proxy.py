@@ -13,7 +13,6 @@ from eventually import eventually
 
 from emulator.install import install
 from emulator.tree import Tree
-from orchestrator.storage.tables import Endpoint
 from tests.api.servers import announce
 from tests.emulator.desk import Desk
 
@@ -191,16 +190,3 @@ def test_an_error_of_the_server_is_told_as_it_is(serving, openai):
 
     assert answer.status_code == 400
     assert "colour is not supported" in answer.json()["message"]
-
-
-def test_a_server_that_is_asked_is_not_idle(serving, openai, database):
-    attempt = serving().attempt
-
-    openai.post(CHAT, json=chat(max_tokens=2))
-
-    assert eventually(lambda: _last_used(database, attempt), within=15)
-
-
-def _last_used(database, attempt):
-    with database.read() as session:
-        return session.get_one(Endpoint, attempt).last_used_at

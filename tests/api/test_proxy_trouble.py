@@ -3,7 +3,8 @@
 import json
 import socket
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 
 import httpx2
@@ -39,6 +40,16 @@ def settings(settings, silence) -> Settings:
 def openai(served, settings, token):
     base = f"http://127.0.0.1:{settings.api_port}/v1"
     with httpx2.Client(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=60) as client:
+        yield client
+
+
+@contextmanager
+def asking(settings, token) -> Iterator[socket.socket]:
+    """A connection on which a request was sent and nothing was read; closed with the block."""
+    head = f"POST /v1{CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+    body = json.dumps(BODY).encode()
+    with socket.create_connection(("127.0.0.1", settings.api_port)) as client:
+        client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         yield client
 
 
@@ -271,7 +282,25 @@ def test_an_event_without_end_is_cut_off(openai, behind):
     assert last_of(answer)["error"]["code"] == "server_failed"
 
 
-def test_a_client_that_hangs_up_before_the_answer_ends_the_request_at_the_server(openai, behind, settings, token):
+def test_a_client_that_does_not_read_holds_the_server_back_not_our_memory(behind, served, settings, token):
+    stalled = threading.Event()
+
+    def talks_on(ask):
+        ask.begin("text/event-stream", Transfer_Encoding="chunked")
+        ask.connection.settimeout(1)
+        try:
+            for _ in range(1024):
+                ask.chunk(b"data: " + b"x" * 65536 + b"\n\n")
+        except TimeoutError:
+            stalled.set()
+        ask.close_connection = True
+
+    behind(talks_on)
+    with asking(settings, token):
+        assert stalled.wait(30)
+
+
+def test_a_client_that_hangs_up_before_the_answer_ends_the_request_at_the_server(behind, served, settings, token):
     ended = threading.Event()
 
     def waits_for_the_end(ask):
@@ -280,10 +309,7 @@ def test_a_client_that_hangs_up_before_the_answer_ends_the_request_at_the_server
         ask.close_connection = True
 
     server = behind(waits_for_the_end)
-    head = f"POST /v1{CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"
-    body = json.dumps(BODY).encode()
-    with socket.create_connection(("127.0.0.1", settings.api_port)) as client:
-        client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    with asking(settings, token):
         eventually(lambda: server.heard)
 
     assert ended.wait(10)
