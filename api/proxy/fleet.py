@@ -139,15 +139,13 @@ class Fleet:
             if self._read_at > since:
                 return
             turn, now = self._wakeups.turn(), time.monotonic()
-            rows = await run_sync(self._rows)
-            self._servers = {row.attempt_id: self._servers.get(row.attempt_id) or _server(row) for row in rows}
+            found = await run_sync(self._found)
+            self._servers = {each.attempt_id: self._servers.get(each.attempt_id, each) for each in found}
             self._turn, self._read_at = turn, now
 
-    def _rows(self) -> list[Endpoint]:
+    def _found(self) -> list[Server]:
         with self._database.read() as session:
-            rows = [row for row in endpoints.open_endpoints(session) if is_plain(row.url)]
-            session.expunge_all()
-            return rows
+            return [_server(row) for row in endpoints.open_endpoints(session) if is_plain(row.url)]
 
     def _coming(self, model: str) -> list[int]:
         with self._database.read() as session:

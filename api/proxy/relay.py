@@ -7,6 +7,7 @@ what they died of. Once the first byte was passed on, a break is told as the str
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -27,13 +28,16 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
 
+log = logging.getLogger(__name__)
+
 CONNECT_SECONDS = 3.0
-"""A packet that was lost is sent again after one second, and again after three."""
+"""Long enough for one lost packet, which is sent again after a second."""
 
 FULL_SECONDS = 1
 """When to ask again if nobody takes the request, as the servers themselves say."""
 
 MOST_BREAKS = 2
+"""Servers that may die of one request."""
 
 
 class Proxy:
@@ -140,12 +144,11 @@ class Relay(Response):
                         held.push_async_exit(trying.pop_all())
                         return answer
                     full = True
-            except (httpx2.ConnectError, httpx2.ConnectTimeout):
-                pass
             except httpx2.ReadTimeout:
                 raise ServerSilent("the server has said nothing for too long") from None
-            except httpx2.TransportError:
-                breaks += 1
+            except httpx2.TransportError as trouble:
+                log.warning("the server of job %s at %s: %r", server.job_id, server.url, trouble)
+                breaks += not isinstance(trouble, httpx2.ConnectError | httpx2.ConnectTimeout)
                 if breaks == MOST_BREAKS:
                     raise ServerFailed("two servers broke off at this request; it is given to no third") from None
             self._fleet.avoid(server)

@@ -82,16 +82,12 @@ async def list_served_models(context: Given) -> ServedModels:
 
 
 @router.post("/chat/completions", openapi_extra=_INFERENCE, response_class=Response, responses=_ANSWERED)
-async def chat(asked: Asked, request: Request, context: Given) -> Response:
+async def chat(asked: Asked, context: Given) -> Response:
     """Answer a conversation by the server of the model that has most room."""
-    return await _relayed(asked, request, context)
+    return await context.proxy.relayed("/v1/chat/completions", asked.model, asked.model_extra or {})
 
 
 @router.post("/completions", openapi_extra=_INFERENCE, response_class=Response, responses=_ANSWERED)
-async def complete(asked: Asked, request: Request, context: Given) -> Response:
+async def complete(asked: Asked, context: Given) -> Response:
     """Go on from a text, by the server of the model that has most room."""
-    return await _relayed(asked, request, context)
-
-
-async def _relayed(asked: Asked, request: Request, context: Given) -> Response:
-    return await context.proxy.relayed(request.url.path, asked.model, asked.model_extra or {})
+    return await context.proxy.relayed("/v1/completions", asked.model, asked.model_extra or {})
