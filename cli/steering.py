@@ -113,7 +113,8 @@ def ordered(action: Action, jobs: Sequence[int], which: Which, note: str | None,
     target = {"jobs": list(jobs)} if jobs else {"filter": wanted}
     order = validated(BulkOrder, {"action": action, **target, **({"note": note} if note else {}), **more})
     with session.client() as client:
-        if which == Which(pipeline=which.pipeline) and which.pipeline is not None and action is not Action.CANCEL:
+        by_filter = action in (Action.CANCEL, Action.STOP)
+        if which == Which(pipeline=which.pipeline) and which.pipeline is not None and not by_filter:
             # By its own route, which also tells which of its jobs it is too late for.
             report = client.order_pipeline(which.pipeline, action, note, more.get("priority"))
         else:

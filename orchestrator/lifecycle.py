@@ -330,9 +330,10 @@ def _follow(session: Session, job: Job, attempt_id: int, failure: Failure, now: 
     """Queue a running job again or end it, as `orchestrator.retrying` decides."""
     failure, step = retrying.after(session, job, failure, max_attempts)
     stopped_anyway = isinstance(step, Retry) or failure.kind in (FailureKind.FAULT, FailureKind.DEVICE_KILLS)
+    asked = _asked_to_end(job)
     match step:
-        case _ if _asked_to_end(job) and stopped_anyway:
-            _end_cancelled(session, job.id, JobState.RUNNING, now, _asked_to_end(job))
+        case _ if asked is not None and stopped_anyway:
+            _end_cancelled(session, job.id, JobState.RUNNING, now, asked)
         case Retry(why):
             queue(session, job, start=JobState.RUNNING, now=now, why=why)
         case GiveUp():

@@ -6,6 +6,7 @@ The tool is started, watched and stopped as every other one (`workers.process`);
 import http.client
 import json
 import logging
+import os
 import re
 import threading
 import time
@@ -42,7 +43,9 @@ _USE_NOTED = 10.0
 
 _ANSWER_WITHIN = 5.0
 _LARGEST_ANSWER = 1 << 20
-_LARGEST_LOG = 1 << 20
+_MOST_SEARCHED = 1 << 20
+"""Bytes at the end of its log in which it is looked for what a server says of itself."""
+
 _PATIENCE = 5.0
 
 
@@ -95,9 +98,10 @@ class Server:
             if self._became_ready(begun, ended):
                 self._see_uses(begun.port, ended)
         except Exception:
-            # It would serve on, and nobody would know of it.
-            log.exception("server not watched", extra={"attempt": self._attempt_id})
-            self._stop.request(StopReason.NOT_READY)
+            log.exception("server not watched any more", extra={"attempt": self._attempt_id})
+            if not self.was_ready:
+                # It would hold its cards, and nobody would ever know where it answers.
+                self._stop.request(StopReason.NOT_READY)
 
     def _became_ready(self, begun: _Start, ended: threading.Event) -> bool:
         until = time.monotonic() + self._spec.ready_seconds
@@ -145,8 +149,8 @@ class Server:
 
     def _has_printed(self, pattern: Pattern, begun: _Start) -> bool:
         with suppress(FileNotFoundError), self._log.open("rb") as opened:
-            opened.seek(begun.printed)
-            return re.search(pattern, opened.read(_LARGEST_LOG).decode("utf-8", "replace")) is not None
+            opened.seek(max(begun.printed, opened.seek(0, os.SEEK_END) - _MOST_SEARCHED))
+            return re.search(pattern, opened.read(_MOST_SEARCHED).decode("utf-8", "replace")) is not None
         return False
 
 

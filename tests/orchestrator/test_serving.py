@@ -36,7 +36,7 @@ from orchestrator.model.serving import LONG_ENOUGH
 from orchestrator.model.states import JobState, Until
 from orchestrator.settings import Settings
 from orchestrator.steering import Order
-from orchestrator.storage.tables import Attempt, Endpoint, Event, Job
+from orchestrator.storage.tables import Attempt, Endpoint, Event, Job, Pipeline
 
 KEPT = {"keep": True}
 
@@ -221,6 +221,25 @@ def test_a_server_is_stopped_when_the_last_of_its_clients_has_ended(desk: Desk):
 
     assert before is None
     assert desk.job(server.job_id).stop["why"] == "all jobs that use its endpoint have ended (2)"
+
+
+def _in_a_pipeline(session: Session) -> dict[str, int]:
+    pipeline = Pipeline(name="serve-and-ask", project="default", created_at=now())
+    session.add(pipeline)
+    session.flush()
+    return {"pipeline_id": pipeline.id}
+
+
+@pytest.mark.parametrize(("until", "ends"), [(None, True), ("stopped", False)])
+def test_a_server_of_a_pipeline_ends_with_the_jobs_of_it_that_use_it_unless_it_says_otherwise(desk: Desk, until, ends):
+    with desk.database.write() as session:
+        pipeline = _in_a_pipeline(session)
+        server = a_ready_server(session, {"until": until}, **pipeline)
+        _client(session, server.job_id, JobState.SUCCEEDED, name="ask", **pipeline)
+
+    sweeps.stop_servers(desk.database)
+
+    assert (desk.job(server.job_id).stop is not None) == ends
 
 
 def test_a_server_outside_of_a_pipeline_outlives_its_clients(desk: Desk):

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -120,6 +121,25 @@ def test_a_kept_server_that_is_killed_answers_again_at_another_endpoint(lab: Lab
     assert given == expected
     assert [tried.state for tried in done.attempts] == [AttemptState.FAILED, AttemptState.SUCCEEDED]
     assert "killed by SIGKILL" in done.attempts[0].failure.reason
+    assert done.state is JobState.SUCCEEDED
+
+
+def test_a_server_dies_with_its_worker_and_answers_again_elsewhere(lab: Lab, kcore: int):
+    job = serve(lab, kcore)
+    first = ready(lab, job)
+    (slot_id,) = lab.client.job(job).attempts[-1].slot_ids
+
+    lab.kill(slot_id.removeprefix("lab1."))
+    second = ready(lab, job, after=first.attempt_id)
+    question, expected = next(iter(questions(lab, 1).items()))
+    given = ask(second, question)
+    done = stopped(lab, job)
+
+    assert given == expected
+    assert first.url != second.url
+    with pytest.raises(urllib.error.URLError):
+        ask(first, question)
+    assert done.attempts[0].state is AttemptState.LOST
     assert done.state is JobState.SUCCEEDED
 
 

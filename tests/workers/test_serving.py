@@ -16,9 +16,10 @@ from sqlalchemy import select
 from orchestrator import lifecycle
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState
-from orchestrator.storage.tables import Artifact, Endpoint, Event
+from orchestrator.storage.tables import Artifact, Endpoint, Event, Release
 from workers import ports
 from workers.process import StopReason, StopSignal
+from workers.serving import first_model
 from workers.slot import owned
 
 SERVE = {
@@ -232,6 +233,31 @@ def test_who_answers_with_another_model_is_not_taken_for_the_server(lab, g0, ser
 
     assert endpoint_of(lab, attempt_id) is None
     assert "not ready in time" in lab.job(attempt_id).failure["reason"]
+
+
+def test_a_server_that_has_to_say_it_is_ready_is_not_ready_before(lab, g0, serving):
+    with lab.database.write() as session:
+        release = session.get_one(Release, "tiny")
+        profile = json.loads(json.dumps(release.profile))
+        profile["kinds"]["serve"]["serve"]["ready_line"] = "model (is )?warm"
+        release.profile = profile
+    (lab.folder / "warm").mkdir()
+    attempt_id = serving(
+        f'{sys.executable} {lab.folder}/server.py "$@" & '
+        f"while ! [ -e {lab.folder}/warm/now ]; do sleep 0.1; done; echo model is warm; wait"
+    )
+    running = lab.run_aside(attempt_id, g0)
+    port = int(eventually(lambda: lab.attempt(attempt_id).command, within=20)["argv"][3])
+    eventually(lambda: first_model("127.0.0.1", port, "/v1/models"), within=20)
+
+    before = endpoint_of(lab, attempt_id)
+    (lab.folder / "warm/now").touch()
+    eventually(lambda: endpoint_of(lab, attempt_id), within=20)
+    lab.stop(attempt_id)
+    running.join()
+
+    assert before is None
+    assert lab.job(attempt_id).state is JobState.SUCCEEDED
 
 
 # ── ports ────────────────────────────────────────────────────────────────────────────────────────────────────────────
