@@ -44,14 +44,17 @@ STOP = b"s"
 KILL_NOW = b"k"
 """Order: walk the ladder, and cut short what is left of it before SIGKILL."""
 
-Plan = tuple[list[bytes], dict[bytes, bytes], bytes, list[tuple[int, float]], list[int]]
-"""Argv, environment, working folder, ladder of (signal, seconds of grace) ending with SIGKILL, numbers of the kept."""
+Plan = tuple[list[bytes], dict[bytes, bytes], bytes, list[tuple[int, float]], list[int], list[bytes]]
+"""Argv, environment, working folder, ladder of (signal, seconds of grace) ending with SIGKILL, numbers of the kept, and
+the messenger: empty, or the command that takes a signal's number as its last word to what the tool has started where
+we have no descendants. Then the tool itself gets nothing but SIGKILL: it ends when what it stands for has ended."""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PARENT_DIED = signal.SIGUSR1
 _RESCAN = 0.2  # seconds; only for a process born between two looks at /proc
 _LENGTH = 8  # bytes before the plan that say how long it is
+_MESSENGER = 10.0  # seconds for one signal to be taken elsewhere
 _MOST_DESCRIPTORS = 253  # that one message carries: SCM_MAX_FD of the kernel
 _ALL_SIGNALS = signal.valid_signals()  # once: it takes 0.1 ms
 _TERMINATE = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM})
@@ -119,12 +122,13 @@ class Supervisor:
     """One tool from launch to the last of its descendants; everything it waits for comes through `_wait`."""
 
     def __init__(self, plan: Plan, descriptors: Sequence[int], *, worker: int, wake: int) -> None:
-        self._argv, self._env, self._cwd, self._ladder, numbers = plan
+        self._argv, self._env, self._cwd, self._ladder, numbers, self._messenger = plan
         self._control, self._status, log, *kept = descriptors
         self._passed_on = dict(zip(numbers, kept, strict=True)) | {1: log, 2: log}
         self._worker = worker
         self._wake = wake
         self._tool = 0
+        self._under_way = 0
         self._tool_ended = False
         self._childless = False
         self._terminated = False
@@ -146,6 +150,9 @@ class Supervisor:
         self._reap()
         if not self._childless:
             self._walk_the_ladder()
+        if self._messenger and self._stopping:
+            # Nobody may be left to look there: the worker is perhaps what has died.
+            self._send_elsewhere(signal.SIGKILL)
         unkillable = [] if self._childless else descendants(os.getpid())
         self._tell(f'{{"strays": {len(self._strays)}, "unkillable": {unkillable}}}')
         return self._childless and not self._terminated
@@ -174,9 +181,7 @@ class Supervisor:
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != shim:
                 os._exit(127)
-            for number in _ALL_SIGNALS - {signal.SIGKILL, signal.SIGSTOP}:
-                signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            _reset_signals()
             self._take_descriptors()
             step = "chdir"
             os.chdir(self._cwd)
@@ -241,6 +246,8 @@ class Supervisor:
                 return
             if pid == 0:
                 return
+            if pid == self._under_way:
+                self._under_way = 0
             if pid == self._tool:
                 self._see_launch()
                 self._see_end(os.waitstatus_to_exitcode(status))
@@ -266,8 +273,38 @@ class Supervisor:
                     # Those born while we looked, or a moment before their parent died.
                     self._send(number)
 
+    def _send_elsewhere(self, number: int) -> None:
+        """Returns when the signal is there, or nobody can wait any longer."""
+        self._childless = False
+        signal.pthread_sigmask(signal.SIG_SETMASK, _ALL_SIGNALS)
+        self._under_way = os.fork()
+        if self._under_way == 0:
+            self._become_the_messenger(number)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        give_up = time.monotonic() + _MESSENGER
+        while self._under_way and time.monotonic() < give_up:
+            self._wait(_RESCAN)
+        if self._under_way:
+            os.kill(self._under_way, signal.SIGKILL)
+            self._wait(_RESCAN)
+        self._reap()
+
+    def _become_the_messenger(self, number: int) -> None:
+        """Never returns. Without a parent-death signal: it goes on when we are killed."""
+        try:
+            os.setsid()
+            _reset_signals()
+            os.dup2(os.open(os.devnull, os.O_RDWR), 0)  # there was the link
+            os.execvpe(self._messenger[0], [*self._messenger, b"%d" % number], self._env)  # noqa: S606
+        finally:
+            os._exit(127)
+
     def _send(self, number: int) -> None:
         self._reap()
+        if self._messenger and not self._childless:
+            self._send_elsewhere(number)
+            if number != signal.SIGKILL:
+                return
         # Parents first: the tool shall end by this signal, not by an error about the death of its child.
         for pid in () if self._childless else descendants(os.getpid()):
             if self._tool_ended and pid != self._tool:
@@ -284,6 +321,12 @@ class Supervisor:
             os.write(self._status, fact.encode() + b"\n")
         except OSError:
             self._stopping = True  # nobody listens any more
+
+
+def _reset_signals() -> None:
+    for number in _ALL_SIGNALS - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _prctl(option: int, value: int) -> None:

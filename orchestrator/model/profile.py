@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from orchestrator.model.launchers import Launcher
 from orchestrator.model.specs import AbsolutePath, Name, Strict
 
 
@@ -156,7 +157,7 @@ class Profile(Strict):
 
     profile: Name
     versions: dict[str, str]
-    launcher: Literal["local"] = "local"
+    launcher: Launcher = "local"
     folders: dict[str, str] = Field(description="Below the release's root.")
     environment: dict[str, str] = Field(description="All a vendor process gets; nothing is inherited.")
     fingerprint: tuple[str, ...] = Field(description="Globs below the root whose contents tell one build from another.")

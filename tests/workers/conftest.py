@@ -158,9 +158,9 @@ class Lab:
     def run(self, attempt_id: int, slot: OwnedSlot, stop: StopSignal | None = None) -> Ended | None:
         return execute(attempt_id, slot, self.store, stop or StopSignal())
 
-    def run_aside(self, attempt_id: int, slot: OwnedSlot) -> threading.Thread:
+    def run_aside(self, attempt_id: int, slot: OwnedSlot, stop: StopSignal | None = None) -> threading.Thread:
         """The same in a thread of its own."""
-        running = threading.Thread(target=self.run, args=(attempt_id, slot))
+        running = threading.Thread(target=self.run, args=(attempt_id, slot, stop))
         running.start()
         return running
 

@@ -13,11 +13,13 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.errors import BadSpec
+from orchestrator.model.launchers import DockerExec
 from orchestrator.model.profile import KindProfile, Profile
 from orchestrator.model.slots import SINGLE_CARD, cards_of_groups, groups_of_cards
 from orchestrator.model.specs import CanarySpec, ConvertSpec, InferSpec, Spec
 from workers.assignment import Assignment, InputArtifact, RegisteredModel
 from workers.process import Command
+from workers.toolchain.view import View
 
 _PLACE_HOLDER = re.compile(r"\{(\w+)\}")
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|(^|_)KEY$", re.IGNORECASE)
@@ -41,6 +43,8 @@ class ModelOverlay:
     source: Path
     target: Path
     config: Mapping[str, Any]
+    links_to: Path
+    """The registered one as the tool sees it."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,24 @@ class Plan:
     profile: Profile
     kind: KindProfile
     words: Mapping[str, str]
+    """What stands for each place-holder, on this host."""
     inputs: tuple[LaidInput, ...]
     overlay: ModelOverlay | None
     command: Command
+    """As the tool itself sees it, wherever it runs."""
     exclusive: str | None
+    view: View
+
+    @property
+    def docker(self) -> DockerExec | None:
+        """The container that the tool runs in, if it does not run on the host itself."""
+        return None if self.profile.launcher == "local" else self.profile.launcher.docker
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What is run, and where, as it is kept in SQL."""
+        where = {} if self.docker is None else {"container": self.docker.container}
+        return {**document(self.command), **where}
 
     def path(self, text: str) -> Path:
         """A path of the profile with its place-holders filled in."""
@@ -78,15 +96,17 @@ def plan(assignment: Assignment, *, work: Path) -> Plan:
         words["model"] = str(work / "model" / _plain(_model(assignment).name))
     inputs = _place(assignment.inputs, kind, words, work)
     words |= {laid.name: str(laid.target) for laid in inputs}
+    view = _view(profile, words)
     return Plan(
         spec=spec,
         profile=profile,
         kind=kind,
         words=words,
         inputs=inputs,
-        overlay=_overlay(_model(assignment), kind, words) if kind.model_config_file is not None else None,
-        command=_command(profile, kind, words, present={laid.name for laid in inputs}),
+        overlay=_overlay(_model(assignment), kind, words, view) if kind.model_config_file is not None else None,
+        command=_command(profile, kind, view.words(words), present={laid.name for laid in inputs}),
         exclusive=None if kind.exclusive is None else fill(kind.exclusive, words),
+        view=view,
     )
 
 
@@ -157,15 +177,24 @@ def _place(
     return tuple(laid)
 
 
-def _overlay(model: RegisteredModel, kind: KindProfile, words: Mapping[str, str]) -> ModelOverlay:
+def _view(profile: Profile, words: Mapping[str, str]) -> View:
+    if profile.launcher == "local":
+        return View()
+    docker = profile.launcher.docker
+    return View(docker.container, {fill(host, words): fill(inside, words) for host, inside in docker.mounts.items()})
+
+
+def _overlay(model: RegisteredModel, kind: KindProfile, words: Mapping[str, str], view: View) -> ModelOverlay:
     official = kind.model_config_file == "official"
     config = model.official_config if official else model.tx81_config
     if config is None:
         which = "official config.json" if official else "TX81 config.json"
         raise BadSpec(f"model {model.name} has no {which}: register it again with that file", field="model")
     if not official:
-        config = {**config, "param_dir": fill("{kcore}", words)}
-    return ModelOverlay(source=Path(model.path), target=Path(words["model"]), config=config)
+        config = {**config, "param_dir": fill("{kcore}", view.words(words))}
+    return ModelOverlay(
+        source=Path(model.path), target=Path(words["model"]), config=config, links_to=Path(view.path(model.path))
+    )
 
 
 def _command(profile: Profile, kind: KindProfile, words: Mapping[str, str], *, present: set[str]) -> Command:
