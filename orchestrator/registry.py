@@ -9,13 +9,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from orchestrator.caching import digest_of
-from orchestrator.errors import AlreadyExists, BadRequest, BadSpec, PathRefused
+from orchestrator.errors import AlreadyExists, BadSpec, PathRefused
 from orchestrator.model.profile import Profile
 from orchestrator.model.specs import (
     AbsolutePath,
@@ -28,6 +27,7 @@ from orchestrator.model.specs import (
     Strict,
     profile_kind,
 )
+from orchestrator.profile_files import load_profile
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Model, Release
@@ -233,19 +233,6 @@ def _check_backend_type(spec: ConvertSpec, model: Model, profile: Profile) -> No
         raise BadSpec(f"backend type {spec.backend_type} needs quantised weights: give gm", field="spec.gm")
     if backend.precision != "quant" and spec.gm is not None:
         raise BadSpec(f"backend type {spec.backend_type} takes no quantised weights: leave gm out", field="spec.gm")
-
-
-def load_profile(settings: Settings, name: str) -> Profile:
-    """The profile called `name` in the configured folders; BadRequest names what is wrong with it."""
-    for folder in settings.profile_dirs:
-        file = folder / f"{name}.yaml"
-        if file.is_file():
-            try:
-                return Profile.model_validate(yaml.safe_load(file.read_text()))
-            except (UnicodeDecodeError, yaml.YAMLError, ValidationError) as trouble:
-                raise BadRequest(f"profile {name} is not valid: {trouble}", field="profile") from None
-    known = sorted(file.stem for folder in settings.profile_dirs for file in folder.glob("*.yaml"))
-    raise BadSpec(f"there is no profile {name!r}; known: {', '.join(known)}", field="profile")
 
 
 def release_digest(profile: Profile, root: Path) -> str:

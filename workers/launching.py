@@ -36,7 +36,7 @@ class LeftInContainer(OrchestratorError):
     def __init__(self, docker: DockerExec, pids: Sequence[int]) -> None:
         reason = (
             f"processes {', '.join(map(str, pids))} of an earlier attempt live on in container {docker.container} "
-            f"after SIGKILL: restart the container (`{docker.program} restart {docker.container}`), then resume the slot"
+            f"after SIGKILL: restart it (`{docker.program} restart {docker.container}`), then resume the slot"
         )
         super().__init__(reason)
         self.failure = Failure(kind=FailureKind.FAULT, reason=reason)

@@ -48,12 +48,16 @@ class InContainer(Strict):
     docker: DockerExec
 
 
-def _which(value: Any) -> str:
-    # A misspelled word is told as such, not as a mapping that is missing.
-    return "local" if isinstance(value, str) else "container"
+def _which(value: Any) -> str | None:
+    if value == "local":
+        return "local"
+    return "container" if isinstance(value, dict | InContainer) else None
 
 
 Launcher = Annotated[
-    Annotated[Literal["local"], Tag("local")] | Annotated[InContainer, Tag("container")], Discriminator(_which)
+    Annotated[Literal["local"], Tag("local")] | Annotated[InContainer, Tag("container")],
+    Discriminator(
+        _which, custom_error_type="launcher", custom_error_message="must be local, or a mapping: {docker: …}"
+    ),
 ]
 """`local`: a child of the worker, with nothing of its environment."""

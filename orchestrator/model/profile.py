@@ -104,6 +104,10 @@ class BackendType(Strict):
     family: Literal["qwen2", "llama"]
     precision: Literal["bf16", "fp16", "quant"]
     conda: str | None = Field(default=None, description="Conversion environment, where it is not the kind's own.")
+    output: str | None = Field(
+        default=None,
+        description="Glob of the folder the converter usually writes; told where none is found, never searched for.",
+    )
 
 
 class FaultSignature(Strict):
