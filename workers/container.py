@@ -9,7 +9,7 @@ of the cards finds it.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,14 +119,25 @@ class Container:
         """Kill what bears the mark; the processes that were there. ContainerAway if it can not be entered."""
         told = self._ask(*self._signal(), "9")
         if told.exit_code != 0:
-            raise ContainerAway(self._docker, told.last or f"exit code {told.exit_code}")
+            raise self._away(told)
         return tuple(int(pid) for pid in told.said.split() if pid.isdigit())
+
+    def lacking(self, folders: Sequence[str]) -> list[str]:
+        """Which of these folders are not there, as the container sees them. ContainerAway if it can not be entered."""
+        script = 'for folder; do [ -d "$folder" ] || echo "$folder"; done'
+        told = self._ask(self._docker.program, "exec", self._docker.container, "sh", "-c", script, "tx81", *folders)
+        if told.exit_code != 0:
+            raise self._away(told)
+        return told.said.splitlines()
 
     def is_down(self) -> bool:
         """Whether it certainly does not run: then nothing in it does."""
         told = self._ask(self._docker.program, "inspect", "-f", "{{.State.Running}}", self._docker.container)
         gone = told.exit_code is not None and re.search("(?i)no such (object|container)", told.said)
         return told.said.strip() == "false" or bool(gone)
+
+    def _away(self, told: Told) -> ContainerAway:
+        return ContainerAway(self._docker, told.last or f"exit code {told.exit_code}")
 
     def _signal(self) -> tuple[str, ...]:
         # As root, whoever the tools run as: others may not read every environment.

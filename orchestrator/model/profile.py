@@ -81,6 +81,11 @@ class KindProfile(Strict):
         "({backend_type} {dtype} {max_tokens} {repeats}, {groups} and {cards}: how many card groups and which cards), "
         "and for every input its path and its file name ({gm} {gm_name} {c_source} {kcore} {prompts} {golden} …)."
     )
+    help: tuple[str, ...] = Field(
+        default=(),
+        description="How the tool is asked for its flags, with {root} {conda} {work} and `folders`: its program as in "
+        "`argv`, then the flag. `tx81 releases check` compares the answer with `argv`; a tool without is not asked.",
+    )
     optional: dict[str, tuple[str, ...]] = Field(default={}, description="Arguments added when that input is present.")
     model_config_file: Literal["official", "tx81"] | None = None
     outputs: dict[Name, OutputRule]

@@ -96,7 +96,7 @@ def plan(assignment: Assignment, *, work: Path) -> Plan:
         words["model"] = str(work / "model" / _plain(_model(assignment).name))
     inputs = _place(assignment.inputs, kind, words, work)
     words |= {laid.name: str(laid.target) for laid in inputs}
-    view = _view(profile, words)
+    view = view_of(profile, words)
     return Plan(
         spec=spec,
         profile=profile,
@@ -177,7 +177,8 @@ def _place(
     return tuple(laid)
 
 
-def _view(profile: Profile, words: Mapping[str, str]) -> View:
+def view_of(profile: Profile, words: Mapping[str, str]) -> View:
+    """What the profile's tools see of the host; `words` are the place-holders of its mounts."""
     if profile.launcher == "local":
         return View()
     docker = profile.launcher.docker
