@@ -28,10 +28,10 @@ from workers.blackbox import kernel_lines, store_black_box, tail
 from workers.collect import Results, collect, seal_log, store_vendor_logs, vendor_logs
 from workers.guard import CardGuard, CardsNotFree
 from workers.heartbeat import Heartbeat
-from workers.launching import LeftInContainer, launch_of
+from workers.launching import Launch, LeftInContainer, launch_of
 from workers.log_shipping import LogShipper
 from workers.probe import Probe
-from workers.process import Command, KillStep, Limits, Outcome, StopReason, StopSignal
+from workers.process import KillStep, Limits, Outcome, StopReason, StopSignal
 from workers.slot import OwnedSlot, clear
 from workers.toolchain import commands, judge
 from workers.toolchain.commands import Plan
@@ -97,6 +97,7 @@ class _Execution:
         self.results = Results()
         self.plan: Plan | None = None
         self.guard: CardGuard | None = None
+        self.launch = Launch()
         self.shipper = LogShipper(slot.database, assignment.attempt_id, self.log_path, progress=None)
 
     def through(self) -> Ended:
@@ -132,20 +133,20 @@ class _Execution:
                 lock = held.enter_context(self._exclusively(plan, plan.exclusive))
                 keep += [] if lock is None else [lock]
             probe = Probe(plan.profile.probe, devices=self.slot.settings.devices_dir, root=self.assignment.root)
-            launch = launch_of(plan, self.assignment.slot_ids, slot=self.slot, work=self.work)
+            self.launch = launch_of(plan, self.assignment.slot_ids, slot=self.slot, work=self.work)
             self.guard = CardGuard(
-                probe, self.assignment.groups, slot=self.slot, stop=self.stop, elsewhere=launch.processes
+                probe, self.assignment.groups, slot=self.slot, stop=self.stop, elsewhere=self.launch.processes
             )
-            launch.clear()
+            self.launch.clear()
             self.guard.require_free()
             since_ns = _mark(self.work)
             try:
-                with self.guard, launch:
-                    ran = self._run(plan, launch.command, keep)
-                self.outcome = launch.settled(ran)
+                with self.guard, self.launch:
+                    ran = self._run(plan, keep)
+                self.outcome = self.launch.settled(ran)
             finally:
                 left = self.guard.left_behind(() if self.outcome is None else self.outcome.unkillable)
-                self.suspicion = left or launch.doubt
+                self.suspicion = left or self.launch.doubt
             if self.outcome.pid and not self.start_noted:
                 self.started = Started(self.outcome.pid, plan.document)
             if self.outcome.unkillable:
@@ -168,13 +169,13 @@ class _Execution:
         """Who holds a lock, as the next one reads it."""
         return f"job {self.assignment.job_id} on {self.slot.id} (pid {os.getpid()})"
 
-    def _run(self, plan: Plan, command: Command, keep: Sequence[int]) -> Outcome:
+    def _run(self, plan: Plan, keep: Sequence[int]) -> Outcome:
         self.shipper = LogShipper(
             self.slot.database, self.assignment.attempt_id, self.log_path, progress=plan.kind.progress
         )
         with self.shipper:
             return process.run(
-                command,
+                self.launch.started(plan.command),
                 log=self.log_path,
                 limits=Limits(
                     run=timedelta(seconds=max(0.0, min(self.assignment.run_seconds, self.deadline - time.monotonic()))),

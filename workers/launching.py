@@ -46,11 +46,12 @@ class LeftInContainer(OrchestratorError):
 class Launch:
     """A child of the shim, which leaves nothing of it behind. Entered while the tool runs."""
 
-    def __init__(self, command: Command) -> None:
-        self.command = command
-        """What to run for it on this host."""
-        self.doubt: Suspicion | None = None
-        """Why it is not known whether everything has ended; to be asked for after the block."""
+    doubt: Suspicion | None = None
+    """Why it is not known whether everything has ended; to be asked for after the block."""
+
+    def started(self, command: Command) -> Command:
+        """What to run on this host for `command` to be run."""
+        return command
 
     def clear(self) -> None:
         """End what earlier attempts on the same slots may have left where no lock tells of it."""
@@ -79,10 +80,13 @@ class ContainerLaunch(Launch):
         self._work = work
         entered = plan.view.path(str(work / ENTERED))
         self._container = Container(docker, mark, entered=entered, folder=work, shim=slot.shim)
-        self._down = False
+        self._lost: str | None = None
         self._strays = 0
         self._left: tuple[int, ...] = ()
-        super().__init__(self._container.started(plan.command))
+
+    def started(self, command: Command) -> Command:
+        """The client, which stands for the tool and ends with it."""
+        return self._container.started(command)
 
     def clear(self) -> None:
         """ContainerAway if it can not be entered, LeftInContainer if something survives SIGKILL."""
@@ -105,22 +109,21 @@ class ContainerLaunch(Launch):
         try:
             self._strays, self._left = self._kill()
         except ContainerAway as away:
-            self._down = self._container.is_down()
-            if not self._down:
-                self.doubt = Suspicion(
-                    reason=f"whether anything of the attempt lives on is not known: {away.detail}", blames_job=False
-                )
+            self._lost = f"container {self._docker.container} was stopped while the tool ran in it; start it again"
+            if not self._container.is_down():
+                self._lost = f"while the tool ran, contact was lost: {away.detail}"
+                self.doubt = Suspicion(reason=f"what still runs is not known: {away.detail}", blames_job=False)
 
     def settled(self, outcome: Outcome) -> Outcome:
         """With the client's exit code told apart from the tool's."""
         found = replace(outcome, strays=outcome.strays + self._strays, unkillable=outcome.unkillable + self._left)
         if outcome.exit_code == 0 or outcome.launch_error is not None:
             return found
-        name = self._docker.container
-        if self._down:
-            return replace(found, launch_error=f"container {name} was stopped while the tool ran in it; start it again")
+        if self._lost is not None:
+            return replace(found, launch_error=self._lost)
         if not (self._work / ENTERED).exists():
             said = Evidence(tail(self._work / "log", 4096)).last_line()
+            name = self._docker.container
             return replace(found, launch_error=f"container {name} did not start the tool in {self._work}: {said}")
         return found
 
@@ -137,6 +140,6 @@ class ContainerLaunch(Launch):
 def launch_of(plan: Plan, slot_ids: Sequence[str], *, slot: OwnedSlot, work: Path) -> Launch:
     """As the profile's launcher says."""
     if plan.docker is None:
-        return Launch(plan.command)
+        return Launch()
     mark = Mark(locks.domain(slot.settings.locks), slot_ids)
     return ContainerLaunch(plan, plan.docker, mark, slot=slot, work=work)

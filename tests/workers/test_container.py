@@ -1,6 +1,7 @@
 """Tools in a container: run to their end, stopped with all that they started, and never left behind."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from workers.process import Command, StopReason, StopSignal
 
 ROOT = Path(__file__).parents[2]
 QUANTIZE = {"kind": "quantize", "model": "tiny-model"}
+INPUTS = {"kcore": {"job": 1, "artifact": "kcore"}, "prompts": {"path": "/p"}}
 ORPHANS = """
 (env -i sh -c 'echo $$ >> {pids}; exec sleep 1000' &)
 (setsid sh -c 'echo $$ >> {pids}; exec sleep 1000' &)
@@ -43,10 +45,11 @@ def database_url(sqlite_url):
 
 @dataclass
 class Docker:
-    """The client's program, and the folder it keeps its things in."""
+    """The client's program, the folder it keeps its things in, and the daemon."""
 
     program: str
     folder: Path
+    daemon: subprocess.Popen
 
     def call(self, *words: str) -> str:
         return subprocess.run([self.program, *words], capture_output=True, text=True, check=True).stdout
@@ -61,10 +64,11 @@ def docker():
         program.chmod(0o755)
         daemon = subprocess.Popen([sys.executable, stand_in, "serve", socket])
         eventually(socket.exists)
-        made = Docker(str(program), Path(folder))
+        made = Docker(str(program), Path(folder), daemon)
         yield made
-        made.call("stop", "txnn")
-        daemon.terminate()
+        if daemon.poll() is None:
+            made.call("stop", "txnn")
+            daemon.terminate()
         daemon.wait()
 
 
@@ -249,6 +253,34 @@ def test_a_container_that_is_stopped_under_a_running_tool_is_a_fault(lab, cpu0, 
 
     assert lab.job(attempt_id).state is JobState.QUEUED
     assert "txnn was stopped while the tool ran" in lab.attempt(attempt_id).failure["reason"]
+
+
+def test_a_daemon_that_is_lost_under_a_running_tool_is_a_fault_and_leaves_the_slot_suspect(lab, cpu0, docker):
+    in_container(lab, docker)
+    lab.tool(f"echo $$ > {lab.folder}/pids; exec sleep 1000")
+    attempt_id = lab.assigned(QUANTIZE, slot="cpu0")
+    running = lab.run_aside(attempt_id, cpu0)
+    (pid,) = pids_in(lab.folder / "pids", 1)
+
+    docker.daemon.kill()
+    running.join(60)
+
+    assert lab.job(attempt_id).state is JobState.QUEUED
+    assert "contact was lost" in lab.attempt(attempt_id).failure["reason"]
+    assert service_state(lab, cpu0) is ServiceState.QUARANTINED
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_a_tool_in_a_container_that_opens_the_cards_of_others_is_stopped(lab, g0, docker):
+    in_container(lab, docker)
+    lab.tool(f"exec 5<{lab.settings.devices_dir}/dev-5; sleep 1000")
+    inputs = {"kcore": lab.stored("k", "k"), "prompts": lab.stored("p", "q")}
+    attempt_id = lab.assigned({"kind": "infer", "model": "tiny-model", **INPUTS}, inputs)
+
+    lab.run(attempt_id, g0)
+
+    assert lab.attempt(attempt_id).failure["kind"] == "wrong_cards"
+    assert "cards 5" in lab.attempt(attempt_id).failure["reason"]
 
 
 def test_a_working_folder_that_the_container_does_not_really_see_is_a_fault(lab, cpu0, docker):

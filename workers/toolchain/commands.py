@@ -104,7 +104,7 @@ def plan(assignment: Assignment, *, work: Path) -> Plan:
         words=words,
         inputs=inputs,
         overlay=_overlay(_model(assignment), kind, words, view) if kind.model_config_file is not None else None,
-        command=_command(profile, kind, view.words(words), present={laid.name for laid in inputs}),
+        command=_command(profile, kind, words, present={laid.name for laid in inputs}),
         exclusive=None if kind.exclusive is None else fill(kind.exclusive, words),
         view=view,
     )
@@ -200,6 +200,7 @@ def _overlay(model: RegisteredModel, kind: KindProfile, words: Mapping[str, str]
 
 def _command(profile: Profile, kind: KindProfile, words: Mapping[str, str], *, present: set[str]) -> Command:
     optional = [word for name, extra in kind.optional.items() if name in present for word in extra]
+    words = view_of(profile, words).words(words)
     return Command(
         argv=tuple(fill(word, words) for word in (*kind.argv, *optional)),
         env={name: fill(value, words) for name, value in profile.environment.items()},
