@@ -5,11 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
-import docker_stand_in
 import pytest
 from eventually import eventually
 from sqlalchemy import select
@@ -41,35 +38,6 @@ DEAF = "trap '' INT TERM; echo $$ >> {pids}; while :; do sleep 1; done"
 @pytest.fixture
 def database_url(sqlite_url):
     return sqlite_url  # what is in SQL is not what differs here
-
-
-@dataclass
-class Docker:
-    """The client's program, the folder it keeps its things in, and the daemon."""
-
-    program: str
-    folder: Path
-    daemon: subprocess.Popen
-
-    def call(self, *words: str) -> str:
-        return subprocess.run([self.program, *words], capture_output=True, text=True, check=True).stdout
-
-
-@pytest.fixture
-def docker():
-    with tempfile.TemporaryDirectory() as folder:
-        socket, program = Path(folder, "d.sock"), Path(folder, "docker")
-        stand_in = Path(docker_stand_in.__file__)
-        program.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {stand_in} {socket} "$@"\n')
-        program.chmod(0o755)
-        daemon = subprocess.Popen([sys.executable, stand_in, "serve", socket])
-        eventually(socket.exists)
-        made = Docker(str(program), Path(folder), daemon)
-        yield made
-        if daemon.poll() is None:
-            made.call("stop", "txnn")
-            daemon.terminate()
-        daemon.wait()
 
 
 def in_container(lab, docker, **more):
