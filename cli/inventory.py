@@ -126,6 +126,7 @@ def add_release(
     return Exit.OK
 
 
+releases_app.command("cli.release_check:show", name="show")
 releases_app.command("cli.release_check:check", name="check")
 
 

@@ -198,7 +198,7 @@ def main() -> int:
     except (ValueError, KeyError, TypeError, ValidationError, OSError) as trouble:
         print(f"release check: {' '.join(str(trouble).split())}", file=sys.stderr)
         return 2
-    print(made.model_dump_json(exclude={"ok"}))
+    print(made.model_dump_json())
     return 0 if made.ok else 1
 
 

@@ -1,10 +1,11 @@
 """What a look at an installed release has found, on one host."""
 
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import computed_field
+from pydantic import Field, StringConstraints
 
-from orchestrator.model.specs import Strict
+from orchestrator.model.specs import AbsolutePath, Name, Strict
 
 
 class Level(StrEnum):
@@ -16,23 +17,27 @@ class Level(StrEnum):
 
 
 class Finding(Strict):
-    """One thing that was looked at: what, and how it was found."""
+    """One thing that was looked at, and how it was found."""
 
     level: Level
-    about: str
-    detail: str
+    about: Annotated[str, StringConstraints(max_length=200)]
+    detail: Annotated[str, StringConstraints(max_length=4000)]
 
 
-class ReleaseCheck(Strict):
-    """Everything that was found of a release on a host."""
+class Findings(Strict):
+    """Everything that was found of the tools at `root`."""
 
-    release: str
-    host: str
-    root: str
-    findings: tuple[Finding, ...]
+    root: AbsolutePath
+    findings: Annotated[tuple[Finding, ...], Field(max_length=500)]
 
-    @computed_field  # type: ignore[prop-decorator]
     @property
     def ok(self) -> bool:
-        """Whether nothing speaks against running jobs with it."""
+        """Whether nothing speaks against running jobs with them."""
         return all(finding.level is not Level.ERROR for finding in self.findings)
+
+
+class ReleaseCheck(Findings):
+    """The same, with which release it is and where it was looked at."""
+
+    release: Name
+    host: Name

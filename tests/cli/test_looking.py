@@ -165,6 +165,9 @@ def test_a_release_that_is_as_its_profile_says_passes_its_check(tx81, at_site, t
     asked = {found["about"] for found in ran.document["findings"] if "its help knows" in found["detail"]}
     assert (ran.code, ran.document["ok"]) == (0, True), ran.document
     assert asked >= {"quantize", "convert", "infer"}
+    shown = tx81("releases", "show", "r1", "--output", "json").document
+    assert [(check["host"], check["ok"]) for check in shown["checks"]] == [(ran.document["host"], True)]
+    assert shown["profile"]["profile"] == "txnn_1.2.1_build0307"
 
 
 def test_a_release_that_is_not_on_this_machine_does_not_pass(tx81, at_site, tmp_path, monkeypatch):
