@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.client import ApiError
+from api.schemas import ReleaseDetail
 from cli.session import Exit, Session, Stop, hint
 from cli.show import clean, row, table
 from orchestrator.model.release_checks import Finding, Level, ReleaseCheck
@@ -50,7 +51,7 @@ def check(name: str, /, *, root: Path | None = None, session: Session = _HERE) -
     """
     with session.client() as client:
         release = client.release(name)
-        found = _looked_at({"name": name, "profile": release.profile, "root": release.root}, root)
+        found = _looked_at(release, root)
         try:
             client.keep_release_check(found)
         except ApiError as refusal:
@@ -61,10 +62,11 @@ def check(name: str, /, *, root: Path | None = None, session: Session = _HERE) -
     return Exit.OK if found.ok else Exit.JOB_FAILED
 
 
-def _looked_at(release: dict[str, object], root: Path | None) -> ReleaseCheck:
-    elsewhere = {} if root is None else {"TX81_RELEASE_ROOTS": json.dumps({release["name"]: str(root.absolute())})}
+def _looked_at(release: ReleaseDetail, root: Path | None) -> ReleaseCheck:
+    elsewhere = {} if root is None else {"TX81_RELEASE_ROOTS": json.dumps({release.name: str(root.absolute())})}
+    asked = release.model_dump_json(include={"name", "profile", "root", "digest"})
     done = subprocess.run(
-        [sys.executable, "-m", "workers.release_check"], input=json.dumps(release), env=os.environ | elsewhere,
+        [sys.executable, "-m", "workers.release_check"], input=asked, env=os.environ | elsewhere,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if not done.stdout:

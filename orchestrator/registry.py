@@ -38,6 +38,10 @@ CONFIG_LIMIT = 1 << 20
 FAMILIES = {"qwen2": "qwen2", "llama": "llama"}
 """`model_type` of a config.json → family of backend model types."""
 
+_NO_RESULT: Any = {"probe": True, "kinds": {"__all__": {"help"}}, "backend_types": {"__all__": {"output"}}}
+"""What of a profile changes no result: how cards are looked at, and what is there for people. Defaults are left out as
+well, lest a key that is new to all profiles makes every release another one."""
+
 
 class ModelRequest(Strict):
     """Register the weights directory at `path`, or the one in an uploaded archive.
@@ -239,8 +243,8 @@ def release_digest(profile: Profile, root: Path) -> str:
     """What tells one build of the tools from another: the profile, and the content of its fingerprint files."""
     files = sorted(file for glob in profile.fingerprint for file in root.glob(glob) if file.is_file())
     contents = {str(file.relative_to(root)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-    # How cards are looked at changes no result.
-    return digest_of({"profile": profile.model_dump(mode="json", exclude={"probe"}), "files": contents})
+    called = profile.model_dump(mode="json", exclude=_NO_RESULT, exclude_defaults=True)
+    return digest_of({"profile": called, "files": contents})
 
 
 def _read_config(path: Path, field: str) -> dict[str, Any]:

@@ -1,14 +1,15 @@
 """Processes in a running container: started there, found again, and ended; nothing but `docker exec` is needed.
 
 What `docker exec` starts is no descendant of ours, signals to the client do not reach it, it inherits no descriptor,
-and it lives on when the client is killed. So each process of an attempt carries a mark in its environment: the slots
-that the attempt holds, within the folder of locks that keeps those slots. Whoever has these locks may end what bears
-the mark. Its session and its descendants are found too, for a program may overwrite its own environment to change its
-title. What clears its environment, leaves its session and loses its parent is not found; if it holds a card, the probe
-of the cards finds it.
+and it lives on when the client is killed. So each process of an attempt bears a mark in its environment: the attempt,
+and the slots it holds within a folder of locks. Whoever has the locks of a slot may end whatever is marked with it; an
+attempt's own end asks for its own mark alone, because its slots may be another's by then. The session and descendants
+of what is marked are found too, for a program may overwrite its own environment to change its title. What clears its
+environment, leaves its session and loses its parent is not found; if it holds a card, the probe of the cards does.
 """
 
 import re
+import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from workers.asking import Told, ask
 from workers.process import Command
 from workers.tree import Shim
 
-MARK = "TX81_SLOTS"
+MARK = "TX81_ATTEMPT"
 """The variable that holds an attempt's mark."""
 
 _SECONDS = 30.0
@@ -72,19 +73,28 @@ class ContainerAway(OrchestratorError):
 
 @dataclass(frozen=True)
 class Mark:
-    """What all processes of an attempt bear: its slots, within one folder of locks."""
+    """What all processes of an attempt bear: which it is and its slots, within one folder of locks."""
 
     domain: str
+    attempt: str
     slot_ids: Collection[str]
 
     def __str__(self) -> str:
-        return "".join(f",{self.domain}/{slot_id}" for slot_id in self.slot_ids) + ","
+        return "".join(f"{self.domain}/{word}," for word in (self.attempt, *self.slot_ids))
 
     @property
-    def pattern(self) -> str:
-        """Matches the variable of every attempt that held one of these slots."""
-        slots = "|".join(slot_id.replace(".", "[.]") for slot_id in self.slot_ids)
-        return f"^{MARK}=.*,{self.domain}/({slots}),"
+    def own(self) -> str:
+        """The pattern of this attempt's variable, and of no other's."""
+        return f"^{MARK}={self.domain}/{_literal(self.attempt)},"
+
+    @property
+    def of_slots(self) -> str:
+        """The pattern of the variable of every attempt that held one of these slots."""
+        return f"^{MARK}=.*,{self.domain}/({'|'.join(map(_literal, self.slot_ids))}),"
+
+
+def _literal(text: str) -> str:
+    return text.replace(".", "[.]")
 
 
 class Container:
@@ -95,29 +105,31 @@ class Container:
 
     def __init__(self, docker: DockerExec, mark: Mark, *, entered: str, folder: Path, shim: Shim | None) -> None:
         self._docker = docker
+        # Found once: the shim looks for no program. One that is not there is told by name when it is first asked.
+        self._program = shutil.which(docker.program, path=docker.environment.get("PATH")) or docker.program
         self._entered = entered
-        self._mark = mark
+        self.mark = mark
         self._folder = folder
         self._shim = shim
 
     def started(self, command: Command) -> Command:
         """What to run on the host for `command` to run inside."""
         user = () if self._docker.user is None else ("-u", self._docker.user)
-        env = {**command.env, MARK: str(self._mark)}
+        env = {**command.env, MARK: str(self.mark)}
         return Command(
             argv=(
-                self._docker.program, "exec", "-w", str(command.cwd), *user,
+                self._program, "exec", "-w", str(command.cwd), *user,
                 *(word for name, value in env.items() for word in ("-e", f"{name}={value}")),
                 self._docker.container, "sh", "-c", _TOOL, self._entered, *command.argv,
             ),
             env=self._docker.environment,
             cwd=Path("/"),
-            messenger=self._signal(),
+            messenger=self._signal(self.mark.own),
         )  # fmt: skip
 
-    def end(self) -> tuple[int, ...]:
-        """Kill what bears the mark; the processes that were there. ContainerAway if it can not be entered."""
-        told = self._ask(*self._signal(), "9")
+    def kill(self, marked: str) -> tuple[int, ...]:
+        """Kill what bears such a mark; the processes that were there. ContainerAway if it can not be entered."""
+        told = self._ask(*self._signal(marked), "9")
         if told.exit_code != 0:
             raise self._away(told)
         return tuple(int(pid) for pid in told.said.split() if pid.isdigit())
@@ -125,25 +137,25 @@ class Container:
     def lacking(self, folders: Sequence[str]) -> list[str]:
         """Which of these folders are not there, as the container sees them. ContainerAway if it can not be entered."""
         script = 'for folder; do [ -d "$folder" ] || echo "$folder"; done'
-        told = self._ask(self._docker.program, "exec", self._docker.container, "sh", "-c", script, "tx81", *folders)
+        told = self._ask(self._program, "exec", self._docker.container, "sh", "-c", script, "tx81", *folders)
         if told.exit_code != 0:
             raise self._away(told)
         return told.said.splitlines()
 
     def is_down(self) -> bool:
         """Whether it certainly does not run: then nothing in it does."""
-        told = self._ask(self._docker.program, "inspect", "-f", "{{.State.Running}}", self._docker.container)
+        told = self._ask(self._program, "inspect", "-f", "{{.State.Running}}", self._docker.container)
         gone = told.exit_code is not None and re.search("(?i)no such (object|container)", told.said)
         return told.said.strip() == "false" or bool(gone)
 
     def _away(self, told: Told) -> ContainerAway:
         return ContainerAway(self._docker, told.last or f"exit code {told.exit_code}")
 
-    def _signal(self) -> tuple[str, ...]:
+    def _signal(self, marked: str) -> tuple[str, ...]:
         # As root, whoever the tools run as: others may not read every environment.
         return (
-            self._docker.program, "exec", "-u", "0", self._docker.container,
-            "sh", "-c", _SIGNAL, "tx81", self._mark.pattern, self._entered,
+            self._program, "exec", "-u", "0", self._docker.container,
+            "sh", "-c", _SIGNAL, "tx81", marked, self._entered,
         )  # fmt: skip
 
     def _ask(self, *argv: str) -> Told:

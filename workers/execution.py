@@ -133,7 +133,7 @@ class _Execution:
                 lock = held.enter_context(self._exclusively(plan, plan.exclusive))
                 keep += [] if lock is None else [lock]
             probe = Probe(plan.profile.probe, devices=self.slot.settings.devices_dir, root=self.assignment.root)
-            self.launch = launch_of(plan, self.assignment.slot_ids, slot=self.slot, work=self.work)
+            self.launch = launch_of(plan, self.assignment, slot=self.slot, work=self.work)
             self.guard = CardGuard(
                 probe, self.assignment.groups, slot=self.slot, stop=self.stop, elsewhere=self.launch.processes
             )

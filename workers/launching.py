@@ -12,6 +12,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.launchers import DockerExec
 from workers import locks
+from workers.assignment import Assignment
 from workers.blackbox import tail
 from workers.container import MARK, Container, ContainerAway, Mark
 from workers.process import Command, Outcome
@@ -90,7 +91,7 @@ class ContainerLaunch(Launch):
 
     def clear(self) -> None:
         """ContainerAway if it can not be entered, LeftInContainer if something survives SIGKILL."""
-        _, left = self._kill()
+        _, left = self._kill(self._mark.of_slots)
         if left:
             raise LeftInContainer(self._docker, left)
 
@@ -107,7 +108,7 @@ class ContainerLaunch(Launch):
     def __exit__(self, *_: object) -> None:
         """Whatever has become of the run: of a lost shim too, nothing may be left."""
         try:
-            self._strays, self._left = self._kill()
+            self._strays, self._left = self._kill(self._mark.own)
         except ContainerAway as away:
             self._lost = f"container {self._docker.container} was stopped while the tool ran in it; start it again"
             if not self._container.is_down():
@@ -127,19 +128,19 @@ class ContainerLaunch(Launch):
             return replace(found, launch_error=f"container {name} did not start the tool in {self._work}: {said}")
         return found
 
-    def _kill(self) -> tuple[int, tuple[int, ...]]:
+    def _kill(self, marked: str) -> tuple[int, tuple[int, ...]]:
         """How many processes there were, and those that outlive SIGKILL."""
         give_up = time.monotonic() + _PATIENCE
         seen: set[int] = set()
-        while (left := self._container.end()) and time.monotonic() < give_up:
+        while (left := self._container.kill(marked)) and time.monotonic() < give_up:
             seen.update(left)
             time.sleep(_LOOK_AGAIN)
         return len(seen), left
 
 
-def launch_of(plan: Plan, slot_ids: Sequence[str], *, slot: OwnedSlot, work: Path) -> Launch:
+def launch_of(plan: Plan, assignment: Assignment, *, slot: OwnedSlot, work: Path) -> Launch:
     """As the profile's launcher says."""
     if plan.docker is None:
         return Launch()
-    mark = Mark(locks.domain(slot.settings.locks), slot_ids)
+    mark = Mark(locks.domain(slot.settings.locks), assignment.label, assignment.slot_ids)
     return ContainerLaunch(plan, plan.docker, mark, slot=slot, work=work)

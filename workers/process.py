@@ -39,8 +39,8 @@ class Command:
     env: Mapping[str, str]
     cwd: Path
     messenger: tuple[str, ...] = ()
-    """Where what is started only stands for processes elsewhere: the command that takes a signal to those; the signal's
-    number becomes its last word."""
+    """Where what is started only stands for processes elsewhere: the command, with the path of its program, that takes
+    a signal to those; the signal's number becomes its last word."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """`python -m workers.release_check`: does what is installed here fit its profile?
 
-Reads a release (name, profile, root) as JSON from standard input and prints a `ReleaseCheck` as JSON; exit code 0 if
-it fits, 1 if not. Nothing is changed, and the tools are only asked for their help: through the launcher, in the
-environment that their jobs get. The vendor's runtime selects card 0 as soon as it is imported, so a tool for cards is
-only asked while nobody uses the first group.
+Reads a release (name, profile, root, digest) as JSON from standard input and prints a `ReleaseCheck` as JSON; exit
+code 0 if it fits, 1 if not. Nothing is changed, and the tools are only asked for their help: through the launcher, in
+the environment that their jobs get. The vendor's runtime selects card 0 as soon as it is imported, so a tool for cards
+is only asked while nobody uses the first group.
 """
 
 import json
@@ -22,6 +22,7 @@ from orchestrator.model.launchers import DockerExec
 from orchestrator.model.profile import KindProfile, Profile
 from orchestrator.model.release_checks import Finding, Level, ReleaseCheck
 from orchestrator.model.slots import SlotKind, SlotName
+from orchestrator.registry import release_digest
 from orchestrator.settings import Settings
 from workers import cards, locks
 from workers.asking import Told, ask
@@ -37,10 +38,10 @@ SECONDS = 120.0
 _ON_CARDS = ("infer", "serve")
 
 
-def check(name: str, profile: Profile, settings: Settings, root: Path) -> ReleaseCheck:
-    """Look at the release as it is installed on this host."""
+def check(name: str, profile: Profile, settings: Settings, root: Path, *, digest: str | None = None) -> ReleaseCheck:
+    """Look at the release as it is installed on this host; `digest` is that of the registered build."""
     with _working_folder(settings) as work:
-        findings = tuple(_Look(profile, settings, root, work).findings())
+        findings = tuple(_Look(profile, settings, root, work, digest).findings())
     return ReleaseCheck(release=name, host=settings.host, root=str(root), findings=findings)
 
 
@@ -64,12 +65,15 @@ class _Look:
     settings: Settings
     root: Path
     work: Path
+    digest: str | None
 
     def findings(self) -> Iterator[Finding]:
         if not self.root.is_dir():
             yield _error("root", f"{self.root} is no folder on this host; see TX81_RELEASE_ROOTS")
             return
         yield from self._files()
+        if self.digest not in (None, release_digest(self.profile, self.root)):
+            yield _error("build", "these are not the tools that were registered: register them under another name")
         yield from self._environments()
         docker = None if self.profile.launcher == "local" else self.profile.launcher.docker
         if docker is not None:
@@ -165,11 +169,11 @@ class _Look:
         try:
             return ask(container.started(command), folder=self.work, seconds=SECONDS)
         finally:
-            container.end()
+            container.kill(container.mark.own)
 
     def _reached(self, docker: DockerExec, work: str) -> Container:
-        # A slot of its own: the check must never end what belongs to a job.
-        mark = Mark(locks.domain(self.settings.locks), [f"check.{self.work.name}"])
+        # No slot: the check must never end what belongs to a job.
+        mark = Mark(locks.domain(self.settings.locks), self.work.name, ())
         return Container(docker, mark, entered=f"{work}/entered", folder=self.work, shim=None)
 
     def _words(self, conda: str) -> dict[str, str]:
@@ -194,7 +198,7 @@ def main() -> int:
         asked = json.load(sys.stdin)
         profile, settings = Profile.model_validate(asked["profile"]), Settings()
         name, root = str(asked["name"]), Path(asked["root"])
-        made = check(name, profile, settings, settings.release_roots.get(name, root))
+        made = check(name, profile, settings, settings.release_roots.get(name, root), digest=asked.get("digest"))
     except (ValueError, KeyError, TypeError, ValidationError, OSError) as trouble:
         print(f"release check: {' '.join(str(trouble).split())}", file=sys.stderr)
         return 2

@@ -46,8 +46,8 @@ KILL_NOW = b"k"
 
 Plan = tuple[list[bytes], dict[bytes, bytes], bytes, list[tuple[int, float]], list[int], list[bytes]]
 """Argv, environment, working folder, ladder of (signal, seconds of grace) ending with SIGKILL, numbers of the kept, and
-the messenger: empty, or the command that takes a signal's number as its last word to what the tool has started where
-we have no descendants. Then the tool itself gets nothing but SIGKILL: it ends when what it stands for has ended."""
+the messenger: empty, or the command (with the path of its program) that takes a signal, whose number becomes its last
+word, to where we have no descendants. Then the tool itself gets SIGKILL alone: it ends when what it stands for has."""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -57,6 +57,7 @@ _LENGTH = 8  # bytes before the plan that say how long it is
 _MESSENGER = 10.0  # seconds for one signal to be taken elsewhere
 _MOST_DESCRIPTORS = 253  # that one message carries: SCM_MAX_FD of the kernel
 _ALL_SIGNALS = signal.valid_signals()  # once: it takes 0.1 ms
+_DEFAULTED = _ALL_SIGNALS - {signal.SIGKILL, signal.SIGSTOP}
 _TERMINATE = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM})
 _ZERO = ctypes.c_ulong(0)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -181,7 +182,9 @@ class Supervisor:
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != shim:
                 os._exit(127)
-            _reset_signals()
+            for number in _DEFAULTED:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
             self._take_descriptors()
             step = "chdir"
             os.chdir(self._cwd)
@@ -274,13 +277,16 @@ class Supervisor:
                     self._send(number)
 
     def _send_elsewhere(self, number: int) -> None:
-        """Returns when the signal is there, or nobody can wait any longer."""
-        self._childless = False
-        signal.pthread_sigmask(signal.SIG_SETMASK, _ALL_SIGNALS)
-        self._under_way = os.fork()
-        if self._under_way == 0:
-            self._become_the_messenger(number)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        """Returns when the signal is there, or nobody can wait any longer. It gets there when we are killed, too."""
+        command, self._childless = [*self._messenger, b"%d" % number], False
+        empty = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0)]  # in the place of the link
+        try:
+            self._under_way = os.posix_spawn(
+                command[0], command, self._env, file_actions=empty, setsid=True, setsigmask=(), setsigdef=_DEFAULTED
+            )
+        except OSError:
+            self._reap()
+            return
         give_up = time.monotonic() + _MESSENGER
         while self._under_way and time.monotonic() < give_up:
             self._wait(_RESCAN)
@@ -288,16 +294,6 @@ class Supervisor:
             os.kill(self._under_way, signal.SIGKILL)
             self._wait(_RESCAN)
         self._reap()
-
-    def _become_the_messenger(self, number: int) -> None:
-        """Never returns. Without a parent-death signal: it goes on when we are killed."""
-        try:
-            os.setsid()
-            _reset_signals()
-            os.dup2(os.open(os.devnull, os.O_RDWR), 0)  # there was the link
-            os.execvpe(self._messenger[0], [*self._messenger, b"%d" % number], self._env)  # noqa: S606
-        finally:
-            os._exit(127)
 
     def _send(self, number: int) -> None:
         self._reap()
@@ -321,12 +317,6 @@ class Supervisor:
             os.write(self._status, fact.encode() + b"\n")
         except OSError:
             self._stopping = True  # nobody listens any more
-
-
-def _reset_signals() -> None:
-    for number in _ALL_SIGNALS - {signal.SIGKILL, signal.SIGSTOP}:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _prctl(option: int, value: int) -> None:

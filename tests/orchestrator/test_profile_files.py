@@ -4,6 +4,7 @@ import pytest
 
 from orchestrator.errors import BadRequest, BadSpec
 from orchestrator.profile_files import load_profile
+from orchestrator.registry import release_digest
 from orchestrator.settings import SHIPPED_PROFILES, Settings
 
 SHIPPED = "txnn_1.2.1_build0307"
@@ -163,3 +164,19 @@ def test_a_file_that_is_no_profile_is_told(folder, content, told):
 def test_a_name_of_no_profile_is_refused_with_those_that_are_known(folder, name):
     with pytest.raises(BadSpec, match=SHIPPED):
         folder.load(name)
+
+
+def test_what_only_people_read_makes_no_other_build(folder, tmp_path):
+    folder.write(
+        "mine",
+        f"extends: {SHIPPED}\nprofile: {SHIPPED}\nprobe: {{holders: [/usr/bin/other]}}\n"
+        "kinds: {infer: {help: [python, other.py, -h]}}\nbackend_types: {qwen2_7b_bf16: {output: other}}\n",
+    )
+    folder.write("other", f"extends: {SHIPPED}\nprofile: {SHIPPED}\nkinds: {{infer: {{cwd: /}}}}\n")
+
+    shipped, mine, other = (
+        release_digest(load_profile(folder.settings, name), tmp_path) for name in (SHIPPED, "mine", "other")
+    )
+
+    assert mine == shipped
+    assert other != shipped

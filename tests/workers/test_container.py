@@ -265,7 +265,7 @@ def test_a_working_folder_that_the_container_does_not_really_see_is_a_fault(lab,
 
 def leftover(lab, docker, *slot_ids: str) -> int:
     """A process in the container that bears the mark of an attempt whose worker is gone."""
-    mark = Mark(locks.domain(lab.settings.locks), slot_ids)
+    mark = Mark(locks.domain(lab.settings.locks), "9.1", slot_ids)
     script = f"echo $$ > {lab.folder}/left; exec sleep 1000"
     client = subprocess.Popen([docker.program, "exec", "-e", f"{MARK}={mark}", "txnn", "sh", "-c", script])
     (pid,) = pids_in(lab.folder / "left", 1)
@@ -289,6 +289,16 @@ def test_before_a_tool_starts_nothing_of_earlier_attempts_on_its_slot_is_left(la
     assert written(lab, attempt_id) == ["there" if survives else "gone"]
 
 
+def test_the_end_of_an_attempt_never_ends_what_another_has_begun_on_its_slots(lab, docker):
+    pid = leftover(lab, docker, "lab.cpu0")
+    launcher = DockerExec(container="txnn", program=docker.program, mounts={"/": "/"})
+    earlier = Mark(locks.domain(lab.settings.locks), "9", ("lab.cpu0",))
+    container = Container(launcher, earlier, entered=f"{lab.folder}/entered", folder=lab.folder, shim=None)
+
+    assert container.kill(earlier.own) == ()
+    assert container.kill(earlier.of_slots) == (pid,)
+
+
 WORKER = """
 import json, sys
 from datetime import timedelta
@@ -306,7 +316,7 @@ def test_a_worker_that_is_killed_leaves_nothing_in_the_container(tmp_path, docke
     pids_file = tmp_path / "pids"
     launcher = DockerExec(container="txnn", program=docker.program, mounts={"/": "/"})
     container = Container(
-        launcher, Mark("d", ("lab.g0",)), entered=str(tmp_path / "entered"), folder=tmp_path, shim=None
+        launcher, Mark("d", "7.1", ("lab.g0",)), entered=str(tmp_path / "entered"), folder=tmp_path, shim=None
     )
     tool = Command(("sh", "-c", script.format(pids=pids_file)), {"PATH": "/usr/bin:/bin"}, tmp_path)
     started = container.started(tool)

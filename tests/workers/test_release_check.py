@@ -5,6 +5,7 @@ import pytest
 from orchestrator.model.profile import Profile
 from orchestrator.model.release_checks import Level
 from orchestrator.model.slots import SlotName
+from orchestrator.registry import release_digest
 from orchestrator.settings import Settings
 from workers import cards
 from workers.release_check import check
@@ -96,6 +97,16 @@ def test_a_tool_for_cards_is_not_asked_while_the_first_group_is_in_use(site):
     assert "not asked" in detail
     assert "job 7 on g0" in detail
     assert site.errors() == []
+
+
+def test_tools_that_are_not_the_registered_build_are_an_error(site):
+    profile = Profile.model_validate(site.document)
+    registered = release_digest(profile, site.root)
+    site.tool(f"cat <<'END'\n{HELP}\nEND\n# patched")
+
+    made = check("r1", profile, site.settings, site.root, digest=registered)
+
+    assert [found.about for found in made.findings if found.level is Level.ERROR] == ["build"]
 
 
 def test_a_root_that_is_not_there_is_all_that_is_told(site):
