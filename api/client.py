@@ -19,6 +19,7 @@ from api.answers import AnswerView
 from api.batch_client import BatchCalls
 from api.connection import ApiError, Connection, ServerUnreachable, seconds_left
 from api.credentials import NewToken, TokenRequest, TokenView
+from api.endpoint_client import EndpointCalls
 from api.hosts import HostDetail, HostView
 from api.release_client import ReleaseCalls
 from api.reservation_client import ReservationCalls
@@ -75,6 +76,7 @@ class Client(ReleaseCalls):
         self._connection = Connection(base_url, token, timeout)
         self.batches = BatchCalls(self._connection)
         self.reservations = ReservationCalls(self._connection)
+        self.endpoints = EndpointCalls(self._connection)
 
     def __enter__(self) -> Self:
         return self

@@ -96,6 +96,17 @@ PROFILE: dict[str, Any] = {
             "logs": ["run/TX8_*"],
             "limits": {"run_seconds": 60, "silence_seconds": 60},
         },
+        "serve": {
+            "conda": "env",
+            "cwd": "{work}/run",
+            "model_config_file": "tx81",
+            "copy_in": {"gm": "{model}/{gm_name}"},
+            "argv": ["sh", "{root}/tool.sh", "{model}", "{port}", "{cards}"],
+            "serve": {"served_id": "{model}", "port_taken": "Address already in use", "listen": ["{address}"]},
+            "outputs": {},
+            "logs": ["run/TX8_*"],
+            "limits": {"run_seconds": 60, "silence_seconds": 60},
+        },
     },
     "kill_ladder": [
         {"signal": "SIGTERM", "grace_seconds": 1},
@@ -176,6 +187,11 @@ class Lab:
     def job(self, attempt_id: int) -> Job:
         with self.database.read() as session:
             return session.get_one(Job, session.get_one(Attempt, attempt_id).job_id)
+
+    def stop(self, attempt_id: int) -> None:
+        with self.database.write() as session:
+            job_id = session.get_one(Attempt, attempt_id).job_id
+            lifecycle.stop(session, job_id, now=self.database.now(session), why="enough")
 
     def cancel(self, attempt_id: int) -> None:
         with self.database.write() as session:

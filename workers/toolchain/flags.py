@@ -42,7 +42,8 @@ def used(kind: KindProfile) -> list[str]:
     (*_, program) = [word for word in kind.help if not word.startswith("-")]
     argv = list(kind.argv)
     own = argv[argv.index(program) + 1 :] if program in argv else argv
-    words = [*own, *(word for extra in kind.optional.values() for word in extra)]
+    listen = () if kind.serve is None else kind.serve.listen
+    words = [*own, *(word for extra in kind.optional.values() for word in extra), *listen]
     found = [match[0] for word in words if (match := re.match(rf"{_FLAG}(?=$|=)", word))]
     return list(dict.fromkeys(found))
 
