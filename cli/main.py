@@ -71,7 +71,10 @@ _COMMANDS = {
         "projects": ("cli.scheduling:projects_app", "Projects and their shares; `set` gives one a weight."),
         "artifacts": ("cli.artifacts:app", "Stored files and trees; `get` downloads one."),
         "models": ("cli.inventory:models_app", "Registered models; `add` registers one."),
-        "releases": ("cli.inventory:releases_app", "Toolchain releases; `add` registers one."),
+        "releases": (
+            "cli.inventory:releases_app",
+            "Toolchain releases; `add` registers one, `check` tries its tools.",
+        ),
         "tokens": ("cli.tokens:app", "Who may come in, and how far; `create` makes a token, `revoke` ends one."),
     },
     "Services": {

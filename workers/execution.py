@@ -28,6 +28,7 @@ from workers.blackbox import kernel_lines, store_black_box, tail
 from workers.collect import Results, collect, seal_log, store_vendor_logs, vendor_logs
 from workers.guard import CardGuard, CardsNotFree
 from workers.heartbeat import Heartbeat
+from workers.launching import Launch, LeftInContainer, launch_of
 from workers.log_shipping import LogShipper
 from workers.probe import Probe
 from workers.process import KillStep, Limits, Outcome, StopReason, StopSignal
@@ -98,6 +99,7 @@ class _Execution:
         self.results = Results()
         self.plan: Plan | None = None
         self.guard: CardGuard | None = None
+        self.launch = Launch()
         self.server: Server | None = None
         self.shipper = LogShipper(slot.database, assignment.attempt_id, self.log_path, progress=None)
 
@@ -109,7 +111,7 @@ class _Execution:
             self.plan = plan = commands.plan(self.assignment, work=self.work)
             lay_out(plan, self.store, self.work)
             self._run_and_collect(plan)
-        except (cards.CardsHeld, CardsNotFree) as held:
+        except (cards.CardsHeld, CardsNotFree, LeftInContainer) as held:
             self.failure, self.suspicion = held.failure, held.suspicion
         except BadSpec as bad:
             self.failure = Failure(kind=FailureKind.BAD_SPEC, reason=bad.detail)
@@ -136,16 +138,22 @@ class _Execution:
                 lock = held.enter_context(self._exclusively(plan, plan.exclusive))
                 keep += [] if lock is None else [lock]
             probe = Probe(plan.profile.probe, devices=self.slot.settings.devices_dir, root=self.assignment.root)
-            self.guard = CardGuard(probe, self.assignment.groups, slot=self.slot, stop=self.stop)
+            self.launch = launch_of(plan, self.assignment, slot=self.slot, work=self.work)
+            self.guard = CardGuard(
+                probe, self.assignment.groups, slot=self.slot, stop=self.stop, elsewhere=self.launch.processes
+            )
+            self.launch.clear()
             self.guard.require_free()
             since_ns = _mark(self.work)
             try:
-                with self.guard:
-                    self.outcome = self._run(plan, keep)
+                with self.guard, self.launch:
+                    ran = self._run(plan, keep)
+                self.outcome = self.launch.settled(ran)
             finally:
-                self.suspicion = self.guard.left_behind(() if self.outcome is None else self.outcome.unkillable)
+                left = self.guard.left_behind(() if self.outcome is None else self.outcome.unkillable)
+                self.suspicion = left or self.launch.doubt
             if self.outcome.pid and not self.start_noted:
-                self.started = Started(self.outcome.pid, commands.document((self.plan or plan).command))
+                self.started = Started(self.outcome.pid, (self.plan or plan).document)
             if self.outcome.unkillable:
                 # They may still hold cards, and they hold the slot's lock: it is not free until they are gone.
                 self.slot.abandon(f"processes {self.outcome.unkillable} cannot be killed")
@@ -181,7 +189,7 @@ class _Execution:
     def _start(self, plan: Plan, keep: Sequence[int]) -> Outcome:
         self.plan = plan
         return process.run(
-            plan.command,
+            self.launch.started(plan.command),
             log=self.log_path,
             limits=Limits(
                 run=timedelta(seconds=max(0.0, min(self.assignment.run_seconds, self.deadline - time.monotonic()))),
@@ -203,7 +211,7 @@ class _Execution:
 
     def _note_start(self, plan: Plan, pid: int) -> None:
         database, attempt_id = self.slot.database, self.assignment.attempt_id
-        started = Started(pid, commands.document(plan.command))
+        started = Started(pid, plan.document)
         try:
             with database.write() as session:
                 now = database.now(session)
@@ -296,7 +304,7 @@ class _Execution:
         fault = self.failure is not None and self.failure.kind is FailureKind.FAULT
         if not fault and self.suspicion is None:
             return
-        command = None if self.plan is None else commands.document(self.plan.command)
+        command = None if self.plan is None else self.plan.document
         try:
             box = store_black_box(
                 self.store, self.work, label=self.assignment.label, log=self.log_path, command=command,
