@@ -1,0 +1,89 @@
+"""What became of each step: lines that are added while steps are done, and the document that is made of them.
+
+A line is written before and after everything that changes the host, so that it is known where a process that died had
+come to.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+
+class StepState(StrEnum):
+    """Where a step stands."""
+
+    CHECKING = "checking"  #: It is looked at whether there is anything to do.
+    DONE_BEFORE = "done_before"  #: There was nothing to do.
+    WOULD_DO = "would_do"  #: A dry run: there is something to do.
+    DOING = "doing"  #: The host is being changed.
+    DONE = "done"  #: It was done, and its check agrees.
+    FAILED = "failed"  #: `why` says how.
+    INTERRUPTED = "interrupted"  #: It was stopped, or died, on the way.
+    NOT_REACHED = "not_reached"  #: A step before it failed.
+
+
+_UNFINISHED = (StepState.CHECKING, StepState.DOING)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one step."""
+
+    step: str
+    title: str
+    state: StepState
+    why: str = ""
+    changed: bool = False
+    """The host may be another than before."""
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"step": self.step, "title": self.title, "state": self.state, "why": self.why}
+
+
+class Journal:
+    """The file that the lines are added to."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def add(self, step: str, title: str, state: StepState, why: str = "") -> None:
+        """Write one line, on disk when this returns."""
+        at = datetime.now(UTC).isoformat()
+        line = json.dumps({"at": at, "step": step, "title": title, "state": state, "why": why}, ensure_ascii=False)
+        with self._path.open("a", encoding="utf-8", errors="backslashreplace") as opened:
+            opened.write(f"{line}\n")
+            opened.flush()
+            os.fsync(opened.fileno())
+
+
+def read(path: Path) -> list[Outcome]:
+    """The outcomes of the steps that were begun, in order; a last line that was not written to its end is nothing."""
+    found: dict[str, Outcome] = {}
+    with suppress(FileNotFoundError):
+        for line in path.read_text("utf-8").splitlines():
+            with suppress(ValueError):
+                said = json.loads(line)
+                title, state = said["title"], StepState(said["state"])
+                before = found.get(title)
+                changed = state is StepState.DOING or (before is not None and before.changed)
+                found[title] = Outcome(said["step"], title, state, said["why"], changed)
+    return [_at_rest(outcome) for outcome in found.values()]
+
+
+def _at_rest(outcome: Outcome) -> Outcome:
+    """Nothing goes on any more when it is read."""
+    if outcome.state not in _UNFINISHED:
+        return outcome
+    return Outcome(outcome.step, outcome.title, StepState.INTERRUPTED, "it did not come to its end", outcome.changed)
+
+
+def failed(outcomes: Iterable[Outcome]) -> Outcome | None:
+    """The step that did not come to its end, if there is one."""
+    return next((each for each in outcomes if each.state in (StepState.FAILED, StepState.INTERRUPTED)), None)
