@@ -132,7 +132,7 @@ def _unplaced(job: Subject, seen: Snapshot) -> Iterator[Reason]:
 def _gathering(job: Subject, seen: Snapshot) -> Iterator[Reason]:
     """How far each host is that could hold a gang, and on which of them slots are kept for it."""
     mine, demand = job.candidate, job.candidate.demand
-    serving = (standing.slot for standing in seen.slots if standing.serving)
+    serving = (standing.slot for standing in seen.slots if standing.serving or (demand.provision and standing.free))
     hosts = hosts_with_enough(demand, serving) if demand.slots > 1 else {}
     free = {slot.id for slot in seen.supply.free} - seen.taken.keys()
     for host, slots in hosts.items():
@@ -176,6 +176,8 @@ def _occupied(standing: Standing, demand: Demand) -> Iterator[Reason]:
     if not standing.alive:
         yield _away(standing)
     match standing.service:
+        case _ if demand.provision:
+            pass
         case ServiceState.QUARANTINED if not demand.canary:
             yield Reason(WaitsFor.SLOT_QUARANTINED, f"{slot_id} is quarantined", slot_id=slot_id)
         case ServiceState.DRAINING | ServiceState.DRAINED:
