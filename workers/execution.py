@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from workers.heartbeat import Heartbeat
 from workers.log_shipping import LogShipper
 from workers.probe import Probe
 from workers.process import KillStep, Limits, Outcome, StopReason, StopSignal
+from workers.provision.setup import Setup
 from workers.slot import OwnedSlot, clear
 from workers.toolchain import commands, judge
 from workers.toolchain.commands import Plan
@@ -96,6 +97,7 @@ class _Execution:
         self.results = Results()
         self.plan: Plan | None = None
         self.guard: CardGuard | None = None
+        self.setup = Setup(assignment, slot, work=work) if assignment.spec.get("kind") == "provision" else None
         self.shipper = LogShipper(slot.database, assignment.attempt_id, self.log_path, progress=None)
 
     def through(self) -> Ended:
@@ -103,7 +105,7 @@ class _Execution:
         try:
             self.work.mkdir(parents=True)
             self.assignment = installed.here(self.assignment, self.slot.settings)
-            self.plan = plan = commands.plan(self.assignment, work=self.work)
+            self.plan = plan = self._planned()
             lay_out(plan, self.store, self.work)
             self._run_and_collect(plan)
         except (cards.CardsHeld, CardsNotFree) as held:
@@ -123,6 +125,11 @@ class _Execution:
             case _:
                 return self._report()
 
+    def _planned(self) -> Plan:
+        if self.setup is not None:
+            return self.setup.plan()
+        return commands.plan(self.assignment, work=self.work)
+
     def _run_and_collect(self, plan: Plan) -> None:
         with ExitStack() as held:
             keep = [self.slot.lock, *held.enter_context(self._cards())]
@@ -130,9 +137,13 @@ class _Execution:
                 # Held until the outputs are stored: they lie where the next one would overwrite them.
                 lock = held.enter_context(self._exclusively(plan, plan.exclusive))
                 keep += [] if lock is None else [lock]
-            probe = Probe(plan.profile.probe, devices=self.slot.settings.devices_dir, root=self.assignment.root)
-            self.guard = CardGuard(probe, self.assignment.groups, slot=self.slot, stop=self.stop)
+            probe = Probe(plan.profile.probe, devices=self.slot.settings.devices_dir, root=plan.words["root"])
+            self.guard = CardGuard(
+                probe, self.assignment.groups, slot=self.slot, stop=self.stop, may_miss=self.setup is not None
+            )
             self.guard.require_free()
+            if self.setup is not None:
+                self.setup.begin()
             since_ns = _mark(self.work)
             try:
                 with self.guard:
@@ -305,6 +316,8 @@ class _Execution:
                 self.results.answers, self.results.metrics = [], []
             seconds = None if self.outcome is None else self.outcome.seconds
             try:
+                if self.setup is not None:
+                    self.failure, self.suspicion = self.setup.conclude(self.failure, self.suspicion)
                 self._finish(Ending(self.failure, seconds, log_digest, log_bytes, self.suspicion, self.started))
                 return _ended(self.failure)
             except (OperationalError, InterfaceError):
@@ -320,8 +333,10 @@ class _Execution:
                 self.failure, self.results = _fault(trouble), Results()
 
     def _finish(self, ending: Ending) -> None:
+        told = [] if self.setup is None else [self.setup.stored(self.store)]
+        results = replace(self.results, outputs=[*self.results.outputs, *told])
         report.finish(
-            self.slot.database, self.assignment.attempt_id, ending, self.results,
+            self.slot.database, self.assignment.attempt_id, ending, results,
             worker=self.slot.worker, max_attempts=self.slot.settings.max_attempts,
         )  # fmt: skip
 

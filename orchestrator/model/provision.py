@@ -129,8 +129,9 @@ class ProvisionRequest(ProvisionOptions):
     """What a client sends to a host's route."""
 
     project: Name = "default"
+    priority: int = Field(default=9, ge=0, le=9, description="9 first.")
     limits: Limits = Limits()
 
     def spec(self, host: str) -> ProvisionSpec:
         """What is to be done on that host."""
-        return ProvisionSpec(host=host, **self.model_dump(exclude={"project", "limits"}))
+        return ProvisionSpec(host=host, **self.model_dump(exclude={"project", "priority", "limits"}))

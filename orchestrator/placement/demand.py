@@ -95,7 +95,7 @@ class FreeSlot:
     kcore: str | None = None
     """Digest of the kernel image that was placed on it last."""
     service: ServiceState = ServiceState.IN_SERVICE
-    """Quarantined: offered to canaries. Drained: offered to who sets up its host, who may have a quarantined one too."""
+    """Quarantined: offered to canaries. Drained: to who sets up its host, who may have a quarantined one too."""
 
     @property
     def host(self) -> str:

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +26,7 @@ class StepState(StrEnum):
     FAILED = "failed"  #: `why` says how.
     INTERRUPTED = "interrupted"  #: It was stopped, or died, on the way.
     NOT_REACHED = "not_reached"  #: A step before it failed.
+    LEFT_TO_CANARIES = "left_to_canaries"  #: Each card group that waits for it gets a canary, and comes back by it.
 
 
 _UNFINISHED = (StepState.CHECKING, StepState.DOING)
@@ -41,10 +42,13 @@ class Outcome:
     why: str = ""
     changed: bool = False
     """The host may be another than before."""
+    began_at: str | None = None
+    ended_at: str | None = None
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
-        return {"step": self.step, "title": self.title, "state": self.state, "why": self.why}
+        told = {"step": self.step, "title": self.title, "state": self.state, "why": self.why}
+        return {**told, "began_at": self.began_at, "ended_at": self.ended_at}
 
 
 class Journal:
@@ -71,9 +75,11 @@ def read(path: Path) -> list[Outcome]:
             with suppress(ValueError):
                 said = json.loads(line)
                 title, state = said["title"], StepState(said["state"])
-                before = found.get(title)
-                changed = state is StepState.DOING or (before is not None and before.changed)
-                found[title] = Outcome(said["step"], title, state, said["why"], changed)
+                before = found.get(title) or Outcome(said["step"], title, state, began_at=said["at"])
+                found[title] = replace(
+                    before, state=state, why=said["why"], ended_at=said["at"],
+                    changed=before.changed or state is StepState.DOING,
+                )  # fmt: skip
     return [_at_rest(outcome) for outcome in found.values()]
 
 
@@ -81,7 +87,7 @@ def _at_rest(outcome: Outcome) -> Outcome:
     """Nothing goes on any more when it is read."""
     if outcome.state not in _UNFINISHED:
         return outcome
-    return Outcome(outcome.step, outcome.title, StepState.INTERRUPTED, "it did not come to its end", outcome.changed)
+    return replace(outcome, state=StepState.INTERRUPTED, why="it did not come to its end")
 
 
 def failed(outcomes: Iterable[Outcome]) -> Outcome | None:

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.errors import BadSpec
 from orchestrator.model.profile import KindProfile, Profile
+from orchestrator.model.provision import ProvisionSpec
 from orchestrator.model.slots import SINGLE_CARD, cards_of_groups, groups_of_cards
 from orchestrator.model.specs import CanarySpec, ConvertSpec, InferSpec, Spec
 from workers.assignment import Assignment, InputArtifact, RegisteredModel
@@ -47,7 +48,7 @@ class ModelOverlay:
 class Plan:
     """All that is decided about an attempt before a file is touched."""
 
-    spec: Spec
+    spec: Spec | ProvisionSpec
     profile: Profile
     kind: KindProfile
     words: Mapping[str, str]
