@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from api.wakeups import WakeUps
 from orchestrator.batches.submit import BatchSubmission
 from orchestrator.canaries import Canaries
+from orchestrator.provisioning import Provisioning
 from orchestrator.registry import Registry
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -27,6 +28,7 @@ class Context:
     batches: BatchSubmission
     registry: Registry
     canaries: Canaries
+    provisioning: Provisioning
     uploads: Uploads
     wakeups: WakeUps
 
