@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from orchestrator import lifecycle, suspecting
-from orchestrator.errors import BadSpec, OrchestratorError, OwnershipLost
+from orchestrator.errors import BadRequest, BadSpec, OrchestratorError, OwnershipLost
 from orchestrator.lifecycle import Ending, Started
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.specs import BUILD_KINDS
@@ -110,7 +110,7 @@ class _Execution:
             self._run_and_collect(plan)
         except (cards.CardsHeld, CardsNotFree) as held:
             self.failure, self.suspicion = held.failure, held.suspicion
-        except BadSpec as bad:
+        except BadRequest as bad:
             self.failure = Failure(kind=FailureKind.BAD_SPEC, reason=bad.detail)
         except Exception as trouble:
             log.exception("attempt broke", extra={"attempt": self.assignment.attempt_id})

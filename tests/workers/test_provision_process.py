@@ -238,7 +238,7 @@ def test_an_image_is_loaded_and_a_container_made_once(bench: Bench):
 
 
 def test_a_place_holder_that_nobody_knows_is_named_before_anything_is_done(bench: Bench):
-    with pytest.raises(BadSpec, match="{nowhere}"):
+    with pytest.raises(BadSpec, match=r"\{nowhere\}"):
         bench.steps(tiny(do=[{"argv": ["cat", "{nowhere}"]}]))
 
 
