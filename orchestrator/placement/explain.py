@@ -176,11 +176,9 @@ def _occupied(standing: Standing, demand: Demand) -> Iterator[Reason]:
     if not standing.alive:
         yield _away(standing)
     match standing.service:
-        case _ if demand.provision:
-            pass
-        case ServiceState.QUARANTINED if not demand.canary:
+        case ServiceState.QUARANTINED if not (demand.canary or demand.provision):
             yield Reason(WaitsFor.SLOT_QUARANTINED, f"{slot_id} is quarantined", slot_id=slot_id)
-        case ServiceState.DRAINING | ServiceState.DRAINED:
+        case ServiceState.DRAINING | ServiceState.DRAINED if not (demand.provision and standing.free):
             detail = f"{slot_id} is {standing.service}; resume it to have it back"
             yield Reason(WaitsFor.SLOT_DRAINING, detail, slot_id=slot_id)
     if holder is not None:
