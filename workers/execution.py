@@ -316,10 +316,11 @@ class _Execution:
                 self.results.answers, self.results.metrics = [], []
             seconds = None if self.outcome is None else self.outcome.seconds
             try:
+                failure, suspicion = self.failure, self.suspicion
                 if self.setup is not None:
-                    self.failure, self.suspicion = self.setup.conclude(self.failure, self.suspicion)
-                self._finish(Ending(self.failure, seconds, log_digest, log_bytes, self.suspicion, self.started))
-                return _ended(self.failure)
+                    failure, suspicion = self.setup.conclude(failure, suspicion)
+                self._finish(Ending(failure, seconds, log_digest, log_bytes, suspicion, self.started))
+                return _ended(failure)
             except (OperationalError, InterfaceError):
                 # Results of hours are not thrown away for a blip, but nobody can wait longer than the lease.
                 log.warning("end not reported; trying again", exc_info=True)

@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.errors import OrchestratorError
-from workers.provision.outcomes import Journal, StepState
+from workers.provision.outcomes import Journal, StepState, in_one_line
 from workers.provision.packages import BadPackages
 from workers.provision.plan import Steps
 from workers.provision.tasks import CommandTask, PackagesTask, StepFailed, Task, say
 
 _LOOK_AGAIN = 1.0
-_REASON_LENGTH = 500
 
 
 def main(argv: Sequence[str]) -> int:
@@ -33,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
         try:
             state, why = _taken(task, journal, dry_run=steps.dry_run)
         except (StepFailed, BadPackages, OrchestratorError, OSError, subprocess.SubprocessError) as trouble:
-            state, why = StepState.FAILED, " ".join(str(trouble).split())[:_REASON_LENGTH]
+            state, why = StepState.FAILED, in_one_line(str(trouble))
         journal.add(task.name, task.title, state, why)
         if state is StepState.FAILED:
             say(f"provisioning failed at step {task.name}: {why}")

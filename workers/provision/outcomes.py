@@ -29,6 +29,7 @@ class StepState(StrEnum):
     LEFT_TO_CANARIES = "left_to_canaries"  #: Each card group that waits for it gets a canary, and comes back by it.
 
 
+_LONGEST_WHY = 500
 _UNFINISHED = (StepState.CHECKING, StepState.DOING)
 
 
@@ -58,13 +59,19 @@ class Journal:
         self._path = path
 
     def add(self, step: str, title: str, state: StepState, why: str = "") -> None:
-        """Write one line, on disk when this returns."""
+        """Write one line, on disk when this returns; `why` may quote what a tool has printed."""
         at = datetime.now(UTC).isoformat()
-        line = json.dumps({"at": at, "step": step, "title": title, "state": state, "why": why}, ensure_ascii=False)
-        with self._path.open("a", encoding="utf-8", errors="backslashreplace") as opened:
-            opened.write(f"{line}\n")
+        said = {"at": at, "step": step, "title": title, "state": state, "why": in_one_line(why)}
+        with self._path.open("a", encoding="utf-8") as opened:
+            opened.write(f"{json.dumps(said)}\n")
             opened.flush()
             os.fsync(opened.fileno())
+
+
+def in_one_line(text: str) -> str:
+    """A text as it can be shown and stored: no line ends, no control characters, no end of a long one."""
+    shown = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(shown.split())[:_LONGEST_WHY]
 
 
 def read(path: Path) -> list[Outcome]:

@@ -153,7 +153,7 @@ class Setup:
         """Keep what became of every step, as JSON."""
         asked = {name: self._assignment.spec.get(name) for name in ("host", "release", "profile", "root", "dry_run")}
         document = {**asked, "steps": [outcome.document() for outcome in self._told()]}
-        stored = store.put_bytes(json.dumps(document, ensure_ascii=False, indent=2).encode())
+        stored = store.put_bytes(json.dumps(document, ensure_ascii=False, indent=2).encode("utf-8", "replace"))
         return Output(name=ARTIFACT, digest=stored.digest, tree=False, file_name=f"{ARTIFACT}.json", size=stored.size)
 
     @property
@@ -181,9 +181,11 @@ class Setup:
         """Write down what becomes of the slots; those to be proven are quarantined by the attempt's end."""
         job_id, attempt_id = self._assignment.job_id, self._assignment.attempt_id
         with steering.ordered(self._slot.database) as (session, now):
+            # Before the attempt and its slots, as everybody locks them.
+            job = session.get_one(Job, job_id, with_for_update={"key_share": True})
             self._require_ours(session)
             if self._registration.state in (StepState.DONE, StepState.DONE_BEFORE):
-                session.get_one(Job, job_id).release = str(self._assignment.spec["release"])
+                job.release = str(self._assignment.spec["release"])
             for slot_id, its_fate in fates.items():
                 match its_fate:
                     case Fate.HANDED_BACK:
