@@ -289,6 +289,34 @@ def test_tools_that_are_not_what_the_profile_says_are_not_registered(host: Host)
     assert host.states() == {DRAINED}
 
 
+def test_two_releases_stand_side_by_side(host: Host):
+    host.run()
+
+    host.run(release="r3", root=str(host.folder / "second"))
+
+    with host.lab.database.read() as session:
+        roots = {name: session.get_one(Release, name).root for name in ("r2", "r3")}
+    assert roots == {"r2": str(host.folder / "fresh"), "r3": str(host.folder / "second")}
+    assert (host.folder / "fresh" / "touched").exists()
+
+
+def test_a_host_that_has_a_release_elsewhere_needs_the_same_build_there(host: Host):
+    host.run()
+    elsewhere = host.folder / "elsewhere"
+    settings = host.lab.settings.model_copy(update={"release_roots": {"r2": elsewhere}})
+    host.lead = replace(host.lead, settings=settings)
+
+    same = host.run(root=str(elsewhere))
+    with host.lab.database.write() as session:
+        session.get_one(Release, "r2").digest = "sha256:of another build"
+    other = host.run(root=str(elsewhere))
+
+    assert host.steps(same)["register"] == "done_before"
+    assert host.lab.job(same).release == "r2"
+    assert "another build than the registered r2" in host.lab.job(other).failure["reason"]
+    assert host.steps(other)["register"] == "failed"
+
+
 @pytest.mark.parametrize(
     ("before", "failed", "changed", "prove", "after"),
     [
