@@ -65,6 +65,7 @@ _COMMANDS = {
         "hosts": ("cli.inventory:hosts", "Servers with cards: who is there, what is free, since when one is away."),
         "slots": ("cli.slots:app", "Card groups and CPU seats; `show` one; `drain`, `resume`, `quarantine`."),
         "canary": ("cli.canary:app", "What checks the cards of quarantined slots; `set`, `show`, `run`."),
+        "provision": ("cli.provision:provision", "Install a release on a host, as a job on all its card groups."),
         "reserve": ("cli.reservations:reserve", "Keep slots for a person, a project or maintenance, for a time."),
         "reservations": ("cli.reservations:reservations", "List reservations that are or will be."),
         "unreserve": ("cli.reservations:unreserve", "Give the slots of a reservation back."),

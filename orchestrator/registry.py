@@ -39,9 +39,14 @@ CONFIG_LIMIT = 1 << 20
 FAMILIES = {"qwen2": "qwen2", "llama": "llama"}
 """`model_type` of a config.json → family of backend model types."""
 
-_NO_RESULT: Any = {"probe": True, "kinds": {"__all__": {"help"}}, "backend_types": {"__all__": {"output"}}}
-"""What of a profile changes no result: how cards are looked at, and what is there for people. Defaults are left out as
-well, lest a key that is new to all profiles makes every release another one."""
+_NO_RESULT: Any = {
+    "probe": True,
+    "provision": True,
+    "kinds": {"__all__": {"help"}},
+    "backend_types": {"__all__": {"output"}},
+}
+"""What of a profile changes no result: how cards are looked at, how the tools came there, and what is there for people.
+Defaults are left out as well, lest a key that is new to all profiles makes every release another one."""
 
 
 class ModelRequest(Strict):
@@ -84,9 +89,24 @@ def allowed_path(settings: Settings, text: str, field: str) -> Path:
     if shown(str(path)) != str(path):
         raise PathRefused(f"{text} leads to a name that is not UTF-8; rename it", field=field)
     if not any(path.is_relative_to(root) for root in settings.readable_roots):
-        allowed = ", ".join(str(root.resolve()) for root in settings.allowed_roots) or "none is configured"
-        raise PathRefused(f"{text} is not under an allowed root ({allowed}); see TX81_ALLOWED_ROOTS", field=field)
+        raise _outside(settings, text, field)
     return path
+
+
+def allowed_target(settings: Settings, text: str, field: str) -> Path:
+    """A folder of a host, with what links of it are seen from here resolved, if that lies under an allowed root; it
+    need not be there."""
+    path = Path(text).resolve()
+    if ".." in Path(text).parts or shown(str(path)) != str(path):
+        raise PathRefused(f"{text} contains '..' or a name that is not UTF-8; give the path itself", field=field)
+    if not any(path.is_relative_to(root) for root in settings.readable_roots):
+        raise _outside(settings, text, field)
+    return path
+
+
+def _outside(settings: Settings, text: str, field: str) -> PathRefused:
+    allowed = ", ".join(str(root.resolve()) for root in settings.allowed_roots) or "none is configured"
+    return PathRefused(f"{text} is not under an allowed root ({allowed}); see TX81_ALLOWED_ROOTS", field=field)
 
 
 class Registry:

@@ -8,21 +8,12 @@ vendor's deployment guide, first edition.
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from orchestrator.model.launchers import Launcher
+from orchestrator.model.patterns import Pattern
+from orchestrator.model.provision import ProvisionRule
 from orchestrator.model.specs import AbsolutePath, Name, Strict
-
-
-def _regex(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as trouble:
-        raise ValueError(f"not a regular expression: {trouble}") from None
-    return text
-
-
-Pattern = Annotated[str, AfterValidator(_regex)]
 
 
 class KillStep(Strict):
@@ -205,6 +196,7 @@ class Profile(Strict):
     kill_ladder: tuple[KillStep, ...] = Field(min_length=1)
     fault_signatures: tuple[FaultSignature, ...] = ()
     probe: ProbeRule = ProbeRule()
+    provision: ProvisionRule | None = Field(default=None, description="How a host gets this release; absent, by hand.")
 
     @model_validator(mode="after")
     def _only_a_server_serves(self) -> "Profile":

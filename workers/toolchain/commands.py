@@ -17,6 +17,7 @@ from orchestrator.model.calling import OwnProgram, how_to_run
 from orchestrator.model.card_specs import OnCards
 from orchestrator.model.launchers import DockerExec
 from orchestrator.model.profile import FaultSignature, KindProfile, Profile
+from orchestrator.model.provision import ProvisionSpec
 from orchestrator.model.slots import SINGLE_CARD, cards_of_groups, groups_of_cards
 from orchestrator.model.specs import CanarySpec, ClientSpec, ConvertSpec, ServeSpec, Spec, profile_kind
 from workers.assignment import Assignment, InputArtifact, RegisteredModel
@@ -57,7 +58,7 @@ class ModelOverlay:
 class Plan:
     """All that is decided about an attempt before a file is touched."""
 
-    spec: Spec
+    spec: Spec | ProvisionSpec
     profile: Profile
     kind: KindProfile
     words: Mapping[str, str]
