@@ -25,6 +25,7 @@ from orchestrator.model.specs import (
     InferSpec,
     Name,
     QuantizeSpec,
+    ServeSpec,
     Strict,
     profile_kind,
 )
@@ -212,7 +213,9 @@ def model_for(session: Session, name: str) -> Model:
     return model
 
 
-def check_model(model: Model, spec: QuantizeSpec | ConvertSpec | InferSpec | CanarySpec, profile: Profile) -> None:
+def check_model(
+    model: Model, spec: QuantizeSpec | ConvertSpec | InferSpec | CanarySpec | ServeSpec, profile: Profile
+) -> None:
     """BadSpec unless the model is registered with what this kind of job needs."""
     wanted = profile.kinds[profile_kind(spec)].model_config_file
     if wanted == "official" and model.official_config is None:

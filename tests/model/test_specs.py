@@ -26,6 +26,7 @@ SPECS = {
     "convert": {"kind": "convert", "model": "qwen", "backend_type": "qwen2_7b_bf16"},
     "compile": {"kind": "compile", "c_source": DIGEST},
     "infer": INFER,
+    "serve": {"kind": "serve", "model": "qwen", "kcore": DIGEST},
 }
 KINDS = pytest.mark.parametrize("kind", SPECS)
 
@@ -175,6 +176,25 @@ def test_cards_and_groups_must_agree(cards: str, groups: int):
     assert "leave one of the two out" in _refused({**INFER, "cards": cards, "groups": groups})
 
 
+def test_a_server_computes_in_what_its_weights_are_quantised_to():
+    quantised = _request({**SPECS["serve"], "gm": DIGEST}).spec
+
+    assert quantised.dtype == "int8"
+    assert _request(SPECS["serve"]).spec.dtype == "bfloat16"
+    assert "leave one of the two out" in _refused({**SPECS["serve"], "gm": DIGEST, "dtype": "bfloat16"})
+
+
+def test_a_server_runs_on_whole_card_groups():
+    assert _request({**SPECS["serve"], "cards": "4..7,0..3"}).spec.groups == 2
+    assert "write cards 0..3" in _refused({**SPECS["serve"], "cards": "0"})
+    assert "groups says 3" in _refused({**SPECS["serve"], "cards": "0..3", "groups": 3})
+
+
+def test_a_server_may_be_idle_for_ever_but_does_not_live_for_ever():
+    assert _request({**SPECS["serve"], "idle_seconds": None}).spec.idle_seconds is None
+    assert "life_seconds" in _refused({**SPECS["serve"], "life_seconds": None})
+
+
 def test_several_groups_are_not_pinned_to_one_slot():
     assert "more than one slot" in _refused({**INFER, "groups": 2}, placement={"slot": "g1"})
 
@@ -268,8 +288,8 @@ def test_every_kind_says_what_it_makes_and_where_it_runs(kind: str):
     spec = _request(SPECS[kind]).spec
 
     assert kind in PRODUCES
-    assert (slot_kind(spec) is SlotKind.CARD_GROUP) == (kind == "infer")
-    assert (kind in BUILD_KINDS) == (kind != "infer")
+    assert (slot_kind(spec) is SlotKind.CARD_GROUP) == (kind in ("infer", "serve"))
+    assert (kind in BUILD_KINDS) == (kind in ("quantize", "convert", "compile"))
 
 
 def test_inputs_are_those_that_are_present():

@@ -6,22 +6,26 @@ and every word of the result is one element of an argv list: no value can become
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.errors import BadSpec
+from orchestrator.model.card_specs import OnCards
 from orchestrator.model.profile import KindProfile, Profile
 from orchestrator.model.provision import ProvisionSpec
 from orchestrator.model.slots import SINGLE_CARD, cards_of_groups, groups_of_cards
-from orchestrator.model.specs import CanarySpec, ConvertSpec, InferSpec, Spec
+from orchestrator.model.specs import CanarySpec, ConvertSpec, ServeSpec, Spec
 from workers.assignment import Assignment, InputArtifact, RegisteredModel
 from workers.process import Command
 
 _PLACE_HOLDER = re.compile(r"\{(\w+)\}")
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|(^|_)KEY$", re.IGNORECASE)
+LOOPBACK = "127.0.0.1"
+"""Where a server listens that was told nothing else."""
+
 _SPECS: TypeAdapter[Spec] = TypeAdapter(Spec)
 
 
@@ -91,6 +95,13 @@ def plan(assignment: Assignment, *, work: Path) -> Plan:
     )
 
 
+def at_address(plan: Plan, address: str, port: int) -> Plan:
+    """The same plan for a server that is to listen there."""
+    words = {**plan.words, "address": address, "port": str(port)}
+    command = _command(plan.profile, plan.kind, words, present={laid.name for laid in plan.inputs})
+    return replace(plan, words=words, command=command)
+
+
 def fill(text: str, words: Mapping[str, str]) -> str:
     """`text` with its place-holders replaced; BadSpec names one that nobody knows."""
 
@@ -122,12 +133,15 @@ def _first_words(
         if spec.backend_type not in profile.backend_types:
             raise BadSpec(f"profile {profile.profile} has no backend type {spec.backend_type}", field="backend_type")
         words["conda"] = profile.backend_types[spec.backend_type].conda or kind.conda
-    if isinstance(spec, InferSpec):
+    if isinstance(spec, OnCards):
         words["cards"] = _cards(spec, assignment)
+    if isinstance(spec, ServeSpec):
+        # Until `at_address` says where.
+        words |= {"address": LOOPBACK, "port": "0"}
     return words
 
 
-def _cards(spec: InferSpec, assignment: Assignment) -> str:
+def _cards(spec: OnCards, assignment: Assignment) -> str:
     """The cards that were leased, as the tools list them; BadSpec if they are not those that the spec asks for.
 
     The tools let the number of groups win over the list of cards (guide, offline parameters, `-bs`), and would take
@@ -171,8 +185,9 @@ def _overlay(model: RegisteredModel, kind: KindProfile, words: Mapping[str, str]
 
 def _command(profile: Profile, kind: KindProfile, words: Mapping[str, str], *, present: set[str]) -> Command:
     optional = [word for name, extra in kind.optional.items() if name in present for word in extra]
+    listen = kind.serve.listen if kind.serve is not None and words["address"] != LOOPBACK else ()
     return Command(
-        argv=tuple(fill(word, words) for word in (*kind.argv, *optional)),
+        argv=tuple(fill(word, words) for word in (*kind.argv, *optional, *listen)),
         env={name: fill(value, words) for name, value in profile.environment.items()},
         cwd=Path(fill(kind.cwd, words)),
     )
