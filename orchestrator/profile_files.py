@@ -21,7 +21,7 @@ from orchestrator.settings import SHIPPED_PROFILES, Settings
 
 EXTENDS = "extends"
 
-Path_ = tuple[str | int, ...]
+EntryPath = tuple[str | int, ...]
 """Of an entry: the keys and indices that lead to it."""
 
 _MOST_ERRORS = 5
@@ -33,9 +33,9 @@ class _Document:
 
     file: Path
     values: dict[str, Any]
-    places: dict[Path_, str] = field(default_factory=dict)
+    places: dict[EntryPath, str] = field(default_factory=dict)
 
-    def place(self, path: Path_) -> str:
+    def place(self, path: EntryPath) -> str:
         """Where the entry is written, or the nearest thing around it that is."""
         while path and path not in self.places:
             path = path[:-1]
@@ -95,7 +95,7 @@ def _over(base: _Document, own: _Document) -> _Document:
     return _Document(own.file, base.values, kept | own.places)
 
 
-def _merge(base: dict[str, Any], own: dict[str, Any], path: Path_) -> list[Path_]:
+def _merge(base: dict[str, Any], own: dict[str, Any], path: EntryPath) -> list[EntryPath]:
     """Returns the paths of what was replaced or taken away as a whole."""
     replaced = []
     for key, value in own.items():
@@ -126,7 +126,7 @@ def _read(file: Path) -> _Document:
         _refuse(str(file), " ".join(str(trouble).split()))
 
 
-def _lines(node: yaml.Node, path: Path_, file: Path) -> Iterator[tuple[Path_, int]]:
+def _lines(node: yaml.Node, path: EntryPath, file: Path) -> Iterator[tuple[EntryPath, int]]:
     """The line of every entry; a key that is given twice is refused, because the first would be lost in silence."""
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
@@ -152,9 +152,9 @@ def _told(trouble: ValidationError, document: _Document) -> str:
     return "; ".join(told)
 
 
-def _entry(loc: Path_, document: _Document) -> Path_:
+def _entry(loc: EntryPath, document: _Document) -> EntryPath:
     """The entry an error is about, without the words that tell apart what may stand there."""
-    path: Path_ = ()
+    path: EntryPath = ()
     for at, part in enumerate(loc):
         of_ours = (*path, part) in document.places
         if of_ours or not any((*path, later) in document.places for later in loc[at + 1 : at + 2]):
