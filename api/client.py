@@ -21,6 +21,7 @@ from api.connection import ApiError, Connection, ServerUnreachable, seconds_left
 from api.credentials import NewToken, TokenRequest, TokenView
 from api.endpoint_client import EndpointCalls
 from api.hosts import HostDetail, HostView
+from api.provision_client import ProvisionCalls
 from api.release_client import ReleaseCalls
 from api.reservation_client import ReservationCalls
 from api.scheduling import ExplanationView, ProjectView
@@ -77,6 +78,7 @@ class Client(ReleaseCalls):
         self.batches = BatchCalls(self._connection)
         self.reservations = ReservationCalls(self._connection)
         self.endpoints = EndpointCalls(self._connection)
+        self.provisioning = ProvisionCalls(self._connection)
 
     def __enter__(self) -> Self:
         return self

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.caching import digest_of
 from orchestrator.errors import AlreadyExists, BadSpec, PathRefused
+from orchestrator.model.calling import how_to_run
 from orchestrator.model.profile import Profile
 from orchestrator.model.specs import (
     AbsolutePath,
@@ -26,7 +27,6 @@ from orchestrator.model.specs import (
     QuantizeSpec,
     ServeSpec,
     Strict,
-    profile_kind,
 )
 from orchestrator.profile_files import load_profile
 from orchestrator.settings import Settings
@@ -42,9 +42,14 @@ FAMILIES = {"qwen2": "qwen2", "llama": "llama"}
 MADE_LATER = ("codegen",)
 """Folders of a profile that an installed release need not have: the converter makes the one it writes to."""
 
-_NO_RESULT: Any = {"probe": True, "kinds": {"__all__": {"help"}}, "backend_types": {"__all__": {"output"}}}
-"""What of a profile changes no result: how cards are looked at, and what is there for people. Defaults are left out as
-well, lest a key that is new to all profiles makes every release another one."""
+_NO_RESULT: Any = {
+    "probe": True,
+    "provision": True,
+    "kinds": {"__all__": {"help"}},
+    "backend_types": {"__all__": {"output"}},
+}
+"""What of a profile changes no result: how cards are looked at, how the tools came there, and what is there for people.
+Defaults are left out as well, lest a key that is new to all profiles makes every release another one."""
 
 
 class ModelRequest(Strict):
@@ -87,9 +92,24 @@ def allowed_path(settings: Settings, text: str, field: str) -> Path:
     if shown(str(path)) != str(path):
         raise PathRefused(f"{text} leads to a name that is not UTF-8; rename it", field=field)
     if not any(path.is_relative_to(root) for root in settings.readable_roots):
-        allowed = ", ".join(str(root.resolve()) for root in settings.allowed_roots) or "none is configured"
-        raise PathRefused(f"{text} is not under an allowed root ({allowed}); see TX81_ALLOWED_ROOTS", field=field)
+        raise _outside(settings, text, field)
     return path
+
+
+def allowed_target(settings: Settings, text: str, field: str) -> Path:
+    """A folder of a host, with what links of it are seen from here resolved, if that lies under an allowed root; it
+    need not be there."""
+    path = Path(text).resolve()
+    if ".." in Path(text).parts or shown(str(path)) != str(path):
+        raise PathRefused(f"{text} contains '..' or a name that is not UTF-8; give the path itself", field=field)
+    if not any(path.is_relative_to(root) for root in settings.readable_roots):
+        raise _outside(settings, text, field)
+    return path
+
+
+def _outside(settings: Settings, text: str, field: str) -> PathRefused:
+    allowed = ", ".join(str(root.resolve()) for root in settings.allowed_roots) or "none is configured"
+    return PathRefused(f"{text} is not under an allowed root ({allowed}); see TX81_ALLOWED_ROOTS", field=field)
 
 
 class Registry:
@@ -209,7 +229,8 @@ def check_model(
     model: Model, spec: QuantizeSpec | ConvertSpec | InferSpec | CanarySpec | ServeSpec, profile: Profile
 ) -> None:
     """BadSpec unless the model is registered with what this kind of job needs."""
-    wanted = profile.kinds[profile_kind(spec)].model_config_file
+    kind = how_to_run(profile, spec)
+    wanted = None if kind is None else kind.model_config_file
     if wanted == "official" and model.official_config is None:
         raise BadSpec(
             f"a {spec.kind} job needs the official config.json, but model {model.name} has only the TX81 variant "

@@ -29,7 +29,7 @@ from workers.asking import Told, ask
 from workers.container import Container, Mark
 from workers.process import Command
 from workers.slot import clear
-from workers.toolchain.commands import fill, view_of
+from workers.toolchain.commands import container_of, fill, view_of
 from workers.toolchain.flags import compare
 
 SECONDS = 120.0
@@ -75,7 +75,7 @@ class _Look:
         if self.digest not in (None, release_digest(self.profile, self.root)):
             yield _error("build", "these are not the tools that were registered: register them under another name")
         yield from self._environments()
-        docker = None if self.profile.launcher == "local" else self.profile.launcher.docker
+        docker = container_of(self.profile)
         if docker is not None:
             trouble = list(self._container(docker))
             yield from trouble
@@ -122,7 +122,7 @@ class _Look:
     def _container(self, docker: DockerExec) -> Iterator[Finding]:
         about = f"container {docker.container}"
         try:
-            view = view_of(self.profile, self._words(""))
+            view = view_of(container_of(self.profile), self._words(""))
             folders = [view.path(str(folder)) for folder in (self.work, *self._installed())]
             unseen = self._reached(docker, folders[0]).lacking(folders)
         except OrchestratorError as trouble:
@@ -157,7 +157,7 @@ class _Look:
 
     def _help(self, kind: KindProfile, docker: DockerExec | None) -> Told:
         words = self._words(kind.conda)
-        view = view_of(self.profile, words)
+        view = view_of(container_of(self.profile), words)
         seen = view.words(words)
         command = Command(
             argv=tuple(fill(word, seen) for word in kind.help),

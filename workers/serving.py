@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator import endpoints
 from orchestrator.errors import EndpointClosed, OwnershipLost
-from orchestrator.model.profile import Pattern
+from orchestrator.model.patterns import Pattern
 from orchestrator.model.specs import ServeSpec
 from workers import ports
 from workers.process import Outcome, StopReason, StopSignal

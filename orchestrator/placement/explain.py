@@ -133,7 +133,7 @@ def _unplaced(job: Subject, seen: Snapshot) -> Iterator[Reason]:
 def _gathering(job: Subject, seen: Snapshot) -> Iterator[Reason]:
     """How far each host is that could hold a gang, and on which of them slots are kept for it."""
     mine, demand = job.candidate, job.candidate.demand
-    serving = (standing.slot for standing in seen.slots if standing.serving)
+    serving = (standing.slot for standing in seen.slots if standing.serving or (demand.provision and standing.free))
     hosts = hosts_with_enough(demand, serving) if demand.slots > 1 else {}
     free = {slot.id for slot in seen.supply.free} - seen.taken.keys()
     for host, slots in hosts.items():
@@ -177,9 +177,9 @@ def _occupied(standing: Standing, demand: Demand) -> Iterator[Reason]:
     if not standing.alive:
         yield _away(standing)
     match standing.service:
-        case ServiceState.QUARANTINED if not demand.canary:
+        case ServiceState.QUARANTINED if not (demand.canary or demand.provision):
             yield Reason(WaitsFor.SLOT_QUARANTINED, f"{slot_id} is quarantined", slot_id=slot_id)
-        case ServiceState.DRAINING | ServiceState.DRAINED:
+        case ServiceState.DRAINING | ServiceState.DRAINED if not (demand.provision and standing.free):
             detail = f"{slot_id} is {standing.service}; resume it to have it back"
             yield Reason(WaitsFor.SLOT_DRAINING, detail, slot_id=slot_id)
     if holder is not None:

@@ -207,7 +207,8 @@ class Job(Base):
     spec: Mapped[Document]
     request: Mapped[Document]
     """The whole request as validated; retry and clone start from it."""
-    release: Mapped[str] = mapped_column(ForeignKey("release.name"))
+    release: Mapped[str | None] = mapped_column(ForeignKey("release.name"))
+    """Whose tools it runs; null of a job that provisions a host, until it has registered what it installed."""
     slot_kind: Mapped[SlotKind]
     demand: Mapped[str] = mapped_column(String(500))
     """Demand class (`orchestrator.placement.demand`): jobs of one class fit the same slots."""

@@ -96,6 +96,22 @@ PROFILE: dict[str, Any] = {
             "logs": ["run/TX8_*"],
             "limits": {"run_seconds": 60, "silence_seconds": 60},
         },
+        "client_chat_processes": {
+            "conda": "env",
+            "cwd": "{work}/run",
+            "argv": ["sh", "{root}/tool.sh", "{ports}", "{prompts}", "{out}"],
+            "outputs": {"answers": {"search": "{work}", "glob": "out", "kind": "tree", "must_contain": ["*.jsonl"]}},
+            "answers": {
+                "glob": "*.jsonl",
+                "question": "q",
+                "text": "a",
+                "repeat": "r",
+                "index": "i",
+                "batch": "b",
+            },
+            "logs": ["run/TX8_*"],
+            "limits": {"run_seconds": 60, "silence_seconds": 60},
+        },
         "serve": {
             "conda": "env",
             "cwd": "{work}/run",
@@ -157,11 +173,12 @@ class Lab:
         card = slot.startswith("g")
         with self.database.write() as session:
             now = self.database.now(session)
-            columns = dict(
-                name="job", kind=spec["kind"], project="default", spec=spec, request={}, release="tiny",
-                slot_kind=SlotKind.CARD_GROUP if card else SlotKind.CPU, demand="", priority=5, tool_retries=0,
-                **{"run_seconds": 60, "silence_seconds": 60, "log_bytes": 1 << 20, **job},
-            )  # fmt: skip
+            columns = {
+                "name": "job", "kind": spec["kind"], "project": "default", "spec": spec, "request": {},
+                "release": "tiny", "slot_kind": SlotKind.CARD_GROUP if card else SlotKind.CPU, "demand": "",
+                "priority": 5, "tool_retries": 0, "run_seconds": 60, "silence_seconds": 60, "log_bytes": 1 << 20,
+                **job,
+            }  # fmt: skip
             (job_id,) = bulk.create(session, [columns], now=now)
             row = session.get_one(Job, job_id)
             for name, digest in (inputs or {}).items():

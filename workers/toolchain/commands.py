@@ -13,13 +13,16 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.errors import BadSpec
+from orchestrator.model.calling import OwnProgram, how_to_run
 from orchestrator.model.card_specs import OnCards
 from orchestrator.model.launchers import DockerExec
-from orchestrator.model.profile import KindProfile, Profile
+from orchestrator.model.profile import FaultSignature, KindProfile, Profile
+from orchestrator.model.provision import ProvisionSpec
 from orchestrator.model.slots import SINGLE_CARD, cards_of_groups, groups_of_cards
-from orchestrator.model.specs import CanarySpec, ConvertSpec, ServeSpec, Spec
+from orchestrator.model.specs import CanarySpec, ClientSpec, ConvertSpec, ServeSpec, Spec, profile_kind
 from workers.assignment import Assignment, InputArtifact, RegisteredModel
 from workers.process import Command
+from workers.toolchain.asking import client_words
 from workers.toolchain.view import View
 
 _PLACE_HOLDER = re.compile(r"\{(\w+)\}")
@@ -55,7 +58,7 @@ class ModelOverlay:
 class Plan:
     """All that is decided about an attempt before a file is touched."""
 
-    spec: Spec
+    spec: Spec | ProvisionSpec
     profile: Profile
     kind: KindProfile
     words: Mapping[str, str]
@@ -70,7 +73,7 @@ class Plan:
     @property
     def docker(self) -> DockerExec | None:
         """The container that the tool runs in, if it does not run on the host itself."""
-        return None if self.profile.launcher == "local" else self.profile.launcher.docker
+        return _docker(self.profile, self.kind)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -78,13 +81,18 @@ class Plan:
         where = {} if self.docker is None else {"container": self.docker.container}
         return {**document(self.command), **where}
 
+    @property
+    def fault_signatures(self) -> tuple[FaultSignature, ...]:
+        """What would speak against its slot: nothing that a client prints, who repeats what servers told it."""
+        return () if isinstance(self.spec, ClientSpec) else self.profile.fault_signatures
+
     def path(self, text: str) -> Path:
         """A path of the profile with its place-holders filled in."""
         return Path(fill(text, self.words))
 
 
 def plan(assignment: Assignment, *, work: Path) -> Plan:
-    """Decide everything; BadSpec says what does not fit."""
+    """Decide everything; BadSpec says what does not fit, EndpointClosed which server is not there any more."""
     try:
         spec, profile = _SPECS.validate_python(assignment.spec), Profile.model_validate(assignment.profile)
     except ValidationError as trouble:
@@ -92,15 +100,15 @@ def plan(assignment: Assignment, *, work: Path) -> Plan:
         raise BadSpec(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     if isinstance(spec, CanarySpec):
         spec = spec.inference()
-    if spec.kind not in profile.kinds:
-        raise BadSpec(f"profile {profile.profile} does not say how to run {spec.kind} jobs")
-    kind = profile.kinds[spec.kind]
+    kind = how_to_run(profile, spec)
+    if kind is None:
+        raise BadSpec(f"profile {profile.profile} does not say how to run {profile_kind(spec)} jobs")
     words = _first_words(spec, profile, kind, assignment, work=work)
     if kind.model_config_file is not None:
         words["model"] = str(work / "model" / _plain(_model(assignment).name))
     inputs = _place(assignment.inputs, kind, words, work)
     words |= {laid.name: str(laid.target) for laid in inputs}
-    view = view_of(profile, words)
+    view = view_of(_docker(profile, kind), words)
     return Plan(
         spec=spec,
         profile=profile,
@@ -154,6 +162,8 @@ def _first_words(
         words["conda"] = profile.backend_types[spec.backend_type].conda or kind.conda
     if isinstance(spec, OnCards):
         words["cards"] = _cards(spec, assignment)
+    if isinstance(spec, ClientSpec):
+        words |= client_words(spec, assignment)
     if isinstance(spec, ServeSpec):
         # Until `at_address` says where.
         words |= {"address": LOOPBACK, "port": "0"}
@@ -191,11 +201,19 @@ def _place(
     return tuple(laid)
 
 
-def view_of(profile: Profile, words: Mapping[str, str]) -> View:
-    """What the profile's tools see of the host; `words` are the place-holders of its mounts."""
-    if profile.launcher == "local":
+def _docker(profile: Profile, kind: KindProfile) -> DockerExec | None:
+    return None if isinstance(kind, OwnProgram) else container_of(profile)
+
+
+def container_of(profile: Profile) -> DockerExec | None:
+    """The container that the vendor's tools run in, if they do not run on the host itself."""
+    return None if profile.launcher == "local" else profile.launcher.docker
+
+
+def view_of(docker: DockerExec | None, words: Mapping[str, str]) -> View:
+    """What a tool sees of the host; `words` are the place-holders of the mounts."""
+    if docker is None:
         return View()
-    docker = profile.launcher.docker
     return View(docker.container, {fill(host, words): fill(inside, words) for host, inside in docker.mounts.items()})
 
 
@@ -214,11 +232,12 @@ def _overlay(model: RegisteredModel, kind: KindProfile, words: Mapping[str, str]
 
 def _command(profile: Profile, kind: KindProfile, words: Mapping[str, str], *, present: set[str]) -> Command:
     optional = [word for name, extra in kind.optional.items() if name in present for word in extra]
+    environment = kind.environment if isinstance(kind, OwnProgram) else profile.environment
     listen = kind.serve.listen if kind.serve is not None and words["address"] != LOOPBACK else ()
-    words = view_of(profile, words).words(words)
+    words = view_of(_docker(profile, kind), words).words(words)
     return Command(
         argv=tuple(fill(word, words) for word in (*kind.argv, *optional, *listen)),
-        env={name: fill(value, words) for name, value in profile.environment.items()},
+        env={name: fill(value, words) for name, value in environment.items()},
         cwd=Path(fill(kind.cwd, words)),
     )
 
