@@ -21,7 +21,7 @@ from orchestrator.settings import SHIPPED_PROFILES, Settings
 
 EXTENDS = "extends"
 
-Path_ = tuple[str | int, ...]
+EntryPath = tuple[str | int, ...]
 """Of an entry: the keys and indices that lead to it."""
 
 _MOST_ERRORS = 5
@@ -33,9 +33,9 @@ class _Document:
 
     file: Path
     values: dict[str, Any]
-    places: dict[Path_, str] = field(default_factory=dict)
+    places: dict[EntryPath, str] = field(default_factory=dict)
 
-    def place(self, path: Path_) -> str:
+    def place(self, path: EntryPath) -> str:
         """Where the entry is written, or the nearest thing around it that is."""
         while path and path not in self.places:
             path = path[:-1]
@@ -75,39 +75,40 @@ def _whole(settings: Settings, name: str, above: tuple[Path, ...]) -> _Document:
     if EXTENDS not in own.values:
         return own
     base = own.values.pop(EXTENDS)
-    others = [other for other in _files(settings, str(base)) if other not in (*above, file)]
-    if not others:
-        twice = isinstance(base, str) and _files(settings, base)
-        why = "would extend itself" if twice else f"is not there; known: {_known(settings)}"
+    known = _files(settings, base) if isinstance(base, str) else []
+    if not set(known) - {*above, file}:
+        why = "would extend itself" if known else f"is not there; known: {_known(settings)}"
         _refuse(own.place((EXTENDS,)), f"extends {base!r}, which {why}")
     own.values.setdefault("profile", file.stem)
     return _over(_whole(settings, base, (*above, file)), own)
 
 
 def _over(base: _Document, own: _Document) -> _Document:
-    """`own` laid over `base`, which it changes."""
-    replaced = _merge(base.values, own.values, ())
+    values, replaced = _merged(base.values, own.values, ())
     kept = {
         path: place
         for path, place in base.places.items()
         if not any(path[: len(gone)] == gone for gone in replaced)
     }  # fmt: skip
-    return _Document(own.file, base.values, kept | own.places)
+    return _Document(own.file, values, kept | own.places)
 
 
-def _merge(base: dict[str, Any], own: dict[str, Any], path: Path_) -> list[Path_]:
-    """Returns the paths of what was replaced or taken away as a whole."""
-    replaced = []
+def _merged(base: dict[str, Any], own: dict[str, Any], path: EntryPath) -> tuple[dict[str, Any], list[EntryPath]]:
+    """`own` laid over `base`, and the paths of what was replaced or taken away as a whole.
+
+    Neither is changed: with an alias of YAML, one mapping may stand in several places of the base."""
+    merged, replaced = dict(base), []
     for key, value in own.items():
         if isinstance(value, dict) and isinstance(base.get(key), dict):
-            replaced += _merge(base[key], value, (*path, key))
+            merged[key], below = _merged(base[key], value, (*path, key))
+            replaced += below
             continue
         replaced.append((*path, key))
         if value is None:
-            base.pop(key, None)
+            merged.pop(key, None)
         else:
-            base[key] = value
-    return replaced
+            merged[key] = value
+    return merged, replaced
 
 
 def _read(file: Path) -> _Document:
@@ -126,7 +127,7 @@ def _read(file: Path) -> _Document:
         _refuse(str(file), " ".join(str(trouble).split()))
 
 
-def _lines(node: yaml.Node, path: Path_, file: Path) -> Iterator[tuple[Path_, int]]:
+def _lines(node: yaml.Node, path: EntryPath, file: Path) -> Iterator[tuple[EntryPath, int]]:
     """The line of every entry; a key that is given twice is refused, because the first would be lost in silence."""
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
@@ -152,9 +153,9 @@ def _told(trouble: ValidationError, document: _Document) -> str:
     return "; ".join(told)
 
 
-def _entry(loc: Path_, document: _Document) -> Path_:
+def _entry(loc: EntryPath, document: _Document) -> EntryPath:
     """The entry an error is about, without the words that tell apart what may stand there."""
-    path: Path_ = ()
+    path: EntryPath = ()
     for at, part in enumerate(loc):
         of_ours = (*path, part) in document.places
         if of_ours or not any((*path, later) in document.places for later in loc[at + 1 : at + 2]):

@@ -39,6 +39,9 @@ CONFIG_LIMIT = 1 << 20
 FAMILIES = {"qwen2": "qwen2", "llama": "llama"}
 """`model_type` of a config.json → family of backend model types."""
 
+MADE_LATER = ("codegen",)
+"""Folders of a profile that an installed release need not have: the converter makes the one it writes to."""
+
 _NO_RESULT: Any = {
     "probe": True,
     "provision": True,
@@ -174,7 +177,7 @@ class Registry:
         root = allowed_path(self._settings, request.root, "root")
         profile = load_profile(self._settings, request.profile)
         for name, below in profile.folders.items():
-            if name != "codegen" and not (root / below).is_dir():
+            if name not in MADE_LATER and not (root / below).is_dir():
                 raise PathRefused(f"{root} has no {below}: is this where {request.profile} is installed?", field="root")
         document = profile.model_dump(mode="json")
         digest = release_digest(profile, root)

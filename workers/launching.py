@@ -122,11 +122,17 @@ class ContainerLaunch(Launch):
             return found
         if self._lost is not None:
             return replace(found, launch_error=self._lost)
-        if not (self._work / ENTERED).exists():
+        if not self._was_entered():
             said = Evidence(tail(self._work / "log", 4096)).last_line()
             name = self._docker.container
             return replace(found, launch_error=f"container {name} did not start the tool in {self._work}: {said}")
         return found
+
+    def _was_entered(self) -> bool:
+        # An empty one is what a full disk leaves.
+        with suppress(OSError):
+            return (self._work / ENTERED).stat().st_size > 0
+        return False
 
     def _kill(self, marked: str) -> tuple[int, tuple[int, ...]]:
         """How many processes there were, and those that outlive SIGKILL."""

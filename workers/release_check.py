@@ -22,7 +22,7 @@ from orchestrator.model.launchers import DockerExec
 from orchestrator.model.profile import KindProfile, Profile
 from orchestrator.model.release_checks import Finding, Level, ReleaseCheck
 from orchestrator.model.slots import SlotKind, SlotName
-from orchestrator.registry import release_digest
+from orchestrator.registry import MADE_LATER, release_digest
 from orchestrator.settings import Settings
 from workers import cards, locks
 from workers.asking import Told, ask
@@ -86,11 +86,12 @@ class _Look:
                 yield from self._tool(kind_name, kind, docker)
 
     def _files(self) -> Iterator[Finding]:
-        lacking = [below for below in self.profile.folders.values() if not (self.root / below).is_dir()]
-        for below in lacking:
-            yield _error("folders", f"{self.root} has no {below}")
+        installed = self._installed()
+        lacking = [folder for folder in installed if not Path(folder).is_dir()]
+        for folder in lacking:
+            yield _error("folders", f"there is no {folder}")
         if not lacking:
-            yield _fine("folders", f"all {len(self.profile.folders)} are below {self.root}")
+            yield _fine("folders", f"all {len(installed)} are below {self.root}")
         for name, kind in self.profile.kinds.items():
             yield from self._scripts(name, kind)
         for pattern in self.profile.fingerprint:
@@ -122,7 +123,7 @@ class _Look:
         about = f"container {docker.container}"
         try:
             view = view_of(container_of(self.profile), self._words(""))
-            folders = [view.path(str(folder)) for folder in (self.work, *self._folders().values())]
+            folders = [view.path(str(folder)) for folder in (self.work, *self._installed())]
             unseen = self._reached(docker, folders[0]).lacking(folders)
         except OrchestratorError as trouble:
             yield _error(about, trouble.detail)
@@ -150,7 +151,7 @@ class _Look:
                 return
         argv = " ".join(kind.help)
         if told.exit_code != 0:
-            yield _error(name, f"{argv} ended with {told.exit_code or 'no answer'}: {told.last}")
+            yield _error(name, f"{argv} ended with {told.exit_code or 'no answer'}: {told.last[:500]}")
         else:
             yield from compare(name, kind, told.said, self.profile.backend_types)
 
@@ -180,6 +181,9 @@ class _Look:
         places = {"root": str(self.root), "work": str(self.work), "out": str(self.work / "out"), "conda": conda}
         return {**self._folders(), **places}
 
+    def _installed(self) -> list[str]:
+        return [folder for name, folder in self._folders().items() if name not in MADE_LATER]
+
     def _folders(self) -> dict[str, str]:
         return {name: str(self.root / below) for name, below in self.profile.folders.items()}
 
@@ -199,7 +203,7 @@ def main() -> int:
         profile, settings = Profile.model_validate(asked["profile"]), Settings()
         name, root = str(asked["name"]), Path(asked["root"])
         made = check(name, profile, settings, settings.release_roots.get(name, root), digest=asked.get("digest"))
-    except (ValueError, KeyError, TypeError, ValidationError, OSError) as trouble:
+    except (ValueError, KeyError, TypeError, ValidationError, OSError, OrchestratorError) as trouble:
         print(f"release check: {' '.join(str(trouble).split())}", file=sys.stderr)
         return 2
     print(made.model_dump_json())

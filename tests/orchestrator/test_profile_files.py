@@ -81,6 +81,16 @@ def test_lists_are_replaced_and_null_takes_an_entry_away(folder):
     assert "PATH" in made.environment
 
 
+def test_what_a_base_says_once_for_two_kinds_is_changed_for_one(folder):
+    limits = "limits: &limits {run_seconds: 11, silence_seconds: 12}"
+    folder.write("base", f"extends: {SHIPPED}\nkinds: {{infer: {{{limits}}}, compile: {{limits: *limits}}}}\n")
+    folder.write("mine", "extends: base\nkinds: {infer: {limits: {run_seconds: 99}}}\n")
+
+    kinds = folder.load().kinds
+
+    assert (kinds["infer"].limits.run_seconds, kinds["compile"].limits.run_seconds) == (99, 11)
+
+
 def test_a_profile_may_change_its_shipped_namesake(folder):
     folder.write(SHIPPED, f"extends: {SHIPPED}\nenvironment: {{LANG: zh_CN.UTF-8}}\n")
 

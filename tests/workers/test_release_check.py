@@ -30,7 +30,8 @@ class Site:
         self.root = folder / "release"
         self.settings = Settings(state_dir=folder / "state", host="lab", devices_dir=folder / "dev/accel")
         self.document = {
-            "profile": "tiny", "versions": {}, "folders": {"tools": "tools"}, "fingerprint": ["tools/*.sh"],
+            "profile": "tiny", "versions": {}, "folders": {"tools": "tools", "codegen": "made/later"},
+            "fingerprint": ["tools/*.sh"],
             "environment": {"PATH": "{root}/envs/{conda}/bin:/usr/bin:/bin"}, "backend_types": {},
             "kinds": {"quantize": kind()}, "kill_ladder": [{"signal": "SIGKILL", "grace_seconds": 1}],
         }  # fmt: skip
@@ -62,7 +63,7 @@ def test_what_is_missing_on_disk_is_named(site):
 
     errors = site.errors()
 
-    assert ("folders", f"{site.root} has no 没有") in errors
+    assert ("folders", f"there is no {site.root}/没有") in errors
     assert ("conda", f"e2: there is no {site.root}/envs/e2/bin") in errors
     assert ("compile", f"there is no {site.root}/tools/gone.sh") in errors
     assert "no file matches *.py" in dict(errors)["fingerprint"]

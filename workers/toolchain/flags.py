@@ -13,6 +13,7 @@ from orchestrator.model.release_checks import Finding, Level
 _FLAG = r"--?[A-Za-z][A-Za-z0-9._-]*"
 _ENTRY = re.compile(rf"^\s*{_FLAG}(?=[\s,=\[]|$)")
 _BACKEND_TYPE = "{backend_type}"
+_MOST_TOLD = 40
 
 
 def compare(about: str, kind: KindProfile, said: str, backend_types: Collection[str]) -> Iterator[Finding]:
@@ -27,7 +28,7 @@ def compare(about: str, kind: KindProfile, said: str, backend_types: Collection[
     if not strange:
         yield Finding(level=Level.OK, about=about, detail=f"its help knows {', '.join(wanted) or 'it'}")
     if spare := sorted(_unused(said, wanted)):
-        yield Finding(level=Level.NOTE, about=about, detail=f"also offers {', '.join(spare)}")
+        yield Finding(level=Level.NOTE, about=about, detail=f"also offers {', '.join(spare[:_MOST_TOLD])}")
     if _BACKEND_TYPE in kind.argv:
         yield from _types(about, kind.argv[kind.argv.index(_BACKEND_TYPE) - 1], said, backend_types)
 
@@ -64,7 +65,7 @@ def _types(about: str, flag: str, said: str, backend_types: Collection[str]) -> 
     for name in sorted(set(backend_types) - set(listed)):
         yield Finding(level=Level.ERROR, about=about, detail=f"the profile's backend type {name} is none of {flag}")
     if unknown := sorted(set(listed) - set(backend_types)):
-        detail = f"{flag} also takes {', '.join(unknown)}: the profile has no such backend type"
+        detail = f"{flag} also takes {', '.join(unknown[:_MOST_TOLD])}: the profile has no such backend type"
         yield Finding(level=Level.NOTE, about=about, detail=detail)
 
 
