@@ -5,9 +5,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.proxy.relay import Proxy
 from api.wakeups import WakeUps
 from orchestrator.batches.submit import BatchSubmission
 from orchestrator.canaries import Canaries
+from orchestrator.provisioning import Provisioning
 from orchestrator.registry import Registry
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -27,8 +29,10 @@ class Context:
     batches: BatchSubmission
     registry: Registry
     canaries: Canaries
+    provisioning: Provisioning
     uploads: Uploads
     wakeups: WakeUps
+    proxy: Proxy
 
 
 def context_of(request: Request) -> Context:

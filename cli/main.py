@@ -65,13 +65,17 @@ _COMMANDS = {
         "hosts": ("cli.inventory:hosts", "Servers with cards: who is there, what is free, since when one is away."),
         "slots": ("cli.slots:app", "Card groups and CPU seats; `show` one; `drain`, `resume`, `quarantine`."),
         "canary": ("cli.canary:app", "What checks the cards of quarantined slots; `set`, `show`, `run`."),
+        "provision": ("cli.provision:provision", "Install a release on a host, as a job on all its card groups."),
         "reserve": ("cli.reservations:reserve", "Keep slots for a person, a project or maintenance, for a time."),
         "reservations": ("cli.reservations:reservations", "List reservations that are or will be."),
         "unreserve": ("cli.reservations:unreserve", "Give the slots of a reservation back."),
         "projects": ("cli.scheduling:projects_app", "Projects and their shares; `set` gives one a weight."),
         "artifacts": ("cli.artifacts:app", "Stored files and trees; `get` downloads one."),
         "models": ("cli.inventory:models_app", "Registered models; `add` registers one."),
-        "releases": ("cli.inventory:releases_app", "Toolchain releases; `add` registers one."),
+        "releases": (
+            "cli.inventory:releases_app",
+            "Toolchain releases; `add` registers one, `check` tries its tools.",
+        ),
         "tokens": ("cli.tokens:app", "Who may come in, and how far; `create` makes a token, `revoke` ends one."),
     },
     "Services": {

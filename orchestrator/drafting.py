@@ -165,10 +165,11 @@ def _artifacts(session: Session, store: ArtifactStore, digest: str) -> Sequence[
 
 
 def _check_output(name: str, source: JobOutput, producer: str) -> None:
-    if source.artifact != name or PRODUCES[producer] != name:
+    made = PRODUCES.get(producer, "nothing that a job takes")
+    if source.artifact != name or made != name:
         raise BadSpec(
             f"{name} takes an artifact called {name}, but job {source.job} is a {producer} job, which makes "
-            f"{PRODUCES[producer]}, and {source.artifact} was asked for",
+            f"{made}, and {source.artifact} was asked for",
             field=f"spec.{name}",
         )
 

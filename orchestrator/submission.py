@@ -75,6 +75,10 @@ class Submission:
 
         return self._once(idempotency, checked, partial(self._write_pipeline, request))
 
+    def drafted(self, draft: Callable[[], list[Draft]], idempotency: Idempotency | None = None) -> Made:
+        """Submit jobs of a kind that no request can ask for, as `draft` has checked them."""
+        return self._once(idempotency, draft, self._write)
+
     def retry(self, job_id: int, idempotency: Idempotency | None = None) -> Made:
         """Submit a finished job's request again, as a new job."""
 
@@ -85,6 +89,8 @@ class Submission:
                 raise NotFound(f"there is no job {job_id}", job=job_id)
             if job.state not in FINAL:
                 raise IllegalTransition(f"job {job_id} is {job.state}; cancel it first", job=job_id, state=job.state)
+            if job.kind == "provision":
+                raise IllegalTransition(f"job {job_id} set up a host; ask for that again: tx81 provision", job=job_id)
             return self._drafts({"": JobRequest.model_validate(job.request)})
 
         return self._once(idempotency, again, self._write)

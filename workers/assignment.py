@@ -14,15 +14,18 @@ from workers import used_endpoints
 from workers.used_endpoints import UsedEndpoint
 
 # On plain tables, and built once: objects take several times as long, and the vendor's tool waits for it.
+_TABLES = Base.metadata.tables
 _ATTEMPT, _JOB, _RELEASE, _MODEL, _INPUT = (
-    Base.metadata.tables[name].c for name in ("attempt", "job", "release", "model", "job_input")
+    _TABLES[name].c for name in ("attempt", "job", "release", "model", "job_input")
 )
 _ASSIGNMENT = (
     select(
         _ATTEMPT.number, _ATTEMPT.slot_ids, _JOB.id, _JOB.spec, _JOB.run_seconds, _JOB.silence_seconds, _JOB.log_bytes,
         _JOB.deadline_at, _RELEASE.profile, _RELEASE.root, _RELEASE.name.label("release"), _RELEASE.digest,
     )
-    .where(_JOB.id == _ATTEMPT.job_id, _RELEASE.name == _JOB.release, _ATTEMPT.id == bindparam("attempt_id"))
+    .join_from(_TABLES["attempt"], _TABLES["job"], _JOB.id == _ATTEMPT.job_id)
+    .outerjoin(_TABLES["release"], _RELEASE.name == _JOB.release)
+    .where(_ATTEMPT.id == bindparam("attempt_id"))
 )  # fmt: skip
 _MODEL_OF = select(_MODEL.name, _MODEL.path, _MODEL.official_config, _MODEL.tx81_config, _MODEL.digest).where(
     _MODEL.name == bindparam("name")
@@ -52,7 +55,9 @@ class RegisteredModel:
 
 @dataclass(frozen=True)
 class Assignment:
-    """One claimed attempt. `spec` and `profile` are as stored: they are validated where a failure can be reported."""
+    """One claimed attempt. `spec` and `profile` are as stored: they are validated where a failure can be reported.
+
+    Of a job that has yet to install its release, `profile`, `release`, `release_digest` and `root` are empty."""
 
     attempt_id: int
     number: int
@@ -103,10 +108,10 @@ def claim(database: Database, attempt_id: int, *, worker: str, lease: timedelta)
             job_id=row.id,
             slot_ids=tuple(row.slot_ids),
             spec=row.spec,
-            profile=row.profile,
-            release=row.release,
-            release_digest=row.digest,
-            root=row.root,
+            profile=row.profile or {},
+            release=row.release or "",
+            release_digest=row.digest or "",
+            root=row.root or "",
             model=None if model is None else RegisteredModel(*model),
             inputs=tuple(InputArtifact(name, digest, file_name or name) for name, digest, file_name in inputs),
             run_seconds=row.run_seconds,

@@ -7,7 +7,7 @@ from pathlib import Path
 from orchestrator.comparison.answers import GivenAnswer, exact
 from orchestrator.comparison.metrics import Measured, compared, measure
 from orchestrator.model.profile import OutputRule
-from orchestrator.model.specs import ClientSpec, InferSpec
+from orchestrator.model.specs import ClientSpec, ConvertSpec, InferSpec
 from orchestrator.storage import logs
 from orchestrator.storage.artifacts import ArtifactStore
 from workers.load.book import BadMetrics, read_metrics
@@ -56,7 +56,8 @@ def collect(plan: Plan, store: ArtifactStore, *, since_ns: int, seconds: float) 
         if found is None and not rule.required:
             continue
         if found is None:
-            results.problems.append(f"no {name}: nothing new matches {rule.glob} below {plan.path(rule.search)}")
+            where = f"{rule.glob} below {plan.path(rule.search)}{_usually(plan)}"
+            results.problems.append(f"no {name}: nothing new matches {where}")
         elif lacking := [glob for glob in rule.must_contain if not _holds(found, glob)]:
             results.problems.append(f"{name} is incomplete: no {', '.join(lacking)} in {found}")
         else:
@@ -122,6 +123,14 @@ def _read_answers(plan: Plan, spec: InferSpec | ClientSpec, results: Results, *,
         results.metrics += [*compared(exactly), *read_metrics(Path(plan.words["out"]))]
     else:
         results.metrics += measure(given, exactly, seconds)
+
+
+def _usually(plan: Plan) -> str:
+    """What to look for by hand: the converter names its folder by the type, but not always after it."""
+    if not isinstance(plan.spec, ConvertSpec):
+        return ""
+    folder = plan.profile.backend_types[plan.spec.backend_type].output
+    return "" if folder is None else f" (usually in {folder})"
 
 
 def _holds(folder: Path, glob: str) -> bool:
