@@ -20,8 +20,8 @@ def server(database) -> int:
         made = rows.execute(
             "INSERT INTO job (name, kind, project, spec, request, release, slot_kind, demand, priority, rank, held,"
             " state, version, cancel_requested, run_seconds, silence_seconds, log_bytes, tool_retries, created_at)"
-            " VALUES ('asked', 'serve', 'default', '{}', '{}', 'r1', 'card_group', 'card_group', 5, 0, 0, 'running', 1, 0, 1,"
-            " 1, 1, 0, '2026-01-01 00:00:00')"
+            " VALUES ('asked', 'serve', 'default', '{}', '{}', 'r1', 'card_group', 'card_group', 5, 0, 0, 'running', 1,"
+            " 0, 1, 1, 1, 0, '2026-01-01 00:00:00')"
         ).lastrowid
     rows.close()
     return made
