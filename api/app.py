@@ -34,6 +34,7 @@ from api.schemas import Problem
 from api.wakeups import WakeUps
 from orchestrator.batches.submit import BatchSubmission
 from orchestrator.canaries import Canaries
+from orchestrator.provisioning import Provisioning
 from orchestrator.registry import Registry
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -73,6 +74,7 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
         batches=BatchSubmission(settings, database, store),
         registry=Registry(settings, database),
         canaries=Canaries(settings, database, store, submission),
+        provisioning=Provisioning(settings, database, submission),
         uploads=Uploads(settings),
         wakeups=wakeups,
         proxy=Proxy(settings, database, wakeups),

@@ -9,6 +9,7 @@ from api.proxy.relay import Proxy
 from api.wakeups import WakeUps
 from orchestrator.batches.submit import BatchSubmission
 from orchestrator.canaries import Canaries
+from orchestrator.provisioning import Provisioning
 from orchestrator.registry import Registry
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -28,6 +29,7 @@ class Context:
     batches: BatchSubmission
     registry: Registry
     canaries: Canaries
+    provisioning: Provisioning
     uploads: Uploads
     wakeups: WakeUps
     proxy: Proxy

@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     """Models, prompts and releases are only read below these folders; empty means none."""
 
     profile_dirs: tuple[Path, ...] = (SHIPPED_PROFILES,)
-    """Folders with toolchain profiles (`*.yaml`)."""
+    """Folders with toolchain profiles (`*.yaml`); the shipped ones are known besides, as the last."""
 
     release_roots: dict[str, Path] = {}
     """Where releases are installed on this host, by name, if not at the folder that they were registered with."""

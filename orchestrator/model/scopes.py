@@ -11,7 +11,7 @@ class Scope(StrEnum):
     VIEWER = "viewer"  #: Reads everything: jobs, logs, answers, slots.
     SUBMITTER = "submitter"  #: Submits jobs, registers models, and orders anything of jobs; asks served models.
     OPERATOR = "operator"  #: Takes slots out of service and back, reserves them, and shares them out between projects.
-    ADMIN = "admin"  #: Makes and revokes tokens, and registers toolchain releases.
+    ADMIN = "admin"  #: Makes and revokes tokens, registers toolchain releases, and sets up hosts.
 
 
 _STEPS = (Scope.VIEWER, Scope.SUBMITTER, Scope.OPERATOR, Scope.ADMIN)
