@@ -49,6 +49,8 @@ def server(app: FastAPI, settings: Settings) -> Server:
 def main() -> None:
     """Serve until told to stop."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # It has a line for each request to a server, and here no request has one.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     settings = Settings()
     database = Database(settings.database)
     if tokens.make_first(database, settings.admin_token_file):

@@ -1,7 +1,7 @@
 """What the one address for all servers costs: `python -m benchmarks proxy [--requests N] [--servers 2] [--turns 8]`.
 
 Real servers of the emulated host, each on some of its eight card groups, answer streamed chats of 64 clients at once,
-straight (each client its own server) and through the API, in turns. A token takes `--token-ms` more than the tiny model
+straight (the servers by turns) and through the API, in turns. A token takes `--token-ms` more than the tiny model
 needs, as on cards it does; with 0 the emulator itself takes all processors, and the proxy can only have what is left.
 Then one client alone asks, so that nothing waits in a queue: what the proxy adds to the first token by itself.
 """
@@ -35,7 +35,8 @@ from tests.emulator.desk import Desk, Server
 
 CLIENTS = 64
 GROUPS = 8
-TOKENS = 16
+TOKENS = range(8, 25)
+"""Lengths of answers. Were all the same, all groups would be free at once, and one request too many cost a round."""
 MODEL = "tiny"
 
 
@@ -126,7 +127,7 @@ def _answers(url: str) -> bool:
 async def asked(client: httpx2.AsyncClient, way: Way, number: int) -> float:
     """Milliseconds to the first token of one streamed chat that is read to its end."""
     body = {
-        "model": way.model, "stream": True, "max_tokens": TOKENS, "ignore_eos": True,
+        "model": way.model, "stream": True, "max_tokens": TOKENS[number * 7 % len(TOKENS)], "ignore_eos": True,
         "messages": [{"role": "user", "content": f"Question {number}: who are you?"}],
     }  # fmt: skip
     url = f"{way.bases[number % len(way.bases)]}/v1/chat/completions"

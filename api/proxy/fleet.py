@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 FRESH_SECONDS = 0.1
 """The list is read no more often than this, however much is committed."""
 
+OLD_SECONDS = 1.0
+"""Until then a list is good enough while a newer one is read; nobody is sent by one that is older."""
+
 USE_SECONDS = 5.0
 """How often uses are noted: a server without any ends after minutes at the earliest."""
 
@@ -85,8 +88,12 @@ class Fleet:
 
     async def all(self) -> list[Server]:
         """Every one of them, in the order of their jobs."""
-        if self._is_stale():
-            await self._read(since=time.monotonic() - FRESH_SECONDS)
+        now = time.monotonic()
+        age, committed = now - self._read_at, self._turn is None or self._turn.is_set()
+        if age > OLD_SECONDS:
+            await self._read(since=now - OLD_SECONDS)
+        elif age > FRESH_SECONDS and committed and not self._reading.locked():
+            await self._read(since=now - FRESH_SECONDS)
         return list(self._servers.values())
 
     async def of(self, model: str) -> list[Server]:
@@ -128,10 +135,6 @@ class Fleet:
                 server.used = False
             if used:
                 await run_sync(self._note, sorted(server.attempt_id for server in used))
-
-    def _is_stale(self) -> bool:
-        committed = self._turn is None or self._turn.is_set()
-        return committed and time.monotonic() - self._read_at > FRESH_SECONDS
 
     async def _read(self, since: float) -> None:
         """Have a list that was read after `since`, be it by another request."""
