@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.proxy.relay import Proxy
 from api.wakeups import WakeUps
 from orchestrator.batches.submit import BatchSubmission
 from orchestrator.canaries import Canaries
@@ -31,6 +32,7 @@ class Context:
     provisioning: Provisioning
     uploads: Uploads
     wakeups: WakeUps
+    proxy: Proxy
 
 
 def context_of(request: Request) -> Context:

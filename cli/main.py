@@ -51,6 +51,7 @@ _COMMANDS = {
         "serve": ("cli.serving:serve", "Start a server for OpenAI's interface; waits until it answers."),
         "stop": ("cli.serving:stop", "End servers in good order."),
         "endpoints": ("cli.serving:endpoints", "List servers that can be asked now."),
+        "load": ("cli.load:load", "Ask a server many times: latencies, throughput, goodput."),
         "hold": ("cli.steering:hold", "Keep jobs from being placed until they are released."),
         "release": ("cli.steering:release", "Undo holds."),
         "priority": ("cli.steering:priority", "Give jobs that have not begun another priority."),
@@ -71,7 +72,10 @@ _COMMANDS = {
         "projects": ("cli.scheduling:projects_app", "Projects and their shares; `set` gives one a weight."),
         "artifacts": ("cli.artifacts:app", "Stored files and trees; `get` downloads one."),
         "models": ("cli.inventory:models_app", "Registered models; `add` registers one."),
-        "releases": ("cli.inventory:releases_app", "Toolchain releases; `add` registers one."),
+        "releases": (
+            "cli.inventory:releases_app",
+            "Toolchain releases; `add` registers one, `check` tries its tools.",
+        ),
         "tokens": ("cli.tokens:app", "Who may come in, and how far; `create` makes a token, `revoke` ends one."),
     },
     "Services": {

@@ -15,16 +15,18 @@ from sqlalchemy.orm import Session
 from orchestrator import selectors
 from orchestrator.errors import BadSpec
 from orchestrator.intake import TakenIn
-from orchestrator.model.profile import Profile
+from orchestrator.model.calling import how_to_run
+from orchestrator.model.profile import KindProfile, Profile
 from orchestrator.model.specs import (
     PRODUCES,
+    ClientSpec,
     CompileSpec,
     FilePath,
     JobOutput,
     JobRequest,
     ServeSpec,
     StoredArtifact,
-    endpoint_of,
+    endpoints_of,
     inputs_of,
     profile_kind,
     slot_kind,
@@ -48,8 +50,8 @@ class Draft:
     needs: frozenset[str | int]
     files: Mapping[str, TakenIn]
     """Those of its inputs that were taken in for it."""
-    server: str | int | None = None
-    """The job whose endpoint it uses."""
+    servers: tuple[str | int, ...] = ()
+    """The jobs whose endpoints it uses."""
 
     def called(self, name: str) -> "Draft":
         """The same job under another name."""
@@ -85,15 +87,16 @@ class Drafting:
     def _checked(self, request: JobRequest, files: Mapping[str, TakenIn]) -> Draft:
         spec = request.spec
         release, profile = self._release(request.release)
-        if profile_kind(spec) not in profile.kinds:
-            raise BadSpec(f"release {release} has no {spec.kind}; name another", field="release")
+        kind = how_to_run(profile, spec)
+        if kind is None:
+            raise BadSpec(f"release {release} has no {profile_kind(spec)}; name another", field="release")
         demand = self.demand(request)
-        if not isinstance(spec, CompileSpec):
+        if not isinstance(spec, CompileSpec | ClientSpec):
             check_model(self._model(spec.model), spec, profile)
         inputs = tuple(self._wire(name, source, files) for name, source in inputs_of(spec).items())
         for need in request.needs:
             self._kind_of(need, "needs")
-        columns = _columns(request, release, profile)
+        columns = _columns(request, release, kind)
         key = demand.within(columns["run_seconds"]).key()
         wired = (entry["from_job_id"] for entry in inputs if entry["from_job_id"] is not None)
         return Draft(
@@ -101,14 +104,11 @@ class Drafting:
             inputs=inputs,
             needs=frozenset((*request.needs, *wired)),
             files=files,
-            server=self._server(request),
+            servers=tuple(self._server(request, used) for used in endpoints_of(spec)),
         )
 
-    def _server(self, request: JobRequest) -> str | int | None:
+    def _server(self, request: JobRequest, used: JobOutput) -> str | int:
         """The job whose endpoint a request uses."""
-        used = endpoint_of(request.spec)
-        if used is None:
-            return None
         field = "spec.endpoint"
         _check_output("endpoint", used, self._kind_of(used.job, field))
         if used.job in request.needs:
@@ -185,9 +185,9 @@ def _kept(request: JobRequest, files: Mapping[str, TakenIn]) -> Document:
     return document
 
 
-def _columns(request: JobRequest, release: str, profile: Profile) -> Document:
+def _columns(request: JobRequest, release: str, kind: KindProfile) -> Document:
     spec, limits = request.spec, request.limits
-    defaults = profile.kinds[profile_kind(spec)].limits
+    defaults = kind.limits
     return {
         "kind": request.spec.kind,
         "project": request.project,

@@ -14,7 +14,8 @@ from orchestrator.model.slots import GROUPS_PER_HOST, SlotKind
 from orchestrator.model.specs import PlacementRequest
 from orchestrator.model.states import FINAL
 from orchestrator.placement.demand import Demand, labels_of
-from orchestrator.registry import allowed_target, load_profile
+from orchestrator.profile_files import load_profile
+from orchestrator.registry import allowed_target
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Document, Job

@@ -10,6 +10,8 @@ from orchestrator import lifecycle
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Base, Document
+from workers import used_endpoints
+from workers.used_endpoints import UsedEndpoint
 
 # On plain tables, and built once: objects take several times as long, and the vendor's tool waits for it.
 _TABLES = Base.metadata.tables
@@ -74,6 +76,8 @@ class Assignment:
     log_bytes: int
     seconds_left: float
     """Until the job's total deadline, at the claim; infinite without one."""
+    endpoints: tuple[UsedEndpoint, ...] = ()
+    """The open ones that a client is to ask."""
 
     @property
     def label(self) -> str:
@@ -96,6 +100,8 @@ def claim(database: Database, attempt_id: int, *, worker: str, lease: timedelta)
         row = session.execute(_ASSIGNMENT, {"attempt_id": attempt_id}).one()
         model = session.execute(_MODEL_OF, {"name": row.spec.get("model", "")}).one_or_none()
         inputs = session.execute(_INPUTS, {"job_id": row.id})
+        endpoints = used_endpoints.of_job(session, row.id) if row.spec.get("kind") == "client" else ()
+        used_endpoints.note_use(session, [used.attempt_id for used in endpoints], now)
         return Assignment(
             attempt_id=attempt_id,
             number=row.number,
@@ -112,4 +118,5 @@ def claim(database: Database, attempt_id: int, *, worker: str, lease: timedelta)
             silence_seconds=row.silence_seconds,
             log_bytes=row.log_bytes,
             seconds_left=math.inf if row.deadline_at is None else (row.deadline_at - now).total_seconds(),
+            endpoints=endpoints,
         )

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.comparison.answers import GivenAnswer, exact
-from orchestrator.comparison.metrics import Measured, measure
+from orchestrator.comparison.metrics import Measured, compared, measure
 from orchestrator.model.profile import OutputRule
-from orchestrator.model.specs import InferSpec
+from orchestrator.model.specs import ClientSpec, ConvertSpec, InferSpec
 from orchestrator.storage import logs
 from orchestrator.storage.artifacts import ArtifactStore
+from workers.load.book import BadMetrics, read_metrics
 from workers.toolchain.answers import BadAnswers, count_prompts, problems_with, read_answers, read_golden
 from workers.toolchain.commands import Plan
 
@@ -55,15 +56,16 @@ def collect(plan: Plan, store: ArtifactStore, *, since_ns: int, seconds: float) 
         if found is None and not rule.required:
             continue
         if found is None:
-            results.problems.append(f"no {name}: nothing new matches {rule.glob} below {plan.path(rule.search)}")
+            where = f"{rule.glob} below {plan.path(rule.search)}{_usually(plan)}"
+            results.problems.append(f"no {name}: nothing new matches {where}")
         elif lacking := [glob for glob in rule.must_contain if not _holds(found, glob)]:
             results.problems.append(f"{name} is incomplete: no {', '.join(lacking)} in {found}")
         else:
             results.outputs.append(_stored(store, name, found, tree=rule.kind == "tree"))
-    if plan.kind.answers is not None and isinstance(plan.spec, InferSpec):
+    if plan.kind.answers is not None and isinstance(plan.spec, InferSpec | ClientSpec):
         try:
             _read_answers(plan, plan.spec, results, since_ns=since_ns, seconds=seconds)
-        except BadAnswers as bad:
+        except (BadAnswers, BadMetrics) as bad:
             results.problems.append(str(bad))
     return results
 
@@ -101,18 +103,34 @@ def find(plan: Plan, rule: OutputRule, *, since_ns: int) -> Path | None:
     return max(fresh)[1] if fresh else None
 
 
-def _read_answers(plan: Plan, spec: InferSpec, results: Results, *, since_ns: int, seconds: float) -> None:
+def _read_answers(plan: Plan, spec: InferSpec | ClientSpec, results: Results, *, since_ns: int, seconds: float) -> None:
     rule = plan.kind.answers
     assert rule is not None
     files = sorted(path for path in Path(plan.words["out"]).glob(rule.glob) if _written_ns(path) >= since_ns)
     given = read_answers(files, rule)
-    prompts = count_prompts(Path(plan.words["prompts"]))
-    results.problems += problems_with(given, prompts=prompts, repeats=spec.repeats, batches=spec.groups)
+    loaded = isinstance(spec, ClientSpec) and spec.load is not None
+    if not loaded:
+        # A load may leave requests unanswered, and counts them.
+        batches = spec.askers if isinstance(spec, ClientSpec) else spec.groups
+        prompts = count_prompts(Path(plan.words["prompts"]))
+        results.problems += problems_with(given, prompts=prompts, repeats=spec.repeats, batches=batches)
     golden = read_golden(Path(plan.words["golden"])) if "golden" in plan.words else None
     for answer in given:
         reference = golden.answer_to(answer.question, answer.index) if golden is not None else None
         results.answers.append(CheckedAnswer(answer, reference, exact(answer.text, reference)))
-    results.metrics += measure(given, [checked.exact for checked in results.answers], seconds)
+    exactly = [checked.exact for checked in results.answers]
+    if loaded:
+        results.metrics += [*compared(exactly), *read_metrics(Path(plan.words["out"]))]
+    else:
+        results.metrics += measure(given, exactly, seconds)
+
+
+def _usually(plan: Plan) -> str:
+    """What to look for by hand: the converter names its folder by the type, but not always after it."""
+    if not isinstance(plan.spec, ConvertSpec):
+        return ""
+    folder = plan.profile.backend_types[plan.spec.backend_type].output
+    return "" if folder is None else f" (usually in {folder})"
 
 
 def _holds(folder: Path, glob: str) -> bool:

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
@@ -44,7 +44,14 @@ class CardGuard:
     """What is known of an attempt's cards. While it is entered, a tool that opens others is stopped."""
 
     def __init__(
-        self, probe: Probe, groups: Sequence[SlotName], *, slot: OwnedSlot, stop: StopSignal, may_miss: bool = False
+        self,
+        probe: Probe,
+        groups: Sequence[SlotName],
+        *,
+        slot: OwnedSlot,
+        stop: StopSignal,
+        may_miss: bool = False,
+        elsewhere: Callable[[], Sequence[int]] = tuple,
     ) -> None:
         """`may_miss`: cards that are not there are no trouble, only cards that somebody holds are."""
         self._probe = probe
@@ -53,6 +60,7 @@ class CardGuard:
         self._cards = tuple(card for group in groups for card in group.cards)
         self._slot = slot
         self._stop = stop
+        self._elsewhere = elsewhere
         self._ended = threading.Event()
         self._returned = threading.Event()
         self.found: Finding | None = None
@@ -129,7 +137,7 @@ class CardGuard:
                 log.warning("open cards not looked at", exc_info=True)
 
     def _look_at_the_tree(self) -> None:
-        pids = descendants(self._slot.shim.pid)
+        pids = [*descendants(self._slot.shim.pid), *self._elsewhere()]
         opened = self._probe.opened_by(pids)
         self.processes = [
             {"pid": pid, "command": command_of(pid), "state": _state(pid), "cards": sorted(opened.get(pid, ()))}

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from orchestrator.model.patterns import Pattern as Pattern
+from orchestrator.model.launchers import Launcher
+from orchestrator.model.patterns import Pattern
 from orchestrator.model.provision import ProvisionRule
 from orchestrator.model.specs import AbsolutePath, Name, Strict
 
@@ -82,6 +83,13 @@ class ServeRule(Strict):
     )
 
 
+ProfileKind = Literal[
+    "quantize", "convert", "compile", "infer", "serve",
+    "client_chat", "client_completion_llama", "client_chat_processes", "client_completion_llama_processes",
+]  # fmt: skip
+"""What a profile may say how to run: a client by its program. Our own load client is in no profile."""
+
+
 class KindProfile(Strict):
     """How one job kind is run."""
 
@@ -90,8 +98,13 @@ class KindProfile(Strict):
     argv: tuple[str, ...] = Field(
         description="Place-holders: {root} {conda} {work} {out} {model}, every entry of `folders`, the spec's fields "
         "({backend_type} {dtype} {max_tokens} {repeats}, {groups} and {cards}: how many card groups and which cards), "
-        "of a server {port} and {address}, "
+        "of a server {port} and {address}, of a client {ports} (comma-separated) {url} {served_id}, "
         "and for every input its path and its file name ({gm} {gm_name} {c_source} {kcore} {prompts} {golden} …)."
+    )
+    help: tuple[str, ...] = Field(
+        default=(),
+        description="How the tool is asked for its flags, with {root} {conda} {work} and `folders`: its program as in "
+        "`argv`, then the flag. `tx81 releases check` compares the answer with `argv`; a tool without is not asked.",
     )
     optional: dict[str, tuple[str, ...]] = Field(default={}, description="Arguments added when that input is present.")
     model_config_file: Literal["official", "tx81"] | None = None
@@ -117,6 +130,10 @@ class BackendType(Strict):
     family: Literal["qwen2", "llama"]
     precision: Literal["bf16", "fp16", "quant"]
     conda: str | None = Field(default=None, description="Conversion environment, where it is not the kind's own.")
+    output: str | None = Field(
+        default=None,
+        description="Glob of the folder the converter usually writes; told where none is found, never searched for.",
+    )
 
 
 class FaultSignature(Strict):
@@ -170,12 +187,12 @@ class Profile(Strict):
 
     profile: Name
     versions: dict[str, str]
-    launcher: Literal["local"] = "local"
+    launcher: Launcher = "local"
     folders: dict[str, str] = Field(description="Below the release's root.")
     environment: dict[str, str] = Field(description="All a vendor process gets; nothing is inherited.")
     fingerprint: tuple[str, ...] = Field(description="Globs below the root whose contents tell one build from another.")
     backend_types: dict[Name, BackendType]
-    kinds: dict[Literal["quantize", "convert", "compile", "infer", "serve"], KindProfile]
+    kinds: dict[ProfileKind, KindProfile]
     kill_ladder: tuple[KillStep, ...] = Field(min_length=1)
     fault_signatures: tuple[FaultSignature, ...] = ()
     probe: ProbeRule = ProbeRule()

@@ -173,14 +173,15 @@ def _moment(at: datetime) -> str:
 
 
 def _occupied(standing: Standing, demand: Demand) -> Iterator[Reason]:
-    slot_id, holder = standing.slot.id, standing.holder
+    slot_id, holder, why = standing.slot.id, standing.holder, f" ({standing.why})" if standing.why else ""
     if not standing.alive:
         yield _away(standing)
     match standing.service:
         case ServiceState.QUARANTINED if not (demand.canary or demand.provision):
-            yield Reason(WaitsFor.SLOT_QUARANTINED, f"{slot_id} is quarantined", slot_id=slot_id)
+            detail = f"{slot_id} is quarantined{why}; a canary that passes brings it back, or a person who resumes it"
+            yield Reason(WaitsFor.SLOT_QUARANTINED, detail, slot_id=slot_id)
         case ServiceState.DRAINING | ServiceState.DRAINED if not (demand.provision and standing.free):
-            detail = f"{slot_id} is {standing.service}; resume it to have it back"
+            detail = f"{slot_id} is {standing.service}{why}; resume it to have it back"
             yield Reason(WaitsFor.SLOT_DRAINING, detail, slot_id=slot_id)
     if holder is not None:
         detail = f"job {holder.job_id} has {slot_id}, until {_moment(holder.latest)} at the latest"

@@ -32,6 +32,8 @@ class Standing:
     alive: bool = True
     service: ServiceState = ServiceState.IN_SERVICE
     holder: Holder | None = None
+    why: str | None = None
+    """Why it is out of service, as far as that is known."""
 
     @property
     def serving(self) -> bool:

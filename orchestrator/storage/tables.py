@@ -13,6 +13,7 @@ from orchestrator.storage.base import Base as Base
 from orchestrator.storage.base import BigKey
 from orchestrator.storage.base import Document as Document
 from orchestrator.storage.endpoints import Endpoint as Endpoint
+from orchestrator.storage.release_checks import CheckedRelease as CheckedRelease
 from orchestrator.storage.reservations import Reservation as Reservation
 from orchestrator.storage.reservations import ReservationSlot as ReservationSlot
 from orchestrator.storage.result_tables import Answer as Answer

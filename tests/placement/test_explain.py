@@ -134,6 +134,13 @@ def test_what_keeps_a_slot_is_told(slot: Standing, kinds: list[WaitsFor]):
     assert _kinds(a_job(1), slot) == kinds
 
 
+@pytest.mark.parametrize("service", [ServiceState.DRAINING, ServiceState.QUARANTINED])
+def test_what_took_a_slot_out_of_service_is_told_with_it(service: ServiceState):
+    (reason,) = _told(a_job(1), _slot("a.g0", service=service, why="HPGR: device error (job 9)"))
+
+    assert "HPGR: device error (job 9)" in reason.detail
+
+
 @pytest.mark.parametrize("service", [ServiceState.QUARANTINED, ServiceState.DRAINED])
 def test_what_sets_up_a_host_may_have_slots_that_are_out_of_service(service: ServiceState):
     slots = [_slot(f"a.g{index}", service=service) for index in range(8)]

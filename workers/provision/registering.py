@@ -4,7 +4,8 @@ from pathlib import Path
 
 from orchestrator.errors import BadSpec, OrchestratorError
 from orchestrator.model.provision import REGISTER, ProvisionSpec
-from orchestrator.registry import Registry, ReleaseRequest, load_profile, release_digest
+from orchestrator.profile_files import load_profile
+from orchestrator.registry import Registry, ReleaseRequest, release_digest
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Release

@@ -17,12 +17,14 @@ from sqlalchemy.orm import Session
 
 from orchestrator import lifecycle, ownership, steering
 from orchestrator.errors import BadSpec
+from orchestrator.model.calling import OwnProgram
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
-from orchestrator.model.profile import DefaultLimits, KindProfile, Profile
+from orchestrator.model.profile import DefaultLimits, Profile
 from orchestrator.model.provision import PROVE, REGISTER, ProvisionRule, ProvisionSpec
 from orchestrator.model.states import ServiceState
 from orchestrator.ownership import Before
-from orchestrator.registry import allowed_path, allowed_target, load_profile
+from orchestrator.profile_files import load_profile
+from orchestrator.registry import allowed_path, allowed_target
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.tables import Job
 from workers.assignment import Assignment
@@ -34,6 +36,7 @@ from workers.provision.plan import Steps, steps_of
 from workers.provision.tasks import PackagesTask
 from workers.slot import OwnedSlot
 from workers.toolchain.commands import Plan
+from workers.toolchain.view import View
 
 ARTIFACT = "provision"
 """The document with what became of every step."""
@@ -91,15 +94,17 @@ class Setup:
         self._planned = _Planned(spec, chosen, steps)
         argv = (sys.executable, "-m", "workers.provision", str(self._steps_path), str(self._journal))
         limits = DefaultLimits(run_seconds=rule.run_seconds, silence_seconds=rule.silence_seconds)
+        environment = {"PATH": os.defpath, "LANG": "C.UTF-8"}
         return Plan(
             spec=spec,
             profile=profile,
-            kind=KindProfile(conda="", cwd=str(self._work), argv=argv, outputs={}, limits=limits),
+            kind=OwnProgram(cwd=str(self._work), argv=argv, environment=environment, outputs={}, limits=limits),
             words={"root": spec.root},
             inputs=(),
             overlay=None,
-            command=Command(argv, {"PATH": os.defpath, "LANG": "C.UTF-8"}, self._work),
+            command=Command(argv, environment, self._work),
             exclusive=None,
+            view=View(),
         )
 
     def begin(self) -> None:

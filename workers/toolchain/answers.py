@@ -19,9 +19,14 @@ class BadAnswers(Exception):
     """The file is there but cannot be what it should be; the text says where and why."""
 
 
+def read_prompts(path: Path) -> list[str]:
+    """The questions of a file: one a line, blank lines are none."""
+    return [line.strip() for line in _text(path).split("\n") if line.strip()]
+
+
 def count_prompts(path: Path) -> int:
-    """How many questions the tool was given: one a line, blank lines are none."""
-    return sum(1 for line in _text(path).splitlines() if line.strip())
+    """How many questions the tool was given."""
+    return len(read_prompts(path))
 
 
 def read_golden(path: Path) -> Golden:
