@@ -99,7 +99,10 @@ def allowed_path(settings: Settings, text: str, field: str) -> Path:
 def allowed_target(settings: Settings, text: str, field: str) -> Path:
     """A folder of a host, with what links of it are seen from here resolved, if that lies under an allowed root; it
     need not be there."""
-    path = Path(text).resolve()
+    try:
+        path = Path(text).resolve()
+    except (OSError, RuntimeError) as trouble:
+        raise PathRefused(f"{text} cannot be read: {reason(trouble)}", field=field) from None
     if ".." in Path(text).parts or shown(str(path)) != str(path):
         raise PathRefused(f"{text} contains '..' or a name that is not UTF-8; give the path itself", field=field)
     if not any(path.is_relative_to(root) for root in settings.readable_roots):

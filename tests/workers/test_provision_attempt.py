@@ -240,6 +240,7 @@ def test_nothing_is_begun_while_somebody_has_a_card_open(host: Host):
 
     assert host.lab.attempt(attempt_id).state is AttemptState.FAILED
     assert "card 9 is held by" in host.lab.attempt(attempt_id).failure["reason"]
+    assert host.states() == {IN_SERVICE}
     assert not (host.folder / "fresh").exists()
 
 

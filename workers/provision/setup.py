@@ -131,13 +131,14 @@ class Setup:
         suspicion until it is."""
         planned, outcomes = self._planned, read(self._journal)
         if planned is None:
-            return failure, suspicion
+            return failure, None
         if failure is None and REGISTER in planned.chosen:
             failure = self._register(planned.spec)
         if planned.spec.dry_run:
             self._proof = Outcome(PROVE, _PROVE_TITLE, StepState.WOULD_DO)
         if not self._before:
-            return failure, suspicion
+            # Not begun: a canary must not bring back what an earlier attempt may have left half done.
+            return failure, None
         changed = suspicion is not None or any(outcome.changed for outcome in outcomes)
         fates = {
             slot_id: fate(before.state, failed=failure is not None, changed=changed, prove=PROVE in planned.chosen)
