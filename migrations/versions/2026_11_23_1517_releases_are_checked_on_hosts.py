@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 
 revision = 'abf0f7052ddc'
-down_revision = 'd85156e9d501'
+down_revision = '351ab13a173e'
 branch_labels = None
 depends_on = None
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 
 revision = 'd85156e9d501'
-down_revision = '351ab13a173e'
+down_revision = 'abf0f7052ddc'
 branch_labels = None
 depends_on = None
 

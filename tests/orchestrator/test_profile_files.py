@@ -62,7 +62,7 @@ def test_the_container_profile_calls_the_tools_like_the_other_one(folder):
 
     differing = {name for name in type(host).model_fields if getattr(host, name) != getattr(container, name)}
 
-    assert differing == {"profile", "launcher", "environment"}
+    assert differing == {"profile", "launcher", "environment", "provision"}
     assert container.launcher.docker.container == "txnn"
 
 

@@ -16,7 +16,8 @@ from eventually import eventually
 from orchestrator.errors import BadSpec
 from orchestrator.model.profile import Profile
 from orchestrator.model.provision import ProvisionSpec
-from orchestrator.settings import SHIPPED_PROFILES
+from orchestrator.profile_files import load_profile
+from orchestrator.settings import SHIPPED_PROFILES, Settings
 from workers.provision.outcomes import Outcome, StepState, read
 from workers.provision.plan import Steps, steps_of
 
@@ -236,6 +237,41 @@ def test_an_image_is_loaded_and_a_container_made_once(bench: Bench):
         f"load -i {bench.packages}/opt.miniconda.tar.gz",
         f"run -d --name txnn --ipc=host --privileged -v /dev:/dev -v {bench.root}/miniconda/:/opt/miniconda {image}",
     ]
+
+
+DOCKER = """#!/bin/bash
+here=$(dirname "$0"); echo "$@" >> $here/calls
+case "$1 $2" in
+"image inspect") test -e $here/image;;
+"load -i") touch $here/image;;
+"container inspect") test -e $here/container && echo true;;
+"run -d") touch $here/container;;
+"exec "*) test -e $here/container || exit 1
+  shift; while [[ $1 == -* ]]; do
+    if [[ $1 == -w ]]; then cd "$2"; else export "${2//\\/opt\\/miniconda/ROOT/miniconda}"; fi; shift 2
+  done
+  shift; exec "${@//\\/opt\\/miniconda/ROOT/miniconda}";;
+esac
+"""
+"""A client that remembers its image and its container as files. Packages have no image, so any will do."""
+
+
+def test_a_host_whose_tools_live_in_a_container_is_set_up_inside_it(bench: Bench):
+    docker = bench.folder / "bin" / "docker"
+    docker.parent.mkdir()
+    docker.write_text(DOCKER.replace("ROOT", str(bench.root)))
+    docker.chmod(0o755)
+    shipped = load_profile(Settings(), "txnn_1.2.1_build0307_docker").model_dump(mode="json", exclude_none=True)
+    profile = {**shipped, "environment": {"PATH": f"{docker.parent}:/usr/bin:/bin", "LANG": "C.UTF-8"}}
+
+    first, second = bench.run("first", profile), bench.run("second", profile)
+
+    assert [outcome.step for outcome in first][:3] == ["packages", "image", "container"]
+    assert states(first) == {StepState.DONE}, bench.log
+    assert states(second) == {StepState.DONE_BEFORE}
+    pip = [bench.root / "miniconda/envs/tx8_txnn/bin/pip", "list"]
+    assert "txnn" in subprocess.run(pip, check=True, capture_output=True, text=True).stdout
+    assert f"load -i {bench.root}/TX8100_REX1032_Release_v4.3.7.p3.tar\n" in (docker.parent / "calls").read_text()
 
 
 def test_a_place_holder_that_nobody_knows_is_named_before_anything_is_done(bench: Bench):
