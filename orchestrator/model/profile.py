@@ -6,9 +6,10 @@ vendor's deployment guide, first edition.
 """
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from orchestrator.model.specs import AbsolutePath, Name, Strict
 
@@ -22,6 +23,21 @@ def _regex(text: str) -> str:
 
 
 Pattern = Annotated[str, AfterValidator(_regex)]
+
+
+COLUMNS = frozenset(
+    {
+        "question", "text", "repeat", "index", "batch", "batch_size", "prompt_tokens", "output_tokens", "seconds",
+        "ttft_seconds", "finish_reason",
+    }
+)  # fmt: skip
+"""What can be read of an answer (`orchestrator.comparison.answers.GivenAnswer`)."""
+
+FILE_NAME: Any = Field(
+    default=None,
+    description="Found in the name of a file: named groups `batch_size`, `batch` and `repeat` hold for all that is in it.",
+)
+COUNTS_FROM: Any = Field(default=0, description="The number of the first question; repeats are counted from 1.")
 
 
 class KillStep(Strict):
@@ -54,20 +70,69 @@ class OutputRule(Strict):
     newer_than_start: bool = Field(default=True, description="Only what the attempt itself wrote counts.")
 
 
-class AnswersRule(Strict):
-    """How to read answers: JSON lines, with the vendor's key for each of our columns."""
+class JsonAnswers(Strict):
+    """How to read answers that are JSON lines: the vendor's key for each of our columns."""
 
-    glob: str
+    format: Literal["json_lines"] = "json_lines"
+    glob: str = Field(description="Files below the folder for outputs.")
+    file_name: Pattern | None = FILE_NAME
+    counts_from: Literal[0, 1] = COUNTS_FROM
     question: str
     text: str
     repeat: str
     index: str
     batch: str | None = Field(default=None, description="Which group of several answered, from 0; absent means 0.")
+    batch_size: str | None = Field(default=None, description="How many groups answered side by side in that run.")
     output_tokens: str | None = None
     prompt_tokens: str | None = None
     seconds: str | None = None
     ttft_seconds: str | None = None
     finish_reason: str | None = None
+
+    def keys(self) -> dict[str, str]:
+        """Our column → the key it is read from, as far as they are named."""
+        return {name: value for name, value in self if name in COLUMNS and value is not None}
+
+
+class TextAnswers(Strict):
+    """How to read answers that are text for people, in records of several lines.
+
+    A record goes from a line that matches `starts` to the next such line; what stands before the first is no record.
+    Line ends are read as \\n, and those at the end of a record are left out. `pattern` is looked for in each record; it
+    has named groups `question` and `text`, and one for each other column of ours that the records tell. Without
+    `index`, answers are counted in the order of the files; without `repeat`, a batch that has answered every prompt
+    begins anew.
+    """
+
+    format: Literal["regex"]
+    glob: str = Field(description="Files below the folder for outputs.")
+    file_name: Pattern | None = FILE_NAME
+    counts_from: Literal[0, 1] = COUNTS_FROM
+    starts: Pattern
+    pattern: Pattern
+
+    @model_validator(mode="after")
+    def _groups_are_columns(self) -> "TextAnswers":
+        groups = re.compile(self.pattern).groupindex.keys()
+        if lacking := {"question", "text"} - groups:
+            raise ValueError(f"pattern: needs the named groups question and text, lacks {', '.join(sorted(lacking))}")
+        if unknown := groups - COLUMNS:
+            raise ValueError(f"pattern: unknown group {min(unknown)}; known are {', '.join(sorted(COLUMNS))}")
+        return self
+
+    def keys(self) -> dict[str, str]:
+        """Our column → the group it is read from: they are called alike."""
+        return {name: name for name in re.compile(self.pattern).groupindex}
+
+
+def _format(rule: Any) -> str:
+    return str(rule.get("format", "json_lines") if isinstance(rule, Mapping) else getattr(rule, "format", ""))
+
+
+AnswersRule = Annotated[
+    Annotated[JsonAnswers, Tag("json_lines")] | Annotated[TextAnswers, Tag("regex")], Discriminator(_format)
+]
+"""How to read what a run has answered; JSON lines where the rule does not say its `format`."""
 
 
 class KindProfile(Strict):
