@@ -94,6 +94,7 @@ def model_to_answers(
     max_tokens: int | None = None,
     groups: int | None = None,
     cards: str | None = None,
+    batch_sizes: str | None = None,
     release: str | None = None,
 ) -> PipelineRequest:
     """The pipeline from weights to answers: (quantize,) convert, compile, infer; `prefix` begins each job's name."""
@@ -108,6 +109,7 @@ def model_to_answers(
         **({"max_tokens": max_tokens} if max_tokens is not None else {}),
         **({"groups": groups} if groups is not None else {}),
         **({"cards": cards} if cards else {}),
+        **({"batch_sizes": batch_sizes.strip("[]").split(",")} if batch_sizes else {}),
     }
     specs = {
         **({"quantize": {"kind": "quantize", "model": model}} if quantize else {}),

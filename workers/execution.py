@@ -25,7 +25,7 @@ from orchestrator.weights import weights_digest
 from workers import cards, installed, locks, process, report
 from workers.assignment import Assignment, claim
 from workers.blackbox import kernel_lines, store_black_box, tail
-from workers.collect import Results, collect, seal_log, store_vendor_logs, vendor_logs
+from workers.collect import Results, collect, logs_beside, seal_log, store_logs
 from workers.guard import CardGuard, CardsNotFree
 from workers.heartbeat import Heartbeat
 from workers.log_shipping import LogShipper
@@ -206,10 +206,10 @@ class _Execution:
             # Not an end of the job; the signatures in its log prove nothing.
             self.suspicion = judge.suspicion(None, outcome, Evidence(""), known) or self.suspicion
             return
-        beside = vendor_logs(plan, self.work)
+        beside = logs_beside(plan, self.work)
         evidence = Evidence(
             log=tail(self.log_path, EVIDENCE_BYTES),
-            vendor_logs=tuple(tail(path, EVIDENCE_BYTES) for path in beside),
+            vendor_logs=tuple(tail(path, EVIDENCE_BYTES) for paths in beside.values() for path in paths),
             # Not a moment earlier: what the kernel said of the attempt before this one must not speak against it.
             kernel=tuple(kernel_lines(self.began, earlier=0)) if any(one.source == "kernel" for one in known) else (),
             cards=frozenset(card for group in self.assignment.groups for card in group.cards),
@@ -230,7 +230,7 @@ class _Execution:
             self.failure = judge.failure_of_results(self.results.problems, outcome, evidence, known)
             if self.failure is None and self._is_canary:
                 self.failure = judge.failure_of_canary(self.results.answers, outcome)
-        self.results.outputs += store_vendor_logs(beside, self.store)
+        self.results.outputs += store_logs(beside, self.store)
 
     def _refuse_changed_weights(self) -> None:
         """The result of a build is filed under the content its model was registered with, perhaps an hour ago."""

@@ -33,12 +33,6 @@ COLUMNS = frozenset(
 )  # fmt: skip
 """What can be read of an answer (`orchestrator.comparison.answers.GivenAnswer`)."""
 
-FILE_NAME: Any = Field(
-    default=None,
-    description="Found in the name of a file: named groups `batch_size`, `batch` and `repeat` hold for all that is in it.",
-)
-COUNTS_FROM: Any = Field(default=0, description="The number of the first question; repeats are counted from 1.")
-
 
 class KillStep(Strict):
     """One rung of the ladder that ends a vendor process: the signal, and how long it may take effect."""
@@ -68,15 +62,26 @@ class OutputRule(Strict):
     parents: int = Field(default=0, ge=0, le=4, description="Take this many levels up from the match.")
     required: bool = Field(default=True, description="False keeps it where it is found and misses it in silence.")
     newer_than_start: bool = Field(default=True, description="Only what the attempt itself wrote counts.")
+    several: bool = Field(
+        default=False, description="Every match is kept, as NAME.1, NAME.2 … by name; a single one as NAME."
+    )
 
 
-class JsonAnswers(Strict):
+class AnswerFiles(Strict):
+    """Where answers are, in whatever format."""
+
+    glob: str = Field(description="Files below the folder for outputs.")
+    file_name: Pattern | None = Field(
+        default=None,
+        description="Looked for in a file's name; its groups batch_size, batch and repeat hold for all answers in it.",
+    )
+    counts_from: Literal[0, 1] = Field(default=0, description="Number of the first question; repeats begin at 1.")
+
+
+class JsonAnswers(AnswerFiles):
     """How to read answers that are JSON lines: the vendor's key for each of our columns."""
 
     format: Literal["json_lines"] = "json_lines"
-    glob: str = Field(description="Files below the folder for outputs.")
-    file_name: Pattern | None = FILE_NAME
-    counts_from: Literal[0, 1] = COUNTS_FROM
     question: str
     text: str
     repeat: str
@@ -94,7 +99,7 @@ class JsonAnswers(Strict):
         return {name: value for name, value in self if name in COLUMNS and value is not None}
 
 
-class TextAnswers(Strict):
+class TextAnswers(AnswerFiles):
     """How to read answers that are text for people, in records of several lines.
 
     A record goes from a line that matches `starts` to the next such line; what stands before the first is no record.
@@ -105,9 +110,6 @@ class TextAnswers(Strict):
     """
 
     format: Literal["regex"]
-    glob: str = Field(description="Files below the folder for outputs.")
-    file_name: Pattern | None = FILE_NAME
-    counts_from: Literal[0, 1] = COUNTS_FROM
     starts: Pattern
     pattern: Pattern
 
@@ -142,15 +144,21 @@ class KindProfile(Strict):
     cwd: str
     argv: tuple[str, ...] = Field(
         description="Place-holders: {root} {conda} {work} {out} {model}, every entry of `folders`, the spec's fields "
-        "({backend_type} {dtype} {max_tokens} {repeats}, {groups} and {cards}: how many card groups and which cards), "
+        "({backend_type} {dtype} {max_tokens} {repeats} {traverse}, {groups} and {cards}: how many card groups and "
+        "which cards, {batch_sizes}: the same number, or a list of numbers for several runs), "
         "and for every input its path and its file name ({gm} {gm_name} {c_source} {kcore} {prompts} {golden} …)."
     )
-    optional: dict[str, tuple[str, ...]] = Field(default={}, description="Arguments added when that input is present.")
+    optional: dict[str, tuple[str, ...]] = Field(
+        default={}, description="Arguments added when that input is present, or that switch of the spec is true."
+    )
     model_config_file: Literal["official", "tx81"] | None = None
     outputs: dict[Name, OutputRule]
     answers: AnswersRule | None = None
     logs: tuple[str, ...] = Field(
         default=(), description="Vendor log files to keep, as globs below the working folder."
+    )
+    device_logs: tuple[str, ...] = Field(
+        default=(), description="Likewise what the device's runtime logs to files; kept as `txda_log`."
     )
     exclusive: str | None = Field(
         default=None, description="Name of a host-wide lock held while it runs, with place-holders."

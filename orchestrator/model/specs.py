@@ -78,6 +78,18 @@ Cards = Annotated[str, AfterValidator(_cards)]
 """Card groups of one host, kept in one spelling: ascending, and `0..31` where they are all eight."""
 
 
+def _differ(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(sizes)) < len(sizes):
+        raise ValueError("the same size twice: use repeats to run one more often")
+    return sizes
+
+
+BatchSizes = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=GROUPS_PER_HOST)], ...], Field(min_length=1), AfterValidator(_differ)
+]
+"""Numbers from 1 to 8, each once, in the order in which they run."""
+
+
 class Strict(BaseModel):
     """Base of every document a client sends: frozen, and unknown fields are refused."""
 
@@ -151,16 +163,29 @@ class InferSpec(Strict):
         description="0..3, 4..7, … 28..31, several of them (0..3,8..11), 0..31, or the single card 0 (which holds "
         "g0 whole); any free groups if absent.",
     )
+    batch_sizes: BatchSizes | None = Field(
+        default=None,
+        description="The whole test once for each of these numbers of groups, one after the other ([1, 5, 6]); it "
+        "holds as many groups as the largest needs, all the time.",
+    )
+    traverse: bool = Field(
+        default=True, description="False deals the prompts out among the batches; each answers all of them if true."
+    )
+    txda_log: bool = Field(
+        default=False, description="The device runtime logs to files, kept as txda_log, not among the tool's output."
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _counts_its_cards(cls, given: Any) -> Any:
-        """Cards alone say how many groups they are; cards that are none are refused where they stand."""
-        if not isinstance(given, Mapping) or "groups" in given or not isinstance(given.get("cards"), str):
+        """Cards or batch sizes alone say how many groups; what is neither is refused where it stands."""
+        if not isinstance(given, Mapping) or "groups" in given:
             return given
         try:
-            return {**given, "groups": len(groups_of_cards(given["cards"]))}
-        except ValueError:
+            if given.get("batch_sizes"):
+                return {**given, "groups": max(given["batch_sizes"])}
+            return {**given, "groups": len(groups_of_cards(given["cards"]))} if given.get("cards") else given
+        except (ValueError, TypeError):
             return given
 
     @model_validator(mode="after")
@@ -168,8 +193,23 @@ class InferSpec(Strict):
         if self.cards is not None and len(groups_of_cards(self.cards)) != self.groups:
             named = len(groups_of_cards(self.cards))
             told = "1 card group" if named == 1 else f"{named} card groups"
+            if self.batch_sizes is not None:
+                most = max(self.batch_sizes)
+                raise ValueError(f"cards {self.cards} are {told}, but the largest of batch_sizes needs {most}")
             raise ValueError(f"cards {self.cards} are {told}, but groups says {self.groups}: leave one of the two out")
         return self
+
+    @model_validator(mode="after")
+    def _groups_are_the_largest_batch(self) -> "InferSpec":
+        if self.batch_sizes is not None and max(self.batch_sizes) != self.groups:
+            most = max(self.batch_sizes)
+            raise ValueError(f"the largest of batch_sizes is {most}, but groups says {self.groups}: leave groups out")
+        return self
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many groups answer side by side, one number for each time that the whole test runs."""
+        return self.batch_sizes or (self.groups,)
 
 
 class CanarySpec(Strict):

@@ -63,6 +63,8 @@ class Model(Base):
     digest: Mapped[str] = mapped_column(String(71))
     """Of everything in the folder but config.json, which conversion and inference each need another of."""
     size: Mapped[int] = mapped_column(BigInteger)
+    files: Mapped[Document | None]
+    """Of each file its size, mtime (ns) and sha256 at registration (`orchestrator.weights`); null on old rows."""
     created_at: Mapped[datetime]
 
 
@@ -346,6 +348,8 @@ class Artifact(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     job_id: Mapped[int | None] = mapped_column(ForeignKey("job.id"))
     attempt_id: Mapped[int | None] = mapped_column(ForeignKey("attempt.id"))
+    facts: Mapped[Document | None]
+    """Of one that was imported: what is known of how it was made. A job's output is known by its job."""
     created_at: Mapped[datetime]
 
 

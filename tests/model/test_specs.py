@@ -175,6 +175,32 @@ def test_cards_and_groups_must_agree(cards: str, groups: int):
     assert "leave one of the two out" in _refused({**INFER, "cards": cards, "groups": groups})
 
 
+@pytest.mark.parametrize("more", [{}, {"groups": 6}, {"cards": "0..3,4..7,8..11,12..15,16..19,20..23"}])
+def test_batch_sizes_need_as_many_groups_as_the_largest(more: dict):
+    spec = _request({**INFER, "batch_sizes": [1, 6, 5], **more}).spec
+
+    assert (spec.groups, spec.sizes) == (6, (1, 6, 5))
+    assert _request(spec.model_dump(mode="json")).spec == spec
+    assert _request({**INFER, "groups": 3}).spec.sizes == (3,)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"batch_sizes": []}, "at least 1"),
+        ({"batch_sizes": [0]}, "greater than or equal to 1"),
+        ({"batch_sizes": [1, 9]}, "less than or equal to 8"),
+        ({"batch_sizes": [2, 2]}, "use repeats"),
+        ({"batch_sizes": "[1,5]"}, "batch_sizes"),
+        ({"batch_sizes": [1, 5], "groups": 8}, "leave groups out"),
+        ({"batch_sizes": [1, 5], "cards": "0..3"}, "the largest of batch_sizes needs 5"),
+        ({"batch_sizes": [1, 5], "cards": "0..5"}, "does not name whole card groups"),
+    ],
+)
+def test_batch_sizes_that_can_not_run_are_refused(more: dict, told: str):
+    assert told in _refused({**INFER, **more})
+
+
 def test_several_groups_are_not_pinned_to_one_slot():
     assert "more than one slot" in _refused({**INFER, "groups": 2}, placement={"slot": "g1"})
 

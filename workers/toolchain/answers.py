@@ -14,7 +14,7 @@ from workers.toolchain.rows import json_rows, rows_by
 
 def count_prompts(path: Path) -> int:
     """How many questions the tool was given: one a line, blank lines are none."""
-    return sum(1 for line in _text(path).splitlines() if line.strip())
+    return sum(1 for line in path.read_text("utf-8-sig", errors="replace").split("\n") if line.strip())
 
 
 def read_golden(path: Path) -> Golden:
@@ -120,7 +120,3 @@ def _placed(unplaced: Unplaced, counted: Counter[tuple[int | None, ...]], prompt
     if index is None:
         rounds, index = divmod(rounds, max(prompts, 1))
     return replace(given, index=index, repeat=rounds + 1 if repeat is None else repeat)
-
-
-def _text(path: Path) -> str:
-    return path.read_text("utf-8-sig", errors="replace")

@@ -85,7 +85,7 @@ def plan(assignment: Assignment, *, work: Path) -> Plan:
         words=words,
         inputs=inputs,
         overlay=_overlay(_model(assignment), kind, words) if kind.model_config_file is not None else None,
-        command=_command(profile, kind, words, present={laid.name for laid in inputs}),
+        command=_command(profile, kind, words, present={laid.name for laid in inputs} | _switched_on(spec)),
         exclusive=None if kind.exclusive is None else fill(kind.exclusive, words),
     )
 
@@ -123,7 +123,15 @@ def _first_words(
         words["conda"] = profile.backend_types[spec.backend_type].conda or kind.conda
     if isinstance(spec, InferSpec):
         words["cards"] = _cards(spec, assignment)
+        words["batch_sizes"] = _batch_sizes(spec)
+        words["traverse"] = str(spec.traverse)
     return words
+
+
+def _batch_sizes(spec: InferSpec) -> str:
+    """As the guide spells one number, and a list: `5`, `[1,5,6]`."""
+    sizes = ",".join(map(str, spec.sizes))
+    return f"[{sizes}]" if len(spec.sizes) > 1 else sizes
 
 
 def _cards(spec: InferSpec, assignment: Assignment) -> str:
@@ -175,6 +183,10 @@ def _command(profile: Profile, kind: KindProfile, words: Mapping[str, str], *, p
         env={name: fill(value, words) for name, value in profile.environment.items()},
         cwd=Path(fill(kind.cwd, words)),
     )
+
+
+def _switched_on(spec: Spec) -> set[str]:
+    return {name for name, value in spec if value is True}
 
 
 def _model(assignment: Assignment) -> RegisteredModel:

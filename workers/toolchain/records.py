@@ -50,15 +50,16 @@ class Unfit(Exception):
 
 def records(stream: BinaryIO, starts: re.Pattern[str], most: int) -> Iterator[tuple[int, str]]:
     """Each record with the number of its first line; never more than one of them in memory."""
-    began, size, held = 0, 0, []
-    for number, line in enumerate(_lines(stream, most), 1):
+    began, size = 0, 0
+    held: list[str] = []
+    for number, (taken, line) in enumerate(_lines(stream, most), 1):
         begins = starts.search(line) is not None
         if begins and held:
             yield began, _whole(held)
         if begins:
             began, size, held = number, 0, []
         if begins or held:
-            size += len(line)
+            size += taken
             held.append(line)
             if size > most:
                 raise Unfit(f"the record at line {began} is longer than {most} bytes")
@@ -68,13 +69,14 @@ def records(stream: BinaryIO, starts: re.Pattern[str], most: int) -> Iterator[tu
         raise Unfit("no line matches the profile's `starts`")
 
 
-def _lines(stream: BinaryIO, most: int) -> Iterator[str]:
+def _lines(stream: BinaryIO, most: int) -> Iterator[tuple[int, str]]:
     number = 0
     while line := stream.readline(most + 1):
         number += 1
         if len(line) > most:
             raise Unfit(f"line {number} is longer than {most} bytes")
-        yield line.decode("utf-8-sig" if number == 1 else "utf-8", "replace").removesuffix("\n").removesuffix("\r")
+        text = line.decode("utf-8-sig" if number == 1 else "utf-8", "replace")
+        yield len(line), text.removesuffix("\n").removesuffix("\r")
 
 
 def _whole(lines: list[str]) -> str:
