@@ -32,7 +32,7 @@ from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Model, Release
 from orchestrator.uploads import Uploads
-from orchestrator.weights import reason, shown, weights_digest
+from orchestrator.weights import reason, shown, weights_of
 
 CONFIG_LIMIT = 1 << 20
 FAMILIES = {"qwen2": "qwen2", "llama": "llama"}
@@ -97,10 +97,10 @@ class Registry:
         folder = self._folder(request)
         official, tx81 = self._configs(folder, request)
         config = official or tx81 or {}
-        digest, size = weights_digest(self._settings, folder)
+        weights = weights_of(self._settings, folder)
         row = {
             "path": str(folder), "family": _family(config), "official_config": official, "tx81_config": tx81,
-            "digest": digest, "size": size,
+            "digest": weights.digest, "size": weights.size,
         }  # fmt: skip
         with self._database.write() as session:
             self._database.serialise(session, "registry")
@@ -113,6 +113,7 @@ class Registry:
                     f"model {request.name} is registered with another {', '.join(differing)}; choose another name",
                     field="name",
                 )
+            found.stamp, found.weights = weights.stamp, weights.tensors
             return found
 
     def _folder(self, request: ModelRequest) -> Path:

@@ -21,8 +21,7 @@ from orchestrator.model.specs import BUILD_KINDS
 from orchestrator.model.states import AttemptState
 from orchestrator.model.suspects import COUNTED
 from orchestrator.storage.artifacts import ArtifactStore
-from orchestrator.weights import weights_digest
-from workers import cards, installed, locks, process, report
+from workers import cards, installed, locks, process, registered, report
 from workers.assignment import Assignment, claim
 from workers.blackbox import kernel_lines, store_black_box, tail
 from workers.collect import Results, collect, logs_beside, seal_log, store_logs
@@ -104,6 +103,7 @@ class _Execution:
             self.work.mkdir(parents=True)
             self.assignment = installed.here(self.assignment, self.slot.settings)
             self.plan = plan = commands.plan(self.assignment, work=self.work)
+            registered.refuse_written(self.assignment.model, self.slot.settings)
             lay_out(plan, self.store, self.work)
             self._run_and_collect(plan)
         except (cards.CardsHeld, CardsNotFree) as held:
@@ -225,24 +225,13 @@ class _Execution:
         # Before anything is stored, which may fail.
         self.suspicion = judge.suspicion(self.failure, outcome, evidence, known) or self.suspicion
         if self.failure is None:
-            self._refuse_changed_weights()
+            if plan.spec.kind in BUILD_KINDS:
+                registered.refuse_changed(self.assignment.model, self.slot.settings)
             self.results = collect(plan, self.store, since_ns=since_ns, seconds=outcome.seconds)
             self.failure = judge.failure_of_results(self.results.problems, outcome, evidence, known)
             if self.failure is None and self._is_canary:
                 self.failure = judge.failure_of_canary(self.results.answers, outcome)
         self.results.outputs += store_logs(beside, self.store)
-
-    def _refuse_changed_weights(self) -> None:
-        """The result of a build is filed under the content its model was registered with, perhaps an hour ago."""
-        model = self.assignment.model
-        if model is None or self.assignment.spec["kind"] not in BUILD_KINDS:
-            return
-        found, _size = weights_digest(self.slot.settings, Path(model.path))
-        if found != model.digest:
-            raise BadSpec(
-                f"the weights of model {model.name} have changed since it was registered; "
-                "register them under another name"
-            )
 
     def _give_back(self) -> Ended:
         why = "its worker was stopped"

@@ -63,8 +63,10 @@ class Model(Base):
     digest: Mapped[str] = mapped_column(String(71))
     """Of everything in the folder but config.json, which conversion and inference each need another of."""
     size: Mapped[int] = mapped_column(BigInteger)
-    files: Mapped[Document | None]
-    """Of each file its size, mtime (ns) and sha256 at registration (`orchestrator.weights`); null on old rows."""
+    stamp: Mapped[str | None] = mapped_column(String(71))
+    """Of the names, sizes and times of the files behind `digest`: as long as it is the same, nobody wrote to them."""
+    weights: Mapped[str | None] = mapped_column(String(71))
+    """Of the *.safetensors alone; the same for folders that differ in tokenizer or papers. Null on older rows."""
     created_at: Mapped[datetime]
 
 
