@@ -31,6 +31,8 @@ from api.schemas import Problem
 from api.wakeups import WakeUps
 from orchestrator.batches.submit import BatchSubmission
 from orchestrator.canaries import Canaries
+from orchestrator.imports.goldens import GoldenImports
+from orchestrator.imports.kcores import KcoreImports
 from orchestrator.registry import Registry
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -69,6 +71,8 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
         batches=BatchSubmission(settings, database, store),
         registry=Registry(settings, database),
         canaries=Canaries(settings, database, store, submission),
+        kcores=KcoreImports(settings, database, store),
+        goldens=GoldenImports(settings, database, store),
         uploads=Uploads(settings),
         wakeups=WakeUps(database),
     )

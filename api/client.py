@@ -20,6 +20,7 @@ from api.batch_client import BatchCalls
 from api.connection import ApiError, Connection, ServerUnreachable, seconds_left
 from api.credentials import NewToken, TokenRequest, TokenView
 from api.hosts import HostDetail, HostView
+from api.import_client import ImportCalls
 from api.reservation_client import ReservationCalls
 from api.scheduling import ExplanationView, ProjectView
 from api.schemas import (
@@ -76,6 +77,7 @@ class Client:
         self._connection = Connection(base_url, token, timeout)
         self.batches = BatchCalls(self._connection)
         self.reservations = ReservationCalls(self._connection)
+        self.imports = ImportCalls(self._connection)
 
     def __enter__(self) -> Self:
         return self

@@ -8,6 +8,8 @@ from fastapi import Depends, Request
 from api.wakeups import WakeUps
 from orchestrator.batches.submit import BatchSubmission
 from orchestrator.canaries import Canaries
+from orchestrator.imports.goldens import GoldenImports
+from orchestrator.imports.kcores import KcoreImports
 from orchestrator.registry import Registry
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -27,6 +29,8 @@ class Context:
     batches: BatchSubmission
     registry: Registry
     canaries: Canaries
+    kcores: KcoreImports
+    goldens: GoldenImports
     uploads: Uploads
     wakeups: WakeUps
 

@@ -15,11 +15,14 @@ from sqlalchemy.orm import Session
 from orchestrator import selectors
 from orchestrator.errors import BadSpec
 from orchestrator.intake import TakenIn
+from orchestrator.kcores import Kcores
 from orchestrator.model.profile import Profile
 from orchestrator.model.specs import (
     PRODUCES,
+    CanarySpec,
     CompileSpec,
     FilePath,
+    InferSpec,
     JobOutput,
     JobRequest,
     StoredArtifact,
@@ -65,6 +68,7 @@ class Drafting:
         self._registered = cache(partial(selectors.registered, session))
         self._job = cache(partial(session.get, Job))
         self._artifacts = cache(partial(_artifacts, session, store))
+        self._kcores = Kcores(session, store, self._siblings, release=self._release, model=self._model)
         self._drafts: dict[str, Draft] = {}
 
     def draft(self, request: JobRequest, files: Mapping[str, TakenIn]) -> Draft:
@@ -87,6 +91,8 @@ class Drafting:
         if not isinstance(spec, CompileSpec):
             check_model(self._model(spec.model), spec, profile)
         inputs = tuple(self._wire(name, source, files) for name, source in inputs_of(spec).items())
+        if isinstance(spec, InferSpec | CanarySpec):
+            self._kcores.refuse_unfit(spec)
         for need in request.needs:
             self._kind_of(need, "needs")
         columns = _columns(request, release, profile)

@@ -190,11 +190,11 @@ def release_for(session: Session, name: str | None) -> Release:
     return release
 
 
-def model_for(session: Session, name: str) -> Model:
+def model_for(session: Session, name: str, *, field: str = "spec.model") -> Model:
     """The model that a spec names; BadSpec if there is none."""
     model = session.get(Model, name)
     if model is None:
-        raise BadSpec(f"model {name} is not registered; see GET /api/v1/models", field="spec.model")
+        raise BadSpec(f"model {name} is not registered; see GET /api/v1/models", field=field)
     return model
 
 

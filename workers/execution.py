@@ -34,7 +34,7 @@ from workers.slot import OwnedSlot, clear
 from workers.toolchain import commands, judge
 from workers.toolchain.commands import Plan
 from workers.toolchain.judge import EVIDENCE_BYTES, Clocks, Evidence
-from workers.toolchain.overlay import lay_out
+from workers.toolchain.overlay import lay_out, refuse_unfit
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +104,7 @@ class _Execution:
             self.assignment = installed.here(self.assignment, self.slot.settings)
             self.plan = plan = commands.plan(self.assignment, work=self.work)
             registered.refuse_written(self.assignment.model, self.slot.settings)
+            refuse_unfit(plan, self.store)
             lay_out(plan, self.store, self.work)
             self._run_and_collect(plan)
         except (cards.CardsHeld, CardsNotFree) as held:

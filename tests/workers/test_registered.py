@@ -33,7 +33,9 @@ def test_inference_on_a_model_that_was_written_to_is_refused_before_it_starts(la
 
     failure = lab.job(attempt_id).failure
     assert failure["kind"] == "bad_spec"
-    assert failure["reason"].startswith(("the weights of model tiny-model have changed", "model.safetensors is cut off"))
+    assert failure["reason"].startswith(
+        ("the weights of model tiny-model have changed", "model.safetensors is cut off")
+    )
     assert not (lab.folder / "release/tool.sh.ran").exists()
 
 
