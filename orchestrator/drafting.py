@@ -85,7 +85,7 @@ class Drafting:
     def _checked(self, request: JobRequest, files: Mapping[str, TakenIn]) -> Draft:
         spec = request.spec
         release, profile = self._release(request.release)
-        if profile_kind(spec) not in profile.kinds:
+        if profile.kind(profile_kind(spec)) is None:
             raise BadSpec(f"release {release} has no {spec.kind}; name another", field="release")
         demand = self.demand(request)
         if not isinstance(spec, CompileSpec):
@@ -169,7 +169,9 @@ def _kept(request: JobRequest, files: Mapping[str, TakenIn]) -> Document:
 
 
 def _columns(request: JobRequest, release: str, profile: Profile) -> Document:
-    limits, defaults = request.limits, profile.kinds[profile_kind(request.spec)].limits
+    kind = profile.kind(profile_kind(request.spec))
+    assert kind is not None, "checked before"
+    limits, defaults = request.limits, kind.limits
     return {
         "kind": request.spec.kind,
         "project": request.project,

@@ -22,6 +22,7 @@ from orchestrator.model.specs import (
     CanarySpec,
     ConvertSpec,
     Digest,
+    GoldenSpec,
     InferSpec,
     Name,
     QuantizeSpec,
@@ -198,9 +199,12 @@ def model_for(session: Session, name: str, *, field: str = "spec.model") -> Mode
     return model
 
 
-def check_model(model: Model, spec: QuantizeSpec | ConvertSpec | InferSpec | CanarySpec, profile: Profile) -> None:
+def check_model(
+    model: Model, spec: QuantizeSpec | ConvertSpec | InferSpec | CanarySpec | GoldenSpec, profile: Profile
+) -> None:
     """BadSpec unless the model is registered with what this kind of job needs."""
-    wanted = profile.kinds[profile_kind(spec)].model_config_file
+    kind = profile.kind(profile_kind(spec))
+    wanted = None if kind is None else kind.model_config_file
     if wanted == "official" and model.official_config is None:
         raise BadSpec(
             f"a {spec.kind} job needs the official config.json, but model {model.name} has only the TX81 variant "

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
@@ -102,7 +103,9 @@ class _Execution:
         try:
             self.work.mkdir(parents=True)
             self.assignment = installed.here(self.assignment, self.slot.settings)
-            self.plan = plan = commands.plan(self.assignment, work=self.work)
+            self.plan = plan = commands.plan(
+                self.assignment, work=self.work, python=str(self.slot.settings.golden_python or sys.executable)
+            )
             registered.refuse_written(self.assignment.model, self.slot.settings)
             refuse_unfit(plan, self.store)
             lay_out(plan, self.store, self.work)

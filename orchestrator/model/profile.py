@@ -142,10 +142,12 @@ class KindProfile(Strict):
 
     conda: str
     cwd: str
+    environment: dict[str, str] | None = Field(default=None, description="In place of the profile's own.")
     argv: tuple[str, ...] = Field(
         description="Place-holders: {root} {conda} {work} {out} {model}, every entry of `folders`, the spec's fields "
         "({backend_type} {dtype} {max_tokens} {repeats} {traverse}, {groups} and {cards}: how many card groups and "
         "which cards, {batch_sizes}: the same number, or a list of numbers for several runs), "
+        "{python} (an interpreter that has transformers), {reference} (the script that computes reference answers), "
         "and for every input its path and its file name ({gm} {gm_name} {c_source} {kcore} {prompts} {golden} …)."
     )
     optional: dict[str, tuple[str, ...]] = Field(
@@ -224,6 +226,30 @@ class ProbeRule(Strict):
     check: CardCheck | None = None
 
 
+GOLDEN = KindProfile(
+    conda="",
+    cwd="{work}/run",
+    environment={
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": "{work}",
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    },
+    argv=(
+        "{python}", "-I", "{reference}", "--model", "{model}", "--prompts", "{prompts}", "--out", "{out}/golden.jsonl",
+        "--max-tokens", "{max_tokens}", "--dtype", "{dtype}", "--device", "{device}",
+    ),
+    model_config_file="official",
+    outputs={"golden": OutputRule(search="{out}", glob="golden.jsonl", kind="file")},
+    progress=r"question (?P<done>\d+)/(?P<total>\d+)",
+    limits=DefaultLimits(run_seconds=86_400, silence_seconds=7200),
+)  # fmt: skip
+"""Reference answers, for every release that does not say how itself. An answer of 8192 tokens may take a CPU an hour,
+and nothing is printed meanwhile."""
+
+
 class Profile(Strict):
     """One release of the vendor's tools."""
 
@@ -234,10 +260,15 @@ class Profile(Strict):
     environment: dict[str, str] = Field(description="All a vendor process gets; nothing is inherited.")
     fingerprint: tuple[str, ...] = Field(description="Globs below the root whose contents tell one build from another.")
     backend_types: dict[Name, BackendType]
-    kinds: dict[Literal["quantize", "convert", "compile", "infer"], KindProfile]
+    kinds: dict[Literal["quantize", "convert", "compile", "infer", "golden"], KindProfile]
     kill_ladder: tuple[KillStep, ...] = Field(min_length=1)
     fault_signatures: tuple[FaultSignature, ...] = ()
     probe: ProbeRule = ProbeRule()
+
+    def kind(self, name: str) -> KindProfile | None:
+        """How a kind is run; None if the release cannot. Reference answers need nothing of it."""
+        own: Mapping[str, KindProfile] = {str(kind): how for kind, how in self.kinds.items()}
+        return own.get(name, GOLDEN if name == "golden" else None)
 
     @model_validator(mode="after")
     def _ladder_ends_in_kill(self) -> "Profile":

@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from orchestrator.model.batch_runs import BatchRuns
 from orchestrator.model.slots import (
     GROUPS_PER_HOST,
     SINGLE_CARD,
@@ -78,18 +79,6 @@ Cards = Annotated[str, AfterValidator(_cards)]
 """Card groups of one host, kept in one spelling: ascending, and `0..31` where they are all eight."""
 
 
-def _differ(sizes: tuple[int, ...]) -> tuple[int, ...]:
-    if len(set(sizes)) < len(sizes):
-        raise ValueError("the same size twice: use repeats to run one more often")
-    return sizes
-
-
-BatchSizes = Annotated[
-    tuple[Annotated[int, Field(ge=1, le=GROUPS_PER_HOST)], ...], Field(min_length=1), AfterValidator(_differ)
-]
-"""Numbers from 1 to 8, each once, in the order in which they run."""
-
-
 class Strict(BaseModel):
     """Base of every document a client sends: frozen, and unknown fields are refused."""
 
@@ -143,7 +132,7 @@ class CompileSpec(Strict):
     c_source: BuildInput
 
 
-class InferSpec(Strict):
+class InferSpec(Strict, BatchRuns):
     """Answer every prompt on each of its card groups: model + kcore + prompts (+ golden) → `answers`, metrics."""
 
     kind: Literal["infer"] = "infer"
@@ -163,29 +152,16 @@ class InferSpec(Strict):
         description="0..3, 4..7, … 28..31, several of them (0..3,8..11), 0..31, or the single card 0 (which holds "
         "g0 whole); any free groups if absent.",
     )
-    batch_sizes: BatchSizes | None = Field(
-        default=None,
-        description="The whole test once for each of these numbers of groups, one after the other ([1, 5, 6]); it "
-        "holds as many groups as the largest needs, all the time.",
-    )
-    traverse: bool = Field(
-        default=True, description="False deals the prompts out among the batches; each answers all of them if true."
-    )
-    txda_log: bool = Field(
-        default=False, description="The device runtime logs to files, kept as txda_log, not among the tool's output."
-    )
 
     @model_validator(mode="before")
     @classmethod
     def _counts_its_cards(cls, given: Any) -> Any:
-        """Cards or batch sizes alone say how many groups; what is neither is refused where it stands."""
-        if not isinstance(given, Mapping) or "groups" in given:
+        """Cards alone say how many groups they are; cards that are none are refused where they stand."""
+        if not isinstance(given, Mapping) or "groups" in given or not isinstance(given.get("cards"), str):
             return given
         try:
-            if given.get("batch_sizes"):
-                return {**given, "groups": max(given["batch_sizes"])}
-            return {**given, "groups": len(groups_of_cards(given["cards"]))} if given.get("cards") else given
-        except (ValueError, TypeError):
+            return {**given, "groups": len(groups_of_cards(given["cards"]))}
+        except ValueError:
             return given
 
     @model_validator(mode="after")
@@ -193,23 +169,8 @@ class InferSpec(Strict):
         if self.cards is not None and len(groups_of_cards(self.cards)) != self.groups:
             named = len(groups_of_cards(self.cards))
             told = "1 card group" if named == 1 else f"{named} card groups"
-            if self.batch_sizes is not None:
-                most = max(self.batch_sizes)
-                raise ValueError(f"cards {self.cards} are {told}, but the largest of batch_sizes needs {most}")
             raise ValueError(f"cards {self.cards} are {told}, but groups says {self.groups}: leave one of the two out")
         return self
-
-    @model_validator(mode="after")
-    def _groups_are_the_largest_batch(self) -> "InferSpec":
-        if self.batch_sizes is not None and max(self.batch_sizes) != self.groups:
-            most = max(self.batch_sizes)
-            raise ValueError(f"the largest of batch_sizes is {most}, but groups says {self.groups}: leave groups out")
-        return self
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """How many groups answer side by side, one number for each time that the whole test runs."""
-        return self.batch_sizes or (self.groups,)
 
 
 class CanarySpec(Strict):
@@ -228,12 +189,32 @@ class CanarySpec(Strict):
         return InferSpec.model_validate(self.model_dump(exclude={"kind"}))
 
 
-Spec = Annotated[QuantizeSpec | ConvertSpec | CompileSpec | InferSpec | CanarySpec, Field(discriminator="kind")]
+class GoldenSpec(Strict):
+    """Reference answers, computed with transformers from the publisher's weights: model + prompts → `golden`."""
 
-PRODUCES = {"quantize": "gm", "convert": "c_source", "compile": "kcore", "infer": "answers", "canary": "answers"}
+    kind: Literal["golden"] = "golden"
+    model: Name
+    prompts: FileInput
+    max_tokens: int = Field(default=1024, ge=1, le=MAX_TOKENS)
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="cuda: select hosts that have one by a label.")
+
+
+Spec = Annotated[
+    QuantizeSpec | ConvertSpec | CompileSpec | InferSpec | CanarySpec | GoldenSpec, Field(discriminator="kind")
+]
+
+PRODUCES = {
+    "quantize": "gm",
+    "convert": "c_source",
+    "compile": "kcore",
+    "infer": "answers",
+    "canary": "answers",
+    "golden": "golden",
+}
 """The artifact each kind makes; an input called `gm` takes a `gm`, and so on."""
 
-BUILD_KINDS = frozenset({"quantize", "convert", "compile"})
+BUILD_KINDS = frozenset({"quantize", "convert", "compile", "golden"})
 """Kinds whose result depends on their inputs alone, so that an identical one may be reused."""
 
 
@@ -242,7 +223,7 @@ def slot_kind(spec: Spec) -> SlotKind:
     return SlotKind.CARD_GROUP if isinstance(spec, InferSpec | CanarySpec) else SlotKind.CPU
 
 
-def profile_kind(spec: Spec) -> Literal["quantize", "convert", "compile", "infer"]:
+def profile_kind(spec: Spec) -> Literal["quantize", "convert", "compile", "infer", "golden"]:
     """Under which of a profile's kinds it is run."""
     return "infer" if isinstance(spec, CanarySpec) else spec.kind
 

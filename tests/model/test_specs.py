@@ -26,6 +26,7 @@ SPECS = {
     "convert": {"kind": "convert", "model": "qwen", "backend_type": "qwen2_7b_bf16"},
     "compile": {"kind": "compile", "c_source": DIGEST},
     "infer": INFER,
+    "golden": {"kind": "golden", "model": "qwen", "prompts": DIGEST},
 }
 KINDS = pytest.mark.parametrize("kind", SPECS)
 
@@ -190,10 +191,11 @@ def test_batch_sizes_need_as_many_groups_as_the_largest(more: dict):
         ({"batch_sizes": []}, "at least 1"),
         ({"batch_sizes": [0]}, "greater than or equal to 1"),
         ({"batch_sizes": [1, 9]}, "less than or equal to 8"),
+        ({"batch_sizes": [1, "x"]}, "valid integer"),
         ({"batch_sizes": [2, 2]}, "use repeats"),
         ({"batch_sizes": "[1,5]"}, "batch_sizes"),
-        ({"batch_sizes": [1, 5], "groups": 8}, "leave groups out"),
-        ({"batch_sizes": [1, 5], "cards": "0..3"}, "the largest of batch_sizes needs 5"),
+        ({"batch_sizes": [1, 5], "groups": 8}, "leave groups and cards out"),
+        ({"batch_sizes": [1, 5], "cards": "0..3"}, "5, but it has 1 card group"),
         ({"batch_sizes": [1, 5], "cards": "0..5"}, "does not name whole card groups"),
     ],
 )

@@ -9,6 +9,8 @@ from sqlalchemy import select
 
 from orchestrator.errors import NotFound, OrchestratorError
 from orchestrator.imports.goldens import GoldenImport, GoldenImports
+from orchestrator.model.slots import SlotKind
+from orchestrator.model.states import JobState
 from orchestrator.storage.tables import Answer, Attempt
 
 
@@ -116,3 +118,17 @@ def test_what_cannot_be_had_is_named(desk, request_, field):
 def test_a_file_has_prompts_and_a_job_has_its_own(request_):
     with pytest.raises(ValidationError):
         GoldenImport.model_validate(request_)
+
+
+def test_a_golden_job_makes_what_an_inference_of_its_pipeline_compares_with(desk):
+    prompts = desk.file()
+    golden = {"kind": "golden", "model": "qwen", "prompts": prompts}
+    compared = desk.infer(prompts=prompts, golden={"job": "reference", "artifact": "golden"})
+
+    reference, inference = desk.pipeline({"reference": golden, "infer": compared})
+
+    assert desk.job(reference).slot_kind is SlotKind.CPU
+    assert desk.job(reference).run_seconds == 86_400
+    assert desk.states(reference, inference) == [JobState.QUEUED, JobState.WAITING]
+    with pytest.raises(OrchestratorError, match="golden takes an artifact called golden"):
+        desk.submit(desk.infer(golden={"job": reference, "artifact": "answers"}))

@@ -5,6 +5,7 @@ and every word of the result is one element of an argv list: no value can become
 """
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from orchestrator.errors import BadSpec
 from orchestrator.model.profile import KindProfile, Profile
 from orchestrator.model.slots import SINGLE_CARD, cards_of_groups, groups_of_cards
 from orchestrator.model.specs import CanarySpec, ConvertSpec, InferSpec, Spec
+from workers import reference
 from workers.assignment import Assignment, InputArtifact, RegisteredModel
 from workers.process import Command
 
@@ -61,8 +63,8 @@ class Plan:
         return Path(fill(text, self.words))
 
 
-def plan(assignment: Assignment, *, work: Path) -> Plan:
-    """Decide everything; BadSpec says what does not fit."""
+def plan(assignment: Assignment, *, work: Path, python: str = sys.executable) -> Plan:
+    """Decide everything; BadSpec says what does not fit. `python` is the interpreter for reference answers."""
     try:
         spec, profile = _SPECS.validate_python(assignment.spec), Profile.model_validate(assignment.profile)
     except ValidationError as trouble:
@@ -70,10 +72,11 @@ def plan(assignment: Assignment, *, work: Path) -> Plan:
         raise BadSpec(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     if isinstance(spec, CanarySpec):
         spec = spec.inference()
-    if spec.kind not in profile.kinds:
+    kind = profile.kind(spec.kind)
+    if kind is None:
         raise BadSpec(f"profile {profile.profile} does not say how to run {spec.kind} jobs")
-    kind = profile.kinds[spec.kind]
     words = _first_words(spec, profile, kind, assignment, work=work)
+    words |= {"python": python, "reference": reference.__file__}
     if kind.model_config_file is not None:
         words["model"] = str(work / "model" / _plain(_model(assignment).name))
     inputs = _place(assignment.inputs, kind, words, work)
@@ -177,10 +180,11 @@ def _overlay(model: RegisteredModel, kind: KindProfile, words: Mapping[str, str]
 
 
 def _command(profile: Profile, kind: KindProfile, words: Mapping[str, str], *, present: set[str]) -> Command:
+    environment = profile.environment if kind.environment is None else kind.environment
     optional = [word for name, extra in kind.optional.items() if name in present for word in extra]
     return Command(
         argv=tuple(fill(word, words) for word in (*kind.argv, *optional)),
-        env={name: fill(value, words) for name, value in profile.environment.items()},
+        env={name: fill(value, words) for name, value in environment.items()},
         cwd=Path(fill(kind.cwd, words)),
     )
 
