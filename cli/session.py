@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from orchestrator.settings import Settings
 
 DEFAULT_SERVER = "http://127.0.0.1:8081"
-DEFAULT_TOKEN_FILE = Path(".tx81/admin-token")
 _PIPED_WIDTH = 250
 """Columns of a table that nobody sees on a screen: wide enough that no cell is folded."""
 
@@ -80,13 +79,13 @@ class Session(Printing):
     "Where the API is."
 
     token_file: Path | None = None
-    "File with the bearer token; else $TX81_TOKEN, else .tx81/admin-token."
+    "File with the bearer token; else $TX81_TOKEN, else admin-token in $TX81_STATE_DIR or .tx81."
 
     def token(self) -> str:
         """The bearer token; `Stop` says where it was looked for."""
         if self.token_file is None and (given := os.environ.get("TX81_TOKEN")):
             return _usable(given.strip(), "TX81_TOKEN")
-        file = self.token_file or DEFAULT_TOKEN_FILE
+        file = self.token_file or Path(os.environ.get("TX81_STATE_DIR") or ".tx81", "admin-token")
         try:
             return _usable(file.read_text("utf-8").strip(), str(file))
         except OSError as error:

@@ -3,7 +3,6 @@
 Read only when an attempt has failed, or when someone looks at a slot: a success costs nothing.
 """
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,19 +28,24 @@ def score_of(session: Session, slot_id: str, *, now: datetime, half_life: timede
 
 
 def after_failure(session: Session, attempt_id: int, *, now: datetime, half_life: timedelta) -> Suspicion | None:
-    """Why the slot of an attempt that fails now comes under suspicion, with the attempts that say so; or None."""
+    """Why a slot of an attempt that fails now comes under suspicion, with the attempts that say so; or None.
+
+    Of several slots the one with the highest score: the others are innocent until it has been looked into."""
     found = session.execute(_described().where(Attempt.id == attempt_id)).one()
-    if len(found.slot_ids) > 1:
-        return None
-    mine = _trial(found, at=now, failed=True)
-    trials = [*_trials(session, mine.slot_id, now - HALF_LIVES * half_life), mine]
-    result = score(mine.slot_id, trials, now=now, half_life=half_life)
+    mine = _tried(found, at=now, failed=True)
+    scores = {}
+    for trial in mine:
+        trials = _trials(session, trial.slot_id, now - HALF_LIVES * half_life)
+        scores[trial.slot_id] = score(trial.slot_id, [*trials, *mine], now=now, half_life=half_life)
+    worst = max(scores, key=lambda slot_id: scores[slot_id].value)
+    result = scores[worst]
     if not result.suspect:
         return None
     jobs = ", ".join(str(trial.job_id) for trial in result.failures)
     return Suspicion(
         reason=f"unrelated jobs {jobs} failed here, and such jobs succeed on other slots (score {result.value:.1f})",
         blames_job=False,
+        slots=(worst,),
         evidence=evidence(result),
     )
 
@@ -59,6 +63,7 @@ def _trials(session: Session, slot_id: str, since: datetime) -> list[Trial]:
     kind = select(Slot.kind).where(Slot.id == slot_id).scalar_subquery()
     ended = _described().where(Attempt.ended_at > since, Job.kind != "canary")
     here = ended.where(Attempt.slot_id == slot_id).order_by(Attempt.ended_at.desc()).limit(MOST_HERE)
+    # Among them those that had this slot beside the one whose worker ran them.
     others = ended.where(Attempt.slot_id != slot_id, Job.slot_kind == kind)
     return [
         trial
@@ -81,20 +86,18 @@ def _described() -> Select[Any]:
     )  # fmt: skip
 
 
-def _verdict(row: Row[Any]) -> Iterator[Trial]:
-    """The attempt as it counts: a success, a failure that a card can be the cause of, or not at all.
-
-    Of an attempt on several slots nobody can tell which was the cause.
-    """
-    if len(row.slot_ids) > 1:
-        return
+def _verdict(row: Row[Any]) -> list[Trial]:
+    """The attempt as it counts: a success, a failure that a card can be the cause of, or not at all."""
     if row.state is AttemptState.SUCCEEDED:
-        yield _trial(row, at=row.ended_at, failed=False)
-    elif row.state is AttemptState.FAILED and row.failure is not None:
-        kind = Failure.model_validate(row.failure).kind
-        if kind in COUNTED:
-            yield _trial(row, at=row.ended_at, failed=True)
+        return _tried(row, at=row.ended_at, failed=False)
+    failed = row.state is AttemptState.FAILED and row.failure is not None
+    if failed and Failure.model_validate(row.failure).kind in COUNTED:
+        return _tried(row, at=row.ended_at, failed=True)
+    return []
 
 
-def _trial(row: Row[Any], *, at: datetime, failed: bool) -> Trial:
-    return Trial(row.id, row.job_id, row.slot_id, at, likeness(row.kind, row.model, row.image), failed)
+def _tried(row: Row[Any], *, at: datetime, failed: bool) -> list[Trial]:
+    """One attempt on each of its slots."""
+    slots = row.slot_ids or [row.slot_id]
+    like = likeness(row.kind, row.model, row.image)
+    return [Trial(row.id, row.job_id, slot_id, at, like, failed, share=1 / len(slots)) for slot_id in slots]

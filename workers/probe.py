@@ -210,26 +210,35 @@ def _open_nodes(
         return found, unseen
     for pid in _processes() if pids is None else pids:
         try:
-            descriptors = os.listdir(f"/proc/{pid}/fd")
+            opened = _opened(pid, names, cards)
         except PermissionError:
             unseen += 1
             continue
         except OSError:  # it has ended
             continue
-        opened = {card for fd in descriptors if (card := _card(f"/proc/{pid}/fd/{fd}", names, cards)) is not None}
         if opened:
             found[pid] = opened
     return found, unseen
 
 
-def _card(descriptor: str, names: Collection[str], cards: Mapping[Identity, int]) -> int | None:
+def _opened(pid: int, names: Collection[str], cards: Mapping[Identity, int]) -> set[int]:
+    """The cards that a process has open; PermissionError if it is not ours to look into."""
+    # Read by its descriptor: there are thousands of links to follow on a busy host, before and after every attempt.
+    folder = os.open(f"/proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return {card for fd in os.listdir(folder) if (card := _card(fd, folder, names, cards)) is not None}
+    finally:
+        os.close(folder)
+
+
+def _card(descriptor: str, folder: int, names: Collection[str], cards: Mapping[Identity, int]) -> int | None:
     """The card that is open there, if one is."""
     try:
-        name = os.readlink(descriptor).rpartition("/")[2].removesuffix(" (deleted)")
+        name = os.readlink(descriptor, dir_fd=folder).rpartition("/")[2].removesuffix(" (deleted)")
     except OSError:
         return None
     # Only what has a node's name is looked at: a file of a network server that is away would hang us.
-    identity = _identity(descriptor) if name in names else None
+    identity = _identity(descriptor, folder) if name in names else None
     return None if identity is None else cards.get(identity)
 
 
@@ -237,9 +246,9 @@ def _processes() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def _identity(path: str) -> Identity | None:
+def _identity(path: str, folder: int | None = None) -> Identity | None:
     try:
-        found = os.stat(path)
+        found = os.stat(path, dir_fd=folder)
     except OSError:
         return None
     return (-1, found.st_rdev) if stat.S_ISCHR(found.st_mode) else (found.st_dev, found.st_ino)

@@ -3,9 +3,12 @@
 Jobs are alike if they run the same kind on the same model and kernel image (or backend type, or source): such jobs fail
 together for a reason of their own. So only failures of jobs that are *not* alike add up, each counts by how well its
 like fares on other slots, and one bad job never brings a slot into suspicion, however often and wherever it fails.
+
+An attempt on several slots counts on each of them. If it fails, nobody can tell which was the cause, so each bears its
+part of the blame; if it succeeds, all have proven themselves.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -25,7 +28,7 @@ COUNTED = frozenset(
 
 @dataclass(frozen=True)
 class Trial:
-    """One attempt that has ended: where, when, whether it failed, and what tells its like."""
+    """One attempt that has ended, on one of its slots: where, when, whether it failed, and what tells its like."""
 
     attempt_id: int
     job_id: int
@@ -33,6 +36,8 @@ class Trial:
     at: datetime
     likeness: str
     failed: bool
+    share: float = 1.0
+    """Its part of the attempt: one of so many slots."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ def score(slot_id: str, trials: Sequence[Trial], *, now: datetime, half_life: ti
     for trial in here:
         held.pop(trial.likeness, None)
         if trial.failed:
-            weight = elsewhere.get(trial.likeness, 0.0) * _fade(trial.at, now, half_life)
+            weight = elsewhere.get(trial.likeness, 0.0) * _fade(trial.at, now, half_life) * trial.share
             held[trial.likeness] = weight, trial
         else:
             held = {like: (weight * RELIEF, failure) for like, (weight, failure) in held.items()}
@@ -75,14 +80,15 @@ def score(slot_id: str, trials: Sequence[Trial], *, now: datetime, half_life: ti
 
 
 def _success_elsewhere(
-    slot_id: str, trials: Iterable[Trial], now: datetime, half_life: timedelta
+    slot_id: str, trials: Sequence[Trial], now: datetime, half_life: timedelta
 ) -> Mapping[str, float]:
-    """Of each sort of job, which part of its recent attempts on other slots succeeded; recent ones count more."""
+    """Of each sort of job, which part of its recent attempts on other slots alone succeeded; recent ones count more."""
+    here = {trial.attempt_id for trial in trials if trial.slot_id == slot_id}
     good: dict[str, float] = {}
     every: dict[str, float] = {}
     for trial in trials:
-        if trial.slot_id != slot_id:
-            weight = _fade(trial.at, now, half_life)
+        if trial.attempt_id not in here:
+            weight = _fade(trial.at, now, half_life) * trial.share
             every[trial.likeness] = every.get(trial.likeness, 0.0) + weight
             good[trial.likeness] = good.get(trial.likeness, 0.0) + (0.0 if trial.failed else weight)
     return {like: good[like] / total for like, total in every.items() if total > 0}

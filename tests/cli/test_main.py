@@ -143,6 +143,17 @@ def test_the_token_of_a_stack_in_this_folder_is_found(tx81, at_site, monkeypatch
     assert ran.code == 0
 
 
+def test_the_token_of_a_stack_whose_state_is_elsewhere_is_found(tx81, at_site, monkeypatch, tmp_path):
+    monkeypatch.delenv("TX81_TOKEN")
+    monkeypatch.setenv("TX81_STATE_DIR", str(tmp_path / "elsewhere"))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/admin-token").write_text(at_site.token + "\n")
+
+    ran = tx81("jobs")
+
+    assert ran.code == 0
+
+
 def test_a_setting_that_is_wrong_is_named_as_the_variable_it_came_from(tx81, monkeypatch):
     monkeypatch.setenv("TX81_HOST", "a.b")
 

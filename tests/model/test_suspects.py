@@ -52,6 +52,31 @@ def test_a_success_halves_the_suspicion_of_others_and_clears_that_of_its_like():
     assert score_of([*there, *failed, trial(3, "g0", "b", failed=False)]).value == 0.5
 
 
+def on_slots(number, slots, like, *, failed):
+    return [Trial(number, number, slot, NOW, like, failed, share=1 / len(slots)) for slot in slots]
+
+
+def test_the_slot_that_all_failed_attempts_on_several_slots_have_in_common_bears_the_most_of_it():
+    there = [trial(number, "g9", like, failed=False) for number, like in enumerate("abcdef", 11)]
+    gangs = [on_slots(number, ["g0", f"g{number}"], like, failed=True) for number, like in enumerate("abcdef", 1)]
+    trials = [*there, *(one for gang in gangs for one in gang)]
+
+    assert score_of(trials, "g0").suspect
+    assert [score_of(trials, f"g{number}").value for number in range(1, 7)] == [0.5] * 6
+
+
+def test_an_attempt_on_several_slots_that_fails_does_not_speak_for_one_of_them_against_its_other():
+    there = [trial(2, "g9", "a", failed=False)]
+
+    assert score_of([*there, *on_slots(1, ["g0", "g1"], "a", failed=True)], "g0").value == 0.5
+
+
+def test_a_success_on_several_slots_clears_each_of_them():
+    failed = [trial(1, "g0", "a", failed=True), trial(2, "g9", "a", failed=False)]
+
+    assert score_of([*failed, *on_slots(3, ["g1", "g0"], "a", failed=False)], "g0").value == 0
+
+
 @given(st.lists(st.tuples(st.sampled_from(["g0", "g1", "g2"]), st.booleans(), st.floats(0, 100)), max_size=40), trials)
 def test_one_bad_job_alone_never_brings_any_slot_into_suspicion(bad, others):
     its_own = [trial(n, slot, "bad", failed=failed, hours_ago=ago) for n, (slot, failed, ago) in enumerate(bad)]

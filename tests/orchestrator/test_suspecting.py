@@ -69,3 +69,17 @@ def test_failures_of_people_and_of_specs_say_nothing_of_a_slot(database: Databas
             _ended(session, bad, image, cancelled)
 
         assert suspecting.score_of(session, bad.id, now=now(), half_life=DAY).value == 0
+
+
+def test_of_two_slots_the_one_that_failed_in_other_company_too_comes_under_suspicion(database: Database):
+    with database.write() as session:
+        bad, partner, good = a_slot(session, "g0"), a_slot(session, "g1"), a_slot(session, "g2")
+        for image in "abcd":
+            _ended(session, good, image)
+        for image in "abc":
+            _ended(session, bad, image, TOOL)
+        gang = _attempt(session, partner, "d")
+        gang.slot_ids = [partner.id, bad.id]
+        session.flush()
+
+        assert _after_failure(session, gang).slots == (bad.id,)

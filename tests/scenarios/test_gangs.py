@@ -94,7 +94,7 @@ def test_when_the_worker_of_another_group_is_killed_the_job_goes_on(host: Lab, k
         host.kill("g1")
         eventually(lambda: host.slot("g1").worker not in (None, worker), within=60)
         back = host.slot("g1")
-        done = host.ended(job, within=300)
+    done = host.ended(job, within=300)
 
     assert (back.presence, back.occupancy, back.job.id) == (Presence.ALIVE, Occupancy.RUNNING, job)
     assert (done.state, len(done.attempts)) == (JobState.SUCCEEDED, 1)

@@ -11,20 +11,22 @@ from core_builders import compile_of, convert, quantize, request_of
 from simulation.world import World
 from sqlalchemy import select
 
-from orchestrator import lifecycle, ownership, steering
+from orchestrator import lifecycle, ownership, reserving, steering
 from orchestrator.broker import Bell
 from orchestrator.dispatcher.main import Dispatcher
-from orchestrator.errors import IllegalTransition, OwnershipLost, SlotTaken
+from orchestrator.errors import AlreadyReserved, BadRequest, IllegalTransition, OwnershipLost, SlotTaken
 from orchestrator.lifecycle import Ending
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.orders import Action
+from orchestrator.model.reservations import ReservationRequest
 from orchestrator.model.slots import SlotName
 from orchestrator.model.specs import PRODUCES
 from orchestrator.model.states import FINAL
 from orchestrator.steering import Order
-from orchestrator.storage.tables import Job, Leader
+from orchestrator.storage.tables import Attempt, Job, Leader
 from workers import report
 from workers.assignment import Assignment, claim
+from workers.cards import CardsHeld
 from workers.collect import Output, Results
 from workers.slot import OwnedSlot, announce
 
@@ -118,6 +120,7 @@ class Working(Actor):
         super().__init__(world, f"{host}.{slot}")
         self._settings = world.settings(host)
         self._running: Running | None = None
+        self._attempt_id = 0
         self._dying_until: datetime | None = None
         self._beat_at = world.clock.now
         self._name = SlotName.parse(slot)
@@ -190,11 +193,24 @@ class Working(Actor):
         began = self.world.clock.now
         found = claim(self.world.database, attempt_id, worker=self._slot.worker, lease=self._settings.lease)
         self.world.tell(self.name, f"hears {attempt_id}{'' if found else ', which is not there to take'}")
-        if found is not None:
-            assert self.name not in self.world.trees, f"{self.name} runs attempt {self.world.trees[self.name]} already"
-            self.world.trees[self.name] = attempt_id
-            ends_at = began + timedelta(seconds=self.world.dice.choice([1, 5, 30, 100, 300]))
-            self._running = Running(found, began, ends_at)
+        if found is None:
+            return
+        running = Running(found, began, began + timedelta(seconds=self.world.dice.choice([1, 5, 30, 100, 300])))
+        left = {slot: self.world.trees[slot] for slot in found.slot_ids if slot in self.world.trees}
+        if left:
+            self._meet(running, left)
+        else:
+            self.world.trees |= dict.fromkeys(found.slot_ids, attempt_id)
+            self._running, self._attempt_id = running, attempt_id
+
+    def _meet(self, running: Running, left: dict[str, int]) -> None:
+        """Cards that a dying tree still holds are locked on the host, whatever SQL says: nothing is started."""
+        with self.world.database.read() as session:
+            live = [number for number in left.values() if session.get_one(Attempt, number).ended_at is None]
+        assert not live, f"{self.name} was given slots on which attempts {live} run"
+        slot = min(left)
+        held = CardsHeld(slot, f"attempt {left[slot]}")
+        self._finish(running, Ending(held.failure, None, None, 0, held.suspicion))
 
     def _renew(self, running: Running) -> None:
         began = self.world.clock.now
@@ -222,12 +238,15 @@ class Working(Actor):
         )
 
     def _report(self, running: Running, ending: Ending) -> None:
+        self._end_tree()
+        self._finish(running, ending)
+
+    def _finish(self, running: Running, ending: Ending) -> None:
         attempt_id, results = running.assignment.attempt_id, Results()
         if ending.failure is None:
             kind = running.assignment.spec["kind"]
             stored = self.world.store.put_bytes(f"{kind} of {running.assignment.spec}".encode())
             results.outputs.append(Output(PRODUCES[kind], stored.digest, False, PRODUCES[kind], stored.size))
-        self._end_tree()
         try:
             state = report.finish(
                 self.world.database, attempt_id, ending, results, worker=self._slot.worker,
@@ -243,18 +262,20 @@ class Working(Actor):
         self._dying_until = self.world.clock.now + timedelta(seconds=self.world.dice.choice([0, 0, 3, 10, 30]))
 
     def _end_dying(self) -> None:
+        slots = sorted(slot for slot, attempt_id in self.world.trees.items() if attempt_id == self._attempt_id)
         self._end_tree()
         if self.world.dice.random() < 0.2:
-            self.world.tell(self.name, "warns of its slot")
-            report.suspect(self.world.database, self._slot.id, DEAD_CARD, worker=self._slot.worker)
+            self.world.tell(self.name, f"warns of {slots}")
+            report.suspect(self.world.database, slots, DEAD_CARD, worker=self._slot.worker)
 
     def _end_tree(self) -> None:
         self._running = self._dying_until = None
-        self.world.trees.pop(self.name, None)
+        trees = self.world.trees
+        self.world.trees = {slot: attempt_id for slot, attempt_id in trees.items() if attempt_id != self._attempt_id}
 
 
 class People(Actor):
-    """Submit, cancel, hold, reprioritise; drain, resume, quarantine."""
+    """Submit, cancel, hold, reprioritise; drain, resume, quarantine, reserve."""
 
     def __init__(self, world: World, slots: Sequence[str], most_jobs: int) -> None:
         super().__init__(world, "people")
@@ -272,6 +293,8 @@ class People(Actor):
             self.world.tell(self.name, f"submit {made}")
         elif dice.random() < 0.7 and self._jobs:
             self._order(dice.choice(self._jobs), dice.choice(list(Action)))
+        elif dice.random() < 0.2:
+            self._reserve()
         else:
             change = dice.choice([ownership.drain, ownership.quarantine, ownership.resume, ownership.resume])
             self.serve(change, dice.choice(self._slots))
@@ -294,6 +317,19 @@ class People(Actor):
         except IllegalTransition as refused:
             self.world.tell(self.name, f"refused: {refused.detail}")
 
+    def _reserve(self) -> None:
+        dice, now = self.world.dice, self.world.clock.now
+        request = ReservationRequest(
+            slots=(dice.choice(self._slots),), starts_at=now + timedelta(seconds=dice.choice([0, 10, 100])),
+            seconds=dice.choice([20, 200]), project=dice.choice(["a", None]),
+        )  # fmt: skip
+        self.world.tell(self.name, f"reserve {request.slots[0]} for {request.project} for {request.seconds} s")
+        try:
+            with steering.ordered(self.world.database) as (session, started):
+                reserving.reserve(session, request, by="alice", now=started)
+        except (AlreadyReserved, BadRequest) as refused:
+            self.world.tell(self.name, f"refused: {refused.detail}")
+
     def _order(self, job: int, action: Action) -> None:
         self.world.tell(self.name, f"{action} {job}")
         priority = self.world.dice.randrange(10) if action is Action.PRIORITY else None
@@ -308,7 +344,9 @@ class People(Actor):
         facts: dict[str, Any] = {"priority": dice.randrange(10), "project": dice.choice("ab"), "tool_retries": 1}
         if dice.random() < 0.2:
             facts["limits"] = {"queue_seconds": 200, "total_seconds": 2000}
-        match dice.randrange(4):
+        match dice.randrange(5):
+            case 4:
+                return [desk.submit(desk.infer(groups=2), **facts)]
             case 0:
                 kcore = {"job": "compile", "artifact": "kcore"}
                 jobs = {"convert": convert(), "compile": compile_of("convert"), "infer": desk.infer(kcore=kcore)}

@@ -20,7 +20,7 @@ _SERVICE = {
 
 _EVENTS = "SELECT id, kind, job_id, attempt_id, slot_id, data FROM event WHERE id > ? ORDER BY id"
 _BUSY_JOBS = "SELECT id, state FROM job WHERE state IN ('assigned', 'running')"
-_LIVE_ATTEMPTS = "SELECT id, job_id, slot_id, state FROM attempt WHERE state IN ('assigned', 'running')"
+_LIVE_ATTEMPTS = "SELECT id, job_id, slot_ids, state FROM attempt WHERE state IN ('assigned', 'running')"
 _ACCEPTED = "SELECT job_id, count(*) FROM attempt WHERE state = 'succeeded' GROUP BY job_id"
 _MADE = f"""
     SELECT job_id, count(*) FROM artifact
@@ -29,8 +29,20 @@ _MADE = f"""
 
 
 _UNBEGUN_OUT_OF_SERVICE = """
-    SELECT attempt.id, slot.id FROM attempt JOIN slot ON slot.id = attempt.slot_id
+    SELECT attempt.id, slot.id FROM attempt
+    JOIN lease ON lease.attempt_id = attempt.id JOIN slot ON slot.id = lease.slot_id
     WHERE attempt.state = 'assigned' AND slot.service_state != 'in_service'
+"""
+_IN_OTHERS_TIME = """
+    SELECT attempt.id, reservation.id FROM attempt
+    JOIN job ON job.id = attempt.job_id
+    JOIN lease ON lease.attempt_id = attempt.id
+    JOIN reservation_slot ON reservation_slot.slot_id = lease.slot_id
+    JOIN reservation ON reservation.id = reservation_slot.reservation_id
+    WHERE attempt.state = 'assigned' AND reservation.ended_at IS NULL
+    AND reservation.created_at < attempt.assigned_at AND attempt.assigned_at < reservation.ends_at
+    AND reservation.starts_at < datetime(attempt.assigned_at, '+' || job.run_seconds || ' seconds')
+    AND (reservation.project IS NULL OR reservation.project != job.project)
 """
 
 
@@ -102,10 +114,11 @@ class Invariants:
     def _check_leases(self) -> None:
         live = self._rows(_LIVE_ATTEMPTS)
         leases = self._rows("SELECT attempt_id, slot_id FROM lease")
-        held = {(attempt, slot) for attempt, _, slot, _ in live}
-        assert sorted(leases) == sorted(held), "each live attempt has its lease, and there is no other"
+        held = {(attempt, slot) for attempt, _, slots, _ in live for slot in json.loads(slots)}
+        assert sorted(leases) == sorted(held), "each live attempt has its leases, all of them, and there is no other"
         waiting = self._rows(_UNBEGUN_OUT_OF_SERVICE)
         assert waiting == [], "nothing is about to begin on a slot that is out of service"
+        assert self._rows(_IN_OTHERS_TIME) == [], "nothing was placed into somebody else's time"
         busy = sorted((job, state) for _, job, _, state in live)
         assert busy == sorted(self._rows(_BUSY_JOBS)), "each busy job has one live attempt, in its state"
 
