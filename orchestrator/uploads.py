@@ -142,14 +142,21 @@ class Uploads:
     @contextmanager
     def unpacked_archive(self, archive: Path) -> Iterator[Path]:
         """The content of a .tar or .tar.gz as a folder, for as long as the block runs."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        scratch = self._folder / f"{os.getpid()}.{time.monotonic_ns()}"
-        try:
+        with self.scratch() as folder:
             with full_disk_told(self._folder):
-                content = unpack(archive, scratch, most_bytes=self._most)
+                content = unpack(archive, folder / "content", most_bytes=self._most)
             yield content
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty folder where big files may lie for as long as the block runs."""
+        folder = self._folder / f"{os.getpid()}.{time.monotonic_ns()}"
+        with full_disk_told(self._folder):
+            folder.mkdir(parents=True)
+        try:
+            yield folder
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _path(self, digest: str, size: int) -> Path:
         return self._folder / f"{digest.removeprefix('sha256:')}.{size}"

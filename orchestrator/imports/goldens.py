@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.comparison.goldens import Format, document, paired
 from orchestrator.errors import BadSpec, NotFound, PathRefused
-from orchestrator.imports.rows import name_it
+from orchestrator.imports.rows import name_it, require_model
 from orchestrator.intake import FILE_LIMIT, prompts_in, read_text_file, safe_name, text_of
 from orchestrator.model.specs import AbsolutePath, FilePath, Name, StoredArtifact, Strict
 from orchestrator.model.states import AttemptState
@@ -47,6 +47,7 @@ class GoldenImports:
 
     def take_in(self, request: GoldenImport) -> Artifact:
         """Store one answer for each prompt; BadSpec names the line, or the prompt, that is at fault."""
+        require_model(self._database, request.model)
         if request.job is not None:
             pairs, model = self._answered(request.job)
             source = f"job-{request.job}"

@@ -5,12 +5,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from pydantic import Field, model_validator
 
 from orchestrator.errors import BadSpec, OrchestratorError, PathRefused
-from orchestrator.imports.rows import name_it
+from orchestrator.imports.rows import name_it, require_model
 from orchestrator.intake import safe_name
 from orchestrator.kcores import chips_in_tree
 from orchestrator.model.kcores import (
@@ -64,18 +63,25 @@ class KcoreImports:
 
     def take_in(self, request: KcoreImport) -> Artifact:
         """Store the one kernel image that is there; BadSpec or PathRefused says why there is none."""
+        require_model(self._database, request.model)
         field = "path" if request.upload is None else "upload"
         with self._content(request) as content:
             node = _node(content, field)
             _require_whole(node, field)
-            names = [*node.relative_to(content.parent).parts, Path(request.path or "").name]
-            with full_disk_told(self._store.root):
-                stored = self._store.put_tree(node)
-        facts = self._facts(request, names, stored.digest)
-        file_name = next((name for name in names if facts_in_name(name) != KcoreFacts()), node.name)
-        return name_it(
-            self._database, stored, name="kcore", file_name=safe_name(Path(file_name)), facts=facts.model_dump()
+            names = _names(request, content, node)
+            stored = self._store.put_tree(node)
+        told, named = next(
+            ((name, facts) for name in names if (facts := facts_in_name(name)) != KcoreFacts()),
+            (names[0], KcoreFacts()),
         )
+        facts = KcoreFacts(
+            chips=chips_in_tree(self._store, stored.digest) or named.chips,
+            precision=request.precision or named.precision,
+            sequence=named.sequence,
+            model=request.model,
+        )
+        file_name = safe_name(Path(told))
+        return name_it(self._database, stored, name="kcore", file_name=file_name, facts=facts.model_dump())
 
     @contextmanager
     def _content(self, request: KcoreImport) -> Iterator[Path]:
@@ -89,7 +95,8 @@ class KcoreImports:
         if path.is_dir():
             yield path
         elif path.name == LITERAL and path.is_file():
-            with _alone(path) as folder:
+            with self._uploads.scratch() as folder:
+                _copy_alone(path, folder)
                 yield folder
         elif path.is_file():
             with _named_path(), self._uploads.unpacked_archive(path) as unpacked:
@@ -97,14 +104,14 @@ class KcoreImports:
         else:
             raise PathRefused(f"{request.path} is neither a folder nor a file", field="path")
 
-    def _facts(self, request: KcoreImport, names: list[str], digest: str) -> KcoreFacts:
-        named = next((facts for name in names if (facts := facts_in_name(name)) != KcoreFacts()), KcoreFacts())
-        return KcoreFacts(
-            chips=chips_in_tree(self._store, digest) or named.chips,
-            precision=request.precision or named.precision,
-            sequence=named.sequence,
-            model=request.model,
-        )
+
+def _names(request: KcoreImport, content: Path, node: Path) -> list[str]:
+    """What the folders around the kernel image are called, innermost first: one of them may tell what it is."""
+    below = [*reversed(node.relative_to(content).parts)]
+    if request.path is None:
+        return [*below, content.name]
+    given = [part for part in reversed(Path(request.path).parts) if part != LITERAL]
+    return [*below, *given[:4]]
 
 
 def _node(content: Path, field: str) -> Path:
@@ -146,15 +153,13 @@ def _require_whole(node: Path, field: str) -> None:
         raise BadSpec(f"the kernel image is not whole: {lacking} is missing or empty", field=field)
 
 
-@contextmanager
-def _alone(literal: Path) -> Iterator[Path]:
-    """A folder with nothing but the file, and what describes it; its own may be somebody's home."""
-    with TemporaryDirectory(prefix="tx81-kcore-") as folder:
+def _copy_alone(literal: Path, folder: Path) -> None:
+    """Nothing but the file and what describes it: the folder that it lies in may be somebody's home."""
+    with full_disk_told(folder):
         for name in (LITERAL, MODEL_INFO):
             beside = literal.with_name(name)
             if beside.is_file() and not beside.is_symlink():
-                shutil.copyfile(beside, Path(folder, name))
-        yield Path(folder)
+                shutil.copyfile(beside, folder / name)
 
 
 @contextmanager

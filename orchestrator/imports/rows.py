@@ -8,13 +8,18 @@ from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Artifact, Document
 
 
+def require_model(database: Database, name: str | None) -> None:
+    """BadSpec if a model is named that is not registered; asked before anything is read."""
+    if name is not None:
+        with database.read() as session:
+            model_for(session, name, field="model")
+
+
 def name_it(database: Database, stored: Stored, *, name: str, file_name: str, facts: Document) -> Artifact:
     """Let other requests use it under this name by its digest; what was imported before only learns more."""
     known = {key: value for key, value in facts.items() if value is not None}
     with database.write() as session:
         database.serialise(session, "registry")
-        if known.get("model") is not None:
-            model_for(session, known["model"], field="model")
         imported = select(Artifact).where(
             Artifact.digest == stored.digest, Artifact.name == name, Artifact.job_id.is_(None)
         )

@@ -19,7 +19,9 @@ def test_a_sent_kernel_image_is_an_artifact_that_jobs_can_name(tx81, at_site, tm
     with tarfile.open(tmp_path / "kcore.tar.gz", "w:gz") as opened:
         opened.add(a_kcore(tmp_path), ARCHIVE)
 
-    made = tx81("artifacts", "import-kcore", tmp_path / "kcore.tar.gz", "--upload", "--model", "tiny", "--output", "json")
+    made = tx81(
+        "artifacts", "import-kcore", tmp_path / "kcore.tar.gz", "--upload", "--model", "tiny", "--output", "json"
+    )
 
     facts = made.document["facts"]
     assert facts == {"chips": 4, "precision": "bf16", "sequence": 8192, "model": "tiny"}
@@ -44,7 +46,9 @@ def test_golden_answers_are_taken_in_and_a_wrong_line_is_named(tx81, at_site):
     short = Path(tools["home"]) / "short.txt"
     short.write_text("one\ntwo\n")
 
-    taken = tx81("golden", "import", tools["golden"], "--prompts", tools["prompts"], "--model", "tiny", "--output", "json")
+    taken = tx81(
+        "golden", "import", tools["golden"], "--prompts", tools["prompts"], "--model", "tiny", "--output", "json"
+    )
     refused = tx81("golden", "import", short, "--prompts", tools["prompts"])
 
     assert taken.document["name"] == "golden"

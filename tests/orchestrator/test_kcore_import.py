@@ -72,8 +72,8 @@ def test_the_vendors_archive_is_taken_in_as_its_node_folder(imports, settings, s
 
     assert (made.name, made.tree) == ("kcore", True)
     assert files_of(store, made.digest) == {"kcore.bin", "model_info.json"}
-    named = {} if how == "node folder" else {"precision": "bf16", "sequence": 8192}
-    assert made.facts == {"chips": 4, **named}
+    assert made.facts == {"chips": 4, "precision": "bf16", "sequence": 8192}
+    assert made.file_name.startswith(ARCHIVE)
     assert not list((settings.models / ".uploads").glob("[0-9]*.[0-9]*/"))
 
 
