@@ -21,8 +21,8 @@ from workers.toolchain.answers import (
 )
 from workers.toolchain.commands import Plan
 
-MOST_LOGS = 20
-"""Files kept of what a tool logs beside its output; a tool that writes more is writing something else."""
+MOST_FILES = 20
+"""Kept of one sort: a tool that leaves more logs, or more files of answers, is writing something else."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def logs_beside(plan: Plan, work: Path) -> dict[str, list[Path]]:
 
 def _log_files(work: Path, globs: Sequence[str]) -> list[Path]:
     found = {path for glob in globs for path in work.glob(glob) if path.is_file() and not path.is_symlink()}
-    return sorted(found)[:MOST_LOGS]
+    return sorted(found)[:MOST_FILES]
 
 
 def store_logs(beside: Mapping[str, Sequence[Path]], store: ArtifactStore) -> list[Output]:
@@ -115,7 +115,7 @@ def matches(plan: Plan, rule: OutputRule, *, since_ns: int) -> list[Path]:
             if not rule.newer_than_start or written >= since_ns:
                 fresh.append((written, artifact))
     if rule.several:
-        return sorted(artifact for _, artifact in fresh)
+        return sorted(artifact for _, artifact in fresh)[:MOST_FILES]
     return [max(fresh)[1]] if fresh else []
 
 
@@ -125,7 +125,7 @@ def _read_answers(plan: Plan, spec: InferSpec, results: Results, *, since_ns: in
     files = sorted(path for path in Path(plan.words["out"]).glob(rule.glob) if _written_ns(path) >= since_ns)
     prompts = count_prompts(Path(plan.words["prompts"]))
     asked = Asked(prompts, spec.repeats, spec.sizes, traverse=spec.traverse)
-    told = read_answers(files, rule, prompts=prompts)
+    told = read_answers(files, rule, prompts=prompts, most=asked.answers)
     results.problems += problems_with(told, asked)
     given = [] if results.problems else in_one_count(told, asked)
     golden = read_golden(Path(plan.words["golden"])) if "golden" in plan.words else None

@@ -1,5 +1,6 @@
 """A model whose folder somebody wrote to after it was registered."""
 
+import json
 import os
 
 import pytest
@@ -56,3 +57,20 @@ def test_a_model_whose_bytes_are_the_same_is_used(lab, g0, change):
     lab.run(attempt_id, g0)
 
     assert lab.job(attempt_id).state is JobState.SUCCEEDED
+
+
+@pytest.mark.parametrize(("chips", "started"), [(4, True), (1, False), ("many", True)])
+def test_a_kernel_image_for_other_cards_is_refused_before_the_tool_starts(lab, g0, chips, started):
+    lab.tool(ANSWERS)
+    kcore = {"kcore.bin": "k", "model_info.json": json.dumps({"chip_num": chips})}
+    attempt_id = lab.assigned(
+        {"kind": "infer", "model": "tiny-model", "kcore": DIGEST, "prompts": DIGEST},
+        {"kcore": lab.stored_tree("kcore", kcore), "prompts": lab.stored("prompts", "who")},
+    )
+
+    lab.run(attempt_id, g0)
+
+    assert (lab.folder / "release/tool.sh.ran").exists() == started
+    if not started:
+        assert lab.job(attempt_id).failure["kind"] == "bad_spec"
+        assert "compiled for 1 card, not for a card group" in lab.job(attempt_id).failure["reason"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orchestrator.comparison.answers import GivenAnswer, Golden
 from orchestrator.model.profile import AnswersRule
-from workers.toolchain.columns import Unplaced, answer_in, storable
+from workers.toolchain.columns import Columns, Unplaced, storable
 from workers.toolchain.rows import BadAnswers as BadAnswers
 from workers.toolchain.rows import json_rows, rows_by
 
@@ -28,18 +28,24 @@ def read_golden(path: Path) -> Golden:
     return Golden(pairs)
 
 
-def read_answers(paths: Iterable[Path], rule: AnswersRule, *, prompts: int = 1) -> list[GivenAnswer]:
+def read_answers(
+    paths: Iterable[Path], rule: AnswersRule, *, prompts: int = 1, most: int | None = None
+) -> list[GivenAnswer]:
     """Every answer in the files, in their order; BadAnswers for a record that is none and for one given twice.
 
-    `prompts` is how many questions there are, for a tool that does not number what it writes.
+    `prompts` is how many questions there are, for a tool that does not number what it writes. More than `most` are
+    not kept in memory, but BadAnswers.
     """
     answers: dict[tuple[int | None, int, int, int], GivenAnswer] = {}
     counted: Counter[tuple[int | None, ...]] = Counter()
+    columns = Columns(rule)
     for row in rows_by(rule, list(paths)):
-        answer = _placed(answer_in(row, rule), counted, prompts)
+        answer = _placed(columns.answer_in(row), counted, prompts)
         place = (answer.batch_size, answer.batch, answer.repeat, answer.index)
         if place in answers:
             raise BadAnswers(f"{row.where} answers {_which(answer)} a second time")
+        if len(answers) == most:
+            raise BadAnswers(f"{row.where} is one more than the {most} answers that were asked for")
         answers[place] = answer
     return list(answers.values())
 
@@ -55,6 +61,11 @@ class Asked:
     repeats: int = 1
     sizes: tuple[int, ...] = (1,)
     traverse: bool = True
+
+    @property
+    def answers(self) -> int:
+        """How many there have to be."""
+        return self.prompts * self.repeats * (sum(self.sizes) if self.traverse else len(self.sizes))
 
 
 def in_one_count(answers: Iterable[GivenAnswer], asked: Asked) -> list[GivenAnswer]:
