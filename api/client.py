@@ -19,6 +19,7 @@ from api.answers import AnswerView
 from api.batch_client import BatchCalls
 from api.connection import ApiError, Connection, ServerUnreachable, seconds_left
 from api.credentials import NewToken, TokenRequest, TokenView
+from api.endpoint_client import EndpointCalls
 from api.hosts import HostDetail, HostView
 from api.import_client import ImportCalls
 from api.reservation_client import ReservationCalls
@@ -78,6 +79,7 @@ class Client:
         self.batches = BatchCalls(self._connection)
         self.reservations = ReservationCalls(self._connection)
         self.imports = ImportCalls(self._connection)
+        self.endpoints = EndpointCalls(self._connection)
 
     def __enter__(self) -> Self:
         return self

@@ -37,6 +37,19 @@ JOB: dict[str, Any] = {
             "limits": {"run_seconds": 3600},
         },
     },
+    "serve": {
+        "summary": "A server on two card groups that is started again whenever it dies",
+        "value": {
+            "spec": {
+                "kind": "serve",
+                "model": "qwen2-7b",
+                "kcore": {"job": 41, "artifact": "kcore"},
+                "groups": 2,
+                "idle_seconds": 3600,
+                "keep": True,
+            },
+        },
+    },
 }
 
 BULK: dict[str, Any] = {

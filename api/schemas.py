@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
+from api.endpoints import EndpointView
 from orchestrator.model.failures import Failure, Suspicion
 from orchestrator.model.slots import SlotKind
 from orchestrator.model.specs import JobRequest, Strict
@@ -72,6 +73,7 @@ class JobView(JobReference):
     last_slot_id: str | None = Field(default=None, description="Slot of its latest attempt; of several, the first.")
     last_slot_ids: tuple[str, ...] = Field(default=(), description="All slots of its latest attempt.")
     cancel_requested: bool
+    stop: Document | None = Field(default=None, description="Of a server: why it is to end, who asked, and when.")
     cached_from: int | None = Field(description="The job whose stored result this one took.")
     joined_to: int | None = Field(description="The identical build under way that this job waits for.")
     failure: Failure | None
@@ -201,6 +203,7 @@ class JobDetail(JobView):
     outputs: tuple[ArtifactView, ...]
     metrics: tuple[MetricView, ...]
     answers: int = Field(description="How many answers the latest attempt has.")
+    endpoint: EndpointView | None = Field(default=None, description="Of a server, while it is ready.")
     cache: CacheView
     timings: Timings
 

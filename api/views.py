@@ -60,6 +60,7 @@ def job_detail(facts: JobFacts) -> JobDetail:
             "outputs": facts.outputs,
             "metrics": facts.metrics,
             "answers": facts.answers,
+            "endpoint": facts.endpoint,
             "cache": cache_view(job, facts.queued_because),
             "timings": timings(job, facts.now),
         }

@@ -82,6 +82,15 @@ def validated(model: type[M], document: object, prefix: str = "") -> M:
         raise Stop(f"{where}: {told}{more}") from None
 
 
+def artifact_named(option: str, text: str) -> dict[str, Any]:
+    """An artifact that was made or stored before, as a spec names it: by the number of its job, or by its digest."""
+    if text.isdecimal():
+        return {"job": int(text), "artifact": option}
+    if text.startswith("sha256:"):
+        return {"digest": text}
+    raise Stop(f"--{option}: {text!r} is neither the number of a job nor a digest; write 41 or sha256:…")
+
+
 def model_to_answers(
     *,
     name: str,

@@ -202,6 +202,8 @@ def reason(job: JobView) -> str:
         return ""
     if job.cancel_requested:
         return "cancel requested"
+    if job.stop is not None:
+        return f"being stopped: {job.stop['why']}"
     if job.hold is not None:
         return f"held by {job.hold.by}" + (f": {job.hold.note}" if job.hold.note else "")
     last = job.attempts[-1] if isinstance(job, JobDetail) and job.attempts else None
@@ -287,6 +289,7 @@ def _about(job: JobDetail) -> dict[str, Any]:
         "cache": f"{job.cache.outcome}: {job.cache.why}",
         "time": ", ".join(f"{name} {value}" for name, value in since.items()),
         "answers": job.answers or None,
+        "endpoint": job.endpoint and job.endpoint.url,
     }
 
 

@@ -1,4 +1,4 @@
-"""The commands that order something of jobs that exist: cancel, hold, release, priority, front."""
+"""The commands that order something of jobs that exist: cancel, hold, release, priority, front (and `serving.stop`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ def cancel(*jobs: int, which: Which = _ANY, note: str | None = None, session: Se
         Why; shown as the reason of jobs that are chosen by --pipeline, --batch, --project, --kind or --state.
     """
     if which != _ANY or not jobs:
-        return _ordered(Action.CANCEL, jobs, which, note, session)
+        return ordered(Action.CANCEL, jobs, which, note, session)
     with session.client() as client:
         asked = [client.cancel(job) for job in jobs]
         session.emit(asked, jobs_table(asked))
@@ -73,12 +73,12 @@ def hold(*jobs: int, which: Which = _ANY, note: str | None = None, session: Sess
     note
         Why; everybody who looks at the job sees it.
     """
-    return _ordered(Action.HOLD, jobs, which, note, session)
+    return ordered(Action.HOLD, jobs, which, note, session)
 
 
 def release(*jobs: int, which: Which = _ANY, note: str | None = None, session: Session = _HERE) -> Exit:
     """Undo holds."""
-    return _ordered(Action.RELEASE, jobs, which, note, session)
+    return ordered(Action.RELEASE, jobs, which, note, session)
 
 
 def priority(
@@ -95,18 +95,16 @@ def priority(
     to
         The new priority, 0 to 9; 9 goes first.
     """
-    return _ordered(Action.PRIORITY, jobs, which, note, session, priority=to)
+    return ordered(Action.PRIORITY, jobs, which, note, session, priority=to)
 
 
 def front(*jobs: int, which: Which = _ANY, note: str | None = None, session: Session = _HERE) -> Exit:
     """Move jobs before all others of their priority; several stay in the order they have."""
-    return _ordered(Action.FRONT, jobs, which, note, session)
+    return ordered(Action.FRONT, jobs, which, note, session)
 
 
-def _ordered(
-    action: Action, jobs: Sequence[int], which: Which, note: str | None, session: Session, **more: int
-) -> Exit:
-    """Exit 0 only if nothing was refused."""
+def ordered(action: Action, jobs: Sequence[int], which: Which, note: str | None, session: Session, **more: int) -> Exit:
+    """Carry out an order for these jobs, or for those that fit; exit 0 only if nothing was refused."""
     wanted = which.filter()
     if bool(jobs) == bool(wanted):
         raise Stop(
@@ -115,7 +113,8 @@ def _ordered(
     target = {"jobs": list(jobs)} if jobs else {"filter": wanted}
     order = validated(BulkOrder, {"action": action, **target, **({"note": note} if note else {}), **more})
     with session.client() as client:
-        if which == Which(pipeline=which.pipeline) and which.pipeline is not None and action is not Action.CANCEL:
+        by_filter = action in (Action.CANCEL, Action.STOP)
+        if which == Which(pipeline=which.pipeline) and which.pipeline is not None and not by_filter:
             # By its own route, which also tells which of its jobs it is too late for.
             report = client.order_pipeline(which.pipeline, action, note, more.get("priority"))
         else:

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from cli.batch_pages import batch_page, batches_table
-from cli.documents import requests_in, validated
+from cli.documents import artifact_named, requests_in, validated
 from cli.following import checked_place, end_of, followed, saved_junit
 from cli.session import Exit, Session, Stop, hint_on_terminal, once
 from orchestrator.model.batches import ALL_SLOTS, BatchRequest, StopOn
@@ -110,9 +110,6 @@ def _job(file: str | None, said: dict[str, Any]) -> JobRequest:
         return request
     if missing := [option for option in ("model", "kcore", "prompts") if option not in said]:
         raise Stop(f"stress: --{missing[0]} is missing")
-    kcore = said["kcore"]
-    if not (kcore.isdecimal() or kcore.startswith("sha256:")):
-        raise Stop(f"--kcore: {kcore!r} is neither the number of a job nor a digest; write 41 or sha256:…")
+    image = artifact_named("kcore", said["kcore"])
     files = {name: {"path": str(said[name].absolute())} for name in ("prompts", "golden") if name in said}
-    image = {"job": int(kcore), "artifact": "kcore"} if kcore.isdecimal() else {"digest": kcore}
     return validated(JobRequest, {"spec": {"kind": "infer", **said, "kcore": image, **files}})

@@ -13,10 +13,11 @@ from sqlalchemy import Integer, Row, Select, Update, bindparam, exists, select, 
 from sqlalchemy.orm import Session
 
 from orchestrator import bulk, lifecycle
+from orchestrator import needs as needing
 from orchestrator.caching import CacheParts, cache_parts, digest_of, nearest, why_missed
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.specs import BUILD_KINDS, JobRequest
-from orchestrator.model.states import FINAL, IN_FLIGHT, AttemptState, JobState
+from orchestrator.model.states import FINAL, IN_FLIGHT, AttemptState, JobState, Until
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.tables import Artifact, Attempt, Base, Job
 
@@ -31,16 +32,14 @@ _NOT_ASKED = "cache missed: the request says use_cache: false"
 # Built once, on plain tables: these are asked at every wake-up of the dispatcher and for every job on its way in, and
 # building them takes longer than running them.
 
-_JOB, _NEED, _INPUT, _MODEL, _RELEASE, _BATCH, _ARTIFACT = (
-    Base.metadata.tables[name] for name in ("job", "job_need", "job_input", "model", "release", "batch", "artifact")
+_JOB, _INPUT, _MODEL, _RELEASE, _BATCH, _ARTIFACT = (
+    Base.metadata.tables[name] for name in ("job", "job_input", "model", "release", "batch", "artifact")
 )
 
 
 def _admissible() -> Select[Any]:
     needed, leader = _JOB.alias(), _JOB.alias()
-    need = exists().where(_NEED.c.job_id == _JOB.c.id, _NEED.c.needs_id == needed.c.id)
-    pending = need.where(needed.c.state.not_in(FINAL))
-    broken = need.where(needed.c.state.in_(FINAL - {JobState.SUCCEEDED}))
+    pending, broken = needing.pending(_JOB, needed), needing.broken(_JOB, needed)
     joined = exists().where(leader.c.id == _JOB.c.joined_to, leader.c.state.in_(IN_FLIGHT), ~leader.c.held)
     unsealed = exists().where(_BATCH.c.id == _JOB.c.batch_id, _BATCH.c.sealed_at.is_(None))
     waiting = select(_JOB.c.id).where(_JOB.c.state == JobState.WAITING, broken | (~pending & ~joined), ~unsealed)
@@ -50,9 +49,9 @@ def _admissible() -> Select[Any]:
 _ADMISSIBLE = _admissible()
 _ADMISSIBLE_OF = _ADMISSIBLE.where(_JOB.c.id.in_(bindparam("jobs", expanding=True)))
 _NEEDS = (
-    select(_JOB.c.id, _JOB.c.name, _JOB.c.state)
-    .join(_NEED, _NEED.c.needs_id == _JOB.c.id)
-    .where(_NEED.c.job_id == bindparam("job_id"))
+    select(_JOB.c.id, _JOB.c.name, _JOB.c.state, needing.NEED.c.until, needing.met(_JOB).label("met"))
+    .join(needing.NEED, needing.NEED.c.needs_id == _JOB.c.id)
+    .where(needing.NEED.c.job_id == bindparam("job_id"))
 )
 _INPUTS = select(_INPUT).where(_INPUT.c.job_id == bindparam("job_id"))
 
@@ -130,10 +129,10 @@ def admit(session: Session, job_id: int, store: ArtifactStore, *, now: datetime)
     if job is None or job.state is not JobState.WAITING:
         return
     needs = session.execute(_NEEDS, {"job_id": job.id}).all()
-    broken = [need for need in needs if need.state in FINAL and need.state is not JobState.SUCCEEDED]
+    broken = [need for need in needs if need.state in FINAL and not need.met]
     if broken:
         _skip(session, job, broken[0], now)
-    elif all(need.state is JobState.SUCCEEDED for need in needs):
+    elif all(need.met for need in needs):
         session.execute(_RESOLVE, {"jobs": [job.id]})
         missing = next((entry for entry in session.execute(_INPUTS, {"job_id": job.id}) if entry.digest is None), None)
         if missing is not None:
@@ -164,9 +163,11 @@ def _enter(session: Session, job: Job, store: ArtifactStore, now: datetime) -> N
         lifecycle.queue(session, job, start=JobState.WAITING, now=now, joined_to=None, **about)
 
 
-def _skip(session: Session, job: Job, broken: Row[Any, Any, Any], now: datetime) -> None:
-    how = "failed" if broken.state == JobState.FAILED else f"was {broken.state}"
-    failure = Failure(kind=FailureKind.CANCELLED, reason=f"it needs job {broken.id} ({broken.name}), which {how}")
+def _skip(session: Session, job: Job, broken: Row[Any], now: datetime) -> None:
+    how = "has " if broken.state == JobState.SUCCEEDED else "" if broken.state == JobState.FAILED else "was "
+    what = "the endpoint of job" if broken.until is Until.READY else "job"
+    reason = f"it needs {what} {broken.id} ({broken.name}), which {how}{broken.state}"
+    failure = Failure(kind=FailureKind.CANCELLED, reason=reason)
     lifecycle.move(
         session, job.id, start=JobState.WAITING, to=JobState.SKIPPED, now=now, failure=failure.model_dump(mode="json")
     )

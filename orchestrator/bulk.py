@@ -13,7 +13,7 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, CursorResult, Update, exists, func, select, update
 from sqlalchemy.orm import Session
 
-from orchestrator import holding, shares
+from orchestrator import holding, needs, shares
 from orchestrator.errors import IllegalTransition
 from orchestrator.model.failures import Failure
 from orchestrator.model.specs import BUILD_KINDS
@@ -24,7 +24,7 @@ from orchestrator.storage.tables import Base, Document
 JOB = Base.metadata.tables["job"]
 """What conditions on many jobs are said of."""
 
-_NEED, _INPUT, _ATTEMPT = (Base.metadata.tables[name] for name in ("job_need", "job_input", "attempt"))
+_INPUT, _ATTEMPT = (Base.metadata.tables[name] for name in ("job_input", "attempt"))
 
 _UNBEGUN = (JobState.WAITING, JobState.QUEUED)
 
@@ -48,12 +48,9 @@ def queue_ready(session: Session, which: ColumnElement[bool], *, now: datetime) 
 
     This is what `orchestrator.admission` would do with each of them; the others are left to it. Returns who was queued.
     """
-    needed = JOB.alias()
-    pending = exists().where(
-        _NEED.c.job_id == JOB.c.id, _NEED.c.needs_id == needed.c.id, needed.c.state != JobState.SUCCEEDED
-    )
+    unmet = needs.unmet(JOB, JOB.alias())
     unknown = exists().where(_INPUT.c.job_id == JOB.c.id, _INPUT.c.digest.is_(None))
-    ready = (which, JOB.c.state == JobState.WAITING, JOB.c.kind.not_in(BUILD_KINDS), ~pending, ~unknown)
+    ready = (which, JOB.c.state == JobState.WAITING, JOB.c.kind.not_in(BUILD_KINDS), ~unmet, ~unknown)
     queued: list[int] = []
     for seconds in session.scalars(select(JOB.c.queue_seconds).where(*ready).distinct()).all():
         deadline = None if seconds is None else now + timedelta(seconds=seconds)

@@ -25,7 +25,9 @@ from orchestrator.model.specs import (
     InferSpec,
     JobOutput,
     JobRequest,
+    ServeSpec,
     StoredArtifact,
+    endpoint_of,
     inputs_of,
     profile_kind,
     slot_kind,
@@ -49,6 +51,8 @@ class Draft:
     needs: frozenset[str | int]
     files: Mapping[str, TakenIn]
     """Those of its inputs that were taken in for it."""
+    server: str | int | None = None
+    """The job whose endpoint it uses."""
 
     def called(self, name: str) -> "Draft":
         """The same job under another name."""
@@ -91,7 +95,7 @@ class Drafting:
         if not isinstance(spec, CompileSpec):
             check_model(self._model(spec.model), spec, profile)
         inputs = tuple(self._wire(name, source, files) for name, source in inputs_of(spec).items())
-        if isinstance(spec, InferSpec | CanarySpec):
+        if isinstance(spec, InferSpec | CanarySpec | ServeSpec):
             self._kcores.refuse_unfit(spec)
         for need in request.needs:
             self._kind_of(need, "needs")
@@ -103,7 +107,25 @@ class Drafting:
             inputs=inputs,
             needs=frozenset((*request.needs, *wired)),
             files=files,
+            server=self._server(request),
         )
+
+    def _server(self, request: JobRequest) -> str | int | None:
+        """The job whose endpoint a request uses."""
+        used = endpoint_of(request.spec)
+        if used is None:
+            return None
+        field = "spec.endpoint"
+        _check_output("endpoint", used, self._kind_of(used.job, field))
+        if used.job in request.needs:
+            raise BadSpec(
+                f"it uses job {used.job} while that serves, and can not need that it has ended: leave it out of needs",
+                field=field,
+            )
+        ended = self._job(used.job) if isinstance(used.job, int) else None
+        if ended is not None and ended.state in FINAL:
+            raise BadSpec(f"job {used.job} has ended, and its endpoint with it: start another server", field=field)
+        return used.job
 
     def _wire(self, name: str, source: JobOutput | StoredArtifact | FilePath, files: Mapping[str, TakenIn]) -> Document:
         if isinstance(source, JobOutput):
@@ -169,9 +191,10 @@ def _kept(request: JobRequest, files: Mapping[str, TakenIn]) -> Document:
 
 
 def _columns(request: JobRequest, release: str, profile: Profile) -> Document:
-    kind = profile.kind(profile_kind(request.spec))
+    spec, limits = request.spec, request.limits
+    kind = profile.kind(profile_kind(spec))
     assert kind is not None, "checked before"
-    limits, defaults = request.limits, kind.limits
+    defaults = kind.limits
     return {
         "kind": request.spec.kind,
         "project": request.project,
@@ -180,7 +203,8 @@ def _columns(request: JobRequest, release: str, profile: Profile) -> Document:
         "slot_kind": slot_kind(request.spec),
         "priority": request.priority,
         "queue_seconds": limits.queue_seconds or defaults.queue_seconds,
-        "run_seconds": limits.run_seconds or defaults.run_seconds,
+        "run_seconds": limits.run_seconds
+        or (spec.run_seconds if isinstance(spec, ServeSpec) else defaults.run_seconds),
         "silence_seconds": limits.silence_seconds or defaults.silence_seconds,
         "total_seconds": limits.total_seconds,
         "log_bytes": defaults.log_bytes,

@@ -66,6 +66,12 @@ class AlreadyReserved(OrchestratorError):
     code = "already_reserved"
 
 
+class EndpointClosed(OrchestratorError):
+    """A server does not answer any more, or not yet."""
+
+    code = "endpoint_closed"
+
+
 class IdempotencyMismatch(OrchestratorError):
     """This Idempotency-Key was used before with another body."""
 

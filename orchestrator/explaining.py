@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, and_, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from orchestrator import inventory, lineup, planning, queries, shares
+from orchestrator import needs as needing
 from orchestrator.lineup import Group, Queued
 from orchestrator.model.failures import Failure
 from orchestrator.model.states import AttemptState, JobState
@@ -22,7 +23,7 @@ from orchestrator.placement.explain import Reason, explain
 from orchestrator.placement.forecast import earliest_start
 from orchestrator.placement.order import MOST_URGENT, urgency, waited_for
 from orchestrator.placement.snapshot import Holder, Need, Snapshot, Standing, Subject
-from orchestrator.storage.tables import Attempt, Batch, Event, Job, JobNeed, Lease, Slot
+from orchestrator.storage.tables import Attempt, Base, Batch, Event, Job, JobNeed, Lease, Slot
 
 PAST_RUNS = 50
 """The latest successful runs of a kind that a forecast looks at."""
@@ -35,7 +36,7 @@ class Told(StrEnum):
     RETRIED = "retried"  #: Why it went back to the queue.
     CACHE_MISSED = "cache_missed"  #: Which input differs from the nearest earlier build.
     FROM_CACHE = "from_cache"  #: Which identical job's result was taken.
-    ENDED = "ended"  #: Why it failed, was cancelled or skipped.
+    ENDED = "ended"  #: Why it failed, was cancelled or skipped; why a server was stopped.
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,8 @@ def _subject(session: Session, job: Job, seen: Snapshot, found: Sequence[Group],
         group, limit = Group(job.demand, job.project, job.priority), timedelta(seconds=job.run_seconds)
         queued = [*lineup.heads(session, group, 1), Queued(job.id, group, job.rank, job.created_at, limit)]
         candidate = lineup.candidates(session, queued, now=seen.now, aging=aging)[-1]
-    needs = select(Job.id, Job.name, Job.state).join(JobNeed, JobNeed.needs_id == Job.id)
+    met = needing.met(Base.metadata.tables["job"])
+    needs = select(Job.id, Job.name, Job.state, JobNeed.until, met).join(JobNeed, JobNeed.needs_id == Job.id)
     live = select(Attempt.slot_id).where(Attempt.job_id == job.id, Attempt.state == AttemptState.ASSIGNED)
     alike = {group.demand for group in found if Demand.parse(group.demand).unlimited == candidate.demand.unlimited}
     ahead, following = _ahead(session, job, candidate, alike, seen.now, aging)
@@ -228,7 +230,7 @@ def _told(event: Event) -> Past | None:
             about = Told.CACHE_MISSED if start == JobState.WAITING else Told.RETRIED
             return Past(event.at, about, why)
         case "job.succeeded" if why:
-            return Past(event.at, Told.FROM_CACHE, why)
+            return Past(event.at, Told.FROM_CACHE if event.attempt_id is None else Told.ENDED, why)
         case _ if failure and event.kind.startswith("job."):
             return Past(event.at, Told.ENDED, Failure.model_validate(failure).reason)
         case _:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator import bulk
 from orchestrator.drafting import Draft
+from orchestrator.model.states import Until
 from orchestrator.storage.tables import Base, Document
 
 _NEED, _INPUT, _ARTIFACT = (Base.metadata.tables[name] for name in ("job_need", "job_input", "artifact"))
@@ -37,14 +38,19 @@ def write(
         for entry in draft.inputs
     ]
     needs = [
-        {"job_id": job_id, "needs_id": needed}
+        {"job_id": job_id, "needs_id": needed, "until": until}
         for job_id, draft in zip(made, drafts, strict=True)
-        for needed in sorted({_numbered(need, numbers) for need in draft.needs})
+        for needed, until in sorted(_needs(draft, numbers).items())
     ]
     for statement, rows in ((_ADD_INPUT, inputs), (_ADD_NEED, needs)):
         if rows:
             session.execute(statement, rows)
     return made
+
+
+def _needs(draft: Draft, numbers: Mapping[str, int]) -> dict[int, Until]:
+    needs = {_numbered(need, numbers): Until.SUCCEEDED for need in draft.needs}
+    return needs if draft.server is None else {**needs, _numbered(draft.server, numbers): Until.READY}
 
 
 def _job(draft: Draft, now: datetime, numbers: Mapping[str, int], more: Mapping[str, Any]) -> Document:
@@ -63,6 +69,8 @@ def _alone(draft: Draft, columns: Document, numbers: Mapping[str, int]) -> Docum
             for entry in draft.inputs
             if entry["from_job_id"] is not None
         }
+        if draft.server is not None:
+            outputs["endpoint"] = {"job": _numbered(draft.server, numbers), "artifact": "endpoint"}
         request["spec"] = {**request["spec"], **outputs}
         request["needs"] = [_numbered(need, numbers) for need in request["needs"]]
     return request

@@ -1,4 +1,4 @@
-"""An attempt's hold on its slots: taken, kept and given back together, or not at all.
+"""An attempt's hold on its slots: taken, kept and given back together, or not at all; with it ends its endpoint.
 
 Part of the arrows of `orchestrator.lifecycle`, in their transactions. Slots are always taken and left in the order of
 their ids, so that two attempts that want some of the same slots never wait for each other in a circle.
@@ -37,11 +37,12 @@ def extend(session: Session, attempt_id: int, *, until: datetime) -> bool:
 def let_go(
     session: Session, attempt: Attempt | Row[Any], *, now: datetime, suspicion: Suspicion | None
 ) -> list[tuple[str, ServiceState]]:
-    """Give every slot back; returns those that it put out of service, and what they are now.
+    """Give every slot back and close its endpoint; returns the slots it put out of service, and what they are now.
 
     A slot that was draining is drained. Those that `suspicion` speaks of are quarantined instead, with the evidence.
     """
     run(session, statements.LET_GO, holder=attempt.id)
+    run(session, statements.CLOSE_ENDPOINT, holder=attempt.id, closed_at=now)
     suspects = () if suspicion is None else suspicion.slots or tuple(attempt.slot_ids)
     changed = []
     for slot_id in sorted(attempt.slot_ids):

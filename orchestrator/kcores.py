@@ -30,6 +30,7 @@ from orchestrator.model.specs import (
     InferSpec,
     JobOutput,
     JobRequest,
+    ServeSpec,
     StoredArtifact,
 )
 from orchestrator.storage.artifacts import ArtifactStore
@@ -92,17 +93,17 @@ class Kcores:
         self._model = model
         self._origin = cache(self._found)
 
-    def refuse_unfit(self, spec: InferSpec | CanarySpec) -> None:
+    def refuse_unfit(self, spec: InferSpec | CanarySpec | ServeSpec) -> None:
         """BadSpec if the kcore is known to be for another model, precision or number of cards."""
         origin = self._origin("kcore", spec.kcore)
-        cards = spec.cards if isinstance(spec, InferSpec) else None
+        cards = None if isinstance(spec, CanarySpec) else spec.cards
         told = misfit_of_cards(origin.facts.chips, cards)
         told = told or misfit_of_precision(origin.facts.precision, has_gm=spec.gm is not None)
         if told is not None:
             raise BadSpec(told, field="spec.kcore")
         self._refuse_other_weights(spec, origin)
 
-    def _refuse_other_weights(self, spec: InferSpec | CanarySpec, origin: Origin) -> None:
+    def _refuse_other_weights(self, spec: InferSpec | CanarySpec | ServeSpec, origin: Origin) -> None:
         made_from = origin.facts.model
         if (
             made_from is not None

@@ -13,9 +13,9 @@ from typing import Any
 from sqlalchemy import Row, select, update
 from sqlalchemy.orm import Session
 
-from orchestrator import holding, shares
+from orchestrator import holding, retrying, shares
 from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost
-from orchestrator.model.failures import Failure, FailureKind, GiveUp, Retry, Suspicion, device_kills, next_step
+from orchestrator.model.failures import Failure, FailureKind, GiveUp, Retry, Suspicion
 from orchestrator.model.states import ATTEMPT_TRANSITIONS, FINAL, TRANSITIONS, AttemptState, JobState, ServiceState
 from orchestrator.storage import statements
 from orchestrator.storage.statements import run
@@ -27,6 +27,8 @@ class Renewal:
     """What the database tells a worker that renewed its lease."""
 
     cancel_requested: bool
+    stop_requested: bool
+    """It is a server, and is to end in good order."""
 
 
 def record(session: Session, kind: str, now: datetime, **about: Any) -> None:
@@ -125,13 +127,13 @@ def claim(session: Session, attempt_id: int, *, worker: str, now: datetime, leas
 
 def renew(session: Session, attempt_id: int, *, worker: str, now: datetime, lease: timedelta) -> Renewal:
     """Keep the slots for another `lease`; OwnershipLost if the attempt is not this worker's any more."""
-    running = select(Job.cancel_requested).join(Attempt, Attempt.job_id == Job.id)
+    running = select(Job.cancel_requested, Job.stop).join(Attempt, Attempt.job_id == Job.id)
     mine = (Attempt.id == attempt_id, Attempt.worker == worker, Attempt.state == AttemptState.RUNNING)
     locked = running.where(*mine).with_for_update(of=Attempt, key_share=True)
-    cancel = session.execute(locked).scalar_one_or_none()
-    if cancel is None or not holding.extend(session, attempt_id, until=now + lease):
+    asked = session.execute(locked).one_or_none()
+    if asked is None or not holding.extend(session, attempt_id, until=now + lease):
         raise OwnershipLost("the attempt was taken from this worker", attempt=attempt_id)
-    return Renewal(cancel_requested=cancel)
+    return Renewal(cancel_requested=asked.cancel_requested, stop_requested=asked.stop is not None)
 
 
 @dataclass(frozen=True)
@@ -171,8 +173,8 @@ def give_back(
         return False
     _release(session, attempt, now, suspicion)
     record(session, "attempt.lost", now, job_id=job.id, attempt_id=attempt_id, slot_id=attempt.slot_id, why=why)
-    if job.cancel_requested:
-        return _end_cancelled(session, job.id, JobState.RUNNING, now)
+    if (asked := _asked_to_end(job)) is not None:
+        return _end_cancelled(session, job.id, JobState.RUNNING, now, asked)
     return queue(session, job, start=JobState.RUNNING, now=now, why=why)
 
 
@@ -216,7 +218,7 @@ def finish(
     _release(session, attempt, now, ending.suspicion)
     record(session, f"attempt.{to}", now, job_id=job_id, attempt_id=attempt_id, slot_id=attempt.slot_id)
     if failure is None:
-        done = {"attempt_id": attempt_id, "failure": None}
+        done = {"attempt_id": attempt_id, "failure": None, **({"why": attempt.stop["why"]} if attempt.stop else {})}
         move(session, job_id, start=JobState.RUNNING, to=JobState.SUCCEEDED, now=now, **done)
         return JobState.SUCCEEDED
     if failure.kind is FailureKind.CANCELLED:
@@ -265,6 +267,25 @@ def cancel(session: Session, job_id: int, *, now: datetime, why: str = "cancelle
     raise IllegalTransition(f"job {job_id} is changing hands; ask again", job=job_id)
 
 
+def stop(session: Session, job_id: int, *, now: datetime, why: str, by: str | None = None) -> JobState:
+    """Ask a server to end in good order, which is its success; one that has not begun, or is between two, is cancelled.
+
+    Returns the state it is in now. IllegalTransition for a job that is no server, or that has ended otherwise.
+    """
+    job = _job(session, job_id, lock=True)
+    if job.kind != "serve":
+        raise IllegalTransition(f"job {job_id} is {job.kind}, not a server: to end it, cancel it", job=job_id)
+    if job.state not in FINAL | {JobState.RUNNING}:
+        return cancel(session, job_id, now=now, why=f"stopped before it was ready: {why}")
+    if job.state is JobState.RUNNING and job.stop is None:
+        asked = {"why": why, "by": by, "at": now.isoformat()}
+        session.execute(update(Job).where(Job.id == job_id).values(stop=asked, version=Job.version + 1))
+        record(session, "job.stop_requested", now, job_id=job_id, why=why, by=by)
+    elif job.state in FINAL - {JobState.SUCCEEDED}:
+        raise IllegalTransition(f"job {job_id} has already {job.state}", job=job_id, state=job.state)
+    return job.state
+
+
 # ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -306,27 +327,13 @@ def _end_cancelled(
 
 
 def _follow(session: Session, job: Job, attempt_id: int, failure: Failure, now: datetime, max_attempts: int) -> None:
-    """Queue a running job again or end it, as `failures.next_step` decides from the claimed attempts that ended."""
-    # Columns, not objects: this session may hold the attempt as it was before its UPDATE.
-    tried = select(Attempt.slot_id, Attempt.failure, Attempt.suspicion).where(Attempt.job_id == job.id)
-    ended = session.execute(tried.where(Attempt.failure.is_not(None), Attempt.worker.is_not(None))).all()
-    kinds = [earlier["kind"] for _, earlier, _ in ended if earlier is not None]
-    step = next_step(
-        failure,
-        faults=kinds.count(FailureKind.FAULT),
-        tool_failures=kinds.count(FailureKind.TOOL),
-        # Another try of a canary is another canary, after a pause.
-        max_attempts=1 if job.kind == "canary" else max_attempts,
-        tool_retries=job.tool_retries,
-    )
-    stopped_anyway = isinstance(step, Retry) or failure.kind is FailureKind.FAULT
-    # One attempt is one kill, however many slots it held: their first stands for them all.
-    kills = device_kills(failure, {slot for slot, _, found in ended if found and found.get("blames_job", True)})
-    if stopped_anyway and kills is not None:
-        failure, step = kills, GiveUp(kills.reason)
+    """Queue a running job again or end it, as `orchestrator.retrying` decides."""
+    failure, step = retrying.after(session, job, failure, max_attempts)
+    stopped_anyway = isinstance(step, Retry) or failure.kind in (FailureKind.FAULT, FailureKind.DEVICE_KILLS)
+    asked = _asked_to_end(job)
     match step:
-        case _ if job.cancel_requested and stopped_anyway:
-            _end_cancelled(session, job.id, JobState.RUNNING, now)
+        case _ if asked is not None and stopped_anyway:
+            _end_cancelled(session, job.id, JobState.RUNNING, now, asked)
         case Retry(why):
             queue(session, job, start=JobState.RUNNING, now=now, why=why)
         case GiveUp():
@@ -335,6 +342,15 @@ def _follow(session: Session, job: Job, attempt_id: int, failure: Failure, now: 
                 session, job.id, start=JobState.RUNNING, to=JobState.FAILED, now=now, attempt_id=attempt_id,
                 failure=told,
             )  # fmt: skip
+
+
+def _asked_to_end(job: Job) -> Failure | None:
+    """Why a job is not to be tried again, whatever has ended its attempt; None if nobody has asked for that."""
+    if job.cancel_requested:
+        return Failure(kind=FailureKind.CANCELLED, reason="cancelled on request")
+    if job.stop is not None:
+        return Failure(kind=FailureKind.CANCELLED, reason=f"it ended while it was being stopped: {job.stop['why']}")
+    return None
 
 
 def add_output(

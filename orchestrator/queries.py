@@ -21,6 +21,7 @@ from orchestrator.storage.tables import (
     Attempt,
     Base,
     Document,
+    Endpoint,
     Event,
     Job,
     JobInput,
@@ -88,6 +89,8 @@ class JobFacts:
     outputs: Sequence[Artifact]
     metrics: Sequence[Metric]
     answers: int
+    endpoint: Endpoint | None
+    """Of a server, while it is ready."""
     queued_because: str | None
     """What the event says with which it was first queued: why the cache was missed."""
 
@@ -161,6 +164,7 @@ def job_facts(session: Session, job_id: int, now: datetime) -> JobFacts:
         outputs=_all(session, select(Artifact).where(Artifact.job_id == job_id).order_by(Artifact.id)),
         metrics=_all(session, measured.order_by(Metric.attempt_id, Metric.name)),
         answers=session.scalar(counted) or 0,
+        endpoint=session.scalar(select(Endpoint).where(Endpoint.job_id == job_id, Endpoint.closed_at.is_(None))),
         queued_because=first_queued(session, job_id).get("why"),
     )
 

@@ -26,6 +26,7 @@ from orchestrator.model.specs import (
     InferSpec,
     Name,
     QuantizeSpec,
+    ServeSpec,
     Strict,
     profile_kind,
 )
@@ -200,7 +201,9 @@ def model_for(session: Session, name: str, *, field: str = "spec.model") -> Mode
 
 
 def check_model(
-    model: Model, spec: QuantizeSpec | ConvertSpec | InferSpec | CanarySpec | GoldenSpec, profile: Profile
+    model: Model,
+    spec: QuantizeSpec | ConvertSpec | InferSpec | CanarySpec | ServeSpec | GoldenSpec,
+    profile: Profile,
 ) -> None:
     """BadSpec unless the model is registered with what this kind of job needs."""
     kind = profile.kind(profile_kind(spec))

@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 
 from orchestrator.errors import BadSpec
 from orchestrator.lineup import free_slot
+from orchestrator.model.card_specs import OnCards
 from orchestrator.model.slots import GROUPS_PER_HOST, SlotKind, groups_of_cards
-from orchestrator.model.specs import CanarySpec, InferSpec, JobRequest, slot_kind
+from orchestrator.model.specs import CanarySpec, JobRequest, slot_kind
 from orchestrator.placement.demand import Demand, FreeSlot, hosts_with_enough, labels_of
 from orchestrator.storage.tables import Slot
 
@@ -46,7 +47,7 @@ def _wanted(request: JobRequest) -> Demand:
     spec, placement = request.spec, request.placement
     only: tuple[str, ...] = () if placement.slot is None else (placement.slot,)
     groups = 1
-    if isinstance(spec, InferSpec) and not only:
+    if isinstance(spec, OnCards) and not only:
         groups = spec.groups
         named = () if spec.cards is None or groups == GROUPS_PER_HOST else groups_of_cards(spec.cards)
         only = tuple(map(str, named))

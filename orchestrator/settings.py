@@ -65,6 +65,12 @@ class Settings(BaseSettings):
     host: str = Field(default_factory=_host_name)
     """This host's name, as queues and slots are called."""
 
+    address: str = "127.0.0.1"
+    """Where others reach this host: a name or an IPv4 address. Servers on its cards listen there."""
+
+    serve_ports: tuple[int, int] = (20000, 29999)
+    """The first and the last port that servers on this host may have: below those that the kernel gives to clients."""
+
     api_host: str = "127.0.0.1"
     api_port: int = 8081
     token_file: Path | None = None
@@ -122,6 +128,20 @@ class Settings(BaseSettings):
             if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", word):
                 raise ValueError(f"{word!r}: names and values of labels are letters, digits, '.', '-' and '_'")
         return labels
+
+    @field_validator("address")
+    @classmethod
+    def _plain_address(cls, address: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", address):
+            raise ValueError(f"{address!r} is not an address: give a name or an IPv4 address, without a port")
+        return address
+
+    @field_validator("serve_ports")
+    @classmethod
+    def _a_range(cls, ports: tuple[int, int]) -> tuple[int, int]:
+        if not 1 <= ports[0] <= ports[1] <= 65535:
+            raise ValueError("give the first and the last port: [20000, 29999]")
+        return ports
 
     @field_validator("canary_pauses")
     @classmethod

@@ -1,8 +1,8 @@
-"""What people order of jobs that exist: stop, hold, release, reprioritise, move to the front; one, or many at once.
+"""What people order of jobs that exist: cancel, stop, hold, release, reprioritise, move to the front; one or many.
 
 Every order is carried out behind the door of admission (`ordered`), so that no job is placed or admitted while it is
 being held or moved, and jobs are locked by one such transaction at a time. Nothing here writes a job's state:
-cancelling is `orchestrator.lifecycle`'s.
+cancelling and stopping are `orchestrator.lifecycle`'s.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -72,6 +72,8 @@ def carry_out(session: Session, job_id: int, order: Order, *, now: datetime) -> 
         raise NotFound(f"there is no job {job_id}", job=job_id)
     if order.action is Action.CANCEL:
         return lifecycle.cancel(session, job_id, now=now, why=order.note or "cancelled on request")
+    if order.action is Action.STOP:
+        return lifecycle.stop(session, job_id, now=now, why=order.note or "stopped on request", by=order.by)
     _ORDERS[order.action](session, job, order, now)
     session.flush()
     return job.state
@@ -175,6 +177,8 @@ def _changes(order: Order) -> ColumnElement[bool]:
     match order.action:
         case Action.CANCEL:
             return Job.state.not_in(FINAL) & ~Job.cancel_requested
+        case Action.STOP:
+            return (Job.kind == "serve") & Job.state.not_in(FINAL) & Job.stop.is_(None)
         case Action.HOLD:
             return Job.state.in_(_UNPLACED) & ~Job.held
         case Action.RELEASE:

@@ -18,7 +18,7 @@ from orchestrator import admission, filing
 from orchestrator.drafting import Draft, Drafting
 from orchestrator.errors import BadSpec, IdempotencyMismatch, IllegalTransition, NotFound, OrchestratorError
 from orchestrator.intake import Intake, TakenIn
-from orchestrator.model.specs import JobOutput, JobRequest, PipelineRequest, inputs_of
+from orchestrator.model.specs import JobOutput, JobRequest, PipelineRequest, endpoint_of, inputs_of
 from orchestrator.model.states import FINAL
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -158,6 +158,8 @@ def generations(request: PipelineRequest) -> list[tuple[str, ...]]:
             for field, source in inputs_of(job.spec).items()
             if isinstance(source, JobOutput)
         }
+        if (server := endpoint_of(job.spec)) is not None:
+            sources["spec.endpoint"] = server.job
         named = {**{f"needs.{index}": need for index, need in enumerate(job.needs)}, **sources}
         for field, need in named.items():
             if isinstance(need, str) and need not in request.jobs:

@@ -14,19 +14,31 @@ import yaml
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from orchestrator import bulk, lifecycle
+from orchestrator import bulk, endpoints, lifecycle
 from orchestrator.admission import promote
 from orchestrator.lifecycle import Ending
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.profile import Profile
 from orchestrator.model.slots import SlotName
 from orchestrator.model.specs import JobRequest, PipelineRequest, slot_kind
-from orchestrator.model.states import JobState
+from orchestrator.model.states import JobState, Until
 from orchestrator.placement.demand import Demand
 from orchestrator.settings import SHIPPED_PROFILES, Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
-from orchestrator.storage.tables import Artifact, Attempt, Base, Event, Job, JobNeed, Model, Release, Slot, Token
+from orchestrator.storage.tables import (
+    Artifact,
+    Attempt,
+    Base,
+    Endpoint,
+    Event,
+    Job,
+    JobNeed,
+    Model,
+    Release,
+    Slot,
+    Token,
+)
 from orchestrator.submission import Submission
 
 LEASE = timedelta(seconds=60)
@@ -88,6 +100,26 @@ def an_infer_request(**facts: Any) -> JobRequest:
     digest = f"sha256:{'c' * 64}"
     spec = {"kind": "infer", "model": "qwen", "kcore": {"digest": digest}, "prompts": {"digest": digest}}
     return JobRequest.model_validate({"spec": spec, **facts})
+
+
+def a_serve_request(spec: dict[str, Any] | None = None, **facts: Any) -> JobRequest:
+    served = {"kind": "serve", "model": "qwen", "kcore": {"digest": f"sha256:{'c' * 64}"}, **(spec or {})}
+    return JobRequest.model_validate({"spec": served, **facts})
+
+
+def a_server(session: Session, spec: dict[str, Any] | None = None, **facts: Any) -> Attempt:
+    """A running attempt at a `serve` job that is not ready yet."""
+    job = a_job(session, JobState.RUNNING, request=a_serve_request(spec), **facts)
+    return session.scalars(select(Attempt).where(Attempt.job_id == job.id)).one()
+
+
+def a_ready_server(
+    session: Session, spec: dict[str, Any] | None = None, *, at: datetime | None = None, **facts: Any
+) -> Endpoint:
+    """The open endpoint of a server."""
+    attempt = a_server(session, spec, **facts)
+    told = {"url": "http://127.0.0.1:20000", "served_id": "/models/qwen"}
+    return endpoints.announce(session, attempt.id, worker=WORKER, now=at or now(), **told)
 
 
 def a_waiting_job(session: Session, request: JobRequest | None = None, **facts: Any) -> Job:
@@ -166,8 +198,8 @@ def finish(
     return lifecycle.finish(session, attempt.id, ending(failure), worker=worker, now=now(), max_attempts=max_attempts)
 
 
-def needs(session: Session, job: Job, *others: Job) -> None:
-    session.add_all(JobNeed(job_id=job.id, needs_id=other.id) for other in others)
+def needs(session: Session, job: Job, *others: Job, until: Until = Until.SUCCEEDED) -> None:
+    session.add_all(JobNeed(job_id=job.id, needs_id=other.id, until=until) for other in others)
     session.flush()
 
 

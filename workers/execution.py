@@ -18,7 +18,7 @@ from orchestrator import lifecycle, suspecting
 from orchestrator.errors import BadSpec, OrchestratorError, OwnershipLost
 from orchestrator.lifecycle import Ending, Started
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
-from orchestrator.model.specs import BUILD_KINDS
+from orchestrator.model.specs import BUILD_KINDS, ServeSpec
 from orchestrator.model.states import AttemptState
 from orchestrator.model.suspects import COUNTED
 from orchestrator.storage.artifacts import ArtifactStore
@@ -31,6 +31,7 @@ from workers.heartbeat import Heartbeat
 from workers.log_shipping import LogShipper
 from workers.probe import Probe
 from workers.process import KillStep, Limits, Outcome, StopReason, StopSignal
+from workers.serving import Server
 from workers.slot import OwnedSlot, clear
 from workers.toolchain import commands, judge
 from workers.toolchain.commands import Plan
@@ -96,6 +97,7 @@ class _Execution:
         self.results = Results()
         self.plan: Plan | None = None
         self.guard: CardGuard | None = None
+        self.server: Server | None = None
         self.shipper = LogShipper(slot.database, assignment.attempt_id, self.log_path, progress=None)
 
     def through(self) -> Ended:
@@ -144,7 +146,7 @@ class _Execution:
             finally:
                 self.suspicion = self.guard.left_behind(() if self.outcome is None else self.outcome.unkillable)
             if self.outcome.pid and not self.start_noted:
-                self.started = Started(self.outcome.pid, commands.document(plan.command))
+                self.started = Started(self.outcome.pid, commands.document((self.plan or plan).command))
             if self.outcome.unkillable:
                 # They may still hold cards, and they hold the slot's lock: it is not free until they are gone.
                 self.slot.abandon(f"processes {self.outcome.unkillable} cannot be killed")
@@ -170,25 +172,35 @@ class _Execution:
             self.slot.database, self.assignment.attempt_id, self.log_path, progress=plan.kind.progress
         )
         with self.shipper:
-            return process.run(
-                plan.command,
-                log=self.log_path,
-                limits=Limits(
-                    run=timedelta(seconds=max(0.0, min(self.assignment.run_seconds, self.deadline - time.monotonic()))),
-                    silence=timedelta(seconds=self.assignment.silence_seconds),
-                    log_bytes=self.assignment.log_bytes,
-                ),
-                ladder=[
-                    KillStep(signal.Signals[step.signal], timedelta(seconds=step.grace_seconds))
-                    for step in plan.profile.kill_ladder
-                ],
-                keep_fds=keep,
-                stop=self.stop,
-                shim=self.slot.shim,
-                on_started=lambda pid: self._note_start(plan, pid),
-                settle=_BRIEF,
-                on_growth=self.shipper.grown,
+            if not isinstance(plan.spec, ServeSpec):
+                return self._start(plan, keep)
+            self.server = Server(
+                plan, slot=self.slot, attempt_id=self.assignment.attempt_id, stop=self.stop, log=self.log_path
             )
+            return self.server.run(lambda begun: self._start(begun, keep))
+
+    def _start(self, plan: Plan, keep: Sequence[int]) -> Outcome:
+        self.plan = plan
+        return process.run(
+            plan.command,
+            log=self.log_path,
+            limits=Limits(
+                run=timedelta(seconds=max(0.0, min(self.assignment.run_seconds, self.deadline - time.monotonic()))),
+                # A server that nobody asks has nothing to say.
+                silence=None if self.server else timedelta(seconds=self.assignment.silence_seconds),
+                log_bytes=self.assignment.log_bytes,
+            ),
+            ladder=[
+                KillStep(signal.Signals[step.signal], timedelta(seconds=step.grace_seconds))
+                for step in plan.profile.kill_ladder
+            ],
+            keep_fds=keep,
+            stop=self.stop,
+            shim=self.slot.shim,
+            on_started=lambda pid: self._note_start(plan, pid),
+            settle=_BRIEF,
+            on_growth=self.shipper.grown,
+        )
 
     def _note_start(self, plan: Plan, pid: int) -> None:
         database, attempt_id = self.slot.database, self.assignment.attempt_id
@@ -218,6 +230,7 @@ class _Execution:
             kernel=tuple(kernel_lines(self.began, earlier=0)) if any(one.source == "kernel" for one in known) else (),
             cards=frozenset(card for group in self.assignment.groups for card in group.cards),
             exit_code=outcome.exit_code,
+            was_ready=None if self.server is None else self.server.was_ready,
         )
         clocks = Clocks(
             self.assignment.run_seconds,

@@ -96,12 +96,11 @@ class Heartbeat:
             now = self._database.now(session)
             renewal = lifecycle.renew(session, self._attempt_id, worker=self._worker, now=now, lease=self._lease)
         self._renewed_at = began
-        if renewal.cancel_requested:
-            self._stop.request(StopReason.CANCELLED)
+        self._pass_on(cancel=renewal.cancel_requested, stop=renewal.stop_requested)
 
     def _look(self) -> None:
         mine = (
-            select(Job.cancel_requested)
+            select(Job.cancel_requested, Job.stop)
             .join(Attempt, Attempt.job_id == Job.id)
             .where(
                 Attempt.id == self._attempt_id,
@@ -110,11 +109,14 @@ class Heartbeat:
             )
         )
         with self._database.read() as session:
-            cancel = session.execute(mine).scalar_one_or_none()
-        if cancel is None:
+            asked = session.execute(mine).one_or_none()
+        if asked is None:
             raise OwnershipLost("the attempt was taken from this worker", attempt=self._attempt_id)
-        if cancel:
-            self._stop.request(StopReason.CANCELLED)
+        self._pass_on(cancel=asked.cancel_requested, stop=asked.stop is not None)
+
+    def _pass_on(self, *, cancel: bool, stop: bool) -> None:
+        if cancel or stop:
+            self._stop.request(StopReason.CANCELLED if cancel else StopReason.STOPPED)
 
     def _guard(self) -> None:
         while not self._ended.wait(max(0.0, self._renewed_at + self._safe_for - time.monotonic())):

@@ -75,6 +75,8 @@ class StopReason(StrEnum):
     LEASE_LOST = "lease_lost"
     SHUTDOWN = "shutdown"
     WRONG_CARDS = "wrong_cards"
+    STOPPED = "stopped"  #: A server, in good order.
+    NOT_READY = "not_ready"  #: A server that did not come to serve in time.
 
 
 @dataclass(frozen=True)

@@ -162,6 +162,13 @@ def cancel(job: Number, context: Given, if_match: IfMatch = None) -> JobView:
         return job_view(queries.job(session, job))
 
 
+@router.post("/{job}/stop")
+def stop(job: Number, context: Given, actor: Actor, body: Reason = _NO_REASON, if_match: IfMatch = None) -> JobView:
+    """End a server in good order: it has succeeded when its cards are free again. One that is not ready yet is
+    cancelled; 409 for a job that is no server."""
+    return _ordered(context, job, Order(Action.STOP, actor, body.note), if_match)
+
+
 @router.post("/{job}/hold")
 def hold(job: Number, context: Given, actor: Actor, body: Reason = _NO_REASON, if_match: IfMatch = None) -> JobView:
     """Keep a waiting or queued job from being placed until it is released; its queue deadline stands still."""

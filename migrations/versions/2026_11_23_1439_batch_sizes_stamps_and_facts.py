@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 
 revision = 'a7f6b78235a6'
-down_revision = 'a07a4161c574'
+down_revision = '351ab13a173e'
 branch_labels = None
 depends_on = None
 

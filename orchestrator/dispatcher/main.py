@@ -113,6 +113,7 @@ class Dispatcher:
             return
         sweeps.end_expired_leases(self._database, max_attempts=self._settings.max_attempts)
         sweeps.fail_overdue(self._database)
+        sweeps.stop_servers(self._database)
         self._canaries.tend()
         sweeps.note_reservations(self._database)
         hosts.note_presence(self._database, lost_after=self._lost_after)

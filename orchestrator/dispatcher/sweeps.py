@@ -1,12 +1,16 @@
-"""On a timer: bells that were lost, leases that ran out, jobs that waited too long, reservations that begin or end."""
+"""On a timer: bells that were lost, leases that ran out, jobs that waited too long, servers that are done with,
+reservations that begin or end.
+"""
 
+from contextlib import suppress
 from datetime import timedelta
 
 from sqlalchemy import or_, select
 
-from orchestrator import lifecycle, reserving, steering
+from orchestrator import lifecycle, reserving, serving, steering
 from orchestrator.broker import Bell
 from orchestrator.dispatcher.turn import bells
+from orchestrator.errors import IllegalTransition
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage.database import Database
@@ -74,6 +78,15 @@ def fail_overdue(database: Database) -> int:
         with database.write() as session:
             failed += lifecycle.fail_unstarted(session, job_id, start=state, failure=failure, now=database.now(session))
     return failed
+
+
+def stop_servers(database: Database) -> None:
+    """Stop servers that nobody uses, whose life is over, or whose clients have ended."""
+    with database.read() as session:
+        due = serving.to_stop(session, database.now(session))
+    for job_id, why in due:
+        with suppress(IllegalTransition), database.write() as session:
+            lifecycle.stop(session, job_id, now=database.now(session), why=why)
 
 
 def note_reservations(database: Database) -> None:

@@ -18,6 +18,7 @@ class Action(StrEnum):
     """One thing that a person may order."""
 
     CANCEL = "cancel"  #: Stop: at once, or as soon as the worker has ended what runs.
+    STOP = "stop"  #: End a server in good order: it has succeeded then.
     HOLD = "hold"  #: Do not place it until it is released.
     RELEASE = "release"  #: Undo a hold.
     PRIORITY = "priority"  #: Give it another priority, at that priority's usual place.

@@ -137,6 +137,27 @@ AnswersRule = Annotated[
 """How to read what a run has answered; JSON lines where the rule does not say its `format`."""
 
 
+class ServeRule(Strict):
+    """How a server is told where to listen, and how to find out that it does."""
+
+    ready_path: str = Field(
+        default="/v1/models", pattern=r"^/[!-~]*$",
+        description="Asked again and again; ready once it lists a model, as OpenAI's interface does.",
+    )  # fmt: skip
+    ready_line: Pattern | None = Field(
+        default=None, description="Must also have been printed, for a server that answers before it can serve."
+    )
+    served_id: str | None = Field(
+        default=None,
+        description="What it must call its model, with place-holders: if the port was another's, so is the answer.",
+    )
+    port_taken: Pattern = Field(description="What it prints when its port was taken; it is tried again on another.")
+    listen: tuple[str, ...] = Field(
+        default=(),
+        description="Arguments added, with {address}, where servers are not to be reached on loopback alone.",
+    )
+
+
 class KindProfile(Strict):
     """How one job kind is run."""
 
@@ -147,6 +168,7 @@ class KindProfile(Strict):
         description="Place-holders: {root} {conda} {work} {out} {model}, every entry of `folders`, the spec's fields "
         "({backend_type} {dtype} {max_tokens} {repeats} {traverse}, {groups} and {cards}: how many card groups and "
         "which cards, {batch_sizes}: the same number, or a list of numbers for several runs), "
+        "of a server {port} and {address}, "
         "{python} (an interpreter that has transformers), {reference} (the script that computes reference answers), "
         "and for every input its path and its file name ({gm} {gm_name} {c_source} {kcore} {prompts} {golden} …)."
     )
@@ -166,6 +188,7 @@ class KindProfile(Strict):
         default=None, description="Name of a host-wide lock held while it runs, with place-holders."
     )
     copy_in: dict[str, str] = Field(default={}, description="Input → path it is laid out at, with place-holders.")
+    serve: ServeRule | None = Field(default=None, description="Of the kind serve, and of no other.")
     limits: DefaultLimits
     progress: Pattern | None = Field(
         default=None, description="Named groups `done` and `total`; no match is no failure."
@@ -260,7 +283,7 @@ class Profile(Strict):
     environment: dict[str, str] = Field(description="All a vendor process gets; nothing is inherited.")
     fingerprint: tuple[str, ...] = Field(description="Globs below the root whose contents tell one build from another.")
     backend_types: dict[Name, BackendType]
-    kinds: dict[Literal["quantize", "convert", "compile", "infer", "golden"], KindProfile]
+    kinds: dict[Literal["quantize", "convert", "compile", "infer", "serve", "golden"], KindProfile]
     kill_ladder: tuple[KillStep, ...] = Field(min_length=1)
     fault_signatures: tuple[FaultSignature, ...] = ()
     probe: ProbeRule = ProbeRule()
@@ -269,6 +292,13 @@ class Profile(Strict):
         """How a kind is run; None if the release cannot. Reference answers need nothing of it."""
         own: Mapping[str, KindProfile] = {str(kind): how for kind, how in self.kinds.items()}
         return own.get(name, GOLDEN if name == "golden" else None)
+
+    @model_validator(mode="after")
+    def _only_a_server_serves(self) -> "Profile":
+        for name, kind in self.kinds.items():
+            if (kind.serve is not None) != (name == "serve"):
+                raise ValueError(f"kinds.{name}.serve: the kind serve has such a rule, and no other")
+        return self
 
     @model_validator(mode="after")
     def _ladder_ends_in_kill(self) -> "Profile":

@@ -4,108 +4,31 @@ A spec is *what* to do; it is hashed for the cache. A request adds who it is for
 is and how long it may take; none of that changes the result. Unknown fields are refused everywhere.
 """
 
-import re
-from collections.abc import Collection, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Collection
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from orchestrator.model.batch_runs import BatchRuns
-from orchestrator.model.slots import (
-    GROUPS_PER_HOST,
-    SINGLE_CARD,
-    WHOLE_HOST,
-    SlotKind,
-    SlotName,
-    all_groups,
-    cards_of_groups,
-    groups_of_cards,
-)
+from orchestrator.model.card_specs import OnCards
+from orchestrator.model.card_specs import ServeSpec as ServeSpec
+from orchestrator.model.slots import SlotKind, SlotName, all_groups, groups_of_cards
+from orchestrator.model.spec_words import DIGEST_PATTERN as DIGEST_PATTERN
+from orchestrator.model.spec_words import LONGEST_SECONDS as LONGEST_SECONDS
+from orchestrator.model.spec_words import NAME_PATTERN as NAME_PATTERN
+from orchestrator.model.spec_words import AbsolutePath as AbsolutePath
+from orchestrator.model.spec_words import BuildInput, FileInput, Label
+from orchestrator.model.spec_words import Digest as Digest
+from orchestrator.model.spec_words import FilePath as FilePath
+from orchestrator.model.spec_words import JobOutput as JobOutput
+from orchestrator.model.spec_words import Name as Name
+from orchestrator.model.spec_words import SlotPattern as SlotPattern
+from orchestrator.model.spec_words import StoredArtifact as StoredArtifact
+from orchestrator.model.spec_words import Strict as Strict
 
 MAX_TOKENS = 8192
 """The longest answer the vendor's scripts can be asked for (guide, offline parameters, `-mt`)."""
-
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
-DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
-
-Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-"""A name that is safe as a file name and can never be read as a flag."""
-
-Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
-
-
-def _absolute(path: str) -> str:
-    if not path.startswith("/") or "\0" in path or len(path) > 4096:
-        raise ValueError("must be an absolute path")
-    return path
-
-
-AbsolutePath = Annotated[str, AfterValidator(_absolute)]
-"""Checked against the configured roots at submission, where the file system is known."""
-
-
-def _slot_pattern(text: str) -> str:
-    host, dot, slot = text.rpartition(".")
-    SlotName.parse(slot)
-    if dot and not re.fullmatch(NAME_PATTERN, host):
-        raise ValueError(f"{host!r} is not a host name")
-    return text
-
-
-SlotPattern = Annotated[str, AfterValidator(_slot_pattern)]
-"""`g3` (that slot of any host) or `HOST.g3`."""
-
-
-def _cards(text: str) -> str:
-    groups = groups_of_cards(text)
-    if text == SINGLE_CARD:
-        return text
-    return WHOLE_HOST if len(groups) == GROUPS_PER_HOST else cards_of_groups(groups)
-
-
-Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-"""Name or value of a host's label."""
-
-Cards = Annotated[str, AfterValidator(_cards)]
-"""Card groups of one host, kept in one spelling: ascending, and `0..31` where they are all eight."""
-
-
-class Strict(BaseModel):
-    """Base of every document a client sends: frozen, and unknown fields are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class JobOutput(Strict):
-    """An artifact that another job produces: by its name in the same pipeline, or by its number."""
-
-    job: Name | int = Field(description="Name of a job of the same pipeline, or the number of any job.")
-    artifact: Name = Field(description="What the producing kind calls it: gm, c_source, kcore, answers, log.")
-
-
-class StoredArtifact(Strict):
-    """An artifact already in the store."""
-
-    digest: Digest
-
-
-class FilePath(Strict):
-    """A file on a path under the allowed roots; it is taken into the store at submission."""
-
-    path: AbsolutePath
-
-
-BuildInput = JobOutput | StoredArtifact
-FileInput = JobOutput | StoredArtifact | FilePath
 
 
 class QuantizeSpec(Strict):
@@ -132,7 +55,7 @@ class CompileSpec(Strict):
     c_source: BuildInput
 
 
-class InferSpec(Strict, BatchRuns):
+class InferSpec(OnCards, BatchRuns):
     """Answer every prompt on each of its card groups: model + kcore + prompts (+ golden) → `answers`, metrics."""
 
     kind: Literal["infer"] = "infer"
@@ -143,34 +66,6 @@ class InferSpec(Strict, BatchRuns):
     golden: FileInput | None = None
     max_tokens: int = Field(default=1024, ge=1, le=MAX_TOKENS)
     repeats: int = Field(default=1, ge=1, le=100_000)
-    groups: int = Field(
-        default=1, ge=1, le=GROUPS_PER_HOST,
-        description="Card groups of one host that answer side by side, each all the prompts; as many as `cards` names.",
-    )  # fmt: skip
-    cards: Cards | None = Field(
-        default=None,
-        description="0..3, 4..7, … 28..31, several of them (0..3,8..11), 0..31, or the single card 0 (which holds "
-        "g0 whole); any free groups if absent.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _counts_its_cards(cls, given: Any) -> Any:
-        """Cards alone say how many groups they are; cards that are none are refused where they stand."""
-        if not isinstance(given, Mapping) or "groups" in given or not isinstance(given.get("cards"), str):
-            return given
-        try:
-            return {**given, "groups": len(groups_of_cards(given["cards"]))}
-        except ValueError:
-            return given
-
-    @model_validator(mode="after")
-    def _cards_are_so_many_groups(self) -> "InferSpec":
-        if self.cards is not None and len(groups_of_cards(self.cards)) != self.groups:
-            named = len(groups_of_cards(self.cards))
-            told = "1 card group" if named == 1 else f"{named} card groups"
-            raise ValueError(f"cards {self.cards} are {told}, but groups says {self.groups}: leave one of the two out")
-        return self
 
 
 class CanarySpec(Strict):
@@ -201,7 +96,8 @@ class GoldenSpec(Strict):
 
 
 Spec = Annotated[
-    QuantizeSpec | ConvertSpec | CompileSpec | InferSpec | CanarySpec | GoldenSpec, Field(discriminator="kind")
+    QuantizeSpec | ConvertSpec | CompileSpec | InferSpec | CanarySpec | ServeSpec | GoldenSpec,
+    Field(discriminator="kind"),
 ]
 
 PRODUCES = {
@@ -211,8 +107,10 @@ PRODUCES = {
     "infer": "answers",
     "canary": "answers",
     "golden": "golden",
+    "serve": "endpoint",
 }
-"""The artifact each kind makes; an input called `gm` takes a `gm`, and so on."""
+"""What each kind makes: an artifact, and an input called `gm` takes a `gm`, and so on; or `endpoint`, which is there
+while the server is ready and is no artifact."""
 
 BUILD_KINDS = frozenset({"quantize", "convert", "compile", "golden"})
 """Kinds whose result depends on their inputs alone, so that an identical one may be reused."""
@@ -220,10 +118,10 @@ BUILD_KINDS = frozenset({"quantize", "convert", "compile", "golden"})
 
 def slot_kind(spec: Spec) -> SlotKind:
     """What sort of slot this spec runs on."""
-    return SlotKind.CARD_GROUP if isinstance(spec, InferSpec | CanarySpec) else SlotKind.CPU
+    return SlotKind.CARD_GROUP if isinstance(spec, OnCards | CanarySpec) else SlotKind.CPU
 
 
-def profile_kind(spec: Spec) -> Literal["quantize", "convert", "compile", "infer", "golden"]:
+def profile_kind(spec: Spec) -> Literal["quantize", "convert", "compile", "infer", "serve", "golden"]:
     """Under which of a profile's kinds it is run."""
     return "infer" if isinstance(spec, CanarySpec) else spec.kind
 
@@ -236,8 +134,10 @@ def inputs_of(spec: Spec) -> dict[str, JobOutput | StoredArtifact | FilePath]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-LONGEST_SECONDS = 10 * 365 * 24 * 3600
-"""Ten years: what is meant to be without limit still has to fit a calendar."""
+def endpoint_of(spec: Spec) -> JobOutput | None:
+    """The endpoint of a `serve` job that a spec uses: it waits until that is open, not until the job has ended."""
+    used = getattr(spec, "endpoint", None)
+    return used if isinstance(used, JobOutput) else None
 
 
 class Limits(Strict):
@@ -308,25 +208,25 @@ class JobRequest(Strict):
             named = (pinned, _slot_of(pinned))
         if excluded.intersection(named):
             raise _refusal("placement.exclude", f"the job asks for {named[0]}, which is excluded")
-        if isinstance(self.spec, InferSpec):
+        if isinstance(self.spec, OnCards):
             _check_exclusions(self.spec.groups, excluded)
         return self
 
 
 def _slots_named(spec: Spec) -> tuple[str, ...]:
     """The slots that a spec itself asks for, of whatever host."""
-    cards = spec.cards if isinstance(spec, InferSpec) else None
+    cards = spec.cards if isinstance(spec, OnCards) else None
     return () if cards is None else tuple(map(str, groups_of_cards(cards)))
 
 
 def _check_pin(spec: Spec, pinned: str, named: tuple[str, ...]) -> None:
-    if isinstance(spec, InferSpec) and spec.groups > 1:
+    if isinstance(spec, OnCards) and spec.groups > 1:
         raise _refusal(
             "placement.slot",
             f"{spec.groups} card groups are more than one slot: name the groups by cards, and the host by a label",
         )
     if named and named != (_slot_of(pinned),):
-        cards = spec.cards if isinstance(spec, InferSpec) else None
+        cards = spec.cards if isinstance(spec, OnCards) else None
         raise _refusal("placement.slot", f"cards {cards} are {named[0]}, so {pinned} cannot be the slot")
 
 

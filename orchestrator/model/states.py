@@ -40,6 +40,13 @@ class ServiceState(StrEnum):
     QUARANTINED = "quarantined"  #: Suspect: only a canary may run.
 
 
+class Until(StrEnum):
+    """How far another job has to be before one that needs it may start."""
+
+    SUCCEEDED = "succeeded"  #: It has ended well, and what it made is stored.
+    READY = "ready"  #: It serves: its endpoint is open. One that ends before was not ready for whoever still waits.
+
+
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     JobState.WAITING: frozenset(
         {JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.SKIPPED}

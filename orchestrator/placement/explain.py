@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from orchestrator.model.states import JobState, ServiceState
+from orchestrator.model.states import JobState, ServiceState, Until
 from orchestrator.placement.candidate import Candidate
 from orchestrator.placement.demand import Demand, FreeSlot, hosts_with_enough
 from orchestrator.placement.order import UNUSED
@@ -16,7 +16,7 @@ class WaitsFor(StrEnum):
     """What may keep a job from running; a job waits for all that is told of it."""
 
     NEEDS_JOB = "needs_job"
-    """Another job has to succeed first."""
+    """Another job has to succeed first, or to serve."""
     BATCH_OPEN = "batch_open"
     """The other jobs of its batch are still being written."""
     IDENTICAL_BUILD_UNDER_WAY = "identical_build_under_way"
@@ -92,8 +92,9 @@ def _needed(job: Subject) -> Iterator[Reason]:
     if job.open_batch is not None:
         yield Reason(WaitsFor.BATCH_OPEN, f"the other jobs of batch {job.open_batch} are still being written")
     for need in job.needs:
-        if need.state is not JobState.SUCCEEDED:
-            detail = f"job {need.job_id} ({need.name}) has to succeed first; it is {need.state}"
+        if not need.met:
+            far = "be ready" if need.until is Until.READY else "succeed"
+            detail = f"job {need.job_id} ({need.name}) has to {far} first; it is {need.state}"
             yield Reason(WaitsFor.NEEDS_JOB, detail, job_id=need.job_id)
     if job.joined_to is not None:
         detail = f"job {job.joined_to} is building the same; its result will be taken"

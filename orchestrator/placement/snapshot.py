@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
-from orchestrator.model.states import JobState, ServiceState
+from orchestrator.model.states import JobState, ServiceState, Until
 from orchestrator.placement.candidate import Candidate
 from orchestrator.placement.demand import FreeSlot
 from orchestrator.placement.gathering import Gathering
@@ -52,11 +52,13 @@ class Standing:
 
 @dataclass(frozen=True)
 class Need:
-    """Another job that has to succeed first."""
+    """Another job that has to succeed first, or to be ready."""
 
     job_id: int
     name: str
     state: JobState
+    until: Until = Until.SUCCEEDED
+    met: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from orchestrator.clock import as_utc
 from orchestrator.model.batches import StopOn
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.slots import SlotKind
-from orchestrator.model.states import AttemptState, JobState, ServiceState
+from orchestrator.model.states import AttemptState, JobState, ServiceState, Until
 
 Document = dict[str, Any]
 
@@ -67,4 +67,5 @@ class Base(DeclarativeBase):
         SlotKind: _word(SlotKind),
         FailureKind: _word(FailureKind),
         StopOn: _word(StopOn),
+        Until: _word(Until),
     }

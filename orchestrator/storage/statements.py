@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from orchestrator.model.states import AttemptState, ServiceState
 from orchestrator.storage.tables import Base
 
-_JOB, _ATTEMPT, _LEASE, _SLOT, _EVENT, _ARTIFACT = (
-    Base.metadata.tables[name] for name in ("job", "attempt", "lease", "slot", "event", "artifact")
+_JOB, _ATTEMPT, _LEASE, _SLOT, _EVENT, _ARTIFACT, _ENDPOINT = (
+    Base.metadata.tables[name] for name in ("job", "attempt", "lease", "slot", "event", "artifact", "endpoint")
 )
 
 RECORD = insert(_EVENT)
@@ -36,6 +36,9 @@ TRY = insert(_ATTEMPT).returning(_ATTEMPT.c.id, sort_by_parameter_order=True)
 HOLD = insert(_LEASE)
 EXTEND = update(_LEASE).where(_LEASE.c.attempt_id == bindparam("holder"))
 LET_GO = delete(_LEASE).where(_LEASE.c.attempt_id == bindparam("holder"))
+
+CLOSE_ENDPOINT = update(_ENDPOINT).where(_ENDPOINT.c.attempt_id == bindparam("holder"), _ENDPOINT.c.closed_at.is_(None))
+"""Of an attempt that ends; it has one only if it served and was ready."""
 
 TO_CLAIM = (
     select(_ATTEMPT.c.job_id, _ATTEMPT.c.slot_id, _JOB.c.started_at)
@@ -64,6 +67,7 @@ TO_END = (
         _ATTEMPT.c.slot_ids,
         _ATTEMPT.c.worker,
         _ATTEMPT.c.started_at,
+        _JOB.c.stop,
     )
     .join(_JOB, _JOB.c.id == _ATTEMPT.c.job_id)
     .where(_ATTEMPT.c.id == bindparam("wanted"))

@@ -8,10 +8,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from orchestrator.model.batches import StopOn
 from orchestrator.model.slots import SlotKind
-from orchestrator.model.states import AttemptState, JobState, ServiceState
+from orchestrator.model.states import AttemptState, JobState, ServiceState, Until
 from orchestrator.storage.base import Base as Base
 from orchestrator.storage.base import BigKey
 from orchestrator.storage.base import Document as Document
+from orchestrator.storage.endpoints import Endpoint as Endpoint
 from orchestrator.storage.reservations import Reservation as Reservation
 from orchestrator.storage.reservations import ReservationSlot as ReservationSlot
 from orchestrator.storage.result_tables import Answer as Answer
@@ -193,8 +194,9 @@ class Job(Base):
         # The heads of each group in the order in which jobs are placed, however many are queued or held.
         Index("ix_job_queue", "state", "held", "demand", "project", "priority", "rank", "id"),
         Index("ix_job_cache_key_state", "cache_key", "state"),
-        # The few canaries among all jobs.
+        # The few canaries and servers among all jobs.
         Index("ix_job_canary", "id", **_only("kind = 'canary'")),
+        Index("ix_job_serve", "state", **_only("kind = 'serve'")),
         Index("ix_job_batch_id_state", "batch_id", "state", **_only("batch_id IS NOT NULL")),
         UniqueConstraint("pipeline_id", "name"),
     )
@@ -223,6 +225,8 @@ class Job(Base):
     version: Mapped[int] = mapped_column(default=1)
     """Grows with every change of the row; the API's ETag."""
     cancel_requested: Mapped[bool] = mapped_column(default=False)
+    stop: Mapped[Document | None]
+    """Who or what asks a server to end in good order, when and why; null while nothing does."""
     cache_key: Mapped[str | None] = mapped_column(String(71))
     """Known once all inputs are; null for kinds that are never cached."""
     cache_parts: Mapped[Document | None]
@@ -247,12 +251,13 @@ class Job(Base):
 
 
 class JobNeed(Base):
-    """`job_id` may start only after `needs_id` succeeded."""
+    """`job_id` may start only when `needs_id` is as far as `until` says."""
 
     __tablename__ = "job_need"
 
     job_id: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True)
     needs_id: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True, index=True)
+    until: Mapped[Until] = mapped_column(default=Until.SUCCEEDED, server_default=Until.SUCCEEDED)
 
 
 class JobInput(Base):

@@ -27,6 +27,7 @@ SPECS = {
     "compile": {"kind": "compile", "c_source": DIGEST},
     "infer": INFER,
     "golden": {"kind": "golden", "model": "qwen", "prompts": DIGEST},
+    "serve": {"kind": "serve", "model": "qwen", "kcore": DIGEST},
 }
 KINDS = pytest.mark.parametrize("kind", SPECS)
 
@@ -203,6 +204,25 @@ def test_batch_sizes_that_can_not_run_are_refused(more: dict, told: str):
     assert told in _refused({**INFER, **more})
 
 
+def test_a_server_computes_in_what_its_weights_are_quantised_to():
+    quantised = _request({**SPECS["serve"], "gm": DIGEST}).spec
+
+    assert quantised.dtype == "int8"
+    assert _request(SPECS["serve"]).spec.dtype == "bfloat16"
+    assert "leave one of the two out" in _refused({**SPECS["serve"], "gm": DIGEST, "dtype": "bfloat16"})
+
+
+def test_a_server_runs_on_whole_card_groups():
+    assert _request({**SPECS["serve"], "cards": "4..7,0..3"}).spec.groups == 2
+    assert "write cards 0..3" in _refused({**SPECS["serve"], "cards": "0"})
+    assert "groups says 3" in _refused({**SPECS["serve"], "cards": "0..3", "groups": 3})
+
+
+def test_a_server_may_be_idle_for_ever_but_does_not_live_for_ever():
+    assert _request({**SPECS["serve"], "idle_seconds": None}).spec.idle_seconds is None
+    assert "life_seconds" in _refused({**SPECS["serve"], "life_seconds": None})
+
+
 def test_several_groups_are_not_pinned_to_one_slot():
     assert "more than one slot" in _refused({**INFER, "groups": 2}, placement={"slot": "g1"})
 
@@ -296,8 +316,8 @@ def test_every_kind_says_what_it_makes_and_where_it_runs(kind: str):
     spec = _request(SPECS[kind]).spec
 
     assert kind in PRODUCES
-    assert (slot_kind(spec) is SlotKind.CARD_GROUP) == (kind == "infer")
-    assert (kind in BUILD_KINDS) == (kind != "infer")
+    assert (slot_kind(spec) is SlotKind.CARD_GROUP) == (kind in ("infer", "serve"))
+    assert (kind in BUILD_KINDS) == (kind not in ("infer", "serve"))
 
 
 def test_inputs_are_those_that_are_present():

@@ -137,6 +137,16 @@ def test_a_kcore_for_these_cards_or_one_that_does_not_say_is_taken(desk, chips, 
     assert desk.submit(desk.infer(kcore=an_import(desk, chips=chips), **cards))
 
 
+def test_a_server_wants_a_kcore_for_its_model_and_whole_groups_too(desk):
+    serve = {"kind": "serve", "model": "qwen"}
+
+    single = refused(desk, {**serve, "kcore": an_import(desk, chips=1, model="qwen")})
+    others = refused(desk, {**serve, "model": "tuned", "kcore": kcore_of(built(desk))})
+
+    assert "not for a card group" in single.detail
+    assert "compiled from model qwen" in others.detail
+
+
 def test_an_imported_kcore_is_for_the_model_that_was_named_with_it(desk):
     kcore = an_import(desk, model="qwen")
 

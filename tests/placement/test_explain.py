@@ -159,7 +159,7 @@ def test_a_job_of_another_class_that_takes_its_slot_is_named():
 
 
 def test_a_waiting_job_tells_what_it_needs_and_that_nobody_would_notice():
-    needs = [Need(4, "convert", JobState.RUNNING), Need(5, "other", JobState.SUCCEEDED)]
+    needs = [Need(4, "convert", JobState.RUNNING), Need(5, "other", JobState.SUCCEEDED, met=True)]
     job = Subject(a_job(1), JobState.WAITING, needs=needs, joined_to=3)
 
     reasons = explain(job, Snapshot(NOW, dispatcher_alive=False))

@@ -11,7 +11,7 @@ from core_builders import compile_of, convert, quantize, request_of
 from simulation.world import World
 from sqlalchemy import select
 
-from orchestrator import lifecycle, ownership, reserving, steering
+from orchestrator import endpoints, lifecycle, ownership, reserving, steering
 from orchestrator.broker import Bell
 from orchestrator.dispatcher.main import Dispatcher
 from orchestrator.errors import AlreadyReserved, BadRequest, IllegalTransition, OwnershipLost, SlotTaken
@@ -111,6 +111,13 @@ class Running:
     assignment: Assignment
     renewed_at: datetime
     ends_at: datetime
+    ready_at: datetime | None = None
+    """When it will serve, of a server that does not yet."""
+    was_ready: bool = False
+
+    @property
+    def serves(self) -> bool:
+        return bool(self.assignment.spec["kind"] == "serve")
 
 
 class Working(Actor):
@@ -172,8 +179,10 @@ class Working(Actor):
             self._hear()
         elif now >= self._running.renewed_at + self._settings.heartbeat:
             self._renew(self._running)
+        elif self._running.ready_at is not None and now >= self._running.ready_at:
+            self._become_ready(self._running)
         elif now >= self._running.ends_at:
-            self._report(self._running, self._ending())
+            self._report(self._running, self._death() if self._running.serves else self._ending())
 
     def _beat(self) -> None:
         self._beat_at = self.world.clock.now + self._settings.heartbeat
@@ -196,6 +205,10 @@ class Working(Actor):
         if found is None:
             return
         running = Running(found, began, began + timedelta(seconds=self.world.dice.choice([1, 5, 30, 100, 300])))
+        if running.serves:
+            calm = self.world.broker.weather.lost == 0
+            running.ends_at = began + timedelta(seconds=10**9 if calm else self.world.dice.choice([5, 100, 1000]))
+            running.ready_at = began + timedelta(seconds=self.world.dice.choice([1, 10, 50]))
         left = {slot: self.world.trees[slot] for slot in found.slot_ids if slot in self.world.trees}
         if left:
             self._meet(running, left)
@@ -224,8 +237,22 @@ class Working(Actor):
             self._lose()
             return
         running.renewed_at = began
-        if renewal.cancel_requested:
+        if renewal.cancel_requested or (renewal.stop_requested and not running.was_ready):
             self._report(running, Ending(Failure(kind=FailureKind.CANCELLED, reason="cancelled"), 1.0, None, 0))
+        elif renewal.stop_requested:
+            self._report(running, Ending(None, 1.0, None, 0))
+
+    def _become_ready(self, running: Running) -> None:
+        attempt_id, running.ready_at = running.assignment.attempt_id, None
+        told = {"worker": self._slot.worker, "url": "http://127.0.0.1:20000", "served_id": "m"}
+        try:
+            with self.world.database.write() as session:
+                endpoints.announce(session, attempt_id, now=self.world.clock.now, **told)
+        except OwnershipLost:
+            self._lose()
+            return
+        running.was_ready = True
+        self.world.tell(self.name, f"serves {attempt_id}")
 
     def _ending(self) -> Ending:
         roll = self.world.dice.random()
@@ -237,13 +264,18 @@ class Working(Actor):
             Failure(kind=FailureKind.FAULT, reason="the card died"), 1.0, None, 0, DEAD_CARD if roll > 0.95 else None
         )
 
+    def _death(self) -> Ending:
+        """A server that ends by itself has failed."""
+        kind = self.world.dice.choice([FailureKind.TOOL, FailureKind.FAULT])
+        return Ending(Failure(kind=kind, reason="the server ended by itself"), 1.0, None, 0)
+
     def _report(self, running: Running, ending: Ending) -> None:
         self._end_tree()
         self._finish(running, ending)
 
     def _finish(self, running: Running, ending: Ending) -> None:
         attempt_id, results = running.assignment.attempt_id, Results()
-        if ending.failure is None:
+        if ending.failure is None and not running.serves:
             kind = running.assignment.spec["kind"]
             stored = self.world.store.put_bytes(f"{kind} of {running.assignment.spec}".encode())
             results.outputs.append(Output(PRODUCES[kind], stored.digest, False, PRODUCES[kind], stored.size))
@@ -344,7 +376,11 @@ class People(Actor):
         facts: dict[str, Any] = {"priority": dice.randrange(10), "project": dice.choice("ab"), "tool_retries": 1}
         if dice.random() < 0.2:
             facts["limits"] = {"queue_seconds": 200, "total_seconds": 2000}
-        match dice.randrange(5):
+        match dice.randrange(6):
+            case 5:
+                spec = {"kind": "serve", "model": "qwen", "kcore": desk.stored("kcore"), "groups": dice.randint(1, 2)}
+                ends = {"idle_seconds": dice.choice([60, None]), "life_seconds": 300, "keep": dice.random() < 0.5}
+                return [desk.submit({**spec, **ends}, **facts)]
             case 4:
                 return [desk.submit(desk.infer(groups=2), **facts)]
             case 0:

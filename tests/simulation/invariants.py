@@ -46,6 +46,13 @@ _IN_OTHERS_TIME = """
 """
 
 
+_OPEN_WITHOUT_SERVER = """
+    SELECT endpoint.attempt_id FROM endpoint JOIN attempt ON attempt.id = endpoint.attempt_id
+    WHERE (endpoint.closed_at IS NULL) != (attempt.state = 'running')
+"""
+_SERVED_UNASKED = "SELECT id FROM job WHERE kind = 'serve' AND state = 'succeeded' AND stop IS NULL"
+
+
 class Invariants:
     """Follows the events and compares the story they tell with what the tables say."""
 
@@ -68,6 +75,7 @@ class Invariants:
             self._check_leases()
             self._check_story()
             self._check_results()
+            self._check_servers()
 
     def unfinished(self) -> list[int]:
         """Jobs that have not ended."""
@@ -131,3 +139,7 @@ class Invariants:
     def _check_results(self) -> None:
         for job, count in self._rows(_ACCEPTED) + self._rows(_MADE):
             assert (count, self._jobs[job]) == (1, JobState.SUCCEEDED), f"job {job} has {count} results"
+
+    def _check_servers(self) -> None:
+        assert self._rows(_OPEN_WITHOUT_SERVER) == [], "an endpoint is open exactly while its attempt runs"
+        assert self._rows(_SERVED_UNASKED) == [], "a server succeeds by being stopped, and only so"

@@ -91,6 +91,17 @@ PROFILE: dict[str, Any] = {
             "logs": ["run/TX8_*"],
             "limits": {"run_seconds": 60, "silence_seconds": 60},
         },
+        "serve": {
+            "conda": "env",
+            "cwd": "{work}/run",
+            "model_config_file": "tx81",
+            "copy_in": {"gm": "{model}/{gm_name}"},
+            "argv": ["sh", "{root}/tool.sh", "{model}", "{port}", "{cards}"],
+            "serve": {"served_id": "{model}", "port_taken": "Address already in use", "listen": ["{address}"]},
+            "outputs": {},
+            "logs": ["run/TX8_*"],
+            "limits": {"run_seconds": 60, "silence_seconds": 60},
+        },
     },
     "kill_ladder": [
         {"signal": "SIGTERM", "grace_seconds": 1},
@@ -158,9 +169,9 @@ class Lab:
     def run(self, attempt_id: int, slot: OwnedSlot, stop: StopSignal | None = None) -> Ended | None:
         return execute(attempt_id, slot, self.store, stop or StopSignal())
 
-    def run_aside(self, attempt_id: int, slot: OwnedSlot) -> threading.Thread:
+    def run_aside(self, attempt_id: int, slot: OwnedSlot, stop: StopSignal | None = None) -> threading.Thread:
         """The same in a thread of its own."""
-        running = threading.Thread(target=self.run, args=(attempt_id, slot))
+        running = threading.Thread(target=self.run, args=(attempt_id, slot, stop))
         running.start()
         return running
 
@@ -171,6 +182,11 @@ class Lab:
     def job(self, attempt_id: int) -> Job:
         with self.database.read() as session:
             return session.get_one(Job, session.get_one(Attempt, attempt_id).job_id)
+
+    def stop(self, attempt_id: int) -> None:
+        with self.database.write() as session:
+            job_id = session.get_one(Attempt, attempt_id).job_id
+            lifecycle.stop(session, job_id, now=self.database.now(session), why="enough")
 
     def cancel(self, attempt_id: int) -> None:
         with self.database.write() as session:

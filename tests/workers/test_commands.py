@@ -8,7 +8,7 @@ import yaml
 from orchestrator.errors import BadSpec
 from orchestrator.settings import SHIPPED_PROFILES
 from workers.assignment import Assignment, InputArtifact, RegisteredModel
-from workers.toolchain.commands import document, fill, plan
+from workers.toolchain.commands import at_address, document, fill, plan
 
 WORK = Path("/work/g1/7.1")
 DIGEST = "sha256:" + "0" * 64
@@ -59,6 +59,36 @@ def test_inference_gets_a_config_that_names_its_kcore():
 
     assert made.overlay.config == {"param_dir": f"{WORK}/inputs/kcore/kcore"}
     assert MODEL.tx81_config == {"param_dir": "/elsewhere"}
+
+
+SERVE = {"kind": "serve", "model": "qwen", "kcore": INPUT}
+
+
+def test_a_server_is_called_as_the_guide_says_on_its_port_and_the_cards_of_its_groups():
+    made = at_address(planned({**SERVE, "groups": 2}, ("kcore", "k"), slots=("g0", "g1")), "127.0.0.1", 20001)
+
+    assert made.command.argv[1:] == (
+        "/opt/tx/txnn_1.2.1_build0307/script/run_infer/openai_completion_server.py",
+        f"--model={WORK}/model/qwen", "--device=txcpu", "--load_format=tx", "--num_gpu_blocks_override=512",
+        "--block_size=16", "--model-dtype", "bfloat16", "-cd", f"{WORK}/inputs/kcore/k", "--port", "20001",
+        "-cn", "0..3,4..7", "--max-model-len=8192", "-ts=4",
+    )  # fmt: skip
+    assert made.overlay.config == {"param_dir": f"{WORK}/inputs/kcore/k"}
+
+
+def test_a_server_is_told_where_to_listen_only_where_that_is_not_loopback():
+    made = planned(SERVE, ("kcore", "k"))
+
+    assert "--host" not in at_address(made, "127.0.0.1", 20001).command.argv
+    assert at_address(made, "10.0.0.7", 20001).command.argv[-2:] == ("--host", "10.0.0.7")
+
+
+def test_only_the_kind_serve_has_a_rule_for_servers():
+    profile = shipped_profile()
+    profile["kinds"]["infer"]["serve"] = profile["kinds"]["serve"].pop("serve")
+
+    with pytest.raises(BadSpec, match="the kind serve has such a rule, and no other"):
+        planned(INFER, ("kcore", "k"), ("prompts", "q"), profile=profile)
 
 
 def test_an_optional_input_brings_its_arguments():

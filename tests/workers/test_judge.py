@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -54,6 +55,46 @@ def test_a_tool_that_hangs_or_dies_after_a_device_error_met_a_fault(stopped):
     assert failure.kind is FailureKind.FAULT
     assert failure.signature == "hpgr"
     assert failure.reason == "[12:00] HPGR: device error 3"
+
+
+def of_a_server(ended, log="", *, was_ready=True):
+    return failure_of_run(ended, Evidence(log, was_ready=was_ready), SIGNATURES, CLOCKS)
+
+
+@pytest.mark.parametrize("ended", [outcome(0), outcome(130), outcome(signal=9)], ids=["0", "130", "SIGKILL"])
+def test_a_server_that_was_stopped_has_not_failed_however_it_ended(ended):
+    assert of_a_server(replace(ended, stopped=StopReason.STOPPED), "HPGR: device error\n") is None
+
+
+def test_a_server_that_was_stopped_before_it_was_ready_is_cancelled():
+    failure = of_a_server(outcome(0, stopped=StopReason.STOPPED), was_ready=False)
+
+    assert failure.kind is FailureKind.CANCELLED
+
+
+@pytest.mark.parametrize("was_ready", [True, False])
+def test_a_server_that_ends_by_itself_has_failed_even_with_exit_0(was_ready):
+    failure = of_a_server(outcome(0), "shutdown complete\n", was_ready=was_ready)
+
+    assert failure.kind is FailureKind.TOOL
+    assert failure.reason == "the server ended by itself: shutdown complete (exit code 0)"
+
+
+@pytest.mark.parametrize("ended", [outcome(0), outcome(1), outcome(15, stopped=StopReason.NOT_READY)])
+def test_a_server_that_a_device_error_ended_met_a_fault(ended):
+    assert of_a_server(ended, "HPGR: device error 3\n").kind is FailureKind.FAULT
+
+
+def test_a_server_that_was_not_ready_in_time_is_told_by_the_last_thing_it_said():
+    failure = of_a_server(outcome(15, stopped=StopReason.NOT_READY), "loading\n", was_ready=False)
+
+    assert failure.reason == "it was not ready in time; it said last: loading"
+
+
+def test_what_a_server_says_while_it_is_stopped_speaks_against_no_slot():
+    ended = outcome(0, stopped=StopReason.STOPPED)
+
+    assert suspicion(None, ended, Evidence("HPGR: device error\n", was_ready=True), SIGNATURES) is None
 
 
 def test_a_cancelled_job_stays_cancelled_whatever_its_log_says():

@@ -7,22 +7,26 @@ and every word of the result is one element of an argv list: no value can become
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.errors import BadSpec
+from orchestrator.model.card_specs import OnCards
 from orchestrator.model.profile import KindProfile, Profile
 from orchestrator.model.slots import SINGLE_CARD, cards_of_groups, groups_of_cards
-from orchestrator.model.specs import CanarySpec, ConvertSpec, InferSpec, Spec
+from orchestrator.model.specs import CanarySpec, ConvertSpec, InferSpec, ServeSpec, Spec
 from workers import reference
 from workers.assignment import Assignment, InputArtifact, RegisteredModel
 from workers.process import Command
 
 _PLACE_HOLDER = re.compile(r"\{(\w+)\}")
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|(^|_)KEY$", re.IGNORECASE)
+LOOPBACK = "127.0.0.1"
+"""Where a server listens that was told nothing else."""
+
 _SPECS: TypeAdapter[Spec] = TypeAdapter(Spec)
 
 
@@ -93,6 +97,13 @@ def plan(assignment: Assignment, *, work: Path, python: str = sys.executable) ->
     )
 
 
+def at_address(plan: Plan, address: str, port: int) -> Plan:
+    """The same plan for a server that is to listen there."""
+    words = {**plan.words, "address": address, "port": str(port)}
+    command = _command(plan.profile, plan.kind, words, present={laid.name for laid in plan.inputs})
+    return replace(plan, words=words, command=command)
+
+
 def fill(text: str, words: Mapping[str, str]) -> str:
     """`text` with its place-holders replaced; BadSpec names one that nobody knows."""
 
@@ -124,10 +135,14 @@ def _first_words(
         if spec.backend_type not in profile.backend_types:
             raise BadSpec(f"profile {profile.profile} has no backend type {spec.backend_type}", field="backend_type")
         words["conda"] = profile.backend_types[spec.backend_type].conda or kind.conda
-    if isinstance(spec, InferSpec):
+    if isinstance(spec, OnCards):
         words["cards"] = _cards(spec, assignment)
+    if isinstance(spec, InferSpec):
         words["batch_sizes"] = _batch_sizes(spec)
         words["traverse"] = str(spec.traverse)
+    if isinstance(spec, ServeSpec):
+        # Until `at_address` says where.
+        words |= {"address": LOOPBACK, "port": "0"}
     return words
 
 
@@ -137,7 +152,7 @@ def _batch_sizes(spec: InferSpec) -> str:
     return f"[{sizes}]" if len(spec.sizes) > 1 else sizes
 
 
-def _cards(spec: InferSpec, assignment: Assignment) -> str:
+def _cards(spec: OnCards, assignment: Assignment) -> str:
     """The cards that were leased, as the tools list them; BadSpec if they are not those that the spec asks for.
 
     The tools let the number of groups win over the list of cards (guide, offline parameters, `-bs`), and would take
@@ -182,8 +197,9 @@ def _overlay(model: RegisteredModel, kind: KindProfile, words: Mapping[str, str]
 def _command(profile: Profile, kind: KindProfile, words: Mapping[str, str], *, present: set[str]) -> Command:
     environment = profile.environment if kind.environment is None else kind.environment
     optional = [word for name, extra in kind.optional.items() if name in present for word in extra]
+    listen = kind.serve.listen if kind.serve is not None and words["address"] != LOOPBACK else ()
     return Command(
-        argv=tuple(fill(word, words) for word in (*kind.argv, *optional)),
+        argv=tuple(fill(word, words) for word in (*kind.argv, *optional, *listen)),
         env={name: fill(value, words) for name, value in environment.items()},
         cwd=Path(fill(kind.cwd, words)),
     )

@@ -33,6 +33,8 @@ class Evidence:
     cards: frozenset[int] = frozenset()
     """The attempt's own."""
     exit_code: int | None = None
+    was_ready: bool | None = None
+    """Of a server whether it came to serve; None of every other tool."""
 
     def last_line(self) -> str:
         """The last line of the log that says anything, made fit to be shown; empty if there is none."""
@@ -88,8 +90,15 @@ class Clocks:
 def failure_of_run(
     outcome: Outcome, evidence: Evidence, signatures: Sequence[FaultSignature], clocks: Clocks
 ) -> Failure | None:
-    """Why the run itself failed; None if the tool says it did its work, which is still to be checked."""
+    """Why the run itself failed; None if the tool says it did its work, which is still to be checked.
+
+    A server has done its work when it was stopped; one that ends by itself has failed, whatever it says.
+    """
     match outcome.stopped:
+        case StopReason.STOPPED if evidence.was_ready:
+            return None
+        case StopReason.STOPPED:
+            return _failure(FailureKind.CANCELLED, "stopped before it was ready", outcome)
         case StopReason.CANCELLED:
             return _failure(FailureKind.CANCELLED, "cancelled on request", outcome)
         case StopReason.LOG_LIMIT:
@@ -97,7 +106,7 @@ def failure_of_run(
             return _failure(FailureKind.LOG_LIMIT, reason, outcome)
         case None if outcome.launch_error is not None:
             return _failure(FailureKind.FAULT, outcome.launch_error, outcome)
-        case None if outcome.exit_code == 0:
+        case None if outcome.exit_code == 0 and evidence.was_ready is None:
             return None
     if (fault := _fault(evidence, signatures, outcome)) is not None:
         return fault
@@ -109,7 +118,12 @@ def failure_of_run(
             return _failure(FailureKind.RUN_LIMIT, reason, outcome)
         case StopReason.SILENCE:
             return _failure(FailureKind.SILENCE, f"it printed nothing for {clocks.silence_seconds} s", outcome)
-    return _failure(FailureKind.TOOL, _told(outcome, evidence), outcome)
+        case StopReason.NOT_READY:
+            reason = f"it was not ready in time; it said last: {evidence.last_line() or 'nothing'}"
+            return _failure(FailureKind.TOOL, reason, outcome)
+    told = _told(outcome, evidence)
+    by_itself = told if evidence.was_ready is None else f"the server ended by itself: {told}"
+    return _failure(FailureKind.TOOL, by_itself, outcome)
 
 
 def failure_of_results(
@@ -128,12 +142,13 @@ def suspicion(
     """Why the slot must not be given another job; None if nothing speaks against it.
 
     A sticky signature counts where the attempt failed for a fault, and where the tool said success all the same. In
-    the log of a cancelled one it proves nothing: the runtime may say such things while it is being killed.
+    the log of one that was cancelled or stopped it proves nothing: the runtime may say such things while it is killed.
     """
     if outcome.unkillable:
         processes = ", ".join(map(str, outcome.unkillable))
         return Suspicion(reason=f"processes {processes} outlived SIGKILL and may still hold its cards")
-    if failure is not None and failure.kind is not FailureKind.FAULT:
+    stopped = outcome.stopped is StopReason.STOPPED
+    if stopped or (failure is not None and failure.kind is not FailureKind.FAULT):
         return None
     matched = evidence.match([known for known in signatures if known.sticky])
     return None if matched is None else Suspicion(reason=matched[1], signature=matched[0].name)

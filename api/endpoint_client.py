@@ -1,0 +1,20 @@
+"""The client's calls about servers."""
+
+from api.connection import Connection
+from api.endpoints import EndpointView
+from api.schemas import JobView
+
+
+class EndpointCalls:
+    """One method a route; reached as `client.endpoints`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def all(self, model: str | None = None) -> tuple[EndpointView, ...]:
+        """Every endpoint that is open, or those of one model."""
+        return self._connection.page(EndpointView, "/endpoints", {"model": model}).items
+
+    def stop(self, job: int, note: str | None = None) -> JobView:
+        """End a server in good order; it has succeeded then."""
+        return JobView.model_validate(self._connection.post(f"/jobs/{job}/stop", {"note": note}).json())

@@ -1,0 +1,20 @@
+"""Servers that can be asked now."""
+
+from fastapi import APIRouter
+
+from api.access import GuardedRoute
+from api.context import Given
+from api.endpoints import EndpointView
+from api.parameters import NameFilter
+from api.schemas import Page
+from orchestrator import endpoints
+
+router = APIRouter(prefix="/endpoints", tags=["endpoints"], route_class=GuardedRoute)
+
+
+@router.get("")
+def list_endpoints(context: Given, model: NameFilter | None = None) -> Page[EndpointView]:
+    """Every endpoint that is open, by the number of its job. One whose server is being stopped is not told any more."""
+    with context.database.read() as session:
+        found = endpoints.open_endpoints(session, model)
+        return Page(items=tuple(EndpointView.model_validate(row) for row in found))

@@ -1,0 +1,168 @@
+"""The commands about servers: serve, stop, endpoints."""
+
+import json
+import shlex
+import time
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from api.client import Client
+from api.endpoints import EndpointView
+from api.schemas import JobDetail
+from cli.documents import artifact_named, validated
+from cli.session import Exit, Session, Stop, hint, once
+from cli.show import clean, reason, row, table
+from cli.steering import Which, ordered
+from cli.times import duration, shown
+from cli.watching import exit_for, live_progress
+from orchestrator.model.orders import Action
+from orchestrator.model.specs import JobRequest
+from orchestrator.model.states import FINAL
+
+_HERE = Session()
+_ANY = Which()
+_POLL = 0.5
+Switch = Parameter(negative="")
+
+
+def serve(
+    model: str,
+    /,
+    *,
+    kcore: str,
+    gm: str | None = None,
+    groups: int | None = None,
+    cards: str | None = None,
+    idle: str | None = None,
+    life: str | None = None,
+    ready: str | None = None,
+    max_model_len: int | None = None,
+    keep: Annotated[bool, Switch] = False,
+    release: str | None = None,
+    project: str = "default",
+    name: str | None = None,
+    key: str | None = None,
+    session: Session = _HERE,
+) -> Exit:
+    """Start a server and wait until it is ready; prints where it answers, and how to ask it.
+
+    Parameters
+    ----------
+    model
+        Name of a registered model; see: tx81 models
+    kcore
+        The kernel image: number of the job that made it, or its digest sha256:…
+    gm
+        The quantised weights an int8 kernel image was built from, named alike.
+    groups
+        Card groups of one host; each answers one request at a time.
+    cards
+        Which ones: 0..3, 4..7, … 28..31, several (0..3,8..11), or 0..31.
+    idle
+        Stop it after so long without use (15m, 2h), or never.
+    life
+        Stop it so long after it was ready: 8h.
+    ready
+        How long it may take to become ready: 10m.
+    max_model_len
+        Tokens that a prompt and its answer may have together.
+    keep
+        Start it again whenever it dies.
+    release
+        Toolchain release; the default one if absent.
+    project
+        Whose job it is.
+    name
+        What to call the job.
+    key
+        Idempotency key: the same key and options never start a second server.
+    """
+    said: dict[str, Any] = {
+        "model": model,
+        "kcore": artifact_named("kcore", kcore),
+        "gm": None if gm is None else artifact_named("gm", gm),
+        "groups": groups,
+        "cards": cards,
+        "life_seconds": _seconds(life, "--life"),
+        "ready_seconds": _seconds(ready, "--ready"),
+        "max_model_len": max_model_len,
+        "keep": keep or None,
+    }
+    spec = {"kind": "serve", **{field: value for field, value in said.items() if value is not None}}
+    if idle is not None:
+        spec["idle_seconds"] = None if idle == "never" else _seconds(idle, "--idle")
+    request = validated(JobRequest, {"spec": spec, "name": name, "project": project, "release": release})
+    with session.client() as client:
+        with once(key) as sent:
+            job = client.submit(request, key=sent).id
+        detail = _until_ready(client, job)
+        if detail.endpoint is None:
+            raise Stop(f"job {job} is {detail.state}: {reason(detail) or 'it has ended'}", exit_for([detail]))
+        session.emit(detail.endpoint, Group(endpoints_table([detail.endpoint]), Text(f"\n{_curl(detail.endpoint)}")))
+        hint(f"it serves until it is stopped: tx81 stop {job}")
+    return Exit.OK
+
+
+def stop(*jobs: int, which: Which = _ANY, note: str | None = None, session: Session = _HERE) -> Exit:
+    """End servers in good order; each has succeeded when its cards are free again.
+
+    Parameters
+    ----------
+    note
+        Why; kept in the events.
+    """
+    return ordered(Action.STOP, jobs, which, note, session)
+
+
+def endpoints(*, model: str | None = None, session: Session = _HERE) -> Exit:
+    """List servers that can be asked now.
+
+    Parameters
+    ----------
+    model
+        Only those of this model.
+    """
+    with session.client() as client:
+        found = client.endpoints.all(model)
+        session.emit(found, endpoints_table(found))
+    return Exit.OK
+
+
+def endpoints_table(found: Iterable[EndpointView]) -> Table:
+    """Endpoints, one a line."""
+    listing = table("job", "model", "url", "groups", "ready since", "last used", "served as", right={"job", "groups"})
+    for each in found:
+        used = "not yet" if each.last_used_at is None else shown(each.last_used_at)
+        row(listing, each.job_id, each.model, each.url, each.groups, shown(each.ready_at), used, each.served_id)
+    return listing
+
+
+def _until_ready(client: Client, job: int) -> JobDetail:
+    """The job once it serves, or has ended."""
+    try:
+        with live_progress(lines_when_piped=True) as progress:
+            while True:
+                detail = client.job(job)
+                if progress is not None:
+                    progress([detail])
+                if detail.endpoint is not None or detail.state in FINAL:
+                    return detail
+                time.sleep(_POLL)
+    except KeyboardInterrupt:
+        raise Stop(f"detached; job {job} goes on. Look: tx81 show {job}", Exit.DETACHED) from None
+
+
+def _curl(endpoint: EndpointView) -> str:
+    """A line for the shell that asks it something."""
+    question = {"model": endpoint.served_id, "messages": [{"role": "user", "content": "你好"}]}
+    body = shlex.quote(json.dumps(question, ensure_ascii=False))
+    return clean(f"curl {endpoint.url}/v1/chat/completions -H 'Content-Type: application/json' -d {body}")
+
+
+def _seconds(text: str | None, option: str) -> int | None:
+    return None if text is None else int(duration(text, option).total_seconds())

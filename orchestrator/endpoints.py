@@ -1,0 +1,64 @@
+"""Where servers answer: opened when one is ready, found by who wants to ask, noted when it is used.
+
+An endpoint is closed in the transaction that ends its attempt (`orchestrator.holding`), however that ends.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Select, select, update
+from sqlalchemy.orm import Session
+
+from orchestrator.errors import EndpointClosed, OwnershipLost
+from orchestrator.lifecycle import record
+from orchestrator.model.states import AttemptState
+from orchestrator.storage.tables import Attempt, Endpoint, Job
+
+
+def announce(session: Session, attempt_id: int, *, worker: str, url: str, served_id: str, now: datetime) -> Endpoint:
+    """Open the endpoint of a server that is ready; OwnershipLost if the attempt is not this worker's any more."""
+    running = select(Attempt.slot_id, Job.id, Job.spec).join(Job, Job.id == Attempt.job_id)
+    mine = (Attempt.id == attempt_id, Attempt.worker == worker, Attempt.state == AttemptState.RUNNING)
+    found = session.execute(running.where(*mine).with_for_update(of=Attempt, key_share=True)).one_or_none()
+    if found is None:
+        raise OwnershipLost("the attempt was taken from this worker", attempt=attempt_id)
+    slot_id, job_id, spec = found
+    opened = Endpoint(
+        attempt_id=attempt_id, job_id=job_id, model=spec["model"], served_id=served_id, url=url,
+        groups=spec["groups"], ready_at=now,
+    )  # fmt: skip
+    session.add(opened)
+    session.flush()
+    record(session, "attempt.ready", now, job_id=job_id, attempt_id=attempt_id, slot_id=slot_id, url=url)
+    return opened
+
+
+def open_endpoints(session: Session, model: str | None = None) -> Sequence[Endpoint]:
+    """Those that may be asked now, by the number of their job: of every model, or of one."""
+    found = _open() if model is None else _open().where(Endpoint.model == model)
+    return session.scalars(found.order_by(Endpoint.job_id)).all()
+
+
+def of_job(session: Session, job_id: int) -> Endpoint:
+    """The open endpoint of a job; EndpointClosed if it has none now."""
+    found = session.scalars(_open().where(Endpoint.job_id == job_id)).one_or_none()
+    if found is None:
+        raise EndpointClosed(f"job {job_id} has no open endpoint: its server is not ready yet or has ended", job=job_id)
+    return found
+
+
+def note_use(session: Session, attempt_id: int, now: datetime) -> None:
+    """Say that an endpoint was used, so that it is not idle; EndpointClosed if it has closed.
+
+    A write of its own: whoever asks often says so every few seconds, not each time.
+    """
+    standing = update(Endpoint).where(Endpoint.attempt_id == attempt_id, Endpoint.closed_at.is_(None))
+    noted = standing.values(last_used_at=now).returning(Endpoint.attempt_id)
+    if session.scalar(noted) is None:
+        raise EndpointClosed("the endpoint has closed: its server has ended", attempt=attempt_id)
+
+
+def _open() -> Select[Endpoint]:
+    # One whose server is being stopped is open until that has ended, but nobody should begin there.
+    staying = (Job.stop.is_(None), ~Job.cancel_requested)
+    return select(Endpoint).join(Job, Job.id == Endpoint.job_id).where(Endpoint.closed_at.is_(None), *staying)

@@ -1,0 +1,91 @@
+"""The words that specs are made of: names, digests, paths, slots and cards, and where an input comes from."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from orchestrator.model.slots import (
+    GROUPS_PER_HOST,
+    SINGLE_CARD,
+    WHOLE_HOST,
+    SlotName,
+    cards_of_groups,
+    groups_of_cards,
+)
+
+LONGEST_SECONDS = 10 * 365 * 24 * 3600
+"""Ten years: what is meant to be without limit still has to fit a calendar."""
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+"""A name that is safe as a file name and can never be read as a flag."""
+
+Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/") or "\0" in path or len(path) > 4096:
+        raise ValueError("must be an absolute path")
+    return path
+
+
+AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+"""Checked against the configured roots at submission, where the file system is known."""
+
+
+def _slot_pattern(text: str) -> str:
+    host, dot, slot = text.rpartition(".")
+    SlotName.parse(slot)
+    if dot and not re.fullmatch(NAME_PATTERN, host):
+        raise ValueError(f"{host!r} is not a host name")
+    return text
+
+
+SlotPattern = Annotated[str, AfterValidator(_slot_pattern)]
+"""`g3` (that slot of any host) or `HOST.g3`."""
+
+
+def _cards(text: str) -> str:
+    groups = groups_of_cards(text)
+    if text == SINGLE_CARD:
+        return text
+    return WHOLE_HOST if len(groups) == GROUPS_PER_HOST else cards_of_groups(groups)
+
+
+Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+"""Name or value of a host's label."""
+
+Cards = Annotated[str, AfterValidator(_cards)]
+"""Card groups of one host, kept in one spelling: ascending, and `0..31` where they are all eight."""
+
+
+class Strict(BaseModel):
+    """Base of every document a client sends: frozen, and unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class JobOutput(Strict):
+    """An artifact that another job produces: by its name in the same pipeline, or by its number."""
+
+    job: Name | int = Field(description="Name of a job of the same pipeline, or the number of any job.")
+    artifact: Name = Field(description="What the producing kind calls it: gm, c_source, kcore, answers, log.")
+
+
+class StoredArtifact(Strict):
+    """An artifact already in the store."""
+
+    digest: Digest
+
+
+class FilePath(Strict):
+    """A file on a path under the allowed roots; it is taken into the store at submission."""
+
+    path: AbsolutePath
+
+
+BuildInput = JobOutput | StoredArtifact
+FileInput = JobOutput | StoredArtifact | FilePath

@@ -1,0 +1,75 @@
+"""What follows on a failed attempt, from all that its job has tried: the rows behind `failures.next_step`."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from orchestrator.model.failures import Failure, FailureKind, GiveUp, Retry, device_kills, next_step
+from orchestrator.model.serving import LONG_ENOUGH, died_at_once
+from orchestrator.storage.tables import Attempt, Endpoint, Job
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """One claimed attempt that ended in a failure; `life` is how long it was a ready server."""
+
+    slot_id: str
+    failure: dict[str, Any]
+    suspicion: dict[str, Any] | None
+    life: timedelta | None
+
+
+def after(session: Session, job: Job, failure: Failure, max_attempts: int) -> tuple[Failure, Retry | GiveUp]:
+    """Whether a job is tried again after the failure of its latest attempt, which is stored already.
+
+    With it comes the failure that the job has if it is not: its own, or that it has killed several devices.
+    """
+    tried = _tried(session, job)
+    kept = job.kind == "serve" and job.spec.get("keep") and failure.kind in (FailureKind.FAULT, FailureKind.TOOL)
+    if kept:
+        # What it died of before it last lived long is not held against it.
+        tried = tried[len(tried) - died_at_once([each.life for each in tried]) :]
+        failure, step = _kept(failure, len(tried), max_attempts)
+    else:
+        kinds = [each.failure["kind"] for each in tried]
+        step = next_step(
+            failure,
+            faults=kinds.count(FailureKind.FAULT),
+            tool_failures=kinds.count(FailureKind.TOOL),
+            # Another try of a canary is another canary, after a pause.
+            max_attempts=1 if job.kind == "canary" else max_attempts,
+            tool_retries=job.tool_retries,
+        )
+    # One attempt is one kill, however many slots it held: their first stands for them all.
+    kills = {each.slot_id for each in tried if each.suspicion and each.suspicion.get("blames_job", True)}
+    killer = device_kills(failure, kills)
+    if killer is not None and (isinstance(step, Retry) or failure.kind is FailureKind.FAULT):
+        return killer, GiveUp(killer.reason)
+    return failure, step
+
+
+def _kept(failure: Failure, deaths: int, most: int) -> tuple[Failure, Retry | GiveUp]:
+    if deaths < most:
+        return failure, Retry(f"it is kept, so it is started again: {failure.reason}")
+    seconds = int(LONG_ENOUGH.total_seconds())
+    why = f"{deaths} times in a row it was not ready for {seconds} s, so it is not started again: {failure.reason}"
+    return failure.model_copy(update={"reason": why}), GiveUp(why)
+
+
+def _tried(session: Session, job: Job) -> list[_Tried]:
+    """Columns, not objects: the session may hold the attempt as it was before its UPDATE."""
+    ended = (
+        select(Attempt.slot_id, Attempt.failure, Attempt.suspicion, Attempt.ended_at, Endpoint.ready_at)
+        .outerjoin(Endpoint, Endpoint.attempt_id == Attempt.id)
+        .where(Attempt.job_id == job.id, Attempt.failure.is_not(None), Attempt.worker.is_not(None))
+        .order_by(Attempt.number)
+    )
+    return [
+        _Tried(slot_id, failure, suspicion, ended_at - ready_at if ended_at and ready_at else None)
+        for slot_id, failure, suspicion, ended_at, ready_at in session.execute(ended)
+        # That its worker was stopped speaks against nobody.
+        if failure is not None and (suspicion or failure["kind"] != FailureKind.STOPPED)
+    ]

@@ -1,0 +1,75 @@
+"""A port for one server, free when it is chosen and not given to another server of this host meanwhile."""
+
+import os
+import random
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from orchestrator.errors import OrchestratorError
+from orchestrator.settings import Settings
+from workers import locks
+
+_NAME = "port-{port}.lock"
+
+
+class NoFreePort(OrchestratorError):
+    """Every port that servers may have is taken on this host."""
+
+    code = "no_free_port"
+
+
+@contextmanager
+def reserved(settings: Settings, *, owner: str) -> Iterator[int]:
+    """A port of `settings.serve_ports` for the block; NoFreePort if there is none.
+
+    Workers keep each other away by a lock. A stranger may still take the port before the server binds it, minutes
+    later perhaps: that shows in what the server prints.
+    """
+    first, last = settings.serve_ports
+    # Not one after the other: servers that start together would all want the same one.
+    for port in random.sample(range(first, last + 1), last + 1 - first):
+        try:
+            lock = locks.take(settings.locks / _NAME.format(port=port), owner=owner)
+        except locks.Held:
+            continue
+        try:
+            if _is_free(port):
+                yield port
+                return
+        finally:
+            os.close(lock)
+    raise NoFreePort(f"no port from {first} to {last} is free on {settings.host}; see TX81_SERVE_PORTS")
+
+
+def established(port: int) -> int:
+    """How many connections to that port of this host stand now, as the kernel tells; those of any address."""
+    count = 0
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            with open(table, encoding="ascii", errors="replace") as told:
+                rows = (line.split() for line in told)
+                count += sum(len(row) > 3 and row[3] == _ESTABLISHED and _port(row[1]) == port for row in rows)
+        except OSError:
+            # A kernel without IPv6 has no such table.
+            continue
+    return count
+
+
+_ESTABLISHED = "01"
+"""`TCP_ESTABLISHED` in the kernel's `include/net/tcp_states.h`, in hexadecimal."""
+
+
+def _port(address: str) -> int:
+    """Of `0100007F:4E20`."""
+    return int(address.rpartition(":")[2], 16)
+
+
+def _is_free(port: int) -> bool:
+    """Whether it could be listened on at every address: a server may choose any."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
+        try:
+            trial.bind(("", port))
+        except OSError:
+            return False
+        return True
