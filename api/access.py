@@ -148,7 +148,7 @@ def _refuse_unknown_parameters(request: Request, known: set[str]) -> None:
 
 def _limited(request: Request, most: int) -> Receive:
     """The request's body, counted as it comes: the length that a client announces may be missing or a lie."""
-    error = BodyTooLarge(f"the body is larger than {most} bytes; send fewer jobs at once")
+    error = BodyTooLarge(f"the body is larger than {most} bytes (TX81_MAX_BODY_BYTES); send less at once")
     announced = request.headers.get("content-length", "0")
     received = 0
 

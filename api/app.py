@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI
 from api import problems
 from api.access import documented_scheme
 from api.context import Context
+from api.proxy.relay import Proxy
 from api.routes import (
     artifacts,
     batches,
@@ -20,6 +21,7 @@ from api.routes import (
     jobs,
     logs,
     models,
+    openai,
     pipelines,
     projects,
     releases,
@@ -34,6 +36,7 @@ from orchestrator.batches.submit import BatchSubmission
 from orchestrator.canaries import Canaries
 from orchestrator.imports.goldens import GoldenImports
 from orchestrator.imports.kcores import KcoreImports
+from orchestrator.provisioning import Provisioning
 from orchestrator.registry import Registry
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -64,6 +67,7 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
     database = database or Database(settings.database)
     store = store or ArtifactStore(settings.store)
     submission = Submission(settings, database, store)
+    wakeups = WakeUps(database)
     context = Context(
         settings=settings,
         database=database,
@@ -74,13 +78,17 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
         canaries=Canaries(settings, database, store, submission),
         kcores=KcoreImports(settings, database, store),
         goldens=GoldenImports(settings, database, store),
+        provisioning=Provisioning(settings, database, submission),
         uploads=Uploads(settings),
-        wakeups=WakeUps(database),
+        wakeups=wakeups,
+        proxy=Proxy(settings, database, wakeups),
     )
     # The usual documentation pages load scripts from elsewhere, which a lab's network does not have.
     app = FastAPI(title="TX81 orchestrator", version="1", docs_url=None, redoc_url=None, lifespan=_lifespan)
     app.state.context = context
     problems.install(app)
+    # Routes are tried in their order, and this is where every millisecond is waited for.
+    app.include_router(openai.router, dependencies=[documented_scheme], responses=openai.REFUSED)
     app.include_router(health.router)
     app.include_router(_guarded(), prefix=ROOT)
     return app
@@ -115,7 +123,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     context: Context = app.state.context
     context.wakeups.start()
     try:
-        yield
+        async with context.proxy.open():
+            yield
     finally:
         context.wakeups.stop()
         context.wakeups.join()

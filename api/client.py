@@ -22,6 +22,8 @@ from api.credentials import NewToken, TokenRequest, TokenView
 from api.endpoint_client import EndpointCalls
 from api.hosts import HostDetail, HostView
 from api.import_client import ImportCalls
+from api.provision_client import ProvisionCalls
+from api.release_client import ReleaseCalls
 from api.reservation_client import ReservationCalls
 from api.scheduling import ExplanationView, ProjectView
 from api.schemas import (
@@ -37,8 +39,6 @@ from api.schemas import (
     PipelineDetail,
     PipelineView,
     Readiness,
-    ReleaseDetail,
-    ReleaseView,
     SlotView,
 )
 from api.trust import CanaryView, SlotHistory
@@ -71,7 +71,7 @@ class LogTail:
     attempt: int
 
 
-class Client:
+class Client(ReleaseCalls):
     """Speaks to one server with one token. Use it as a context manager, or close it."""
 
     def __init__(self, base_url: str, token: str, timeout: float = 30.0) -> None:
@@ -80,6 +80,7 @@ class Client:
         self.reservations = ReservationCalls(self._connection)
         self.imports = ImportCalls(self._connection)
         self.endpoints = EndpointCalls(self._connection)
+        self.provisioning = ProvisionCalls(self._connection)
 
     def __enter__(self) -> Self:
         return self
@@ -236,19 +237,6 @@ class Client:
     def model(self, name: str) -> ModelDetail:
         """One model."""
         return ModelDetail.model_validate(self._connection.get(f"/models/{name}").json())
-
-    def register_release(self, name: str, profile: str, root: str, default: bool = False) -> ReleaseDetail:
-        """Register the tools installed at `root`, called as `profile` says."""
-        body = {"name": name, "profile": profile, "root": root, "default": default}
-        return ReleaseDetail.model_validate(self._connection.post("/releases", body, timeout=None).json())
-
-    def releases(self) -> tuple[ReleaseView, ...]:
-        """All releases."""
-        return self._connection.page(ReleaseView, "/releases", {}).items
-
-    def release(self, name: str) -> ReleaseDetail:
-        """One release."""
-        return ReleaseDetail.model_validate(self._connection.get(f"/releases/{name}").json())
 
     def slots(self) -> tuple[SlotView, ...]:
         """All slots of all hosts."""

@@ -5,11 +5,13 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.proxy.relay import Proxy
 from api.wakeups import WakeUps
 from orchestrator.batches.submit import BatchSubmission
 from orchestrator.canaries import Canaries
 from orchestrator.imports.goldens import GoldenImports
 from orchestrator.imports.kcores import KcoreImports
+from orchestrator.provisioning import Provisioning
 from orchestrator.registry import Registry
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -31,8 +33,10 @@ class Context:
     canaries: Canaries
     kcores: KcoreImports
     goldens: GoldenImports
+    provisioning: Provisioning
     uploads: Uploads
     wakeups: WakeUps
+    proxy: Proxy
 
 
 def context_of(request: Request) -> Context:

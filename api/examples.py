@@ -95,6 +95,29 @@ ORDER: dict[str, Any] = {
     },
 }
 
+PROVISION: dict[str, Any] = {
+    "look": {
+        "summary": "Only look what there is to do",
+        "value": {
+            "packages": "/srv/packages/1.2.1_build0307",
+            "root": "/opt/tx81/1.2.1_build0307",
+            "release": "build0307",
+            "profile": "txnn_1.2.1_build0307",
+            "dry_run": True,
+        },
+    },
+    "second": {
+        "summary": "Another release beside the one that is there, with the driver as it is",
+        "value": {
+            "packages": "/srv/packages/1.2.1_build0307",
+            "root": "/opt/tx81/1.2.1_build0307",
+            "release": "build0307",
+            "profile": "txnn_1.2.1_build0307",
+            "driver": False,
+        },
+    },
+}
+
 RESERVATION: dict[str, Any] = {
     "host": {
         "summary": "A host for a new driver, from a fixed time on",

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from api.fields import field_errors, printable
+from api.proxy.errors import NoServerReady, ServerFailed, ServerSilent
 from api.schemas import FieldError, Problem
 from orchestrator import errors
 from orchestrator.storage.artifacts import DamagedArtifact, StoreFull
@@ -57,6 +58,9 @@ STATUS: dict[type[errors.OrchestratorError], HTTPStatus] = {
     StoreFull: HTTPStatus.INSUFFICIENT_STORAGE,
     DamagedArtifact: HTTPStatus.INTERNAL_SERVER_ERROR,
     DamagedLog: HTTPStatus.INTERNAL_SERVER_ERROR,
+    NoServerReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    ServerFailed: HTTPStatus.BAD_GATEWAY,
+    ServerSilent: HTTPStatus.GATEWAY_TIMEOUT,
 }
 """The first class in an error's line of ancestors that is here decides."""
 
@@ -68,24 +72,57 @@ class ProblemResponse(JSONResponse):
 
     media_type = "application/problem+json"
 
+    def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(problem.model_dump(mode="json", exclude_defaults=True), problem.status, headers)
+        self.problem = problem
+
 
 def install(app: FastAPI) -> None:
     """Answer every error of `app` as a problem."""
-    app.add_exception_handler(errors.OrchestratorError, _told)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-    for away in (OperationalError, PoolTimeout):
-        app.add_exception_handler(away, _database_away)
-    app.add_exception_handler(Exception, _unexpected)
+    for kind in (errors.OrchestratorError, RequestValidationError, HTTPException, OperationalError, PoolTimeout):
+        app.add_exception_handler(kind, _answered)
+    app.add_exception_handler(Exception, _answered)
 
 
-def problem_of(error: errors.OrchestratorError) -> ProblemResponse:
+async def _answered(_request: Request, error: Exception) -> ProblemResponse:
+    return answer_to(error)
+
+
+def answer_to(error: Exception) -> ProblemResponse:
+    """The answer to any error of a route."""
+    match error:
+        case errors.OrchestratorError():
+            return _told(error)
+        case RequestValidationError():
+            return _invalid(error)
+        case HTTPException():
+            status = HTTPStatus(error.status_code)
+            return respond(status, status.name.lower(), error.detail, headers=error.headers)
+        case OperationalError() | PoolTimeout():
+            return _database_away(error)
+        case _:
+            return _incident(error)
+
+
+def _told(error: errors.OrchestratorError) -> ProblemResponse:
     """The answer to a fact that the core has stated."""
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), None)
     if status is None:
         return _incident(error)
     headers = {**HEADERS.get(status, {}), **error.facts.get("headers", {})}
     return respond(status, error.code, error.detail, field=error.field, headers=headers)
+
+
+def _invalid(error: RequestValidationError) -> ProblemResponse:
+    found = field_errors(error.errors(), error.body)
+    first = found[0]
+    return respond(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", first.message, field=first.field or None, errors=found)
+
+
+def _database_away(error: Exception) -> ProblemResponse:
+    log.error("database away", exc_info=error)
+    detail = "the database does not answer; try again in a moment"
+    return respond(HTTPStatus.SERVICE_UNAVAILABLE, "database_away", detail, headers={"Retry-After": "5"})
 
 
 def respond(
@@ -109,35 +146,7 @@ def respond(
         errors=tuple(errors),
         incident=incident,
     )
-    return ProblemResponse(problem.model_dump(mode="json", exclude_defaults=True), status, headers=headers)
-
-
-async def _told(_request: Request, error: Exception) -> ProblemResponse:
-    assert isinstance(error, errors.OrchestratorError)
-    return problem_of(error)
-
-
-async def _invalid(_request: Request, error: Exception) -> ProblemResponse:
-    assert isinstance(error, RequestValidationError)
-    found = field_errors(error.errors(), error.body)
-    first = found[0]
-    return respond(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", first.message, field=first.field or None, errors=found)
-
-
-async def _http(_request: Request, error: Exception) -> ProblemResponse:
-    assert isinstance(error, HTTPException)
-    status = HTTPStatus(error.status_code)
-    return respond(status, status.name.lower(), error.detail, headers=error.headers)
-
-
-async def _database_away(_request: Request, error: Exception) -> ProblemResponse:
-    log.error("database away", exc_info=error)
-    detail = "the database does not answer; try again in a moment"
-    return respond(HTTPStatus.SERVICE_UNAVAILABLE, "database_away", detail, headers={"Retry-After": "5"})
-
-
-async def _unexpected(_request: Request, error: Exception) -> ProblemResponse:
-    return _incident(error)
+    return ProblemResponse(problem, headers)
 
 
 def _incident(error: Exception) -> ProblemResponse:

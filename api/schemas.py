@@ -68,7 +68,7 @@ class JobView(JobReference):
     held: bool = Field(default=False, description="Not placed until someone releases it.")
     hold: Hold | None = None
     model: str | None = None
-    release: str
+    release: str | None
     slot: str | None = Field(description="Pinned there: g3, or HOST.g3; or these of one host: g0, g2.")
     last_slot_id: str | None = Field(default=None, description="Slot of its latest attempt; of several, the first.")
     last_slot_ids: tuple[str, ...] = Field(default=(), description="All slots of its latest attempt.")

@@ -27,7 +27,7 @@ from api.schemas import (
 from api.trust import SlotHistory, TriedView
 from orchestrator.explaining import Explanation
 from orchestrator.inventory import SlotFacts
-from orchestrator.model.slots import SlotName
+from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.model.specs import BUILD_KINDS
 from orchestrator.model.states import FINAL, AttemptState, JobState, ServiceState
 from orchestrator.model.suspects import SUSPECT_AT, Score
@@ -68,8 +68,10 @@ def job_detail(facts: JobFacts) -> JobDetail:
 
 
 def answer_view(answer: Answer, attempt: Attempt) -> AnswerView:
-    """An answer, with the slot that gave it."""
+    """An answer, with the slot that gave it: None of a client's, whose answers come from the slots of servers."""
     told = AnswerView.model_validate(answer)
+    if SlotName.parse(attempt.slot_ids[0].rpartition(".")[2]).kind is SlotKind.CPU:
+        return told
     return told.model_copy(update={"slot_id": attempt.slot_ids[answer.batch]})
 
 

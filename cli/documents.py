@@ -10,11 +10,12 @@ from pydantic import BaseModel, ValidationError
 
 from cli.session import Stop
 from orchestrator.model.batches import BatchRequest
+from orchestrator.model.client_specs import ONE, SEVERAL
 from orchestrator.model.specs import PRODUCES, JobRequest, PipelineRequest
 
 M = TypeVar("M", bound=BaseModel)
 
-_TAGS = frozenset(PRODUCES) | {"JobOutput", "StoredArtifact", "FilePath", "int"}
+_TAGS = frozenset(PRODUCES) | {"JobOutput", "StoredArtifact", "FilePath", "int", ONE, SEVERAL}
 """What Pydantic puts into an error's place for the branch of a union it tried; no person wrote that."""
 
 _PLAIN = {

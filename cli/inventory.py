@@ -13,7 +13,7 @@ from cli.watching import sending
 _HERE = Session()
 
 models_app = App(name="models", help="Registered models; `add` registers one.")
-releases_app = App(name="releases", help="Toolchain releases; `add` registers one.")
+releases_app = App(name="releases", help="Toolchain releases; `add` registers one, `check` tries its tools.")
 
 
 def pipelines(
@@ -124,6 +124,10 @@ def add_release(
         made = client.register_release(name, profile, str(root.absolute()), default)
         session.emit(made, releases_table([made]))
     return Exit.OK
+
+
+releases_app.command("cli.release_check:show", name="show")
+releases_app.command("cli.release_check:check", name="check")
 
 
 def _text(path: Path | None) -> str | None:

@@ -54,7 +54,7 @@ def submit(
             session.emit(made if isinstance(request, PipelineRequest) else _as_asked(request, jobs), jobs_table(jobs))
             return Exit.OK
         if follow:
-            _followed(client, jobs[-1].id)
+            log_followed(client, jobs[-1].id)
         ended = _waited(client, [job.id for job in jobs], timeout=None)
         session.emit(_as_asked(request, ended), jobs_table(ended))
         return exit_for(ended)
@@ -254,7 +254,8 @@ def _waited(client: Client, jobs: Iterable[int], timeout: float | None) -> list[
         return wait_for(client, jobs, progress=progress, timeout=timeout)
 
 
-def _followed(client: Client, job: int) -> None:
+def log_followed(client: Client, job: int) -> None:
+    """Print a job's log as it grows, on standard error, until the job has ended; `Stop` on Ctrl-C."""
     try:
         for piece in _growing(client, job, None):
             sys.stderr.buffer.write(piece)

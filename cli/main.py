@@ -51,6 +51,7 @@ _COMMANDS = {
         "serve": ("cli.serving:serve", "Start a server for OpenAI's interface; waits until it answers."),
         "stop": ("cli.serving:stop", "End servers in good order."),
         "endpoints": ("cli.serving:endpoints", "List servers that can be asked now."),
+        "load": ("cli.load:load", "Ask a server many times: latencies, throughput, goodput."),
         "hold": ("cli.steering:hold", "Keep jobs from being placed until they are released."),
         "release": ("cli.steering:release", "Undo holds."),
         "priority": ("cli.steering:priority", "Give jobs that have not begun another priority."),
@@ -64,6 +65,7 @@ _COMMANDS = {
         "hosts": ("cli.inventory:hosts", "Servers with cards: who is there, what is free, since when one is away."),
         "slots": ("cli.slots:app", "Card groups and CPU seats; `show` one; `drain`, `resume`, `quarantine`."),
         "canary": ("cli.canary:app", "What checks the cards of quarantined slots; `set`, `show`, `run`."),
+        "provision": ("cli.provision:provision", "Install a release on a host, as a job on all its card groups."),
         "reserve": ("cli.reservations:reserve", "Keep slots for a person, a project or maintenance, for a time."),
         "reservations": ("cli.reservations:reservations", "List reservations that are or will be."),
         "unreserve": ("cli.reservations:unreserve", "Give the slots of a reservation back."),
@@ -71,7 +73,10 @@ _COMMANDS = {
         "artifacts": ("cli.artifacts:app", "Stored files and trees; `get` downloads one, `import-kcore` takes one in."),
         "golden": ("cli.golden:app", "Reference answers; `import` takes in a file of them, or a job's answers."),
         "models": ("cli.inventory:models_app", "Registered models; `add` registers one."),
-        "releases": ("cli.inventory:releases_app", "Toolchain releases; `add` registers one."),
+        "releases": (
+            "cli.inventory:releases_app",
+            "Toolchain releases; `add` registers one, `check` tries its tools.",
+        ),
         "tokens": ("cli.tokens:app", "Who may come in, and how far; `create` makes a token, `revoke` ends one."),
     },
     "Services": {

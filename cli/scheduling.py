@@ -1,5 +1,6 @@
 """The commands about who runs when and why: explain, projects."""
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -7,7 +8,7 @@ from cyclopts.validators import Number
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from api.scheduling import CacheReviewView, ExplanationView, ProjectView
+from api.scheduling import CacheReviewView, ExplanationView, ProjectView, ReasonView
 from api.schemas import CacheOutcome
 from cli.session import Exit, Session
 from cli.show import clean, failure_line, row, table
@@ -61,8 +62,8 @@ def _page(found: ExplanationView) -> RenderableType:
     parts: list[RenderableType] = [Text(f"job {job.id}  {clean(job.name)} ({job.kind})  {job.state}")]
     if found.reasons:
         waits = table("waits for", "because")
-        for reason in found.reasons:
-            row(waits, reason.kind, reason.detail)
+        for kind, detail in _folded(found.reasons):
+            row(waits, kind, detail)
         parts += [Text(""), waits]
     elif job.state in ("waiting", "queued", "assigned"):
         parts.append(Text("nothing keeps it: the next turn of the dispatcher moves it on"))
@@ -74,6 +75,18 @@ def _page(found: ExplanationView) -> RenderableType:
             row(past, told.about, told.slot_id, told.why)
         parts += [Text(""), past]
     return Group(*parts, *_tries(found), *_cache(found.cache))
+
+
+def _folded(reasons: Iterable[ReasonView]) -> Iterator[tuple[str, str]]:
+    """Each reason once: where only the slot differs, it is told of the first and names the others."""
+    alike: dict[tuple[str, str], list[ReasonView]] = {}
+    for reason in reasons:
+        told = reason.detail.replace(reason.slot_id, "", 1) if reason.slot_id else reason.detail
+        alike.setdefault((reason.kind, told), []).append(reason)
+    for (kind, _), same in alike.items():
+        first, *others = sorted(same, key=lambda reason: reason.slot_id or "")
+        slots = ", ".join(other.slot_id for other in others if other.slot_id)
+        yield kind, first.detail + (f"; the same is true of {slots}" if slots else "")
 
 
 def _tries(found: ExplanationView) -> list[RenderableType]:

@@ -186,7 +186,7 @@ def job_page(job: JobDetail) -> RenderableType:
     if job.outputs:
         parts += _section("outputs", artifacts_table(job.outputs))
     if job.metrics:
-        parts += _section("metrics", _metrics(job))
+        parts += _section("metrics", metrics_table(job))
     return Group(*parts)
 
 
@@ -321,7 +321,8 @@ def _inputs(job: JobDetail) -> Table:
     return shown
 
 
-def _metrics(job: JobDetail) -> Table:
+def metrics_table(job: JobDetail) -> Table:
+    """The numbers of a job, one a line."""
     shown = table("metric", "value", "unit", "of", right={"value", "of"})
     for metric in job.metrics:
         value = "" if metric.value is None else f"{metric.value:,.4g}"

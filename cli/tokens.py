@@ -37,7 +37,7 @@ def create(name: str, /, *, scope: Annotated[Scope, Parameter()], session: Sessi
         Whose it is; it stands in every event of what the token does.
     scope
         viewer reads; submitter also submits and steers jobs; operator also takes slots out of service and back;
-        admin also makes tokens and registers releases.
+        admin also makes tokens and registers releases; inference asks served models, and does nothing else.
     """
     with session.client() as client:
         made = client.make_token(validated(TokenRequest, {"name": name, "scope": scope}))

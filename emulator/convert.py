@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> Parser:
     parser = Parser("convert_weight.py")
     parser.flag("--input_model", required=True, help="folder of the official Hugging Face weights")
-    parser.flag("--backend-model-type", required=True)
+    parser.flag("--backend-model-type", required=True, help=f"one of [{', '.join(MODEL_TYPES)}]")
     parser.flag("--q-model-path", help="quantised weights (.gm)")
     return parser
 

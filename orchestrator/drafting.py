@@ -16,10 +16,12 @@ from orchestrator import selectors
 from orchestrator.errors import BadSpec
 from orchestrator.intake import TakenIn
 from orchestrator.kcores import Kcores
-from orchestrator.model.profile import Profile
+from orchestrator.model.calling import how_to_run
+from orchestrator.model.profile import KindProfile, Profile
 from orchestrator.model.specs import (
     PRODUCES,
     CanarySpec,
+    ClientSpec,
     CompileSpec,
     FilePath,
     InferSpec,
@@ -27,7 +29,7 @@ from orchestrator.model.specs import (
     JobRequest,
     ServeSpec,
     StoredArtifact,
-    endpoint_of,
+    endpoints_of,
     inputs_of,
     profile_kind,
     slot_kind,
@@ -51,8 +53,8 @@ class Draft:
     needs: frozenset[str | int]
     files: Mapping[str, TakenIn]
     """Those of its inputs that were taken in for it."""
-    server: str | int | None = None
-    """The job whose endpoint it uses."""
+    servers: tuple[str | int, ...] = ()
+    """The jobs whose endpoints it uses."""
 
     def called(self, name: str) -> "Draft":
         """The same job under another name."""
@@ -89,17 +91,18 @@ class Drafting:
     def _checked(self, request: JobRequest, files: Mapping[str, TakenIn]) -> Draft:
         spec = request.spec
         release, profile = self._release(request.release)
-        if profile.kind(profile_kind(spec)) is None:
-            raise BadSpec(f"release {release} has no {spec.kind}; name another", field="release")
+        kind = how_to_run(profile, spec)
+        if kind is None:
+            raise BadSpec(f"release {release} has no {profile_kind(spec)}; name another", field="release")
         demand = self.demand(request)
-        if not isinstance(spec, CompileSpec):
+        if not isinstance(spec, CompileSpec | ClientSpec):
             check_model(self._model(spec.model), spec, profile)
         inputs = tuple(self._wire(name, source, files) for name, source in inputs_of(spec).items())
         if isinstance(spec, InferSpec | CanarySpec | ServeSpec):
             self._kcores.refuse_unfit(spec)
         for need in request.needs:
             self._kind_of(need, "needs")
-        columns = _columns(request, release, profile)
+        columns = _columns(request, release, kind)
         key = demand.within(columns["run_seconds"]).key()
         wired = (entry["from_job_id"] for entry in inputs if entry["from_job_id"] is not None)
         return Draft(
@@ -107,14 +110,11 @@ class Drafting:
             inputs=inputs,
             needs=frozenset((*request.needs, *wired)),
             files=files,
-            server=self._server(request),
+            servers=tuple(self._server(request, used) for used in endpoints_of(spec)),
         )
 
-    def _server(self, request: JobRequest) -> str | int | None:
+    def _server(self, request: JobRequest, used: JobOutput) -> str | int:
         """The job whose endpoint a request uses."""
-        used = endpoint_of(request.spec)
-        if used is None:
-            return None
         field = "spec.endpoint"
         _check_output("endpoint", used, self._kind_of(used.job, field))
         if used.job in request.needs:
@@ -171,10 +171,11 @@ def _artifacts(session: Session, store: ArtifactStore, digest: str) -> Sequence[
 
 
 def _check_output(name: str, source: JobOutput, producer: str) -> None:
-    if source.artifact != name or PRODUCES[producer] != name:
+    made = PRODUCES.get(producer, "nothing that a job takes")
+    if source.artifact != name or made != name:
         raise BadSpec(
             f"{name} takes an artifact called {name}, but job {source.job} is a {producer} job, which makes "
-            f"{PRODUCES[producer]}, and {source.artifact} was asked for",
+            f"{made}, and {source.artifact} was asked for",
             field=f"spec.{name}",
         )
 
@@ -190,10 +191,8 @@ def _kept(request: JobRequest, files: Mapping[str, TakenIn]) -> Document:
     return document
 
 
-def _columns(request: JobRequest, release: str, profile: Profile) -> Document:
+def _columns(request: JobRequest, release: str, kind: KindProfile) -> Document:
     spec, limits = request.spec, request.limits
-    kind = profile.kind(profile_kind(spec))
-    assert kind is not None, "checked before"
     defaults = kind.limits
     return {
         "kind": request.spec.kind,

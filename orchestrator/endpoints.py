@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.errors import EndpointClosed, OwnershipLost
 from orchestrator.lifecycle import record
-from orchestrator.model.states import AttemptState
+from orchestrator.model.states import FINAL, AttemptState
 from orchestrator.storage.tables import Attempt, Endpoint, Job
 
 
@@ -37,6 +37,13 @@ def open_endpoints(session: Session, model: str | None = None) -> Sequence[Endpo
     """Those that may be asked now, by the number of their job: of every model, or of one."""
     found = _open() if model is None else _open().where(Endpoint.model == model)
     return session.scalars(found.order_by(Endpoint.job_id)).all()
+
+
+def coming(session: Session, model: str) -> Sequence[int]:
+    """The jobs that will have an endpoint of this model once they are ready, unless something happens to them."""
+    serving = select(Job.id).where(Job.kind == "serve", Job.spec["model"].as_string() == model)
+    staying = (Job.state.not_in(FINAL), Job.stop.is_(None), ~Job.cancel_requested)
+    return session.scalars(serving.where(*staying).order_by(Job.id)).all()
 
 
 def of_job(session: Session, job_id: int) -> Endpoint:

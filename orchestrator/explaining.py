@@ -16,7 +16,7 @@ from orchestrator import inventory, lineup, planning, queries, shares
 from orchestrator import needs as needing
 from orchestrator.lineup import Group, Queued
 from orchestrator.model.failures import Failure
-from orchestrator.model.states import AttemptState, JobState
+from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.placement.candidate import Candidate
 from orchestrator.placement.demand import Demand, FreeSlot
 from orchestrator.placement.explain import Reason, explain
@@ -107,8 +107,15 @@ def _standings(session: Session, now: datetime, lost_after: timedelta) -> list[S
                 typical[holder.kind] = _past_runs(session, holder.kind)
             held = _holder(holder, started_at or now, _typical_seconds(holder, typical[holder.kind]))
         alive = slot.heartbeat_at is not None and slot.heartbeat_at > now - lost_after
-        found.append(Standing(_as_placed(slot), alive, slot.service_state, held))
+        found.append(Standing(_as_placed(slot), alive, slot.service_state, held, _why_out_of_service(slot)))
     return found
+
+
+def _why_out_of_service(slot: Slot) -> str | None:
+    if slot.service_state is ServiceState.IN_SERVICE:
+        return None
+    known = (slot.quarantined_because or {}).get("reason") or (slot.service_change or {}).get("note")
+    return None if known is None else str(known)
 
 
 def _as_placed(slot: Slot) -> FreeSlot:

@@ -50,7 +50,7 @@ def write(
 
 def _needs(draft: Draft, numbers: Mapping[str, int]) -> dict[int, Until]:
     needs = {_numbered(need, numbers): Until.SUCCEEDED for need in draft.needs}
-    return needs if draft.server is None else {**needs, _numbered(draft.server, numbers): Until.READY}
+    return {**needs, **{_numbered(server, numbers): Until.READY for server in draft.servers}}
 
 
 def _job(draft: Draft, now: datetime, numbers: Mapping[str, int], more: Mapping[str, Any]) -> Document:
@@ -64,13 +64,14 @@ def _alone(draft: Draft, columns: Document, numbers: Mapping[str, int]) -> Docum
     """The request as it means the same outside its pipeline: siblings by number, and whose it is."""
     request: Document = {**columns["request"], "project": columns["project"]}
     if numbers:
-        outputs = {
+        outputs: Document = {
             entry["name"]: {"job": _numbered(entry["from_job_id"], numbers), "artifact": entry["from_artifact"]}
             for entry in draft.inputs
             if entry["from_job_id"] is not None
         }
-        if draft.server is not None:
-            outputs["endpoint"] = {"job": _numbered(draft.server, numbers), "artifact": "endpoint"}
+        if draft.servers:
+            used = [{"job": _numbered(server, numbers), "artifact": "endpoint"} for server in draft.servers]
+            outputs["endpoint"] = used if len(used) > 1 else used[0]
         request["spec"] = {**request["spec"], **outputs}
         request["needs"] = [_numbered(need, numbers) for need in request["needs"]]
     return request

@@ -30,7 +30,7 @@ AT_ONCE = 1000
 _SUPPLY = (
     select(
         Slot.id, Slot.name, Slot.labels, Slot.kcore, Job.run_seconds, Attempt.started_at,
-        (Slot.service_state == ServiceState.QUARANTINED).label("quarantined"),
+        Slot.service_state,
     )
     .outerjoin(Lease, Lease.slot_id == Slot.id)
     .outerjoin(Attempt, Attempt.id == Lease.attempt_id)
@@ -38,14 +38,14 @@ _SUPPLY = (
     .where(
         or_(
             Slot.service_state == ServiceState.IN_SERVICE,
-            and_(Slot.service_state == ServiceState.QUARANTINED, Lease.slot_id.is_(None)),
+            and_(Slot.service_state != ServiceState.DRAINING, Lease.slot_id.is_(None)),
         ),
         Slot.heartbeat_at > bindparam("alive_since"),
     )
     .order_by(Slot.last_ended_at.asc().nulls_first(), Slot.id)
 )  # fmt: skip
-"""Slots with a live worker: in service, with what ends the job on them, or quarantined and free for a canary. The
-longest idle first, so that wear is shared."""
+"""Slots with a live worker: in service, with what ends the job on them, or out of it without a job, for those few that
+may enter there. The longest idle first, so that wear is shared."""
 
 
 def _groups() -> Select[str, str, int]:
@@ -130,11 +130,11 @@ class Queued:
 
 
 def supply(session: Session, now: datetime, lost_after: timedelta) -> Supply:
-    """The slots whose worker gave a sign of life within `lost_after` and that are in service, or free for a canary."""
+    """The slots whose worker gave a sign of life within `lost_after`, but those out of service that have a job."""
     free: list[FreeSlot] = []
     busy: list[BusySlot] = []
     for row in session.execute(_SUPPLY, {"alive_since": now - lost_after}):
-        slot = free_slot(row.id, row.name, row.labels, row.kcore, quarantined=row.quarantined)
+        slot = free_slot(row.id, row.name, row.labels, row.kcore, row.service_state)
         if row.run_seconds is None:
             free.append(slot)
         else:
@@ -144,12 +144,16 @@ def supply(session: Session, now: datetime, lost_after: timedelta) -> Supply:
 
 
 def free_slot(
-    slot_id: str, name: str, labels: Document | None, kcore: str | None, *, quarantined: bool = False
+    slot_id: str,
+    name: str,
+    labels: Document | None,
+    kcore: str | None,
+    service: ServiceState = ServiceState.IN_SERVICE,
 ) -> FreeSlot:
     """A slot's row as placing sees it; every slot carries the label `host` with the name of its host."""
     host = slot_id.rpartition(".")[0]
     carried = labels_of({**(labels or {}), "host": host}.items())
-    return FreeSlot(slot_id, SlotName.parse(name), carried, kcore, quarantined)
+    return FreeSlot(slot_id, SlotName.parse(name), carried, kcore, service)
 
 
 def groups(session: Session) -> list[Group]:

@@ -155,6 +155,50 @@ def suspect(
             _serve(session, slot, ServiceState.QUARANTINED, None, told, now)
 
 
+# ── the arrows of an attempt that sets up the slot's host ────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Before:
+    """How a slot stood when it was taken over."""
+
+    state: ServiceState
+    change: Document | None
+
+
+def take_over(session: Session, slot_id: str, *, by: str, note: str, job_id: int, now: datetime) -> Before:
+    """Drain a slot for the attempt that holds it, whatever its state: it is drained when that ends, however it ends.
+
+    One that a person has quarantined stays so; what is known against any other is kept until there is something new.
+    """
+    slot = _locked(session, slot_id)
+    before = Before(slot.service_state, slot.service_change)
+    if not _quarantined_by_a_person(slot):
+        _serve(session, slot, ServiceState.DRAINING, by, note, now, job_id=job_id)
+    return before
+
+
+def hand_back(session: Session, slot_id: str, before: Before, *, note: str, job_id: int, now: datetime) -> None:
+    """Let the slot be what it was before it was taken over, because its host is as it was.
+
+    Nothing if a person has decided otherwise meanwhile."""
+    slot = _locked(session, slot_id)
+    if slot.service_state is ServiceState.DRAINING:
+        _serve(session, slot, before.state, None, note, now, job_id=job_id)
+        slot.service_change = before.change
+        session.flush()
+
+
+def keep_out(session: Session, slot_id: str, *, reason: str, job_id: int, attempt_id: int, now: datetime) -> None:
+    """Leave a slot drained, with the reason, when the attempt that has taken it over ends.
+
+    `resume` looks at its cards first, as for any slot that something speaks against."""
+    slot = _locked(session, slot_id)
+    if not _quarantined_by_a_person(slot):
+        slot.quarantined_because = {**_evidence(reason, None, now), "job_id": job_id, "attempt_id": attempt_id}
+        _serve(session, slot, ServiceState.DRAINING, None, reason, now, job_id=job_id)
+
+
 # ── the way back of a slot under suspicion ───────────────────────────────────────────────────────────────────────────
 
 
@@ -208,6 +252,11 @@ def _refuse_while_owned(session: Session, slot: Slot, worker: str, now: datetime
             f"restarted, start again in {lost_after.total_seconds():.0f} s",
             owner=slot.worker,
         )
+
+
+def _quarantined_by_a_person(slot: Slot) -> bool:
+    quarantined = slot.service_state is ServiceState.QUARANTINED
+    return quarantined and (slot.quarantined_because or {}).get("by") is not None
 
 
 def _locked(session: Session, slot_id: str) -> Slot:

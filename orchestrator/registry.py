@@ -9,13 +9,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from orchestrator.caching import digest_of
-from orchestrator.errors import AlreadyExists, BadRequest, BadSpec, PathRefused
+from orchestrator.errors import AlreadyExists, BadSpec, PathRefused
+from orchestrator.model.calling import how_to_run
 from orchestrator.model.profile import Profile
 from orchestrator.model.specs import (
     AbsolutePath,
@@ -28,8 +28,8 @@ from orchestrator.model.specs import (
     QuantizeSpec,
     ServeSpec,
     Strict,
-    profile_kind,
 )
+from orchestrator.profile_files import load_profile
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Model, Release
@@ -39,6 +39,18 @@ from orchestrator.weights import reason, shown, weights_of
 CONFIG_LIMIT = 1 << 20
 FAMILIES = {"qwen2": "qwen2", "llama": "llama"}
 """`model_type` of a config.json → family of backend model types."""
+
+MADE_LATER = ("codegen",)
+"""Folders of a profile that an installed release need not have: the converter makes the one it writes to."""
+
+_NO_RESULT: Any = {
+    "probe": True,
+    "provision": True,
+    "kinds": {"__all__": {"help"}},
+    "backend_types": {"__all__": {"output"}},
+}
+"""What of a profile changes no result: how cards are looked at, how the tools came there, and what is there for people.
+Defaults are left out as well, lest a key that is new to all profiles makes every release another one."""
 
 
 class ModelRequest(Strict):
@@ -81,9 +93,24 @@ def allowed_path(settings: Settings, text: str, field: str) -> Path:
     if shown(str(path)) != str(path):
         raise PathRefused(f"{text} leads to a name that is not UTF-8; rename it", field=field)
     if not any(path.is_relative_to(root) for root in settings.readable_roots):
-        allowed = ", ".join(str(root.resolve()) for root in settings.allowed_roots) or "none is configured"
-        raise PathRefused(f"{text} is not under an allowed root ({allowed}); see TX81_ALLOWED_ROOTS", field=field)
+        raise _outside(settings, text, field)
     return path
+
+
+def allowed_target(settings: Settings, text: str, field: str) -> Path:
+    """A folder of a host, with what links of it are seen from here resolved, if that lies under an allowed root; it
+    need not be there."""
+    path = Path(text).resolve()
+    if ".." in Path(text).parts or shown(str(path)) != str(path):
+        raise PathRefused(f"{text} contains '..' or a name that is not UTF-8; give the path itself", field=field)
+    if not any(path.is_relative_to(root) for root in settings.readable_roots):
+        raise _outside(settings, text, field)
+    return path
+
+
+def _outside(settings: Settings, text: str, field: str) -> PathRefused:
+    allowed = ", ".join(str(root.resolve()) for root in settings.allowed_roots) or "none is configured"
+    return PathRefused(f"{text} is not under an allowed root ({allowed}); see TX81_ALLOWED_ROOTS", field=field)
 
 
 class Registry:
@@ -152,7 +179,7 @@ class Registry:
         root = allowed_path(self._settings, request.root, "root")
         profile = load_profile(self._settings, request.profile)
         for name, below in profile.folders.items():
-            if name != "codegen" and not (root / below).is_dir():
+            if name not in MADE_LATER and not (root / below).is_dir():
                 raise PathRefused(f"{root} has no {below}: is this where {request.profile} is installed?", field="root")
         document = profile.model_dump(mode="json")
         digest = release_digest(profile, root)
@@ -206,7 +233,7 @@ def check_model(
     profile: Profile,
 ) -> None:
     """BadSpec unless the model is registered with what this kind of job needs."""
-    kind = profile.kind(profile_kind(spec))
+    kind = how_to_run(profile, spec)
     wanted = None if kind is None else kind.model_config_file
     if wanted == "official" and model.official_config is None:
         raise BadSpec(
@@ -243,25 +270,12 @@ def _check_backend_type(spec: ConvertSpec, model: Model, profile: Profile) -> No
         raise BadSpec(f"backend type {spec.backend_type} takes no quantised weights: leave gm out", field="spec.gm")
 
 
-def load_profile(settings: Settings, name: str) -> Profile:
-    """The profile called `name` in the configured folders; BadRequest names what is wrong with it."""
-    for folder in settings.profile_dirs:
-        file = folder / f"{name}.yaml"
-        if file.is_file():
-            try:
-                return Profile.model_validate(yaml.safe_load(file.read_text()))
-            except (UnicodeDecodeError, yaml.YAMLError, ValidationError) as trouble:
-                raise BadRequest(f"profile {name} is not valid: {trouble}", field="profile") from None
-    known = sorted(file.stem for folder in settings.profile_dirs for file in folder.glob("*.yaml"))
-    raise BadSpec(f"there is no profile {name!r}; known: {', '.join(known)}", field="profile")
-
-
 def release_digest(profile: Profile, root: Path) -> str:
     """What tells one build of the tools from another: the profile, and the content of its fingerprint files."""
     files = sorted(file for glob in profile.fingerprint for file in root.glob(glob) if file.is_file())
     contents = {str(file.relative_to(root)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-    # How cards are looked at changes no result.
-    return digest_of({"profile": profile.model_dump(mode="json", exclude={"probe"}), "files": contents})
+    called = profile.model_dump(mode="json", exclude=_NO_RESULT, exclude_defaults=True)
+    return digest_of({"profile": called, "files": contents})
 
 
 def _read_config(path: Path, field: str) -> dict[str, Any]:

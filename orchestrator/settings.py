@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     """Models, prompts and releases are only read below these folders; empty means none."""
 
     profile_dirs: tuple[Path, ...] = (SHIPPED_PROFILES,)
-    """Folders with toolchain profiles (`*.yaml`)."""
+    """Folders with toolchain profiles (`*.yaml`); the shipped ones are known besides, as the last."""
 
     release_roots: dict[str, Path] = {}
     """Where releases are installed on this host, by name, if not at the folder that they were registered with."""
@@ -84,6 +84,9 @@ class Settings(BaseSettings):
 
     max_body_bytes: int = 8 * 1024 * 1024
     """Largest request body; beyond it the answer is 413."""
+
+    server_silence: Seconds = timedelta(minutes=10)
+    """How long a server that was asked through the API may say nothing: the request waits there, or is worked on."""
 
     heartbeat: Seconds = timedelta(seconds=15)
     """How often a worker renews; a quarter of the lease, so that three lost renewals are survived."""
@@ -150,7 +153,7 @@ class Settings(BaseSettings):
             raise ValueError("give at least one duration, each longer than nothing: [10, 60, 300]")
         return pauses
 
-    @field_validator("share_half_life", "aging", "suspect_half_life", "leader_term")
+    @field_validator("server_silence", "share_half_life", "aging", "suspect_half_life", "leader_term")
     @classmethod
     def _positive(cls, duration: timedelta) -> timedelta:
         if duration < timedelta(seconds=1):

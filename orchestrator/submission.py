@@ -18,7 +18,7 @@ from orchestrator import admission, filing
 from orchestrator.drafting import Draft, Drafting
 from orchestrator.errors import BadSpec, IdempotencyMismatch, IllegalTransition, NotFound, OrchestratorError
 from orchestrator.intake import Intake, TakenIn
-from orchestrator.model.specs import JobOutput, JobRequest, PipelineRequest, endpoint_of, inputs_of
+from orchestrator.model.specs import JobOutput, JobRequest, PipelineRequest, endpoints_of, inputs_of
 from orchestrator.model.states import FINAL
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -75,6 +75,10 @@ class Submission:
 
         return self._once(idempotency, checked, partial(self._write_pipeline, request))
 
+    def drafted(self, draft: Callable[[], list[Draft]], idempotency: Idempotency | None = None) -> Made:
+        """Submit jobs of a kind that no request can ask for, as `draft` has checked them."""
+        return self._once(idempotency, draft, self._write)
+
     def retry(self, job_id: int, idempotency: Idempotency | None = None) -> Made:
         """Submit a finished job's request again, as a new job."""
 
@@ -85,6 +89,8 @@ class Submission:
                 raise NotFound(f"there is no job {job_id}", job=job_id)
             if job.state not in FINAL:
                 raise IllegalTransition(f"job {job_id} is {job.state}; cancel it first", job=job_id, state=job.state)
+            if job.kind == "provision":
+                raise IllegalTransition(f"job {job_id} set up a host; ask for that again: tx81 provision", job=job_id)
             return self._drafts({"": JobRequest.model_validate(job.request)})
 
         return self._once(idempotency, again, self._write)
@@ -158,8 +164,8 @@ def generations(request: PipelineRequest) -> list[tuple[str, ...]]:
             for field, source in inputs_of(job.spec).items()
             if isinstance(source, JobOutput)
         }
-        if (server := endpoint_of(job.spec)) is not None:
-            sources["spec.endpoint"] = server.job
+        for number, server in enumerate(endpoints_of(job.spec)):
+            sources[f"spec.endpoint.{number}" if number else "spec.endpoint"] = server.job
         named = {**{f"needs.{index}": need for index, need in enumerate(job.needs)}, **sources}
         for field, need in named.items():
             if isinstance(need, str) and need not in request.jobs:

@@ -176,15 +176,17 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_lab(folder: Path, database_url: str, groups: int = 2) -> Iterator[Lab]:
-    """A running lab; its second host, `lab2`, is there once its workers are started."""
+def running_lab(folder: Path, database_url: str, groups: int = 2, root: Path | None = None) -> Iterator[Lab]:
+    """A running lab; its second host, `lab2`, is there once its workers are started.
+
+    With a `root` no release is installed yet: the cards are those that the driver will make there."""
     tree, tree2 = _install(folder / "tree"), _install(folder / "tree2")
     state = folder / "state"
     env = {
         "TX81_STATE_DIR": str(state),
         "TX81_DATABASE_URL": database_url,
-        "TX81_ALLOWED_ROOTS": json.dumps([tree["home"]]),
-        "TX81_DEVICES_DIR": tree["cards"],
+        "TX81_ALLOWED_ROOTS": json.dumps([str(folder)]),
+        "TX81_DEVICES_DIR": tree["cards"] if root is None else str(root / "dev" / "accel"),
         "TX81_HOST": "lab1",
         "TX81_HEARTBEAT": "1",
         "TX81_LEASE": "6",
@@ -216,7 +218,8 @@ def running_lab(folder: Path, database_url: str, groups: int = 2) -> Iterator[La
     with Supervisor(services, folder / "logs", note) as supervisor:
         token = (state / "admin-token").read_text().strip()
         with Client(f"http://127.0.0.1:{port}", token) as client:
-            client.register_release("emulated", "txnn_1.2.1_build0307", tree["home"], default=True)
+            if root is None:
+                client.register_release("emulated", "txnn_1.2.1_build0307", tree["home"], default=True)
             client.register_model(MODEL, tree["model"], tx81_config=f"{tree['model']}/config_tx81.json")
             eventually(lambda: sum(slot.presence is Presence.ALIVE for slot in client.slots()) == groups + 1, within=60)
             try:

@@ -1,5 +1,6 @@
 """Slots, queued jobs and laws of chance that the tests of placing share."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
@@ -62,6 +63,7 @@ GANGS = st.builds(
     SELECTORS,
     st.integers(2, 4),
 )
+PROVISIONS = GANGS.map(lambda demand: replace(demand, provision=True))
 WINDOWS = st.builds(a_window, st.integers(-30, 60), st.integers(61, 90), st.sampled_from([None, "x"]))
 LIMITS = st.integers(1, 90).map(lambda minutes: minutes * MINUTE)
 

@@ -10,17 +10,22 @@ from orchestrator import lifecycle
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Base, Document
+from workers import used_endpoints
+from workers.used_endpoints import UsedEndpoint
 
 # On plain tables, and built once: objects take several times as long, and the vendor's tool waits for it.
+_TABLES = Base.metadata.tables
 _ATTEMPT, _JOB, _RELEASE, _MODEL, _INPUT = (
-    Base.metadata.tables[name].c for name in ("attempt", "job", "release", "model", "job_input")
+    _TABLES[name].c for name in ("attempt", "job", "release", "model", "job_input")
 )
 _ASSIGNMENT = (
     select(
         _ATTEMPT.number, _ATTEMPT.slot_ids, _JOB.id, _JOB.spec, _JOB.run_seconds, _JOB.silence_seconds, _JOB.log_bytes,
         _JOB.deadline_at, _RELEASE.profile, _RELEASE.root, _RELEASE.name.label("release"), _RELEASE.digest,
     )
-    .where(_JOB.id == _ATTEMPT.job_id, _RELEASE.name == _JOB.release, _ATTEMPT.id == bindparam("attempt_id"))
+    .join_from(_TABLES["attempt"], _TABLES["job"], _JOB.id == _ATTEMPT.job_id)
+    .outerjoin(_TABLES["release"], _RELEASE.name == _JOB.release)
+    .where(_ATTEMPT.id == bindparam("attempt_id"))
 )  # fmt: skip
 _MODEL_OF = select(
     _MODEL.name, _MODEL.path, _MODEL.official_config, _MODEL.tx81_config, _MODEL.digest, _MODEL.stamp
@@ -51,7 +56,9 @@ class RegisteredModel:
 
 @dataclass(frozen=True)
 class Assignment:
-    """One claimed attempt. `spec` and `profile` are as stored: they are validated where a failure can be reported."""
+    """One claimed attempt. `spec` and `profile` are as stored: they are validated where a failure can be reported.
+
+    Of a job that has yet to install its release, `profile`, `release`, `release_digest` and `root` are empty."""
 
     attempt_id: int
     number: int
@@ -70,6 +77,8 @@ class Assignment:
     log_bytes: int
     seconds_left: float
     """Until the job's total deadline, at the claim; infinite without one."""
+    endpoints: tuple[UsedEndpoint, ...] = ()
+    """The open ones that a client is to ask."""
 
     @property
     def label(self) -> str:
@@ -92,20 +101,23 @@ def claim(database: Database, attempt_id: int, *, worker: str, lease: timedelta)
         row = session.execute(_ASSIGNMENT, {"attempt_id": attempt_id}).one()
         model = session.execute(_MODEL_OF, {"name": row.spec.get("model", "")}).one_or_none()
         inputs = session.execute(_INPUTS, {"job_id": row.id})
+        endpoints = used_endpoints.of_job(session, row.id) if row.spec.get("kind") == "client" else ()
+        used_endpoints.note_use(session, [used.attempt_id for used in endpoints], now)
         return Assignment(
             attempt_id=attempt_id,
             number=row.number,
             job_id=row.id,
             slot_ids=tuple(row.slot_ids),
             spec=row.spec,
-            profile=row.profile,
-            release=row.release,
-            release_digest=row.digest,
-            root=row.root,
+            profile=row.profile or {},
+            release=row.release or "",
+            release_digest=row.digest or "",
+            root=row.root or "",
             model=None if model is None else RegisteredModel(*model),
             inputs=tuple(InputArtifact(name, digest, file_name or name) for name, digest, file_name in inputs),
             run_seconds=row.run_seconds,
             silence_seconds=row.silence_seconds,
             log_bytes=row.log_bytes,
             seconds_left=math.inf if row.deadline_at is None else (row.deadline_at - now).total_seconds(),
+            endpoints=endpoints,
         )

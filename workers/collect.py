@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.comparison.answers import GivenAnswer, exact
-from orchestrator.comparison.metrics import Measured, measure
+from orchestrator.comparison.metrics import Measured, compared, measure
 from orchestrator.model.profile import OutputRule
-from orchestrator.model.specs import InferSpec
+from orchestrator.model.specs import ClientSpec, ConvertSpec, InferSpec
 from orchestrator.storage import logs
 from orchestrator.storage.artifacts import ArtifactStore
+from workers.load.book import BadMetrics, read_metrics
 from workers.toolchain.answers import (
     Asked,
     BadAnswers,
@@ -64,17 +65,18 @@ def collect(plan: Plan, store: ArtifactStore, *, since_ns: int, seconds: float) 
         if not found and not rule.required:
             continue
         if not found:
-            results.problems.append(f"no {name}: nothing new matches {rule.glob} below {plan.path(rule.search)}")
+            where = f"{rule.glob} below {plan.path(rule.search)}{_usually(plan)}"
+            results.problems.append(f"no {name}: nothing new matches {where}")
         elif lacking:
             results.problems.append(
                 f"{name} is incomplete: no {', '.join(glob for _, glob in lacking)} in {lacking[0][0]}"
             )
         else:
             results.outputs += _all_stored(store, name, found, tree=rule.kind == "tree")
-    if plan.kind.answers is not None and isinstance(plan.spec, InferSpec):
+    if plan.kind.answers is not None and isinstance(plan.spec, InferSpec | ClientSpec):
         try:
             _read_answers(plan, plan.spec, results, since_ns=since_ns, seconds=seconds)
-        except BadAnswers as bad:
+        except (BadAnswers, BadMetrics) as bad:
             results.problems.append(str(bad))
     return results
 
@@ -119,20 +121,42 @@ def matches(plan: Plan, rule: OutputRule, *, since_ns: int) -> list[Path]:
     return [max(fresh)[1]] if fresh else []
 
 
-def _read_answers(plan: Plan, spec: InferSpec, results: Results, *, since_ns: int, seconds: float) -> None:
+def _read_answers(plan: Plan, spec: InferSpec | ClientSpec, results: Results, *, since_ns: int, seconds: float) -> None:
     rule = plan.kind.answers
     assert rule is not None
     files = sorted(path for path in Path(plan.words["out"]).glob(rule.glob) if _written_ns(path) >= since_ns)
-    prompts = count_prompts(Path(plan.words["prompts"]))
-    asked = Asked(prompts, spec.repeats, spec.sizes, traverse=spec.traverse)
-    told = read_answers(files, rule, prompts=prompts, most=asked.answers)
-    results.problems += problems_with(told, asked)
-    given = [] if results.problems else in_one_count(told, asked)
+    loaded = isinstance(spec, ClientSpec) and spec.load is not None
+    if loaded:
+        # A load may leave requests unanswered, and counts them.
+        given = read_answers(files, rule)
+    else:
+        asked = _asked(spec, count_prompts(Path(plan.words["prompts"])))
+        told = read_answers(files, rule, prompts=asked.prompts, most=asked.answers)
+        results.problems += problems_with(told, asked)
+        given = [] if results.problems else in_one_count(told, asked)
     golden = read_golden(Path(plan.words["golden"])) if "golden" in plan.words else None
     for answer in given:
         reference = golden.answer_to(answer.question, answer.index) if golden is not None else None
         results.answers.append(CheckedAnswer(answer, reference, exact(answer.text, reference)))
-    results.metrics += measure(given, [checked.exact for checked in results.answers], seconds)
+    exactly = [checked.exact for checked in results.answers]
+    if loaded:
+        results.metrics += [*compared(exactly), *read_metrics(Path(plan.words["out"]))]
+    else:
+        results.metrics += measure(given, exactly, seconds)
+
+
+def _asked(spec: InferSpec | ClientSpec, prompts: int) -> Asked:
+    if isinstance(spec, ClientSpec):
+        return Asked(prompts, spec.repeats, (spec.askers,))
+    return Asked(prompts, spec.repeats, spec.sizes, traverse=spec.traverse)
+
+
+def _usually(plan: Plan) -> str:
+    """What to look for by hand: the converter names its folder by the type, but not always after it."""
+    if not isinstance(plan.spec, ConvertSpec):
+        return ""
+    folder = plan.profile.backend_types[plan.spec.backend_type].output
+    return "" if folder is None else f" (usually in {folder})"
 
 
 def _holds(folder: Path, glob: str) -> bool:

@@ -8,29 +8,31 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from orchestrator import lifecycle, suspecting
-from orchestrator.errors import BadSpec, OrchestratorError, OwnershipLost
+from orchestrator.errors import BadRequest, EndpointClosed, OrchestratorError, OwnershipLost
 from orchestrator.lifecycle import Ending, Started
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.specs import BUILD_KINDS, ServeSpec
 from orchestrator.model.states import AttemptState
 from orchestrator.model.suspects import COUNTED
 from orchestrator.storage.artifacts import ArtifactStore
-from workers import cards, installed, locks, process, registered, report
+from workers import cards, installed, locks, process, registered, report, used_endpoints
 from workers.assignment import Assignment, claim
 from workers.blackbox import kernel_lines, store_black_box, tail
 from workers.collect import Results, collect, logs_beside, seal_log, store_logs
 from workers.guard import CardGuard, CardsNotFree
 from workers.heartbeat import Heartbeat
+from workers.launching import Launch, LeftInContainer, launch_of
 from workers.log_shipping import LogShipper
 from workers.probe import Probe
 from workers.process import KillStep, Limits, Outcome, StopReason, StopSignal
+from workers.provision.setup import Setup
 from workers.serving import Server
 from workers.slot import OwnedSlot, clear
 from workers.toolchain import commands, judge
@@ -67,7 +69,8 @@ def execute(attempt_id: int, slot: OwnedSlot, store: ArtifactStore, stop: StopSi
         return None
     work = slot.work / assignment.label
     try:
-        with Heartbeat(slot.database, settings, attempt_id, worker=slot.worker, stop=stop, renewed_at=began):
+        uses = [used.attempt_id for used in assignment.endpoints]
+        with Heartbeat(slot.database, settings, attempt_id, worker=slot.worker, stop=stop, renewed_at=began, uses=uses):
             return _Execution(assignment, slot, store, stop, work).through()
     except OwnershipLost as lost:
         return Ended(AttemptState.LOST, lost.detail)
@@ -97,7 +100,9 @@ class _Execution:
         self.results = Results()
         self.plan: Plan | None = None
         self.guard: CardGuard | None = None
+        self.launch = Launch()
         self.server: Server | None = None
+        self.setup = Setup(assignment, slot, work=work) if assignment.spec.get("kind") == "provision" else None
         self.shipper = LogShipper(slot.database, assignment.attempt_id, self.log_path, progress=None)
 
     def through(self) -> Ended:
@@ -105,17 +110,17 @@ class _Execution:
         try:
             self.work.mkdir(parents=True)
             self.assignment = installed.here(self.assignment, self.slot.settings)
-            self.plan = plan = commands.plan(
-                self.assignment, work=self.work, python=str(self.slot.settings.golden_python or sys.executable)
-            )
+            self.plan = plan = self._planned()
             registered.refuse_written(self.assignment.model, self.slot.settings)
             refuse_unfit(plan, self.store)
             lay_out(plan, self.store, self.work)
             self._run_and_collect(plan)
-        except (cards.CardsHeld, CardsNotFree) as held:
+        except (cards.CardsHeld, CardsNotFree, LeftInContainer) as held:
             self.failure, self.suspicion = held.failure, held.suspicion
-        except BadSpec as bad:
+        except BadRequest as bad:
             self.failure = Failure(kind=FailureKind.BAD_SPEC, reason=bad.detail)
+        except EndpointClosed as closed:
+            self.failure = Failure(kind=FailureKind.SERVER_GONE, reason=closed.detail)
         except Exception as trouble:
             log.exception("attempt broke", extra={"attempt": self.assignment.attempt_id})
             # What the tool itself died of comes first.
@@ -129,6 +134,12 @@ class _Execution:
             case _:
                 return self._report()
 
+    def _planned(self) -> Plan:
+        if self.setup is not None:
+            return self.setup.plan()
+        python = self.slot.settings.golden_python or sys.executable
+        return commands.plan(self.assignment, work=self.work, golden_python=str(python))
+
     def _run_and_collect(self, plan: Plan) -> None:
         with ExitStack() as held:
             keep = [self.slot.lock, *held.enter_context(self._cards())]
@@ -136,17 +147,26 @@ class _Execution:
                 # Held until the outputs are stored: they lie where the next one would overwrite them.
                 lock = held.enter_context(self._exclusively(plan, plan.exclusive))
                 keep += [] if lock is None else [lock]
-            probe = Probe(plan.profile.probe, devices=self.slot.settings.devices_dir, root=self.assignment.root)
-            self.guard = CardGuard(probe, self.assignment.groups, slot=self.slot, stop=self.stop)
+            probe = Probe(plan.profile.probe, devices=self.slot.settings.devices_dir, root=plan.words["root"])
+            self.launch = launch_of(plan, self.assignment, slot=self.slot, work=self.work)
+            self.guard = CardGuard(
+                probe, self.assignment.groups, slot=self.slot, stop=self.stop, may_miss=self.setup is not None,
+                elsewhere=self.launch.processes,
+            )  # fmt: skip
+            self.launch.clear()
             self.guard.require_free()
+            if self.setup is not None:
+                self.setup.begin()
             since_ns = _mark(self.work)
             try:
-                with self.guard:
-                    self.outcome = self._run(plan, keep)
+                with self.guard, self.launch:
+                    ran = self._run(plan, keep)
+                self.outcome = self.launch.settled(ran)
             finally:
-                self.suspicion = self.guard.left_behind(() if self.outcome is None else self.outcome.unkillable)
+                left = self.guard.left_behind(() if self.outcome is None else self.outcome.unkillable)
+                self.suspicion = left or self.launch.doubt
             if self.outcome.pid and not self.start_noted:
-                self.started = Started(self.outcome.pid, commands.document((self.plan or plan).command))
+                self.started = Started(self.outcome.pid, (self.plan or plan).document)
             if self.outcome.unkillable:
                 # They may still hold cards, and they hold the slot's lock: it is not free until they are gone.
                 self.slot.abandon(f"processes {self.outcome.unkillable} cannot be killed")
@@ -182,7 +202,7 @@ class _Execution:
     def _start(self, plan: Plan, keep: Sequence[int]) -> Outcome:
         self.plan = plan
         return process.run(
-            plan.command,
+            self.launch.started(plan.command),
             log=self.log_path,
             limits=Limits(
                 run=timedelta(seconds=max(0.0, min(self.assignment.run_seconds, self.deadline - time.monotonic()))),
@@ -204,7 +224,7 @@ class _Execution:
 
     def _note_start(self, plan: Plan, pid: int) -> None:
         database, attempt_id = self.slot.database, self.assignment.attempt_id
-        started = Started(pid, commands.document(plan.command))
+        started = Started(pid, plan.document)
         try:
             with database.write() as session:
                 now = database.now(session)
@@ -217,7 +237,7 @@ class _Execution:
             log.warning("start not noted", exc_info=True, extra={"attempt": attempt_id})
 
     def _judge(self, plan: Plan, outcome: Outcome, guard: CardGuard, since_ns: int) -> None:
-        known = plan.profile.fault_signatures
+        known = plan.fault_signatures
         if outcome.stopped in (StopReason.LEASE_LOST, StopReason.SHUTDOWN):
             # Not an end of the job; the signatures in its log prove nothing.
             self.suspicion = judge.suspicion(None, outcome, Evidence(""), known) or self.suspicion
@@ -248,6 +268,8 @@ class _Execution:
             self.failure = judge.failure_of_results(self.results.problems, outcome, evidence, known)
             if self.failure is None and self._is_canary:
                 self.failure = judge.failure_of_canary(self.results.answers, outcome)
+        if self.failure is not None:
+            self.failure = used_endpoints.blamed(self.slot.database, self.assignment.endpoints, self.failure)
         self.results.outputs += store_logs(beside, self.store)
 
     def _give_back(self) -> Ended:
@@ -284,7 +306,7 @@ class _Execution:
         fault = self.failure is not None and self.failure.kind is FailureKind.FAULT
         if not fault and self.suspicion is None:
             return
-        command = None if self.plan is None else commands.document(self.plan.command)
+        command = None if self.plan is None else self.plan.document
         try:
             box = store_black_box(
                 self.store, self.work, label=self.assignment.label, log=self.log_path, command=command,
@@ -311,8 +333,11 @@ class _Execution:
                 self.results.answers, self.results.metrics = [], []
             seconds = None if self.outcome is None else self.outcome.seconds
             try:
-                self._finish(Ending(self.failure, seconds, log_digest, log_bytes, self.suspicion, self.started))
-                return _ended(self.failure)
+                failure, suspicion = self.failure, self.suspicion
+                if self.setup is not None:
+                    failure, suspicion = self.setup.conclude(failure, suspicion)
+                self._finish(Ending(failure, seconds, log_digest, log_bytes, suspicion, self.started))
+                return _ended(failure)
             except (OperationalError, InterfaceError):
                 # Results of hours are not thrown away for a blip, but nobody can wait longer than the lease.
                 log.warning("end not reported; trying again", exc_info=True)
@@ -326,8 +351,10 @@ class _Execution:
                 self.failure, self.results = _fault(trouble), Results()
 
     def _finish(self, ending: Ending) -> None:
+        told = [] if self.setup is None else [self.setup.stored(self.store)]
+        results = replace(self.results, outputs=[*self.results.outputs, *told])
         report.finish(
-            self.slot.database, self.assignment.attempt_id, ending, self.results,
+            self.slot.database, self.assignment.attempt_id, ending, results,
             worker=self.slot.worker, max_attempts=self.slot.settings.max_attempts,
         )  # fmt: skip
 

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
@@ -43,12 +43,24 @@ class CardsNotFree(OrchestratorError):
 class CardGuard:
     """What is known of an attempt's cards. While it is entered, a tool that opens others is stopped."""
 
-    def __init__(self, probe: Probe, groups: Sequence[SlotName], *, slot: OwnedSlot, stop: StopSignal) -> None:
+    def __init__(
+        self,
+        probe: Probe,
+        groups: Sequence[SlotName],
+        *,
+        slot: OwnedSlot,
+        stop: StopSignal,
+        may_miss: bool = False,
+        elsewhere: Callable[[], Sequence[int]] = tuple,
+    ) -> None:
+        """`may_miss`: cards that are not there are no trouble, only cards that somebody holds are."""
         self._probe = probe
+        self._may_miss = may_miss
         self._groups = groups
         self._cards = tuple(card for group in groups for card in group.cards)
         self._slot = slot
         self._stop = stop
+        self._elsewhere = elsewhere
         self._ended = threading.Event()
         self._returned = threading.Event()
         self.found: Finding | None = None
@@ -63,7 +75,7 @@ class CardGuard:
         seen_free = self._slot.seen_free.get(self._cards)
         if seen_free is None or time.monotonic() > seen_free + _FRESH:
             finding = self._look()
-            if not finding.free:
+            if not self._fit(finding):
                 raise CardsNotFree(self._suspicion(finding, finding.sentence(), blames_job=False))
 
     def __enter__(self) -> Self:
@@ -86,11 +98,14 @@ class CardGuard:
     def left_behind(self, unkillable: Sequence[int]) -> Suspicion | None:
         """Why the cards can not be given to the next attempt; None if they are proven free."""
         finding = self._look()
-        if finding.free:
+        if self._fit(finding):
             return None
         survivor = any(holder.pid in unkillable for holder in finding.holders)
         whose = "left by this attempt: " if survivor else ""
         return self._suspicion(finding, f"after the run, {whose}{finding.sentence()}", blames_job=survivor)
+
+    def _fit(self, finding: Finding) -> bool:
+        return finding.free or (self._may_miss and not (finding.holders or finding.busy))
 
     def _suspicion(self, finding: Finding, reason: str, *, blames_job: bool) -> Suspicion:
         """Of those of the attempt's slots whose cards are not free."""
@@ -122,7 +137,7 @@ class CardGuard:
                 log.warning("open cards not looked at", exc_info=True)
 
     def _look_at_the_tree(self) -> None:
-        pids = descendants(self._slot.shim.pid)
+        pids = [*descendants(self._slot.shim.pid), *self._elsewhere()]
         opened = self._probe.opened_by(pids)
         self.processes = [
             {"pid": pid, "command": command_of(pid), "state": _state(pid), "cards": sorted(opened.get(pid, ()))}

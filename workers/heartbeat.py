@@ -7,6 +7,7 @@ clock, so that the tree is killed in time even if the first hangs in a dead netw
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
 from typing import Self
@@ -21,6 +22,7 @@ from orchestrator.storage.database import CommitWatch, Database
 from orchestrator.storage.tables import Attempt, Job
 from workers.process import StopReason, StopSignal
 from workers.threads import beside
+from workers.used_endpoints import note_use
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +41,18 @@ class Heartbeat:
     """Renews the lease of one attempt while the block lasts.
 
     `renewed_at` is the monotonic time from *before* the lease was last extended: the lease cannot run out earlier
-    than `lease` after it, whatever the clocks of the two machines say."""
+    than `lease` after it, whatever the clocks of the two machines say. `uses` are the attempts whose endpoints it uses:
+    while it runs, their servers are not idle."""
 
     def __init__(
         self, database: Database, settings: Settings, attempt_id: int, *, worker: str, stop: StopSignal,
-        renewed_at: float,
+        renewed_at: float, uses: Sequence[int] = (),
     ) -> None:  # fmt: skip
         self._database = database
         self._attempt_id = attempt_id
         self._worker = worker
         self._stop = stop
+        self._uses = uses
         self._lease = settings.lease
         self._every = settings.heartbeat.total_seconds()
         self._hurry: timedelta = settings.lease_margin / 2
@@ -95,6 +99,7 @@ class Heartbeat:
         with self._database.write() as session:
             now = self._database.now(session)
             renewal = lifecycle.renew(session, self._attempt_id, worker=self._worker, now=now, lease=self._lease)
+            note_use(session, self._uses, now)
         self._renewed_at = began
         self._pass_on(cancel=renewal.cancel_requested, stop=renewal.stop_requested)
 

@@ -11,13 +11,11 @@ import os
 import pwd
 import re
 import shutil
-import signal
 import stat
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,8 @@ from orchestrator.model.profile import CardCheck, ProbeRule
 from orchestrator.model.slots import CARDS_PER_HOST
 from orchestrator.settings import Settings
 from orchestrator.storage.tables import Release
-from workers.process import Command, KillStep, Limits, StopSignal, run
+from workers.asking import ask
+from workers.process import Command
 from workers.tree import Shim
 
 MOST_HOLDERS = 20
@@ -38,7 +37,6 @@ MOST_HOLDERS = 20
 
 _COMMAND_LENGTH = 300
 _SAID_LENGTH = 2000
-_CHECK_LOG_BYTES = 1 << 16
 
 Identity = tuple[int, int]
 """Of a device node: its device number, or of an emulated one its file."""
@@ -167,12 +165,14 @@ class Probe:
         with tempfile.TemporaryDirectory(prefix="tx81-probe-") as folder:
             for card in seen.cards:
                 argv = tuple(_fill(word, self._words, card) for word in check.argv)
-                code, said = _told(Command(argv, environment, Path("/")), Path(folder), check.seconds, shim, keep_fds)
-                if code != 0:
-                    last = said.strip().rpartition("\n")[2]
-                    missing.append((card, f"{' '.join(argv)} ended with {code or 'no answer'}: {last}"))
-                elif re.search(check.free, said) is None:
-                    busy.append((card, said))
+                told = ask(
+                    Command(argv, environment, Path("/")), folder=Path(folder), seconds=check.seconds, shim=shim,
+                    keep_fds=keep_fds, limit=_SAID_LENGTH,
+                )  # fmt: skip
+                if told.exit_code != 0:
+                    missing.append((card, f"{' '.join(argv)} ended with {told.exit_code or 'no answer'}: {told.last}"))
+                elif re.search(check.free, told.said) is None:
+                    busy.append((card, told.said))
         return replace(seen, missing=tuple(missing), busy=tuple(busy))
 
 
@@ -184,18 +184,6 @@ def command_of(pid: int) -> str:
         return ""
     line = words.replace(b"\0", b" ").decode("utf-8", "replace").strip()
     return "".join(char if char.isprintable() else "?" for char in line)[:_COMMAND_LENGTH]
-
-
-def _told(
-    command: Command, folder: Path, seconds: float, shim: Shim | None, keep_fds: Sequence[int]
-) -> tuple[int | None, str]:
-    """Exit code and output of the vendor's check; no code if it did not end by itself."""
-    log = folder / "said"
-    log.unlink(missing_ok=True)
-    limits = Limits(run=timedelta(seconds=seconds), log_bytes=_CHECK_LOG_BYTES)
-    ladder = [KillStep(signal.SIGKILL, timedelta(seconds=5))]
-    outcome = run(command, log=log, limits=limits, ladder=ladder, keep_fds=keep_fds, stop=StopSignal(), shim=shim)
-    return outcome.exit_code, log.read_bytes()[:_SAID_LENGTH].decode("utf-8", "replace").replace("\0", "")
 
 
 def _open_nodes(

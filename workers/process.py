@@ -38,6 +38,9 @@ class Command:
     argv: tuple[str, ...]
     env: Mapping[str, str]
     cwd: Path
+    messenger: tuple[str, ...] = ()
+    """Where what is started only stands for processes elsewhere: the command, with the path of its program, that takes
+    a signal to those; the signal's number becomes its last word."""
 
 
 @dataclass(frozen=True)
@@ -277,6 +280,7 @@ def _plan(command: Command, ladder: Sequence[KillStep], keep_fds: Sequence[int])
         [(int(step.signal), step.grace.total_seconds()) for step in gentle]
         + [(int(signal.SIGKILL), patience.total_seconds())],
         list(keep_fds),
+        [os.fsencode(word) for word in command.messenger],
     )
 
 

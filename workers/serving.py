@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator import endpoints
 from orchestrator.errors import EndpointClosed, OwnershipLost
-from orchestrator.model.profile import Pattern
+from orchestrator.model.patterns import Pattern
 from orchestrator.model.specs import ServeSpec
 from workers import ports
 from workers.process import Outcome, StopReason, StopSignal
@@ -120,7 +120,9 @@ class Server:
         if rule.ready_line is not None and not self._has_printed(rule.ready_line, begun):
             return None
         served_id = first_model(begun.address, begun.port, rule.ready_path)
-        expected = served_id if rule.served_id is None else fill(rule.served_id, begun.plan.words)
+        expected = (
+            served_id if rule.served_id is None else fill(rule.served_id, begun.plan.view.words(begun.plan.words))
+        )
         return served_id if served_id == expected else None
 
     def _announced(self, begun: _Start, served_id: str) -> bool:

@@ -44,16 +44,20 @@ STOP = b"s"
 KILL_NOW = b"k"
 """Order: walk the ladder, and cut short what is left of it before SIGKILL."""
 
-Plan = tuple[list[bytes], dict[bytes, bytes], bytes, list[tuple[int, float]], list[int]]
-"""Argv, environment, working folder, ladder of (signal, seconds of grace) ending with SIGKILL, numbers of the kept."""
+Plan = tuple[list[bytes], dict[bytes, bytes], bytes, list[tuple[int, float]], list[int], list[bytes]]
+"""Argv, environment, working folder, ladder of (signal, seconds of grace) ending with SIGKILL, numbers of the kept, and
+the messenger: empty, or the command (with the path of its program) that takes a signal, whose number becomes its last
+word, to where we have no descendants. Then the tool itself gets SIGKILL alone: it ends when what it stands for has."""
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _PARENT_DIED = signal.SIGUSR1
 _RESCAN = 0.2  # seconds; only for a process born between two looks at /proc
 _LENGTH = 8  # bytes before the plan that say how long it is
+_MESSENGER = 10.0  # seconds for one signal to be taken elsewhere
 _MOST_DESCRIPTORS = 253  # that one message carries: SCM_MAX_FD of the kernel
 _ALL_SIGNALS = signal.valid_signals()  # once: it takes 0.1 ms
+_DEFAULTED = _ALL_SIGNALS - {signal.SIGKILL, signal.SIGSTOP}
 _TERMINATE = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGTERM})
 _ZERO = ctypes.c_ulong(0)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -119,12 +123,13 @@ class Supervisor:
     """One tool from launch to the last of its descendants; everything it waits for comes through `_wait`."""
 
     def __init__(self, plan: Plan, descriptors: Sequence[int], *, worker: int, wake: int) -> None:
-        self._argv, self._env, self._cwd, self._ladder, numbers = plan
+        self._argv, self._env, self._cwd, self._ladder, numbers, self._messenger = plan
         self._control, self._status, log, *kept = descriptors
         self._passed_on = dict(zip(numbers, kept, strict=True)) | {1: log, 2: log}
         self._worker = worker
         self._wake = wake
         self._tool = 0
+        self._under_way = 0
         self._tool_ended = False
         self._childless = False
         self._terminated = False
@@ -146,6 +151,9 @@ class Supervisor:
         self._reap()
         if not self._childless:
             self._walk_the_ladder()
+        if self._messenger and self._stopping:
+            # Nobody may be left to look there: the worker is perhaps what has died.
+            self._send_elsewhere(signal.SIGKILL)
         unkillable = [] if self._childless else descendants(os.getpid())
         self._tell(f'{{"strays": {len(self._strays)}, "unkillable": {unkillable}}}')
         return self._childless and not self._terminated
@@ -174,7 +182,7 @@ class Supervisor:
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != shim:
                 os._exit(127)
-            for number in _ALL_SIGNALS - {signal.SIGKILL, signal.SIGSTOP}:
+            for number in _DEFAULTED:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             self._take_descriptors()
@@ -241,6 +249,8 @@ class Supervisor:
                 return
             if pid == 0:
                 return
+            if pid == self._under_way:
+                self._under_way = 0
             if pid == self._tool:
                 self._see_launch()
                 self._see_end(os.waitstatus_to_exitcode(status))
@@ -266,8 +276,31 @@ class Supervisor:
                     # Those born while we looked, or a moment before their parent died.
                     self._send(number)
 
+    def _send_elsewhere(self, number: int) -> None:
+        """Returns when the signal is there, or nobody can wait any longer. It gets there when we are killed, too."""
+        command, self._childless = [*self._messenger, b"%d" % number], False
+        empty = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0)]  # in the place of the link
+        try:
+            self._under_way = os.posix_spawn(
+                command[0], command, self._env, file_actions=empty, setsid=True, setsigmask=(), setsigdef=_DEFAULTED
+            )
+        except OSError:
+            self._reap()
+            return
+        give_up = time.monotonic() + _MESSENGER
+        while self._under_way and time.monotonic() < give_up:
+            self._wait(_RESCAN)
+        if self._under_way:
+            os.kill(self._under_way, signal.SIGKILL)
+            self._wait(_RESCAN)
+        self._reap()
+
     def _send(self, number: int) -> None:
         self._reap()
+        if self._messenger and not self._childless:
+            self._send_elsewhere(number)
+            if number != signal.SIGKILL:
+                return
         # Parents first: the tool shall end by this signal, not by an error about the death of its child.
         for pid in () if self._childless else descendants(os.getpid()):
             if self._tool_ended and pid != self._tool:

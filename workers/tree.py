@@ -121,7 +121,7 @@ class Tree:
         """Whether the ladder was begun by us."""
         self._unread = b""
         self._told_to_kill = False
-        *_, kept = plan
+        *_, kept, _messenger = plan
         control, self._control = os.pipe()
         self.status, status = os.pipe()
         try:

@@ -2,18 +2,22 @@
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Body, Response
 
-from api.access import GuardedRoute
+from api import examples
+from api.access import Actor, GuardedRoute, Once, needs
 from api.context import Given
 from api.hosts import HostDetail, HostView
 from api.parameters import ThingName
-from api.schemas import Occupancy, Page, Presence, SlotView
-from api.views import slot_view
-from orchestrator import hosts
+from api.routes.jobs import note_replay
+from api.schemas import JobView, Occupancy, Page, Presence, SlotView
+from api.views import job_view, slot_view
+from orchestrator import hosts, queries
 from orchestrator.hosts import HostFacts
+from orchestrator.model.provision import ProvisionRequest
+from orchestrator.model.scopes import Scope
 from orchestrator.model.states import ServiceState
 
 router = APIRouter(prefix="/hosts", tags=["hosts"], route_class=GuardedRoute)
@@ -29,6 +33,23 @@ def list_hosts(context: Given) -> Page[HostView]:
         now = context.database.now(session)
         found = hosts.hosts(session, now=now, lost_after=lost_after)
         return Page(items=tuple(HostView.model_validate(_fields(facts, now, lost_after)) for facts in found))
+
+
+@router.post("/{host}/provision", status_code=201, openapi_extra=needs(Scope.ADMIN))
+def provision(
+    host: ThingName,
+    body: Annotated[ProvisionRequest, Body(openapi_examples=examples.PROVISION)],
+    context: Given,
+    response: Response,
+    once: Once,
+    actor: Actor,
+) -> JobView:
+    """Install a release on a host and register it, as a job that has all its card groups to itself. They stay drained
+    if a step fails, and come back each by a canary if none does. 409 while the host is being set up already."""
+    made = context.provisioning.start(host, body, by=actor, idempotency=once)
+    note_replay(made, response)
+    with context.database.read() as session:
+        return job_view(queries.job(session, made.jobs[0]))
 
 
 @router.get("/{host}")

@@ -1,12 +1,14 @@
-"""Toolchain releases: register, list, show."""
+"""Toolchain releases: register, list, show; what was found of them on each host."""
 
 from fastapi import APIRouter
 
-from api.access import GuardedRoute, needs
+from api.access import Actor, GuardedRoute, needs
 from api.context import Given
 from api.parameters import ThingName
+from api.release_checks import CheckView
 from api.schemas import Page, ReleaseDetail, ReleaseView
-from orchestrator import inventory
+from orchestrator import inventory, release_checks
+from orchestrator.model.release_checks import Findings
 from orchestrator.model.scopes import Scope
 from orchestrator.registry import ReleaseRequest
 
@@ -31,3 +33,21 @@ def show_release(release: ThingName, context: Given) -> ReleaseDetail:
     """One release with its profile."""
     with context.database.read() as session:
         return ReleaseDetail.model_validate(inventory.release(session, release))
+
+
+@router.get("/{release}/checks")
+def list_checks(release: ThingName, context: Given) -> Page[CheckView]:
+    """The latest check of a release on each host that has looked."""
+    with context.database.read() as session:
+        return Page(items=tuple(CheckView.model_validate(row) for row in release_checks.checks(session, release)))
+
+
+@router.put("/{release}/checks/{host}", openapi_extra=needs(Scope.OPERATOR))
+def keep_check(release: ThingName, host: ThingName, body: Findings, context: Given, actor: Actor) -> CheckView:
+    """Keep what a host has found of the tools that it has, in the place of what it found before."""
+    with context.database.write() as session:
+        context.database.serialise(session, "registry")
+        now = context.database.now(session)
+        return CheckView.model_validate(
+            release_checks.keep(session, release, host, body, by=actor, now=now), from_attributes=True
+        )

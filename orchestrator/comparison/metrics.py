@@ -51,10 +51,7 @@ class Measured:
 
 def measure(answers: Sequence[GivenAnswer], exact: Sequence[bool | None], wall_seconds: float | None) -> list[Measured]:
     """All that can be said of a run; a number that some answer lacks is left out, never guessed."""
-    found = [_number("answers", len(answers), len(answers))]
-    compared = [equal for equal in exact if equal is not None]
-    if compared:
-        found.append(_number("exact_answers", sum(compared), len(compared)))
+    found = compared(exact)
     for name in ("prompt_tokens", "output_tokens"):
         counts = _all(getattr(answer, name) for answer in answers)
         if counts:
@@ -65,6 +62,13 @@ def measure(answers: Sequence[GivenAnswer], exact: Sequence[bool | None], wall_s
     found += _spread("ttft_seconds", _all(answer.ttft_seconds for answer in answers))
     found += _spread("tpot_seconds", [value for answer in answers if (value := _tpot(answer)) is not None], TOOL)
     return found
+
+
+def compared(exact: Sequence[bool | None]) -> list[Measured]:
+    """How many answers there are, and how many of those that have a reference equal it."""
+    known = [equal for equal in exact if equal is not None]
+    equal = [_number("exact_answers", sum(known), len(known))] if known else []
+    return [_number("answers", len(exact), len(exact)), *equal]
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

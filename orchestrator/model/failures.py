@@ -20,6 +20,7 @@ class FailureKind(StrEnum):
     TOTAL_DEADLINE = "total_deadline"  #: It was not finished in time, all attempts together.
     OUTPUT_MISSING = "output_missing"  #: The tool said success, but what it must produce is not there.
     WRONG_CARDS = "wrong_cards"  #: Its tool opened cards that are not its own: the profile or the tool names others.
+    SERVER_GONE = "server_gone"  #: The server that it asks has ended, or answers no more: no failure of its own.
     WRONG_ANSWERS = "wrong_answers"  #: A canary's answers are not the golden ones.
     CANCELLED = "cancelled"  #: A person or a client asked for it to stop.
     STOPPED = "stopped"  #: Its worker was stopped in good order: tried again, and held against nobody. Never a job's.

@@ -9,21 +9,12 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
+from orchestrator.model.launchers import Launcher
+from orchestrator.model.patterns import Pattern
+from orchestrator.model.provision import ProvisionRule
 from orchestrator.model.specs import AbsolutePath, Name, Strict
-
-
-def _regex(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as trouble:
-        raise ValueError(f"not a regular expression: {trouble}") from None
-    return text
-
-
-Pattern = Annotated[str, AfterValidator(_regex)]
-
 
 COLUMNS = frozenset(
     {
@@ -158,19 +149,29 @@ class ServeRule(Strict):
     )
 
 
+ProfileKind = Literal[
+    "quantize", "convert", "compile", "infer", "serve",
+    "client_chat", "client_completion_llama", "client_chat_processes", "client_completion_llama_processes",
+]  # fmt: skip
+"""What a profile may say how to run: a client by its program. Our own load client is in no profile."""
+
+
 class KindProfile(Strict):
     """How one job kind is run."""
 
     conda: str
     cwd: str
-    environment: dict[str, str] | None = Field(default=None, description="In place of the profile's own.")
     argv: tuple[str, ...] = Field(
         description="Place-holders: {root} {conda} {work} {out} {model}, every entry of `folders`, the spec's fields "
         "({backend_type} {dtype} {max_tokens} {repeats} {traverse}, {groups} and {cards}: how many card groups and "
         "which cards, {batch_sizes}: the same number, or a list of numbers for several runs), "
-        "of a server {port} and {address}, "
-        "{python} (an interpreter that has transformers), {reference} (the script that computes reference answers), "
+        "of a server {port} and {address}, of a client {ports} (comma-separated) {url} {served_id}, "
         "and for every input its path and its file name ({gm} {gm_name} {c_source} {kcore} {prompts} {golden} …)."
+    )
+    help: tuple[str, ...] = Field(
+        default=(),
+        description="How the tool is asked for its flags, with {root} {conda} {work} and `folders`: its program as in "
+        "`argv`, then the flag. `tx81 releases check` compares the answer with `argv`; a tool without is not asked.",
     )
     optional: dict[str, tuple[str, ...]] = Field(
         default={}, description="Arguments added when that input is present, or that switch of the spec is true."
@@ -201,6 +202,10 @@ class BackendType(Strict):
     family: Literal["qwen2", "llama"]
     precision: Literal["bf16", "fp16", "quant"]
     conda: str | None = Field(default=None, description="Conversion environment, where it is not the kind's own.")
+    output: str | None = Field(
+        default=None,
+        description="Glob of the folder the converter usually writes; told where none is found, never searched for.",
+    )
 
 
 class FaultSignature(Strict):
@@ -249,49 +254,21 @@ class ProbeRule(Strict):
     check: CardCheck | None = None
 
 
-GOLDEN = KindProfile(
-    conda="",
-    cwd="{work}/run",
-    environment={
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "HOME": "{work}",
-        "LANG": "C.UTF-8",
-        "PYTHONUNBUFFERED": "1",
-        "HF_HUB_OFFLINE": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-    },
-    argv=(
-        "{python}", "-I", "{reference}", "--model", "{model}", "--prompts", "{prompts}", "--out", "{out}/golden.jsonl",
-        "--max-tokens", "{max_tokens}", "--dtype", "{dtype}", "--device", "{device}",
-    ),
-    model_config_file="official",
-    outputs={"golden": OutputRule(search="{out}", glob="golden.jsonl", kind="file")},
-    progress=r"question (?P<done>\d+)/(?P<total>\d+)",
-    limits=DefaultLimits(run_seconds=86_400, silence_seconds=7200),
-)  # fmt: skip
-"""Reference answers, for every release that does not say how itself. An answer of 8192 tokens may take a CPU an hour,
-and nothing is printed meanwhile."""
-
-
 class Profile(Strict):
     """One release of the vendor's tools."""
 
     profile: Name
     versions: dict[str, str]
-    launcher: Literal["local"] = "local"
+    launcher: Launcher = "local"
     folders: dict[str, str] = Field(description="Below the release's root.")
     environment: dict[str, str] = Field(description="All a vendor process gets; nothing is inherited.")
     fingerprint: tuple[str, ...] = Field(description="Globs below the root whose contents tell one build from another.")
     backend_types: dict[Name, BackendType]
-    kinds: dict[Literal["quantize", "convert", "compile", "infer", "serve", "golden"], KindProfile]
+    kinds: dict[ProfileKind, KindProfile]
     kill_ladder: tuple[KillStep, ...] = Field(min_length=1)
     fault_signatures: tuple[FaultSignature, ...] = ()
     probe: ProbeRule = ProbeRule()
-
-    def kind(self, name: str) -> KindProfile | None:
-        """How a kind is run; None if the release cannot. Reference answers need nothing of it."""
-        own: Mapping[str, KindProfile] = {str(kind): how for kind, how in self.kinds.items()}
-        return own.get(name, GOLDEN if name == "golden" else None)
+    provision: ProvisionRule | None = Field(default=None, description="How a host gets this release; absent, by hand.")
 
     @model_validator(mode="after")
     def _only_a_server_serves(self) -> "Profile":

@@ -17,6 +17,9 @@ from orchestrator.model.slots import (
 LONGEST_SECONDS = 10 * 365 * 24 * 3600
 """Ten years: what is meant to be without limit still has to fit a calendar."""
 
+MAX_TOKENS = 8192
+"""The longest answer the vendor's scripts can be asked for (guide, offline and online parameters, `-mt`)."""
+
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
 

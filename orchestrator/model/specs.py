@@ -13,9 +13,11 @@ from pydantic_core import PydanticCustomError
 from orchestrator.model.batch_runs import BatchRuns
 from orchestrator.model.card_specs import OnCards
 from orchestrator.model.card_specs import ServeSpec as ServeSpec
+from orchestrator.model.client_specs import ClientSpec as ClientSpec
 from orchestrator.model.slots import SlotKind, SlotName, all_groups, groups_of_cards
 from orchestrator.model.spec_words import DIGEST_PATTERN as DIGEST_PATTERN
 from orchestrator.model.spec_words import LONGEST_SECONDS as LONGEST_SECONDS
+from orchestrator.model.spec_words import MAX_TOKENS as MAX_TOKENS
 from orchestrator.model.spec_words import NAME_PATTERN as NAME_PATTERN
 from orchestrator.model.spec_words import AbsolutePath as AbsolutePath
 from orchestrator.model.spec_words import BuildInput, FileInput, Label
@@ -26,9 +28,6 @@ from orchestrator.model.spec_words import Name as Name
 from orchestrator.model.spec_words import SlotPattern as SlotPattern
 from orchestrator.model.spec_words import StoredArtifact as StoredArtifact
 from orchestrator.model.spec_words import Strict as Strict
-
-MAX_TOKENS = 8192
-"""The longest answer the vendor's scripts can be asked for (guide, offline parameters, `-mt`)."""
 
 
 class QuantizeSpec(Strict):
@@ -96,7 +95,7 @@ class GoldenSpec(Strict):
 
 
 Spec = Annotated[
-    QuantizeSpec | ConvertSpec | CompileSpec | InferSpec | CanarySpec | ServeSpec | GoldenSpec,
+    QuantizeSpec | ConvertSpec | CompileSpec | InferSpec | CanarySpec | ServeSpec | ClientSpec | GoldenSpec,
     Field(discriminator="kind"),
 ]
 
@@ -108,6 +107,7 @@ PRODUCES = {
     "canary": "answers",
     "golden": "golden",
     "serve": "endpoint",
+    "client": "answers",
 }
 """What each kind makes: an artifact, and an input called `gm` takes a `gm`, and so on; or `endpoint`, which is there
 while the server is ready and is no artifact."""
@@ -121,8 +121,10 @@ def slot_kind(spec: Spec) -> SlotKind:
     return SlotKind.CARD_GROUP if isinstance(spec, OnCards | CanarySpec) else SlotKind.CPU
 
 
-def profile_kind(spec: Spec) -> Literal["quantize", "convert", "compile", "infer", "serve", "golden"]:
+def profile_kind(spec: Spec) -> str:
     """Under which of a profile's kinds it is run."""
+    if isinstance(spec, ClientSpec):
+        return f"client_{spec.program}"
     return "infer" if isinstance(spec, CanarySpec) else spec.kind
 
 
@@ -134,10 +136,9 @@ def inputs_of(spec: Spec) -> dict[str, JobOutput | StoredArtifact | FilePath]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def endpoint_of(spec: Spec) -> JobOutput | None:
-    """The endpoint of a `serve` job that a spec uses: it waits until that is open, not until the job has ended."""
-    used = getattr(spec, "endpoint", None)
-    return used if isinstance(used, JobOutput) else None
+def endpoints_of(spec: Spec) -> tuple[JobOutput, ...]:
+    """The endpoints of `serve` jobs that a spec uses: it waits until they are open, not until the jobs have ended."""
+    return spec.endpoints if isinstance(spec, ClientSpec) else ()
 
 
 class Limits(Strict):

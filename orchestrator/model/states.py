@@ -10,11 +10,11 @@ State = TypeVar("State", bound=StrEnum)
 class JobState(StrEnum):
     """Where a job stands; only `orchestrator.lifecycle` moves one."""
 
-    WAITING = "waiting"  #: Needs another job's result, or an identical build that is already under way.
+    WAITING = "waiting"  #: Needs another job's result or endpoint, or an identical build that is already under way.
     QUEUED = "queued"  #: All inputs are known; it may be placed in the next turn of the dispatcher.
     ASSIGNED = "assigned"  #: Its current attempt holds leases on slots; the doorbell rings until it is claimed.
     RUNNING = "running"  #: One worker holds its lease and renews it; a lease that runs out moves the job on.
-    SUCCEEDED = "succeeded"  #: Outputs were checked and stored (or taken from an identical earlier job).
+    SUCCEEDED = "succeeded"  #: Outputs were checked and stored (or an identical job's taken); a server was stopped.
     FAILED = "failed"  #: It carries exactly one failure, with its kind and a reason a person understands.
     CANCELLED = "cancelled"  #: Someone asked for it to stop, and nothing of it runs any more.
     SKIPPED = "skipped"  #: It never ran: something it needed did not succeed, or its batch was stopped.

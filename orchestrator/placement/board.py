@@ -9,6 +9,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from datetime import timedelta
 
+from orchestrator.model.states import ServiceState
 from orchestrator.placement.candidate import Candidate, Placement
 from orchestrator.placement.demand import Demand, FreeSlot, hosts_with_enough
 from orchestrator.placement.gathering import Gathering, earliest, in_order
@@ -167,7 +168,7 @@ class Board:
 
     def _is_crowding(self, slot: FreeSlot) -> bool:
         """Whether gangs count it among the free slots of its host."""
-        return slot.name.kind in self._gangs and not slot.quarantined
+        return slot.name.kind in self._gangs and slot.service is ServiceState.IN_SERVICE
 
     def _crowd(self, slot: FreeSlot) -> int:
         """How many free slots its host has, where gangs look for hosts; else 0."""

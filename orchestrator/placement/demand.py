@@ -5,11 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from orchestrator.model.slots import SlotKind, SlotName
+from orchestrator.model.states import ServiceState
 
 _NAMED = re.compile(r"([^!=]+\.)?(g|cpu)[0-9]+")
 _COUNT = re.compile(r"x([0-9]+)")
 _LIMIT = re.compile(r"<([0-9]+)")
 _CANARY = "canary"
+_PROVISION = "provision"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Demand:
     ones without reading the queue; None if it was not noted."""
     canary: bool = False
     """It may also have a slot that is quarantined, to find out whether its cards work."""
+    provision: bool = False
+    """It may have a slot whatever took it out of service, to set up its host."""
 
     @property
     def slots(self) -> int:
@@ -47,9 +51,9 @@ class Demand:
         """The class as text, the same for equal demands: `card_group g3 <64`, `cpu !lab1.cpu0`, `card_group x2 a=b`."""
         count = [f"x{self.count}"] if self.count > 1 else []
         limit = [f"<{self.limit}"] if self.limit is not None else []
-        canary = [_CANARY] if self.canary else []
+        special = [word for word, meant in ((_CANARY, self.canary), (_PROVISION, self.provision)) if meant]
         excluded = sorted(f"!{slot}" for slot in self.exclude)
-        return " ".join([str(self.kind), *self.only, *canary, *count, *limit, *excluded, *sorted(self.labels)])
+        return " ".join([str(self.kind), *self.only, *special, *count, *limit, *excluded, *sorted(self.labels)])
 
     @classmethod
     def parse(cls, key: str) -> "Demand":
@@ -59,7 +63,8 @@ class Demand:
         exclude = frozenset(part[1:] for part in rest if part.startswith("!"))
         only = tuple(part for part in rest if _NAMED.fullmatch(part))
         count, limit = _number(_COUNT, rest) or 1, _number(_LIMIT, rest)
-        return cls(SlotKind(kind), only, exclude, labels, count, limit, canary=_CANARY in rest)
+        special = {"canary": _CANARY in rest, "provision": _PROVISION in rest}
+        return cls(SlotKind(kind), only, exclude, labels, count, limit, **special)
 
     def admits(self, slot: "FreeSlot") -> bool:
         """Whether a job of this class may run on `slot`."""
@@ -68,8 +73,11 @@ class Demand:
     def selects(self, slot: "FreeSlot") -> bool:
         """Whether `slot` is of the kind, the names and the labels that are asked for, excluded or not."""
         wanted = not self.only or any(name in self.only for name in slot.names)
-        allowed = self.canary or not slot.quarantined
-        return slot.name.kind is self.kind and wanted and allowed and self.labels <= slot.labels
+        return slot.name.kind is self.kind and wanted and self._enters(slot.service) and self.labels <= slot.labels
+
+    def _enters(self, service: ServiceState) -> bool:
+        checks = self.canary and service is ServiceState.QUARANTINED
+        return service is ServiceState.IN_SERVICE or checks or self.provision
 
     def excludes(self, slot: "FreeSlot") -> bool:
         """Whether the request names `slot` as one it must not run on."""
@@ -86,8 +94,8 @@ class FreeSlot:
     """Of its host, each written `NAME=VALUE`."""
     kcore: str | None = None
     """Digest of the kernel image that was placed on it last."""
-    quarantined: bool = False
-    """Offered to canaries alone."""
+    service: ServiceState = ServiceState.IN_SERVICE
+    """Quarantined: offered to canaries. Drained: to who sets up its host, who may have a quarantined one too."""
 
     @property
     def host(self) -> str:

@@ -133,7 +133,7 @@ def _unplaced(job: Subject, seen: Snapshot) -> Iterator[Reason]:
 def _gathering(job: Subject, seen: Snapshot) -> Iterator[Reason]:
     """How far each host is that could hold a gang, and on which of them slots are kept for it."""
     mine, demand = job.candidate, job.candidate.demand
-    serving = (standing.slot for standing in seen.slots if standing.serving)
+    serving = (standing.slot for standing in seen.slots if standing.serving or (demand.provision and standing.free))
     hosts = hosts_with_enough(demand, serving) if demand.slots > 1 else {}
     free = {slot.id for slot in seen.supply.free} - seen.taken.keys()
     for host, slots in hosts.items():
@@ -173,14 +173,15 @@ def _moment(at: datetime) -> str:
 
 
 def _occupied(standing: Standing, demand: Demand) -> Iterator[Reason]:
-    slot_id, holder = standing.slot.id, standing.holder
+    slot_id, holder, why = standing.slot.id, standing.holder, f" ({standing.why})" if standing.why else ""
     if not standing.alive:
         yield _away(standing)
     match standing.service:
-        case ServiceState.QUARANTINED if not demand.canary:
-            yield Reason(WaitsFor.SLOT_QUARANTINED, f"{slot_id} is quarantined", slot_id=slot_id)
-        case ServiceState.DRAINING | ServiceState.DRAINED:
-            detail = f"{slot_id} is {standing.service}; resume it to have it back"
+        case ServiceState.QUARANTINED if not (demand.canary or demand.provision):
+            detail = f"{slot_id} is quarantined{why}; a canary that passes brings it back, or a person who resumes it"
+            yield Reason(WaitsFor.SLOT_QUARANTINED, detail, slot_id=slot_id)
+        case ServiceState.DRAINING | ServiceState.DRAINED if not (demand.provision and standing.free):
+            detail = f"{slot_id} is {standing.service}{why}; resume it to have it back"
             yield Reason(WaitsFor.SLOT_DRAINING, detail, slot_id=slot_id)
     if holder is not None:
         detail = f"job {holder.job_id} has {slot_id}, until {_moment(holder.latest)} at the latest"

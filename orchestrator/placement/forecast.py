@@ -20,7 +20,9 @@ def earliest_start(job: Subject, seen: Snapshot) -> datetime | None:
     if job.state is JobState.ASSIGNED:
         serving = any(standing.slot.id == job.slot_id and standing.serving for standing in seen.slots)
         return seen.now if serving else None
-    hosts = hosts_with_enough(job.candidate.demand, (standing.slot for standing in seen.slots if standing.serving))
+    demand = job.candidate.demand
+    entered = (each.slot for each in seen.slots if each.serving or (demand.provision and each.free))
+    hosts = hosts_with_enough(demand, entered)
     if job.state is not JobState.QUEUED or job.held is not None or not hosts or not seen.dispatcher_alive:
         return None
     if not explain(job, seen):

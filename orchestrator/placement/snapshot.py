@@ -32,6 +32,8 @@ class Standing:
     alive: bool = True
     service: ServiceState = ServiceState.IN_SERVICE
     holder: Holder | None = None
+    why: str | None = None
+    """Why it is out of service, as far as that is known."""
 
     @property
     def serving(self) -> bool:
@@ -41,13 +43,12 @@ class Standing:
     @property
     def free(self) -> bool:
         """Whether `place` may have it."""
-        quarantined = self.service is ServiceState.QUARANTINED
-        return self.alive and self.holder is None and (self.serving or quarantined)
+        return self.alive and self.holder is None and self.service is not ServiceState.DRAINING
 
     @property
     def offered(self) -> FreeSlot:
         """How `place` sees it while it is free."""
-        return replace(self.slot, quarantined=self.service is ServiceState.QUARANTINED)
+        return replace(self.slot, service=self.service)
 
 
 @dataclass(frozen=True)

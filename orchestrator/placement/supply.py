@@ -18,7 +18,7 @@ class BusySlot:
 
 @dataclass(frozen=True)
 class Supply:
-    """All slots that have a live worker and are in service; of quarantined ones, those that are free for a canary."""
+    """All slots that have a live worker and are in service; of quarantined and drained ones, those without a job."""
 
     now: datetime
     free: Sequence[FreeSlot] = ()

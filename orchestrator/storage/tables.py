@@ -13,6 +13,7 @@ from orchestrator.storage.base import Base as Base
 from orchestrator.storage.base import BigKey
 from orchestrator.storage.base import Document as Document
 from orchestrator.storage.endpoints import Endpoint as Endpoint
+from orchestrator.storage.release_checks import CheckedRelease as CheckedRelease
 from orchestrator.storage.reservations import Reservation as Reservation
 from orchestrator.storage.reservations import ReservationSlot as ReservationSlot
 from orchestrator.storage.result_tables import Answer as Answer
@@ -210,7 +211,8 @@ class Job(Base):
     spec: Mapped[Document]
     request: Mapped[Document]
     """The whole request as validated; retry and clone start from it."""
-    release: Mapped[str] = mapped_column(ForeignKey("release.name"))
+    release: Mapped[str | None] = mapped_column(ForeignKey("release.name"))
+    """Whose tools it runs; null of a job that provisions a host, until it has registered what it installed."""
     slot_kind: Mapped[SlotKind]
     demand: Mapped[str] = mapped_column(String(500))
     """Demand class (`orchestrator.placement.demand`): jobs of one class fit the same slots."""

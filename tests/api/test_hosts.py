@@ -43,3 +43,28 @@ def test_a_host_that_is_not_there_is_not_shown(client, two_hosts, name):
         client.host(name)
 
     assert refused.value.status in (404, 422)
+
+
+PROVISION = {"packages": "/srv/p", "root": "/opt/r", "release": "r2", "profile": "txnn_1.2.1_build0307"}
+
+
+def test_a_host_can_not_be_set_up_by_a_job_that_anyone_may_submit(http, two_hosts):
+    answer = http.post("/jobs", json={"spec": {**PROVISION, "kind": "provision", "host": "lab1"}})
+
+    assert (answer.status_code, answer.json()["field"]) == (422, "spec")
+
+
+@pytest.mark.parametrize(
+    ("host", "body", "status", "field"),
+    [
+        ("lab1", PROVISION, 422, "packages"),
+        ("lab1", {**PROVISION, "dryrun": True}, 422, "dryrun"),
+        ("lab1", {**PROVISION, "profile": "unknown"}, 422, "profile"),
+        ("lab1", {**PROVISION, "force": True}, 422, None),
+    ],
+)
+def test_a_host_is_not_set_up_from_a_request_that_makes_no_sense(http, two_hosts, host, body, status, field):
+    answer = http.post(f"/hosts/{host}/provision", json=body)
+
+    assert (answer.status_code, answer.json().get("field")) == (status, field)
+    assert http.get("/jobs?kind=provision").json()["items"] == []

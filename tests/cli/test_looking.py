@@ -154,3 +154,26 @@ def test_the_doctor_reports_a_server_that_is_away_beside_the_machine(tx81):
     results = {check["check"]: check["result"] for check in ran.document["checks"]}
     assert ran.code == 3
     assert (results["python"], results["server"]) == ("ok", "fail")
+
+
+def test_a_release_that_is_as_its_profile_says_passes_its_check(tx81, at_site, tmp_path, monkeypatch):
+    monkeypatch.setenv("TX81_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("TX81_DEVICES_DIR", at_site.tools["cards"])
+
+    ran = tx81("releases", "check", "r1", "--output", "json")
+
+    asked = {found["about"] for found in ran.document["findings"] if "its help knows" in found["detail"]}
+    assert (ran.code, ran.document["ok"]) == (0, True), ran.document
+    assert asked >= {"quantize", "convert", "infer"}
+    shown = tx81("releases", "show", "r1", "--output", "json").document
+    assert [(check["host"], check["ok"]) for check in shown["checks"]] == [(ran.document["host"], True)]
+    assert shown["profile"]["profile"] == "txnn_1.2.1_build0307"
+
+
+def test_a_release_that_is_not_on_this_machine_does_not_pass(tx81, at_site, tmp_path, monkeypatch):
+    monkeypatch.setenv("TX81_STATE_DIR", str(tmp_path / "state"))
+
+    ran = tx81("releases", "check", "r1", "--root", str(tmp_path / "gone"))
+
+    assert ran.code == 1
+    assert "no folder on this host" in ran.out

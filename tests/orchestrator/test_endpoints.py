@@ -11,6 +11,7 @@ from core_builders import (
     Desk,
     a_desk,
     a_ready_server,
+    a_serve_request,
     a_server,
     a_waiting_job,
     events_of,
@@ -121,6 +122,18 @@ def test_a_use_is_noted_while_the_endpoint_is_open_and_refused_afterwards(desk: 
 
     with desk.database.read() as session:
         assert session.get_one(Endpoint, opened.attempt_id).last_used_at == used_at
+
+
+def test_servers_that_are_on_their_way_are_known_by_their_model(desk: Desk):
+    with desk.database.write() as session:
+        waiting, starting = a_waiting_job(session, a_serve_request()).id, a_server(session).job_id
+        a_server(session, {"model": "llama"})
+        leaving = a_server(session).job_id
+        lifecycle.cancel(session, leaving, now=now())
+        finish(session, a_server(session))
+
+    with desk.database.read() as session:
+        assert endpoints.coming(session, "qwen") == [waiting, starting]
 
 
 # ── jobs that need one ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -20,6 +20,8 @@ DEMANDS = st.builds(
     st.frozensets(st.sampled_from(["rack=a", "rack=b", "gen=2", "x2=a.g0"])),
     st.integers(1, 8),
     st.none() | st.integers(0, 30).map(lambda power: 1 << power),
+    st.booleans(),
+    st.booleans(),
 ) | st.builds(Demand, st.sampled_from(SlotKind), st.lists(PATTERNS, unique=True, max_size=8).map(tuple))
 
 

@@ -11,6 +11,7 @@ from placement_builders import (
     LABELS,
     MINUTE,
     NOW,
+    PROVISIONS,
     SHARES,
     SINGLES,
     WINDOWS,
@@ -46,7 +47,7 @@ def _standings(draw: st.DrawFn) -> list[Standing]:
 
 
 SNAPSHOTS = st.builds(
-    Snapshot, st.just(NOW), _standings(), queues(SINGLES | GANGS), SHARES,
+    Snapshot, st.just(NOW), _standings(), queues(SINGLES | GANGS | PROVISIONS), SHARES,
     windows=st.dictionaries(st.sampled_from(IDS), st.tuples(WINDOWS), max_size=2),
 )  # fmt: skip
 
@@ -69,6 +70,11 @@ def _subject(mine: Candidate, seen: Snapshot) -> Subject:
 
 def _slot(slot_id: str, **facts) -> Standing:
     return Standing(a_slot(slot_id), **facts)
+
+
+def _entered(job: Candidate, standing: Standing) -> bool:
+    """Whether the job can have the slot, now or when its holder has ended."""
+    return standing.serving or (job.demand.provision and standing.free)
 
 
 def _holder(job: int = 7, latest: float = 10, expected: float = 10) -> Holder:
@@ -105,7 +111,7 @@ def test_every_slot_that_is_asked_for_and_not_free_is_told(seen: Snapshot):
 def test_a_forecast_is_given_exactly_when_enough_slots_serve_and_is_now_when_nothing_is_waited_for(seen: Snapshot):
     for job in seen.candidates:
         subject = _subject(job, seen)
-        serving = bool(hosts_with_enough(job.demand, (each.slot for each in seen.slots if each.serving)))
+        serving = bool(hosts_with_enough(job.demand, (each.slot for each in seen.slots if _entered(job, each))))
         start = earliest_start(subject, seen)
         assert (start is not None) == serving
         if not explain(subject, seen):
@@ -126,6 +132,21 @@ def test_a_forecast_is_given_exactly_when_enough_slots_serve_and_is_now_when_not
 )
 def test_what_keeps_a_slot_is_told(slot: Standing, kinds: list[WaitsFor]):
     assert _kinds(a_job(1), slot) == kinds
+
+
+@pytest.mark.parametrize("service", [ServiceState.DRAINING, ServiceState.QUARANTINED])
+def test_what_took_a_slot_out_of_service_is_told_with_it(service: ServiceState):
+    (reason,) = _told(a_job(1), _slot("a.g0", service=service, why="HPGR: device error (job 9)"))
+
+    assert "HPGR: device error (job 9)" in reason.detail
+
+
+@pytest.mark.parametrize("service", [ServiceState.QUARANTINED, ServiceState.DRAINED])
+def test_what_sets_up_a_host_may_have_slots_that_are_out_of_service(service: ServiceState):
+    slots = [_slot(f"a.g{index}", service=service) for index in range(8)]
+
+    assert _kinds(a_job(1, "card_group provision x8 host=a"), *slots) == []
+    assert WaitsFor.NO_SUCH_SLOT_ALIVE not in _kinds(a_job(1, "card_group x8 host=a"), *slots)
 
 
 def test_an_excluded_slot_is_told_as_long_as_no_other_is_free():

@@ -1,6 +1,9 @@
 """A tiny real installation: SQLite, a store, one slot, and a release whose tools are shell scripts."""
 
 import json
+import subprocess
+import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -8,7 +11,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import docker_stand_in
 import pytest
+from eventually import eventually
 
 from orchestrator import bulk, lifecycle
 from orchestrator.model.profile import Profile
@@ -91,6 +96,22 @@ PROFILE: dict[str, Any] = {
             "logs": ["run/TX8_*"],
             "limits": {"run_seconds": 60, "silence_seconds": 60},
         },
+        "client_chat_processes": {
+            "conda": "env",
+            "cwd": "{work}/run",
+            "argv": ["sh", "{root}/tool.sh", "{ports}", "{prompts}", "{out}"],
+            "outputs": {"answers": {"search": "{work}", "glob": "out", "kind": "tree", "must_contain": ["*.jsonl"]}},
+            "answers": {
+                "glob": "*.jsonl",
+                "question": "q",
+                "text": "a",
+                "repeat": "r",
+                "index": "i",
+                "batch": "b",
+            },
+            "logs": ["run/TX8_*"],
+            "limits": {"run_seconds": 60, "silence_seconds": 60},
+        },
         "serve": {
             "conda": "env",
             "cwd": "{work}/run",
@@ -152,11 +173,12 @@ class Lab:
         card = slot.startswith("g")
         with self.database.write() as session:
             now = self.database.now(session)
-            columns = dict(
-                name="job", kind=spec["kind"], project="default", spec=spec, request={}, release="tiny",
-                slot_kind=SlotKind.CARD_GROUP if card else SlotKind.CPU, demand="", priority=5, tool_retries=0,
-                **{"run_seconds": 60, "silence_seconds": 60, "log_bytes": 1 << 20, **job},
-            )  # fmt: skip
+            columns = {
+                "name": "job", "kind": spec["kind"], "project": "default", "spec": spec, "request": {},
+                "release": "tiny", "slot_kind": SlotKind.CARD_GROUP if card else SlotKind.CPU, "demand": "",
+                "priority": 5, "tool_retries": 0, "run_seconds": 60, "silence_seconds": 60, "log_bytes": 1 << 20,
+                **job,
+            }  # fmt: skip
             (job_id,) = bulk.create(session, [columns], now=now)
             row = session.get_one(Job, job_id)
             for name, digest in (inputs or {}).items():
@@ -261,3 +283,32 @@ def g0(lab: Lab) -> Iterator[OwnedSlot]:
 def cpu0(lab: Lab) -> Iterator[OwnedSlot]:
     with owned(lab.settings, lab.database, SlotName.parse("cpu0")) as slot:
         yield slot
+
+
+@dataclass
+class Docker:
+    """The client's program, the folder it keeps its things in, and the daemon."""
+
+    program: str
+    folder: Path
+    daemon: subprocess.Popen
+
+    def call(self, *words: str) -> str:
+        return subprocess.run([self.program, *words], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def docker():
+    with tempfile.TemporaryDirectory() as folder:
+        socket, program = Path(folder, "d.sock"), Path(folder, "docker")
+        stand_in = Path(docker_stand_in.__file__)
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E {stand_in} {socket} "$@"\n')
+        program.chmod(0o755)
+        daemon = subprocess.Popen([sys.executable, stand_in, "serve", socket])
+        eventually(socket.exists)
+        made = Docker(str(program), Path(folder), daemon)
+        yield made
+        if daemon.poll() is None:
+            made.call("stop", "txnn")
+            daemon.terminate()
+        daemon.wait()

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from orchestrator.errors import BadSpec
-from orchestrator.settings import SHIPPED_PROFILES
+from orchestrator.profile_files import load_profile
+from orchestrator.settings import SHIPPED_PROFILES, Settings
 from workers.assignment import Assignment, InputArtifact, RegisteredModel
 from workers.toolchain.commands import at_address, document, fill, plan
 
@@ -137,6 +138,30 @@ def test_sources_are_compiled_in_a_private_copy():
     assert made.inputs[0].private
     assert made.command.argv[-1] == f"{WORK}/kcore/node_0_0"
     assert made.overlay is None
+
+
+def test_in_a_container_paths_are_those_of_its_mounts():
+    profile = load_profile(Settings(), "txnn_1.2.1_build0307_docker").model_dump(mode="json")
+    profile["launcher"]["docker"]["mounts"] |= {"/work": "/jobs", "/models": "/weights"}
+
+    made = planned(INFER, ("kcore", "k"), ("prompts", "q"), profile=profile)
+
+    assert made.command.env["PATH"].startswith("/opt/miniconda/envs/tx8_txnn/bin:/opt/miniconda/bin:")
+    assert made.command.argv[1:4] == (
+        "/opt/tx/txnn_1.2.1_build0307/script/run_infer/offline_auto_test.py", "-mp", "/jobs/g1/7.1/model/qwen",
+    )  # fmt: skip
+    assert str(made.command.cwd) == "/jobs/g1/7.1/run"
+    assert made.command.env["HOME"] == "/jobs/g1/7.1"
+    assert made.overlay.config == {"param_dir": "/jobs/g1/7.1/inputs/kcore/k"}
+    assert (made.overlay.target, made.overlay.links_to) == (WORK / "model/qwen", Path("/weights/qwen"))
+
+
+def test_a_model_that_is_not_mounted_is_told():
+    profile = load_profile(Settings(), "txnn_1.2.1_build0307_docker").model_dump(mode="json")
+    profile["launcher"]["docker"]["mounts"] |= {"/work": "/jobs"}
+
+    with pytest.raises(BadSpec, match=r"container txnn do not see /models/qwen: mounted there are .*/work at /jobs"):
+        planned(INFER, ("kcore", "k"), ("prompts", "q"), profile=profile)
 
 
 def test_braces_in_a_value_are_not_filled_in_again():

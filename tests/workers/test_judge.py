@@ -91,10 +91,13 @@ def test_a_server_that_was_not_ready_in_time_is_told_by_the_last_thing_it_said()
     assert failure.reason == "it was not ready in time; it said last: loading"
 
 
-def test_what_a_server_says_while_it_is_stopped_speaks_against_no_slot():
-    ended = outcome(0, stopped=StopReason.STOPPED)
+@pytest.mark.parametrize(("code", "suspect"), [(0, True), (130, False), (None, False)])
+def test_a_sticky_signature_speaks_against_the_slot_of_a_stopped_server_only_if_it_ended_regularly(code, suspect):
+    ended = outcome(code, stopped=StopReason.STOPPED)
 
-    assert suspicion(None, ended, Evidence("HPGR: device error\n", was_ready=True), SIGNATURES) is None
+    found = suspicion(None, ended, Evidence("HPGR: device error\n", was_ready=True), SIGNATURES)
+
+    assert (found is not None) == suspect
 
 
 def test_a_cancelled_job_stays_cancelled_whatever_its_log_says():

@@ -12,9 +12,14 @@ from workers.toolchain.rows import BadAnswers as BadAnswers
 from workers.toolchain.rows import json_rows, rows_by
 
 
+def read_prompts(path: Path) -> list[str]:
+    """The questions of a file: one a line, blank lines are none."""
+    return [line.strip() for line in path.read_text("utf-8-sig", errors="replace").split("\n") if line.strip()]
+
+
 def count_prompts(path: Path) -> int:
-    """How many questions the tool was given: one a line, blank lines are none."""
-    return sum(1 for line in path.read_text("utf-8-sig", errors="replace").split("\n") if line.strip())
+    """How many questions the tool was given."""
+    return len(read_prompts(path))
 
 
 def read_golden(path: Path) -> Golden:

@@ -14,13 +14,18 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.errors import BadSpec
+from orchestrator.model.calling import OwnProgram, how_to_run
 from orchestrator.model.card_specs import OnCards
-from orchestrator.model.profile import KindProfile, Profile
+from orchestrator.model.launchers import DockerExec
+from orchestrator.model.profile import FaultSignature, KindProfile, Profile
+from orchestrator.model.provision import ProvisionSpec
 from orchestrator.model.slots import SINGLE_CARD, cards_of_groups, groups_of_cards
-from orchestrator.model.specs import CanarySpec, ConvertSpec, InferSpec, ServeSpec, Spec
+from orchestrator.model.specs import CanarySpec, ClientSpec, ConvertSpec, InferSpec, ServeSpec, Spec, profile_kind
 from workers import reference
 from workers.assignment import Assignment, InputArtifact, RegisteredModel
 from workers.process import Command
+from workers.toolchain.asking import client_words
+from workers.toolchain.view import View
 
 _PLACE_HOLDER = re.compile(r"\{(\w+)\}")
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|(^|_)KEY$", re.IGNORECASE)
@@ -47,28 +52,51 @@ class ModelOverlay:
     source: Path
     target: Path
     config: Mapping[str, Any]
+    links_to: Path
+    """The registered one as the tool sees it."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """All that is decided about an attempt before a file is touched."""
 
-    spec: Spec
+    spec: Spec | ProvisionSpec
     profile: Profile
     kind: KindProfile
     words: Mapping[str, str]
+    """What stands for each place-holder, on this host."""
     inputs: tuple[LaidInput, ...]
     overlay: ModelOverlay | None
     command: Command
+    """As the tool itself sees it, wherever it runs."""
     exclusive: str | None
+    view: View
+
+    @property
+    def docker(self) -> DockerExec | None:
+        """The container that the tool runs in, if it does not run on the host itself."""
+        return _docker(self.profile, self.kind)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What is run, and where, as it is kept in SQL."""
+        where = {} if self.docker is None else {"container": self.docker.container}
+        return {**document(self.command), **where}
+
+    @property
+    def fault_signatures(self) -> tuple[FaultSignature, ...]:
+        """What would speak against its slot: nothing that a client prints, who repeats what servers told it."""
+        return () if isinstance(self.spec, ClientSpec) else self.profile.fault_signatures
 
     def path(self, text: str) -> Path:
         """A path of the profile with its place-holders filled in."""
         return Path(fill(text, self.words))
 
 
-def plan(assignment: Assignment, *, work: Path, python: str = sys.executable) -> Plan:
-    """Decide everything; BadSpec says what does not fit. `python` is the interpreter for reference answers."""
+def plan(assignment: Assignment, *, work: Path, golden_python: str = sys.executable) -> Plan:
+    """Decide everything; BadSpec says what does not fit, EndpointClosed which server is not there any more.
+
+    `golden_python` is the interpreter for reference answers."""
     try:
         spec, profile = _SPECS.validate_python(assignment.spec), Profile.model_validate(assignment.profile)
     except ValidationError as trouble:
@@ -76,31 +104,33 @@ def plan(assignment: Assignment, *, work: Path, python: str = sys.executable) ->
         raise BadSpec(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     if isinstance(spec, CanarySpec):
         spec = spec.inference()
-    kind = profile.kind(spec.kind)
+    kind = how_to_run(profile, spec)
     if kind is None:
-        raise BadSpec(f"profile {profile.profile} does not say how to run {spec.kind} jobs")
+        raise BadSpec(f"profile {profile.profile} does not say how to run {profile_kind(spec)} jobs")
     words = _first_words(spec, profile, kind, assignment, work=work)
-    words |= {"python": python, "reference": reference.__file__}
+    words |= {"golden_python": golden_python, "reference": reference.__file__}
     if kind.model_config_file is not None:
         words["model"] = str(work / "model" / _plain(_model(assignment).name))
     inputs = _place(assignment.inputs, kind, words, work)
     words |= {laid.name: str(laid.target) for laid in inputs}
+    view = view_of(_docker(profile, kind), words)
     return Plan(
         spec=spec,
         profile=profile,
         kind=kind,
         words=words,
         inputs=inputs,
-        overlay=_overlay(_model(assignment), kind, words) if kind.model_config_file is not None else None,
-        command=_command(profile, kind, words, present={laid.name for laid in inputs} | _switched_on(spec)),
+        overlay=_overlay(_model(assignment), kind, words, view) if kind.model_config_file is not None else None,
+        command=_command(profile, kind, words, present=_present(spec, inputs)),
         exclusive=None if kind.exclusive is None else fill(kind.exclusive, words),
+        view=view,
     )
 
 
 def at_address(plan: Plan, address: str, port: int) -> Plan:
     """The same plan for a server that is to listen there."""
     words = {**plan.words, "address": address, "port": str(port)}
-    command = _command(plan.profile, plan.kind, words, present={laid.name for laid in plan.inputs})
+    command = _command(plan.profile, plan.kind, words, present=_present(plan.spec, plan.inputs))
     return replace(plan, words=words, command=command)
 
 
@@ -140,6 +170,8 @@ def _first_words(
     if isinstance(spec, InferSpec):
         words["batch_sizes"] = _batch_sizes(spec)
         words["traverse"] = str(spec.traverse)
+    if isinstance(spec, ClientSpec):
+        words |= client_words(spec, assignment)
     if isinstance(spec, ServeSpec):
         # Until `at_address` says where.
         words |= {"address": LOOPBACK, "port": "0"}
@@ -183,21 +215,40 @@ def _place(
     return tuple(laid)
 
 
-def _overlay(model: RegisteredModel, kind: KindProfile, words: Mapping[str, str]) -> ModelOverlay:
+def _docker(profile: Profile, kind: KindProfile) -> DockerExec | None:
+    return None if isinstance(kind, OwnProgram) else container_of(profile)
+
+
+def container_of(profile: Profile) -> DockerExec | None:
+    """The container that the vendor's tools run in, if they do not run on the host itself."""
+    return None if profile.launcher == "local" else profile.launcher.docker
+
+
+def view_of(docker: DockerExec | None, words: Mapping[str, str]) -> View:
+    """What a tool sees of the host; `words` are the place-holders of the mounts."""
+    if docker is None:
+        return View()
+    return View(docker.container, {fill(host, words): fill(inside, words) for host, inside in docker.mounts.items()})
+
+
+def _overlay(model: RegisteredModel, kind: KindProfile, words: Mapping[str, str], view: View) -> ModelOverlay:
     official = kind.model_config_file == "official"
     config = model.official_config if official else model.tx81_config
     if config is None:
         which = "official config.json" if official else "TX81 config.json"
         raise BadSpec(f"model {model.name} has no {which}: register it again with that file", field="model")
     if not official:
-        config = {**config, "param_dir": fill("{kcore}", words)}
-    return ModelOverlay(source=Path(model.path), target=Path(words["model"]), config=config)
+        config = {**config, "param_dir": fill("{kcore}", view.words(words))}
+    return ModelOverlay(
+        source=Path(model.path), target=Path(words["model"]), config=config, links_to=Path(view.path(model.path))
+    )
 
 
 def _command(profile: Profile, kind: KindProfile, words: Mapping[str, str], *, present: set[str]) -> Command:
-    environment = profile.environment if kind.environment is None else kind.environment
     optional = [word for name, extra in kind.optional.items() if name in present for word in extra]
+    environment = kind.environment if isinstance(kind, OwnProgram) else profile.environment
     listen = kind.serve.listen if kind.serve is not None and words["address"] != LOOPBACK else ()
+    words = view_of(_docker(profile, kind), words).words(words)
     return Command(
         argv=tuple(fill(word, words) for word in (*kind.argv, *optional, *listen)),
         env={name: fill(value, words) for name, value in environment.items()},
@@ -205,8 +256,9 @@ def _command(profile: Profile, kind: KindProfile, words: Mapping[str, str], *, p
     )
 
 
-def _switched_on(spec: Spec) -> set[str]:
-    return {name for name, value in spec if value is True}
+def _present(spec: Spec | ProvisionSpec, inputs: Sequence[LaidInput]) -> set[str]:
+    """The inputs that are there, and the switches that are on."""
+    return {laid.name for laid in inputs} | {name for name, value in spec if value is True}
 
 
 def _model(assignment: Assignment) -> RegisteredModel:

@@ -142,13 +142,14 @@ def suspicion(
     """Why the slot must not be given another job; None if nothing speaks against it.
 
     A sticky signature counts where the attempt failed for a fault, and where the tool said success all the same. In
-    the log of one that was cancelled or stopped it proves nothing: the runtime may say such things while it is killed.
+    the log of a cancelled one it proves nothing: the runtime may say such things while it is being killed. So it may in
+    that of a server which was stopped and did not end regularly.
     """
     if outcome.unkillable:
         processes = ", ".join(map(str, outcome.unkillable))
         return Suspicion(reason=f"processes {processes} outlived SIGKILL and may still hold its cards")
-    stopped = outcome.stopped is StopReason.STOPPED
-    if stopped or (failure is not None and failure.kind is not FailureKind.FAULT):
+    killed = outcome.stopped is StopReason.STOPPED and outcome.exit_code != 0
+    if killed or (failure is not None and failure.kind is not FailureKind.FAULT):
         return None
     matched = evidence.match([known for known in signatures if known.sticky])
     return None if matched is None else Suspicion(reason=matched[1], signature=matched[0].name)

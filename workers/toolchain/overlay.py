@@ -35,19 +35,20 @@ def lay_model(overlay: ModelOverlay) -> None:
     """Link every file of the registered folder but its config.json and its kin, and write the one this use needs.
 
     A name that is there already (a `.gm` input laid among the weights) is left alone."""
-    _link_files(overlay.source, overlay.target, leave_out="config.json")
+    _link_files(overlay.source, overlay.target, links_to=overlay.links_to, leave_out="config.json")
     # Never written through an existing name: it could be a hard link into the store.
     with (overlay.target / "config.json").open("x", encoding="utf-8") as config:
         json.dump(overlay.config, config, ensure_ascii=False, indent=2)
 
 
-def _link_files(source: Path, target: Path, *, leave_out: str | None = None) -> None:
+def _link_files(source: Path, target: Path, *, links_to: Path, leave_out: str | None = None) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for entry in source.iterdir():
         place = target / entry.name
         if leave_out is not None and entry.name.startswith(leave_out):
             continue
         if entry.is_dir() and not entry.is_symlink():
-            _link_files(entry, place)
+            _link_files(entry, place, links_to=links_to / entry.name)
         elif not place.exists():
-            place.symlink_to(entry)
+            # As the tool sees it: in a container, the folder may be elsewhere.
+            place.symlink_to(links_to / entry.name)

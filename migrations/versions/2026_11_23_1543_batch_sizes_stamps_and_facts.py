@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 
 revision = 'a7f6b78235a6'
-down_revision = '351ab13a173e'
+down_revision = 'd85156e9d501'
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,30 @@
+"""The client's calls about provisioning: asking for it, and what became of each step."""
+
+from urllib.parse import quote
+
+from api.connection import Connection
+from api.provisioning import ProvisionReport
+from api.schemas import JobDetail, JobView
+from orchestrator.model.provision import ProvisionRequest
+
+_ARTIFACT = "provision"
+
+
+class ProvisionCalls:
+    """Reached as `client.provisioning`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def start(self, host: str, request: ProvisionRequest, key: str | None = None) -> JobView:
+        """Set a host up; with the same `key`, saying it twice does it once."""
+        body = request.model_dump(mode="json", exclude_unset=True)
+        answer = self._connection.post(f"/hosts/{quote(host, safe='')}/provision", body, key=key)
+        return JobView.model_validate(answer.json())
+
+    def report(self, job: JobDetail) -> ProvisionReport | None:
+        """What became of each step in the latest attempt of a job that has one; None if it was not begun."""
+        stored = [output for output in job.outputs if output.name == _ARTIFACT]
+        if not stored:
+            return None
+        return ProvisionReport.model_validate(self._connection.get(f"/artifacts/{stored[-1].id}/content").json())

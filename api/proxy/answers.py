@@ -1,0 +1,46 @@
+"""What a server says, under the name that the client knows the model by, and cut where its events end. Pure."""
+
+import json
+import re
+
+from api.proxy.errors import ServerFailed
+
+LARGEST_EVENT = 1024 * 1024
+"""Bytes of one event that are held; an event is a few hundred."""
+
+
+class Naming:
+    """Puts the name that was asked for where a server wrote its own, which is a path on its host.
+
+    Only `"model": "…"` is touched: in a text of JSON its quotes would be escaped, so what a model says stays as it is.
+    """
+
+    def __init__(self, served: str, asked: str) -> None:
+        spellings = {json.dumps(served, ensure_ascii=ascii_only).encode() for ascii_only in (True, False)}
+        self._theirs = re.compile(rb'("model"\s*:\s*)(?:' + b"|".join(map(re.escape, sorted(spellings))) + rb")")
+        self._ours = json.dumps(asked).encode()
+
+    def __call__(self, said: bytes) -> bytes:
+        """The same bytes with the other name."""
+        return self._theirs.sub(lambda found: found[1] + self._ours, said)
+
+
+class Events:
+    """Lets only whole events pass, so that whatever follows a break begins on a line of its own."""
+
+    def __init__(self, naming: Naming) -> None:
+        self._naming = naming
+        self._held = b""
+
+    def feed(self, piece: bytes) -> bytes:
+        """The events that are whole with this piece; ServerFailed if one has no end."""
+        held = self._held + piece
+        end = max(held.rfind(b"\n\n") + 2, held.rfind(b"\n\r\n") + 3)
+        whole, self._held = (held[:end], held[end:]) if end > 2 else (b"", held)
+        if len(self._held) > LARGEST_EVENT:
+            raise ServerFailed(f"the server sent an event of more than {LARGEST_EVENT} bytes")
+        return self._naming(whole)
+
+    def rest(self) -> bytes:
+        """What a stream that ended in good order left behind its last event."""
+        return self._naming(self._held)

@@ -1,0 +1,182 @@
+"""The servers that requests can go to, as this process sees them: which there are, and how busy it keeps each.
+
+The list is read from SQL when something was committed since it was last read, and once more before a model is refused.
+What other processes ask of the same servers is not counted: a server that is full of their requests says so.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from anyio.to_thread import run_sync
+
+from api.proxy.errors import NoServerReady, NotServed
+from api.wakeups import WakeUps
+from orchestrator import endpoints
+from orchestrator.errors import EndpointClosed
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Endpoint
+
+log = logging.getLogger(__name__)
+
+FRESH_SECONDS = 0.1
+"""The list is read no more often than this, however much is committed."""
+
+USE_SECONDS = 5.0
+"""How often uses are noted: a server without any ends after minutes at the earliest."""
+
+REST_SECONDS = 2.0
+"""How long a server that could not be reached, or was full, comes after all others."""
+
+COMING_SECONDS = 5
+"""When to ask again for a model whose server is on its way."""
+
+
+@dataclass(eq=False)
+class Server:
+    """One open endpoint, with what this process asks of it."""
+
+    attempt_id: int
+    job_id: int
+    model: str
+    served_id: str
+    url: str
+    groups: int
+    """Requests it works on at once; more than that wait there."""
+    created: int
+    """When it was ready, in seconds since 1970."""
+    in_flight: int = 0
+    used: bool = False
+    """Whether it was asked since its use was last noted."""
+    chosen: int = 0
+    """The number of the last request that went there: the smallest has rested longest."""
+    avoided_until: float = 0.0
+
+
+def best(servers: Collection[Server], now: float) -> Server:
+    """The one to ask: most room, then longest without a request; one that just failed only if there is no other."""
+    return min(servers, key=lambda each: (each.avoided_until > now, each.in_flight / each.groups, each.chosen))
+
+
+def is_plain(url: str) -> bool:
+    """Whether a row's url is what a worker writes, `http://ADDRESS:PORT`; nothing else is ever called."""
+    try:
+        parts = urlsplit(url)
+        return url == f"http://{parts.netloc}" and bool(parts.hostname and parts.port) and "@" not in parts.netloc
+    except ValueError:
+        return False
+
+
+class Fleet:
+    """All servers that are open now; lives in the application's event loop."""
+
+    def __init__(self, database: Database, wakeups: WakeUps) -> None:
+        self._database = database
+        self._wakeups = wakeups
+        self._servers: dict[int, Server] = {}
+        self._reading = asyncio.Lock()
+        self._read_at = float("-inf")
+        self._turn: asyncio.Event | None = None
+        self._requests = 0
+
+    async def all(self) -> list[Server]:
+        """Every one of them, in the order of their jobs."""
+        if self._is_stale():
+            await self._read(since=time.monotonic() - FRESH_SECONDS)
+        return list(self._servers.values())
+
+    async def of(self, model: str) -> list[Server]:
+        """Those that answer for a model, named as it is registered or as the server names it.
+
+        NotServed if there is none; NoServerReady if there is none yet.
+        """
+        found = _named(model, await self.all())
+        if not found:
+            await self._read(since=time.monotonic())
+            found = _named(model, self._servers.values())
+        if not found:
+            coming = await run_sync(self._coming, model)
+            served = sorted({server.model for server in self._servers.values()})
+            raise _missing(model, coming, served)
+        return found
+
+    @contextmanager
+    def asked(self, server: Server) -> Iterator[None]:
+        """Count one request to `server` for as long as the block runs."""
+        self._requests += 1
+        server.chosen, server.used = self._requests, True
+        server.in_flight += 1
+        try:
+            yield
+        finally:
+            server.in_flight -= 1
+
+    def avoid(self, server: Server) -> None:
+        """Ask the others first for a moment."""
+        server.avoided_until = time.monotonic() + REST_SECONDS
+
+    async def note_uses(self) -> None:
+        """Tell the database which servers are in use, as long as the task lives: an idle server ends."""
+        while True:
+            await asyncio.sleep(USE_SECONDS)
+            used = [server for server in self._servers.values() if server.used or server.in_flight]
+            for server in used:
+                server.used = False
+            if used:
+                await run_sync(self._note, sorted(server.attempt_id for server in used))
+
+    def _is_stale(self) -> bool:
+        committed = self._turn is None or self._turn.is_set()
+        return committed and time.monotonic() - self._read_at > FRESH_SECONDS
+
+    async def _read(self, since: float) -> None:
+        """Have a list that was read after `since`, be it by another request."""
+        async with self._reading:
+            if self._read_at > since:
+                return
+            turn, now = self._wakeups.turn(), time.monotonic()
+            found = await run_sync(self._found)
+            self._servers = {each.attempt_id: self._servers.get(each.attempt_id, each) for each in found}
+            self._turn, self._read_at = turn, now
+
+    def _found(self) -> list[Server]:
+        with self._database.read() as session:
+            return [_server(row) for row in endpoints.open_endpoints(session) if is_plain(row.url)]
+
+    def _coming(self, model: str) -> list[int]:
+        with self._database.read() as session:
+            return list(endpoints.coming(session, model))
+
+    def _note(self, attempts: Sequence[int]) -> None:
+        for attempt_id in attempts:
+            try:
+                with self._database.write() as session:
+                    endpoints.note_use(session, attempt_id, self._database.now(session))
+            except EndpointClosed:
+                pass  # it ended under way; whoever was asking has been told
+            except Exception:  # were the task to die, servers would end under their clients as idle
+                log.warning("the use of attempt %s was not noted", attempt_id, exc_info=True)
+
+
+def _server(row: Endpoint) -> Server:
+    return Server(
+        attempt_id=row.attempt_id, job_id=row.job_id, model=row.model, served_id=row.served_id, url=row.url,
+        groups=row.groups, created=int(row.ready_at.timestamp()),
+    )  # fmt: skip
+
+
+def _named(model: str, servers: Collection[Server]) -> list[Server]:
+    return [server for server in servers if model in (server.model, server.served_id)]
+
+
+def _missing(model: str, coming: Sequence[int], served: Sequence[str]) -> NotServed | NoServerReady:
+    name = model if len(model) <= 100 else f"{model[:100]}…"
+    if coming:
+        waited = f"no server of {name} is ready yet; job {coming[0]} is on its way: tx81 show {coming[0]}"
+        return NoServerReady(waited, retry_after=COMING_SECONDS)
+    there = f"served now: {', '.join(served)}" if served else "nothing is served now, see: tx81 serve"
+    return NotServed(f"the model {name!r} is not served; {there}", field="model")

@@ -1,0 +1,35 @@
+"""The client's calls about toolchain releases, and what was found of them on hosts."""
+
+from api.connection import Connection
+from api.release_checks import CheckView
+from api.schemas import ReleaseDetail, ReleaseView
+from orchestrator.model.release_checks import ReleaseCheck
+
+
+class ReleaseCalls:
+    """One method a route; every `Client` has them."""
+
+    _connection: Connection
+
+    def register_release(self, name: str, profile: str, root: str, default: bool = False) -> ReleaseDetail:
+        """Register the tools installed at `root`, called as `profile` says."""
+        body = {"name": name, "profile": profile, "root": root, "default": default}
+        return ReleaseDetail.model_validate(self._connection.post("/releases", body, timeout=None).json())
+
+    def releases(self) -> tuple[ReleaseView, ...]:
+        """All releases."""
+        return self._connection.page(ReleaseView, "/releases", {}).items
+
+    def release(self, name: str) -> ReleaseDetail:
+        """One release."""
+        return ReleaseDetail.model_validate(self._connection.get(f"/releases/{name}").json())
+
+    def keep_release_check(self, found: ReleaseCheck) -> CheckView:
+        """Leave what a check has found with the server."""
+        body = found.model_dump(mode="json", include={"root", "findings"})
+        answer = self._connection.put(f"/releases/{found.release}/checks/{found.host}", body)
+        return CheckView.model_validate(answer.json())
+
+    def release_checks(self, release: str) -> tuple[CheckView, ...]:
+        """The latest check on each host."""
+        return self._connection.page(CheckView, f"/releases/{release}/checks", {}).items

@@ -1,0 +1,93 @@
+"""OpenAI's interface, for every model that a server has ready: any client of it works with our address and token."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.access import GuardedRoute, needs
+from api.context import Given
+from api.proxy.refusals import ErrorDocument, refusal
+from orchestrator.model.scopes import Scope
+
+
+class OpenAIRoute(GuardedRoute):
+    """A guarded route whose refusals are OpenAI's."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Wrap the guarded handler."""
+        handle = super().get_route_handler()
+
+        async def answered(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Exception as error:  # each of them has an answer, be it that the server failed
+                return refusal(error)
+
+        return answered
+
+
+router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAIRoute)
+
+_INFERENCE = needs(Scope.INFERENCE)
+_ANSWERED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "What the server answers, whole or as server-sent events; `X-TX81-Job` is the job that serves.",
+        "content": {"application/json": {}, "text/event-stream": {}},
+    }
+}
+REFUSED: dict[int | str, dict[str, Any]] = {
+    status: {"description": description, "model": ErrorDocument}
+    for status, description in (
+        ("4XX", "Refused; `error.code` says why."),
+        ("5XX", "No server answered; with `Retry-After` it is worth asking again."),
+    )
+}
+"""Every refusal here has OpenAI's form."""
+
+
+class Asked(BaseModel):
+    """A request in OpenAI's words; the server that answers knows the other fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str = Field(min_length=1, description="The registered name, as in `/v1/models`.")
+
+
+class ServedModel(BaseModel):
+    """A model that can be asked."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    """When its oldest server was ready, in seconds since 1970."""
+    owned_by: str = "tx81"
+
+
+class ServedModels(BaseModel):
+    """All that can be asked now."""
+
+    object: Literal["list"] = "list"
+    data: tuple[ServedModel, ...]
+
+
+@router.get("/models", openapi_extra=_INFERENCE)
+async def list_served_models(context: Given) -> ServedModels:
+    """The models that have a server which is ready."""
+    ready: dict[str, int] = {}
+    for server in await context.proxy.fleet.all():
+        ready[server.model] = min(server.created, ready.get(server.model, server.created))
+    return ServedModels(data=tuple(ServedModel(id=name, created=since) for name, since in sorted(ready.items())))
+
+
+@router.post("/chat/completions", openapi_extra=_INFERENCE, response_class=Response, responses=_ANSWERED)
+async def chat(asked: Asked, context: Given) -> Response:
+    """Answer a conversation by the server of the model that has most room."""
+    return await context.proxy.relayed("/v1/chat/completions", asked.model, asked.model_extra or {})
+
+
+@router.post("/completions", openapi_extra=_INFERENCE, response_class=Response, responses=_ANSWERED)
+async def complete(asked: Asked, context: Given) -> Response:
+    """Go on from a text, by the server of the model that has most room."""
+    return await context.proxy.relayed("/v1/completions", asked.model, asked.model_extra or {})

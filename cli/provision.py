@@ -1,0 +1,90 @@
+"""The command that sets a host up: `tx81 provision`."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Group
+from rich.table import Table
+
+from api.provisioning import ProvisionReport
+from cli.documents import validated
+from cli.jobs import log_followed
+from cli.session import Exit, Session, hint, once
+from cli.show import jobs_table, row, table
+from cli.watching import exit_for, wait_for
+from orchestrator.model.provision import ProvisionRequest
+
+Switch = Parameter(negative="")
+_HERE = Session()
+
+
+def provision(
+    host: str,
+    /,
+    *,
+    packages: str,
+    root: str,
+    release: str,
+    profile: str,
+    steps: str | None = None,
+    driver: bool = True,
+    force: Annotated[bool, Switch] = False,
+    dry_run: Annotated[bool, Switch] = False,
+    project: str = "default",
+    key: str | None = None,
+    session: Session = _HERE,
+) -> Exit:
+    """Install a release on a host and register it, from the vendor's packages on; prints the log, then every step.
+
+    It waits until all eight card groups of the host are free, and drains them. If a step fails they stay so, with the
+    reason; else each comes back when its canary has passed. What is installed already is left alone.
+
+    Parameters
+    ----------
+    packages
+        Folder on that host with the vendor's archives and SHA256SUMS.
+    root
+        Folder on that host to install into; made if it is not there. Another root is another installation.
+    release
+        What the installation is registered as; jobs name it.
+    profile
+        The profile that says how.
+    steps
+        Only these, by commas: packages, those of the profile, register, prove.
+    driver
+        --no-driver leaves the driver as it is.
+    force
+        Do the named steps even if they are done already.
+    dry_run
+        Only tell what there is to do; the host goes on working.
+    project
+        Whose time it is; a reservation for maintenance lets only its own project in.
+    key
+        Idempotency key: the same key and options never start it twice.
+    """
+    asked = {
+        "packages": packages, "root": root, "release": release, "profile": profile, "driver": driver, "force": force,
+        "dry_run": dry_run, "project": project,
+    }  # fmt: skip
+    named = {} if steps is None else {"steps": [name.strip() for name in steps.split(",")]}
+    request = validated(ProvisionRequest, {**asked, **named})
+    with session.client() as client:
+        with once(key) as sent:
+            job = client.provisioning.start(host, request, key=sent)
+        hint(f"job {job.id} sets {host} up; what it waits for: tx81 explain {job.id}; Ctrl-C detaches")
+        log_followed(client, job.id)
+        (ended,) = wait_for(client, [job.id])
+        report = client.provisioning.report(ended)
+        document = {"job": ended.model_dump(mode="json"), "report": report and report.model_dump(mode="json")}
+        session.emit(document, Group(jobs_table([ended]), *([] if report is None else [_steps(report)])))
+        return exit_for([ended])
+
+
+def _steps(report: ProvisionReport) -> Table:
+    shown = table("step", "what", "outcome", "seconds", "why", right={"seconds"})
+    for step in report.steps:
+        seconds = None
+        if step.began_at is not None and step.ended_at is not None:
+            seconds = f"{(step.ended_at - step.began_at).total_seconds():.1f}"
+        row(shown, step.step, step.title, step.state.replace("_", " "), seconds, step.why)
+    return shown

@@ -1,0 +1,82 @@
+"""What is known of a release: how it is called, what hosts have found of it, and a look at it on this machine."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from api.client import ApiError
+from api.schemas import ReleaseDetail
+from cli.session import Exit, Session, Stop, hint
+from cli.show import clean, row, table
+from orchestrator.model.release_checks import Finding, Level, ReleaseCheck
+
+_HERE = Session()
+_FORBIDDEN = 403
+
+
+def show(name: str, /, *, session: Session = _HERE) -> Exit:
+    """Show a release: its profile in full, and what its latest check on each host has found."""
+    with session.client() as client:
+        release, checks = client.release(name), client.release_checks(name)
+    known = table("host", "ok", "checked", "by", "errors")
+    for check in checks:
+        errors = "; ".join(f"{each.about}: {each.detail}" for each in check.findings if each.level is Level.ERROR)
+        row(known, check.host, "yes" if check.ok else "NO", f"{check.checked_at:%Y-%m-%d %H:%M}", check.by, errors)
+    profile = yaml.safe_dump(release.profile, allow_unicode=True, sort_keys=False, width=120)
+    heads = [Text(f"{clean(release.name)}  at {clean(release.root)}"), known if checks else Text("never checked\n")]
+    document = {**release.model_dump(mode="json"), "checks": [check.model_dump(mode="json") for check in checks]}
+    session.emit(document, Group(*heads, Text(clean(profile))))
+    return Exit.OK
+
+
+def check(name: str, /, *, root: Path | None = None, session: Session = _HERE) -> Exit:
+    """Try a release on this machine: folders, conda environments, container, and what the tools' help says.
+
+    Exit code 1 if a job would fail for what is found. The tools are asked for their help and do nothing else; those for
+    cards only while nobody uses cards 0..3. TX81_… settings are those of this host's workers. What was found stays with
+    the server, if the token has the scope operator.
+
+    Parameters
+    ----------
+    root
+        Where the release is on this machine, if not where it was registered or TX81_RELEASE_ROOTS says.
+    """
+    with session.client() as client:
+        release = client.release(name)
+        found = _looked_at(release, root)
+        try:
+            client.keep_release_check(found)
+        except ApiError as refusal:
+            if refusal.status != _FORBIDDEN:
+                raise
+            hint("what was found is not kept: that needs a token with the scope operator")
+    session.emit({**found.model_dump(mode="json"), "ok": found.ok}, _findings(found.findings))
+    return Exit.OK if found.ok else Exit.JOB_FAILED
+
+
+def _looked_at(release: ReleaseDetail, root: Path | None) -> ReleaseCheck:
+    elsewhere = {} if root is None else {"TX81_RELEASE_ROOTS": json.dumps({release.name: str(root.absolute())})}
+    asked = release.model_dump_json(include={"name", "profile", "root", "digest"})
+    done = subprocess.run(
+        [sys.executable, "-m", "workers.release_check"], input=asked, env=os.environ | elsewhere,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if not done.stdout:
+        lines = done.stderr.strip().splitlines() or [f"the check ended with {done.returncode}"]
+        raise Stop(lines[-1], Exit.FAULT)
+    return ReleaseCheck.model_validate_json(done.stdout)
+
+
+def _findings(findings: Iterable[Finding]) -> Table:
+    shown = table("", "what", "found")
+    for finding in findings:
+        row(shown, finding.level.value, finding.about, finding.detail)
+    return shown

@@ -1,0 +1,144 @@
+"""What asks servers: the spec of a client, and the shape of the load that our own one makes."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from orchestrator.model.spec_words import MAX_TOKENS, FileInput, JobOutput, Strict
+
+MOST_PROCESSES = 64
+MOST_REQUESTS = 100_000
+
+ONE, SEVERAL = "one_endpoint", "several_endpoints"
+"""Tags of the two forms; they stand in the place of an error, where no person wrote them."""
+
+
+def _form(given: object) -> str:
+    return SEVERAL if isinstance(given, list | tuple) else ONE
+
+
+Endpoints = Annotated[
+    Annotated[JobOutput, Tag(ONE)] | Annotated[tuple[JobOutput, ...], Tag(SEVERAL)], Discriminator(_form)
+]
+
+Program = Literal["load", "chat", "completion_llama", "chat_processes", "completion_llama_processes"]
+
+
+class Goodput(Strict):
+    """Limits of one request: it counts as good if it keeps all that are given."""
+
+    ttft_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="To the first text.")
+    tpot_seconds: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="Per token after the first."
+    )
+    request_seconds: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, description="To the end of the answer."
+    )
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> "Goodput":
+        if not self.model_dump(exclude_none=True):
+            raise ValueError("name at least one limit: ttft_seconds, tpot_seconds, request_seconds")
+        return self
+
+
+class Load(Strict):
+    """The shape of a load: so many requests at a time (closed loop), or so many a second (open loop)."""
+
+    concurrency: int | None = Field(
+        default=None, ge=1, le=512, description="Requests under way at any time; 1 if there is no rate either."
+    )
+    rate: float | None = Field(
+        default=None, ge=0.001, le=10_000, allow_inf_nan=False,
+        description="Requests a second on average, at the times of a Poisson process, whatever has been answered.",
+    )  # fmt: skip
+    requests: int | None = Field(
+        default=None,
+        ge=1,
+        le=MOST_REQUESTS,
+        description="How many are measured; if absent, each prompt `repeats` times.",
+    )
+    warmup: int = Field(default=0, ge=0, le=10_000, description="Requests before these, one by one, not measured.")
+    shuffle: bool = Field(default=False, description="Prompts in an order drawn by `seed`, each equally often.")
+    seed: int = Field(default=0, ge=0, lt=1 << 32, description="Of the order of prompts and of the times of sending.")
+    interface: Literal["chat", "completion"] = Field(
+        default="chat", description="Each prompt as a chat's only message, or as a text to go on from."
+    )
+    ignore_eos: bool = Field(default=False, description="Answers go on until max_tokens: all of the same length.")
+    goodput: Goodput | None = None
+
+    @model_validator(mode="after")
+    def _one_loop(self) -> "Load":
+        if self.rate is not None and self.concurrency is not None:
+            raise ValueError("give concurrency (a closed loop) or rate (an open loop), not both")
+        return self
+
+    def total(self, prompts: int, repeats: int) -> int:
+        """How many requests are measured."""
+        return self.requests or prompts * repeats
+
+
+class ClientSpec(Strict):
+    """Ask servers and keep what they answer: endpoint + prompts (+ golden) → `answers`, metrics.
+
+    It starts when the endpoints are open, which stay open for it, and fails with `server_gone` when one ends.
+    """
+
+    kind: Literal["client"] = "client"
+    endpoint: Endpoints = Field(
+        description="That of a serve job: {job: NAME or number, artifact: endpoint}. "
+        "A list for the programs of several processes, which use them in turn."
+    )
+    program: Program = Field(default="load", description="Our own load client, or one of the vendor's four scripts.")
+    prompts: FileInput
+    golden: FileInput | None = None
+    max_tokens: int = Field(default=1024, ge=1, le=MAX_TOKENS)
+    repeats: int = Field(default=1, ge=1, le=MOST_REQUESTS)
+    processes: int | None = Field(
+        default=None, ge=1, le=MOST_PROCESSES,
+        description="Of the programs of several processes: how many; one for each endpoint if absent. "
+        "Each asks all prompts.",
+    )  # fmt: skip
+    load: Load | None = Field(
+        default=None, description="Of the program load: its shape; one request at a time if absent."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_a_shape(cls, given: Any) -> Any:
+        """A load always says its shape, so that it is there to be read beside the numbers."""
+        if isinstance(given, Mapping) and given.get("program", "load") == "load" and given.get("load") is None:
+            return {**given, "load": Load()}
+        return given
+
+    @model_validator(mode="after")
+    def _fits_its_program(self) -> "ClientSpec":
+        many = self.program.endswith("_processes")
+        if not 1 <= len(self.endpoints) <= MOST_PROCESSES:
+            raise ValueError(f"endpoint: give one, or a list of at most {MOST_PROCESSES}")
+        if len(set(self.endpoints)) < len(self.endpoints):
+            raise ValueError("endpoint: one is listed twice; say by processes how many ask it")
+        if not many and len(self.endpoints) > 1:
+            raise ValueError(
+                f"program {self.program} asks one server: give one endpoint, or a program of several processes"
+            )
+        if not many and self.processes is not None:
+            raise ValueError(
+                f"program {self.program} is one process: leave processes out, or take {self.program}_processes"
+            )
+        if many and self.askers < len(self.endpoints):
+            raise ValueError(f"{self.askers} processes cannot ask {len(self.endpoints)} endpoints: leave processes out")
+        if self.program != "load" and self.load is not None:
+            raise ValueError(f"program {self.program} has a shape of its own: leave load out, or take program load")
+        return self
+
+    @property
+    def endpoints(self) -> tuple[JobOutput, ...]:
+        """What it asks, one or several."""
+        return (self.endpoint,) if isinstance(self.endpoint, JobOutput) else self.endpoint
+
+    @property
+    def askers(self) -> int:
+        """How many processes ask: each is one batch of the answers."""
+        return self.processes or len(self.endpoints)

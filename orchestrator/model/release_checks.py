@@ -1,0 +1,43 @@
+"""What a look at an installed release has found, on one host."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from orchestrator.model.specs import AbsolutePath, Name, Strict
+
+
+class Level(StrEnum):
+    """How a finding is to be taken."""
+
+    OK = "ok"  #: As the profile says.
+    NOTE = "note"  #: Worth a look; jobs run all the same.
+    ERROR = "error"  #: Jobs that need it will fail.
+
+
+class Finding(Strict):
+    """One thing that was looked at, and how it was found."""
+
+    level: Level
+    about: Annotated[str, StringConstraints(max_length=200)]
+    detail: Annotated[str, StringConstraints(max_length=4000)]
+
+
+class Findings(Strict):
+    """Everything that was found of the tools at `root`."""
+
+    root: AbsolutePath
+    findings: Annotated[tuple[Finding, ...], Field(max_length=500)]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing speaks against running jobs with them."""
+        return all(finding.level is not Level.ERROR for finding in self.findings)
+
+
+class ReleaseCheck(Findings):
+    """The same, with which release it is and where it was looked at."""
+
+    release: Name
+    host: Name

@@ -1,0 +1,167 @@
+"""Profiles as files: found by name, laid over what they extend, and validated so that an error names file and line.
+
+A profile that says `extends: NAME` states only what differs. Mappings are merged entry by entry, anything else is
+replaced, and `null` takes an entry away. The base is looked for in the same folders and then among the shipped ones; a
+profile may extend its namesake further on.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from pydantic import ValidationError
+
+from orchestrator.errors import BadRequest, BadSpec
+from orchestrator.model.profile import Profile
+from orchestrator.model.specs import NAME_PATTERN
+from orchestrator.settings import SHIPPED_PROFILES, Settings
+
+EXTENDS = "extends"
+
+EntryPath = tuple[str | int, ...]
+"""Of an entry: the keys and indices that lead to it."""
+
+_MOST_ERRORS = 5
+
+
+@dataclass
+class _Document:
+    """What a file says, or several laid over each other, and where each entry is written."""
+
+    file: Path
+    values: dict[str, Any]
+    places: dict[EntryPath, str] = field(default_factory=dict)
+
+    def place(self, path: EntryPath) -> str:
+        """Where the entry is written, or the nearest thing around it that is."""
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places.get(path, str(self.file))
+
+
+def load_profile(settings: Settings, name: str) -> Profile:
+    """The profile called `name`; BadSpec if there is none, BadRequest names what is wrong with it and where."""
+    if not _files(settings, name):
+        raise BadSpec(f"there is no profile {name!r}; known: {_known(settings)}", field="profile")
+    try:
+        document = _whole(settings, name, ())
+        return Profile.model_validate(document.values)
+    except ValidationError as trouble:
+        raise BadRequest(f"profile {name} is not valid: {_told(trouble, document)}", field="profile") from None
+
+
+def _files(settings: Settings, name: str) -> list[Path]:
+    """All of that name, the one that counts first."""
+    if not re.fullmatch(NAME_PATTERN, name):
+        return []
+    return [file for folder in _folders(settings) if (file := folder / f"{name}.yaml").is_file()]
+
+
+def _folders(settings: Settings) -> list[Path]:
+    return list(dict.fromkeys((*settings.profile_dirs, SHIPPED_PROFILES)))
+
+
+def _known(settings: Settings) -> str:
+    return ", ".join(sorted({file.stem for folder in _folders(settings) for file in folder.glob("*.yaml")}))
+
+
+def _whole(settings: Settings, name: str, above: tuple[Path, ...]) -> _Document:
+    """The file of that name that is not already `above`, laid over what it extends."""
+    file = next(file for file in _files(settings, name) if file not in above)
+    own = _read(file)
+    if EXTENDS not in own.values:
+        return own
+    base = own.values.pop(EXTENDS)
+    known = _files(settings, base) if isinstance(base, str) else []
+    if not set(known) - {*above, file}:
+        why = "would extend itself" if known else f"is not there; known: {_known(settings)}"
+        _refuse(own.place((EXTENDS,)), f"extends {base!r}, which {why}")
+    own.values.setdefault("profile", file.stem)
+    return _over(_whole(settings, base, (*above, file)), own)
+
+
+def _over(base: _Document, own: _Document) -> _Document:
+    values, replaced = _merged(base.values, own.values, ())
+    kept = {
+        path: place
+        for path, place in base.places.items()
+        if not any(path[: len(gone)] == gone for gone in replaced)
+    }  # fmt: skip
+    return _Document(own.file, values, kept | own.places)
+
+
+def _merged(base: dict[str, Any], own: dict[str, Any], path: EntryPath) -> tuple[dict[str, Any], list[EntryPath]]:
+    """`own` laid over `base`, and the paths of what was replaced or taken away as a whole.
+
+    Neither is changed: with an alias of YAML, one mapping may stand in several places of the base."""
+    merged, replaced = dict(base), []
+    for key, value in own.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            merged[key], below = _merged(base[key], value, (*path, key))
+            replaced += below
+            continue
+        replaced.append((*path, key))
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = value
+    return merged, replaced
+
+
+def _read(file: Path) -> _Document:
+    try:
+        loader = yaml.SafeLoader(file.read_text("utf-8"))
+        node = loader.get_single_node()
+        if not isinstance(node, yaml.MappingNode):
+            _refuse(str(file), "is no mapping of keys to values")
+        places = {path: f"{file} line {line}" for path, line in _lines(node, (), file)}
+        return _Document(file, loader.construct_document(node), places)
+    except UnicodeDecodeError:
+        _refuse(str(file), "is not UTF-8")
+    except RecursionError:
+        _refuse(str(file), "contains itself")
+    except yaml.YAMLError as trouble:
+        _refuse(str(file), " ".join(str(trouble).split()))
+
+
+def _lines(node: yaml.Node, path: EntryPath, file: Path) -> Iterator[tuple[EntryPath, int]]:
+    """The line of every entry; a key that is given twice is refused, because the first would be lost in silence."""
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield (*path, index), item.start_mark.line + 1
+            yield from _lines(item, (*path, index), file)
+    elif isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in seen:
+                _refuse(f"{file} line {line}", f"{'.'.join(map(str, (*path, name)))}: is given a second time")
+            seen.add(name)
+            yield (*path, name), line
+            yield from _lines(value, (*path, name), file)
+
+
+def _told(trouble: ValidationError, document: _Document) -> str:
+    told = []
+    for error in trouble.errors()[:_MOST_ERRORS]:
+        path = _entry(error["loc"], document)
+        what = "there is no such key" if error["type"] == "extra_forbidden" else error["msg"]
+        told.append(f"{document.place(path)}: {'.'.join(map(str, path)) or 'profile'}: {what}")
+    return "; ".join(told)
+
+
+def _entry(loc: EntryPath, document: _Document) -> EntryPath:
+    """The entry an error is about, without the words that tell apart what may stand there."""
+    path: EntryPath = ()
+    for at, part in enumerate(loc):
+        of_ours = (*path, part) in document.places
+        if of_ours or not any((*path, later) in document.places for later in loc[at + 1 : at + 2]):
+            path = (*path, part)
+    return tuple(part for part in path if part != "[key]")
+
+
+def _refuse(place: str, what: str) -> NoReturn:
+    raise BadRequest(f"{place}: {what}", field="profile")

@@ -1,0 +1,112 @@
+"""Provisioning a host: from an admin's request to a job that has all of the host's card groups to itself.
+
+What is checked here is what can be known without the host: its packages and folders are looked at by its own worker.
+"""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from orchestrator import hosts
+from orchestrator.drafting import Draft
+from orchestrator.errors import BadSpec, IllegalTransition
+from orchestrator.model.provision import ProvisionRequest, ProvisionRule, ProvisionSpec
+from orchestrator.model.slots import GROUPS_PER_HOST, SlotKind
+from orchestrator.model.specs import PlacementRequest
+from orchestrator.model.states import FINAL
+from orchestrator.placement.demand import Demand, labels_of
+from orchestrator.profile_files import load_profile
+from orchestrator.registry import allowed_target
+from orchestrator.settings import Settings
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Document, Job
+from orchestrator.submission import Idempotency, Made, Submission
+
+KIND = "provision"
+
+
+class Provisioning:
+    """Submits the jobs that set up hosts."""
+
+    def __init__(self, settings: Settings, database: Database, submission: Submission) -> None:
+        self._settings = settings
+        self._database = database
+        self._submission = submission
+
+    def start(self, host: str, request: ProvisionRequest, *, by: str, idempotency: Idempotency | None = None) -> Made:
+        """Submit the job that does it; NotFound without such a host, BadSpec or PathRefused names the field at fault.
+
+        IllegalTransition while the host is being set up already.
+        """
+        return self._submission.drafted(lambda: [self._draft(host, request, by)], idempotency)
+
+    def _draft(self, host: str, request: ProvisionRequest, by: str) -> Draft:
+        spec, rule = request.spec(host), self._rule(request)
+        for field in ("packages", "root"):
+            allowed_target(self._settings, getattr(request, field), field)
+        with self._database.read() as session:
+            _check_host(session, spec, self._settings, self._database)
+        return Draft(job=_columns(spec, request, rule, by), inputs=(), needs=frozenset(), files={})
+
+    def _rule(self, request: ProvisionRequest) -> ProvisionRule:
+        rule = load_profile(self._settings, request.profile).provision
+        if rule is None:
+            raise BadSpec(f"profile {request.profile} does not say how a host is set up (provision:)", field="profile")
+        try:
+            rule.chosen(request.steps, driver=request.driver)
+        except ValueError as trouble:
+            raise BadSpec(str(trouble), field="steps") from None
+        return rule
+
+
+def demand(spec: ProvisionSpec) -> Demand:
+    """All card groups of the host, whatever took them out of service; a dry run only wants a seat there."""
+    labels = labels_of([("host", spec.host)])
+    if spec.dry_run:
+        return Demand(SlotKind.CPU, labels=labels)
+    return Demand(SlotKind.CARD_GROUP, labels=labels, count=GROUPS_PER_HOST, provision=True)
+
+
+def _check_host(session: Session, spec: ProvisionSpec, settings: Settings, database: Database) -> None:
+    (facts,) = hosts.hosts(session, spec.host, now=database.now(session), lost_after=settings.lease)
+    kinds = [each.slot.kind for each in facts.slots]
+    if spec.dry_run:
+        if SlotKind.CPU not in kinds:
+            raise BadSpec(f"{spec.host} has no CPU seat to look from; start its worker cpu0", field="host")
+        return
+    groups = kinds.count(SlotKind.CARD_GROUP)
+    if groups != GROUPS_PER_HOST:
+        raise BadSpec(
+            f"{spec.host} has {groups} registered card groups, and all {GROUPS_PER_HOST} of a host are needed to set "
+            "it up; start the workers of the others",
+            field="host",
+        )
+    going = select(Job.id).where(Job.kind == KIND, Job.state.not_in(FINAL), Job.slot_kind == SlotKind.CARD_GROUP)
+    same = session.scalar(going.where(Job.spec["host"].as_string() == spec.host).order_by(Job.id))
+    if same is not None:
+        raise IllegalTransition(f"job {same} is setting up {spec.host} already; wait for it or cancel it", job=same)
+
+
+def _columns(spec: ProvisionSpec, request: ProvisionRequest, rule: ProvisionRule, by: str) -> Document:
+    limits = request.limits
+    run_seconds = limits.run_seconds or rule.run_seconds
+    document = spec.model_dump(mode="json")
+    return {
+        "name": f"{KIND}-{spec.host}",
+        "kind": KIND,
+        "project": request.project,
+        "spec": document,
+        "request": {
+            "spec": document, "by": by, "limits": limits.model_dump(mode="json"),
+            "placement": PlacementRequest().model_dump(mode="json"),
+        },
+        "release": None,
+        "slot_kind": spec.slot_kind,
+        "demand": demand(spec).within(run_seconds).key(),
+        "priority": request.priority,
+        "queue_seconds": limits.queue_seconds,
+        "run_seconds": run_seconds,
+        "silence_seconds": limits.silence_seconds or rule.silence_seconds,
+        "total_seconds": limits.total_seconds,
+        "log_bytes": rule.log_bytes,
+        "tool_retries": 0,
+    }  # fmt: skip

@@ -1,0 +1,62 @@
+"""The list of servers follows what is committed, and what they are asked is noted, on both databases."""
+
+import pytest
+from core_builders import WORKER, ending, now
+from eventually import eventually
+from starlette.testclient import TestClient
+
+from orchestrator import lifecycle
+from orchestrator.storage.tables import Endpoint
+from tests.api.servers import announce, strange
+
+CHAT = "/chat/completions"
+BODY = {"model": "tiny", "messages": []}
+
+
+@pytest.fixture
+def openai(app, token):
+    with TestClient(app, base_url="http://testserver/v1", raise_server_exceptions=False) as client:
+        client.headers["Authorization"] = f"Bearer {token}"
+        yield client
+
+
+@pytest.fixture
+def server():
+    with strange(lambda ask: ask.whole(b'{"model": "/srv/tiny"}')) as running:
+        yield running
+
+
+def test_a_server_is_found_as_soon_as_it_is_announced(openai, server, database):
+    before = openai.post(CHAT, json=BODY).status_code
+
+    announce(database, server.url)
+
+    assert before == 404
+    assert openai.post(CHAT, json=BODY).status_code == 200
+
+
+def test_a_server_that_has_ended_is_not_asked_any_more(openai, server, database):
+    attempt = announce(database, server.url)
+    asked = openai.post(CHAT, json=BODY).status_code
+
+    with database.write() as session:
+        lifecycle.finish(session, attempt, ending(), worker=WORKER, now=now(), max_attempts=3)
+
+    assert asked == 200
+    assert eventually(lambda: openai.post(CHAT, json=BODY).status_code == 404)
+    assert openai.get("/models").json()["data"] == []
+
+
+def test_a_server_that_is_asked_is_not_idle(openai, server, database):
+    attempt = announce(database, server.url)
+    other = announce(database, server.url, model="other")
+
+    openai.post(CHAT, json=BODY)
+
+    assert eventually(lambda: _last_used(database, attempt), within=30)
+    assert _last_used(database, other) is None
+
+
+def _last_used(database, attempt):
+    with database.read() as session:
+        return session.get_one(Endpoint, attempt).last_used_at

@@ -1,0 +1,103 @@
+"""Jobs that ask servers, from their submission until they are queued, on both databases."""
+
+import pytest
+from core_builders import WORKER, Desk, a_desk, a_running_attempt, now
+from sqlalchemy import select
+
+from orchestrator import endpoints
+from orchestrator.errors import BadSpec
+from orchestrator.model.specs import JobRequest
+from orchestrator.model.states import JobState, Until
+from orchestrator.storage.tables import Job, JobNeed, Release
+
+
+@pytest.fixture
+def desk(database, store, tmp_path) -> Desk:
+    return a_desk(database, store, tmp_path)
+
+
+def serve(desk: Desk):
+    return {"kind": "serve", "model": "qwen", "kcore": desk.stored("kcore")}
+
+
+def client(desk: Desk, *servers, **facts):
+    used = [{"job": server, "artifact": "endpoint"} for server in servers]
+    return {"kind": "client", "endpoint": used if len(used) > 1 else used[0], "prompts": desk.file(), **facts}
+
+
+def open_endpoint(desk: Desk, server: int) -> None:
+    with desk.database.write() as session:
+        attempt = a_running_attempt(session, session.get_one(Job, server))
+        endpoints.announce(session, attempt.id, worker=WORKER, url="http://127.0.0.1:1", served_id="m", now=now())
+
+
+def test_a_pipeline_of_a_server_and_its_client_starts_the_client_when_the_server_is_ready(desk: Desk):
+    server, asking = desk.pipeline({"server": serve(desk), "asking": client(desk, "server")})
+    before = desk.states(server, asking)
+
+    open_endpoint(desk, server)
+    desk.promote()
+
+    assert before == [JobState.QUEUED, JobState.WAITING]
+    assert desk.states(server, asking) == [JobState.RUNNING, JobState.QUEUED]
+
+
+def test_a_client_of_several_servers_waits_for_all_of_them(desk: Desk):
+    first = desk.submit(serve(desk))
+    second, asking = desk.pipeline(
+        {"server": serve(desk), "asking": client(desk, first, "server", program="chat_processes")}
+    )
+
+    open_endpoint(desk, first)
+    desk.promote()
+    with_one = desk.states(asking)
+    open_endpoint(desk, second)
+    desk.promote()
+
+    assert with_one == [JobState.WAITING]
+    assert desk.states(asking) == [JobState.QUEUED]
+    with desk.database.read() as session:
+        needs = session.execute(select(JobNeed.needs_id, JobNeed.until).where(JobNeed.job_id == asking)).all()
+    assert sorted(needs) == [(first, Until.READY), (second, Until.READY)]
+
+
+def test_the_request_that_is_kept_names_servers_by_number(desk: Desk):
+    first = desk.submit(serve(desk))
+    second, asking = desk.pipeline(
+        {"server": serve(desk), "asking": client(desk, "server", first, program="chat_processes")}
+    )
+
+    kept = JobRequest.model_validate(desk.job(asking).request)
+
+    assert [one.job for one in kept.spec.endpoints] == [second, first]
+
+
+def test_a_client_needs_no_model_and_no_kind_of_the_release_for_our_own_program(desk: Desk):
+    with desk.database.write() as session:
+        release = session.scalars(select(Release)).one()
+        kept = {name: kind for name, kind in release.profile["kinds"].items() if not name.startswith("client_")}
+        release.profile = {**release.profile, "kinds": kept}
+    server = desk.submit(serve(desk))
+
+    asking = desk.submit(client(desk, server))
+
+    assert desk.states(asking) == [JobState.WAITING]
+    with pytest.raises(BadSpec, match="has no client_chat; name another"):
+        desk.submit(client(desk, server, program="chat"))
+
+
+def test_what_makes_no_endpoint_cannot_be_asked(desk: Desk):
+    build = desk.submit({"kind": "quantize", "model": "qwen"})
+
+    with pytest.raises(BadSpec, match="quantize job, which makes gm") as refusal:
+        desk.submit(client(desk, build))
+    assert refusal.value.field == "spec.endpoint"
+
+
+def test_a_server_that_is_no_job_is_named(desk: Desk):
+    with pytest.raises(BadSpec, match="there is no job 77") as refusal:
+        desk.submit(client(desk, 77))
+    with pytest.raises(BadSpec, match="'nobody' in this pipeline") as unknown:
+        desk.pipeline({"asking": client(desk, "nobody")})
+
+    assert (refusal.value.field, unknown.value.field) == ("spec.endpoint", "jobs.asking.spec.endpoint")

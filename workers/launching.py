@@ -1,0 +1,152 @@
+"""How the tool of one attempt is started, and what proves that nothing of it lives when the attempt is over."""
+
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+from orchestrator.errors import OrchestratorError
+from orchestrator.model.failures import Failure, FailureKind, Suspicion
+from orchestrator.model.launchers import DockerExec
+from workers import locks
+from workers.assignment import Assignment
+from workers.blackbox import tail
+from workers.container import MARK, Container, ContainerAway, Mark
+from workers.process import Command, Outcome
+from workers.slot import OwnedSlot
+from workers.toolchain.commands import Plan
+from workers.toolchain.judge import Evidence
+
+ENTERED = "entered"
+"""The file in the working folder that is there once a tool was started in its container."""
+
+_PATIENCE = 5.0
+"""Seconds after SIGKILL until a process counts as unkillable, as on the host."""
+
+_LOOK_AGAIN = 0.1
+
+
+class LeftInContainer(OrchestratorError):
+    """What an earlier attempt left in the container can not be killed: nothing was started."""
+
+    code = "left_in_container"
+
+    def __init__(self, docker: DockerExec, pids: Sequence[int]) -> None:
+        reason = (
+            f"processes {', '.join(map(str, pids))} of an earlier attempt live on in container {docker.container} "
+            f"after SIGKILL: restart it (`{docker.program} restart {docker.container}`), then resume the slot"
+        )
+        super().__init__(reason)
+        self.failure = Failure(kind=FailureKind.FAULT, reason=reason)
+        self.suspicion = Suspicion(reason=reason, blames_job=False)
+
+
+class Launch:
+    """A child of the shim, which leaves nothing of it behind. Entered while the tool runs."""
+
+    doubt: Suspicion | None = None
+    """Why it is not known whether everything has ended; to be asked for after the block."""
+
+    def started(self, command: Command) -> Command:
+        """What to run on this host for `command` to be run."""
+        return command
+
+    def clear(self) -> None:
+        """End what earlier attempts on the same slots may have left where no lock tells of it."""
+
+    def processes(self) -> list[int]:
+        """The processes of the tool that are not below the shim, by their numbers on this host."""
+        return []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def settled(self, outcome: Outcome) -> Outcome:
+        """The outcome of the run, with what was found after it."""
+        return outcome
+
+
+class ContainerLaunch(Launch):
+    """A tool in a container. The locks are not inherited there: that nothing bears the mark is what proves death."""
+
+    def __init__(self, plan: Plan, docker: DockerExec, mark: Mark, *, slot: OwnedSlot, work: Path) -> None:
+        self._docker = docker
+        self._mark = mark
+        self._work = work
+        entered = plan.view.path(str(work / ENTERED))
+        self._container = Container(docker, mark, entered=entered, folder=work, shim=slot.shim)
+        self._lost: str | None = None
+        self._strays = 0
+        self._left: tuple[int, ...] = ()
+
+    def started(self, command: Command) -> Command:
+        """The client, which stands for the tool and ends with it."""
+        return self._container.started(command)
+
+    def clear(self) -> None:
+        """ContainerAway if it can not be entered, LeftInContainer if something survives SIGKILL."""
+        _, left = self._kill(self._mark.of_slots)
+        if left:
+            raise LeftInContainer(self._docker, left)
+
+    def processes(self) -> list[int]:
+        """Found by their mark; only root sees those of others."""
+        wanted = f"{MARK}={self._mark}".encode()
+        found = []
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            with suppress(OSError), open(f"/proc/{name}/environ", "rb") as environment:
+                if wanted in environment.read().split(b"\0"):
+                    found.append(int(name))
+        return found
+
+    def __exit__(self, *_: object) -> None:
+        """Whatever has become of the run: of a lost shim too, nothing may be left."""
+        try:
+            self._strays, self._left = self._kill(self._mark.own)
+        except ContainerAway as away:
+            self._lost = f"container {self._docker.container} was stopped while the tool ran in it; start it again"
+            if not self._container.is_down():
+                self._lost = f"while the tool ran, contact was lost: {away.detail}"
+                self.doubt = Suspicion(reason=f"what still runs is not known: {away.detail}", blames_job=False)
+
+    def settled(self, outcome: Outcome) -> Outcome:
+        """With the client's exit code told apart from the tool's."""
+        found = replace(outcome, strays=outcome.strays + self._strays, unkillable=outcome.unkillable + self._left)
+        if outcome.exit_code == 0 or outcome.launch_error is not None:
+            return found
+        if self._lost is not None:
+            return replace(found, launch_error=self._lost)
+        if not self._was_entered():
+            said = Evidence(tail(self._work / "log", 4096)).last_line()
+            name = self._docker.container
+            return replace(found, launch_error=f"container {name} did not start the tool in {self._work}: {said}")
+        return found
+
+    def _was_entered(self) -> bool:
+        # An empty one is what a full disk leaves.
+        with suppress(OSError):
+            return (self._work / ENTERED).stat().st_size > 0
+        return False
+
+    def _kill(self, marked: str) -> tuple[int, tuple[int, ...]]:
+        """How many processes there were, and those that outlive SIGKILL."""
+        give_up = time.monotonic() + _PATIENCE
+        seen: set[int] = set()
+        while (left := self._container.kill(marked)) and time.monotonic() < give_up:
+            seen.update(left)
+            time.sleep(_LOOK_AGAIN)
+        return len(seen), left
+
+
+def launch_of(plan: Plan, assignment: Assignment, *, slot: OwnedSlot, work: Path) -> Launch:
+    """As the profile's launcher says."""
+    if plan.docker is None:
+        return Launch()
+    mark = Mark(locks.domain(slot.settings.locks), assignment.label, assignment.slot_ids)
+    return ContainerLaunch(plan, plan.docker, mark, slot=slot, work=work)

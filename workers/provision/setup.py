@@ -1,0 +1,230 @@
+"""One attempt at setting up a host, as its worker sees it: the plan, the slots before it, what follows from its end.
+
+The steps are run as any vendor tool is. Around them the slots are taken over, the release is registered, and every card
+group is left to its canary, handed back as it was, or drained with the reason.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+
+from pydantic import ValidationError
+from sqlalchemy.orm import Session
+
+from orchestrator import lifecycle, ownership, steering
+from orchestrator.errors import BadSpec
+from orchestrator.model.calling import OwnProgram
+from orchestrator.model.failures import Failure, FailureKind, Suspicion
+from orchestrator.model.profile import DefaultLimits, Profile
+from orchestrator.model.provision import PROVE, REGISTER, ProvisionRule, ProvisionSpec
+from orchestrator.model.states import ServiceState
+from orchestrator.ownership import Before
+from orchestrator.profile_files import load_profile
+from orchestrator.registry import allowed_path, allowed_target
+from orchestrator.storage.artifacts import ArtifactStore
+from orchestrator.storage.tables import Job
+from workers.assignment import Assignment
+from workers.collect import Output
+from workers.process import Command
+from workers.provision import registering
+from workers.provision.outcomes import Outcome, StepState, failed, read
+from workers.provision.plan import Steps, steps_of
+from workers.provision.tasks import PackagesTask
+from workers.slot import OwnedSlot
+from workers.toolchain.commands import Plan
+from workers.toolchain.view import View
+
+ARTIFACT = "provision"
+"""The document with what became of every step."""
+
+_PROVE_TITLE = "Prove each card group with a canary"
+
+
+class Fate(Enum):
+    """What becomes of a card group when the setting up of its host has ended."""
+
+    HANDED_BACK = auto()  #: It is what it was before: nothing of the host was changed.
+    TO_PROVE = auto()  #: Quarantined until a canary passes.
+    KEPT_OUT = auto()  #: Drained, with the reason, until a person resumes it.
+
+
+def fate(before: ServiceState, *, failed: bool, changed: bool, prove: bool) -> Fate:
+    """What becomes of a group that stood like this before. Pure."""
+    if not changed and (failed or before is ServiceState.IN_SERVICE):
+        return Fate.HANDED_BACK
+    return Fate.TO_PROVE if prove and not failed else Fate.KEPT_OUT
+
+
+@dataclass(frozen=True)
+class _Planned:
+    spec: ProvisionSpec
+    """With every link in its paths resolved."""
+    chosen: tuple[str, ...]
+    steps: Steps
+
+
+class Setup:
+    """What is done before and after the process that sets the host up."""
+
+    def __init__(self, assignment: Assignment, slot: OwnedSlot, *, work: Path) -> None:
+        self._assignment = assignment
+        self._slot = slot
+        self._work = work
+        self._journal = work / "outcomes.jsonl"
+        self._planned: _Planned | None = None
+        self._before: dict[str, Before] = {}
+        self._registration = Outcome(REGISTER, registering.TITLE, StepState.NOT_REACHED)
+        self._proof = Outcome(PROVE, _PROVE_TITLE, StepState.NOT_REACHED)
+
+    def plan(self) -> Plan:
+        """Decide what is run; BadSpec or PathRefused says what does not fit on this host."""
+        settings = self._slot.settings
+        spec, profile, rule = self._asked()
+        packages = allowed_path(settings, spec.packages, "packages")
+        root = allowed_target(settings, spec.root, "root")
+        spec = spec.model_copy(update={"packages": str(packages), "root": str(root)})
+        chosen = rule.chosen(spec.steps, driver=spec.driver)
+        if REGISTER in chosen:
+            registering.refuse_another_installation(settings, self._slot.database, spec)
+        steps = steps_of(spec, profile, rule, devices=settings.devices_dir.absolute(), work=self._work)
+        self._planned = _Planned(spec, chosen, steps)
+        argv = (sys.executable, "-m", "workers.provision", str(self._steps_path), str(self._journal))
+        limits = DefaultLimits(run_seconds=rule.run_seconds, silence_seconds=rule.silence_seconds)
+        environment = {"PATH": os.defpath, "LANG": "C.UTF-8"}
+        return Plan(
+            spec=spec,
+            profile=profile,
+            kind=OwnProgram(cwd=str(self._work), argv=argv, environment=environment, outputs={}, limits=limits),
+            words={"root": spec.root},
+            inputs=(),
+            overlay=None,
+            command=Command(argv, environment, self._work),
+            exclusive=None,
+            view=View(),
+        )
+
+    def begin(self) -> None:
+        """Write the steps down, and take all slots of the attempt over; of a dry run none."""
+        assert self._planned is not None, "it was planned"
+        self._steps_path.write_text(self._planned.steps.model_dump_json(), "utf-8")
+        if self._planned.spec.dry_run:
+            return
+        job_id = self._assignment.job_id
+        note = f"job {job_id} sets the host up with release {self._planned.spec.release}"
+        with steering.ordered(self._slot.database) as (session, now):
+            self._require_ours(session)
+            by = session.get_one(Job, job_id).request["by"]
+            before = {
+                slot_id: ownership.take_over(session, slot_id, by=by, note=note, job_id=job_id, now=now)
+                for slot_id in sorted(self._assignment.slot_ids)
+            }
+        self._before = before
+
+    def conclude(self, failure: Failure | None, suspicion: Suspicion | None) -> tuple[Failure | None, Suspicion | None]:
+        """Register the release, and leave every slot as the end demands; saying it again changes nothing.
+
+        Returns what the attempt's end is now: a failure to register is one, and a group that is to be proven is under
+        suspicion until it is."""
+        planned, outcomes = self._planned, read(self._journal)
+        if planned is None:
+            return failure, suspicion
+        if failure is None and REGISTER in planned.chosen:
+            failure = self._register(planned.spec)
+        if planned.spec.dry_run:
+            self._proof = Outcome(PROVE, _PROVE_TITLE, StepState.WOULD_DO)
+        if not self._before:
+            return failure, suspicion
+        changed = suspicion is not None or any(outcome.changed for outcome in outcomes)
+        fates = {
+            slot_id: fate(before.state, failed=failure is not None, changed=changed, prove=PROVE in planned.chosen)
+            for slot_id, before in self._before.items()
+        }
+        reason = self._reason(failure, suspicion, outcomes)
+        self._leave(fates, reason)
+        to_prove = tuple(slot_id for slot_id, its_fate in fates.items() if its_fate is Fate.TO_PROVE)
+        if failure is None:
+            state = StepState.LEFT_TO_CANARIES if to_prove else StepState.DONE_BEFORE
+            self._proof = Outcome(PROVE, _PROVE_TITLE, state, ", ".join(to_prove))
+        if not to_prove:
+            return failure, None
+        evidence = None if suspicion is None else suspicion.evidence
+        return failure, Suspicion(reason=reason, blames_job=False, slots=to_prove, evidence=evidence)
+
+    def stored(self, store: ArtifactStore) -> Output:
+        """Keep what became of every step, as JSON."""
+        asked = {name: self._assignment.spec.get(name) for name in ("host", "release", "profile", "root", "dry_run")}
+        document = {**asked, "steps": [outcome.document() for outcome in self._told()]}
+        stored = store.put_bytes(json.dumps(document, ensure_ascii=False, indent=2).encode("utf-8", "replace"))
+        return Output(name=ARTIFACT, digest=stored.digest, tree=False, file_name=f"{ARTIFACT}.json", size=stored.size)
+
+    @property
+    def _steps_path(self) -> Path:
+        return self._work / "steps.json"
+
+    def _asked(self) -> tuple[ProvisionSpec, Profile, ProvisionRule]:
+        try:
+            spec = ProvisionSpec.model_validate(self._assignment.spec)
+        except ValidationError as trouble:
+            raise BadSpec(f"its stored spec is not valid any more: {trouble.errors()[0]['msg']}") from None
+        profile = load_profile(self._slot.settings, spec.profile)
+        if profile.provision is None:
+            raise BadSpec(f"profile {spec.profile} of this host does not say how it is set up", field="profile")
+        return spec, profile, profile.provision
+
+    def _register(self, spec: ProvisionSpec) -> Failure | None:
+        self._registration = registering.register(self._slot.settings, self._slot.database, spec)
+        if self._registration.state is not StepState.FAILED:
+            return None
+        reason = f"provisioning failed at step {REGISTER}: {self._registration.why}"
+        return Failure(kind=FailureKind.BAD_SPEC, reason=reason)
+
+    def _leave(self, fates: dict[str, Fate], reason: str) -> None:
+        """Write down what becomes of the slots; those to be proven are quarantined by the attempt's end."""
+        job_id, attempt_id = self._assignment.job_id, self._assignment.attempt_id
+        with steering.ordered(self._slot.database) as (session, now):
+            # Before the attempt and its slots, as everybody locks them.
+            job = session.get_one(Job, job_id, with_for_update={"key_share": True})
+            self._require_ours(session)
+            if self._registration.state in (StepState.DONE, StepState.DONE_BEFORE):
+                job.release = str(self._assignment.spec["release"])
+            for slot_id, its_fate in fates.items():
+                match its_fate:
+                    case Fate.HANDED_BACK:
+                        before = self._before[slot_id]
+                        ownership.hand_back(session, slot_id, before, note=reason, job_id=job_id, now=now)
+                    case Fate.KEPT_OUT:
+                        ownership.keep_out(
+                            session, slot_id, reason=reason, job_id=job_id, attempt_id=attempt_id, now=now
+                        )
+
+    def _require_ours(self, session: Session) -> None:
+        """OwnershipLost, with which the transaction is left, if the attempt was taken from this worker."""
+        now, lease = self._slot.database.now(session), self._slot.settings.lease
+        lifecycle.renew(session, self._assignment.attempt_id, worker=self._slot.worker, now=now, lease=lease)
+
+    def _reason(self, failure: Failure | None, suspicion: Suspicion | None, outcomes: Iterable[Outcome]) -> str:
+        what = f"job {self._assignment.job_id}, which set the host up with release {self._assignment.spec['release']},"
+        stopped = failed(outcomes)
+        if failure is None:
+            told = f"{what} has ended; the cards are yet to be proven"
+        elif stopped is None:
+            told = f"{what} failed: {failure.reason}"
+        else:
+            why = stopped.why if stopped.state is StepState.FAILED else failure.reason
+            told = f"{what} failed at step {stopped.step}: {why}"
+        return told if suspicion is None else f"{told}; {suspicion.reason}"
+
+    def _told(self) -> list[Outcome]:
+        """Every step of the plan, those too that were not reached."""
+        if self._planned is None:
+            return []
+        steps = [(step.name, step.title) for step in self._planned.steps.steps]
+        if self._planned.steps.packages is not None:
+            steps.insert(0, (PackagesTask.name, PackagesTask.title))
+        found = {outcome.title: outcome for outcome in read(self._journal)}
+        told = [found.get(title) or Outcome(name, title, StepState.NOT_REACHED) for name, title in steps]
+        return told + [each for each in (self._registration, self._proof) if each.step in self._planned.chosen]
