@@ -37,7 +37,7 @@ bench: $(STAMP) ## Measure the orchestrator itself.
 
 lock: $(STAMP) ## Renew requirements.lock from pyproject.toml, with hashes, for every platform.
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra dev --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --quiet --output-file requirements.lock
 
 migration: $(STAMP) ## Write a migration from the change of the tables: make migration NAME="what it does".

@@ -34,6 +34,8 @@ from api.schemas import Problem
 from api.wakeups import WakeUps
 from orchestrator.batches.submit import BatchSubmission
 from orchestrator.canaries import Canaries
+from orchestrator.imports.goldens import GoldenImports
+from orchestrator.imports.kcores import KcoreImports
 from orchestrator.provisioning import Provisioning
 from orchestrator.registry import Registry
 from orchestrator.settings import Settings
@@ -74,6 +76,8 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
         batches=BatchSubmission(settings, database, store),
         registry=Registry(settings, database),
         canaries=Canaries(settings, database, store, submission),
+        kcores=KcoreImports(settings, database, store),
+        goldens=GoldenImports(settings, database, store),
         provisioning=Provisioning(settings, database, submission),
         uploads=Uploads(settings),
         wakeups=wakeups,

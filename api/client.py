@@ -21,6 +21,7 @@ from api.connection import ApiError, Connection, ServerUnreachable, seconds_left
 from api.credentials import NewToken, TokenRequest, TokenView
 from api.endpoint_client import EndpointCalls
 from api.hosts import HostDetail, HostView
+from api.import_client import ImportCalls
 from api.provision_client import ProvisionCalls
 from api.release_client import ReleaseCalls
 from api.reservation_client import ReservationCalls
@@ -77,6 +78,7 @@ class Client(ReleaseCalls):
         self._connection = Connection(base_url, token, timeout)
         self.batches = BatchCalls(self._connection)
         self.reservations = ReservationCalls(self._connection)
+        self.imports = ImportCalls(self._connection)
         self.endpoints = EndpointCalls(self._connection)
         self.provisioning = ProvisionCalls(self._connection)
 

@@ -9,6 +9,8 @@ from api.proxy.relay import Proxy
 from api.wakeups import WakeUps
 from orchestrator.batches.submit import BatchSubmission
 from orchestrator.canaries import Canaries
+from orchestrator.imports.goldens import GoldenImports
+from orchestrator.imports.kcores import KcoreImports
 from orchestrator.provisioning import Provisioning
 from orchestrator.registry import Registry
 from orchestrator.settings import Settings
@@ -29,6 +31,8 @@ class Context:
     batches: BatchSubmission
     registry: Registry
     canaries: Canaries
+    kcores: KcoreImports
+    goldens: GoldenImports
     provisioning: Provisioning
     uploads: Uploads
     wakeups: WakeUps

@@ -136,6 +136,7 @@ class ArtifactView(View):
     size: int
     job_id: int | None
     attempt_id: int | None
+    facts: dict[str, Any] | None = Field(default=None, description="Of one that was imported: how it was made.")
     created_at: datetime
 
 

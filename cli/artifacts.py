@@ -1,11 +1,11 @@
-"""`tx81 artifacts`: what is stored, and how to have it here."""
+"""`tx81 artifacts`: what is stored, how to have it here, and how to take in what was made elsewhere."""
 
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 from rich.text import Text
@@ -14,10 +14,11 @@ from api.client import Client
 from api.schemas import ArtifactView
 from cli.session import Exit, Session, Stop, hint_on_terminal
 from cli.show import artifacts_table, size
+from cli.watching import sending
 
 _HERE = Session()
 
-app = App(name="artifacts", help="Stored files and trees; `get` downloads one.")
+app = App(name="artifacts", help="Stored files and trees; `get` downloads one, `import-kcore` takes one in.")
 
 
 @app.default
@@ -68,6 +69,42 @@ def get(
                 _download(client.content(found.id), draft)
         session.emit({**found.model_dump(mode="json"), "path": str(target.absolute())}, Text(str(target)))
     hint_on_terminal(f"{size(found.size)} in {target}")
+    return Exit.OK
+
+
+@app.command(name="import-kcore")
+def import_kcore(
+    path: Path,
+    /,
+    *,
+    upload: Annotated[bool, Parameter(negative="")] = False,
+    model: str | None = None,
+    precision: Literal["bf16", "fp16", "quant"] | None = None,
+    session: Session = _HERE,
+) -> Exit:
+    """Take in a kernel image that was compiled elsewhere; prints the digest that `kcore` inputs name.
+
+    Parameters
+    ----------
+    path
+        A folder with a node folder in it, kcore.bin itself, or a .tar or .tar.gz of either; under a root that the
+        server allows.
+    upload
+        The archive is on this machine: send it. Sent again after a break, it goes on where it was.
+    model
+        Name of the registered model it was compiled from. Jobs with other weights are then refused.
+    precision
+        Of its weights, where its name does not tell.
+    """
+    with session.client() as client:
+        if upload:
+            with sending(path.name) as told:
+                made = client.imports.send_kcore(path, told, model, precision)
+        else:
+            made = client.imports.kcore(str(path.absolute()), model, precision)
+    session.emit(made, artifacts_table([made]))
+    known = ", ".join(f"{name} {value}" for name, value in (made.facts or {}).items())
+    hint_on_terminal(f"{known or 'nothing is known of how it was made'}; in a job: kcore: {{digest: {made.digest}}}")
     return Exit.OK
 
 

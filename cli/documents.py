@@ -104,6 +104,7 @@ def model_to_answers(
     max_tokens: int | None = None,
     groups: int | None = None,
     cards: str | None = None,
+    batch_sizes: str | None = None,
     release: str | None = None,
 ) -> PipelineRequest:
     """The pipeline from weights to answers: (quantize,) convert, compile, infer; `prefix` begins each job's name."""
@@ -118,6 +119,7 @@ def model_to_answers(
         **({"max_tokens": max_tokens} if max_tokens is not None else {}),
         **({"groups": groups} if groups is not None else {}),
         **({"cards": cards} if cards else {}),
+        **({"batch_sizes": [_number(size) for size in batch_sizes.strip("[]").split(",")]} if batch_sizes else {}),
     }
     specs = {
         **({"quantize": {"kind": "quantize", "model": model}} if quantize else {}),
@@ -130,6 +132,10 @@ def model_to_answers(
         PipelineRequest,
         {"name": name, "jobs": {f"{prefix}{job}": {"spec": spec, **chosen} for job, spec in specs.items()}},
     )
+
+
+def _number(text: str) -> int | str:
+    return int(text) if text.strip().isdecimal() else text
 
 
 def _text_of(source: str, shown: str) -> str:

@@ -70,6 +70,7 @@ def run(
     max_tokens: int | None = None,
     groups: int | None = None,
     cards: str | None = None,
+    batch_sizes: str | None = None,
     release: str | None = None,
     name: str | None = None,
     key: str | None = None,
@@ -95,6 +96,8 @@ def run(
         So many card groups of one host answer side by side, each all prompts.
     cards
         Which ones: 0..3, 4..7, … 28..31, several (0..3,8..11), 0..31, or the single card 0.
+    batch_sizes
+        The whole test on so many card groups, and then on so many: 1,5,6
     release
         Toolchain release; the default one if absent.
     name
@@ -112,6 +115,7 @@ def run(
         max_tokens=max_tokens,
         groups=groups,
         cards=cards,
+        batch_sizes=batch_sizes,
         release=release,
     )
     with session.client() as client:

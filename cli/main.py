@@ -70,7 +70,8 @@ _COMMANDS = {
         "reservations": ("cli.reservations:reservations", "List reservations that are or will be."),
         "unreserve": ("cli.reservations:unreserve", "Give the slots of a reservation back."),
         "projects": ("cli.scheduling:projects_app", "Projects and their shares; `set` gives one a weight."),
-        "artifacts": ("cli.artifacts:app", "Stored files and trees; `get` downloads one."),
+        "artifacts": ("cli.artifacts:app", "Stored files and trees; `get` downloads one, `import-kcore` takes one in."),
+        "golden": ("cli.golden:app", "Reference answers; `import` takes in a file of them, or a job's answers."),
         "models": ("cli.inventory:models_app", "Registered models; `add` registers one."),
         "releases": (
             "cli.inventory:releases_app",

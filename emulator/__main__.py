@@ -1,11 +1,12 @@
 """`python -m emulator install DIR` makes a tree; `audit DIR` looks for double-booked cards in its log; `package DIR`
-writes the archives that a tree can be unpacked from; `models KIND DIR` makes a model for it."""
+writes the archives that a tree can be unpacked from; `models KIND DIR` makes a model for it; `kcore MODEL DIR` compiles
+one and packs it, as the vendor hands it out."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from emulator import models
+from emulator import models, prebuilt
 from emulator.events import audit
 from emulator.install import install, lay_out
 from emulator.packages import package
@@ -17,8 +18,10 @@ def main(argv: Sequence[str]) -> int:
     """Do what the command line asks; `install` prints one JSON object with the tree's places as its last line."""
     if argv[:1] == ["models"]:
         return models.main(argv[1:])
+    if argv[:1] == ["kcore"]:
+        return prebuilt.main(argv[1:])
     parser = Parser("python -m emulator")
-    parser.add_argument("action", choices=("install", "audit", "package", "models"))
+    parser.add_argument("action", choices=("install", "audit", "package", "models", "kcore"))
     parser.add_argument("folder", type=Path)
     parser.flag("--no-driver", action="store_true", help="leave running the driver's installer to you")
     options = parser.parse_args(argv)

@@ -42,6 +42,8 @@ class Plan:
     """Each slot with the dtype found for it."""
     weights: str
     """The file the weights were read from: `model.safetensors`, or the name of the `.gm`."""
+    chips: int = GROUP
+    """How many cards it is for."""
 
     def manifest(self) -> dict[str, Any]:
         """What inference needs to recognise the right weights, as JSON."""
@@ -50,7 +52,7 @@ class Plan:
             "format": FORMAT,
             "type": self.model_type,
             "precision": self.precision.value,
-            "chip_num": GROUP,
+            "chip_num": self.chips,
             "dimensions": asdict(self.dims),
             "weights": self.weights,
             "tensors": tensors,
@@ -59,11 +61,19 @@ class Plan:
         return {**facts, "fingerprint": digest}
 
 
-def plan(model_type: str, precision: Precision, dims: Dimensions, tensors: Mapping[str, Tensor], weights: str) -> Plan:
+def plan(
+    model_type: str,
+    precision: Precision,
+    dims: Dimensions,
+    tensors: Mapping[str, Tensor],
+    weights: str,
+    *,
+    chips: int = GROUP,
+) -> Plan:
     """Check every tensor against the dimensions, and fix what will be generated."""
     int8 = precision is Precision.INT8
     found = [(slot, layers.check(slot, tensors, int8=int8).dtype) for slot in layers.slots(dims)]
-    return Plan(model_type, precision, dims, tuple(found), weights)
+    return Plan(model_type, precision, dims, tuple(found), weights, chips)
 
 
 def emit(plan: Plan, folder: Path, before_layer: Callable[[int], bool]) -> None:

@@ -16,7 +16,7 @@ from emulator import folders
 from emulator.codegen import MANIFEST
 from emulator.strikes import StageFaults
 from emulator.tool import Failed, Parser, Refused, run, say
-from emulator.tree import GROUP, this_tree
+from emulator.tree import this_tree
 
 KCORE = "kcore.bin"
 SOURCES = ("kernels.c", "node.c", "layers.c", "main.c")
@@ -61,12 +61,19 @@ def build(node: Path, *, march: str | None = None, faults: StageFaults | None = 
         if not quiet:
             say("[compile] [ 80%] Linking kcore.bin")
         _gcc(["-shared", "-o", str(fresh), *map(str, objects), "-lm"])
-        (node / "model_info.json").write_text(json.dumps({"chip_num": GROUP, "chip_x": 2, "chip_y": 2}) + "\n")
+        (node / "model_info.json").write_text(json.dumps(_model_info(node)) + "\n")
         os.replace(fresh, kcore)
     finally:
         for leftover in (*objects, fresh):
             leftover.unlink(missing_ok=True)
     return kcore
+
+
+def _model_info(node: Path) -> dict[str, int]:
+    """The facts that inference tools read: the cards, and how they lie beside each other."""
+    chips = int(json.loads((node / MANIFEST).read_text("utf-8"))["chip_num"])
+    across = 2 if chips > 1 else 1
+    return {"chip_num": chips, "chip_x": across, "chip_y": chips // across}
 
 
 def best_march() -> str:

@@ -14,7 +14,7 @@ from emulator import rope
 from emulator.architecture import Architecture, architecture
 from emulator.rope import Rope
 from emulator.tool import Refused
-from emulator.tree import GROUP, MAX_SEQUENCE, Family
+from emulator.tree import MAX_SEQUENCE, Family
 from emulator.values import flag, integer, positive
 
 PARAM_DIR = "param_dir"
@@ -106,7 +106,7 @@ def require_official(config: dict[str, Any]) -> None:
         )
 
 
-def require_kcore(config: dict[str, Any], kcore_folder: Path) -> None:
+def require_kcore(config: dict[str, Any], kcore_folder: Path, *, chips: int) -> None:
     """Refuse a config that does not lead to `kcore_folder`: the official one, or one made for another kcore."""
     param_dir = config.get(PARAM_DIR)
     if not isinstance(param_dir, str):
@@ -116,9 +116,9 @@ def require_kcore(config: dict[str, Any], kcore_folder: Path) -> None:
     if not param_dir or named != kcore_folder.resolve():
         raise Refused(f"config.json: param_dir is {param_dir!r}, but -cd leads to {kcore_folder.resolve()}")
     parallel = config.get("tensor_parallel", {})
-    size = parallel.get("parallel_size", GROUP) if isinstance(parallel, dict) else None
-    if size != GROUP:
-        raise Refused(f"config.json: tensor_parallel parallel_size is {size!r}, the kcore is compiled for {GROUP}")
+    size = parallel.get("parallel_size", chips) if isinstance(parallel, dict) else None
+    if size != chips:
+        raise Refused(f"config.json: tensor_parallel parallel_size is {size!r}, the kcore is compiled for {chips}")
 
 
 def _require_plain(config: dict[str, Any], kind: Architecture) -> None:

@@ -38,6 +38,8 @@ class Kcore:
         self.manifest: dict[str, Any] = json.loads(self.library.kcore_manifest())
         if self.manifest.get("format") != FORMAT:
             raise Refused(f"{path}: compiled by another build of the toolchain; convert and compile again")
+        self.chips = int(self.manifest["chip_num"])
+        """How many cards it runs on."""
         self.dims = Dimensions.restored(self.manifest["dimensions"])
         self._require_own_source(folder / MANIFEST)
 

@@ -26,6 +26,6 @@ def load(flag: str, model: Path, case: Path) -> Loaded:
         raise Refused(f"{flag} {model}: no such folder")
     raw = config.read(folder)
     kcore = Kcore(case)
-    config.require_kcore(raw, case)
+    config.require_kcore(raw, case, chips=kcore.chips)
     kcore.require_model(raw)
     return Loaded(kcore, Weights(kcore, weights_for(kcore, model)), Chat(folder))

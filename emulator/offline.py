@@ -34,7 +34,7 @@ from emulator.chat import Chat
 from emulator.deploy import require_engine
 from emulator.engine import Generation, Kcore, Session, Weights, generate
 from emulator.loading import load
-from emulator.selection import batch_sizes, card_groups, groups_for, require_whole_groups, spelled
+from emulator.selection import batch_sizes, card_groups, groups_for, require_cards, spelled
 from emulator.tool import Parser, Refused, between, complain, require_conda, run
 from emulator.tree import GROUP, MAX_SEQUENCE, Tree, this_tree
 
@@ -50,6 +50,7 @@ def main(argv: Sequence[str]) -> int:
     require_engine(tree)
     runs = _card_choice(options.card_num, options.batch_size)
     work = _prepare(tree, options)
+    require_cards([group for groups in runs for group in groups], work.kcore.chips)
     for groups in runs:
         _run(work, groups, options)
     return 0
@@ -79,7 +80,6 @@ def _card_choice(card_num: str | None, batch_size: str | None) -> list[list[list
         chosen = [listed]
     else:
         chosen = [groups_for(size, listed if card_num else []) for size in batch_sizes(batch_size)]
-    require_whole_groups([group for groups in chosen for group in groups])
     for groups in chosen:
         if card_num and groups != listed:
             taken = ",".join(spelled(group) for group in groups)
@@ -134,7 +134,7 @@ def _run(work: _Work, groups: list[list[int]], options: Namespace) -> None:
     with ExitStack() as stack:
         log = stack.enter_context(RunLog(Path.cwd() / f"TX8_offline_func_{name}.log"))
         device = stack.enter_context(DeviceLog(Path(options.txda_log_path) if options.txda_log_path else None, stamp))
-        _introduce(log, options)
+        _introduce(log, options, tp_size=work.kcore.chips)
         opened = []
         for cards in groups:
             opened.append(CardGroup(work.tree, cards))
@@ -147,14 +147,14 @@ def _run(work: _Work, groups: list[list[int]], options: Namespace) -> None:
         device.line("txDeviceSynchronize: done")
 
 
-def _introduce(log: RunLog, options: Namespace) -> None:
+def _introduce(log: RunLog, options: Namespace, *, tp_size: int) -> None:
     log.facts(
         "Inference info:",
         {
             "hf_dir": options.model_path,
             "case_dir": options.case_dir,
             "max_tokens": options.max_tokens,
-            "tp_size": GROUP,
+            "tp_size": tp_size,
             "ENV:TXDA_VISIBLE_DEVICES": os.environ.get("TXDA_VISIBLE_DEVICES", "Not specified"),
             "device": "txda",
             "log_file": log.path,

@@ -56,10 +56,15 @@ def groups_for(size: int, listed: list[list[int]]) -> list[list[int]]:
     return [*whole, *(group for group in others if group not in whole)][:size]
 
 
-def require_whole_groups(groups: list[list[int]]) -> None:
-    """Refuse the single card: the kcores that are compiled here are for a group."""
-    if any(len(group) < GROUP for group in groups):
-        raise Refused(f"-cn 0: a single card needs a kcore compiled for one; this one is compiled for {GROUP}")
+def require_cards(groups: list[list[int]], chips: int) -> None:
+    """Refuse groups of more or fewer cards than the kcore was compiled for."""
+    for group in groups:
+        if len(group) == 1 and chips != 1:
+            raise Refused(f"-cn 0: a single card needs a kcore compiled for one; this one is compiled for {chips}")
+        if len(group) != chips:
+            raise Refused(
+                f"-cn {spelled(group)}: the kcore is compiled for {chips} card; give -cn 0 and -bs 1, or none"
+            )
 
 
 def spelled(cards: list[int]) -> str:

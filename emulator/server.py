@@ -27,7 +27,7 @@ from emulator.endpoint import Endpoint
 from emulator.engine import Session
 from emulator.lanes import Lane, Lanes
 from emulator.loading import Loaded, load
-from emulator.selection import card_groups, require_whole_groups, spelled
+from emulator.selection import card_groups, require_cards, spelled
 from emulator.tool import Failed, Parser, Refused, between, complain, require_conda, run, say
 from emulator.tree import GROUP, Precision, Tree, this_tree
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     require_conda("tx8_txnn")
     require_engine(tree)
     groups = card_groups(options.card_num)
-    require_whole_groups(groups)
+    require_cards(groups, GROUP)
     if options.tp_size != GROUP:
         raise Refused(f"-ts {options.tp_size}: the kcore is compiled for {GROUP}")
     loaded = load("--model", Path(options.model), Path(options.case_dir))

@@ -15,13 +15,16 @@ from sqlalchemy.orm import Session
 from orchestrator import selectors
 from orchestrator.errors import BadSpec
 from orchestrator.intake import TakenIn
+from orchestrator.kcores import Kcores
 from orchestrator.model.calling import how_to_run
 from orchestrator.model.profile import KindProfile, Profile
 from orchestrator.model.specs import (
     PRODUCES,
+    CanarySpec,
     ClientSpec,
     CompileSpec,
     FilePath,
+    InferSpec,
     JobOutput,
     JobRequest,
     ServeSpec,
@@ -71,6 +74,7 @@ class Drafting:
         self._registered = cache(partial(selectors.registered, session))
         self._job = cache(partial(session.get, Job))
         self._artifacts = cache(partial(_artifacts, session, store))
+        self._kcores = Kcores(session, store, self._siblings, release=self._release, model=self._model)
         self._drafts: dict[str, Draft] = {}
 
     def draft(self, request: JobRequest, files: Mapping[str, TakenIn]) -> Draft:
@@ -94,6 +98,8 @@ class Drafting:
         if not isinstance(spec, CompileSpec | ClientSpec):
             check_model(self._model(spec.model), spec, profile)
         inputs = tuple(self._wire(name, source, files) for name, source in inputs_of(spec).items())
+        if isinstance(spec, InferSpec | CanarySpec | ServeSpec):
+            self._kcores.refuse_unfit(spec)
         for need in request.needs:
             self._kind_of(need, "needs")
         columns = _columns(request, release, kind)

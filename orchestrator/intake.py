@@ -1,11 +1,11 @@
 """Files that a request names by path, taken into the store before any row is written."""
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+from orchestrator.comparison.goldens import pair_in
 from orchestrator.errors import BadSpec, PathRefused
 from orchestrator.model.specs import FilePath, Spec, inputs_of
 from orchestrator.registry import allowed_path
@@ -44,13 +44,14 @@ class Intake:
         path = allowed_path(self._settings, source.path, field)
         if not path.is_file():
             raise PathRefused(f"{source.path} is not a file", field=field)
-        content = _read(path, field)
+        content = read_text_file(path, field)
         (check_golden if name == "golden" else check_prompts)(content, field)
         stored = self._store.put_bytes(content)
-        return TakenIn(stored.digest, stored.size, _safe_name(path), datetime.now(UTC))
+        return TakenIn(stored.digest, stored.size, safe_name(path), datetime.now(UTC))
 
 
-def _read(path: Path, field: str) -> bytes:
+def read_text_file(path: Path, field: str) -> bytes:
+    """The bytes of a file that people write; PathRefused or BadSpec if they cannot be had, or are too many."""
     try:
         with path.open("rb") as stream:
             content = stream.read(FILE_LIMIT + 1)
@@ -63,27 +64,28 @@ def _read(path: Path, field: str) -> bytes:
 
 def check_prompts(content: bytes, field: str) -> None:
     """BadSpec unless the file holds at least one question, one a line, in UTF-8."""
-    if not any(line.strip() for line in _text(content, field).split("\n")):
+    if not any(line.strip() for line in text_of(content, field).split("\n")):
         raise BadSpec("the file holds no question: write one a line", field=field)
 
 
 def check_golden(content: bytes, field: str) -> None:
     """BadSpec unless every line is a JSON object with the texts `question` and `answer` (or `response`)."""
     # Not splitlines(): inside a JSON string, U+2028 and its kin are characters like any other.
-    lines = [(number, line) for number, line in enumerate(_text(content, field).split("\n"), start=1) if line.strip()]
+    lines = [(number, line) for number, line in enumerate(text_of(content, field).split("\n"), start=1) if line.strip()]
     if not lines:
         raise BadSpec('the file holds no answer: write {"question": …, "answer": …}, one a line', field=field)
     for number, line in lines:
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            entry = None
-        pair = (entry.get("question"), entry.get("answer", entry.get("response"))) if isinstance(entry, dict) else ()
-        if not pair or not all(isinstance(text, str) for text in pair):
-            raise BadSpec(f'line {number} is not {{"question": …, "answer": …}}', field=field)
+        pair_in(line, number, field)
 
 
-def _text(content: bytes, field: str) -> str:
+def prompts_in(content: bytes, field: str) -> list[str]:
+    """The questions of a prompts file; BadSpec as in `check_prompts`."""
+    check_prompts(content, field)
+    return [line.strip() for line in text_of(content, field).split("\n") if line.strip()]
+
+
+def text_of(content: bytes, field: str) -> str:
+    """The bytes as text; BadSpec if they are not UTF-8, or hold NUL."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as trouble:
@@ -95,7 +97,7 @@ def _text(content: bytes, field: str) -> str:
     return text
 
 
-def _safe_name(path: Path) -> str:
+def safe_name(path: Path) -> str:
     """A file name that no tool can take for a flag."""
     cleaned = "".join(c if c.isalnum() or c in "._-" else "_" for c in path.name)[:100].lstrip("-.")
     return cleaned or "file"

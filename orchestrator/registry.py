@@ -22,6 +22,7 @@ from orchestrator.model.specs import (
     CanarySpec,
     ConvertSpec,
     Digest,
+    GoldenSpec,
     InferSpec,
     Name,
     QuantizeSpec,
@@ -33,7 +34,7 @@ from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Model, Release
 from orchestrator.uploads import Uploads
-from orchestrator.weights import reason, shown, weights_digest
+from orchestrator.weights import reason, shown, weights_of
 
 CONFIG_LIMIT = 1 << 20
 FAMILIES = {"qwen2": "qwen2", "llama": "llama"}
@@ -128,10 +129,10 @@ class Registry:
         folder = self._folder(request)
         official, tx81 = self._configs(folder, request)
         config = official or tx81 or {}
-        digest, size = weights_digest(self._settings, folder)
+        weights = weights_of(self._settings, folder)
         row = {
             "path": str(folder), "family": _family(config), "official_config": official, "tx81_config": tx81,
-            "digest": digest, "size": size,
+            "digest": weights.digest, "size": weights.size,
         }  # fmt: skip
         with self._database.write() as session:
             self._database.serialise(session, "registry")
@@ -144,6 +145,7 @@ class Registry:
                     f"model {request.name} is registered with another {', '.join(differing)}; choose another name",
                     field="name",
                 )
+            found.stamp, found.weights = weights.stamp, weights.tensors
             return found
 
     def _folder(self, request: ModelRequest) -> Path:
@@ -220,16 +222,18 @@ def release_for(session: Session, name: str | None) -> Release:
     return release
 
 
-def model_for(session: Session, name: str) -> Model:
+def model_for(session: Session, name: str, *, field: str = "spec.model") -> Model:
     """The model that a spec names; BadSpec if there is none."""
     model = session.get(Model, name)
     if model is None:
-        raise BadSpec(f"model {name} is not registered; see GET /api/v1/models", field="spec.model")
+        raise BadSpec(f"model {name} is not registered; see GET /api/v1/models", field=field)
     return model
 
 
 def check_model(
-    model: Model, spec: QuantizeSpec | ConvertSpec | InferSpec | CanarySpec | ServeSpec, profile: Profile
+    model: Model,
+    spec: QuantizeSpec | ConvertSpec | InferSpec | CanarySpec | ServeSpec | GoldenSpec,
+    profile: Profile,
 ) -> None:
     """BadSpec unless the model is registered with what this kind of job needs."""
     kind = how_to_run(profile, spec)

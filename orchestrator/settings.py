@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     release_roots: dict[str, Path] = {}
     """Where releases are installed on this host, by name, if not at the folder that they were registered with."""
 
+    golden_python: Path | None = None
+    """Interpreter that has transformers and torch, for golden jobs on this host; the worker's own if absent."""
+
     host: str = Field(default_factory=_host_name)
     """This host's name, as queues and slots are called."""
 

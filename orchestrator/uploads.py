@@ -11,7 +11,8 @@ import hashlib
 import os
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,22 +122,41 @@ class Uploads:
         target = self._models / f"{name}-{digest.removeprefix('sha256:')[:12]}"
         if target.is_dir():
             return target
+        with self.unpacked(digest) as content, full_disk_told(self._folder), suppress(FileExistsError):
+            # Whoever was faster unpacked the same.
+            _rename_new(content, target)
+        return target
+
+    @contextmanager
+    def unpacked(self, digest: str) -> Iterator[Path]:
+        """The content of a whole upload as a folder, for as long as the block runs; BadSpec as in `folder_of`."""
         upload = self.state(digest)
         if not upload.complete:
             raise BadSpec(
                 f"only {upload.offset} of {upload.size} bytes of the upload are here: send the rest", field="upload"
             )
         self._check(digest)
-        scratch = self._folder / f"{target.name}.{os.getpid()}.{time.monotonic_ns()}"
-        try:
+        with self.unpacked_archive(self._find(digest)) as content:
+            yield content
+
+    @contextmanager
+    def unpacked_archive(self, archive: Path) -> Iterator[Path]:
+        """The content of a .tar or .tar.gz as a folder, for as long as the block runs."""
+        with self.scratch() as folder:
             with full_disk_told(self._folder):
-                content = unpack(self._find(digest), scratch, most_bytes=self._most)
-                # Whoever was faster unpacked the same.
-                with suppress(FileExistsError):
-                    _rename_new(content, target)
+                content = unpack(archive, folder / "content", most_bytes=self._most)
+            yield content
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty folder where big files may lie for as long as the block runs."""
+        folder = self._folder / f"{os.getpid()}.{time.monotonic_ns()}"
+        with full_disk_told(self._folder):
+            folder.mkdir(parents=True)
+        try:
+            yield folder
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-        return target
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _path(self, digest: str, size: int) -> Path:
         return self._folder / f"{digest.removeprefix('sha256:')}.{size}"

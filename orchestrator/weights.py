@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +17,63 @@ HEADER_LIMIT = 100 << 20
 """Largest safetensors header; the format's own limit."""
 
 
-def weights_digest(settings: Settings, folder: Path) -> tuple[str, int]:
-    """Digest and size of everything in the folder but the config.json files, after a look at the weights' headers.
+@dataclass(frozen=True)
+class Weights:
+    """What a folder holds beside its config.json files, read to the last byte."""
+
+    digest: str
+    size: int
+    stamp: str
+    """Of names, sizes and times of the files: as long as it is the same, nobody wrote to them."""
+    tensors: str
+    """Of the contents of the *.safetensors alone."""
+
+
+def weights_of(settings: Settings, folder: Path) -> Weights:
+    """Everything in the folder but the config.json files, after a look at the weights' headers.
 
     A worker asks again after a build: whoever overwrites a registered folder must not find the result in the cache."""
+    # Before the contents: what is written while they are read shows in the next stamp.
+    stamp = stamp_of(settings, folder)
     contents: dict[str, str] = {}
-    size = weights = 0
-    try:
-        for name, file in _files_below(settings, folder):
+    tensors: dict[str, str] = {}
+    size = 0
+    for name, file in _contents(settings, folder):
+        with _unreadable_told(folder):
             if file.name.endswith(".safetensors"):
                 check_safetensors(file)
-                weights += 1
+            size += file.stat().st_size
+            with file.open("rb") as stream:
+                contents[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+        if file.name.endswith(".safetensors"):
+            tensors[name] = contents[name]
+    if not tensors:
+        raise BadSpec(f"{folder} holds no *.safetensors weights", field="path")
+    return Weights(digest_of(contents), size, stamp, digest_of(tensors))
+
+
+def stamp_of(settings: Settings, folder: Path) -> str:
+    """Of what is in the folder, without reading it: `Weights.stamp`."""
+    with _unreadable_told(folder):
+        seen = {name: file.stat() for name, file in _contents(settings, folder)}
+        return digest_of({name: [each.st_size, each.st_mtime_ns] for name, each in seen.items()})
+
+
+def _contents(settings: Settings, folder: Path) -> Iterator[tuple[str, Path]]:
+    with _unreadable_told(folder):
+        for name, file in _files_below(settings, folder):
             if not (file.name.startswith("config") and file.name.endswith(".json")):
-                size += file.stat().st_size
-                with file.open("rb") as stream:
-                    contents[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+                yield name, file
+
+
+@contextmanager
+def _unreadable_told(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as trouble:
         raise PathRefused(
             f"{shown(str(trouble.filename or folder))} cannot be read: {reason(trouble)}", field="path"
         ) from None
-    if weights == 0:
-        raise BadSpec(f"{folder} holds no *.safetensors weights", field="path")
-    return digest_of(contents), size
 
 
 def _files_below(settings: Settings, folder: Path) -> Iterator[tuple[str, Path]]:

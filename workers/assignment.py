@@ -27,9 +27,9 @@ _ASSIGNMENT = (
     .outerjoin(_TABLES["release"], _RELEASE.name == _JOB.release)
     .where(_ATTEMPT.id == bindparam("attempt_id"))
 )  # fmt: skip
-_MODEL_OF = select(_MODEL.name, _MODEL.path, _MODEL.official_config, _MODEL.tx81_config, _MODEL.digest).where(
-    _MODEL.name == bindparam("name")
-)
+_MODEL_OF = select(
+    _MODEL.name, _MODEL.path, _MODEL.official_config, _MODEL.tx81_config, _MODEL.digest, _MODEL.stamp
+).where(_MODEL.name == bindparam("name"))
 _INPUTS = select(_INPUT.name, _INPUT.digest, _INPUT.file_name).where(_INPUT.job_id == bindparam("job_id"))
 
 
@@ -51,6 +51,7 @@ class RegisteredModel:
     official_config: Document | None
     tx81_config: Document | None
     digest: str
+    stamp: str | None = None
 
 
 @dataclass(frozen=True)

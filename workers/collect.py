@@ -1,6 +1,6 @@
 """What a run left behind: found by the profile's globs, never by composing a name, and taken into the store."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,11 +11,19 @@ from orchestrator.model.specs import ClientSpec, ConvertSpec, InferSpec
 from orchestrator.storage import logs
 from orchestrator.storage.artifacts import ArtifactStore
 from workers.load.book import BadMetrics, read_metrics
-from workers.toolchain.answers import BadAnswers, count_prompts, problems_with, read_answers, read_golden
+from workers.toolchain.answers import (
+    Asked,
+    BadAnswers,
+    count_prompts,
+    in_one_count,
+    problems_with,
+    read_answers,
+    read_golden,
+)
 from workers.toolchain.commands import Plan
 
-MOST_VENDOR_LOGS = 20
-"""Files kept of what a tool logs beside its output; a tool that writes more is writing something else."""
+MOST_FILES = 20
+"""Kept of one sort: a tool that leaves more logs, or more files of answers, is writing something else."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +60,19 @@ def collect(plan: Plan, store: ArtifactStore, *, since_ns: int, seconds: float) 
     """Find, check and store every output; `since_ns` is the file time from which on a file is the attempt's own."""
     results = Results()
     for name, rule in plan.kind.outputs.items():
-        found = find(plan, rule, since_ns=since_ns)
-        if found is None and not rule.required:
+        found = matches(plan, rule, since_ns=since_ns)
+        lacking = [(one, glob) for one in found for glob in rule.must_contain if not _holds(one, glob)]
+        if not found and not rule.required:
             continue
-        if found is None:
+        if not found:
             where = f"{rule.glob} below {plan.path(rule.search)}{_usually(plan)}"
             results.problems.append(f"no {name}: nothing new matches {where}")
-        elif lacking := [glob for glob in rule.must_contain if not _holds(found, glob)]:
-            results.problems.append(f"{name} is incomplete: no {', '.join(lacking)} in {found}")
+        elif lacking:
+            results.problems.append(
+                f"{name} is incomplete: no {', '.join(glob for _, glob in lacking)} in {lacking[0][0]}"
+            )
         else:
-            results.outputs.append(_stored(store, name, found, tree=rule.kind == "tree"))
+            results.outputs += _all_stored(store, name, found, tree=rule.kind == "tree")
     if plan.kind.answers is not None and isinstance(plan.spec, InferSpec | ClientSpec):
         try:
             _read_answers(plan, plan.spec, results, since_ns=since_ns, seconds=seconds)
@@ -70,16 +81,20 @@ def collect(plan: Plan, store: ArtifactStore, *, since_ns: int, seconds: float) 
     return results
 
 
-def vendor_logs(plan: Plan, work: Path) -> list[Path]:
-    """The log files the tool wrote beside its output."""
-    found = {path for glob in plan.kind.logs for path in work.glob(glob) if path.is_file() and not path.is_symlink()}
-    return sorted(found)[:MOST_VENDOR_LOGS]
+def logs_beside(plan: Plan, work: Path) -> dict[str, list[Path]]:
+    """The log files that the tool and the runtime of its devices wrote beside its output, by what they are kept as."""
+    named = {"vendor_log": plan.kind.logs, "txda_log": plan.kind.device_logs}
+    return {name: found for name, globs in named.items() if (found := _log_files(work, globs))}
 
 
-def store_vendor_logs(paths: Sequence[Path], store: ArtifactStore) -> list[Output]:
+def _log_files(work: Path, globs: Sequence[str]) -> list[Path]:
+    found = {path for glob in globs for path in work.glob(glob) if path.is_file() and not path.is_symlink()}
+    return sorted(found)[:MOST_FILES]
+
+
+def store_logs(beside: Mapping[str, Sequence[Path]], store: ArtifactStore) -> list[Output]:
     """Keep them as `vendor_log`, or `vendor_log.1` and so on if there are several."""
-    names = ["vendor_log"] if len(paths) == 1 else [f"vendor_log.{number}" for number in range(1, len(paths) + 1)]
-    return [_stored(store, name, path, tree=False) for name, path in zip(names, paths, strict=True)]
+    return [output for name, paths in beside.items() for output in _all_stored(store, name, paths, tree=False)]
 
 
 def seal_log(path: Path, store: ArtifactStore, *, name: str) -> tuple[Output, int]:
@@ -89,8 +104,9 @@ def seal_log(path: Path, store: ArtifactStore, *, name: str) -> tuple[Output, in
     return _stored(store, "log", sealed, tree=False), told.bytes
 
 
-def find(plan: Plan, rule: OutputRule, *, since_ns: int) -> Path | None:
-    """The newest match of a rule, or None. A link that leads out of the search folder is no match."""
+def matches(plan: Plan, rule: OutputRule, *, since_ns: int) -> list[Path]:
+    """The newest match of a rule, or all of them by name if it takes several; a link that leads out of the search
+    folder is no match."""
     search = plan.path(rule.search)
     fresh = []
     for match in search.glob(rule.glob):
@@ -100,20 +116,24 @@ def find(plan: Plan, rule: OutputRule, *, since_ns: int) -> Path | None:
             written = _written_ns(artifact)
             if not rule.newer_than_start or written >= since_ns:
                 fresh.append((written, artifact))
-    return max(fresh)[1] if fresh else None
+    if rule.several:
+        return sorted(artifact for _, artifact in fresh)[:MOST_FILES]
+    return [max(fresh)[1]] if fresh else []
 
 
 def _read_answers(plan: Plan, spec: InferSpec | ClientSpec, results: Results, *, since_ns: int, seconds: float) -> None:
     rule = plan.kind.answers
     assert rule is not None
     files = sorted(path for path in Path(plan.words["out"]).glob(rule.glob) if _written_ns(path) >= since_ns)
-    given = read_answers(files, rule)
     loaded = isinstance(spec, ClientSpec) and spec.load is not None
-    if not loaded:
+    if loaded:
         # A load may leave requests unanswered, and counts them.
-        batches = spec.askers if isinstance(spec, ClientSpec) else spec.groups
-        prompts = count_prompts(Path(plan.words["prompts"]))
-        results.problems += problems_with(given, prompts=prompts, repeats=spec.repeats, batches=batches)
+        given = read_answers(files, rule)
+    else:
+        asked = _asked(spec, count_prompts(Path(plan.words["prompts"])))
+        told = read_answers(files, rule, prompts=asked.prompts, most=asked.answers)
+        results.problems += problems_with(told, asked)
+        given = [] if results.problems else in_one_count(told, asked)
     golden = read_golden(Path(plan.words["golden"])) if "golden" in plan.words else None
     for answer in given:
         reference = golden.answer_to(answer.question, answer.index) if golden is not None else None
@@ -123,6 +143,12 @@ def _read_answers(plan: Plan, spec: InferSpec | ClientSpec, results: Results, *,
         results.metrics += [*compared(exactly), *read_metrics(Path(plan.words["out"]))]
     else:
         results.metrics += measure(given, exactly, seconds)
+
+
+def _asked(spec: InferSpec | ClientSpec, prompts: int) -> Asked:
+    if isinstance(spec, ClientSpec):
+        return Asked(prompts, spec.repeats, (spec.askers,))
+    return Asked(prompts, spec.repeats, spec.sizes, traverse=spec.traverse)
 
 
 def _usually(plan: Plan) -> str:
@@ -146,6 +172,12 @@ def _all_of(path: Path) -> Iterator[Path]:
     yield path
     if path.is_dir() and not path.is_symlink():
         yield from path.rglob("*")
+
+
+def _all_stored(store: ArtifactStore, name: str, paths: Sequence[Path], *, tree: bool) -> list[Output]:
+    """A single one under the name itself, several numbered."""
+    names = [name] if len(paths) == 1 else [f"{name}.{number}" for number in range(1, len(paths) + 1)]
+    return [_stored(store, name, path, tree=tree) for name, path in zip(names, paths, strict=True)]
 
 
 def _stored(store: ArtifactStore, name: str, path: Path, *, tree: bool) -> Output:

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
@@ -14,18 +15,17 @@ from pathlib import Path
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from orchestrator import lifecycle, suspecting
-from orchestrator.errors import BadRequest, BadSpec, EndpointClosed, OrchestratorError, OwnershipLost
+from orchestrator.errors import BadRequest, EndpointClosed, OrchestratorError, OwnershipLost
 from orchestrator.lifecycle import Ending, Started
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.specs import BUILD_KINDS, ServeSpec
 from orchestrator.model.states import AttemptState
 from orchestrator.model.suspects import COUNTED
 from orchestrator.storage.artifacts import ArtifactStore
-from orchestrator.weights import weights_digest
-from workers import cards, installed, locks, process, report, used_endpoints
+from workers import cards, installed, locks, process, registered, report, used_endpoints
 from workers.assignment import Assignment, claim
 from workers.blackbox import kernel_lines, store_black_box, tail
-from workers.collect import Results, collect, seal_log, store_vendor_logs, vendor_logs
+from workers.collect import Results, collect, logs_beside, seal_log, store_logs
 from workers.guard import CardGuard, CardsNotFree
 from workers.heartbeat import Heartbeat
 from workers.launching import Launch, LeftInContainer, launch_of
@@ -38,7 +38,7 @@ from workers.slot import OwnedSlot, clear
 from workers.toolchain import commands, judge
 from workers.toolchain.commands import Plan
 from workers.toolchain.judge import EVIDENCE_BYTES, Clocks, Evidence
-from workers.toolchain.overlay import lay_out
+from workers.toolchain.overlay import lay_out, refuse_unfit
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +111,8 @@ class _Execution:
             self.work.mkdir(parents=True)
             self.assignment = installed.here(self.assignment, self.slot.settings)
             self.plan = plan = self._planned()
+            registered.refuse_written(self.assignment.model, self.slot.settings)
+            refuse_unfit(plan, self.store)
             lay_out(plan, self.store, self.work)
             self._run_and_collect(plan)
         except (cards.CardsHeld, CardsNotFree, LeftInContainer) as held:
@@ -135,7 +137,8 @@ class _Execution:
     def _planned(self) -> Plan:
         if self.setup is not None:
             return self.setup.plan()
-        return commands.plan(self.assignment, work=self.work)
+        python = self.slot.settings.golden_python or sys.executable
+        return commands.plan(self.assignment, work=self.work, golden_python=str(python))
 
     def _run_and_collect(self, plan: Plan) -> None:
         with ExitStack() as held:
@@ -239,10 +242,10 @@ class _Execution:
             # Not an end of the job; the signatures in its log prove nothing.
             self.suspicion = judge.suspicion(None, outcome, Evidence(""), known) or self.suspicion
             return
-        beside = vendor_logs(plan, self.work)
+        beside = logs_beside(plan, self.work)
         evidence = Evidence(
             log=tail(self.log_path, EVIDENCE_BYTES),
-            vendor_logs=tuple(tail(path, EVIDENCE_BYTES) for path in beside),
+            vendor_logs=tuple(tail(path, EVIDENCE_BYTES) for paths in beside.values() for path in paths),
             # Not a moment earlier: what the kernel said of the attempt before this one must not speak against it.
             kernel=tuple(kernel_lines(self.began, earlier=0)) if any(one.source == "kernel" for one in known) else (),
             cards=frozenset(card for group in self.assignment.groups for card in group.cards),
@@ -259,26 +262,15 @@ class _Execution:
         # Before anything is stored, which may fail.
         self.suspicion = judge.suspicion(self.failure, outcome, evidence, known) or self.suspicion
         if self.failure is None:
-            self._refuse_changed_weights()
+            if plan.spec.kind in BUILD_KINDS:
+                registered.refuse_changed(self.assignment.model, self.slot.settings)
             self.results = collect(plan, self.store, since_ns=since_ns, seconds=outcome.seconds)
             self.failure = judge.failure_of_results(self.results.problems, outcome, evidence, known)
             if self.failure is None and self._is_canary:
                 self.failure = judge.failure_of_canary(self.results.answers, outcome)
         if self.failure is not None:
             self.failure = used_endpoints.blamed(self.slot.database, self.assignment.endpoints, self.failure)
-        self.results.outputs += store_vendor_logs(beside, self.store)
-
-    def _refuse_changed_weights(self) -> None:
-        """The result of a build is filed under the content its model was registered with, perhaps an hour ago."""
-        model = self.assignment.model
-        if model is None or self.assignment.spec["kind"] not in BUILD_KINDS:
-            return
-        found, _size = weights_digest(self.slot.settings, Path(model.path))
-        if found != model.digest:
-            raise BadSpec(
-                f"the weights of model {model.name} have changed since it was registered; "
-                "register them under another name"
-            )
+        self.results.outputs += store_logs(beside, self.store)
 
     def _give_back(self) -> Ended:
         why = "its worker was stopped"

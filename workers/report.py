@@ -83,8 +83,8 @@ def _add_outputs(session: Session, attempt_id: int, outputs: Sequence[Output], n
 def _answer_row(attempt_id: int, checked: CheckedAnswer) -> dict[str, Any]:
     given = checked.given
     return {
-        "attempt_id": attempt_id, "batch": given.batch, "repeat": given.repeat, "index": given.index,
-        "question": given.question, "text": given.text, "prompt_tokens": given.prompt_tokens,
+        "attempt_id": attempt_id, "batch": given.batch, "batch_size": given.batch_size, "repeat": given.repeat,
+        "index": given.index, "question": given.question, "text": given.text, "prompt_tokens": given.prompt_tokens,
         "output_tokens": given.output_tokens, "seconds": given.seconds, "ttft_seconds": given.ttft_seconds,
         "finish_reason": given.finish_reason,
         "golden": checked.golden, "exact": checked.exact,

@@ -1,4 +1,4 @@
-"""Artifacts: list, show, download."""
+"""Artifacts: list, show, download; and take in what was made elsewhere."""
 
 from typing import Annotated
 
@@ -24,6 +24,8 @@ from api.ranges import stream
 from api.schemas import ArtifactView, EntryView, Page
 from orchestrator import inventory
 from orchestrator.errors import BadRequest
+from orchestrator.imports.goldens import GoldenImport
+from orchestrator.imports.kcores import KcoreImport
 from orchestrator.storage.tables import Artifact
 
 router = APIRouter(prefix="/artifacts", tags=["artifacts"], route_class=GuardedRoute)
@@ -47,6 +49,18 @@ def list_artifacts(
         found = inventory.artifacts(session, limit=limit + 1, before=before, job=job, name=name, digest=digest)
         views = [ArtifactView.model_validate(row) for row in found]
     return page(views, limit, number_of)
+
+
+@router.post("/kcores", status_code=201)
+def import_kcore(body: KcoreImport, context: Given) -> ArtifactView:
+    """Take in a kernel image that was compiled elsewhere; all of it is read, so this takes a while."""
+    return ArtifactView.model_validate(context.kcores.take_in(body))
+
+
+@router.post("/goldens", status_code=201)
+def import_golden(body: GoldenImport, context: Given) -> ArtifactView:
+    """Take in reference answers: a file with one for each prompt, or what a job has answered."""
+    return ArtifactView.model_validate(context.goldens.take_in(body))
 
 
 @router.get("/{artifact}")

@@ -24,6 +24,8 @@ class GivenAnswer:
     finish_reason: str | None = None
     batch: int = 0
     """Which of the groups that answer side by side, from 0."""
+    batch_size: int | None = None
+    """How many groups answered side by side; None where the tool does not tell."""
 
 
 class Golden:

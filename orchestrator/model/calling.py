@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from orchestrator.model.profile import AnswersRule, DefaultLimits, KindProfile, OutputRule, Profile, ProfileKind
+from orchestrator.model.profile import DefaultLimits, JsonAnswers, KindProfile, OutputRule, Profile, ProfileKind
 from orchestrator.model.specs import Spec, profile_kind
 
 
@@ -30,7 +30,7 @@ LOAD_CLIENT = OwnProgram(
         "times": OutputRule(search="{out}", glob="times.jsonl", kind="file"),
         "metrics": OutputRule(search="{out}", glob="metrics.json", kind="file"),
     },
-    answers=AnswersRule(
+    answers=JsonAnswers(
         glob="answers.jsonl", repeat="round", index="question_index", question="question", text="response",
         prompt_tokens="prompt_tokens", output_tokens="output_tokens", seconds="seconds", ttft_seconds="ttft_seconds",
         finish_reason="finish_reason",
@@ -41,7 +41,29 @@ LOAD_CLIENT = OwnProgram(
 """Our own load client, `python -m workers.load`. Nothing of it depends on the vendor's tools."""
 
 
+GOLDEN = OwnProgram(
+    cwd="{work}/run",
+    argv=(
+        "{golden_python}", "-I", "{reference}", "--model", "{model}", "--prompts", "{prompts}",
+        "--out", "{out}/golden.jsonl", "--max-tokens", "{max_tokens}", "--dtype", "{dtype}", "--device", "{device}",
+    ),
+    environment={
+        "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "{work}", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1",
+        "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
+    },
+    model_config_file="official",
+    outputs={"golden": OutputRule(search="{out}", glob="golden.jsonl", kind="file")},
+    progress=r"question (?P<done>\d+)/(?P<total>\d+)",
+    limits=DefaultLimits(run_seconds=86_400, silence_seconds=7200),
+)  # fmt: skip
+"""Reference answers with transformers. An answer of 8192 tokens may take a CPU an hour, and nothing is printed
+meanwhile."""
+
+_OWN = {"client_load": LOAD_CLIENT, "golden": GOLDEN}
+"""By what they would be called in a profile."""
+
+
 def how_to_run(profile: Profile, spec: Spec) -> KindProfile | None:
     """What says how a spec is run; None if the release does not run such jobs."""
     name = profile_kind(spec)
-    return LOAD_CLIENT if name == "client_load" else profile.kinds.get(cast(ProfileKind, name))
+    return _OWN.get(name) or profile.kinds.get(cast(ProfileKind, name))

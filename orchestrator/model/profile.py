@@ -6,14 +6,23 @@ vendor's deployment guide, first edition.
 """
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from orchestrator.model.launchers import Launcher
 from orchestrator.model.patterns import Pattern
 from orchestrator.model.provision import ProvisionRule
 from orchestrator.model.specs import AbsolutePath, Name, Strict
+
+COLUMNS = frozenset(
+    {
+        "question", "text", "repeat", "index", "batch", "batch_size", "prompt_tokens", "output_tokens", "seconds",
+        "ttft_seconds", "finish_reason",
+    }
+)  # fmt: skip
+"""What can be read of an answer (`orchestrator.comparison.answers.GivenAnswer`)."""
 
 
 class KillStep(Strict):
@@ -44,22 +53,79 @@ class OutputRule(Strict):
     parents: int = Field(default=0, ge=0, le=4, description="Take this many levels up from the match.")
     required: bool = Field(default=True, description="False keeps it where it is found and misses it in silence.")
     newer_than_start: bool = Field(default=True, description="Only what the attempt itself wrote counts.")
+    several: bool = Field(
+        default=False, description="Every match is kept, as NAME.1, NAME.2 … by name; a single one as NAME."
+    )
 
 
-class AnswersRule(Strict):
-    """How to read answers: JSON lines, with the vendor's key for each of our columns."""
+class AnswerFiles(Strict):
+    """Where answers are, in whatever format."""
 
-    glob: str
+    glob: str = Field(description="Files below the folder for outputs.")
+    file_name: Pattern | None = Field(
+        default=None,
+        description="Looked for in a file's name; its groups batch_size, batch and repeat hold for all answers in it.",
+    )
+    counts_from: Literal[0, 1] = Field(default=0, description="Number of the first question; repeats begin at 1.")
+
+
+class JsonAnswers(AnswerFiles):
+    """How to read answers that are JSON lines: the vendor's key for each of our columns."""
+
+    format: Literal["json_lines"] = "json_lines"
     question: str
     text: str
     repeat: str
     index: str
     batch: str | None = Field(default=None, description="Which group of several answered, from 0; absent means 0.")
+    batch_size: str | None = Field(default=None, description="How many groups answered side by side in that run.")
     output_tokens: str | None = None
     prompt_tokens: str | None = None
     seconds: str | None = None
     ttft_seconds: str | None = None
     finish_reason: str | None = None
+
+    def keys(self) -> dict[str, str]:
+        """Our column → the key it is read from, as far as they are named."""
+        return {name: value for name, value in self if name in COLUMNS and value is not None}
+
+
+class TextAnswers(AnswerFiles):
+    """How to read answers that are text for people, in records of several lines.
+
+    A record goes from a line that matches `starts` to the next such line; what stands before the first is no record.
+    Line ends are read as \\n, and those at the end of a record are left out. `pattern` is looked for in each record; it
+    has named groups `question` and `text`, and one for each other column of ours that the records tell. Without
+    `index`, answers are counted in the order of the files; without `repeat`, a batch that has answered every prompt
+    begins anew.
+    """
+
+    format: Literal["regex"]
+    starts: Pattern
+    pattern: Pattern
+
+    @model_validator(mode="after")
+    def _groups_are_columns(self) -> "TextAnswers":
+        groups = re.compile(self.pattern).groupindex.keys()
+        if lacking := {"question", "text"} - groups:
+            raise ValueError(f"pattern: needs the named groups question and text, lacks {', '.join(sorted(lacking))}")
+        if unknown := groups - COLUMNS:
+            raise ValueError(f"pattern: unknown group {min(unknown)}; known are {', '.join(sorted(COLUMNS))}")
+        return self
+
+    def keys(self) -> dict[str, str]:
+        """Our column → the group it is read from: they are called alike."""
+        return {name: name for name in re.compile(self.pattern).groupindex}
+
+
+def _format(rule: Any) -> str:
+    return str(rule.get("format", "json_lines") if isinstance(rule, Mapping) else getattr(rule, "format", ""))
+
+
+AnswersRule = Annotated[
+    Annotated[JsonAnswers, Tag("json_lines")] | Annotated[TextAnswers, Tag("regex")], Discriminator(_format)
+]
+"""How to read what a run has answered; JSON lines where the rule does not say its `format`."""
 
 
 class ServeRule(Strict):
@@ -97,7 +163,8 @@ class KindProfile(Strict):
     cwd: str
     argv: tuple[str, ...] = Field(
         description="Place-holders: {root} {conda} {work} {out} {model}, every entry of `folders`, the spec's fields "
-        "({backend_type} {dtype} {max_tokens} {repeats}, {groups} and {cards}: how many card groups and which cards), "
+        "({backend_type} {dtype} {max_tokens} {repeats} {traverse}, {groups} and {cards}: how many card groups and "
+        "which cards, {batch_sizes}: the same number, or a list of numbers for several runs), "
         "of a server {port} and {address}, of a client {ports} (comma-separated) {url} {served_id}, "
         "and for every input its path and its file name ({gm} {gm_name} {c_source} {kcore} {prompts} {golden} …)."
     )
@@ -106,12 +173,17 @@ class KindProfile(Strict):
         description="How the tool is asked for its flags, with {root} {conda} {work} and `folders`: its program as in "
         "`argv`, then the flag. `tx81 releases check` compares the answer with `argv`; a tool without is not asked.",
     )
-    optional: dict[str, tuple[str, ...]] = Field(default={}, description="Arguments added when that input is present.")
+    optional: dict[str, tuple[str, ...]] = Field(
+        default={}, description="Arguments added when that input is present, or that switch of the spec is true."
+    )
     model_config_file: Literal["official", "tx81"] | None = None
     outputs: dict[Name, OutputRule]
     answers: AnswersRule | None = None
     logs: tuple[str, ...] = Field(
         default=(), description="Vendor log files to keep, as globs below the working folder."
+    )
+    device_logs: tuple[str, ...] = Field(
+        default=(), description="Likewise what the device's runtime logs to files; kept as `txda_log`."
     )
     exclusive: str | None = Field(
         default=None, description="Name of a host-wide lock held while it runs, with place-holders."

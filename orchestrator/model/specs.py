@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from orchestrator.model.batch_runs import BatchRuns
 from orchestrator.model.card_specs import OnCards
 from orchestrator.model.card_specs import ServeSpec as ServeSpec
 from orchestrator.model.client_specs import ClientSpec as ClientSpec
@@ -53,7 +54,7 @@ class CompileSpec(Strict):
     c_source: BuildInput
 
 
-class InferSpec(OnCards):
+class InferSpec(OnCards, BatchRuns):
     """Answer every prompt on each of its card groups: model + kcore + prompts (+ golden) → `answers`, metrics."""
 
     kind: Literal["infer"] = "infer"
@@ -82,8 +83,19 @@ class CanarySpec(Strict):
         return InferSpec.model_validate(self.model_dump(exclude={"kind"}))
 
 
+class GoldenSpec(Strict):
+    """Reference answers, computed with transformers from the publisher's weights: model + prompts → `golden`."""
+
+    kind: Literal["golden"] = "golden"
+    model: Name
+    prompts: FileInput
+    max_tokens: int = Field(default=1024, ge=1, le=MAX_TOKENS)
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="cuda: select hosts that have one by a label.")
+
+
 Spec = Annotated[
-    QuantizeSpec | ConvertSpec | CompileSpec | InferSpec | CanarySpec | ServeSpec | ClientSpec,
+    QuantizeSpec | ConvertSpec | CompileSpec | InferSpec | CanarySpec | ServeSpec | ClientSpec | GoldenSpec,
     Field(discriminator="kind"),
 ]
 
@@ -93,13 +105,14 @@ PRODUCES = {
     "compile": "kcore",
     "infer": "answers",
     "canary": "answers",
+    "golden": "golden",
     "serve": "endpoint",
     "client": "answers",
 }
 """What each kind makes: an artifact, and an input called `gm` takes a `gm`, and so on; or `endpoint`, which is there
 while the server is ready and is no artifact."""
 
-BUILD_KINDS = frozenset({"quantize", "convert", "compile"})
+BUILD_KINDS = frozenset({"quantize", "convert", "compile", "golden"})
 """Kinds whose result depends on their inputs alone, so that an identical one may be reused."""
 
 

@@ -16,6 +16,8 @@ class Answer(Base):
     index: Mapped[int] = mapped_column(primary_key=True)
     batch: Mapped[int] = mapped_column(primary_key=True, default=0, server_default="0")
     """Which of the attempt's slots gave it: the place in `slot_ids`, from 0."""
+    batch_size: Mapped[int | None]
+    """How many slots answered side by side then; repeats count on from one batch size to the next."""
     question: Mapped[str] = mapped_column(Text)
     text: Mapped[str] = mapped_column(Text)
     prompt_tokens: Mapped[int | None]

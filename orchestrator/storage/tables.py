@@ -65,6 +65,10 @@ class Model(Base):
     digest: Mapped[str] = mapped_column(String(71))
     """Of everything in the folder but config.json, which conversion and inference each need another of."""
     size: Mapped[int] = mapped_column(BigInteger)
+    stamp: Mapped[str | None] = mapped_column(String(71))
+    """Of the names, sizes and times of the files behind `digest`: as long as it is the same, nobody wrote to them."""
+    weights: Mapped[str | None] = mapped_column(String(71))
+    """Of the *.safetensors alone; the same for folders that differ in tokenizer or papers. Null on older rows."""
     created_at: Mapped[datetime]
 
 
@@ -353,6 +357,8 @@ class Artifact(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     job_id: Mapped[int | None] = mapped_column(ForeignKey("job.id"))
     attempt_id: Mapped[int | None] = mapped_column(ForeignKey("attempt.id"))
+    facts: Mapped[Document | None]
+    """Of one that was imported: what is known of how it was made. A job's output is known by its job."""
     created_at: Mapped[datetime]
 
 

@@ -26,6 +26,7 @@ SPECS = {
     "convert": {"kind": "convert", "model": "qwen", "backend_type": "qwen2_7b_bf16"},
     "compile": {"kind": "compile", "c_source": DIGEST},
     "infer": INFER,
+    "golden": {"kind": "golden", "model": "qwen", "prompts": DIGEST},
     "serve": {"kind": "serve", "model": "qwen", "kcore": DIGEST},
 }
 KINDS = pytest.mark.parametrize("kind", SPECS)
@@ -176,6 +177,33 @@ def test_cards_and_groups_must_agree(cards: str, groups: int):
     assert "leave one of the two out" in _refused({**INFER, "cards": cards, "groups": groups})
 
 
+@pytest.mark.parametrize("more", [{}, {"groups": 6}, {"cards": "0..3,4..7,8..11,12..15,16..19,20..23"}])
+def test_batch_sizes_need_as_many_groups_as_the_largest(more: dict):
+    spec = _request({**INFER, "batch_sizes": [1, 6, 5], **more}).spec
+
+    assert (spec.groups, spec.sizes) == (6, (1, 6, 5))
+    assert _request(spec.model_dump(mode="json")).spec == spec
+    assert _request({**INFER, "groups": 3}).spec.sizes == (3,)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"batch_sizes": []}, "at least 1"),
+        ({"batch_sizes": [0]}, "greater than or equal to 1"),
+        ({"batch_sizes": [1, 9]}, "less than or equal to 8"),
+        ({"batch_sizes": [1, "x"]}, "valid integer"),
+        ({"batch_sizes": [2, 2]}, "use repeats"),
+        ({"batch_sizes": "[1,5]"}, "batch_sizes"),
+        ({"batch_sizes": [1, 5], "groups": 8}, "leave groups and cards out"),
+        ({"batch_sizes": [1, 5], "cards": "0..3"}, "5, but it has 1 card group"),
+        ({"batch_sizes": [1, 5], "cards": "0..5"}, "does not name whole card groups"),
+    ],
+)
+def test_batch_sizes_that_can_not_run_are_refused(more: dict, told: str):
+    assert told in _refused({**INFER, **more})
+
+
 def test_a_server_computes_in_what_its_weights_are_quantised_to():
     quantised = _request({**SPECS["serve"], "gm": DIGEST}).spec
 
@@ -289,7 +317,7 @@ def test_every_kind_says_what_it_makes_and_where_it_runs(kind: str):
 
     assert kind in PRODUCES
     assert (slot_kind(spec) is SlotKind.CARD_GROUP) == (kind in ("infer", "serve"))
-    assert (kind in BUILD_KINDS) == (kind in ("quantize", "convert", "compile"))
+    assert (kind in BUILD_KINDS) == (kind not in ("infer", "serve"))
 
 
 def test_inputs_are_those_that_are_present():

@@ -23,7 +23,7 @@ from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Job, JobInput, Model, Release
-from orchestrator.weights import weights_digest
+from orchestrator.weights import weights_of
 from workers.execution import Ended, execute
 from workers.process import StopSignal
 from workers.slot import OwnedSlot, owned
@@ -241,6 +241,7 @@ def lab(tmp_path: Path, database_url: str) -> Iterator[Lab]:
         (weights / name).write_text(f"the registered {name}")
     header = b'{"norm": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}}'
     (weights / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"norm")
+    found = weights_of(settings, weights)
     database = Database(settings.database)
     with database.write() as session:
         now = database.now(session)
@@ -251,7 +252,9 @@ def lab(tmp_path: Path, database_url: str) -> Iterator[Lab]:
                 family="qwen2",
                 official_config={"official": True},
                 tx81_config={"param_dir": "/nowhere"},
-                digest=weights_digest(settings, weights)[0],
+                digest=found.digest,
+                stamp=found.stamp,
+                weights=found.tensors,
                 size=0,
                 created_at=now,
             )

@@ -4,10 +4,10 @@ import pytest
 
 from orchestrator.comparison.answers import GivenAnswer, Golden, digest_of, exact
 from orchestrator.comparison.metrics import DEFINITIONS, measure, percentile
-from orchestrator.model.profile import AnswersRule
-from workers.toolchain.answers import BadAnswers, count_prompts, problems_with, read_answers, read_golden
+from orchestrator.model.profile import JsonAnswers
+from workers.toolchain.answers import Asked, BadAnswers, count_prompts, problems_with, read_answers, read_golden
 
-RULE = AnswersRule(
+RULE = JsonAnswers(
     glob="*", question="q", text="a", repeat="r", index="i", output_tokens="n", seconds="s", finish_reason="f"
 )
 
@@ -87,19 +87,19 @@ def test_blank_lines_are_no_prompts(tmp_path):
 def test_missing_and_empty_answers_are_problems():
     answers = [GivenAnswer(1, 0, "q", "a"), GivenAnswer(1, 1, "q", " \n")]
 
-    assert problems_with(answers, prompts=2, repeats=1) == ["1 answers are empty, first to question 1 of repeat 1"]
-    assert problems_with(answers, prompts=2, repeats=2) == ["2 answers instead of 4 (2 prompts × 2 repeats)"]
-    assert problems_with(answers[:1], prompts=1, repeats=1) == []
+    assert problems_with(answers, Asked(2)) == ["1 answers are empty, first to question 1 of repeat 1"]
+    assert problems_with(answers, Asked(2, repeats=2)) == ["2 answers instead of 4 (2 prompts × 2 repeats)"]
+    assert problems_with(answers[:1], Asked(1)) == []
 
 
 def test_every_batch_must_have_answered_everything():
     answers = [GivenAnswer(1, index, "q", "a", batch=batch) for batch, index in ((0, 0), (0, 1), (2, 0))]
 
-    assert problems_with(answers, prompts=2, repeats=1, batches=3) == [
+    assert problems_with(answers, Asked(2, sizes=(3,))) == [
         "0 answers instead of 2 (2 prompts × 1 repeats) in batch 1",
         "1 answers instead of 2 (2 prompts × 1 repeats) in batch 2",
     ]
-    assert problems_with(answers, prompts=2, repeats=1, batches=2) == [
+    assert problems_with(answers, Asked(2, sizes=(2,))) == [
         "answers of batch 2, but only 2 ran (they are counted from 0)"
     ]
 
@@ -197,3 +197,10 @@ def test_answers_have_one_digest_exactly_if_they_are_the_same_to_the_letter():
 
     assert digest_of(slower) == digest_of(given)
     assert len({digest_of(answers) for answers in (given, *others)}) == 4
+
+
+def test_a_tool_that_never_stops_answering_does_not_fill_the_memory(tmp_path):
+    rows = ({"r": 1, "i": index, "q": "q", "a": "a"} for index in range(3))
+
+    with pytest.raises(BadAnswers, match="line 3 of a is one more than the 2 answers that were asked for"):
+        read_answers([lines(tmp_path / "a", *rows)], RULE, prompts=2, most=Asked(2).answers)

@@ -98,6 +98,12 @@ def test_an_optional_input_brings_its_arguments():
     assert with_golden.command.argv[-2:] == ("-gp", f"{WORK}/inputs/golden/g.jsonl")
 
 
+def test_a_switch_of_the_spec_brings_its_arguments():
+    logged = planned({**INFER, "txda_log": True}, ("kcore", "k"), ("prompts", "q"))
+
+    assert logged.command.argv[-2:] == ("-lp", f"{WORK}/txda")
+
+
 def test_quantised_weights_are_laid_beside_the_model_under_their_own_name():
     made = planned({**INFER, "gm": INPUT}, ("kcore", "k"), ("prompts", "q"), ("gm", "qwen_quant_bf16.gm"))
 
@@ -205,6 +211,8 @@ GROUPS = tuple(f"g{index}" for index in range(8))
         ({"cards": "8..11,0..3"}, ("g0", "g2"), {"-cn": "0..3,8..11", "-bs": "2"}),
         ({"cards": "0..31"}, GROUPS, {"-cn": ",".join(f"{at}..{at + 3}" for at in range(0, 32, 4)), "-bs": "8"}),
         ({"cards": "0"}, ("g0",), {"-cn": "0", "-bs": "1"}),
+        ({"groups": 2, "batch_sizes": (2, 1)}, ("g0", "g2"), {"-cn": "0..3,8..11", "-bs": "[2,1]"}),
+        ({"traverse": False}, ("g1",), {"-tf": "False", "-bs": "1"}),
     ],
 )
 def test_the_number_of_groups_and_their_cards_are_always_passed_together(spec, slots, passed):

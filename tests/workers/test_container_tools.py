@@ -12,7 +12,7 @@ from sqlalchemy import select
 from orchestrator.model.states import JobState
 from orchestrator.profile_files import load_profile
 from orchestrator.storage.tables import Answer, Artifact, Model, Release
-from orchestrator.weights import weights_digest
+from orchestrator.weights import weights_of
 from workers.release_check import check
 from workers.slot import SlotName, owned
 
@@ -44,7 +44,8 @@ def profile(lab, docker, tree):
         release, model = session.get_one(Release, "tiny"), session.get_one(Model, "tiny-model")
         release.profile, release.root = made.model_dump(mode="json"), tree["home"]
         model.path = tree["model"]
-        model.digest, _ = weights_digest(lab.settings, Path(tree["model"]))
+        weights = weights_of(lab.settings, Path(tree["model"]))
+        model.digest, model.stamp = weights.digest, weights.stamp
         model.official_config = json.loads(Path(tree["model"], "config.json").read_text())
         model.tx81_config = json.loads(Path(tree["model"], "config_tx81.json").read_text())
     return made

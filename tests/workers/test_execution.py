@@ -153,7 +153,7 @@ def test_a_model_folder_that_is_not_mounted_is_a_fault(lab, cpu0):
     lab.run(attempt_id, cpu0)
 
     assert lab.job(attempt_id).state is JobState.QUEUED
-    assert "FileNotFoundError" in lab.attempt(attempt_id).failure["reason"]
+    assert "tiny-model cannot be read" in lab.attempt(attempt_id).failure["reason"]
 
 
 def test_success_without_the_output_is_a_failure_that_names_it(lab, cpu0):

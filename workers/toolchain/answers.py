@@ -1,27 +1,20 @@
-"""Answers and golden answers as the tools write them: JSON lines, read with the keys that a profile names."""
+"""Answers and golden answers as the tools write them, and what is missing among them."""
 
-import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 from orchestrator.comparison.answers import GivenAnswer, Golden
 from orchestrator.model.profile import AnswersRule
-
-T = TypeVar("T")
-
-_LARGEST = 2**31 - 1
-"""Of any whole number that goes into a column."""
-
-
-class BadAnswers(Exception):
-    """The file is there but cannot be what it should be; the text says where and why."""
+from workers.toolchain.columns import Columns, Unplaced, storable
+from workers.toolchain.rows import BadAnswers as BadAnswers
+from workers.toolchain.rows import json_rows, rows_by
 
 
 def read_prompts(path: Path) -> list[str]:
     """The questions of a file: one a line, blank lines are none."""
-    return [line.strip() for line in _text(path).split("\n") if line.strip()]
+    return [line.strip() for line in path.read_text("utf-8-sig", errors="replace").split("\n") if line.strip()]
 
 
 def count_prompts(path: Path) -> int:
@@ -32,106 +25,114 @@ def count_prompts(path: Path) -> int:
 def read_golden(path: Path) -> Golden:
     """Reference answers, one JSON object a line with `question` and `answer` (or `response`, as a run writes them)."""
     pairs = []
-    for where, row in _rows(path):
-        answer = row.get("answer", row.get("response"))
-        if not isinstance(row.get("question"), str) or not isinstance(answer, str):
-            raise BadAnswers(f"{where} has no question and answer")
-        pairs.append((_storable(row["question"]), _storable(answer)))
+    for row in json_rows(path):
+        question, answer = row.values.get("question"), row.values.get("answer", row.values.get("response"))
+        if not isinstance(question, str) or not isinstance(answer, str):
+            raise BadAnswers(f"{row.where} has no question and answer")
+        pairs.append((storable(question), storable(answer)))
     return Golden(pairs)
 
 
-def read_answers(paths: Iterable[Path], rule: AnswersRule) -> list[GivenAnswer]:
-    """Every answer in the files, in their order; BadAnswers for a line that is none and for one given twice."""
-    answers: dict[tuple[int, int, int], GivenAnswer] = {}
-    for path in paths:
-        for where, row in _rows(path):
-            answer = _answer(row, rule, where)
-            place = (answer.batch, answer.repeat, answer.index)
-            if place in answers:
-                which = f"question {answer.index} of repeat {answer.repeat}{_in(answer.batch)}"
-                raise BadAnswers(f"{where} answers {which} a second time")
-            answers[place] = answer
+def read_answers(
+    paths: Iterable[Path], rule: AnswersRule, *, prompts: int = 1, most: int | None = None
+) -> list[GivenAnswer]:
+    """Every answer in the files, in their order; BadAnswers for a record that is none and for one given twice.
+
+    `prompts` is how many questions there are, for a tool that does not number what it writes. More than `most` are
+    not kept in memory, but BadAnswers.
+    """
+    answers: dict[tuple[int | None, int, int, int], GivenAnswer] = {}
+    counted: Counter[tuple[int | None, ...]] = Counter()
+    columns = Columns(rule)
+    for row in rows_by(rule, list(paths)):
+        answer = _placed(columns.answer_in(row), counted, prompts)
+        place = (answer.batch_size, answer.batch, answer.repeat, answer.index)
+        if place in answers:
+            raise BadAnswers(f"{row.where} answers {_which(answer)} a second time")
+        if len(answers) == most:
+            raise BadAnswers(f"{row.where} is one more than the {most} answers that were asked for")
+        answers[place] = answer
     return list(answers.values())
 
 
-def problems_with(answers: list[GivenAnswer], *, prompts: int, repeats: int, batches: int = 1) -> list[str]:
-    """What is missing, for a person to read; nothing if every batch has an answer to every prompt in every repeat."""
+@dataclass(frozen=True)
+class Asked:
+    """What a run had to answer: all prompts so many times, once for each of the batch sizes.
+
+    Every batch goes through all prompts; without `traverse` they are dealt out among the batches.
+    """
+
+    prompts: int
+    repeats: int = 1
+    sizes: tuple[int, ...] = (1,)
+    traverse: bool = True
+
+    @property
+    def answers(self) -> int:
+        """How many there have to be."""
+        return self.prompts * self.repeats * (sum(self.sizes) if self.traverse else len(self.sizes))
+
+
+def in_one_count(answers: Iterable[GivenAnswer], asked: Asked) -> list[GivenAnswer]:
+    """The answers with their repeats counted through all batch sizes: the n-th time that a batch was asked."""
+    runs = {size: run for run, size in enumerate(asked.sizes)}
+    if len(runs) == 1:
+        return list(answers)
+    return [replace(each, repeat=runs[each.batch_size or 0] * asked.repeats + each.repeat) for each in answers]
+
+
+def problems_with(answers: Sequence[GivenAnswer], asked: Asked) -> list[str]:
+    """What is missing, for a person to read; nothing if every batch has answered what it had to."""
+    if len(asked.sizes) == 1:
+        short = _short(answers, asked, asked.sizes[0], told="")
+    elif untold := [each for each in answers if each.batch_size not in asked.sizes]:
+        sizes = ", ".join(map(str, asked.sizes))
+        return [f"answers of batch size {untold[0].batch_size}, but {sizes} ran: the profile must say where it stands"]
+    elif [each for each in answers if not 1 <= each.repeat <= asked.repeats]:
+        return [f"answers of repeats beyond 1 to {asked.repeats}"]
+    else:
+        runs = {size: [each for each in answers if each.batch_size == size] for size in asked.sizes}
+        short = [
+            text for size, given in runs.items() for text in _short(given, asked, size, told=f" with batch size {size}")
+        ]
+    return short or _empty(answers)
+
+
+def _short(answers: Sequence[GivenAnswer], asked: Asked, size: int, *, told: str) -> list[str]:
     given = Counter(answer.batch for answer in answers)
-    if strangers := sorted(given.keys() - set(range(batches))):
-        return [f"answers of batch {strangers[0]}, but only {batches} ran (they are counted from 0)"]
-    wanted = prompts * repeats
-    if short := [batch for batch in range(batches) if given[batch] != wanted]:
-        sums = f"{wanted} ({prompts} prompts × {repeats} repeats)"
-        return [f"{given[batch]} answers instead of {sums}{_in(batch) if batches > 1 else ''}" for batch in short]
+    if strangers := sorted(given.keys() - set(range(size))):
+        return [f"answers of batch {strangers[0]}{told}, but only {size} ran (they are counted from 0)"]
+    wanted = asked.prompts * asked.repeats
+    sums = f"{wanted} ({asked.prompts} prompts × {asked.repeats} repeats)"
+    if not asked.traverse:
+        found = len({(answer.repeat, answer.index) for answer in answers})
+        return [] if found == wanted == len(answers) else [f"{found} answers instead of {sums} in all batches{told}"]
+    return [
+        f"{given[batch]} answers instead of {sums}{_in(batch) if size > 1 else ''}{told}"
+        for batch in range(size)
+        if given[batch] != wanted
+    ]
+
+
+def _empty(answers: Sequence[GivenAnswer]) -> list[str]:
     empty = [answer for answer in answers if not answer.text.strip()]
-    if empty:
-        first = empty[0]
-        where = f"question {first.index} of repeat {first.repeat}{_in(first.batch)}"
-        return [f"{len(empty)} answers are empty, first to {where}"]
-    return []
+    return [f"{len(empty)} answers are empty, first to {_which(empty[0])}"] if empty else []
+
+
+def _which(answer: GivenAnswer) -> str:
+    return f"question {answer.index} of repeat {answer.repeat}{_in(answer.batch)}"
 
 
 def _in(batch: int) -> str:
     return f" in batch {batch}" if batch else ""
 
 
-def _answer(row: dict[str, Any], rule: AnswersRule, where: str) -> GivenAnswer:
-    return GivenAnswer(
-        repeat=_needed(_whole(row, rule.repeat), rule.repeat, where),
-        index=_needed(_whole(row, rule.index), rule.index, where),
-        question=_needed(_string(row, rule.question), rule.question, where),
-        text=_needed(_string(row, rule.text), rule.text, where),
-        prompt_tokens=_whole(row, rule.prompt_tokens),
-        output_tokens=_whole(row, rule.output_tokens),
-        seconds=_real(row, rule.seconds),
-        ttft_seconds=_real(row, rule.ttft_seconds),
-        finish_reason=(_string(row, rule.finish_reason) or "")[:40] or None,
-        batch=_needed(_whole(row, rule.batch), rule.batch, where) if rule.batch in row else 0,
-    )
-
-
-def _needed(value: T | None, key: str, where: str) -> T:
-    if value is None:
-        raise BadAnswers(f"{where} has no usable {key!r}")
-    return value
-
-
-def _whole(row: dict[str, Any], key: str | None) -> int | None:
-    value = None if key is None else row.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST else None
-
-
-def _real(row: dict[str, Any], key: str | None) -> float | None:
-    value = None if key is None else row.get(key)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1e9:
-        return None
-    return float(value)
-
-
-def _string(row: dict[str, Any], key: str | None) -> str | None:
-    value = None if key is None else row.get(key)
-    return _storable(value) if isinstance(value, str) else None
-
-
-def _storable(text: str) -> str:
-    """Without the two things that SQL text cannot hold: NUL, and halves of surrogate pairs."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-
-
-def _rows(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
-    # Not splitlines(): inside a JSON string, U+2028 and its kin are characters like any other.
-    for number, line in enumerate(_text(path).split("\n"), 1):
-        if not line.strip():
-            continue
-        where = f"line {number} of {path.name}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            raise BadAnswers(f"{where} is not JSON") from None
-        if not isinstance(row, dict):
-            raise BadAnswers(f"{where} is not a JSON object")
-        yield where, row
-
-
-def _text(path: Path) -> str:
-    return path.read_text("utf-8-sig", errors="replace")
+def _placed(unplaced: Unplaced, counted: Counter[tuple[int | None, ...]], prompts: int) -> GivenAnswer:
+    """The answer with its place in the order of telling, where the tool tells none."""
+    given, index, repeat = unplaced.given, unplaced.index, unplaced.repeat
+    among = (given.batch_size, given.batch, index, repeat)
+    rounds = counted[among]
+    counted[among] += 1
+    if index is None:
+        rounds, index = divmod(rounds, max(prompts, 1))
+    return replace(given, index=index, repeat=rounds + 1 if repeat is None else repeat)

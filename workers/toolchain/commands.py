@@ -5,6 +5,7 @@ and every word of the result is one element of an argv list: no value can become
 """
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,8 @@ from orchestrator.model.launchers import DockerExec
 from orchestrator.model.profile import FaultSignature, KindProfile, Profile
 from orchestrator.model.provision import ProvisionSpec
 from orchestrator.model.slots import SINGLE_CARD, cards_of_groups, groups_of_cards
-from orchestrator.model.specs import CanarySpec, ClientSpec, ConvertSpec, ServeSpec, Spec, profile_kind
+from orchestrator.model.specs import CanarySpec, ClientSpec, ConvertSpec, InferSpec, ServeSpec, Spec, profile_kind
+from workers import reference
 from workers.assignment import Assignment, InputArtifact, RegisteredModel
 from workers.process import Command
 from workers.toolchain.asking import client_words
@@ -91,8 +93,10 @@ class Plan:
         return Path(fill(text, self.words))
 
 
-def plan(assignment: Assignment, *, work: Path) -> Plan:
-    """Decide everything; BadSpec says what does not fit, EndpointClosed which server is not there any more."""
+def plan(assignment: Assignment, *, work: Path, golden_python: str = sys.executable) -> Plan:
+    """Decide everything; BadSpec says what does not fit, EndpointClosed which server is not there any more.
+
+    `golden_python` is the interpreter for reference answers."""
     try:
         spec, profile = _SPECS.validate_python(assignment.spec), Profile.model_validate(assignment.profile)
     except ValidationError as trouble:
@@ -104,6 +108,7 @@ def plan(assignment: Assignment, *, work: Path) -> Plan:
     if kind is None:
         raise BadSpec(f"profile {profile.profile} does not say how to run {profile_kind(spec)} jobs")
     words = _first_words(spec, profile, kind, assignment, work=work)
+    words |= {"golden_python": golden_python, "reference": reference.__file__}
     if kind.model_config_file is not None:
         words["model"] = str(work / "model" / _plain(_model(assignment).name))
     inputs = _place(assignment.inputs, kind, words, work)
@@ -116,7 +121,7 @@ def plan(assignment: Assignment, *, work: Path) -> Plan:
         words=words,
         inputs=inputs,
         overlay=_overlay(_model(assignment), kind, words, view) if kind.model_config_file is not None else None,
-        command=_command(profile, kind, words, present={laid.name for laid in inputs}),
+        command=_command(profile, kind, words, present=_present(spec, inputs)),
         exclusive=None if kind.exclusive is None else fill(kind.exclusive, words),
         view=view,
     )
@@ -125,7 +130,7 @@ def plan(assignment: Assignment, *, work: Path) -> Plan:
 def at_address(plan: Plan, address: str, port: int) -> Plan:
     """The same plan for a server that is to listen there."""
     words = {**plan.words, "address": address, "port": str(port)}
-    command = _command(plan.profile, plan.kind, words, present={laid.name for laid in plan.inputs})
+    command = _command(plan.profile, plan.kind, words, present=_present(plan.spec, plan.inputs))
     return replace(plan, words=words, command=command)
 
 
@@ -162,12 +167,21 @@ def _first_words(
         words["conda"] = profile.backend_types[spec.backend_type].conda or kind.conda
     if isinstance(spec, OnCards):
         words["cards"] = _cards(spec, assignment)
+    if isinstance(spec, InferSpec):
+        words["batch_sizes"] = _batch_sizes(spec)
+        words["traverse"] = str(spec.traverse)
     if isinstance(spec, ClientSpec):
         words |= client_words(spec, assignment)
     if isinstance(spec, ServeSpec):
         # Until `at_address` says where.
         words |= {"address": LOOPBACK, "port": "0"}
     return words
+
+
+def _batch_sizes(spec: InferSpec) -> str:
+    """As the guide spells one number, and a list: `5`, `[1,5,6]`."""
+    sizes = ",".join(map(str, spec.sizes))
+    return f"[{sizes}]" if len(spec.sizes) > 1 else sizes
 
 
 def _cards(spec: OnCards, assignment: Assignment) -> str:
@@ -240,6 +254,11 @@ def _command(profile: Profile, kind: KindProfile, words: Mapping[str, str], *, p
         env={name: fill(value, words) for name, value in environment.items()},
         cwd=Path(fill(kind.cwd, words)),
     )
+
+
+def _present(spec: Spec | ProvisionSpec, inputs: Sequence[LaidInput]) -> set[str]:
+    """The inputs that are there, and the switches that are on."""
+    return {laid.name for laid in inputs} | {name for name, value in spec if value is True}
 
 
 def _model(assignment: Assignment) -> RegisteredModel:

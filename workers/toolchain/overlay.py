@@ -7,8 +7,17 @@ folder is made of links, with folders and a config.json of its own.
 import json
 from pathlib import Path
 
+from orchestrator.kcores import refuse_cards
+from orchestrator.model.card_specs import OnCards
 from orchestrator.storage.artifacts import ArtifactStore
 from workers.toolchain.commands import ModelOverlay, Plan
+
+
+def refuse_unfit(plan: Plan, store: ArtifactStore) -> None:
+    """BadSpec if the kernel image, whose job may have ended after this one was submitted, is for other cards."""
+    digest = next((laid.digest for laid in plan.inputs if laid.name == "kcore"), None)
+    if digest is not None and isinstance(plan.spec, OnCards):
+        refuse_cards(store, digest, plan.spec.cards, at="kcore")
 
 
 def lay_out(plan: Plan, store: ArtifactStore, work: Path) -> None:

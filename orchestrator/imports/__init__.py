@@ -1,0 +1,1 @@
+"""What was made elsewhere, taken in as artifacts: kernel images, and reference answers."""

@@ -1,0 +1,172 @@
+"""Kernel images that the vendor, or somebody on another machine, has compiled."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from orchestrator.errors import BadSpec, OrchestratorError, PathRefused
+from orchestrator.imports.rows import name_it, require_model
+from orchestrator.intake import safe_name
+from orchestrator.kcores import chips_in_tree
+from orchestrator.model.kcores import (
+    LITERAL,
+    MODEL_INFO,
+    MODEL_INFO_LIMIT,
+    BadKcore,
+    KcoreFacts,
+    Precision,
+    facts_in_name,
+    missing,
+)
+from orchestrator.model.specs import AbsolutePath, Digest, Name, Strict
+from orchestrator.registry import allowed_path
+from orchestrator.settings import Settings
+from orchestrator.storage.artifacts import ArtifactStore, full_disk_told
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Artifact
+from orchestrator.storage.trees import FoundFile, walk
+from orchestrator.uploads import Uploads
+
+DEEPEST = 6
+"""Folders below the given one in which a kernel image is looked for; the vendor's archives need three."""
+
+MOST_FOLDERS = 10_000
+
+
+class KcoreImport(Strict):
+    """Take in a kernel image: a folder with one in it, `kcore.bin` itself, or a .tar or .tar.gz of either."""
+
+    path: AbsolutePath | None = None
+    upload: Digest | None = Field(default=None, description="Of a .tar or .tar.gz that was uploaded.")
+    model: Name | None = Field(default=None, description="The registered model it was compiled from, if that is known.")
+    precision: Precision | None = Field(default=None, description="Of its weights; what its name tells if absent.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "KcoreImport":
+        if (self.path is None) == (self.upload is None):
+            raise ValueError("give either path or upload")
+        return self
+
+
+class KcoreImports:
+    """Takes kernel images into the store, each as the folder that the tools call the case directory."""
+
+    def __init__(self, settings: Settings, database: Database, store: ArtifactStore) -> None:
+        self._settings = settings
+        self._database = database
+        self._store = store
+        self._uploads = Uploads(settings)
+
+    def take_in(self, request: KcoreImport) -> Artifact:
+        """Store the one kernel image that is there; BadSpec or PathRefused says why there is none."""
+        require_model(self._database, request.model)
+        field = "path" if request.upload is None else "upload"
+        with self._content(request) as content:
+            node = _node(content, field)
+            _require_whole(node, field)
+            names = _names(request, content, node)
+            stored = self._store.put_tree(node)
+        told, named = next(
+            ((name, facts) for name in names if (facts := facts_in_name(name)) != KcoreFacts()),
+            (names[0], KcoreFacts()),
+        )
+        facts = KcoreFacts(
+            chips=chips_in_tree(self._store, stored.digest) or named.chips,
+            precision=request.precision or named.precision,
+            sequence=named.sequence,
+            model=request.model,
+        )
+        file_name = safe_name(Path(told))
+        return name_it(self._database, stored, name="kcore", file_name=file_name, facts=facts.model_dump())
+
+    @contextmanager
+    def _content(self, request: KcoreImport) -> Iterator[Path]:
+        """A folder with the kernel image somewhere in it."""
+        if request.upload is not None:
+            with self._uploads.unpacked(request.upload) as unpacked:
+                yield unpacked
+            return
+        assert request.path is not None
+        path = allowed_path(self._settings, request.path, "path")
+        if path.is_dir():
+            yield path
+        elif path.name == LITERAL and path.is_file():
+            with self._uploads.scratch() as folder:
+                _copy_alone(path, folder)
+                yield folder
+        elif path.is_file():
+            with _named_path(), self._uploads.unpacked_archive(path) as unpacked:
+                yield unpacked
+        else:
+            raise PathRefused(f"{request.path} is neither a folder nor a file", field="path")
+
+
+def _names(request: KcoreImport, content: Path, node: Path) -> list[str]:
+    """What the folders around the kernel image are called, innermost first: one of them may tell what it is."""
+    below = [*reversed(node.relative_to(content).parts)]
+    if request.path is None:
+        return [*below, content.name]
+    given = [part for part in reversed(Path(request.path).parts) if part != LITERAL]
+    return [*below, *given[:4]]
+
+
+def _node(content: Path, field: str) -> Path:
+    """The one folder below that is a kernel image."""
+    literal, described = [], []
+    for looked, (base, folders, files) in enumerate(os.walk(content)):
+        if looked > MOST_FOLDERS:
+            raise BadSpec(
+                f"{content.name} holds more than {MOST_FOLDERS} folders; name the one with {LITERAL}", field=field
+            )
+        if len(Path(base).relative_to(content).parts) >= DEEPEST:
+            folders.clear()
+        if LITERAL in files:
+            literal.append(Path(base))
+        elif MODEL_INFO in files:
+            described.append(Path(base))
+    found = literal or described
+    if not found:
+        raise BadSpec(
+            f"there is no kernel image in it: neither {LITERAL} nor {MODEL_INFO}, up to {DEEPEST} folders deep",
+            field=field,
+        )
+    if len(found) > 1:
+        some = ", ".join(sorted(str(folder.relative_to(content)) for folder in found)[:5])
+        raise BadSpec(f"there are {len(found)} kernel images in it ({some}): give the path of one", field=field)
+    return found[0]
+
+
+def _require_whole(node: Path, field: str) -> None:
+    files = {found.path for found in walk(node) if isinstance(found, FoundFile) and found.real.stat().st_size}
+    info = node / MODEL_INFO
+    try:
+        if info.is_file() and info.stat().st_size > MODEL_INFO_LIMIT:
+            raise BadKcore(f"{MODEL_INFO} is larger than {MODEL_INFO_LIMIT} bytes")
+        lacking = missing(files, info.read_bytes() if MODEL_INFO in files else None)
+    except BadKcore as bad:
+        raise BadSpec(str(bad), field=field) from None
+    if lacking is not None:
+        raise BadSpec(f"the kernel image is not whole: {lacking} is missing or empty", field=field)
+
+
+def _copy_alone(literal: Path, folder: Path) -> None:
+    """Nothing but the file and what describes it: the folder that it lies in may be somebody's home."""
+    with full_disk_told(folder):
+        for name in (LITERAL, MODEL_INFO):
+            beside = literal.with_name(name)
+            if beside.is_file() and not beside.is_symlink():
+                shutil.copyfile(beside, folder / name)
+
+
+@contextmanager
+def _named_path() -> Iterator[None]:
+    """What is wrong with an archive belongs to the field that named it."""
+    try:
+        yield
+    except OrchestratorError as trouble:
+        trouble.field = "path" if trouble.field == "upload" else trouble.field
+        raise

@@ -1,0 +1,118 @@
+"""Kernel images: what is known of how one was made, and for which jobs it is the wrong one. Pure.
+
+A kcore is a folder: a literal `kcore.bin`, or `model_info.json` with `chipN/tileM/kcore_fw.bin` (newer graphs:
+`kcore_fw.so`) for every chip. What the vendor calls an archive tells more: `deepseek_7b_bf16_seq8192_c4` is bf16, up to
+8192 tokens, four cards. `model_info.json` wins over the name.
+"""
+
+import json
+import re
+from collections.abc import Collection
+from typing import Any, Literal
+
+from pydantic import Field
+
+from orchestrator.model.slots import CARDS_PER_GROUP, CARDS_PER_HOST, SINGLE_CARD
+from orchestrator.model.specs import Name, Strict
+
+LITERAL = "kcore.bin"
+MODEL_INFO = "model_info.json"
+MODEL_INFO_LIMIT = 1 << 20
+"""Bytes; the vendor's own have some kilobytes."""
+
+TILES = 16
+"""Of a whole card: 4 × 4. Cards with half of them exist, so model_info.json may say fewer."""
+
+Precision = Literal["bf16", "fp16", "quant"]
+
+_NAMED = re.compile(r"_(?P<precision>bf16|fp16|int8|quant)_seq(?P<sequence>[0-9]{1,6})_c(?P<chips>[0-9]{1,2})(?![0-9])")
+_PRECISIONS: dict[str, Precision] = {"bf16": "bf16", "fp16": "fp16", "int8": "quant", "quant": "quant"}
+
+
+class KcoreFacts(Strict):
+    """What is known of a kernel image; None is not known."""
+
+    chips: int | None = Field(default=None, description="How many cards it was compiled for.")
+    precision: Precision | None = None
+    sequence: int | None = Field(default=None, description="The most tokens of a question with its answer.")
+    model: Name | None = Field(default=None, description="The registered model it was compiled from.")
+
+
+class BadKcore(ValueError):
+    """The folder is no whole kernel image; the text says what is wrong."""
+
+
+def chips_told(model_info: bytes) -> int:
+    """How many cards `model_info.json` speaks of; BadKcore if it is none."""
+    document = _document(model_info)
+    chips = document.get("chip_num")
+    if not isinstance(chips, int) or isinstance(chips, bool) or not 1 <= chips <= CARDS_PER_HOST:
+        raise BadKcore(f"{MODEL_INFO} has no chip_num from 1 to {CARDS_PER_HOST}")
+    return chips
+
+
+def facts_in_name(name: str) -> KcoreFacts:
+    """What the name of an archive or a folder tells."""
+    found = _NAMED.search(name)
+    if found is None:
+        return KcoreFacts()
+    precision, sequence, chips = _PRECISIONS[found["precision"]], int(found["sequence"]), int(found["chips"])
+    return KcoreFacts(precision=precision, sequence=sequence, chips=chips)
+
+
+def missing(files: Collection[str], model_info: bytes | None) -> str | None:
+    """The first file that a whole kernel image would have; None if nothing is missing.
+
+    `files` are the paths of those that are not empty."""
+    if LITERAL in files:
+        return None
+    if model_info is None:
+        return f"{LITERAL} or {MODEL_INFO}"
+    tiles = _tiles(_document(model_info))
+    for chip in range(chips_told(model_info)):
+        for tile in range(tiles[chip] if chip < len(tiles) else TILES):
+            image = f"chip{chip}/tile{tile}/kcore_fw"
+            if f"{image}.bin" not in files and f"{image}.so" not in files:
+                return f"{image}.bin"
+    return None
+
+
+def misfit_of_cards(chips: int | None, cards: str | None) -> str | None:
+    """Why a kernel image for so many cards cannot run on those that a job asks for."""
+    wanted = 1 if cards == SINGLE_CARD else CARDS_PER_GROUP
+    if chips is None or chips == wanted:
+        return None
+    compiled = "1 card" if chips == 1 else f"{chips} cards"
+    if chips == 1:
+        return f'the kcore was compiled for {compiled}, not for a card group: ask for cards: "{SINGLE_CARD}"'
+    if wanted == 1 and chips == CARDS_PER_GROUP:
+        return f"the kcore was compiled for {compiled}, and cards {SINGLE_CARD} is one: ask for a whole card group"
+    return f"the kcore was compiled for {compiled}, but this job runs on {wanted}: compile one for them"
+
+
+def misfit_of_precision(precision: Precision | None, *, has_gm: bool) -> str | None:
+    """Why a kernel image of that precision does not take the quantised weights that a job gives it."""
+    if has_gm and precision in ("bf16", "fp16"):
+        return f"the kcore was compiled for {precision} weights and takes no quantised ones: leave gm out"
+    return None
+
+
+def _document(model_info: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(model_info)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise BadKcore(f"{MODEL_INFO} is not a JSON object")
+    return document
+
+
+def _tiles(document: dict[str, Any]) -> list[int]:
+    """Tiles of each chip, as far as it is told."""
+    listed = document.get("chip")
+    tiles = (
+        [each.get("tile_num") if isinstance(each, dict) else None for each in listed]
+        if isinstance(listed, list)
+        else []
+    )
+    return [number if isinstance(number, int) and 1 <= number <= TILES else TILES for number in tiles]

@@ -1,0 +1,154 @@
+"""A kernel image that was made for something else is refused when a job names it."""
+
+import json
+
+import pytest
+from core_builders import Desk, a_desk, a_model, compile_of, convert, quantize
+from sqlalchemy import select
+
+from orchestrator.errors import BadSpec
+from orchestrator.imports.kcores import KcoreImport, KcoreImports
+from orchestrator.storage.tables import Artifact, Model
+
+OTHER, SAME = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
+
+
+@pytest.fixture
+def desk(database, store, tmp_path) -> Desk:
+    """Models of one family: qwen, a copy of it with other papers, and one that was tuned."""
+    made = a_desk(database, store, tmp_path)
+    with database.write() as session:
+        session.get_one(Model, "qwen").weights = SAME
+        a_model(session, "copy", weights=SAME, digest=f"sha256:{'d' * 64}")
+        a_model(session, "tuned", weights=OTHER, digest=f"sha256:{'e' * 64}")
+        a_model(session, "llama", family="llama")
+    return made
+
+
+def kcore_of(job: int | str) -> dict:
+    return {"job": job, "artifact": "kcore"}
+
+
+def gm_of(job: int | str) -> dict:
+    return {"job": job, "artifact": "gm"}
+
+
+def an_import(desk: Desk, *, chips: int | None = 4, **facts) -> dict:
+    folder = desk.files / "node_0_0"
+    folder.mkdir()
+    (folder / "kcore.bin").write_bytes(b"kernel")
+    if chips is not None:
+        (folder / "model_info.json").write_text(json.dumps({"chip_num": chips}))
+    made = KcoreImports(desk.settings, desk.database, desk.store).take_in(KcoreImport(path=str(folder), **facts))
+    return {"digest": made.digest}
+
+
+def refused(desk: Desk, spec: dict) -> BadSpec:
+    with pytest.raises(BadSpec) as refusal:
+        desk.submit(spec)
+    return refusal.value
+
+
+def built(desk: Desk) -> int:
+    """A job that compiled qwen."""
+    converting = desk.submit(convert())
+    desk.build(converting)
+    compiling = desk.submit(compile_of(converting))
+    desk.build(compiling)
+    return compiling
+
+
+def test_another_models_kcore_is_refused_however_it_is_named(desk):
+    compiling = built(desk)
+    with desk.database.read() as session:
+        kcore = session.scalars(select(Artifact.digest).where(Artifact.job_id == compiling)).one()
+
+    by_number = refused(desk, desk.infer(model="tuned", kcore=kcore_of(compiling)))
+    by_digest = refused(desk, desk.infer(model="tuned", kcore={"digest": kcore}))
+
+    assert by_number.field == by_digest.field == "spec.kcore"
+    assert "compiled from model qwen, and tuned has other weights" in by_number.detail
+    assert by_number.detail == by_digest.detail
+    assert desk.submit(desk.infer(model="copy", kcore=kcore_of(compiling)))
+
+
+def test_a_pipeline_that_would_run_another_models_kcore_is_refused_as_a_whole(desk):
+    jobs = {"a": convert(), "b": compile_of("a"), "c": desk.infer(model="tuned", kcore=kcore_of("b"))}
+
+    with pytest.raises(BadSpec) as refusal:
+        desk.pipeline(jobs)
+
+    assert refusal.value.field == "jobs.c.spec.kcore"
+    assert desk.pipeline({**jobs, "c": desk.infer(kcore=kcore_of("b"))})
+
+
+def test_models_without_a_record_of_their_weights_are_told_apart_by_family(desk):
+    with pytest.raises(BadSpec, match="llama has other weights"):
+        desk.pipeline({"a": convert(), "b": compile_of("a"), "c": desk.infer(model="llama", kcore=kcore_of("b"))})
+
+
+def test_quantised_weights_do_not_go_with_a_kcore_for_others(desk):
+    compiling = built(desk)
+    gm = desk.stored("gm")
+
+    assert "leave gm out" in refused(desk, desk.infer(kcore=kcore_of(compiling), gm=gm)).detail
+    assert "leave gm out" in refused(desk, desk.infer(kcore=an_import(desk, precision="bf16"), gm=gm)).detail
+
+
+def test_a_quantised_kcore_wants_the_weights_that_it_was_converted_with(desk):
+    mine, others = desk.stored("gm", b"mine"), desk.stored("gm", b"others")
+    jobs = {"a": convert(backend_type="qwen2_7b_quant", gm=mine), "b": compile_of("a")}
+
+    with pytest.raises(BadSpec, match="give those its conversion took") as refusal:
+        desk.pipeline({**jobs, "c": desk.infer(kcore=kcore_of("b"), gm=others)})
+
+    assert refusal.value.field == "jobs.c.spec.gm"
+    assert desk.pipeline({**jobs, "c": desk.infer(kcore=kcore_of("b"), gm=mine)})
+
+
+def test_weights_that_are_still_to_be_quantised_are_taken_on_trust(desk):
+    quant = convert(backend_type="qwen2_7b_quant", gm=gm_of("q"))
+
+    assert desk.pipeline(
+        {"q": quantize(), "a": quant, "b": compile_of("a"), "c": desk.infer(kcore=kcore_of("b"), gm=gm_of("q"))}
+    )
+
+
+@pytest.mark.parametrize(
+    ("chips", "cards", "told"),
+    [
+        (1, None, 'ask for cards: "0"'),
+        (1, "4..7", 'ask for cards: "0"'),
+        (4, "0", "ask for a whole card group"),
+        (16, None, "compiled for 16 cards, but this job runs on 4"),
+    ],
+)
+def test_a_kcore_for_another_number_of_cards_is_refused(desk, chips, cards, told):
+    spec = desk.infer(kcore=an_import(desk, chips=chips), **({} if cards is None else {"cards": cards}))
+
+    refusal = refused(desk, spec)
+
+    assert told in refusal.detail
+    assert refusal.field == "spec.kcore"
+
+
+@pytest.mark.parametrize(("chips", "cards"), [(1, {"cards": "0"}), (4, {"groups": 2}), (None, {"cards": "0"})])
+def test_a_kcore_for_these_cards_or_one_that_does_not_say_is_taken(desk, chips, cards):
+    assert desk.submit(desk.infer(kcore=an_import(desk, chips=chips), **cards))
+
+
+def test_a_server_wants_a_kcore_for_its_model_and_whole_groups_too(desk):
+    serve = {"kind": "serve", "model": "qwen"}
+
+    single = refused(desk, {**serve, "kcore": an_import(desk, chips=1, model="qwen")})
+    others = refused(desk, {**serve, "model": "tuned", "kcore": kcore_of(built(desk))})
+
+    assert "not for a card group" in single.detail
+    assert "compiled from model qwen" in others.detail
+
+
+def test_an_imported_kcore_is_for_the_model_that_was_named_with_it(desk):
+    kcore = an_import(desk, model="qwen")
+
+    assert "compiled from model qwen" in refused(desk, desk.infer(model="tuned", kcore=kcore)).detail
+    assert desk.submit(desk.infer(kcore=kcore))
