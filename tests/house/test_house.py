@@ -45,6 +45,16 @@ def test_tests_wait_for_conditions_and_never_for_time():
     assert sleepers == {}
 
 
+def test_every_test_that_the_page_on_the_guide_names_is_there():
+    page = (ROOT / "docs" / "guide.md").read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
+
+    missing = [f"{file}::{test}" for file, test in named if f"def {test}(" not in (ROOT / file).read_text()]
+
+    assert len(named) > 30
+    assert missing == []
+
+
 def test_nothing_names_a_package_registry():
     # Written in two parts, or this file would be found.
     parts = [("pypi", r"\.org"), ("python", "hosted"), ("registry", r"\.npmjs"), ("deb", r"\.debian"), ("js", "delivr")]
