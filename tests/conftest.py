@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from alembic import command
-from postgres import execute, running_postgres
+from postgres import empty, execute, running_postgres
 
 from migrations.__main__ import config
 from orchestrator.settings import Settings
@@ -44,11 +44,25 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgres_url(postgres_socket: str, postgres_template: str) -> Iterator[str]:
+def own_postgres_url(postgres_socket: str, postgres_template: str) -> Iterator[str]:
+    """A database for a test that changes its tables."""
     name = f"test_{next(_numbers)}"
     execute(postgres_socket, f"CREATE DATABASE {name} TEMPLATE {postgres_template} STRATEGY FILE_COPY")
     yield f"postgresql+psycopg://postgres@/{name}?host={postgres_socket}"
     execute(postgres_socket, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def shared_postgres(postgres_socket: str, postgres_template: str) -> str:
+    execute(postgres_socket, f"CREATE DATABASE shared TEMPLATE {postgres_template}")
+    return "shared"
+
+
+@pytest.fixture
+def postgres_url(postgres_socket: str, shared_postgres: str) -> Iterator[str]:
+    """One database for test after test, empty each time: making one takes longer than most tests."""
+    yield f"postgresql+psycopg://postgres@/{shared_postgres}?host={postgres_socket}"
+    empty(postgres_socket, shared_postgres)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -22,7 +22,7 @@ VERSIONS = Path(migrations.__file__).with_name("versions")
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest) -> str:
     """A database that the migrations have brought to the newest schema."""
-    return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+    return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "own_postgres_url")
 
 
 def _tables(url: str) -> set[str]:
