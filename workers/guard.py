@@ -24,9 +24,9 @@ LOOKS = (0.3, 1.0, 3.0, 10.0, 30.0)
 _LATER = 60.0
 _PATIENCE = 5.0
 
-_FRESH = 1.0
-"""Seconds for which cards that were seen free count as free: between two attempts that follow each other is one look.
-Who opens a card within them meets the tool there, as does who opens it a moment after any look."""
+_FRESH = 0.1
+"""Seconds for which cards that were seen free count as free: a group that goes from one attempt to the next at once is
+looked at once, and a look before every start would leave as long a moment between looking and starting."""
 
 
 class CardsNotFree(OrchestratorError):
