@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# More than the two processors that are counted on: much of a test is waiting for a process.
+TESTERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test simulate lint types bench lock migration clean
@@ -19,7 +21,7 @@ up: $(STAMP) ## Run the whole stack on this machine until Ctrl-C.
 	@$(BIN)/tx81 up
 
 test: $(STAMP) ## Set up, then run every test.
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n $(TESTERS) --dist loadgroup $(ARGS)
 
 simulate: $(STAMP) ## Walk through simulated labs where everything goes wrong: make simulate SEEDS=2000.
 	@SIMULATE_SEEDS=$(or $(SEEDS),500) $(BIN)/python -m pytest -q -n 2 tests/simulation $(ARGS)
