@@ -29,7 +29,9 @@ def _an_infer(site, prompts: Path) -> Path:
             "kcore": {"job": "compile", "artifact": "kcore"},
             "prompts": {"path": str(prompts)},
             "cards": "12..15",
-        }
+        },
+        # Whatever slots other tests have registered.
+        "placement": {"wait_for_slot": True},
     }
     file = Path("pipeline.json")
     file.write_text(json.dumps({"name": "p", "jobs": {"convert": convert, "compile": compiled, "infer": infer}}))

@@ -375,7 +375,7 @@ def test_an_attempt_that_was_taken_away_is_killed_and_writes_nothing(lab, cpu0):
 
 
 def test_the_tool_is_killed_before_the_lease_runs_out_while_the_database_hangs(lab):
-    lab = lab.with_lease(lease=3, margin=2, heartbeat=0.3)
+    lab = lab.with_lease(lease=7, margin=3, heartbeat=0.3)
     lab.tool("sleep 600")
     ended = []
     with owned(lab.settings, lab.database, SlotName.parse("cpu0")) as slot:
