@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -66,9 +66,11 @@ def openai_stub(say: Callable[[dict[str, Any]], Said]) -> Iterator[Stub]:
                 return
             self.send_response(200)
             self.end_headers()
-            for some in said:
-                self.wfile.write(some)
-                self.wfile.flush()
+            # Who has read enough may leave.
+            with suppress(ConnectionError):
+                for some in said:
+                    self.wfile.write(some)
+                    self.wfile.flush()
 
         def _whole(self, status: int, document: dict[str, Any]) -> None:
             self.send_response(status)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from core_builders import (
@@ -34,12 +35,12 @@ def desk(database, store, tmp_path) -> Desk:
 
 
 @contextmanager
-def _read(database: Database) -> Iterator[list[str]]:
-    """The SELECT statements that are run meanwhile."""
-    seen: list[str] = []
+def _run(database: Database, verb: str) -> Iterator[list[tuple[str, Any]]]:
+    """The statements of this kind that are run meanwhile, with what they are given."""
+    seen: list[tuple[str, Any]] = []
 
-    def note(_connection, _cursor, statement, *_):
-        seen.extend([statement] if statement.startswith("SELECT") else [])
+    def note(_connection, _cursor, statement, parameters, *_):
+        seen.extend([(statement, parameters)] if statement.startswith(verb) else [])
 
     event.listen(database.engine, "before_cursor_execute", note)
     yield seen
@@ -66,7 +67,7 @@ def test_what_many_jobs_name_is_looked_up_once(desk: Desk):
 
     def looked_up(count: int) -> int:
         different = [request_of({**spec, "max_tokens": 1 + number}) for number in range(count)]
-        with _read(desk.database) as statements:
+        with _run(desk.database, "SELECT") as statements:
             desk.submission.jobs(different)
         return len(statements)
 
@@ -131,6 +132,21 @@ def test_attempts_get_the_slots_that_were_wanted_for_their_jobs(database: Databa
             job.id: {slot for slot, attempt in leased.items() if session.get_one(Attempt, attempt).job_id == job.id}
             for job in jobs
         }
+
+
+def test_what_is_assigned_is_found_by_its_number_however_long_the_queue(sqlite_url):
+    database = Database(sqlite_url)
+    with database.write() as session:
+        slots = [a_slot(session, f"cpu{number}").id for number in range(64)]
+        wanted = [Assignment(a_job(session).id, (slot,), "") for slot in slots]
+        session.flush()
+        with _run(database, "UPDATE job ") as updates:
+            bulk.assign(session, wanted, now=now(), lease=LEASE)
+
+        ((update, given),) = updates
+        plan = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {update}", given).all()
+        assert "SEARCH job USING INTEGER PRIMARY KEY" in str(plan)
+    database.close()
 
 
 def test_one_slot_that_is_taken_refuses_all_assignments(database: Database):
