@@ -105,9 +105,11 @@ def explanation_view(found: Explanation, review: Review) -> ExplanationView:
 def timings(job: Job, now: datetime) -> Timings:
     """How long each phase took, or has taken up to `now`."""
     ended = job.ended_at or now
+    # Of a job that was tried again only its latest time in the queue is known, and it has begun before that.
+    queued_at = job.queued_at and min(job.queued_at, job.started_at or job.queued_at)
     return Timings(
-        waiting=_seconds(job.created_at, job.queued_at or ended),
-        queued=None if job.queued_at is None else _seconds(job.queued_at, job.started_at or ended),
+        waiting=_seconds(job.created_at, queued_at or ended),
+        queued=None if queued_at is None else _seconds(queued_at, job.started_at or ended),
         running=None if job.started_at is None else _seconds(job.started_at, ended),
         total=_seconds(job.created_at, ended),
     )

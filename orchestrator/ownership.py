@@ -140,7 +140,8 @@ def suspect(
 ) -> None:  # fmt: skip
     """Quarantine a slot on the word of its worker, without an attempt's end, and `others` that its attempt held too.
 
-    Nothing if the slot is another worker's. What was placed there meanwhile, and has not begun, is taken back.
+    Nothing if the slot is another worker's. What was placed there meanwhile, and has not begun, is taken back. A slot
+    that is drained stays so, lest a canary brings back what somebody took out; what is said is kept for its `resume`.
     """
     if session.scalar(select(Slot.worker).where(Slot.id == slot_id)) != worker:
         return
@@ -150,8 +151,12 @@ def suspect(
         _empty(session, suspected, now, f"{suspected} is quarantined")
     for suspected in suspects:
         slot = _locked(session, suspected)
-        if slot.service_state is not ServiceState.QUARANTINED:
-            slot.quarantined_because = {**_evidence(told, None, now), "evidence": evidence}
+        said = {**_evidence(told, None, now), "evidence": evidence}
+        if slot.service_state is ServiceState.DRAINED:
+            slot.quarantined_because = slot.quarantined_because or said
+            session.flush()
+        elif slot.service_state is not ServiceState.QUARANTINED:
+            slot.quarantined_because = said
             _serve(session, slot, ServiceState.QUARANTINED, None, told, now)
 
 
@@ -164,16 +169,21 @@ class Before:
 
     state: ServiceState
     change: Document | None
+    because: Document | None
 
 
-def take_over(session: Session, slot_id: str, *, by: str, note: str, job_id: int, now: datetime) -> Before:
+def take_over(
+    session: Session, slot_id: str, *, by: str, note: str, reason: str, job_id: int, attempt_id: int, now: datetime
+) -> Before:  # fmt: skip
     """Drain a slot for the attempt that holds it, whatever its state: it is drained when that ends, however it ends.
 
-    One that a person has quarantined stays so; what is known against any other is kept until there is something new.
+    `reason` speaks against the slot from now on: an attempt whose worker dies has no last word to say it with. A slot
+    that a person has quarantined stays as it is.
     """
     slot = _locked(session, slot_id)
-    before = Before(slot.service_state, slot.service_change)
+    before = Before(slot.service_state, slot.service_change, slot.quarantined_because)
     if not _quarantined_by_a_person(slot):
+        slot.quarantined_because = {**_evidence(reason, None, now), "job_id": job_id, "attempt_id": attempt_id}
         _serve(session, slot, ServiceState.DRAINING, by, note, now, job_id=job_id)
     return before
 
@@ -185,7 +195,7 @@ def hand_back(session: Session, slot_id: str, before: Before, *, note: str, job_
     slot = _locked(session, slot_id)
     if slot.service_state is ServiceState.DRAINING:
         _serve(session, slot, before.state, None, note, now, job_id=job_id)
-        slot.service_change = before.change
+        slot.service_change, slot.quarantined_because = before.change, before.because
         session.flush()
 
 

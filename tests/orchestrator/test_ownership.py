@@ -446,6 +446,22 @@ def test_what_was_placed_on_a_slot_before_its_worker_warned_of_it_goes_back_to_t
         assert session.scalars(select(Lease.slot_id)).all() == []
 
 
+def test_a_drained_slot_whose_worker_misses_a_card_stays_drained_and_its_cards_are_looked_at_on_resume(
+    database: Database,
+):
+    with database.write() as session:
+        a_slot(session)
+        _drain(session)
+
+        ownership.suspect(session, "lab1.g0", worker=WORKER, reason="card 1 is not there", now=now())
+        _resume(session)
+
+        slot = session.get_one(Slot, "lab1.g0")
+        assert (slot.service_state, slot.service_change["by"]) == (ServiceState.DRAINED, "alice")
+        assert slot.quarantined_because["reason"] == "card 1 is not there"
+        assert slot.resume_requested["by"] == "bob"
+
+
 def test_a_slot_stays_out_of_service_when_its_worker_is_started_again(database: Database):
     with database.write() as session:
         a_slot(session, heartbeat_at=now() - timedelta(days=1))

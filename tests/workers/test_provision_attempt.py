@@ -218,6 +218,7 @@ def test_a_person_is_named_while_it_goes_on(host: Host):
 
     assert {slot.service_state for slot in meanwhile} == {ServiceState.DRAINING}
     assert {slot.service_change["by"] for slot in meanwhile} == {"alice"}
+    assert all("has not come to the end" in slot.quarantined_because["reason"] for slot in meanwhile)
 
 
 def test_a_host_without_device_nodes_can_be_set_up(host: Host):

@@ -113,13 +113,17 @@ class Setup:
         self._steps_path.write_text(self._planned.steps.model_dump_json(), "utf-8")
         if self._planned.spec.dry_run:
             return
-        job_id = self._assignment.job_id
-        note = f"job {job_id} sets the host up with release {self._planned.spec.release}"
+        job_id, release = self._assignment.job_id, self._planned.spec.release
+        note = f"job {job_id} sets the host up with release {release}"
+        reason = f"job {job_id} has not come to the end of setting the host up with release {release}"
         with steering.ordered(self._slot.database) as (session, now):
             self._require_ours(session)
             by = session.get_one(Job, job_id).request["by"]
             before = {
-                slot_id: ownership.take_over(session, slot_id, by=by, note=note, job_id=job_id, now=now)
+                slot_id: ownership.take_over(
+                    session, slot_id, by=by, note=note, reason=reason, job_id=job_id,
+                    attempt_id=self._assignment.attempt_id, now=now,
+                )
                 for slot_id in sorted(self._assignment.slot_ids)
             }
         self._before = before
