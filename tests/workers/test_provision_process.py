@@ -156,13 +156,18 @@ def test_what_is_done_is_done_again_if_it_is_forced(bench: Bench):
     assert not (bench.root / "faults" / "5").exists()
 
 
-def test_a_process_that_is_killed_leaves_behind_how_far_it_came(bench: Bench):
+@pytest.mark.parametrize(
+    ("signal_number", "said"),
+    [(signal.SIGKILL, "$ sleep 60"), (signal.SIGINT, "provisioning was stopped at step touch")],
+)
+def test_a_process_that_is_stopped_or_killed_leaves_behind_how_far_it_came(bench: Bench, signal_number, said):
     process = bench.start("outcomes", bench.steps(tiny(do=[{"argv": ["sleep", "60"]}])))
     eventually(lambda: "$ sleep 60" in bench.log, within=30)
 
-    os.killpg(process.pid, signal.SIGKILL)
+    os.killpg(process.pid, signal_number)
     process.wait()
 
+    assert bench.log.splitlines()[-1] == said
     last = read(bench.folder / "outcomes")[-1]
     assert (last.step, last.state, last.changed) == ("touch", StepState.INTERRUPTED, True)
 
