@@ -46,7 +46,7 @@ def test_a_new_backend_type_is_a_few_lines_that_extend_a_shipped_profile(folder)
     shipped = load_profile(Settings(), SHIPPED)
     folder.write(
         "mine",
-        f"extends: {SHIPPED}\nbackend_types:\n  qwen3_8b_bf16: {{family: qwen2, precision: bf16, conda: tx8_new}}\n",
+        f"extends: {SHIPPED}\nbackend_types:\n  qwen3_8b_bf16: {{family: qwen3, precision: bf16, conda: tx8_new}}\n",
     )
 
     made = folder.load()

@@ -197,6 +197,31 @@ def test_one_broken_shard_is_enough_to_refuse_the_model(light: Registry, folder:
     assert "model-00002.safetensors is cut off" in _refused(light, folder).detail
 
 
+def test_a_model_whose_shards_are_all_there_is_registered(registry: Registry, folder: Path):
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"w": "model.safetensors"}}))
+
+    assert registry.register_model(_request(folder)).name == "qwen"
+
+
+@pytest.mark.parametrize(
+    ("index", "told"),
+    [
+        ('{"weight_map": {"w": "model.safetensors", "v": "model-00002.safetensors"}}', "names model-00002.safetensors"),
+        ('{"weight_map": {"w": "../model/model.safetensors"}}', "which is not beside it"),
+        ('{"weight_map": {"w": 7}}', "names 7"),
+        ('{"weight_map": []}', "not an index of shards"),
+        ("nonsense", "not an index of shards"),
+    ],
+)
+def test_an_index_that_names_a_shard_that_is_not_there_is_refused(light: Registry, folder: Path, index: str, told: str):
+    (folder / "model.safetensors.index.json").write_text(index)
+
+    refusal = _refused(light, folder)
+
+    assert told in refusal.detail
+    assert refusal.field == "path"
+
+
 @pytest.mark.parametrize("what", ["file", "folder", "dangling", "loop", "pipe"])
 def test_a_link_that_leaves_the_roots_and_what_is_no_file_is_refused(
     light: Registry, folder: Path, tmp_path: Path, what: str
