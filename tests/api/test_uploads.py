@@ -83,7 +83,7 @@ def test_of_an_archive_that_is_refused_nothing_stays_unpacked(client, settings, 
     bare = packed(tmp_path / "bare.tar", {})
     other = packed(tmp_path / "other.tar", {"config.json": {**CONFIG, "hidden_size": 32}})
 
-    with pytest.raises(ApiError, match="config.json cannot be read") as no_config:
+    with pytest.raises(ApiError, match=r"config\.json cannot be read") as no_config:
         client.upload_model("bare", bare, lambda there, size: None)
     with pytest.raises(ApiError, match="choose another name"):
         client.upload_model("tiny", other, lambda there, size: None)

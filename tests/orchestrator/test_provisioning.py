@@ -262,10 +262,7 @@ def test_a_slot_that_is_handed_back_is_what_it_was(desk):
     with desk.database.write() as session:
         ownership.suspect(session, "lab1.g0", worker=WORKER, reason="card 1 is gone", now=now())
         ownership.drain(session, "lab1.g1", by="bob", note="fan", now=now())
-        before = {
-            name: _take_over(session, f"lab1.{name}", None)
-            for name in ("g0", "g1", "g2")
-        }
+        before = {name: _take_over(session, f"lab1.{name}", None) for name in ("g0", "g1", "g2")}
         for name, stood in before.items():
             ownership.hand_back(session, f"lab1.{name}", stood, note="nothing changed", job_id=None, now=now())
 

@@ -121,8 +121,14 @@ class Setup:
             by = session.get_one(Job, job_id).request["by"]
             before = {
                 slot_id: ownership.take_over(
-                    session, slot_id, by=by, note=note, reason=reason, job_id=job_id,
-                    attempt_id=self._assignment.attempt_id, now=now,
+                    session,
+                    slot_id,
+                    by=by,
+                    note=note,
+                    reason=reason,
+                    job_id=job_id,
+                    attempt_id=self._assignment.attempt_id,
+                    now=now,
                 )
                 for slot_id in sorted(self._assignment.slot_ids)
             }
