@@ -18,8 +18,8 @@ from orchestrator.model.profile import Profile
 from orchestrator.model.provision import ProvisionSpec
 from orchestrator.profile_files import load_profile
 from orchestrator.settings import SHIPPED_PROFILES, Settings
-from workers.provision.outcomes import Outcome, StepState, read
 from workers.container import Container, Mark
+from workers.provision.outcomes import Outcome, StepState, read
 from workers.provision.plan import Steps, ToolsContainer, steps_of, words_of
 from workers.toolchain.commands import view_of
 
