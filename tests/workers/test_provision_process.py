@@ -304,6 +304,13 @@ def test_a_host_whose_tools_live_in_a_container_is_set_up_inside_it(bench: Bench
     assert f"$ bash install_vllm.sh {bench.root} txnn.1.2.1_build0307 (in container lab)" in bench.log
 
 
+def test_a_dry_run_tells_what_would_be_run_in_the_container_and_where(bench: Bench, docker: Path):
+    bench.run(profile=in_container(), docker=docker, dry_run=True, steps=["engine"])
+
+    command = f"bash install_vllm.sh {bench.root} txnn.1.2.1_build0307 (in container lab)"
+    assert f"would do: cd {bench.root}/txnn_1.2.1_build0307/script/deploy && {command}\n" in bench.log
+
+
 def test_a_container_that_stands_still_is_started_and_not_made_anew(bench: Bench, docker: Path):
     (docker.parent / "container").touch()
 

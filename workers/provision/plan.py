@@ -29,7 +29,9 @@ class Run(Strict):
     env: dict[str, str]
     cwd: str
     shown: str
-    """As a person would type it."""
+    """As a person would type it,"""
+    where: str
+    """in this folder."""
 
 
 class Packages(Strict):
@@ -133,10 +135,10 @@ def _run(
         env={name: fill(value, words) for name, value in environment.items()},
         cwd=Path(fill(command.cwd, words)),
     )
-    shown = shlex.join(wanted.argv)
+    shown, where = shlex.join(wanted.argv), str(wanted.cwd)
     if tools is not None and inside:
         wanted, shown = tools.container.started(wanted), f"{shown} (in container {tools.docker.container})"
-    return Run(argv=wanted.argv, env=dict(wanted.env), cwd=str(wanted.cwd), shown=shown)
+    return Run(argv=wanted.argv, env=dict(wanted.env), cwd=str(wanted.cwd), shown=shown, where=where)
 
 
 def _nodes(profile: Profile, devices: Path, root: str) -> Iterator[str]:

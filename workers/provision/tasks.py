@@ -115,7 +115,7 @@ class CommandTask:
 
     def told(self) -> Iterator[str]:
         """The commands."""
-        return (f"cd {run.cwd} && {run.shown}" for run in self._step.commands)
+        return (f"cd {run.where} && {run.shown}" for run in self._step.commands)
 
     def do(self) -> None:
         """Run them; StepFailed at the first that does not end with 0, with its last words."""
@@ -126,7 +126,7 @@ class CommandTask:
             try:
                 code = _started(run, stdout=None, timeout=None).returncode
             except OSError as trouble:
-                raise StepFailed(f"{shown} can not be run in {run.cwd}: {trouble.strerror}") from None
+                raise StepFailed(f"{shown} can not be run in {run.where}: {trouble.strerror}") from None
             if code != 0:
                 raise StepFailed(f"{shown} ended with {code}: {_last_line(_said_since(before))}")
 
