@@ -93,7 +93,7 @@ class Setup:
         if REGISTER in chosen:
             registering.refuse_another_installation(settings, self._slot.database, spec)
         tools = self._tools(spec, profile)
-        inside = tools is not None and any(step.inside and step.name in chosen for step in rule.steps)
+        inside = any(step.inside and step.name in chosen for step in rule.steps)
         devices = settings.devices_dir.absolute()
         steps = steps_of(spec, profile, rule, devices=devices, work=self._work, tools=tools)
         self._planned = _Planned(spec, chosen, steps)
@@ -109,7 +109,7 @@ class Setup:
             overlay=None,
             command=Command(argv, environment, self._work),
             exclusive=None,
-            view=tools.view if inside else View(),
+            view=tools.view if tools is not None and inside else View(),
         )
 
     def begin(self) -> None:
