@@ -66,6 +66,17 @@ def test_the_container_profile_calls_the_tools_like_the_other_one(folder):
     assert container.launcher.docker.container == "txnn"
 
 
+def test_tools_in_the_container_get_the_guides_variables_and_folders():
+    profile = load_profile(Settings(), f"{SHIPPED}_docker")
+
+    variables = profile.environment
+    assert variables["PATH"].startswith("{miniconda}/envs/{conda}/bin:{miniconda}/bin:")
+    assert variables["LD_PRELOAD"] == "/usr/lib/x86_64-linux-gnu/libffi.so.7"
+    assert variables["LD_LIBRARY_PATH"].startswith("/usr/lib/x86_64-linux-gnu:")
+    assert (variables["HOME"], variables["PYTHONUSERBASE"]) == ("{work}", "{miniconda}/.local")
+    assert profile.launcher.docker.mounts == {"{miniconda}": "/opt/miniconda", "{root}": "{root}", "/tmp": "/tmp"}
+
+
 def test_lists_are_replaced_and_null_takes_an_entry_away(folder):
     folder.write(
         "mine",

@@ -298,6 +298,12 @@ def test_a_host_whose_tools_live_in_a_container_is_set_up_inside_it(bench: Bench
     assert "txnn" in subprocess.run(pip, check=True, capture_output=True, text=True).stdout
     calls = (docker.parent / "calls").read_text().splitlines()
     assert f"load -i {bench.root}/TX8100_REX1032_Release_v4.3.7.p3.tar" in calls
+    assert (
+        "run -d --name lab --ipc=host --privileged --network=host -v /dev:/dev -v /tmp:/tmp "
+        "-v /lib/modules:/lib/modules -v /sys:/sys "
+        f"-v {bench.root}/miniconda:/opt/miniconda -v {bench.root}:{bench.root} "
+        f"-w {bench.root}/txnn_1.2.1_build0307/script/run_infer hub.tsingmicro.com/tx8/v4.3.7.p3:kuiper-rex1032-release"
+    ) in calls
     (installed,) = [call for call in calls if "install_vllm.sh" in call]
     assert "-e LD_LIBRARY_PATH=/usr/lib/x86_64-linux-gnu:/usr/local/kuiper/lib " in installed
     assert "-e TX81_ATTEMPT=d/1.1," in installed
