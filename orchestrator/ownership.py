@@ -44,7 +44,7 @@ def announce(
     elif slot.lock_domain != lock_domain:
         _refuse_while_owned(session, slot, worker, now, lost_after)
     slot.worker, slot.worker_pid, slot.heartbeat_at, slot.labels = worker, pid, now, dict(labels)
-    slot.lock_domain = lock_domain
+    slot.lock_domain, slot.lacks = lock_domain, None
     record(session, "slot.announced", now, slot_id=slot_id, worker=worker, pid=pid)
     left = select(Attempt.id).where(Attempt.slot_id == slot_id, Attempt.state == AttemptState.RUNNING)
     return list(session.scalars(left))
@@ -72,6 +72,21 @@ def in_use(session: Session, slot_id: str) -> bool:
     """Whether an attempt runs on the slot, from here or from another slot of its gang: then its cards are its own."""
     running = select(Attempt.id).join(Lease, Lease.attempt_id == Attempt.id)
     return session.scalar(running.where(Lease.slot_id == slot_id, Attempt.state == AttemptState.RUNNING)) is not None
+
+
+def lack(session: Session, host: str, release: str, *, why: str, now: datetime) -> None:
+    """Keep jobs of a release away from a host that turned out not to have its tools, until its workers start again."""
+    for slot in _of_host(session, host):
+        slot.lacks = {**(slot.lacks or {}), release: why}
+    session.flush()
+    record(session, "host.lacks_release", now, host=host, release=release, why=why)
+
+
+def regain(session: Session, host: str, release: str) -> None:
+    """Let jobs of a release come to the host again, because it has been set up with it."""
+    for slot in _of_host(session, host):
+        slot.lacks = {name: why for name, why in (slot.lacks or {}).items() if name != release} or None
+    session.flush()
 
 
 def leave(session: Session, slot_id: str, *, worker: str, now: datetime) -> None:
@@ -262,6 +277,10 @@ def _refuse_while_owned(session: Session, slot: Slot, worker: str, now: datetime
             f"restarted, start again in {lost_after.total_seconds():.0f} s",
             owner=slot.worker,
         )
+
+
+def _of_host(session: Session, host: str) -> Sequence[Slot]:
+    return session.scalars(select(Slot).where(Slot.host == host).order_by(Slot.id).with_for_update()).all()
 
 
 def _quarantined_by_a_person(slot: Slot) -> bool:

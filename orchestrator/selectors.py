@@ -15,8 +15,8 @@ from orchestrator.model.specs import CanarySpec, GoldenSpec, JobRequest, slot_ki
 from orchestrator.placement.demand import Demand, FreeSlot, hosts_with_enough, labels_of
 from orchestrator.storage.tables import Slot
 
-LONGEST_DEMAND = 480
-"""Width of `job.demand`, less what the class of run limits takes."""
+LONGEST_DEMAND = 385
+"""Width of `job.demand`, less what the class of run limits and the release take."""
 
 _GOLDEN = labels_of(GOLDEN_LABEL.items())
 

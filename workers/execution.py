@@ -115,6 +115,9 @@ class _Execution:
             refuse_unfit(plan, self.store)
             lay_out(plan, self.store, self.work)
             self._run_and_collect(plan)
+        except installed.NotInstalled as lacking:
+            report.lack(self.slot.database, self.slot.settings.host, self.assignment.release, why=lacking.detail)
+            return self._give_back(lacking.detail)
         except (cards.CardsHeld, CardsNotFree, LeftInContainer) as held:
             self.failure, self.suspicion = held.failure, held.suspicion
         except BadRequest as bad:
@@ -272,8 +275,7 @@ class _Execution:
             self.failure = used_endpoints.blamed(self.slot.database, self.assignment.endpoints, self.failure)
         self.results.outputs += store_logs(beside, self.store)
 
-    def _give_back(self) -> Ended:
-        why = "its worker was stopped"
+    def _give_back(self, why: str = "its worker was stopped") -> Ended:
         with suppress(SQLAlchemyError):
             self.shipper.flush()
         self.results = Results()

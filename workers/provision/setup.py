@@ -217,6 +217,7 @@ class Setup:
             self._require_ours(session)
             if self._registration.state in (StepState.DONE, StepState.DONE_BEFORE):
                 job.release = str(self._assignment.spec["release"])
+                ownership.regain(session, self._slot.settings.host, job.release)
             for slot_id, its_fate in fates.items():
                 match its_fate:
                     case Fate.HANDED_BACK:
