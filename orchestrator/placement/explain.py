@@ -117,7 +117,9 @@ def _unplaced(job: Subject, seen: Snapshot) -> Iterator[Reason]:
     known_slots = sorted(seen.slots, key=lambda each: (each.slot.host, each.slot.name.kind, each.slot.name.index))
     fitting = [standing for standing in known_slots if demand.admits(standing.slot)]
     if not hosts_with_enough(demand, (each.slot for each in fitting if each.alive)):
-        known = ", ".join(standing.slot.id for standing in fitting) or "none is registered"
+        lacking = any(demand.selects(each.slot) and demand.misses(each.slot) for each in seen.slots)
+        none = "none has the release" if lacking else "none is registered"
+        known = ", ".join(standing.slot.id for standing in fitting) or none
         some = "there is no slot" if demand.slots == 1 else f"no host has {demand.slots} slots"
         detail = f"{some} with a live worker that fits {demand.unlimited.key()!r} ({known})"
         yield Reason(WaitsFor.NO_SUCH_SLOT_ALIVE, detail)
