@@ -1,7 +1,7 @@
 """From rows to the documents of `api.schemas`. Pure: what is shown depends on the rows and a moment alone."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -164,8 +164,9 @@ def slot_detail(facts: SlotFacts, queue: list[ListedJob], now: datetime, lost_af
 
 
 def slot_history(
-    detail: SlotDetail, score: Score, tried: Sequence[tuple[Attempt, Job]], canaries: Sequence[Job]
-) -> SlotHistory:
+    detail: SlotDetail, score: Score, tried: Sequence[tuple[Attempt, Job]], canaries: Sequence[Job],
+    lacks: Mapping[str, str],
+) -> SlotHistory:  # fmt: skip
     """A slot with what speaks for and against its cards."""
     return SlotHistory.model_validate(
         {
@@ -178,6 +179,7 @@ def slot_history(
                 for attempt, job in tried
             ],
             "canaries": canaries,
+            "lacks": lacks,
         }
     )
 
