@@ -280,7 +280,8 @@ def _refuse_while_owned(session: Session, slot: Slot, worker: str, now: datetime
 
 
 def _of_host(session: Session, host: str) -> Sequence[Slot]:
-    return session.scalars(select(Slot).where(Slot.host == host).order_by(Slot.id).with_for_update()).all()
+    found = select(Slot).where(Slot.host == host).order_by(Slot.id)
+    return session.scalars(found.with_for_update(key_share=True)).all()
 
 
 def _quarantined_by_a_person(slot: Slot) -> bool:
