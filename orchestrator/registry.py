@@ -6,6 +6,7 @@ Reading and hashing gigabytes happens before any transaction is opened.
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,8 @@ class Registry:
 
     def _register(self, request: ModelRequest, folder: Path) -> Model:
         official, tx81 = self._configs(folder, request)
+        if official is not None and tx81 is not None:
+            _refuse_another_models(official, tx81, "official_config" if request.tx81_config is None else "tx81_config")
         config = official or tx81 or {}
         weights = weights_of(self._settings, folder)
         row = {
@@ -317,6 +320,18 @@ def _read_config(path: Path, field: str) -> dict[str, Any]:
     if not named or not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", config["model_type"]):
         raise BadSpec(f"{path} is not a model's config.json: it has no model_type", field=field)
     return dict(config)
+
+
+def _refuse_another_models(official: Mapping[str, Any], tx81: Mapping[str, Any], field: str) -> None:
+    """BadSpec if the two tell sizes of weights that differ."""
+    for name in ("hidden_size", "num_hidden_layers"):
+        one, other = official.get(name), tx81.get(name)
+        if None not in (one, other) and one != other:
+            raise BadSpec(
+                f"the two config.json are of different models: {name} is {one} in the official one, {other} in the "
+                "TX81 one; name the right file",
+                field=field,
+            )
 
 
 def _beside(folder: Path, name: str, *, missing: bool) -> str | None:

@@ -140,6 +140,15 @@ def test_a_config_that_is_no_file_of_ours_is_refused_and_not_read_for_ever(
     assert refusal.field == field
 
 
+def test_two_configs_of_different_models_are_refused(light: Registry, folder: Path):
+    named = _config(folder / "tx81.json", {**TX81, "hidden_size": 128})
+
+    refusal = _refused(light, folder, tx81_config=str(named))
+
+    assert "hidden_size is 64 in the official one, 128 in the TX81 one" in refusal.detail
+    assert refusal.field == "tx81_config"
+
+
 # ── weights ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
