@@ -4,14 +4,15 @@ The kernel tells of open files one by one, for one process at a time, so a look 
 host have open. Workers that need one at about the same time share it.
 """
 
+import fcntl
 import functools
 import hashlib
 import json
 import os
 import stat
 import time
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -21,6 +22,13 @@ Identity = tuple[int, int]
 
 _MOST_BYTES = 1 << 16
 """Of a look that is told to others; where more is open, each worker looks for itself."""
+
+
+_PATIENCE = 0.1
+"""Seconds in which a look is done on the busiest host; whoever takes longer has been stopped."""
+
+_LOOK_AGAIN = 0.004
+"""Seconds between two tries while another worker looks."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +76,29 @@ def identity(path: str | Path, folder: int | None = None) -> Identity | None:
 class SharedLooks:
     """The newest look of those workers of this host that see the same processes as we do.
 
-    It lies in a file that nobody but our own user can have written. Nothing depends on it: who finds none looks."""
+    It lies in a file that nobody but our own user can have written. Nothing depends on it: who finds none looks, and
+    who stands still in the middle of a look holds nobody up for long."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / f"look-{_view()}"
+
+    def look(
+        self, files: Callable[[], Mapping[Path, Identity]], *, since: float, enough: Callable[[Look], bool]
+    ) -> tuple[Look, float]:
+        """A look that began at `since` or later, and its age: another worker's if that is `enough`, or else our own.
+
+        While another one looks, its end is waited for: it may be enough, and looking all at once would take longer."""
+        give_up = time.monotonic() + _PATIENCE
+        while True:
+            with self._turn() as ours:
+                told = self.newest(since=since)
+                if told is not None and enough(told):
+                    return told, time.monotonic() - told.began
+                if ours or time.monotonic() >= give_up:
+                    seen = look(files())
+                    self.tell(seen)
+                    return seen, 0.0
+            time.sleep(_LOOK_AGAIN)
 
     def newest(self, *, since: float) -> Look | None:
         """The newest look, unless it began before `since`."""
@@ -90,6 +117,20 @@ class SharedLooks:
             # The end of a longer one stays behind the line. What is written half is known by its mark.
             with suppress(OSError), self._open(os.O_WRONLY | os.O_CREAT) as file:
                 file.write(_mark(body) + b" " + body + b"\n")
+
+    @contextmanager
+    def _turn(self) -> Iterator[bool]:
+        """Whether nobody else looks, for the block; True where that can not be known."""
+        with ExitStack() as held:
+            try:
+                file = held.enter_context(self._open(os.O_WRONLY | os.O_CREAT))
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            except OSError:
+                pass
+            yield True
 
     def _open(self, flags: int) -> IO[bytes]:
         # No following of links: the folder of locks may be one that others can write to.

@@ -12,7 +12,6 @@ import pwd
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -175,16 +174,17 @@ class Probe:
 
     def _seen(self, nodes: _Nodes, since: float | None) -> tuple[Look, float]:
         """A look at these nodes, and how old it is."""
-        if self._shared is None or not nodes.files:
+        if self._shared is None or since is None or not nodes.files:
             return open_files.look(nodes.files), 0.0
-        told = None if since is None else self._shared.newest(since=since)
-        # Who held a card when another worker looked may have closed it since.
-        if told is not None and told.wanted.issuperset(nodes.cards) and not self._foreign(nodes, told):
-            return told, time.monotonic() - told.began
-        every, _ = self._nodes(range(CARDS_PER_HOST))
-        seen = open_files.look(every.files | nodes.files)
-        self._shared.tell(seen)
-        return seen, 0.0
+
+        def every_node() -> dict[Path, Identity]:
+            return self._nodes(range(CARDS_PER_HOST))[0].files | nodes.files
+
+        def free_of_others(seen: Look) -> bool:
+            # Who held a card when another worker looked may have closed it since.
+            return seen.wanted.issuperset(nodes.cards) and not self._foreign(nodes, seen)
+
+        return self._shared.look(every_node, since=since, enough=free_of_others)
 
     def _foreign(self, nodes: _Nodes, seen: Look) -> list[tuple[int, int]]:
         """Process and card, where that is not its right."""

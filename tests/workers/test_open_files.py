@@ -1,5 +1,6 @@
 """Workers of one host share their looks at open files, and believe no older, other or forged one."""
 
+import fcntl
 import os
 import subprocess
 import time
@@ -65,6 +66,15 @@ def test_what_another_worker_has_seen_since_is_not_looked_for_again(probe, share
     assert [holder.card for holder in too_old.holders] == [0]
 
 
+def test_a_worker_that_stands_still_in_its_look_holds_nobody_up(tmp_path, probe, shared, devices):
+    shared.tell(seen_free(devices, 0, at=time.monotonic()))
+    with shared_file(tmp_path).open() as stopped, somebody_on(devices / "dev-0"):
+        fcntl.flock(stopped, fcntl.LOCK_EX)
+        finding = probe.look([0], since=time.monotonic())
+
+    assert not finding.free
+
+
 def test_a_look_at_other_cards_says_nothing_of_ours(probe, shared, devices):
     moment = time.monotonic()
     shared.tell(seen_free(devices, 4, 5, at=moment))
@@ -87,7 +97,7 @@ def test_one_look_tells_all_workers_of_the_host_of_their_cards(probe, shared, de
     moment = time.monotonic()
 
     with somebody_on(devices / "dev-9") as process:
-        probe.look([0])
+        probe.look([0], since=moment)
 
     told = shared.newest(since=moment)
     assert told.opened[process.pid] == {identity(devices / "dev-9")}
