@@ -23,7 +23,6 @@ Identity = tuple[int, int]
 _MOST_BYTES = 1 << 16
 """Of a look that is told to others; where more is open, each worker looks for itself."""
 
-
 _PATIENCE = 0.1
 """Seconds in which a look is done on the busiest host; whoever takes longer has been stopped."""
 
@@ -36,21 +35,27 @@ class Look:
     """Who had which of the `wanted` files open, as seen at `began` by the monotonic clock or later."""
 
     began: float
+    names: frozenset[str]
+    """One of which an open file had to have; of another profile, the same node may have another."""
     wanted: frozenset[Identity]
     opened: Mapping[int, frozenset[Identity]]
     """By process; who has none of them open is left out."""
     unseen: int
     """Processes of others that we may not look into."""
 
+    def covers(self, files: Mapping[Path, Identity]) -> bool:
+        """Whether whoever had one of these open would have been seen."""
+        return self.wanted.issuperset(files.values()) and self.names.issuperset(path.name for path in files)
+
 
 def look(files: Mapping[Path, Identity], pids: Iterable[int] | None = None) -> Look:
     """Which of these processes (or of all) have which of these files open."""
     began = time.monotonic()
-    names, wanted = {path.name for path in files}, frozenset(files.values())
+    names, wanted = frozenset(path.name for path in files), frozenset(files.values())
     opened: dict[int, frozenset[Identity]] = {}
     unseen = 0
     if not files:
-        return Look(began, wanted, opened, unseen)
+        return Look(began, names, wanted, opened, unseen)
     for pid in _processes() if pids is None else pids:
         try:
             held = _opened(pid, names, wanted)
@@ -61,7 +66,7 @@ def look(files: Mapping[Path, Identity], pids: Iterable[int] | None = None) -> L
             continue
         if held:
             opened[pid] = held
-    return Look(began, wanted, opened, unseen)
+    return Look(began, names, wanted, opened, unseen)
 
 
 def identity(path: str | Path, folder: int | None = None) -> Identity | None:
@@ -172,8 +177,11 @@ _COUNTED = os.stat("/proc/self/fd").st_size > 0
 @functools.cache
 def _view() -> str:
     """The same for all who see the same processes, may look into the same ones, and go by the same clock."""
-    capabilities = next(line for line in Path("/proc/self/status").read_text().splitlines() if "CapEff" in line)
-    seen = [Path("/proc/sys/kernel/random/boot_id").read_text(), str(os.geteuid()), capabilities]
+    seen = [line for line in Path("/proc/self/status").read_text().splitlines() if "CapEff" in line]
+    try:
+        seen += [Path("/proc/sys/kernel/random/boot_id").read_text(), str(os.geteuid())]
+    except OSError:
+        seen.append(f"only process {os.getpid()}")  # A look from before the last start of the host proves nothing.
     for namespace in ("pid", "time"):
         with suppress(OSError):
             seen.append(os.readlink(f"/proc/self/ns/{namespace}"))
@@ -187,10 +195,11 @@ def _mark(content: bytes) -> bytes:
 def _written(seen: Look) -> bytes:
     opened = {pid: sorted(held) for pid, held in seen.opened.items()}
     told = {"began": seen.began, "wanted": sorted(seen.wanted), "opened": opened, "unseen": seen.unseen}
-    return json.dumps(told).encode()
+    return json.dumps({**told, "names": sorted(seen.names)}).encode()
 
 
 def _read(body: bytes) -> Look:
     told = json.loads(body)
     opened = {int(pid): frozenset(map(tuple, held)) for pid, held in told["opened"].items()}
-    return Look(told["began"], frozenset(map(tuple, told["wanted"])), opened, told["unseen"])
+    wanted = frozenset(map(tuple, told["wanted"]))
+    return Look(told["began"], frozenset(told["names"]), wanted, opened, told["unseen"])

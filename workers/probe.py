@@ -182,7 +182,7 @@ class Probe:
 
         def free_of_others(seen: Look) -> bool:
             # Who held a card when another worker looked may have closed it since.
-            return seen.wanted.issuperset(nodes.cards) and not self._foreign(nodes, seen)
+            return seen.covers(nodes.files) and not self._foreign(nodes, seen)
 
         return self._shared.look(every_node, since=since, enough=free_of_others)
 

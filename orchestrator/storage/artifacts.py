@@ -180,7 +180,9 @@ class ArtifactStore:
                     raise _exists(target)
                 partial.rename(target)
             except BaseException:
-                shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
+                if partial.is_dir():
+                    shutil.rmtree(partial)
+                partial.unlink(missing_ok=True)
                 raise
 
     def verify(self, digest: str) -> None:

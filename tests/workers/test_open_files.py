@@ -46,7 +46,8 @@ def somebody_on(node):
 
 def seen_free(devices, *cards, at):
     """What a worker saw when nobody had these open."""
-    return Look(at, frozenset(identity(devices / f"dev-{card}") for card in cards), {}, 0)
+    files = {devices / f"dev-{card}" for card in cards}
+    return Look(at, frozenset(file.name for file in files), frozenset(map(identity, files)), {}, 0)
 
 
 def shared_file(tmp_path):
@@ -85,10 +86,20 @@ def test_a_look_at_other_cards_says_nothing_of_ours(probe, shared, devices):
     assert not finding.free
 
 
+def test_a_look_for_a_card_by_another_name_says_nothing_of_it_by_ours(probe, shared, devices):
+    moment = time.monotonic()
+    shared.tell(Look(moment, frozenset(["card0"]), frozenset([identity(devices / "dev-0")]), {}, 0))
+
+    with somebody_on(devices / "dev-0"):
+        finding = probe.look([0], since=moment)
+
+    assert not finding.free
+
+
 def test_a_holder_that_another_worker_saw_is_not_accused_once_it_is_gone(probe, shared, devices):
     moment = time.monotonic()
     node = identity(devices / "dev-0")
-    shared.tell(Look(moment, frozenset([node]), {os.getppid(): frozenset([node])}, 0))
+    shared.tell(Look(moment, frozenset(["dev-0"]), frozenset([node]), {os.getppid(): frozenset([node])}, 0))
 
     assert probe.look([0], since=moment).free
 
