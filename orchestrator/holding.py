@@ -15,7 +15,7 @@ from orchestrator.model.failures import Suspicion, of_one_among
 from orchestrator.model.states import ServiceState
 from orchestrator.storage import statements
 from orchestrator.storage.statements import run
-from orchestrator.storage.tables import Attempt
+from orchestrator.storage.tables import Attempt, Slot
 
 
 def take(session: Session, wanted: Iterable[tuple[str, int]], *, until: datetime) -> None:
@@ -54,6 +54,12 @@ def let_go(
     return changed
 
 
+def who_drains(slot: Slot | Row[Any]) -> str | None:
+    """The person who is taking the slot out of service; if it is quarantined meanwhile, no canary may undo that."""
+    by_itself = slot.service_state is not ServiceState.DRAINING or slot.quarantined_because is not None
+    return None if by_itself else (slot.service_change or {}).get("by")
+
+
 def _condemn(
     session: Session,
     slot_id: str,
@@ -63,11 +69,12 @@ def _condemn(
     now: datetime,
 ) -> bool:
     by_itself = {"by": None, "at": now.isoformat()}
+    by = who_drains(run(session, statements.SERVICE, left=slot_id).one())
     reason = suspicion.reason if suspicion.slots else of_one_among(suspicion.reason, suspects)
     because: dict[str, Any] = {
         "reason": reason, "signature": suspicion.signature, "slots": sorted(suspects),
         "evidence": suspicion.evidence, "job_id": attempt.job_id,
-        "attempt_id": attempt.id, **by_itself,
+        "attempt_id": attempt.id, "by": by, "at": now.isoformat(),
     }  # fmt: skip
     condemned = run(
         session, statements.CONDEMN, left=slot_id, last_ended_at=now, service_state=ServiceState.QUARANTINED,

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from orchestrator import holding
 from orchestrator.errors import IllegalTransition, NotFound, SlotTaken
 from orchestrator.lifecycle import record, withdraw
 from orchestrator.model.failures import of_one_among
@@ -166,7 +167,7 @@ def suspect(
         _empty(session, suspected, now, f"{suspected} is quarantined")
     for suspected in suspects:
         slot = _locked(session, suspected)
-        said = {**_evidence(told, None, now), "evidence": evidence}
+        said = {**_evidence(told, holding.who_drains(slot), now), "evidence": evidence}
         if slot.service_state is ServiceState.DRAINED:
             slot.quarantined_because = slot.quarantined_because or said
             session.flush()

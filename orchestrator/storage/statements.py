@@ -93,6 +93,12 @@ NOTE_END = (
 )
 """An attempt on the slot ends: a slot that was draining is drained with it. Returns what the slot is now."""
 
+SERVICE = (
+    select(_SLOT.c.service_state, _SLOT.c.service_change, _SLOT.c.quarantined_because)
+    .where(_SLOT.c.id == bindparam("left"))
+    .with_for_update(key_share=True)
+)
+
 CONDEMN = update(_SLOT).where(_SLOT.c.id == bindparam("left"), _SLOT.c.service_state != ServiceState.QUARANTINED)
 """An attempt on the slot ends, and the slot is quarantined for it. One that is so already keeps its evidence."""
 

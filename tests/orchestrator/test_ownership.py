@@ -354,13 +354,17 @@ def test_a_sticky_fault_quarantines_the_slot_with_its_evidence_and_the_job_runs_
         assert "slot.quarantined" in events_of(session, attempt.job_id)
 
 
-def test_a_draining_slot_under_suspicion_is_quarantined_and_not_drained(database: Database):
+def test_a_draining_slot_under_suspicion_is_quarantined_and_waits_for_a_person_as_a_drained_one_does(
+    database: Database,
+):
     with database.write() as session:
         attempt = a_running_attempt(session, slot=a_slot(session))
         _drain(session)
         _end_badly(session, attempt)
 
-    assert _slot(database).service_state is ServiceState.QUARANTINED
+    slot = _slot(database)
+    assert slot.service_state is ServiceState.QUARANTINED
+    assert (slot.quarantined_because["by"], slot.quarantined_because["reason"]) == ("alice", DEAD.reason)
 
 
 def test_a_job_that_is_pinned_to_a_quarantined_slot_waits_and_spends_no_attempt(desk: Desk):
