@@ -4,6 +4,7 @@ Text from outside (names, reasons, answers) is never read as markup, and its con
 the terminal.
 """
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime
@@ -181,6 +182,8 @@ def job_page(job: JobDetail) -> RenderableType:
     parts += _section("spec", facts({name: _source(value) for name, value in job.spec.items() if value is not None}))
     if job.attempts:
         parts += _section("attempts", _attempts(job))
+    if (command := _command(job)) is not None:
+        parts += _section("command", Text(f"  {clean(command)}"))
     if job.inputs:
         parts += _section("inputs", _inputs(job))
     if job.outputs:
@@ -311,6 +314,15 @@ def _attempts(job: JobDetail) -> Table:
         seconds = "" if attempt.seconds is None else f"{attempt.seconds:.1f}"
         row(shown, attempt.number, together(attempt.slot_ids), attempt.state, seconds, attempt.exit_code, why)
     return shown
+
+
+def _command(job: JobDetail) -> str | None:
+    """What the latest attempt ran, as a line for the shell; its environment is in the document."""
+    started = [attempt.command for attempt in job.attempts if attempt.command]
+    if not started:
+        return None
+    where = f"in container {started[-1]['container']}: " if "container" in started[-1] else ""
+    return f"{where}cd {shlex.quote(started[-1]['cwd'])} && {shlex.join(started[-1]['argv'])}"
 
 
 def _inputs(job: JobDetail) -> Table:

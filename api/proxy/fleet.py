@@ -111,6 +111,11 @@ class Fleet:
             raise _missing(model, coming, served)
         return found
 
+    def in_flight(self, attempt_id: int) -> int:
+        """How many requests this process has under way there; may be asked from any thread."""
+        server = self._servers.get(attempt_id)
+        return 0 if server is None else server.in_flight
+
     @contextmanager
     def asked(self, server: Server) -> Iterator[None]:
         """Count one request to `server` for as long as the block runs."""

@@ -1,5 +1,8 @@
 """The list of servers follows what is committed, and what they are asked is noted, on both databases."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from core_builders import WORKER, ending, now
 from eventually import eventually
@@ -55,6 +58,31 @@ def test_a_server_that_is_asked_is_not_idle(openai, server, database):
 
     assert eventually(lambda: _last_used(database, attempt), within=30)
     assert _last_used(database, other) is None
+
+
+def test_requests_under_way_are_counted_on_the_endpoint_they_went_to(openai, database):
+    asked, go = threading.Event(), threading.Event()
+
+    def say(ask):
+        asked.set()
+        go.wait(30)
+        ask.whole(b"{}")
+
+    with strange(say) as slow, ThreadPoolExecutor(1) as pool:
+        busy, idle = announce(database, slow.url), announce(database, slow.url, model="other")
+        answer = pool.submit(openai.post, CHAT, json=BODY)
+        asked.wait(30)
+        during = in_flight(openai)
+        go.set()
+        answer.result(30)
+
+        assert during == {busy: 1, idle: 0}
+        assert eventually(lambda: in_flight(openai) == {busy: 0, idle: 0})
+
+
+def in_flight(openai) -> dict[int, int]:
+    listed = openai.get("http://testserver/api/v1/endpoints").json()["items"]
+    return {each["attempt_id"]: each["in_flight"] for each in listed}
 
 
 def _last_used(database, attempt):
