@@ -20,6 +20,6 @@ class EndpointView(BaseModel):
     last_used_at: datetime | None = Field(description="To within some seconds; null if it was not used yet.")
     in_flight: int | None = Field(
         default=None,
-        description="Requests that the process which answers this has given to the server and that are not answered yet; "
-        "null where it is not told. What is asked of the server's own address is not counted.",
+        description="Requests under way through the API's own address, as the process that answers this counts them; "
+        "null where it is not told. What is asked of the server straight is not counted.",
     )
