@@ -8,6 +8,7 @@ from core_builders import WORKER, ending, now
 from eventually import eventually
 from starlette.testclient import TestClient
 
+from api.proxy import fleet
 from orchestrator import lifecycle
 from orchestrator.storage.tables import Endpoint
 from tests.api.servers import announce, strange
@@ -58,6 +59,18 @@ def test_a_server_that_is_asked_is_not_idle(openai, server, database):
 
     assert eventually(lambda: _last_used(database, attempt), within=30)
     assert _last_used(database, other) is None
+
+
+def test_the_first_request_after_a_rest_is_noted_at_once_so_that_its_server_does_not_end_under_it_as_idle(
+    app, token, database, server, monkeypatch
+):
+    monkeypatch.setattr(fleet, "USE_SECONDS", 3600.0)
+    attempt = announce(database, server.url)
+
+    with TestClient(app, base_url="http://testserver/v1", headers={"Authorization": f"Bearer {token}"}) as openai:
+        openai.post(CHAT, json=BODY)
+
+        assert eventually(lambda: _last_used(database, attempt), within=30)
 
 
 def test_requests_under_way_are_counted_on_the_endpoint_they_went_to(openai, database):
