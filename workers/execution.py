@@ -269,9 +269,9 @@ class _Execution:
             if self.failure is None and self._is_canary:
                 self.failure = judge.failure_of_canary(self.results.answers, outcome)
         if self.failure is not None:
-            self.failure = used_endpoints.blamed(
-                self.slot.database, self.assignment.job_id, self.assignment.endpoints, self.failure
-            )
+            used = self.assignment.endpoints
+            blamed = used_endpoints.blamed(self.slot.database, self.assignment.job_id, used, self.failure)
+            self.failure = guard.excused(blamed)
         self.results.outputs += store_logs(beside, self.store)
 
     def _give_back(self) -> Ended:
