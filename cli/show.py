@@ -210,7 +210,14 @@ def reason(job: JobView) -> str:
     if job.hold is not None:
         return f"held by {job.hold.by}" + (f": {job.hold.note}" if job.hold.note else "")
     last = job.attempts[-1] if isinstance(job, JobDetail) and job.attempts else None
-    return f"again, after {failure_line(last.failure)}" if last and last.failure else ""
+    if last is not None and last.failure:
+        return f"again, after {failure_line(last.failure)}"
+    return _progress(last.progress) if last is not None and last.progress else ""
+
+
+def _progress(told: Mapping[str, Any]) -> str:
+    """How far the tool says it is, in whatever it counts."""
+    return " of ".join(str(told[name]) for name in ("done", "total") if name in told)
 
 
 def out_of_service(slot: SlotView) -> str:
