@@ -1,10 +1,10 @@
 """How long a turn of the dispatcher takes as the queue grows: `python -m benchmarks placement [ROUNDS]` (default 21).
 
-A real SQLite database with all slots free, so that every turn fills them all; it is rolled back, so that all rounds see
-the same queue. Jobs are of 4 projects, 3 priorities and 7 demand classes, one of them of gangs. Beside it
-the pure function with 1,024 slots: all free, and with a gang on each host that waits for one more. All is processor
-time, because a turn waits for nothing but the disk, and the sizes are taken in turns. `growth` is the median of 100,000
-queued jobs over that of 100.
+A real SQLite database with 8 or 64 slots, all free, or 1,024, of which 64 are; every turn fills what is free, and is
+rolled back, so that all rounds see the same queue. Jobs are of 4 projects, 3 priorities and 7 demand classes, one of
+them of gangs. Beside it the pure function with 1,024 slots: all free, and with a gang on each host that waits for one
+more. All is processor time, because a turn waits for nothing but the disk, and the sizes are taken in turns. `growth`
+is the median of 100,000 queued jobs over that of 100.
 """
 
 import statistics
@@ -19,22 +19,25 @@ from pathlib import Path
 
 from alembic import command
 from sqlalchemy import insert
+from sqlalchemy.orm import Session
 
 from migrations.__main__ import config
 from orchestrator import lineup
 from orchestrator.dispatcher.turn import place_queued
 from orchestrator.model.slots import SlotKind, SlotName
-from orchestrator.model.states import JobState
+from orchestrator.model.states import AttemptState, JobState
 from orchestrator.placement.candidate import Candidate
 from orchestrator.placement.demand import Demand, FreeSlot
 from orchestrator.placement.order import Share
 from orchestrator.placement.place import place
 from orchestrator.placement.supply import BusySlot, Supply
 from orchestrator.storage.database import Database
-from orchestrator.storage.tables import Job, Project, Release, Slot
+from orchestrator.storage.tables import Attempt, Job, Lease, Project, Release, Slot
 
 QUEUES = (100, 10_000, 100_000)
-SLOTS = (8, 64)
+SLOTS = (8, 64, 1_024)
+FREE = 64
+"""So many at most are free: more than the shortest queue has jobs for would make its turn a shorter one."""
 PROJECTS = ("default", "nightly", "bringup", "customer")
 DEMANDS = (
     "card_group <64", "card_group <1024", "card_group <4096", "card_group g0 <64", "card_group !g7 <1024",
@@ -66,6 +69,8 @@ def queue_of(jobs: int, slots: int) -> Iterator[Database]:
             ])  # fmt: skip
             session.execute(insert(Slot), [_slot(number, now) for number in range(slots)])
             session.execute(insert(Job), [_job(number, now) for number in range(jobs)])
+            for slot in range(FREE, slots):
+                _make_busy(session, slot, jobs + slot, now)
         yield database
         database.close()
 
@@ -88,6 +93,19 @@ def _job(number: int, now: datetime) -> dict[str, object]:
     }  # fmt: skip
 
 
+def _make_busy(session: Session, slot: int, job: int, now: datetime) -> None:
+    """A job that the slot works on."""
+    on = _slot(slot, now)["id"]
+    running = {"id": job, **_job(job, now), "state": JobState.RUNNING, "started_at": now}
+    attempt = {
+        "id": job, "job_id": job, "number": 1, "slot_id": on, "slot_ids": [on], "state": AttemptState.RUNNING,
+        "assigned_at": now, "rung_at": now, "started_at": now, "log_bytes": 0,
+    }  # fmt: skip
+    lease = {"slot_id": on, "attempt_id": job, "expires_at": now + LEASE}
+    for table, row in ((Job, running), (Attempt, attempt), (Lease, lease)):
+        session.execute(insert(table), row)
+
+
 def _demand(number: int) -> Demand:
     return Demand.parse(DEMANDS[number // 4 % len(DEMANDS)])
 
@@ -99,7 +117,8 @@ def turn(database: Database, slots: int) -> None:
             now = database.now(session)
             assert lineup.placeable(lineup.groups(session), lineup.supply(session, now, LEASE))
             bells = place_queued(session, now=now, lease=LEASE, lost_after=LEASE)
-            assert slots / 2 <= len(bells) <= slots
+            free = min(slots, FREE)
+            assert free / 2 <= len(bells) <= free
             assert not lineup.supply(session, now, LEASE).free
             raise Undone
     except Undone:

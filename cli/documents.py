@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,6 +91,19 @@ def artifact_named(option: str, text: str) -> dict[str, Any]:
     if text.startswith("sha256:"):
         return {"digest": text}
     raise Stop(f"--{option}: {text!r} is neither the number of a job nor a digest; write 41 or sha256:…")
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that the person gave."""
+    return {option: value for option, value in options.items() if value is not None}
+
+
+def inference(command: str, said: Mapping[str, Any], needed: Sequence[str]) -> dict[str, Any]:
+    """The fields of an inference that is told by options; `Stop` names the first that is needed and not among them."""
+    if missing := [option for option in needed if option not in said]:
+        raise Stop(f"{command}: --{missing[0]} is missing")
+    files = {name: {"path": str(said[name].absolute())} for name in ("prompts", "golden") if name in said}
+    return {**said, "kcore": artifact_named("kcore", said["kcore"]), **files}
 
 
 def model_to_answers(

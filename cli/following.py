@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from rich.live import Live
@@ -11,7 +12,8 @@ from rich.text import Text
 
 from api.batch_views import BatchDetail, BatchView
 from api.client import Client, ServerUnreachable
-from cli.session import Exit, Stop, console
+from cli.session import Exit, Stop, console, hint
+from cli.standstill import PATIENCE, WAITING, Standstill, Why
 from orchestrator.model.batches import BatchState
 from orchestrator.model.states import JobState
 
@@ -30,7 +32,7 @@ def followed(client: Client, batch: int, timeout: float | None) -> BatchDetail:
     deadline = None if timeout is None else time.monotonic() + timeout
     seen: BatchView | None = None
     try:
-        with _told() as tell:
+        with _told(client) as tell:
             while True:
                 try:
                     seen = client.batches.progress(batch)
@@ -76,13 +78,31 @@ def saved_junit(client: Client, batch: int, junit: Path | None) -> None:
 
 
 @contextmanager
-def _told() -> Iterator[Callable[[BatchView], object]]:
-    """A line that renews itself on a terminal; silence in a pipe."""
-    if sys.stderr.isatty():
-        with Live(console=console(errors=True), auto_refresh=False, transient=True) as live:
-            yield lambda batch: live.update(Text(progress_line(batch)), refresh=True)
-    else:
-        yield lambda _batch: None
+def _told(client: Client) -> Iterator[Callable[[BatchView], object]]:
+    """On a terminal lines that renew themselves; in a pipe only why nothing runs, each kind of reason once."""
+    standstill = Standstill(client, PATIENCE)
+
+    def why(batch: BatchView) -> Why | None:
+        waiting = partial(client.jobs, limit=1, batch=batch.id, state=WAITING)
+        states = [state for state, count in batch.counts.items() if count]
+        return standstill.told(states, lambda: next((job.id for job in waiting().items), None))
+
+    if not sys.stderr.isatty():
+        said: set[frozenset[str]] = set()
+        yield lambda batch: _said_once(why(batch), said)
+        return
+    with Live(console=console(errors=True), auto_refresh=False, transient=True) as live:
+        yield lambda batch: live.update(_shown(batch, why(batch)), refresh=True)
+
+
+def _said_once(why: Why | None, said: set[frozenset[str]]) -> None:
+    if why is not None and why.kinds not in said:
+        said.add(why.kinds)
+        hint(why.line)
+
+
+def _shown(batch: BatchView, why: Why | None) -> Text:
+    return Text(progress_line(batch) + (f"\n{why.line}" if why else ""))
 
 
 def progress_line(batch: BatchView) -> str:

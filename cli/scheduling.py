@@ -62,7 +62,7 @@ def _page(found: ExplanationView) -> RenderableType:
     parts: list[RenderableType] = [Text(f"job {job.id}  {clean(job.name)} ({job.kind})  {job.state}")]
     if found.reasons:
         waits = table("waits for", "because")
-        for kind, detail in _folded(found.reasons):
+        for kind, detail in folded(found.reasons):
             row(waits, kind, detail)
         parts += [Text(""), waits]
     elif job.state in ("waiting", "queued", "assigned"):
@@ -77,7 +77,7 @@ def _page(found: ExplanationView) -> RenderableType:
     return Group(*parts, *_tries(found), *_cache(found.cache))
 
 
-def _folded(reasons: Iterable[ReasonView]) -> Iterator[tuple[str, str]]:
+def folded(reasons: Iterable[ReasonView]) -> Iterator[tuple[str, str]]:
     """Each reason once: where only the slot differs, it is told of the first and names the others."""
     alike: dict[tuple[str, str], list[ReasonView]] = {}
     for reason in reasons:

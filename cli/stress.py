@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from cli.batch_pages import batch_page, batches_table
-from cli.documents import artifact_named, requests_in, validated
+from cli.documents import given, inference, requests_in, validated
 from cli.following import checked_place, end_of, followed, saved_junit
 from cli.session import Exit, Session, Stop, hint_on_terminal, once
 from orchestrator.model.batches import ALL_SLOTS, BatchRequest, StopOn
@@ -73,7 +73,7 @@ def stress(
         Idempotency key: the same key and options never start a second batch.
     """
     said = {"model": model, "kcore": kcore, "prompts": prompts, "golden": golden, "max_tokens": max_tokens}
-    template = _job(file, {option: value for option, value in said.items() if value is not None})
+    template = _job(file, given(said))
     checked_place(junit)
     request = validated(
         BatchRequest,
@@ -108,8 +108,6 @@ def _job(file: str | None, said: dict[str, Any]) -> JobRequest:
         if not isinstance(request, JobRequest):
             raise Stop(f"{file}: one job is expected; for many different ones use: tx81 batches submit")
         return request
-    if missing := [option for option in ("model", "kcore", "prompts") if option not in said]:
-        raise Stop(f"stress: --{missing[0]} is missing")
-    image = artifact_named("kcore", said["kcore"])
-    files = {name: {"path": str(said[name].absolute())} for name in ("prompts", "golden") if name in said}
-    return validated(JobRequest, {"spec": {"kind": "infer", **said, "kcore": image, **files}})
+    return validated(
+        JobRequest, {"spec": {"kind": "infer", **inference("stress", said, ("model", "kcore", "prompts"))}}
+    )

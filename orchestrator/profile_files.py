@@ -1,8 +1,8 @@
 """Profiles as files: found by name, laid over what they extend, and validated so that an error names file and line.
 
 A profile that says `extends: NAME` states only what differs. Mappings are merged entry by entry, anything else is
-replaced, and so are answers of another `format`; `null` takes an entry away. The base is looked for in the same folders and then among the shipped ones; a
-profile may extend its namesake further on.
+replaced, and so are answers of another `format`; `null` takes an entry away. The base is looked for in the same folders
+and then among the shipped ones; a profile may extend its namesake further on.
 """
 
 import re

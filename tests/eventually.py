@@ -10,7 +10,7 @@ T = TypeVar("T")
 _PAUSE = 0.02
 
 
-def eventually(probe: Callable[[], T], within: float = 10.0) -> T:
+def eventually(probe: Callable[[], T], within: float = 30.0) -> T:
     """Return the first truthy value of `probe`; fail with the last value seen after `within` seconds.
 
     An AssertionError raised by the probe counts as "not yet" and is shown if time runs out.

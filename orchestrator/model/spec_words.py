@@ -1,9 +1,10 @@
 """The words that specs are made of: names, digests, paths, slots and cards, and where an input comes from."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 from orchestrator.model.slots import (
     GROUPS_PER_HOST,
@@ -90,5 +91,23 @@ class FilePath(Strict):
     path: AbsolutePath
 
 
-BuildInput = JobOutput | StoredArtifact
-FileInput = JobOutput | StoredArtifact | FilePath
+_TOLD_BY: dict[str, type[Strict]] = {"job": JobOutput, "digest": StoredArtifact, "path": FilePath}
+
+
+def _form(given: object) -> str | None:
+    """Which input is meant, by the field that only it has; so a mistake in it is told of it alone."""
+    if isinstance(given, Mapping):
+        return next((form.__name__ for field, form in _TOLD_BY.items() if field in given), None)
+    return type(given).__name__ if isinstance(given, tuple(_TOLD_BY.values())) else None
+
+
+def _input(forms: str) -> Discriminator:
+    return Discriminator(_form, custom_error_type="input_form", custom_error_message=f"give {forms}")
+
+
+_Output = Annotated[JobOutput, Tag(JobOutput.__name__)]
+_Stored = Annotated[StoredArtifact, Tag(StoredArtifact.__name__)]
+_File = Annotated[FilePath, Tag(FilePath.__name__)]
+
+BuildInput = Annotated[_Output | _Stored, _input("`job` with `artifact`, or `digest`")]
+FileInput = Annotated[_Output | _Stored | _File, _input("`path`, or `job` with `artifact`, or `digest`")]

@@ -5,9 +5,10 @@ to its limit. From then on a free slot among them is given only to a job whose o
 backfill), so that nobody who is placed later makes the gang wait longer.
 """
 
+import heapq
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from orchestrator.model.states import ServiceState
 from orchestrator.placement.candidate import Candidate, Placement
@@ -34,6 +35,8 @@ class Board:
         self.gatherings: dict[str, Gathering] = {}
         """By host, of which each has one at most."""
         self._kept: dict[str, Gathering] = {}
+        self._soonest: dict[tuple[Demand, str, timedelta], list[tuple[datetime, str]]] = {}
+        """Heaps of hosts by when like gangs could start there when it was last looked at: by now that may be later."""
         self._by_demand: dict[Demand, deque[FreeSlot]] = {}
         self._by_kcore: dict[str | None, deque[FreeSlot]] = defaultdict(deque)
         self._hopeless: dict[tuple[Demand, str], timedelta] = {}
@@ -67,17 +70,22 @@ class Board:
 
         Nothing is kept if no host can hold it, or if each that can keeps slots for another gang already.
         """
-        hosts, windows = self._holding[candidate.demand].items(), self._supply.windows
-        found = [
-            gathering
-            for host, slots in hosts
-            if host not in self.gatherings
-            and (gathering := earliest(candidate, slots, self._free_at, windows)) is not None
-        ]
-        if found:
-            first = min(found, key=lambda each: (each.starts_at, each.host))
-            self.gatherings[first.host] = first
-            self._kept |= dict.fromkeys(first.slot_ids, first)
+        hosts = self._holding[candidate.demand]
+        kind = candidate.demand, candidate.project, candidate.run_limit
+        line = self._soonest.setdefault(kind, [(self._supply.now, host) for host in sorted(hosts)])
+        while line:
+            start, host = line[0]
+            found = None
+            if host not in self.gatherings:
+                found = earliest(candidate, hosts[host], self._free_at, self._supply.windows)
+            if found is None:
+                heapq.heappop(line)
+            elif found.starts_at > start:
+                heapq.heapreplace(line, (found.starts_at, host))
+            else:
+                self.gatherings[host] = found
+                self._kept |= dict.fromkeys(found.slot_ids, found)
+                return
 
     def _single(self, candidate: Candidate) -> tuple[list[FreeSlot], str] | None:
         """The one slot for this candidate and why that one."""

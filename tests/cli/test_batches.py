@@ -129,6 +129,15 @@ def test_waiting_in_vain_ends_with_124_and_says_how_to_go_on(tx81, job, stress):
     assert f"tx81 batches wait {stress}" in again.err
 
 
+def test_a_batch_of_which_nothing_runs_says_once_why(tx81, stress, monkeypatch):
+    monkeypatch.setattr("cli.following.PATIENCE", 0)
+
+    ran = tx81("batches", "wait", stress, "--timeout", 1.5)
+
+    assert ran.err.startswith("nothing runs; job ")
+    assert ran.err.count("nothing runs") == 1
+
+
 def test_a_batch_is_ordered_about_and_cancelled(tx81, stress):
     codes = [
         tx81("batches", "hold", stress, "--note", "new driver").code,

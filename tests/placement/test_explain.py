@@ -158,6 +158,14 @@ def test_an_excluded_slot_is_told_as_long_as_no_other_is_free():
     assert _kinds(mine, _slot("a.g0"), _slot("a.g1")) == []
 
 
+def test_busy_slots_are_told_in_the_order_of_their_numbers():
+    busy = [_slot(slot_id, holder=_holder()) for slot_id in ("b.g1", "a.g7", "a.g0", "b.g0")]
+
+    told = _told(a_job(1), *busy)
+
+    assert [reason.slot_id for reason in told] == ["a.g0", "a.g7", "b.g0", "b.g1"]
+
+
 def test_older_jobs_of_the_class_are_counted():
     older = tuple(a_job(number) for number in (1, 2, 3))
     seen = Snapshot(NOW, [_slot("a.g0")], (*older, a_job(9)))

@@ -209,6 +209,28 @@ def test_a_second_gang_gathers_on_another_host_meanwhile():
     assert [(kept.job_id, kept.host) for kept in plan.gatherings] == [(1, "a"), (2, "b")]
 
 
+def test_gangs_gather_where_they_start_first_one_host_after_the_other():
+    ends = {"a": 30, "b": 10, "c": 20}
+    hosts = [busy(f"{host}.g{index}", minutes) for host, minutes in ends.items() for index in (0, 1)]
+    gangs = [a_job(number, "card_group x2", run_limit=5 * MINUTE) for number in range(3)]
+
+    gatherings = place(gangs, Supply(NOW, [], hosts)).gatherings
+
+    assert [(each.job_id, each.host) for each in gatherings] == [(0, "b"), (1, "c"), (2, "a")]
+
+
+def test_a_gang_gathers_elsewhere_when_a_single_job_made_the_host_where_it_starts_first_a_later_one():
+    ends = {"a.g1": 10, "b.g0": 30, "b.g1": 30, "c.g0": 5, "c.g1": 5}
+    held = [busy(*each) for each in ends.items()]
+    gangs = [a_job(number, "card_group x2", priority, run_limit=5 * MINUTE) for number, priority in ((1, 9), (3, 5))]
+    single = a_job(2, "card_group a.g0", 7, run_limit=60 * MINUTE)
+
+    plan = place([*gangs, single], Supply(NOW, [a_slot("a.g0")], held))
+
+    assert [each.job_id for each in plan.placements] == [2]
+    assert [(each.job_id, each.host) for each in plan.gatherings] == [(1, "c"), (3, "b")]
+
+
 def test_a_gang_does_not_gather_where_people_have_reserved_until_that_is_over():
     window = {"a.g0": (a_window(5, 40),)}
     gang = a_job(1, "card_group x2", run_limit=10 * MINUTE, project="x")

@@ -21,10 +21,12 @@ def test_a_watch_wakes_when_another_connection_commits(database: Database):
     watch = database.watch()
     watch.wait(0)
 
-    threading.Thread(target=_lead, args=(database, "a")).start()
+    writing = threading.Thread(target=_lead, args=(database, "a"))
+    writing.start()
 
     assert watch.wait(10)
     watch.close()
+    writing.join()  # It still holds a connection when the commit is seen.
 
 
 def test_a_watch_sleeps_while_only_reading_happens(database: Database):

@@ -340,7 +340,7 @@ def test_a_cancel_in_sql_stops_the_tool(lab, cpu0):
 
     lab.cancel(attempt_id)
 
-    running.join(timeout=20)
+    running.join(timeout=60)
     assert lab.job(attempt_id).state is JobState.CANCELLED
     assert lab.attempt(attempt_id).state is AttemptState.CANCELLED
 
@@ -353,7 +353,7 @@ def test_a_worker_that_is_stopped_gives_its_job_back_to_the_queue(lab, cpu0):
 
     stop.request(StopReason.SHUTDOWN)
 
-    running.join(timeout=20)
+    running.join(timeout=60)
     assert lab.job(attempt_id).state is JobState.QUEUED
     assert lab.attempt(attempt_id).failure["reason"] == "its worker was stopped"
     with lab.database.read() as session:
@@ -369,7 +369,7 @@ def test_an_attempt_that_was_taken_away_is_killed_and_writes_nothing(lab, cpu0):
     with lab.database.write() as session:
         lifecycle.lose(session, attempt_id, now=lab.database.now(session), why="taken", max_attempts=3)
 
-    running.join(timeout=20)
+    running.join(timeout=60)
     assert lab.attempt(attempt_id).state is AttemptState.LOST
     assert outputs_of(lab, attempt_id) == {}
 
@@ -386,7 +386,7 @@ def test_the_tool_is_killed_before_the_lease_runs_out_while_the_database_hangs(l
         with lab.database.write() as session:
             # Nobody else can write to the lease now; on SQLite, to nothing.
             session.execute(select(Lease).with_for_update())
-            running.join(timeout=20)
+            running.join(timeout=60)
 
     assert ended[0].state is AttemptState.LOST
     assert lab.attempt(attempt_id).state is AttemptState.RUNNING
@@ -403,7 +403,7 @@ def test_a_running_log_can_be_read_and_its_progress_seen(lab, cpu0):
     with lab.database.read() as session:
         assert live_logs.read(session, attempt_id, 0, 100) == b"step 3/7\n"
     stop.request(StopReason.CANCELLED)
-    running.join(timeout=20)
+    running.join(timeout=60)
 
 
 def test_two_conversions_of_one_type_run_one_after_the_other(lab, cpu0):
@@ -428,8 +428,8 @@ def test_two_conversions_of_one_type_run_one_after_the_other(lab, cpu0):
 
         (lab.folder / "go").touch()
 
-        one.join(timeout=20)
-        other.join(timeout=20)
+        one.join(timeout=60)
+        other.join(timeout=60)
     assert [lab.job(attempt_id).state for attempt_id in (first, second)] == [JobState.SUCCEEDED] * 2
 
 
@@ -445,7 +445,7 @@ def test_a_job_waiting_for_a_lock_can_be_cancelled(lab, cpu0):
 
         lab.cancel(second)
 
-        other.join(timeout=20)
+        other.join(timeout=60)
         assert lab.job(second).state is JobState.CANCELLED
         stop.request(StopReason.CANCELLED)
-        one.join(timeout=20)
+        one.join(timeout=60)

@@ -103,7 +103,7 @@ def test_waiting_for_a_lock_ends_when_it_is_told_to_stop_and_says_whom_it_waited
     waiting = threading.Thread(target=wait)
     waiting.start()
     stop.request(StopReason.CANCELLED)
-    waiting.join(timeout=10)
+    waiting.join(timeout=60)
     os.close(held)
 
     assert got == [None]
