@@ -4,7 +4,7 @@ import pytest
 from core_builders import TOOL, WORKER, Desk, a_desk, a_running_attempt, finish, now
 from sqlalchemy import select, update
 
-from orchestrator import endpoints, lifecycle
+from orchestrator import endpoints, lifecycle, lineup
 from orchestrator.errors import BadSpec
 from orchestrator.explaining import explanation
 from orchestrator.model.failures import Failure, FailureKind
@@ -142,6 +142,19 @@ def test_a_client_of_a_kept_server_that_died_begins_again_with_the_next_one(desk
         facts = {"now": now(), "lost_after": Settings().lease, "aging": Settings().aging}
         told = [past.why for past in explanation(session, asking, **facts).past if past.about == "retried"]
     assert told == ["its server is kept, so it waits for the next: the server does not answer"]
+
+
+def test_that_a_server_was_gone_is_not_held_against_the_seat_of_its_client(desk: Desk, kept: tuple[int, int]):
+    _, asking = kept
+    desk.end(asking, GONE)
+    desk.promote()
+
+    with desk.database.read() as session:
+        groups = lineup.groups(session)
+        queued = [job for group in groups for job in lineup.heads(session, group, 4)]
+        (candidate,) = lineup.candidates(session, queued, now=now(), aging=Settings().aging)
+
+    assert (candidate.job_id, candidate.avoid) == (asking, frozenset())
 
 
 def test_a_server_that_was_found_gone_is_not_begun_with_again_while_nobody_knows_that_it_has_ended(
