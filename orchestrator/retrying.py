@@ -66,7 +66,7 @@ def _without_server(session: Session, job: Job, failure: Failure, tries: int, mo
     """A client waits for kept servers, which are started again; it is no fault of the client, but not for ever."""
     servers = select(Job).join(JobNeed, JobNeed.needs_id == Job.id)
     used = session.scalars(servers.where(JobNeed.job_id == job.id, JobNeed.until == Until.READY)).all()
-    coming = all(
+    coming = bool(used) and all(
         server.spec.get("keep") and server.state not in FINAL and server.stop is None and not server.cancel_requested
         for server in used
     )
