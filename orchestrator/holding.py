@@ -23,7 +23,7 @@ def take(session: Session, wanted: Iterable[tuple[str, int]], *, until: datetime
     rows = [
         {"slot_id": slot_id, "attempt_id": attempt_id, "expires_at": until} for slot_id, attempt_id in sorted(wanted)
     ]
-    session.execute(statements.HOLD, rows)
+    statements.run_for(session, statements.HOLD, rows)
 
 
 def extend(session: Session, attempt_id: int, *, until: datetime) -> bool:

@@ -6,6 +6,7 @@ two arrows of one job never wait for each other. `now` is always the database's 
 caller's transaction, so that leases mean the same on every host.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +19,7 @@ from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost
 from orchestrator.model.failures import Await, Failure, FailureKind, GiveUp, Retry, Suspicion
 from orchestrator.model.states import ATTEMPT_TRANSITIONS, FINAL, TRANSITIONS, AttemptState, JobState, ServiceState
 from orchestrator.storage import statements
-from orchestrator.storage.statements import run
+from orchestrator.storage.statements import run, run_for
 from orchestrator.storage.tables import Attempt, Job
 
 
@@ -182,7 +183,7 @@ def give_back(
 class Ending:
     """How an attempt ended, as its worker saw it. `failure` None means success; a `suspicion` quarantines slots.
 
-    `started` is what ended so soon that its start was not noted."""
+    `started` is what ended so soon that its start was not noted; `answers_digest` is the same for the same answers."""
 
     failure: Failure | None
     seconds: float | None
@@ -190,6 +191,7 @@ class Ending:
     log_bytes: int
     suspicion: Suspicion | None = None
     started: Started | None = None
+    answers_digest: str | None = None
 
 
 def finish(
@@ -204,8 +206,7 @@ def finish(
     if attempt is None:
         raise NotFound(f"there is no attempt {attempt_id}", attempt=attempt_id)
     failure, job_id = ending.failure, attempt.job_id
-    if ending.started is not None and attempt.worker == worker:
-        note_start(session, attempt_id, ending.started, worker=worker, now=now)
+    begun = {} if ending.started is None else {"pid": ending.started.pid, "command": ending.started.command}
     to = AttemptState.SUCCEEDED
     if failure is not None:
         to = AttemptState.CANCELLED if failure.kind is FailureKind.CANCELLED else AttemptState.FAILED
@@ -213,10 +214,14 @@ def finish(
         session, attempt_id, start=AttemptState.RUNNING, to=to, ended_at=now,
         failure=_told(failure), suspicion=_told(ending.suspicion),
         seconds=ending.seconds, log_digest=ending.log_digest, log_bytes=ending.log_bytes,
+        answers_digest=ending.answers_digest, **begun,
     ):  # fmt: skip
         raise OwnershipLost("the attempt was taken from this worker", attempt=attempt_id)
+    about = {"job_id": job_id, "attempt_id": attempt_id, "slot_id": attempt.slot_id}
+    if ending.started is not None:
+        record(session, "attempt.started", now, **about, pid=ending.started.pid)
     _release(session, attempt, now, ending.suspicion)
-    record(session, f"attempt.{to}", now, job_id=job_id, attempt_id=attempt_id, slot_id=attempt.slot_id)
+    record(session, f"attempt.{to}", now, **about)
     if failure is None:
         done = {"attempt_id": attempt_id, "failure": None, **({"why": attempt.stop["why"]} if attempt.stop else {})}
         move(session, job_id, start=JobState.RUNNING, to=JobState.SUCCEEDED, now=now, **done)
@@ -355,11 +360,7 @@ def _asked_to_end(job: Job) -> Failure | None:
     return None
 
 
-def add_output(
-    session: Session, attempt_id: int, *, name: str, digest: str, tree: bool, file_name: str, size: int, now: datetime
-) -> None:
-    """Name a stored artifact as an output of this attempt."""
-    run(
-        session, statements.ADD_OUTPUT, maker=attempt_id, attempt_id=attempt_id, name=name, digest=digest, tree=tree,
-        file_name=file_name, size=size, created_at=now,
-    )  # fmt: skip
+def add_outputs(session: Session, attempt_id: int, outputs: Iterable[Mapping[str, Any]], *, now: datetime) -> None:
+    """Name stored artifacts (name, digest, tree, file_name and size of each) as outputs of this attempt."""
+    made = {"maker": attempt_id, "attempt_id": attempt_id, "created_at": now}
+    run_for(session, statements.ADD_OUTPUT, [{**output, **made} for output in outputs])

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from orchestrator.placement.order import LEAST_CHARGE, Share, faded
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
+from orchestrator.storage.statements import run
 from orchestrator.storage.tables import Base, Project
 
 HALF_LIFE: timedelta = Settings.model_fields["share_half_life"].default
@@ -47,9 +48,9 @@ def enrol(session: Session, name: str, *, now: datetime) -> Project:
 
 def charge(session: Session, job_id: int, seconds: float, *, now: datetime) -> None:
     """Add the slot-seconds that an attempt held to what its job's project has used."""
-    owner = session.execute(_OWNER, {"charged": job_id}).one()
+    owner = run(session, _OWNER, charged=job_id).one()
     used = used_now(owner, now) + seconds
-    session.execute(_CHARGE, {"owner": owner.name, "used_seconds": used, "used_at": max(now, owner.used_at)})
+    run(session, _CHARGE, owner=owner.name, used_seconds=used, used_at=max(now, owner.used_at))
 
 
 def set_weight(session: Session, name: str, weight: float, *, now: datetime) -> Project:

@@ -240,8 +240,11 @@ def build(session: Session, job: Job, store: ArtifactStore, content: bytes | Non
     attempt = a_running_attempt(session, job, a_slot(session, "cpu0", host=f"host{next(_numbers)}"))
     stored = store.put_bytes(content or f"output of {job.id}".encode())
     finish(session, attempt)
-    lifecycle.add_output(
-        session, attempt.id, name=made, digest=stored.digest, tree=False, file_name=made, size=stored.size, now=now()
+    lifecycle.add_outputs(
+        session,
+        attempt.id,
+        [{"name": made, "digest": stored.digest, "tree": False, "file_name": made, "size": stored.size}],
+        now=now(),
     )
     session.flush()
     return attempt

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, select
 from orchestrator import lifecycle
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.storage.database import Database
+from orchestrator.storage.statements import run
 from orchestrator.storage.tables import Base, Document
 from workers import used_endpoints
 from workers.used_endpoints import UsedEndpoint
@@ -98,9 +99,9 @@ def claim(database: Database, attempt_id: int, *, worker: str, lease: timedelta)
         now = database.now(session)
         if not lifecycle.claim(session, attempt_id, worker=worker, now=now, lease=lease):
             return None
-        row = session.execute(_ASSIGNMENT, {"attempt_id": attempt_id}).one()
-        model = session.execute(_MODEL_OF, {"name": row.spec.get("model", "")}).one_or_none()
-        inputs = session.execute(_INPUTS, {"job_id": row.id})
+        row = run(session, _ASSIGNMENT, attempt_id=attempt_id).one()
+        model = run(session, _MODEL_OF, name=row.spec["model"]).one_or_none() if "model" in row.spec else None
+        inputs = run(session, _INPUTS, job_id=row.id)
         endpoints = used_endpoints.of_job(session, row.id) if row.spec.get("kind") == "client" else ()
         used_endpoints.note_use(session, [used.attempt_id for used in endpoints], now)
         return Assignment(
@@ -113,8 +114,8 @@ def claim(database: Database, attempt_id: int, *, worker: str, lease: timedelta)
             release=row.release or "",
             release_digest=row.digest or "",
             root=row.root or "",
-            model=None if model is None else RegisteredModel(*model),
-            inputs=tuple(InputArtifact(name, digest, file_name or name) for name, digest, file_name in inputs),
+            model=None if model is None else RegisteredModel(**model._mapping),
+            inputs=tuple(InputArtifact(one.name, one.digest, one.file_name or one.name) for one in inputs),
             run_seconds=row.run_seconds,
             silence_seconds=row.silence_seconds,
             log_bytes=row.log_bytes,

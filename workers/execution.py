@@ -30,6 +30,7 @@ from workers.guard import CardGuard, CardsNotFree
 from workers.heartbeat import Heartbeat
 from workers.launching import Launch, LeftInContainer, launch_of
 from workers.log_shipping import LogShipper
+from workers.open_files import SharedLooks
 from workers.probe import Probe
 from workers.process import KillStep, Limits, Outcome, StopReason, StopSignal
 from workers.provision.setup import Setup
@@ -147,7 +148,11 @@ class _Execution:
                 # Held until the outputs are stored: they lie where the next one would overwrite them.
                 lock = held.enter_context(self._exclusively(plan, plan.exclusive))
                 keep += [] if lock is None else [lock]
-            probe = Probe(plan.profile.probe, devices=self.slot.settings.devices_dir, root=plan.words["root"])
+            settings = self.slot.settings
+            probe = Probe(
+                plan.profile.probe, devices=settings.devices_dir, root=plan.words["root"],
+                shared=SharedLooks(settings.locks),
+            )  # fmt: skip
             self.launch = launch_of(plan, self.assignment, slot=self.slot, work=self.work)
             self.guard = CardGuard(
                 probe, self.assignment.groups, slot=self.slot, stop=self.stop, may_miss=self.setup is not None,
@@ -162,15 +167,15 @@ class _Execution:
                 with self.guard, self.launch:
                     ran = self._run(plan, keep)
                 self.outcome = self.launch.settled(ran)
+                if self.outcome.pid and not self.start_noted:
+                    self.started = Started(self.outcome.pid, (self.plan or plan).document)
+                if self.outcome.unkillable:
+                    # They may still hold cards, and they hold the slot's lock: it is not free until they are gone.
+                    self.slot.abandon(f"processes {self.outcome.unkillable} cannot be killed")
+                self._judge(plan, self.outcome, self.guard, since_ns)
             finally:
                 left = self.guard.left_behind(() if self.outcome is None else self.outcome.unkillable)
-                self.suspicion = left or self.launch.doubt
-            if self.outcome.pid and not self.start_noted:
-                self.started = Started(self.outcome.pid, (self.plan or plan).document)
-            if self.outcome.unkillable:
-                # They may still hold cards, and they hold the slot's lock: it is not free until they are gone.
-                self.slot.abandon(f"processes {self.outcome.unkillable} cannot be killed")
-            self._judge(plan, self.outcome, self.guard, since_ns)
+                self.suspicion = self.suspicion or left or self.launch.doubt
 
     def _exclusively(self, plan: Plan, name: str) -> AbstractContextManager[int | None]:
         # The lock belongs to the installed tools: two releases at one root share it.
@@ -389,6 +394,5 @@ def _fault(trouble: Exception) -> Failure:
 
 def _mark(work: Path) -> int:
     """The time that files get now: by the kernel's clock for files, which is a little behind the time of day."""
-    mark = work / "started"
-    mark.touch()
-    return mark.stat().st_mtime_ns
+    os.utime(work)
+    return work.stat().st_mtime_ns

@@ -1,6 +1,7 @@
 """The cards of one attempt: proven free before its tool starts, watched while it runs, proven free again afterwards."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -26,8 +27,9 @@ _LATER = 60.0
 _PATIENCE = 5.0
 
 _FRESH = 0.1
-"""Seconds for which cards that were seen free count as free: a group that goes from one attempt to the next at once is
-looked at once, and a look before every start would leave as long a moment between looking and starting."""
+"""Seconds for which cards that were seen free, by whichever worker of the host, count as free before a start: a group
+that goes from one attempt to the next at once is looked at once, and a look before every start would leave as long a
+moment between looking and starting."""
 
 
 class CardsNotFree(OrchestratorError):
@@ -64,6 +66,7 @@ class CardGuard:
         self._elsewhere = elsewhere
         self._ended = threading.Event()
         self._returned = threading.Event()
+        self._gone_at = math.inf
         self.found: Finding | None = None
         """By the last look at who holds the cards."""
         self.processes: list[dict[str, Any]] = []
@@ -75,7 +78,7 @@ class CardGuard:
         """CardsNotFree unless every card is there and nobody holds it."""
         seen_free = self._slot.seen_free.get(self._cards)
         if seen_free is None or time.monotonic() > seen_free + _FRESH:
-            finding = self._look()
+            finding = self._look(since=time.monotonic() - _FRESH)
             if not self._fit(finding):
                 raise CardsNotFree(self._suspicion(finding, finding.sentence(), blames_job=False))
 
@@ -84,6 +87,7 @@ class CardGuard:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._gone_at = time.monotonic()
         self._ended.set()
         # Nobody waits for a look that hangs in a file system; what it sees changes nothing any more.
         self._returned.wait(_PATIENCE)
@@ -106,8 +110,10 @@ class CardGuard:
         return failure.model_copy(update={"kind": FailureKind.FAULT, "reason": reason})
 
     def left_behind(self, unkillable: Sequence[int]) -> Suspicion | None:
-        """Why the cards can not be given to the next attempt; None if they are proven free."""
-        finding = self._look()
+        """Why the cards can not be given to the next attempt; None if they are proven free.
+
+        The later it is asked, the more likely another worker has looked since the tool's tree was gone."""
+        finding = self._look(since=self._gone_at)
         if self._fit(finding):
             return None
         survivor = any(holder.pid in unkillable for holder in finding.holders)
@@ -127,11 +133,11 @@ class CardGuard:
             evidence=finding.document(),
         )
 
-    def _look(self) -> Finding:
+    def _look(self, *, since: float) -> Finding:
         self._slot.seen_free.pop(self._cards, None)
-        self.found = self._probe.look(self._cards, shim=self._slot.shim, keep_fds=[self._slot.lock])
+        self.found = self._probe.look(self._cards, since=since, shim=self._slot.shim, keep_fds=[self._slot.lock])
         if self.found.free:
-            self._slot.seen_free[self._cards] = time.monotonic()
+            self._slot.seen_free[self._cards] = time.monotonic() - self.found.age
         return self.found
 
     def _watch(self) -> None:

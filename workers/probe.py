@@ -1,9 +1,9 @@
 """Are these cards free? Who holds them, and which are not there at all.
 
-A card is held by every process that has its device node open. Holders are found in /proc/*/fd by the node's identity,
-not by its path: a container has another path, and a device number of its own mount, for the same card. Processes of
-other users are only seen by root; how many could not be looked into is told. An idle entry in `tsm_smi` does not prove
-that a card works, only that nobody uses it: that is what a canary is for.
+A card is held by every process that has its device node open, whatever its path: a container has another one, and a
+device number of its own mount, for the same card. Processes of other users are only seen by root; how many could not be
+looked into is told. An idle entry in `tsm_smi` does not prove that a card works, only that nobody uses it: that is what
+a canary is for.
 """
 
 import glob
@@ -11,9 +11,8 @@ import os
 import pwd
 import re
 import shutil
-import stat
 import tempfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +27,9 @@ from orchestrator.model.profile import CardCheck, ProbeRule
 from orchestrator.model.slots import CARDS_PER_HOST
 from orchestrator.settings import Settings
 from orchestrator.storage.tables import Release
+from workers import open_files
 from workers.asking import ask
+from workers.open_files import Identity, Look, SharedLooks
 from workers.process import Command
 from workers.tree import Shim
 
@@ -37,9 +38,6 @@ MOST_HOLDERS = 20
 
 _COMMAND_LENGTH = 300
 _SAID_LENGTH = 2000
-
-Identity = tuple[int, int]
-"""Of a device node: its device number, or of an emulated one its file."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,8 @@ class Finding:
     """Cards that the vendor's check does not call free, each with what it printed."""
     unseen: int = 0
     """Processes of others that we may not look into."""
+    age: float = 0.0
+    """Seconds ago that another worker saw it, if it was not us."""
 
     @property
     def free(self) -> bool:
@@ -114,22 +114,35 @@ def default_probe(session: Session, settings: Settings) -> "Probe":
     return Probe(ProbeRule(), devices=settings.devices_dir, root="")
 
 
+@dataclass(frozen=True)
+class _Nodes:
+    """The device nodes of some cards that are there."""
+
+    files: dict[Path, Identity]
+    cards: dict[Identity, int]
+
+
 class Probe:
     """Looks at the cards of this host as one profile says."""
 
-    def __init__(self, rule: ProbeRule, *, devices: Path, root: str) -> None:
+    def __init__(self, rule: ProbeRule, *, devices: Path, root: str, shared: SharedLooks | None = None) -> None:
+        """`shared`: the looks of the other workers, where it is enough that one of them has looked."""
         self._rule = rule
         self._words = {"devices": str(devices), "root": root}
+        self._shared = shared
 
-    def look(self, cards: Sequence[int], *, shim: Shim | None = None, keep_fds: Sequence[int] = ()) -> Finding:
+    def look(
+        self, cards: Sequence[int], *, since: float | None = None, shim: Shim | None = None,
+        keep_fds: Sequence[int] = (),
+    ) -> Finding:  # fmt: skip
         """Which of these cards are missing or held by any process but this one; none of ours may run now.
 
-        The vendor's check is asked too, if its program is there: under `shim` or one of its own, with `keep_fds`."""
+        If another worker has seen that nobody holds them, at `since` by the monotonic clock or later, that will do. The
+        vendor's check is asked too, if its program is there: under `shim` or one of its own, with `keep_fds`."""
         nodes, missing = self._nodes(cards)
-        open_by, unseen = _open_nodes(nodes)
-        foreign = {pid: found for pid, found in open_by.items() if pid != os.getpid() and not self._by_right(pid)}
-        holders = [_holder(card, pid) for pid, found in sorted(foreign.items()) for card in sorted(found)]
-        finding = Finding(tuple(cards), tuple(missing), tuple(holders[:MOST_HOLDERS]), unseen=unseen)
+        seen, age = self._seen(nodes, since)
+        holders = [_holder(card, pid) for pid, card in self._foreign(nodes, seen)[:MOST_HOLDERS]]
+        finding = Finding(tuple(cards), tuple(missing), tuple(holders), unseen=seen.unseen, age=age)
         if not finding.free or self._rule.check is None:
             return finding
         return self._asked(self._rule.check, finding, shim, keep_fds)
@@ -137,19 +150,46 @@ class Probe:
     def opened_by(self, pids: Iterable[int]) -> dict[int, set[int]]:
         """The cards of the whole host that each of these processes has open."""
         nodes, _ = self._nodes(range(CARDS_PER_HOST))
-        return _open_nodes(nodes, pids)[0]
+        seen = open_files.look(nodes.files, pids)
+        return {pid: {nodes.cards[one] for one in held} for pid, held in seen.opened.items()}
 
-    def _nodes(self, cards: Iterable[int]) -> tuple[dict[Path, tuple[Identity, int]], list[tuple[int, str]]]:
-        nodes: dict[Path, tuple[Identity, int]] = {}
+    def _nodes(self, cards: Iterable[int]) -> tuple[_Nodes, list[tuple[int, str]]]:
+        files: dict[Path, Identity] = {}
+        by_card: dict[Identity, int] = {}
         missing = []
         for card in cards:
             for pattern in self._rule.nodes:
-                wanted = _fill(pattern, {name: glob.escape(text) for name, text in self._words.items()}, card)
-                found = {Path(path): identity for path in glob.glob(wanted) if (identity := _identity(path))}
-                nodes |= {path: (identity, card) for path, identity in found.items()}
+                found = self._files(pattern, card)
+                files |= found
+                by_card |= dict.fromkeys(found.values(), card)
                 if not found:
                     missing.append((card, f"{_fill(pattern, self._words, card)}; is the driver up?"))
-        return nodes, missing
+        return _Nodes(files, by_card), missing
+
+    def _files(self, pattern: str, card: int) -> dict[Path, Identity]:
+        paths = [_fill(pattern, self._words, card)]
+        if glob.has_magic(pattern):
+            paths = glob.glob(_fill(pattern, {name: glob.escape(text) for name, text in self._words.items()}, card))
+        return {Path(path): found for path in paths if (found := open_files.identity(path))}
+
+    def _seen(self, nodes: _Nodes, since: float | None) -> tuple[Look, float]:
+        """A look at these nodes, and how old it is."""
+        if self._shared is None or since is None or not nodes.files:
+            return open_files.look(nodes.files), 0.0
+
+        def every_node() -> dict[Path, Identity]:
+            return self._nodes(range(CARDS_PER_HOST))[0].files | nodes.files
+
+        def free_of_others(seen: Look) -> bool:
+            # Who held a card when another worker looked may have closed it since.
+            return seen.covers(nodes.files) and not self._foreign(nodes, seen)
+
+        return self._shared.look(every_node, since=since, enough=free_of_others)
+
+    def _foreign(self, nodes: _Nodes, seen: Look) -> list[tuple[int, int]]:
+        """Process and card, where that is not its right."""
+        held = [(pid, nodes.cards[one]) for pid, files in seen.opened.items() for one in files if one in nodes.cards]
+        return sorted((pid, card) for pid, card in held if pid != os.getpid() and not self._by_right(pid))
 
     def _by_right(self, pid: int) -> bool:
         try:
@@ -184,62 +224,6 @@ def command_of(pid: int) -> str:
         return ""
     line = words.replace(b"\0", b" ").decode("utf-8", "replace").strip()
     return "".join(char if char.isprintable() else "?" for char in line)[:_COMMAND_LENGTH]
-
-
-def _open_nodes(
-    nodes: Mapping[Path, tuple[Identity, int]], pids: Iterable[int] | None = None
-) -> tuple[dict[int, set[int]], int]:
-    """Which of these processes (or of all) have which cards open, and how many we may not look into."""
-    cards = dict(nodes.values())
-    names = {path.name for path in nodes}
-    found: dict[int, set[int]] = {}
-    unseen = 0
-    if not cards:
-        return found, unseen
-    for pid in _processes() if pids is None else pids:
-        try:
-            opened = _opened(pid, names, cards)
-        except PermissionError:
-            unseen += 1
-            continue
-        except OSError:  # it has ended
-            continue
-        if opened:
-            found[pid] = opened
-    return found, unseen
-
-
-def _opened(pid: int, names: Collection[str], cards: Mapping[Identity, int]) -> set[int]:
-    """The cards that a process has open; PermissionError if it is not ours to look into."""
-    # Read by its descriptor: there are thousands of links to follow on a busy host, before and after every attempt.
-    folder = os.open(f"/proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        return {card for fd in os.listdir(folder) if (card := _card(fd, folder, names, cards)) is not None}
-    finally:
-        os.close(folder)
-
-
-def _card(descriptor: str, folder: int, names: Collection[str], cards: Mapping[Identity, int]) -> int | None:
-    """The card that is open there, if one is."""
-    try:
-        name = os.readlink(descriptor, dir_fd=folder).rpartition("/")[2].removesuffix(" (deleted)")
-    except OSError:
-        return None
-    # Only what has a node's name is looked at: a file of a network server that is away would hang us.
-    identity = _identity(descriptor, folder) if name in names else None
-    return None if identity is None else cards.get(identity)
-
-
-def _processes() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-
-
-def _identity(path: str, folder: int | None = None) -> Identity | None:
-    try:
-        found = os.stat(path, dir_fd=folder)
-    except OSError:
-        return None
-    return (-1, found.st_rdev) if stat.S_ISCHR(found.st_mode) else (found.st_dev, found.st_ino)
 
 
 def _holder(card: int, pid: int) -> Holder:

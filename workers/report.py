@@ -1,10 +1,11 @@
 """What is written to SQL when an attempt ends: everything in one transaction, under the fence of its lease."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, update
+from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from orchestrator import lifecycle, ownership
@@ -14,38 +15,34 @@ from orchestrator.model.failures import Suspicion
 from orchestrator.model.states import JobState
 from orchestrator.storage import live_logs
 from orchestrator.storage.database import Database
+from orchestrator.storage.statements import run_for
 from orchestrator.storage.tables import Base
 from workers.collect import CheckedAnswer, Output, Results
 
 _ANSWERS, _METRICS = (insert(Base.metadata.tables[name]) for name in ("answer", "metric"))
 """On plain tables, which takes a fraction of the time."""
 
-_ATTEMPT = Base.metadata.tables["attempt"]
-_SAME_ANSWERS = update(_ATTEMPT).where(_ATTEMPT.c.id == bindparam("attempt"))
-
 
 def finish(
     database: Database, attempt_id: int, ending: Ending, results: Results, *, worker: str, max_attempts: int
 ) -> JobState:
     """Store results and ending together; OwnershipLost, and nothing stored, if the attempt is not ours any more."""
+    if results.answers:
+        ending = replace(ending, answers_digest=digest_of(answer.given for answer in results.answers))
     with database.write() as session:
         now = database.now(session)
         # First the guard: ten thousand rows need not be written to find out that they must not be.
         state = lifecycle.finish(session, attempt_id, ending, worker=worker, now=now, max_attempts=max_attempts)
         _add_outputs(session, attempt_id, results.outputs, now)
-        if results.answers:
-            session.execute(_ANSWERS, [_answer_row(attempt_id, answer) for answer in results.answers])
-            digest = digest_of(answer.given for answer in results.answers)
-            session.execute(_SAME_ANSWERS, {"attempt": attempt_id, "answers_digest": digest})
-        if results.metrics:
-            rows = [
-                {
-                    "attempt_id": attempt_id, "name": number.name, "value": number.value, "unit": number.unit,
-                    "definition": number.definition, "count": number.count, "counter": number.counter,
-                }
-                for number in results.metrics
-            ]  # fmt: skip
-            session.execute(_METRICS, rows)
+        run_for(session, _ANSWERS, [_answer_row(attempt_id, answer) for answer in results.answers])
+        rows = [
+            {
+                "attempt_id": attempt_id, "name": number.name, "value": number.value, "unit": number.unit,
+                "definition": number.definition, "count": number.count, "counter": number.counter,
+            }
+            for number in results.metrics
+        ]  # fmt: skip
+        run_for(session, _METRICS, rows)
         if ending.log_digest is not None:
             live_logs.drop(session, attempt_id)
         return state
@@ -73,11 +70,7 @@ def suspect(database: Database, slot_ids: Sequence[str], suspicion: Suspicion, *
 
 
 def _add_outputs(session: Session, attempt_id: int, outputs: Sequence[Output], now: datetime) -> None:
-    for output in outputs:
-        lifecycle.add_output(
-            session, attempt_id, name=output.name, digest=output.digest, tree=output.tree,
-            file_name=output.file_name, size=output.size, now=now,
-        )  # fmt: skip
+    lifecycle.add_outputs(session, attempt_id, map(vars, outputs), now=now)
 
 
 def _answer_row(attempt_id: int, checked: CheckedAnswer) -> dict[str, Any]:

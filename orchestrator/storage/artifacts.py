@@ -15,6 +15,7 @@ a hard link would let a later write of theirs change the stored bytes.
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
@@ -172,14 +173,17 @@ class ArtifactStore:
         with full_disk_told(target.parent):
             if lay == self._lay_file and link and self._linked(digest, target):
                 return
-            partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
+            partial = target.with_name(f".partial-{secrets.token_hex(8)}")
             try:
-                lay(digest, partial / "whole", link=link)
+                lay(digest, partial, link=link)
                 if target.is_symlink() or target.exists():
                     raise _exists(target)
-                (partial / "whole").rename(target)
-            finally:
-                shutil.rmtree(partial)
+                partial.rename(target)
+            except BaseException:
+                if partial.is_dir():
+                    shutil.rmtree(partial)
+                partial.unlink(missing_ok=True)
+                raise
 
     def verify(self, digest: str) -> None:
         """Read everything again; raise `DamagedArtifact` if a byte is not as it was stored, or a file is missing."""
@@ -217,15 +221,22 @@ class ArtifactStore:
         return self.root / "sha256" / name[:2] / f"{name}{suffix}"
 
     def _put(self, source: BinaryIO, *, suffix: str = "") -> Stored:
+        chunk = source.read(_CHUNK)
+        if len(chunk) < _CHUNK:
+            # The same answers, and a log in which nothing stands, are there already: nothing has to be written.
+            digest = f"sha256:{hashlib.sha256(chunk).hexdigest()}"
+            if self._made_young(self._at(digest, suffix)):
+                return Stored(digest, len(chunk), "file")
         with full_disk_told(self.root):
             descriptor, name = tempfile.mkstemp(dir=self._temp)
             try:
                 with os.fdopen(descriptor, "wb") as temp:
                     hashing, size = hashlib.sha256(), 0
-                    while chunk := source.read(_CHUNK):
+                    while chunk:
                         hashing.update(chunk)
                         temp.write(chunk)
                         size += len(chunk)
+                        chunk = source.read(_CHUNK)
                     digest = f"sha256:{hashing.hexdigest()}"
                     place = self._at(digest, suffix)
                     if self._made_young(place):

@@ -8,6 +8,7 @@ import zstandard
 from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
+from orchestrator.storage.statements import run
 from orchestrator.storage.tables import Base, LogChunk
 
 MAX_CHUNK_BYTES = 64 * 1024
@@ -57,4 +58,4 @@ def after_gap(session: Session, attempt_id: int, offset: int) -> int:
 
 def drop(session: Session, attempt_id: int) -> None:
     """Forget the pieces: the sealed log has them all."""
-    session.execute(_DROP, {"ended": attempt_id})
+    run(session, _DROP, ended=attempt_id)

@@ -173,8 +173,11 @@ def test_a_pruned_log_does_not_make_a_build_worthless(desk: Desk):
     log = desk.store.put_bytes(b"the log")
     with desk.database.write() as session:
         attempt = session.scalars(select(admission.Attempt)).one()
-        lifecycle.add_output(
-            session, attempt.id, name="log", digest=log.digest, tree=False, file_name="log", size=7, now=now()
+        lifecycle.add_outputs(
+            session,
+            attempt.id,
+            [{"name": "log", "digest": log.digest, "tree": False, "file_name": "log", "size": 7}],
+            now=now(),
         )
     forget(desk.store, log.digest)
 
@@ -191,8 +194,11 @@ def test_what_a_failed_attempt_left_is_not_taken_from_the_cache(desk: Desk):
         broken = a_running_attempt(session, session.get_one(Job, source))
         finish(session, broken, TOOL)
         half = desk.store.put_bytes(b"half of it")
-        lifecycle.add_output(
-            session, broken.id, name="c_source", digest=half.digest, tree=False, file_name="c", size=1, now=now()
+        lifecycle.add_outputs(
+            session,
+            broken.id,
+            [{"name": "c_source", "digest": half.digest, "tree": False, "file_name": "c", "size": 1}],
+            now=now(),
         )
     desk.build(source, b"all of it")
 
