@@ -176,6 +176,8 @@ class _Execution:
             finally:
                 left = self.guard.left_behind(() if self.outcome is None else self.outcome.unkillable)
                 self.suspicion = self.suspicion or left or self.launch.doubt
+            if self.failure is not None:
+                self.failure = self.guard.excused(self.failure)
 
     def _exclusively(self, plan: Plan, name: str) -> AbstractContextManager[int | None]:
         # The lock belongs to the installed tools: two releases at one root share it.
@@ -275,8 +277,7 @@ class _Execution:
                 self.failure = judge.failure_of_canary(self.results.answers, outcome)
         if self.failure is not None:
             used = self.assignment.endpoints
-            blamed = used_endpoints.blamed(self.slot.database, self.assignment.job_id, used, self.failure)
-            self.failure = guard.excused(blamed)
+            self.failure = used_endpoints.blamed(self.slot.database, self.assignment.job_id, used, self.failure)
         self.results.outputs += store_logs(beside, self.store)
 
     def _give_back(self) -> Ended:
