@@ -224,11 +224,14 @@ class Client(ReleaseCalls):
         body = {"name": name, "path": path, "official_config": official_config, "tx81_config": tx81_config}
         return ModelDetail.model_validate(self._connection.post("/models", body, timeout=None).json())
 
-    def upload_model(self, name: str, archive: Path, told: Callable[[int, int], None]) -> ModelDetail:
+    def upload_model(
+        self, name: str, archive: Path, told: Callable[[int, int], None], official_config: str | None = None,
+        tx81_config: str | None = None,
+    ) -> ModelDetail:  # fmt: skip
         """Send an archive of weights, or the rest of it, and register what it holds; `told` hears how far it is."""
-        digest = send(self._connection, archive, told)
-        answer = self._connection.post("/models", {"name": name, "upload": digest}, timeout=None)
-        return ModelDetail.model_validate(answer.json())
+        body = {"name": name, "official_config": official_config, "tx81_config": tx81_config}
+        body["upload"] = send(self._connection, archive, told)
+        return ModelDetail.model_validate(self._connection.post("/models", body, timeout=None).json())
 
     def models(self) -> tuple[ModelView, ...]:
         """All models."""

@@ -183,7 +183,7 @@ class CacheView(View):
 
 
 class Timings(View):
-    """How long each phase took or has taken so far, in seconds; null if it was never entered."""
+    """How long each phase took or has taken so far, in seconds; null if it was never entered. All tries are running."""
 
     waiting: float | None
     queued: float | None

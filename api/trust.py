@@ -38,6 +38,7 @@ class SlotHistory(SlotDetail):
     counted: tuple[int, ...] = Field(description="The attempts that make the score.")
     recent: tuple[TriedView, ...] = Field(description="Its latest attempts, newest first.")
     canaries: tuple[CanaryRunView, ...] = Field(description="Its latest canaries, newest first.")
+    lacks: dict[str, str] = Field(description="Releases that its host turned out not to have, each with the reason.")
 
 
 class CanaryView(View):

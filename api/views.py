@@ -1,7 +1,7 @@
 """From rows to the documents of `api.schemas`. Pure: what is shown depends on the rows and a moment alone."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -105,9 +105,11 @@ def explanation_view(found: Explanation, review: Review) -> ExplanationView:
 def timings(job: Job, now: datetime) -> Timings:
     """How long each phase took, or has taken up to `now`."""
     ended = job.ended_at or now
+    # Of a job that was tried again only its latest time in the queue is known, and it has begun before that.
+    queued_at = job.queued_at and min(job.queued_at, job.started_at or job.queued_at)
     return Timings(
-        waiting=_seconds(job.created_at, job.queued_at or ended),
-        queued=None if job.queued_at is None else _seconds(job.queued_at, job.started_at or ended),
+        waiting=_seconds(job.created_at, queued_at or ended),
+        queued=None if queued_at is None else _seconds(queued_at, job.started_at or ended),
         running=None if job.started_at is None else _seconds(job.started_at, ended),
         total=_seconds(job.created_at, ended),
     )
@@ -162,8 +164,9 @@ def slot_detail(facts: SlotFacts, queue: list[ListedJob], now: datetime, lost_af
 
 
 def slot_history(
-    detail: SlotDetail, score: Score, tried: Sequence[tuple[Attempt, Job]], canaries: Sequence[Job]
-) -> SlotHistory:
+    detail: SlotDetail, score: Score, tried: Sequence[tuple[Attempt, Job]], canaries: Sequence[Job],
+    lacks: Mapping[str, str],
+) -> SlotHistory:  # fmt: skip
     """A slot with what speaks for and against its cards."""
     return SlotHistory.model_validate(
         {
@@ -176,6 +179,7 @@ def slot_history(
                 for attempt, job in tried
             ],
             "canaries": canaries,
+            "lacks": lacks,
         }
     )
 

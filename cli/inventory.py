@@ -75,17 +75,29 @@ def add_model(
 
 
 @models_app.command(name="upload")
-def upload_model(name: str, archive: Path, /, *, session: Session = _HERE) -> Exit:
+def upload_model(
+    name: str,
+    archive: Path,
+    /,
+    *,
+    official_config: Path | None = None,
+    tx81_config: Path | None = None,
+    session: Session = _HERE,
+) -> Exit:
     """Send weights packed as .tar or .tar.gz and register them; sent again after a break, it goes on where it was.
 
     Parameters
     ----------
     archive
         Holds config.json, the *.safetensors and the tokenizer; the other config.json beside it as config_tx81.json or
-        config_official.json.
+        config_official.json, or it is named here.
+    official_config
+        The publisher's config.json as the server sees it, if the archive holds the TX81 one, as the vendor's do.
+    tx81_config
+        The config.json with param_dir as the server sees it, if the archive holds the publisher's.
     """
     with session.client() as client, sending(archive.name) as told:
-        made = client.upload_model(name, archive, told)
+        made = client.upload_model(name, archive, told, _text(official_config), _text(tx81_config))
     session.emit(made, models_table([made]))
     return Exit.OK
 

@@ -86,7 +86,8 @@ class Drafting:
 
     def demand(self, request: JobRequest) -> Demand:
         """The slots it asks for; BadSpec if there are none."""
-        return selectors.demand(request, self._registered)
+        release, _ = self._release(request.release)
+        return replace(selectors.demand(request, self._registered), release=release)
 
     def _checked(self, request: JobRequest, files: Mapping[str, TakenIn]) -> Draft:
         spec = request.spec

@@ -107,7 +107,8 @@ def _standings(session: Session, now: datetime, lost_after: timedelta) -> list[S
                 typical[holder.kind] = _past_runs(session, holder.kind)
             held = _holder(holder, started_at or now, _typical_seconds(holder, typical[holder.kind]))
         alive = slot.heartbeat_at is not None and slot.heartbeat_at > now - lost_after
-        found.append(Standing(_as_placed(slot), alive, slot.service_state, held, _why_out_of_service(slot)))
+        why = _why_out_of_service(slot)
+        found.append(Standing(_as_placed(slot), alive, slot.service_state, held, why, slot.lacks or {}))
     return found
 
 
@@ -119,7 +120,7 @@ def _why_out_of_service(slot: Slot) -> str | None:
 
 
 def _as_placed(slot: Slot) -> FreeSlot:
-    return lineup.free_slot(slot.id, slot.name, slot.labels, slot.kcore)
+    return lineup.free_slot(slot.id, slot.name, slot.labels, slot.kcore, lacks=slot.lacks)
 
 
 def _holder(job: Job, started_at: datetime, seconds: float) -> Holder:

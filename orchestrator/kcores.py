@@ -19,6 +19,7 @@ from orchestrator.model.kcores import (
     KcoreFacts,
     chips_told,
     misfit_of_cards,
+    misfit_of_dtype,
     misfit_of_precision,
 )
 from orchestrator.model.profile import Profile
@@ -99,6 +100,8 @@ class Kcores:
         cards = None if isinstance(spec, CanarySpec) else spec.cards
         told = misfit_of_cards(origin.facts.chips, cards)
         told = told or misfit_of_precision(origin.facts.precision, has_gm=spec.gm is not None)
+        if isinstance(spec, ServeSpec):
+            told = told or misfit_of_dtype(origin.facts.precision, spec.dtype)
         if told is not None:
             raise BadSpec(told, field="spec.kcore")
         self._refuse_other_weights(spec, origin)

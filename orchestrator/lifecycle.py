@@ -160,7 +160,7 @@ def note_start(session: Session, attempt_id: int, started: Started, *, worker: s
 def give_back(
     session: Session, attempt_id: int, *, now: datetime, why: str, suspicion: Suspicion | None = None
 ) -> bool:
-    """Return a running job to the queue because its worker is stopped in good order: no fault of anybody's.
+    """Return a running job to the queue because its worker can not go on with it: no fault of the job's.
 
     False if the attempt is not running any more.
     """

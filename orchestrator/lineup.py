@@ -31,7 +31,7 @@ AT_ONCE = 1000
 _SUPPLY = (
     select(
         Slot.id, Slot.name, Slot.labels, Slot.kcore, Job.run_seconds, Attempt.started_at,
-        Slot.service_state,
+        Slot.service_state, Slot.lacks,
     )
     .outerjoin(Lease, Lease.slot_id == Slot.id)
     .outerjoin(Attempt, Attempt.id == Lease.attempt_id)
@@ -135,7 +135,7 @@ def supply(session: Session, now: datetime, lost_after: timedelta) -> Supply:
     free: list[FreeSlot] = []
     busy: list[BusySlot] = []
     for row in session.execute(_SUPPLY, {"alive_since": now - lost_after}):
-        slot = free_slot(row.id, row.name, row.labels, row.kcore, row.service_state)
+        slot = free_slot(row.id, row.name, row.labels, row.kcore, row.service_state, row.lacks)
         if row.run_seconds is None:
             free.append(slot)
         else:
@@ -150,11 +150,12 @@ def free_slot(
     labels: Document | None,
     kcore: str | None,
     service: ServiceState = ServiceState.IN_SERVICE,
+    lacks: Document | None = None,
 ) -> FreeSlot:
     """A slot's row as placing sees it; every slot carries the label `host` with the name of its host."""
     host = slot_id.rpartition(".")[0]
     carried = labels_of({**(labels or {}), "host": host}.items())
-    return FreeSlot(slot_id, SlotName.parse(name), carried, kcore, service)
+    return FreeSlot(slot_id, SlotName.parse(name), carried, kcore, service, frozenset(lacks or ()))
 
 
 def groups(session: Session) -> list[Group]:

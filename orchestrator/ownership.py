@@ -44,7 +44,7 @@ def announce(
     elif slot.lock_domain != lock_domain:
         _refuse_while_owned(session, slot, worker, now, lost_after)
     slot.worker, slot.worker_pid, slot.heartbeat_at, slot.labels = worker, pid, now, dict(labels)
-    slot.lock_domain = lock_domain
+    slot.lock_domain, slot.lacks = lock_domain, None
     record(session, "slot.announced", now, slot_id=slot_id, worker=worker, pid=pid)
     left = select(Attempt.id).where(Attempt.slot_id == slot_id, Attempt.state == AttemptState.RUNNING)
     return list(session.scalars(left))
@@ -72,6 +72,21 @@ def in_use(session: Session, slot_id: str) -> bool:
     """Whether an attempt runs on the slot, from here or from another slot of its gang: then its cards are its own."""
     running = select(Attempt.id).join(Lease, Lease.attempt_id == Attempt.id)
     return session.scalar(running.where(Lease.slot_id == slot_id, Attempt.state == AttemptState.RUNNING)) is not None
+
+
+def lack(session: Session, host: str, release: str, *, why: str, now: datetime) -> None:
+    """Keep jobs of a release away from a host that turned out not to have its tools, until its workers start again."""
+    for slot in _of_host(session, host):
+        slot.lacks = {**(slot.lacks or {}), release: why}
+    session.flush()
+    record(session, "host.lacks_release", now, host=host, release=release, why=why)
+
+
+def regain(session: Session, host: str, release: str) -> None:
+    """Let jobs of a release come to the host again, because it has been set up with it."""
+    for slot in _of_host(session, host):
+        slot.lacks = {name: why for name, why in (slot.lacks or {}).items() if name != release} or None
+    session.flush()
 
 
 def leave(session: Session, slot_id: str, *, worker: str, now: datetime) -> None:
@@ -140,7 +155,8 @@ def suspect(
 ) -> None:  # fmt: skip
     """Quarantine a slot on the word of its worker, without an attempt's end, and `others` that its attempt held too.
 
-    Nothing if the slot is another worker's. What was placed there meanwhile, and has not begun, is taken back.
+    Nothing if the slot is another worker's. What was placed there meanwhile, and has not begun, is taken back. A slot
+    that is drained stays so, lest a canary brings back what somebody took out; what is said is kept for its `resume`.
     """
     if session.scalar(select(Slot.worker).where(Slot.id == slot_id)) != worker:
         return
@@ -150,8 +166,12 @@ def suspect(
         _empty(session, suspected, now, f"{suspected} is quarantined")
     for suspected in suspects:
         slot = _locked(session, suspected)
-        if slot.service_state is not ServiceState.QUARANTINED:
-            slot.quarantined_because = {**_evidence(told, None, now), "evidence": evidence}
+        said = {**_evidence(told, None, now), "evidence": evidence}
+        if slot.service_state is ServiceState.DRAINED:
+            slot.quarantined_because = slot.quarantined_because or said
+            session.flush()
+        elif slot.service_state is not ServiceState.QUARANTINED:
+            slot.quarantined_because = said
             _serve(session, slot, ServiceState.QUARANTINED, None, told, now)
 
 
@@ -164,16 +184,21 @@ class Before:
 
     state: ServiceState
     change: Document | None
+    because: Document | None
 
 
-def take_over(session: Session, slot_id: str, *, by: str, note: str, job_id: int, now: datetime) -> Before:
+def take_over(
+    session: Session, slot_id: str, *, by: str, note: str, reason: str, job_id: int, attempt_id: int, now: datetime
+) -> Before:  # fmt: skip
     """Drain a slot for the attempt that holds it, whatever its state: it is drained when that ends, however it ends.
 
-    One that a person has quarantined stays so; what is known against any other is kept until there is something new.
+    `reason` speaks against the slot from now on: an attempt whose worker dies has no last word to say it with. A slot
+    that a person has quarantined stays as it is.
     """
     slot = _locked(session, slot_id)
-    before = Before(slot.service_state, slot.service_change)
+    before = Before(slot.service_state, slot.service_change, slot.quarantined_because)
     if not _quarantined_by_a_person(slot):
+        slot.quarantined_because = {**_evidence(reason, None, now), "job_id": job_id, "attempt_id": attempt_id}
         _serve(session, slot, ServiceState.DRAINING, by, note, now, job_id=job_id)
     return before
 
@@ -185,7 +210,7 @@ def hand_back(session: Session, slot_id: str, before: Before, *, note: str, job_
     slot = _locked(session, slot_id)
     if slot.service_state is ServiceState.DRAINING:
         _serve(session, slot, before.state, None, note, now, job_id=job_id)
-        slot.service_change = before.change
+        slot.service_change, slot.quarantined_because = before.change, before.because
         session.flush()
 
 
@@ -252,6 +277,11 @@ def _refuse_while_owned(session: Session, slot: Slot, worker: str, now: datetime
             f"restarted, start again in {lost_after.total_seconds():.0f} s",
             owner=slot.worker,
         )
+
+
+def _of_host(session: Session, host: str) -> Sequence[Slot]:
+    found = select(Slot).where(Slot.host == host).order_by(Slot.id)
+    return session.scalars(found.with_for_update(key_share=True)).all()
 
 
 def _quarantined_by_a_person(slot: Slot) -> bool:

@@ -6,6 +6,8 @@ Reading and hashing gigabytes happens before any transaction is opened.
 import hashlib
 import json
 import re
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from orchestrator.caching import digest_of
-from orchestrator.errors import AlreadyExists, BadSpec, PathRefused
+from orchestrator.errors import AlreadyExists, BadSpec, OrchestratorError, PathRefused
 from orchestrator.model.calling import how_to_run
 from orchestrator.model.profile import Profile
 from orchestrator.model.specs import (
@@ -37,9 +39,6 @@ from orchestrator.uploads import Uploads
 from orchestrator.weights import reason, shown, weights_of
 
 CONFIG_LIMIT = 1 << 20
-FAMILIES = {"qwen2": "qwen2", "llama": "llama"}
-"""`model_type` of a config.json → family of backend model types."""
-
 MADE_LATER = ("codegen",)
 """Folders of a profile that an installed release need not have: the converter makes the one it writes to."""
 
@@ -125,18 +124,43 @@ class Registry:
         self._uploads = Uploads(settings)
 
     def register_model(self, request: ModelRequest) -> Model:
-        """Register a model, or find it registered already with the same content; AlreadyExists if it differs."""
-        folder = self._folder(request)
+        """Register a model, or find it registered already with the same content; AlreadyExists if it differs.
+
+        Of an upload that is refused nothing stays but the upload itself."""
+        if request.upload is None:
+            return self._register(request, self._folder(request))
+        folder = self._uploads.folder_of(request.upload, request.name)
+        try:
+            return self._register(request, folder)
+        except OrchestratorError as refused:
+            self._clear_away(folder)
+            if refused.field == "path":
+                refused.field, refused.detail = "upload", refused.detail.replace(f"{folder}/", "")
+            raise
+
+    def _clear_away(self, folder: Path) -> None:
+        """Remove what was unpacked, unless it is a model's."""
+        with self._uploads.scratch() as scratch, self._database.write() as session:
+            self._database.serialise(session, "registry")
+            if session.scalar(select(Model.name).where(Model.path == str(folder))) is None:
+                with suppress(FileNotFoundError):
+                    folder.rename(scratch / "refused")
+
+    def _register(self, request: ModelRequest, folder: Path) -> Model:
         official, tx81 = self._configs(folder, request)
+        if official is not None and tx81 is not None:
+            _refuse_another_models(official, tx81, "official_config" if request.tx81_config is None else "tx81_config")
         config = official or tx81 or {}
         weights = weights_of(self._settings, folder)
         row = {
-            "path": str(folder), "family": _family(config), "official_config": official, "tx81_config": tx81,
+            "path": str(folder), "family": str(config["model_type"]), "official_config": official, "tx81_config": tx81,
             "digest": weights.digest, "size": weights.size,
         }  # fmt: skip
         with self._database.write() as session:
             self._database.serialise(session, "registry")
             found = session.get(Model, request.name)
+            if not folder.is_dir():
+                raise PathRefused(f"{folder} was cleared away meanwhile: register it again", field="path")
             if found is None:
                 found = Model(name=request.name, created_at=self._database.now(session), **row)
                 session.add(found)
@@ -149,8 +173,6 @@ class Registry:
             return found
 
     def _folder(self, request: ModelRequest) -> Path:
-        if request.upload is not None:
-            return self._uploads.folder_of(request.upload, request.name)
         assert request.path is not None
         folder = allowed_path(self._settings, request.path, "path")
         if not folder.is_dir():
@@ -300,10 +322,17 @@ def _read_config(path: Path, field: str) -> dict[str, Any]:
     return dict(config)
 
 
+def _refuse_another_models(official: Mapping[str, Any], tx81: Mapping[str, Any], field: str) -> None:
+    """BadSpec if the two tell sizes of weights that differ."""
+    for name in ("hidden_size", "num_hidden_layers"):
+        one, other = official.get(name), tx81.get(name)
+        if None not in (one, other) and one != other:
+            raise BadSpec(
+                f"the two config.json are of different models: {name} is {one} in the official one, {other} in the "
+                "TX81 one; name the right file",
+                field=field,
+            )
+
+
 def _beside(folder: Path, name: str, *, missing: bool) -> str | None:
     return str(folder / name) if missing and (folder / name).exists() else None
-
-
-def _family(config: dict[str, Any]) -> str:
-    model_type = str(config["model_type"])
-    return FAMILIES.get(model_type, model_type)

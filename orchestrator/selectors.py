@@ -10,13 +10,15 @@ from sqlalchemy.orm import Session
 from orchestrator.errors import BadSpec
 from orchestrator.lineup import free_slot
 from orchestrator.model.card_specs import OnCards
-from orchestrator.model.slots import GROUPS_PER_HOST, SlotKind, groups_of_cards
-from orchestrator.model.specs import CanarySpec, JobRequest, slot_kind
+from orchestrator.model.slots import GOLDEN_LABEL, GROUPS_PER_HOST, SlotKind, groups_of_cards
+from orchestrator.model.specs import CanarySpec, GoldenSpec, JobRequest, slot_kind
 from orchestrator.placement.demand import Demand, FreeSlot, hosts_with_enough, labels_of
 from orchestrator.storage.tables import Slot
 
-LONGEST_DEMAND = 480
-"""Width of `job.demand`, less what the class of run limits takes."""
+LONGEST_DEMAND = 385
+"""Width of `job.demand`, less what the class of run limits and the release take."""
+
+_GOLDEN = labels_of(GOLDEN_LABEL.items())
 
 MOST_TOLD = 20
 """Slots or labels that a refusal lists."""
@@ -51,7 +53,7 @@ def _wanted(request: JobRequest) -> Demand:
         groups = spec.groups
         named = () if spec.cards is None or groups == GROUPS_PER_HOST else groups_of_cards(spec.cards)
         only = tuple(map(str, named))
-    labels = labels_of(placement.labels.items())
+    labels = labels_of(placement.labels.items()) | (_GOLDEN if isinstance(spec, GoldenSpec) else frozenset())
     count, canary = 1 if only else groups, isinstance(spec, CanarySpec)
     return Demand(slot_kind(spec), only, frozenset(placement.exclude), labels, count, canary=canary)
 
@@ -71,6 +73,13 @@ def _check(wanted: Demand, slots: Sequence[FreeSlot], field: str) -> None:
     named = replace(wanted, labels=frozenset(), exclude=frozenset())
     if not hosts_with_enough(named, slots):
         raise BadSpec(f"{_nowhere(wanted, slots)}; or {wait}", field=field)
+    able = replace(named, labels=wanted.labels & _GOLDEN)
+    if not hosts_with_enough(able, slots):
+        raise BadSpec(
+            "no CPU seat that fits has torch and transformers: pip install '.[golden]' where its worker is installed, "
+            f"or name an interpreter that has them in TX81_GOLDEN_PYTHON, and start that worker again; or {wait}",
+            field="spec.kind",
+        )
     labelled = replace(wanted, exclude=frozenset())
     if not hosts_with_enough(labelled, slots):
         there = sorted({label for slot in slots if named.admits(slot) for label in slot.labels})

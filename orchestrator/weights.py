@@ -16,6 +16,8 @@ from orchestrator.settings import Settings
 HEADER_LIMIT = 100 << 20
 """Largest safetensors header; the format's own limit."""
 
+_INDEX = ".safetensors.index.json"
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -47,6 +49,8 @@ def weights_of(settings: Settings, folder: Path) -> Weights:
                 contents[name] = hashlib.file_digest(stream, "sha256").hexdigest()
         if file.name.endswith(".safetensors"):
             tensors[name] = contents[name]
+        if file.name.endswith(_INDEX):
+            _require_shards(folder, name)
     if not tensors:
         raise BadSpec(f"{folder} holds no *.safetensors weights", field="path")
     return Weights(digest_of(contents), size, stamp, digest_of(tensors))
@@ -125,6 +129,24 @@ def check_safetensors(file: Path) -> None:
         raise BadSpec(
             f"{file.name} is cut off or has a broken header: {total} bytes, {8 + length + end} announced", field="path"
         )
+
+
+def _require_shards(folder: Path, index: str) -> None:
+    """BadSpec if a shard that the index names is not beside it.
+
+    Format: JSON, `weight_map` from tensor name to the file that holds it.
+    https://huggingface.co/docs/hub/safetensors
+    """
+    file = folder / index
+    try:
+        if file.stat().st_size > HEADER_LIMIT:
+            raise ValueError("too large")
+        shards = set(json.loads(file.read_bytes())["weight_map"].values())
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+        raise BadSpec(f"{index} is not an index of shards: it has no weight_map", field="path") from None
+    for shard in sorted(map(str, shards)):
+        if Path(shard).name != shard or not shard.endswith(".safetensors") or not (file.parent / shard).is_file():
+            raise BadSpec(f"the weights are not whole: {index} names {shard}, which is not beside it", field="path")
 
 
 def _extent(entry: dict[str, Any]) -> tuple[int, int]:

@@ -116,6 +116,9 @@ class _Execution:
             refuse_unfit(plan, self.store)
             lay_out(plan, self.store, self.work)
             self._run_and_collect(plan)
+        except installed.NotInstalled as lacking:
+            report.lack(self.slot.database, self.slot.settings.host, self.assignment.release, why=lacking.detail)
+            return self._give_back(lacking.detail)
         except (cards.CardsHeld, CardsNotFree, LeftInContainer) as held:
             self.failure, self.suspicion = held.failure, held.suspicion
         except BadRequest as bad:
@@ -176,8 +179,7 @@ class _Execution:
             finally:
                 left = self.guard.left_behind(() if self.outcome is None else self.outcome.unkillable)
                 self.suspicion = self.suspicion or left or self.launch.doubt
-            if self.failure is not None:
-                self.failure = self.guard.excused(self.failure)
+            self.failure = self.guard.excused(self.failure)
 
     def _exclusively(self, plan: Plan, name: str) -> AbstractContextManager[int | None]:
         # The lock belongs to the installed tools: two releases at one root share it.
@@ -280,8 +282,7 @@ class _Execution:
             self.failure = used_endpoints.blamed(self.slot.database, self.assignment.job_id, used, self.failure)
         self.results.outputs += store_logs(beside, self.store)
 
-    def _give_back(self) -> Ended:
-        why = "its worker was stopped"
+    def _give_back(self, why: str = "its worker was stopped") -> Ended:
         with suppress(SQLAlchemyError):
             self.shipper.flush()
         self.results = Results()

@@ -100,10 +100,10 @@ class CardGuard:
         reason = f"it opened cards {_told(self.strayed)}, and {own}: see the profile's arguments for cards"
         return Failure(kind=FailureKind.WRONG_CARDS, reason=reason, exit_code=outcome.exit_code, signal=outcome.signal)
 
-    def excused(self, failure: Failure) -> Failure:
+    def excused(self, failure: Failure | None) -> Failure | None:
         """The failure of a tool, or a fault if a card of its own is not there any more: a dead card fails no job."""
         missing = self.found.missing if self.found is not None and not self._may_miss else ()
-        if not missing or failure.kind not in COUNTED:
+        if not missing or failure is None or failure.kind not in COUNTED:
             return failure
         card, what = missing[0]
         reason = f"card {card} is not there any more ({what}); the tool said: {failure.reason}"

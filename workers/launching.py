@@ -11,13 +11,14 @@ from typing import Self
 from orchestrator.errors import OrchestratorError
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.launchers import DockerExec
+from orchestrator.model.provision import ProvisionSpec
 from workers import locks
 from workers.assignment import Assignment
 from workers.blackbox import tail
 from workers.container import MARK, Container, ContainerAway, Mark
 from workers.process import Command, Outcome
 from workers.slot import OwnedSlot
-from workers.toolchain.commands import Plan
+from workers.toolchain.commands import Plan, container_of
 from workers.toolchain.judge import Evidence
 
 ENTERED = "entered"
@@ -144,9 +145,39 @@ class ContainerLaunch(Launch):
         return len(seen), left
 
 
+class SetupLaunch(ContainerLaunch):
+    """A program on the host that has others run in a container, which need not be there yet."""
+
+    def started(self, command: Command) -> Command:
+        """The program itself; what it is sent reaches those in the container too."""
+        messenger = self._container.started(command).messenger
+        return replace(command, env={**self._docker.environment, **command.env}, messenger=messenger)
+
+    def clear(self) -> None:
+        """As for any tool; in a container that is not there nothing is left."""
+        try:
+            super().clear()
+        except ContainerAway:
+            if not self._container.is_down():
+                raise
+
+    def settled(self, outcome: Outcome) -> Outcome:
+        """The program says itself what became of its steps."""
+        return replace(outcome, strays=outcome.strays + self._strays, unkillable=outcome.unkillable + self._left)
+
+
+def mark_of(assignment: Assignment, slot: OwnedSlot) -> Mark:
+    """What all processes of the attempt bear in a container."""
+    return Mark(locks.domain(slot.settings.locks), assignment.label, assignment.slot_ids)
+
+
 def launch_of(plan: Plan, assignment: Assignment, *, slot: OwnedSlot, work: Path) -> Launch:
     """As the profile's launcher says."""
+    mark = mark_of(assignment, slot)
+    if isinstance(plan.spec, ProvisionSpec) and plan.view.container is not None:
+        docker = container_of(plan.profile)
+        assert docker is not None, "its view is of a container"
+        return SetupLaunch(plan, docker, mark, slot=slot, work=work)
     if plan.docker is None:
         return Launch()
-    mark = Mark(locks.domain(slot.settings.locks), assignment.label, assignment.slot_ids)
     return ContainerLaunch(plan, plan.docker, mark, slot=slot, work=work)

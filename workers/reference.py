@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,20 @@ from typing import Any
 REMEDY = (
     "pip install '.[golden]' where the worker is installed, or name an interpreter that has them in TX81_GOLDEN_PYTHON"
 )
+
+
+NEEDED = ("torch", "transformers")
+
+_LOOK = f"import importlib.util as u; raise SystemExit(None in map(u.find_spec, {NEEDED}))"
+
+
+def can_run(interpreter: Path) -> bool:
+    """Whether the interpreter has what the script imports; nothing of that is imported."""
+    try:
+        looked = subprocess.run([interpreter, "-I", "-c", _LOOK], capture_output=True, timeout=60, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return looked.returncode == 0
 
 
 def main() -> int:

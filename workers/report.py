@@ -58,6 +58,12 @@ def give_back(
             _add_outputs(session, attempt_id, outputs, now)
 
 
+def lack(database: Database, host: str, release: str, *, why: str) -> None:
+    """Keep jobs of a release away from a host that does not have it."""
+    with database.write() as session:
+        ownership.lack(session, host, release, why=why, now=database.now(session))
+
+
 def suspect(database: Database, slot_ids: Sequence[str], suspicion: Suspicion, *, worker: str) -> None:
     """Quarantine the slots of an attempt that was taken away, so that its end is not there to say it with.
 

@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,10 +17,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator import lifecycle, ownership
 from orchestrator.errors import SlotTaken
-from orchestrator.model.slots import SlotName
+from orchestrator.model.slots import GOLDEN_LABEL, SlotKind, SlotName
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
-from workers import locks
+from workers import locks, reference
 from workers.probe import Finding, default_probe
 from workers.process import StopReason
 from workers.stops import STOPS
@@ -122,6 +123,7 @@ def clear(folder: Path) -> None:
 
 def announce(slot: OwnedSlot) -> None:
     """Become the slot's worker in SQL, waiting for a database that is not up yet; what was left there is lost."""
+    able = _abilities(slot)
     while True:
         try:
             finding = _looked_at(slot)
@@ -131,7 +133,7 @@ def announce(slot: OwnedSlot) -> None:
                 left = ownership.announce(
                     session, host=slot.settings.host, name=slot.name, worker=slot.worker, pid=os.getpid(),
                     lock_domain=locks.domain(slot.settings.locks), now=now, lost_after=slot.settings.lease,
-                    labels=slot.settings.labels,
+                    labels=slot.settings.labels | able,
                 )  # fmt: skip
                 for attempt_id in left:
                     lifecycle.lose(
@@ -148,6 +150,12 @@ def announce(slot: OwnedSlot) -> None:
         except SQLAlchemyError as trouble:
             log.warning("slot not announced; trying again", extra={"slot": slot.id, "why": str(trouble)})
             threading.Event().wait(_TRY_AGAIN)
+
+
+def _abilities(slot: OwnedSlot) -> dict[str, str]:
+    """Labels for what its jobs need and not every host has."""
+    interpreter = slot.settings.golden_python or Path(sys.executable)
+    return GOLDEN_LABEL if slot.name.kind is SlotKind.CPU and reference.can_run(interpreter) else {}
 
 
 def _looked_at(slot: OwnedSlot) -> Finding:

@@ -18,6 +18,7 @@ from orchestrator import hosts, queries
 from orchestrator.hosts import HostFacts
 from orchestrator.model.provision import ProvisionRequest
 from orchestrator.model.scopes import Scope
+from orchestrator.model.slots import GOLDEN_LABEL
 from orchestrator.model.states import ServiceState
 
 router = APIRouter(prefix="/hosts", tags=["hosts"], route_class=GuardedRoute)
@@ -65,9 +66,11 @@ def show_host(host: ThingName, context: Given) -> HostDetail:
 def _fields(facts: HostFacts, now: datetime, lost_after: timedelta) -> dict[str, Any]:
     places = [slot_view(slot, now, lost_after) for slot in facts.slots]
     latest = max(facts.slots, key=lambda slot: slot.slot.heartbeat_at or _NEVER)
+    # What one seat carries the others need not.
+    able = GOLDEN_LABEL if any(GOLDEN_LABEL.items() <= (slot.slot.labels or {}).items() for slot in facts.slots) else {}
     return {
         "name": facts.name,
-        "labels": latest.slot.labels or {},
+        "labels": {**(latest.slot.labels or {}), **able},
         "last_seen_at": facts.last_seen_at,
         "away_since": facts.away_since,
         "slots": len(places),

@@ -45,7 +45,7 @@ def show_slot(slot: ThingName, context: Given) -> SlotHistory:
         tried = inventory.latest_attempts(session, slot, LONGEST_HISTORY_SHOWN)
         runs = [job for job, _ in reversed(canaries.runs(session).get(slot, ()))]
         detail = slot_detail(facts, queue, now, settings.lease)
-        return slot_history(detail, score, tried, runs[:LONGEST_HISTORY_SHOWN])
+        return slot_history(detail, score, tried, runs[:LONGEST_HISTORY_SHOWN], facts.slot.lacks or {})
 
 
 @router.post("/{slot}/drain", openapi_extra=needs(Scope.OPERATOR))

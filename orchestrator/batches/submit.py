@@ -154,7 +154,10 @@ def _demand(drafting: Drafting, template: JobRequest) -> Demand:
 
 
 def _why_not(slot: Slot, wanted: Demand, alive_since: datetime) -> str | None:
-    if not wanted.admits(free_slot(slot.id, slot.name, slot.labels, slot.kcore)):
+    seen = free_slot(slot.id, slot.name, slot.labels, slot.kcore, lacks=slot.lacks)
+    if wanted.misses(seen):
+        return f"lacks release {wanted.release}"
+    if not wanted.admits(seen):
         return "is not among those that the template allows"
     if slot.service_state is not ServiceState.IN_SERVICE:
         return f"is {slot.service_state}"

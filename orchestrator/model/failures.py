@@ -23,7 +23,7 @@ class FailureKind(StrEnum):
     SERVER_GONE = "server_gone"  #: The server that it asks has ended, or answers no more: no failure of its own.
     WRONG_ANSWERS = "wrong_answers"  #: A canary's answers are not the golden ones.
     CANCELLED = "cancelled"  #: A person or a client asked for it to stop.
-    STOPPED = "stopped"  #: Its worker was stopped in good order: tried again, and held against nobody. Never a job's.
+    STOPPED = "stopped"  #: Its worker was stopped, or lacks the release: held against nobody. Never a job's.
     DEVICE_KILLS = "device_kills"  #: Two different slots were quarantined while it ran: the job itself is suspect.
     FAULT = "fault"  #: The infrastructure's: a dead card, a lost worker, a full disk.
 

@@ -97,6 +97,13 @@ def misfit_of_precision(precision: Precision | None, *, has_gm: bool) -> str | N
     return None
 
 
+def misfit_of_dtype(precision: Precision | None, dtype: str) -> str | None:
+    """Why a kernel image of that precision does not do for a server that is told to compute in `dtype`."""
+    if precision is not None and (precision == "quant") != (dtype == "int8"):
+        return f"the kcore was compiled for {precision} weights, but dtype says {dtype}"
+    return None
+
+
 def _document(model_info: bytes) -> dict[str, Any]:
     try:
         document = json.loads(model_info)

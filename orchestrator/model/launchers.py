@@ -19,9 +19,9 @@ Folder = Annotated[str, AfterValidator(_folder)]
 class DockerExec(Strict):
     """Tools run in one container, by `docker exec`: each with its own environment, working folder and kill ladder.
 
-    The container is made and started by people (guide, chapter on conda); nothing here creates, starts or stops one.
-    Every folder that a job uses has to be mounted there: the tools, the working folders, the models. What is not below
-    one of `mounts` is refused before anything is started.
+    The container is there and runs: people or a profile's `provision` have made it (guide, chapter on conda), and no
+    job creates, starts or stops one. Every folder that a job uses has to be mounted there: the tools, the working
+    folders, the models. What is not below one of `mounts` is refused before anything is started.
     """
 
     container: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]

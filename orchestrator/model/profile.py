@@ -199,7 +199,7 @@ class KindProfile(Strict):
 class BackendType(Strict):
     """One value of `--backend-model-type`: which models it fits."""
 
-    family: Literal["qwen2", "llama"]
+    family: Name = Field(description="The `model_type` in the config.json of the models it fits.")
     precision: Literal["bf16", "fp16", "quant"]
     conda: str | None = Field(default=None, description="Conversion environment, where it is not the kind's own.")
     output: str | None = Field(

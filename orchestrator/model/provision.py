@@ -24,7 +24,9 @@ class StepCommand(Strict):
     """One command of a step: an argv list, never a shell string."""
 
     argv: tuple[str, ...] = Field(
-        min_length=1, description="Place-holders: {root} {packages} {conda} {work} and every entry of `folders`."
+        min_length=1,
+        description="Place-holders: {root} {packages} {conda} {work} and every entry of `folders`; with the launcher "
+        "docker also {docker} and {container}.",
     )
     cwd: str = "{root}"
 
@@ -42,6 +44,10 @@ class StepRule(Strict):
     title: str = Field(max_length=100, description="What it does, for a person.")
     conda: tuple[Name, ...] = Field(
         default=("base",), min_length=1, description="Done in each of these environments, which is {conda} then."
+    )
+    inside: bool = Field(
+        default=False,
+        description="Its commands are run where the tools run: with the launcher docker in its container, as a job's.",
     )
     done: StepCheck
     do: tuple[StepCommand, ...] = Field(min_length=1)

@@ -9,6 +9,9 @@ CARDS_PER_HOST = 32
 CARDS_PER_GROUP = 4
 GROUPS_PER_HOST = CARDS_PER_HOST // CARDS_PER_GROUP
 
+GOLDEN_LABEL = {"golden": "yes"}
+"""What a CPU seat carries whose worker has found what golden jobs need; they ask for it without being told to."""
+
 
 class SlotKind(StrEnum):
     """What a slot is made of; a job asks for one of these."""

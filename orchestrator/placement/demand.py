@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.model.states import ServiceState
 
-_NAMED = re.compile(r"([^!=]+\.)?(g|cpu)[0-9]+")
+_NAMED = re.compile(r"([^!=@]+\.)?(g|cpu)[0-9]+")
 _COUNT = re.compile(r"x([0-9]+)")
 _LIMIT = re.compile(r"<([0-9]+)")
 _CANARY = "canary"
@@ -32,6 +32,8 @@ class Demand:
     """It may also have a slot that is quarantined, to find out whether its cards work."""
     provision: bool = False
     """It may have a slot whatever took it out of service, to set up its host."""
+    release: str | None = None
+    """Whose tools it needs: a host that turned out to lack them is left out."""
 
     @property
     def slots(self) -> int:
@@ -52,6 +54,7 @@ class Demand:
         count = [f"x{self.count}"] if self.count > 1 else []
         limit = [f"<{self.limit}"] if self.limit is not None else []
         special = [word for word, meant in ((_CANARY, self.canary), (_PROVISION, self.provision)) if meant]
+        special += [f"@{self.release}"] if self.release is not None else []
         excluded = sorted(f"!{slot}" for slot in self.exclude)
         return " ".join([str(self.kind), *self.only, *special, *count, *limit, *excluded, *sorted(self.labels)])
 
@@ -61,14 +64,15 @@ class Demand:
         kind, *rest = key.split()
         labels = frozenset(part for part in rest if "=" in part)
         exclude = frozenset(part[1:] for part in rest if part.startswith("!"))
+        release = next((part[1:] for part in rest if part.startswith("@")), None)
         only = tuple(part for part in rest if _NAMED.fullmatch(part))
         count, limit = _number(_COUNT, rest) or 1, _number(_LIMIT, rest)
         special = {"canary": _CANARY in rest, "provision": _PROVISION in rest}
-        return cls(SlotKind(kind), only, exclude, labels, count, limit, **special)
+        return cls(SlotKind(kind), only, exclude, labels, count, limit, **special, release=release)
 
     def admits(self, slot: "FreeSlot") -> bool:
         """Whether a job of this class may run on `slot`."""
-        return self.selects(slot) and not self.excludes(slot)
+        return self.selects(slot) and not self.excludes(slot) and not self.misses(slot)
 
     def selects(self, slot: "FreeSlot") -> bool:
         """Whether `slot` is of the kind, the names and the labels that are asked for, excluded or not."""
@@ -83,6 +87,10 @@ class Demand:
         """Whether the request names `slot` as one it must not run on."""
         return not self.exclude.isdisjoint(slot.names)
 
+    def misses(self, slot: "FreeSlot") -> bool:
+        """Whether the host of `slot` turned out not to have the tools that are needed."""
+        return self.release in slot.lacks
+
 
 @dataclass(frozen=True)
 class FreeSlot:
@@ -96,6 +104,8 @@ class FreeSlot:
     """Digest of the kernel image that was placed on it last."""
     service: ServiceState = ServiceState.IN_SERVICE
     """Quarantined: offered to canaries. Drained: to who sets up its host, who may have a quarantined one too."""
+    lacks: frozenset[str] = frozenset()
+    """Releases that its host turned out not to have."""
 
     @property
     def host(self) -> str:

@@ -33,6 +33,8 @@ class WaitsFor(StrEnum):
     """This slot is suspect, and only its own check may run there."""
     EXCLUDED = "excluded"
     """The request excludes this slot."""
+    LACKS_RELEASE = "lacks_release"
+    """The host of this slot turned out not to have the tools."""
     BEHIND_IN_QUEUE = "behind_in_queue"
     """Jobs that are more urgent or older come first: `count` of its class, `job_id` the next of them."""
     OTHER_PROJECT_FIRST = "other_project_first"
@@ -115,7 +117,9 @@ def _unplaced(job: Subject, seen: Snapshot) -> Iterator[Reason]:
     known_slots = sorted(seen.slots, key=lambda each: (each.slot.host, each.slot.name.kind, each.slot.name.index))
     fitting = [standing for standing in known_slots if demand.admits(standing.slot)]
     if not hosts_with_enough(demand, (each.slot for each in fitting if each.alive)):
-        known = ", ".join(standing.slot.id for standing in fitting) or "none is registered"
+        lacking = any(demand.selects(each.slot) and demand.misses(each.slot) for each in seen.slots)
+        none = "none has the release" if lacking else "none is registered"
+        known = ", ".join(standing.slot.id for standing in fitting) or none
         some = "there is no slot" if demand.slots == 1 else f"no host has {demand.slots} slots"
         detail = f"{some} with a live worker that fits {demand.unlimited.key()!r} ({known})"
         yield Reason(WaitsFor.NO_SUCH_SLOT_ALIVE, detail)
@@ -123,6 +127,10 @@ def _unplaced(job: Subject, seen: Snapshot) -> Iterator[Reason]:
         if demand.selects(standing.slot) and demand.excludes(standing.slot):
             detail = f"the request excludes {standing.slot.id}"
             yield Reason(WaitsFor.EXCLUDED, detail, slot_id=standing.slot.id)
+        elif demand.selects(standing.slot) and demand.misses(standing.slot):
+            why = standing.lacks[demand.release or ""]
+            detail = f"{standing.slot.id} is not taken until its worker is started again: {why}"
+            yield Reason(WaitsFor.LACKS_RELEASE, detail, slot_id=standing.slot.id, host=standing.slot.host)
     yield from _gathering(job, seen)
     for standing in fitting:
         yield from _occupied(standing, demand)

@@ -34,6 +34,8 @@ class Standing:
     holder: Holder | None = None
     why: str | None = None
     """Why it is out of service, as far as that is known."""
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    """Why its host does not have the releases that it lacks."""
 
     @property
     def serving(self) -> bool:

@@ -114,6 +114,8 @@ class Slot(Base):
     """Of its host, as its worker announced them; null until one did."""
     kcore: Mapped[str | None] = mapped_column(String(71))
     """Digest of the kernel image that was placed on it last."""
+    lacks: Mapped[Document | None]
+    """Releases whose tools its host turned out not to have, each with the reason, until its worker is started again."""
 
 
 class Canary(Base):

@@ -2,12 +2,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from builders import a_job, a_slot, an_attempt
+from rich.console import Console
 
 from api.client import ApiError
 from api.schemas import Occupancy, Presence
-from orchestrator.model.slots import SlotKind
+from cli.slot_page import slot_page
+from orchestrator.model.slots import GOLDEN_LABEL, SlotKind
 from orchestrator.model.states import ServiceState
 from orchestrator.storage.tables import Lease
+
+
+def page_of(slot) -> str:
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(slot_page(slot))
+    return shown.get()
 
 
 @pytest.fixture
@@ -68,3 +77,22 @@ def test_a_host_is_not_set_up_from_a_request_that_makes_no_sense(http, two_hosts
 
     assert (answer.status_code, answer.json().get("field")) == (status, field)
     assert http.get("/jobs?kind=provision").json()["items"] == []
+
+
+def test_a_slot_says_which_releases_its_host_turned_out_to_lack(client, database):
+    with database.write() as session:
+        a_slot(session, "lab1.g0", lacks={"r1": "another build is there"})
+        a_slot(session, "lab1.g1")
+
+    assert client.slot("lab1.g0").lacks == {"r1": "another build is there"}
+    assert "no jobs of release r1: another build is there" in page_of(client.slot("lab1.g0"))
+    assert client.slot("lab1.g1").lacks == {}
+
+
+def test_what_one_seat_has_for_golden_jobs_is_told_of_its_host(client, database):
+    now = datetime.now(UTC)
+    with database.write() as session:
+        a_slot(session, "lab1.cpu0", heartbeat_at=now - timedelta(seconds=1), labels={"rack": "a", **GOLDEN_LABEL})
+        a_slot(session, "lab1.g0", heartbeat_at=now, labels={"rack": "a"})
+
+    assert client.host("lab1").labels == {"rack": "a", "golden": "yes"}

@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from builders import A_MOMENT, a_job, a_model, a_release, a_slot, an_artifact, an_attempt, an_event
@@ -194,6 +195,20 @@ def test_a_detail_tells_what_went_in_what_came_out_and_what_ran_where(http, data
     assert shown["cache"]["outcome"] == "never"
     assert shown["timings"]["running"] == 0.0
     assert [job["name"] for job in http.get(f"/jobs/{needed}").json()["needed_by"]] == ["ask"]
+
+
+def test_the_time_of_an_attempt_that_was_lost_is_not_told_as_waiting(http, database):
+    begun, queued_again, ended = (A_MOMENT + timedelta(seconds=seconds) for seconds in (2, 60, 70))
+    with database.write() as session:
+        job = a_job(
+            session, state=JobState.SUCCEEDED, created_at=A_MOMENT, started_at=begun, queued_at=queued_again,
+            ended_at=ended,
+        )  # fmt: skip
+        number = job.id
+
+    timings = http.get(f"/jobs/{number}").json()["timings"]
+
+    assert timings == {"waiting": 2.0, "queued": 0.0, "running": 68.0, "total": 70.0}
 
 
 def test_a_job_says_what_the_cache_did(http, database):

@@ -2,10 +2,12 @@ import hashlib
 import io
 import json
 import tarfile
+from pathlib import Path
 
 import pytest
 
 from api import uploading
+from api.client import ApiError
 
 CONFIG = {"model_type": "qwen2", "hidden_size": 64}
 
@@ -23,13 +25,16 @@ def digest_of(content: bytes) -> str:
 @pytest.fixture
 def archive(tmp_path):
     """A small model with both of its config.json variants, larger than a few pieces."""
+    return packed(tmp_path / "tiny.tar", {"config.json": CONFIG, "config_tx81.json": {**CONFIG, "param_dir": ""}})
+
+
+def packed(file, configs):
+    """An archive of the small model with these config.json variants."""
     header = json.dumps({"w": {"dtype": "U8", "shape": [9000], "data_offsets": [0, 9000]}}).encode()
     members = {
-        "tiny/config.json": json.dumps(CONFIG).encode(),
-        "tiny/config_tx81.json": json.dumps({**CONFIG, "param_dir": ""}).encode(),
+        **{f"tiny/{name}": json.dumps(config).encode() for name, config in configs.items()},
         "tiny/model.safetensors": len(header).to_bytes(8, "little") + header + bytes(9000),
     }
-    file = tmp_path / "tiny.tar"
     with tarfile.open(file, "w") as opened:
         for name, content in members.items():
             info = tarfile.TarInfo(name)
@@ -60,6 +65,33 @@ def test_sending_goes_on_where_it_broke_off(client, http, archive):
     client.upload_model("tiny", archive, lambda there, size: heard.append(there))
 
     assert heard[0] == 7000
+
+
+def test_the_vendors_archive_has_the_official_config_named_beside_it(client, settings, tmp_path):
+    vendors = packed(tmp_path / "vendors.tar", {"config.json": {**CONFIG, "param_dir": ""}})
+    settings.models.mkdir()
+    named = settings.models / "official.json"
+    named.write_text(json.dumps(CONFIG))
+
+    made = client.upload_model("tiny", vendors, lambda there, size: None, official_config=str(named))
+
+    assert (made.official_config, made.tx81_config) == (CONFIG, {**CONFIG, "param_dir": ""})
+
+
+def test_of_an_archive_that_is_refused_nothing_stays_unpacked(client, settings, archive, tmp_path):
+    made = client.upload_model("tiny", archive, lambda there, size: None)
+    bare = packed(tmp_path / "bare.tar", {})
+    other = packed(tmp_path / "other.tar", {"config.json": {**CONFIG, "hidden_size": 32}})
+
+    with pytest.raises(ApiError, match=r"config\.json cannot be read") as no_config:
+        client.upload_model("bare", bare, lambda there, size: None)
+    with pytest.raises(ApiError, match="choose another name"):
+        client.upload_model("tiny", other, lambda there, size: None)
+
+    assert no_config.value.field == "upload"
+    assert str(settings.models) not in no_config.value.detail
+    kept = [folder for folder in settings.models.iterdir() if folder.name != ".uploads"]
+    assert kept == [Path(made.path)]
 
 
 def test_sending_it_again_changes_nothing(client, archive):

@@ -3,13 +3,14 @@
 import json
 
 import pytest
-from core_builders import TOOL, Desk, a_desk
+from core_builders import LEASE, TOOL, Desk, a_desk, a_slot
 from pydantic import ValidationError
 from sqlalchemy import select
 
+from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import NotFound, OrchestratorError
 from orchestrator.imports.goldens import GoldenImport, GoldenImports
-from orchestrator.model.slots import SlotKind
+from orchestrator.model.slots import GOLDEN_LABEL, SlotKind
 from orchestrator.model.states import JobState
 from orchestrator.storage.tables import Answer, Attempt
 
@@ -132,3 +133,20 @@ def test_a_golden_job_makes_what_an_inference_of_its_pipeline_compares_with(desk
     assert desk.states(reference, inference) == [JobState.QUEUED, JobState.WAITING]
     with pytest.raises(OrchestratorError, match="golden takes an artifact called golden"):
         desk.submit(desk.infer(golden={"job": reference, "artifact": "answers"}))
+
+
+def test_a_golden_job_is_refused_where_no_seat_has_what_it_needs_unless_it_is_to_wait(desk):
+    golden = {"kind": "golden", "model": "qwen", "prompts": desk.file()}
+    with desk.database.write() as session:
+        a_slot(session, "cpu0", labels={"rack": "a"})
+
+    with pytest.raises(OrchestratorError, match="TX81_GOLDEN_PYTHON") as refusal:
+        desk.submit(golden)
+    waiting = desk.submit(golden, placement={"wait_for_slot": True})
+    with desk.database.write() as session:
+        a_slot(session, "cpu1", labels=GOLDEN_LABEL)
+    placed = desk.submit(golden, use_cache=False)
+
+    assert refusal.value.field == "spec.kind"
+    assert desk.states(waiting, placed) == [JobState.QUEUED, JobState.QUEUED]
+    assert take_turn(desk.database, desk.store, lease=LEASE, lost_after=LEASE)[0].queue == "lab1.cpu1"

@@ -33,10 +33,10 @@ def gm_of(job: int | str) -> dict:
     return {"job": job, "artifact": "gm"}
 
 
-def an_import(desk: Desk, *, chips: int | None = 4, **facts) -> dict:
-    folder = desk.files / "node_0_0"
-    folder.mkdir()
-    (folder / "kcore.bin").write_bytes(b"kernel")
+def an_import(desk: Desk, *, chips: int | None = 4, image: str = "kernel", **facts) -> dict:
+    folder = desk.files / image / "node_0_0"
+    folder.mkdir(parents=True)
+    (folder / "kcore.bin").write_text(image)
     if chips is not None:
         (folder / "model_info.json").write_text(json.dumps({"chip_num": chips}))
     made = KcoreImports(desk.settings, desk.database, desk.store).take_in(KcoreImport(path=str(folder), **facts))
@@ -145,6 +145,18 @@ def test_a_server_wants_a_kcore_for_its_model_and_whole_groups_too(desk):
 
     assert "not for a card group" in single.detail
     assert "compiled from model qwen" in others.detail
+
+
+def test_a_server_computes_in_what_its_kcore_was_compiled_for(desk):
+    serve = {"kind": "serve", "model": "qwen"}
+    quant, bf16 = (an_import(desk, image=each, precision=each) for each in ("quant", "bf16"))
+
+    unsaid = refused(desk, {**serve, "kcore": quant})
+    wrong = refused(desk, {**serve, "kcore": bf16, "dtype": "int8"})
+
+    assert "compiled for quant weights, but dtype says bfloat16" in unsaid.detail
+    assert "compiled for bf16 weights, but dtype says int8" in wrong.detail
+    assert desk.submit({**serve, "kcore": quant, "dtype": "int8"})
 
 
 def test_an_imported_kcore_is_for_the_model_that_was_named_with_it(desk):

@@ -24,7 +24,7 @@ from core_builders import (
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle, ownership, steering
+from orchestrator import explaining, lifecycle, ownership, steering
 from orchestrator.broker import Bell
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost, SlotTaken
@@ -32,6 +32,7 @@ from orchestrator.lifecycle import Ending
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState, ServiceState
+from orchestrator.placement.explain import WaitsFor
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Event, Job, Lease, Slot
 
@@ -444,6 +445,41 @@ def test_what_was_placed_on_a_slot_before_its_worker_warned_of_it_goes_back_to_t
         assert session.get_one(Attempt, attempt.id).state is AttemptState.LOST
         assert session.get_one(Job, attempt.job_id).state is JobState.QUEUED
         assert session.scalars(select(Lease.slot_id)).all() == []
+
+
+def test_a_drained_slot_whose_worker_misses_a_card_stays_drained_and_its_cards_are_looked_at_on_resume(
+    database: Database,
+):
+    with database.write() as session:
+        a_slot(session)
+        _drain(session)
+
+        ownership.suspect(session, "lab1.g0", worker=WORKER, reason="card 1 is not there", now=now())
+        _resume(session)
+
+        slot = session.get_one(Slot, "lab1.g0")
+        assert (slot.service_state, slot.service_change["by"]) == (ServiceState.DRAINED, "alice")
+        assert slot.quarantined_because["reason"] == "card 1 is not there"
+        assert slot.resume_requested["by"] == "bob"
+
+
+def test_a_job_keeps_away_from_a_host_that_lacks_its_release_until_that_is_set_up(desk: Desk):
+    with desk.database.write() as session:
+        a_slot(session, host="lab1")
+        ownership.lack(session, "lab1", "r1", why="another build is there", now=now())
+    job = desk.submit(desk.infer())
+
+    kept_away = _turn(desk)
+    with desk.database.read() as session:
+        reasons = explaining.explanation(session, job, now=now(), lost_after=LEASE, aging=LEASE).reasons
+    with desk.database.write() as session:
+        ownership.regain(session, "lab1", "r1")
+
+    assert kept_away == []
+    assert [reason.detail for reason in reasons if reason.kind is WaitsFor.LACKS_RELEASE] == [
+        "lab1.g0 is not taken until its worker is started again: another build is there"
+    ]
+    assert [bell.queue for bell in _turn(desk)] == ["lab1.g0"]
 
 
 def test_a_slot_stays_out_of_service_when_its_worker_is_started_again(database: Database):

@@ -1,5 +1,6 @@
 """Gangs, what is kept for them, and run limits as they are in SQL, on both databases."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -24,6 +25,7 @@ from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import BadSpec
 from orchestrator.explaining import Explanation, explanation
 from orchestrator.model.states import ServiceState
+from orchestrator.placement.demand import Demand
 from orchestrator.placement.explain import WaitsFor
 from orchestrator.storage.tables import Attempt, Job, Lease
 
@@ -233,9 +235,8 @@ def test_a_request_asks_for_its_slots_and_says_how_long_it_may_run(desk: Desk, a
     job_id = desk.submit(desk.infer(**asked), **facts, limits={"run_seconds": 100})
 
     with desk.database.read() as session:
-        kind, *rest = key.split()
-        slots = [part for part in rest if "=" not in part]
-        assert session.get_one(Job, job_id).demand.split() == [kind, *slots, "<128", *rest[len(slots) :]]
+        asked_for = Demand.parse(session.get_one(Job, job_id).demand)
+    assert asked_for == replace(Demand.parse(key), limit=128, release="r1")
 
 
 @pytest.mark.parametrize(

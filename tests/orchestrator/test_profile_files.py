@@ -46,7 +46,7 @@ def test_a_new_backend_type_is_a_few_lines_that_extend_a_shipped_profile(folder)
     shipped = load_profile(Settings(), SHIPPED)
     folder.write(
         "mine",
-        f"extends: {SHIPPED}\nbackend_types:\n  qwen3_8b_bf16: {{family: qwen2, precision: bf16, conda: tx8_new}}\n",
+        f"extends: {SHIPPED}\nbackend_types:\n  qwen3_8b_bf16: {{family: qwen3, precision: bf16, conda: tx8_new}}\n",
     )
 
     made = folder.load()
@@ -64,6 +64,17 @@ def test_the_container_profile_calls_the_tools_like_the_other_one(folder):
 
     assert differing == {"profile", "launcher", "environment", "provision"}
     assert container.launcher.docker.container == "txnn"
+
+
+def test_tools_in_the_container_get_the_guides_variables_and_folders():
+    profile = load_profile(Settings(), f"{SHIPPED}_docker")
+
+    variables = profile.environment
+    assert variables["PATH"].startswith("{miniconda}/envs/{conda}/bin:{miniconda}/bin:")
+    assert variables["LD_PRELOAD"] == "/usr/lib/x86_64-linux-gnu/libffi.so.7"
+    assert variables["LD_LIBRARY_PATH"].startswith("/usr/lib/x86_64-linux-gnu:")
+    assert (variables["HOME"], variables["PYTHONUSERBASE"]) == ("{work}", "{miniconda}/.local")
+    assert profile.launcher.docker.mounts == {"{miniconda}": "/opt/miniconda", "{root}": "{root}", "/tmp": "/tmp"}
 
 
 def test_lists_are_replaced_and_null_takes_an_entry_away(folder):

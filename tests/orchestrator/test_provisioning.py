@@ -20,6 +20,7 @@ from core_builders import (
 )
 from pydantic import ValidationError
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from orchestrator import explaining, lifecycle, ownership
 from orchestrator.dispatcher.turn import take_turn
@@ -60,6 +61,13 @@ def _request(desk: Desk, **facts) -> ProvisionRequest:
 def _ask(desk: Desk, provisioning: Provisioning, host: str = "lab1", **facts) -> int:
     (job,) = provisioning.start(host, _request(desk, **facts), by="alice").jobs
     return job
+
+
+def _take_over(session: Session, slot_id: str, job_id: int | None) -> ownership.Before:
+    return ownership.take_over(
+        session, slot_id, by="alice", note="set up", reason="not set up to its end", job_id=job_id, attempt_id=1,
+        now=now(),
+    )  # fmt: skip
 
 
 def _turn(desk: Desk) -> list[str]:
@@ -235,15 +243,16 @@ def test_when_its_worker_dies_nobody_gets_in_between_and_it_goes_on(desk, provis
         attempt = session.scalars(select(Attempt)).one()
         assert claim(session, attempt)
         for slot_id in attempt.slot_ids:
-            ownership.take_over(session, slot_id, by="alice", note="set up", job_id=job, now=now())
+            _take_over(session, slot_id, job)
     desk.submit(desk.infer())
 
     with desk.database.write() as session:
         lifecycle.lose(session, attempt.id, now=now(), why="its worker died", max_attempts=3)
     with desk.database.read() as session:
-        states = set(session.scalars(select(Slot.service_state).where(Slot.kind == "card_group")))
+        groups = session.scalars(select(Slot).where(Slot.kind == "card_group", Slot.host == "lab1")).all()
 
-    assert states == {ServiceState.DRAINED}
+    assert {slot.service_state for slot in groups} == {ServiceState.DRAINED}
+    assert {slot.quarantined_because["reason"] for slot in groups} == {"not set up to its end"}
     assert _turn(desk) == ["lab1.g0"]
     with desk.database.read() as session:
         assert session.get_one(Job, job).state is JobState.ASSIGNED
@@ -253,10 +262,7 @@ def test_a_slot_that_is_handed_back_is_what_it_was(desk):
     with desk.database.write() as session:
         ownership.suspect(session, "lab1.g0", worker=WORKER, reason="card 1 is gone", now=now())
         ownership.drain(session, "lab1.g1", by="bob", note="fan", now=now())
-        before = {
-            name: ownership.take_over(session, f"lab1.{name}", by="alice", note="set up", job_id=None, now=now())
-            for name in ("g0", "g1", "g2")
-        }
+        before = {name: _take_over(session, f"lab1.{name}", None) for name in ("g0", "g1", "g2")}
         for name, stood in before.items():
             ownership.hand_back(session, f"lab1.{name}", stood, note="nothing changed", job_id=None, now=now())
 
@@ -264,7 +270,7 @@ def test_a_slot_that_is_handed_back_is_what_it_was(desk):
         g0, g1, g2 = (session.get_one(Slot, f"lab1.{name}") for name in ("g0", "g1", "g2"))
     assert (g0.service_state, g0.quarantined_because["reason"]) == (ServiceState.QUARANTINED, "card 1 is gone")
     assert (g1.service_state, g1.service_change["note"]) == (ServiceState.DRAINED, "fan")
-    assert g2.service_state is ServiceState.IN_SERVICE
+    assert (g2.service_state, g2.quarantined_because) == (ServiceState.IN_SERVICE, None)
 
 
 def test_a_refused_one_leaves_nothing(desk, provisioning):

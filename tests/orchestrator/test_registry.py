@@ -140,6 +140,15 @@ def test_a_config_that_is_no_file_of_ours_is_refused_and_not_read_for_ever(
     assert refusal.field == field
 
 
+def test_two_configs_of_different_models_are_refused(light: Registry, folder: Path):
+    named = _config(folder / "tx81.json", {**TX81, "hidden_size": 128})
+
+    refusal = _refused(light, folder, tx81_config=str(named))
+
+    assert "hidden_size is 64 in the official one, 128 in the TX81 one" in refusal.detail
+    assert refusal.field == "tx81_config"
+
+
 # ── weights ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -195,6 +204,31 @@ def test_one_broken_shard_is_enough_to_refuse_the_model(light: Registry, folder:
     (folder / "model-00002.safetensors").write_bytes(_safetensors(data=b"cut"))
 
     assert "model-00002.safetensors is cut off" in _refused(light, folder).detail
+
+
+def test_a_model_whose_shards_are_all_there_is_registered(registry: Registry, folder: Path):
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"w": "model.safetensors"}}))
+
+    assert registry.register_model(_request(folder)).name == "qwen"
+
+
+@pytest.mark.parametrize(
+    ("index", "told"),
+    [
+        ('{"weight_map": {"w": "model.safetensors", "v": "model-00002.safetensors"}}', "names model-00002.safetensors"),
+        ('{"weight_map": {"w": "../model/model.safetensors"}}', "which is not beside it"),
+        ('{"weight_map": {"w": 7}}', "names 7"),
+        ('{"weight_map": []}', "not an index of shards"),
+        ("nonsense", "not an index of shards"),
+    ],
+)
+def test_an_index_that_names_a_shard_that_is_not_there_is_refused(light: Registry, folder: Path, index: str, told: str):
+    (folder / "model.safetensors.index.json").write_text(index)
+
+    refusal = _refused(light, folder)
+
+    assert told in refusal.detail
+    assert refusal.field == "path"
 
 
 @pytest.mark.parametrize("what", ["file", "folder", "dangling", "loop", "pipe"])

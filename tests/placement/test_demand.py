@@ -22,6 +22,7 @@ DEMANDS = st.builds(
     st.none() | st.integers(0, 30).map(lambda power: 1 << power),
     st.booleans(),
     st.booleans(),
+    st.none() | st.sampled_from(["build0307", "a.g3", "x2", "canary"]),
 ) | st.builds(Demand, st.sampled_from(SlotKind), st.lists(PATTERNS, unique=True, max_size=8).map(tuple))
 
 
@@ -37,6 +38,13 @@ def test_a_demand_is_read_back_from_its_key(demand: Demand):
 @given(DEMANDS, DEMANDS)
 def test_two_demands_have_one_key_exactly_when_they_are_equal(one: Demand, other: Demand):
     assert (one.key() == other.key()) == (one == other)
+
+
+@pytest.mark.parametrize(("key", "admitted"), [("cpu", True), ("cpu @old", True), ("cpu @new", False)])
+def test_a_host_that_lacks_a_release_is_left_to_jobs_of_others(key: str, admitted: bool):
+    slot = FreeSlot("lab1.cpu0", SlotName.parse("cpu0"), lacks=frozenset({"new"}))
+
+    assert Demand.parse(key).admits(slot) is admitted
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ import pytest
 
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.profile import Profile
-from orchestrator.model.states import JobState
+from orchestrator.model.states import AttemptState, JobState
 from orchestrator.registry import release_digest
-from orchestrator.storage.tables import Release
+from orchestrator.storage.tables import Release, Slot
+from workers.slot import announce
 
 QUANTIZE = {"kind": "quantize", "model": "tiny-model"}
 
@@ -24,6 +25,11 @@ def registered(lab):
         release.profile = json.loads(profile.model_dump_json())
         release.digest = release_digest(profile, lab.folder / "release")
     return lab
+
+
+def lacking(lab):
+    with lab.database.read() as session:
+        return session.get_one(Slot, "lab.cpu0").lacks
 
 
 def on_a_host_that_has_it_at(slot, folder):
@@ -43,7 +49,9 @@ def test_a_host_runs_its_own_copy_of_the_tools(registered, cpu0):
 
 
 @pytest.mark.parametrize("content", ["another build", None], ids=["another build", "nothing"])
-def test_a_host_without_that_build_starts_nothing_and_says_what_to_mend(registered, cpu0, content):
+def test_a_host_without_that_build_starts_nothing_and_is_left_alone_until_its_worker_starts_again(
+    registered, cpu0, content
+):
     mine = registered.folder / "mine"
     if content is not None:
         mine.mkdir()
@@ -53,7 +61,10 @@ def test_a_host_without_that_build_starts_nothing_and_says_what_to_mend(register
     registered.run(attempt_id, on_a_host_that_has_it_at(cpu0, mine))
 
     attempt = registered.attempt(attempt_id)
-    assert (attempt.failure["kind"], attempt.pid) == (FailureKind.FAULT, None)
+    assert (attempt.state, attempt.failure["kind"], attempt.pid) == (AttemptState.LOST, FailureKind.STOPPED, None)
     assert f"lab has no release tiny at {mine}" in attempt.failure["reason"]
     assert "TX81_RELEASE_ROOTS" in attempt.failure["reason"]
     assert registered.job(attempt_id).state is JobState.QUEUED
+    assert lacking(registered) == {"tiny": attempt.failure["reason"]}
+    announce(cpu0)
+    assert lacking(registered) is None

@@ -54,6 +54,15 @@ class Host:
         """What the one step of the profile does."""
         (self.folder / "step.sh").write_text(script)
 
+    def move_into(self, docker: Any) -> None:
+        """From now on the profile's tools, and its one step, are run in a container."""
+        file = self.folder / "setup.yaml"
+        told = yaml.safe_load(file.read_text())
+        mounts = {str(self.folder): str(self.folder)}
+        told["launcher"] = {"docker": {"container": "txnn", "program": docker.program, "mounts": mounts}}
+        told["provision"]["steps"][0]["inside"] = True
+        file.write_text(yaml.safe_dump(told))
+
     def slots(self) -> list[Slot]:
         with self.lab.database.read() as session:
             return [session.get_one(Slot, f"lab.{group}") for group in all_groups()]
@@ -73,6 +82,10 @@ class Host:
             (row,) = query.all()
         with self.lab.store.open(row.digest) as stored:
             return {step["step"]: step["state"] for step in json.load(stored)["steps"]}
+
+
+def pids_in(folder: Path) -> list[int]:
+    return [int(pid) for pid in (folder / "fresh" / "pids").read_text().split()]
 
 
 @pytest.fixture
@@ -206,6 +219,43 @@ def test_a_cancelled_one_leaves_the_host_drained_where_it_was_being_changed(host
     assert host.steps(attempt_id)["touch"] == "interrupted"
 
 
+def test_a_step_is_done_in_the_container_of_the_tools(host: Host, docker: Any):
+    host.move_into(docker)
+    host.step("echo image $OF_THE_IMAGE > $1/touched")
+
+    attempt_id = host.run()
+
+    assert host.lab.job(attempt_id).state is JobState.SUCCEEDED, host.lab.job(attempt_id).failure
+    assert (host.folder / "fresh" / "touched").read_text() == "image 1\n"
+
+
+def test_a_cancelled_one_leaves_nothing_running_in_the_container(host: Host, docker: Any):
+    host.move_into(docker)
+    host.step("trap '' INT TERM; setsid sleep 1000 & echo $! $$ > $1/pids; wait")
+    attempt_id = host.assigned()
+    running = host.lab.run_aside(attempt_id, host.lead)
+    pids = eventually(lambda: (host.folder / "fresh" / "pids").exists() and pids_in(host.folder), within=60)
+
+    host.lab.cancel(attempt_id)
+    running.join()
+
+    assert host.lab.job(attempt_id).state is JobState.CANCELLED
+    assert host.states() == {DRAINED}
+    eventually(lambda: not any(Path(f"/proc/{pid}/cwd").exists() for pid in pids))
+
+
+def test_a_host_whose_container_is_yet_to_be_made_can_be_set_up(host: Host, docker: Any):
+    host.move_into(docker)
+    docker.call("stop", "txnn")
+
+    attempt_id = host.run()
+
+    failure = host.lab.job(attempt_id).failure
+    assert failure["kind"] == FailureKind.TOOL
+    assert "failed at step touch" in failure["reason"]
+    assert "is not running" in failure["reason"]
+
+
 def test_a_person_is_named_while_it_goes_on(host: Host):
     host.step("touch $1/begun; until test -e $1/go; do sleep 0.1; done; touch $1/touched")
     attempt_id = host.assigned()
@@ -218,6 +268,7 @@ def test_a_person_is_named_while_it_goes_on(host: Host):
 
     assert {slot.service_state for slot in meanwhile} == {ServiceState.DRAINING}
     assert {slot.service_change["by"] for slot in meanwhile} == {"alice"}
+    assert all("has not come to the end" in slot.quarantined_because["reason"] for slot in meanwhile)
 
 
 def test_a_host_without_device_nodes_can_be_set_up(host: Host):

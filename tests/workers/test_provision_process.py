@@ -18,8 +18,10 @@ from orchestrator.model.profile import Profile
 from orchestrator.model.provision import ProvisionSpec
 from orchestrator.profile_files import load_profile
 from orchestrator.settings import SHIPPED_PROFILES, Settings
+from workers.container import Container, Mark
 from workers.provision.outcomes import Outcome, StepState, read
-from workers.provision.plan import Steps, steps_of
+from workers.provision.plan import Steps, ToolsContainer, steps_of, words_of
+from workers.toolchain.commands import view_of
 
 SHIPPED = yaml.safe_load((SHIPPED_PROFILES / "txnn_1.2.1_build0307.yaml").read_text())
 DONE = ["packages", "driver", "wheels", "wheels", "quantiser", "quantiser", "engine"]
@@ -43,14 +45,24 @@ class Bench:
     def root(self) -> Path:
         return self.folder / "root"
 
-    def steps(self, profile: dict[str, Any] | None = None, **facts: Any) -> Steps:
+    def steps(self, profile: dict[str, Any] | None = None, *, docker: Path | None = None, **facts: Any) -> Steps:
         spec = ProvisionSpec.model_validate(
             {"host": "lab1", "packages": str(self.packages), "root": str(self.root), "release": "r", "profile": "p"}
             | facts
         )
         known = Profile.model_validate(profile or SHIPPED)
         assert known.provision is not None
-        return steps_of(spec, known, known.provision, devices=self.root / "dev" / "accel", work=self.folder / "work")
+        work = self.folder / "work"
+        tools = None if docker is None else self.container(spec, known, docker, work)
+        return steps_of(spec, known, known.provision, devices=self.root / "dev" / "accel", work=work, tools=tools)
+
+    def container(self, spec: ProvisionSpec, profile: Profile, docker: Path, work: Path) -> ToolsContainer:
+        here = {"container": "lab", "environment": {"PATH": f"{docker.parent}:/usr/bin:/bin"}}
+        launcher = profile.launcher.docker.model_copy(update=here)
+        view = view_of(launcher, words_of(spec, profile, work=work))
+        mark = Mark("d", "1.1", ("lab1.g0",))
+        made = Container(launcher, mark, entered=str(work / "entered"), folder=work, shim=None)
+        return ToolsContainer(launcher, view, made)
 
     def start(self, name: str, steps: Steps) -> subprocess.Popen[bytes]:
         (self.folder / "steps.json").write_text(steps.model_dump_json())
@@ -156,13 +168,18 @@ def test_what_is_done_is_done_again_if_it_is_forced(bench: Bench):
     assert not (bench.root / "faults" / "5").exists()
 
 
-def test_a_process_that_is_killed_leaves_behind_how_far_it_came(bench: Bench):
+@pytest.mark.parametrize(
+    ("signal_number", "said"),
+    [(signal.SIGKILL, "$ sleep 60"), (signal.SIGINT, "provisioning was stopped at step touch")],
+)
+def test_a_process_that_is_stopped_or_killed_leaves_behind_how_far_it_came(bench: Bench, signal_number, said):
     process = bench.start("outcomes", bench.steps(tiny(do=[{"argv": ["sleep", "60"]}])))
     eventually(lambda: "$ sleep 60" in bench.log, within=30)
 
-    os.killpg(process.pid, signal.SIGKILL)
+    os.killpg(process.pid, signal_number)
     process.wait()
 
+    assert bench.log.splitlines()[-1] == said
     last = read(bench.folder / "outcomes")[-1]
     assert (last.step, last.state, last.changed) == ("touch", StepState.INTERRUPTED, True)
 
@@ -244,9 +261,9 @@ here=$(dirname "$0"); echo "$@" >> $here/calls
 case "$1 $2" in
 "image inspect") test -e $here/image;;
 "load -i") touch $here/image;;
-"container inspect") test -e $here/container && echo true;;
-"run -d") touch $here/container;;
-"exec "*) test -e $here/container || exit 1
+"start lab") test -e $here/container && touch $here/running;;
+"run -d") touch $here/container $here/running;;
+"exec "*) test -e $here/running || exit 1
   shift; while [[ $1 == -* ]]; do
     if [[ $1 == -w ]]; then cd "$2"; else export "${2//\\/opt\\/miniconda/ROOT/miniconda}"; fi; shift 2
   done
@@ -256,22 +273,58 @@ esac
 """A client that remembers its image and its container as files. Packages have no image, so any will do."""
 
 
-def test_a_host_whose_tools_live_in_a_container_is_set_up_inside_it(bench: Bench):
-    docker = bench.folder / "bin" / "docker"
-    docker.parent.mkdir()
-    docker.write_text(DOCKER.replace("ROOT", str(bench.root)))
-    docker.chmod(0o755)
-    shipped = load_profile(Settings(), "txnn_1.2.1_build0307_docker").model_dump(mode="json", exclude_none=True)
-    profile = {**shipped, "environment": {"PATH": f"{docker.parent}:/usr/bin:/bin", "LANG": "C.UTF-8"}}
+@pytest.fixture
+def docker(bench: Bench) -> Path:
+    client = bench.folder / "bin" / "docker"
+    client.parent.mkdir()
+    client.write_text(DOCKER.replace("ROOT", str(bench.root)))
+    client.chmod(0o755)
+    return client
 
-    first, second = bench.run("first", profile), bench.run("second", profile)
+
+def in_container() -> dict[str, Any]:
+    """The shipped profile, but for a library of the image."""
+    shipped = load_profile(Settings(), "txnn_1.2.1_build0307_docker").model_dump(mode="json", exclude_none=True)
+    return {**shipped, "environment": {**shipped["environment"], "LD_PRELOAD": ""}}
+
+
+def test_a_host_whose_tools_live_in_a_container_is_set_up_inside_it(bench: Bench, docker: Path):
+    first, second = (bench.run(name, in_container(), docker=docker) for name in ("first", "second"))
 
     assert [outcome.step for outcome in first][:3] == ["packages", "image", "container"]
     assert states(first) == {StepState.DONE}, bench.log
     assert states(second) == {StepState.DONE_BEFORE}
     pip = [bench.root / "miniconda/envs/tx8_txnn/bin/pip", "list"]
     assert "txnn" in subprocess.run(pip, check=True, capture_output=True, text=True).stdout
-    assert f"load -i {bench.root}/TX8100_REX1032_Release_v4.3.7.p3.tar\n" in (docker.parent / "calls").read_text()
+    calls = (docker.parent / "calls").read_text().splitlines()
+    assert f"load -i {bench.root}/TX8100_REX1032_Release_v4.3.7.p3.tar" in calls
+    assert (
+        "run -d --name lab --ipc=host --privileged --network=host -v /dev:/dev -v /tmp:/tmp "
+        "-v /lib/modules:/lib/modules -v /sys:/sys "
+        f"-v {bench.root}/miniconda:/opt/miniconda -v {bench.root}:{bench.root} "
+        f"-w {bench.root}/txnn_1.2.1_build0307/script/run_infer hub.tsingmicro.com/tx8/v4.3.7.p3:kuiper-rex1032-release"
+    ) in calls
+    (installed,) = [call for call in calls if "install_vllm.sh" in call]
+    assert "-e LD_LIBRARY_PATH=/usr/lib/x86_64-linux-gnu:/usr/local/kuiper/lib " in installed
+    assert "-e TX81_ATTEMPT=d/1.1," in installed
+    assert f"$ bash install_vllm.sh {bench.root} txnn.1.2.1_build0307 (in container lab)" in bench.log
+
+
+def test_a_dry_run_tells_what_would_be_run_in_the_container_and_where(bench: Bench, docker: Path):
+    bench.run(profile=in_container(), docker=docker, dry_run=True, steps=["engine"])
+
+    command = f"bash install_vllm.sh {bench.root} txnn.1.2.1_build0307 (in container lab)"
+    assert f"would do: cd {bench.root}/txnn_1.2.1_build0307/script/deploy && {command}\n" in bench.log
+
+
+def test_a_container_that_stands_still_is_started_and_not_made_anew(bench: Bench, docker: Path):
+    (docker.parent / "container").touch()
+
+    outcomes = bench.run(profile=in_container(), docker=docker)
+
+    assert states(outcomes) == {StepState.DONE}, bench.log
+    calls = (docker.parent / "calls").read_text().splitlines()
+    assert [call for call in calls if call.startswith(("start", "run"))] == ["start lab"]
 
 
 def test_a_place_holder_that_nobody_knows_is_named_before_anything_is_done(bench: Bench):

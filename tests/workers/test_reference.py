@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
+from orchestrator.model.slots import SlotName
 from orchestrator.model.states import JobState
-from orchestrator.storage.tables import Artifact
+from orchestrator.storage.tables import Artifact, Slot
+from workers.slot import owned
 
 GOLDEN = {"kind": "golden", "model": "tiny-model", "prompts": {"digest": f"sha256:{'0' * 64}"}, "max_tokens": 7}
 
@@ -30,6 +32,17 @@ def test_without_transformers_the_job_says_what_to_install(lab, cpu0):
     assert failure["kind"] == "tool"
     assert f"torch is not installed for {sys.executable}: pip install '.[golden]'" in failure["reason"]
     assert "TX81_GOLDEN_PYTHON" in failure["reason"]
+
+
+@pytest.mark.parametrize(("has", "labels"), [(True, {"rack": "a", "golden": "yes"}), (False, {"rack": "a"})])
+def test_a_seat_tells_whether_golden_jobs_can_run_there(lab, has, labels):
+    interpreter = lab.folder / "another-python"
+    interpreter.write_text(f"#!/bin/sh\n{has!s}\n".lower())
+    interpreter.chmod(0o755)
+    settings = lab.settings.model_copy(update={"golden_python": interpreter, "labels": {"rack": "a"}})
+
+    with owned(settings, lab.database, SlotName.parse("cpu0")), lab.database.read() as session:
+        assert session.get_one(Slot, "lab.cpu0").labels == labels
 
 
 def test_what_the_interpreter_of_this_host_answers_is_kept_as_a_golden(lab, cpu0):

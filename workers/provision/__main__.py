@@ -33,6 +33,9 @@ def main(argv: Sequence[str]) -> int:
             state, why = _taken(task, journal, dry_run=steps.dry_run)
         except (StepFailed, BadPackages, OrchestratorError, OSError, subprocess.SubprocessError) as trouble:
             state, why = StepState.FAILED, in_one_line(str(trouble))
+        except KeyboardInterrupt:
+            say(f"provisioning was stopped at step {task.name}")
+            return 1
         journal.add(task.name, task.title, state, why)
         if state is StepState.FAILED:
             say(f"provisioning failed at step {task.name}: {why}")

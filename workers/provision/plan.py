@@ -5,15 +5,21 @@ slot as any vendor tool.
 """
 
 import glob
+import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.model.launchers import DockerExec
 from orchestrator.model.patterns import Pattern
 from orchestrator.model.profile import Profile
 from orchestrator.model.provision import PACKAGES, ProvisionRule, ProvisionSpec, StepCommand, StepRule
 from orchestrator.model.slots import CARDS_PER_HOST
 from orchestrator.model.specs import Strict
+from workers.container import Container
+from workers.process import Command
 from workers.toolchain.commands import fill
+from workers.toolchain.view import View
 
 
 class Run(Strict):
@@ -22,6 +28,10 @@ class Run(Strict):
     argv: tuple[str, ...]
     env: dict[str, str]
     cwd: str
+    shown: str
+    """As a person would type it,"""
+    where: str
+    """in this folder."""
 
 
 class Packages(Strict):
@@ -55,18 +65,37 @@ class Steps(Strict):
     dry_run: bool
 
 
-def steps_of(spec: ProvisionSpec, profile: Profile, rule: ProvisionRule, *, devices: Path, work: Path) -> Steps:
-    """Decide every command; BadSpec names a place-holder that nobody knows, ValueError a step."""
+@dataclass(frozen=True)
+class ToolsContainer:
+    """The container that the tools run in, as steps that are done inside it use it."""
+
+    docker: DockerExec
+    view: View
+    container: Container
+
+
+def words_of(spec: ProvisionSpec, profile: Profile, *, work: Path) -> dict[str, str]:
+    """What stands for each place-holder on the host, but for {conda}."""
+    words = {name: str(Path(spec.root) / below) for name, below in profile.folders.items()}
+    return words | {"root": spec.root, "packages": spec.packages, "work": str(work)}
+
+
+def steps_of(
+    spec: ProvisionSpec, profile: Profile, rule: ProvisionRule, *, devices: Path, work: Path,
+    tools: ToolsContainer | None = None,
+) -> Steps:  # fmt: skip
+    """Decide every command; BadSpec names a place-holder that nobody knows or a path that is not mounted, ValueError a
+    step."""
     chosen = rule.chosen(spec.steps, driver=spec.driver)
-    root = Path(spec.root)
-    words = {name: str(root / below) for name, below in profile.folders.items()}
-    words |= {"root": spec.root, "packages": spec.packages, "work": str(work)}
+    words = words_of(spec, profile, work=work)
+    if tools is not None:
+        words |= {"docker": tools.docker.program, "container": tools.docker.container}
     nodes = tuple(_nodes(profile, devices, spec.root))
     packages = Packages(folder=spec.packages, archives=rule.archives, root=spec.root, force=spec.force)
     return Steps(
         packages=packages if PACKAGES in chosen else None,
         steps=tuple(
-            _step(each, {**words, "conda": conda}, profile, nodes, force=spec.force)
+            _step(each, {**words, "conda": conda}, profile, nodes, tools, force=spec.force)
             for each in rule.steps
             if each.name in chosen
             for conda in each.conda
@@ -76,12 +105,11 @@ def steps_of(spec: ProvisionSpec, profile: Profile, rule: ProvisionRule, *, devi
 
 
 def _step(
-    rule: StepRule, words: Mapping[str, str], profile: Profile, nodes: tuple[str, ...], *, force: bool
+    rule: StepRule, words: Mapping[str, str], profile: Profile, nodes: tuple[str, ...], tools: ToolsContainer | None,
+    *, force: bool,
 ) -> Step:  # fmt: skip
-    env = {name: fill(value, words) for name, value in profile.environment.items()}
-
     def run(command: StepCommand) -> Run:
-        return Run(argv=tuple(fill(word, words) for word in command.argv), env=env, cwd=fill(command.cwd, words))
+        return _run(command, words, profile, tools, inside=rule.inside)
 
     return Step(
         name=rule.name,
@@ -93,6 +121,24 @@ def _step(
         patience_seconds=rule.patience_seconds,
         force=force,
     )
+
+
+def _run(
+    command: StepCommand, words: Mapping[str, str], profile: Profile, tools: ToolsContainer | None, *, inside: bool
+) -> Run:  # fmt: skip
+    # The profile's environment is that of the tools; with a container, the host's programs get what the client gets.
+    environment = profile.environment if tools is None or inside else tools.docker.environment
+    if tools is not None and inside:
+        words = tools.view.words(words)
+    wanted = Command(
+        argv=tuple(fill(word, words) for word in command.argv),
+        env={name: fill(value, words) for name, value in environment.items()},
+        cwd=Path(fill(command.cwd, words)),
+    )
+    shown, where = shlex.join(wanted.argv), str(wanted.cwd)
+    if tools is not None and inside:
+        wanted, shown = tools.container.started(wanted), f"{shown} (in container {tools.docker.container})"
+    return Run(argv=wanted.argv, env=dict(wanted.env), cwd=str(wanted.cwd), shown=shown, where=where)
 
 
 def _nodes(profile: Profile, devices: Path, root: str) -> Iterator[str]:

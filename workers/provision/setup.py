@@ -29,13 +29,15 @@ from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.tables import Job
 from workers.assignment import Assignment
 from workers.collect import Output
+from workers.container import Container
+from workers.launching import ENTERED, mark_of
 from workers.process import Command
 from workers.provision import registering
 from workers.provision.outcomes import Outcome, StepState, failed, read
-from workers.provision.plan import Steps, steps_of
+from workers.provision.plan import Steps, ToolsContainer, steps_of, words_of
 from workers.provision.tasks import PackagesTask
 from workers.slot import OwnedSlot
-from workers.toolchain.commands import Plan
+from workers.toolchain.commands import Plan, container_of, view_of
 from workers.toolchain.view import View
 
 ARTIFACT = "provision"
@@ -90,7 +92,10 @@ class Setup:
         chosen = rule.chosen(spec.steps, driver=spec.driver)
         if REGISTER in chosen:
             registering.refuse_another_installation(settings, self._slot.database, spec)
-        steps = steps_of(spec, profile, rule, devices=settings.devices_dir.absolute(), work=self._work)
+        tools = self._tools(spec, profile)
+        inside = any(step.inside and step.name in chosen for step in rule.steps)
+        devices = settings.devices_dir.absolute()
+        steps = steps_of(spec, profile, rule, devices=devices, work=self._work, tools=tools)
         self._planned = _Planned(spec, chosen, steps)
         argv = (sys.executable, "-m", "workers.provision", str(self._steps_path), str(self._journal))
         limits = DefaultLimits(run_seconds=rule.run_seconds, silence_seconds=rule.silence_seconds)
@@ -104,7 +109,7 @@ class Setup:
             overlay=None,
             command=Command(argv, environment, self._work),
             exclusive=None,
-            view=View(),
+            view=tools.view if tools is not None and inside else View(),
         )
 
     def begin(self) -> None:
@@ -113,13 +118,23 @@ class Setup:
         self._steps_path.write_text(self._planned.steps.model_dump_json(), "utf-8")
         if self._planned.spec.dry_run:
             return
-        job_id = self._assignment.job_id
-        note = f"job {job_id} sets the host up with release {self._planned.spec.release}"
+        job_id, release = self._assignment.job_id, self._planned.spec.release
+        note = f"job {job_id} sets the host up with release {release}"
+        reason = f"job {job_id} has not come to the end of setting the host up with release {release}"
         with steering.ordered(self._slot.database) as (session, now):
             self._require_ours(session)
             by = session.get_one(Job, job_id).request["by"]
             before = {
-                slot_id: ownership.take_over(session, slot_id, by=by, note=note, job_id=job_id, now=now)
+                slot_id: ownership.take_over(
+                    session,
+                    slot_id,
+                    by=by,
+                    note=note,
+                    reason=reason,
+                    job_id=job_id,
+                    attempt_id=self._assignment.attempt_id,
+                    now=now,
+                )
                 for slot_id in sorted(self._assignment.slot_ids)
             }
         self._before = before
@@ -176,6 +191,16 @@ class Setup:
             raise BadSpec(f"profile {spec.profile} of this host does not say how it is set up", field="profile")
         return spec, profile, profile.provision
 
+    def _tools(self, spec: ProvisionSpec, profile: Profile) -> ToolsContainer | None:
+        """The container of the tools, if they do not run on the host; BadSpec if the working folder is not mounted."""
+        docker = container_of(profile)
+        if docker is None:
+            return None
+        view = view_of(docker, words_of(spec, profile, work=self._work))
+        mark, entered = mark_of(self._assignment, self._slot), view.path(str(self._work / ENTERED))
+        container = Container(docker, mark, entered=entered, folder=self._work, shim=self._slot.shim)
+        return ToolsContainer(docker, view, container)
+
     def _register(self, spec: ProvisionSpec) -> Failure | None:
         self._registration = registering.register(self._slot.settings, self._slot.database, spec)
         if self._registration.state is not StepState.FAILED:
@@ -192,6 +217,7 @@ class Setup:
             self._require_ours(session)
             if self._registration.state in (StepState.DONE, StepState.DONE_BEFORE):
                 job.release = str(self._assignment.spec["release"])
+                ownership.regain(session, self._slot.settings.host, job.release)
             for slot_id, its_fate in fates.items():
                 match its_fate:
                     case Fate.HANDED_BACK:

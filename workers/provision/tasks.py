@@ -3,7 +3,6 @@
 import glob
 import os
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -100,7 +99,7 @@ class CommandTask:
         missing = [pattern for pattern in self._step.nodes if not glob.glob(pattern)]
         if missing:
             return f"{len(missing)} of {len(self._step.nodes)} device nodes are not there, the first {missing[0]}"
-        shown = shlex.join(self._step.check.argv)
+        shown = self._step.check.shown
         try:
             asked = _started(self._step.check, stdout=subprocess.PIPE, timeout=_CHECK_SECONDS)
         except OSError as trouble:
@@ -116,18 +115,18 @@ class CommandTask:
 
     def told(self) -> Iterator[str]:
         """The commands."""
-        return (f"cd {run.cwd} && {shlex.join(run.argv)}" for run in self._step.commands)
+        return (f"cd {run.where} && {run.shown}" for run in self._step.commands)
 
     def do(self) -> None:
         """Run them; StepFailed at the first that does not end with 0, with its last words."""
         for run in self._step.commands:
-            shown = shlex.join(run.argv)
+            shown = run.shown
             say(f"$ {shown}")
             before = _written()
             try:
                 code = _started(run, stdout=None, timeout=None).returncode
             except OSError as trouble:
-                raise StepFailed(f"{shown} can not be run in {run.cwd}: {trouble.strerror}") from None
+                raise StepFailed(f"{shown} can not be run in {run.where}: {trouble.strerror}") from None
             if code != 0:
                 raise StepFailed(f"{shown} ended with {code}: {_last_line(_said_since(before))}")
 

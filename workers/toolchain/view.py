@@ -14,19 +14,19 @@ class View:
     """The folders of the host that are in a container, and where; without a container, all as it is."""
 
     def __init__(self, container: str | None = None, mounts: Mapping[str, str] | None = None) -> None:
-        self._container = container
+        self.container = container
         self._mounts = {PurePosixPath(host): PurePosixPath(inside) for host, inside in (mounts or {}).items()}
 
     def path(self, host_path: str) -> str:
         """The same file as the tool calls it; BadSpec if it does not see it."""
-        if self._container is None:
+        if self.container is None:
             return host_path
         path = PurePosixPath(host_path)
         covering = [host for host in self._mounts if path.is_relative_to(host)]
         if not covering or ".." in path.parts:
             known = ", ".join(f"{host} at {inside}" for host, inside in self._mounts.items())
             raise BadSpec(
-                f"the tools in container {self._container} do not see {path}: mounted there are {known}; put it below "
+                f"the tools in container {self.container} do not see {path}: mounted there are {known}; put it below "
                 "one of these, or mount it and add it to launcher.docker.mounts of the profile"
             )
         nearest = max(covering, key=lambda host: len(host.parts))
@@ -34,7 +34,7 @@ class View:
 
     def words(self, words: Mapping[str, str]) -> Mapping[str, str]:
         """What stands for each place-holder, as the tool calls it."""
-        return words if self._container is None else _SeenWords(words, self)
+        return words if self.container is None else _SeenWords(words, self)
 
 
 class _SeenWords(Mapping[str, str]):

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 
 revision = '81a8acfcded9'
-down_revision = 'a7f6b78235a6'
+down_revision = 'fb50fabcc33c'
 branch_labels = None
 depends_on = None
 
