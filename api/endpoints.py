@@ -18,3 +18,8 @@ class EndpointView(BaseModel):
     groups: int = Field(description="Card groups, each of which answers one request at a time.")
     ready_at: datetime
     last_used_at: datetime | None = Field(description="To within some seconds; null if it was not used yet.")
+    in_flight: int | None = Field(
+        default=None,
+        description="Requests under way through the API's own address, as the process that answers this counts them; "
+        "null where it is not told. What is asked of the server straight is not counted.",
+    )

@@ -44,7 +44,8 @@ def field_errors(errors: Sequence[Mapping[str, Any]], body: Any) -> list[FieldEr
         if weights[branch] < weights[known]:
             best[branch[0]] = branch
     likely = [entry.error for entry in found if all(best[place] == (place, name) for place, name in entry.branches)]
-    return list(dict.fromkeys(likely))[:MOST_ERRORS]
+    # One at a field that a validator filled in looks like a union's member; whatever happens, something is told.
+    return list(dict.fromkeys(likely or [entry.error for entry in found]))[:MOST_ERRORS]
 
 
 def _found(error: Mapping[str, Any], body: Any) -> _Found:

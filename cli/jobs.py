@@ -53,11 +53,19 @@ def submit(
         if not (wait or follow):
             session.emit(made if isinstance(request, PipelineRequest) else _as_asked(request, jobs), jobs_table(jobs))
             return Exit.OK
+        _warn_of_endless(jobs)
         if follow:
             log_followed(client, jobs[-1].id)
         ended = _waited(client, [job.id for job in jobs], timeout=None)
         session.emit(_as_asked(request, ended), jobs_table(ended))
         return exit_for(ended)
+
+
+def _warn_of_endless(jobs: Sequence[JobView]) -> None:
+    """Servers end when they are stopped; where nobody of the same submission asks them, that may be in hours."""
+    servers = " ".join(str(job.id) for job in jobs if job.kind == "serve")
+    if servers and all(job.kind != "client" for job in jobs):
+        hint(f"a server ends when it is stopped, and only then does this: tx81 stop {servers}")
 
 
 def run(

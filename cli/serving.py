@@ -135,10 +135,16 @@ def endpoints(*, model: str | None = None, session: Session = _HERE) -> Exit:
 
 def endpoints_table(found: Iterable[EndpointView]) -> Table:
     """Endpoints, one a line."""
-    listing = table("job", "model", "url", "groups", "ready since", "last used", "served as", right={"job", "groups"})
+    listing = table(
+        "job", "model", "url", "groups", "under way", "ready since", "last used", "served as",
+        right={"job", "groups", "under way"},
+    )  # fmt: skip
     for each in found:
         used = "not yet" if each.last_used_at is None else shown(each.last_used_at)
-        row(listing, each.job_id, each.model, each.url, each.groups, shown(each.ready_at), used, each.served_id)
+        row(
+            listing, each.job_id, each.model, each.url, each.groups, each.in_flight, shown(each.ready_at), used,
+            each.served_id,
+        )  # fmt: skip
     return listing
 
 

@@ -4,6 +4,7 @@ Text from outside (names, reasons, answers) is never read as markup, and its con
 the terminal.
 """
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import UTC, datetime
@@ -181,6 +182,8 @@ def job_page(job: JobDetail) -> RenderableType:
     parts += _section("spec", facts({name: _source(value) for name, value in job.spec.items() if value is not None}))
     if job.attempts:
         parts += _section("attempts", _attempts(job))
+    if (command := _command(job)) is not None:
+        parts += _section("command", Text(f"  {clean(command)}"))
     if job.inputs:
         parts += _section("inputs", _inputs(job))
     if job.outputs:
@@ -207,7 +210,14 @@ def reason(job: JobView) -> str:
     if job.hold is not None:
         return f"held by {job.hold.by}" + (f": {job.hold.note}" if job.hold.note else "")
     last = job.attempts[-1] if isinstance(job, JobDetail) and job.attempts else None
-    return f"again, after {failure_line(last.failure)}" if last and last.failure else ""
+    if last is not None and last.failure:
+        return f"again, after {failure_line(last.failure)}"
+    return _progress(last.progress) if last is not None and last.progress else ""
+
+
+def _progress(told: Mapping[str, Any]) -> str:
+    """How far the tool says it is, in whatever it counts."""
+    return " of ".join(str(told[name]) for name in ("done", "total") if name in told)
 
 
 def out_of_service(slot: SlotView) -> str:
@@ -311,6 +321,15 @@ def _attempts(job: JobDetail) -> Table:
         seconds = "" if attempt.seconds is None else f"{attempt.seconds:.1f}"
         row(shown, attempt.number, together(attempt.slot_ids), attempt.state, seconds, attempt.exit_code, why)
     return shown
+
+
+def _command(job: JobDetail) -> str | None:
+    """What the latest attempt ran, as a line for the shell; its environment is in the document."""
+    started = [attempt.command for attempt in job.attempts if attempt.command]
+    if not started:
+        return None
+    where = f"in container {started[-1]['container']}: " if "container" in started[-1] else ""
+    return f"{where}cd {shlex.quote(started[-1]['cwd'])} && {shlex.join(started[-1]['argv'])}"
 
 
 def _inputs(job: JobDetail) -> Table:

@@ -6,7 +6,7 @@ files, tensors and cards. One fault a line; `#` starts a comment:
 
     slow 50               each step takes 50 ms longer
     silent 3000           one pause of 3000 ms in which nothing is printed
-    long 180000           one step of 180000 ms that prints its progress in per cent
+    long 180000           one step of 180000 ms with fifty lines of progress
     flood 5000            5000 kB of log lines at once
     alarm                 a fatal device error in the log; the work goes on and ends as if all were well, exit 0
     corrupt               what comes out is wrong, and the run ends as if all were well; `corrupt 1`: at one step only

@@ -14,6 +14,8 @@ from emulator.tree import Tree
 
 _PARTS = 50
 """Progress lines of one `long` step."""
+_UNITS = {"convert": "layer", "quant": "tensor"}
+"""What these stages count in their own lines of progress, which a long step looks like."""
 _LINE = "[TXDA][DEBUG] flood: " + "0123456789abcdef" * 6
 
 
@@ -50,7 +52,7 @@ class Strikes:
                 wait(fault.number / 1000)
             case "long":
                 for part in range(_PARTS):
-                    say(f"[{self._name}] {100 * part // _PARTS:3d}% of a long step")
+                    say(f"[{self._name}] {_UNITS.get(self._name, 'part')} {part + 1}/{_PARTS} of a long step")
                     wait(fault.number / 1000 / _PARTS)
             case "flood":
                 for _ in range(-(-1000 * fault.number // (len(_LINE) + 1))):

@@ -167,6 +167,10 @@ def _skip(session: Session, job: Job, broken: Row[Any], now: datetime) -> None:
     how = "has " if broken.state == JobState.SUCCEEDED else "" if broken.state == JobState.FAILED else "was "
     what = "the endpoint of job" if broken.until is Until.READY else "job"
     reason = f"it needs {what} {broken.id} ({broken.name}), which {how}{broken.state}"
+    if job.started_at is not None:
+        gone = Failure(kind=FailureKind.SERVER_GONE, reason=f"it had to begin again, but {reason}")
+        lifecycle.fail_unstarted(session, job.id, start=JobState.WAITING, failure=gone, now=now)
+        return
     failure = Failure(kind=FailureKind.CANCELLED, reason=reason)
     lifecycle.move(
         session, job.id, start=JobState.WAITING, to=JobState.SKIPPED, now=now, failure=failure.model_dump(mode="json")

@@ -237,6 +237,8 @@ def _told(event: Event) -> Past | None:
         case "job.queued" if why:
             about = Told.CACHE_MISSED if start == JobState.WAITING else Told.RETRIED
             return Past(event.at, about, why)
+        case "job.waiting" if why:
+            return Past(event.at, Told.RETRIED, why)
         case "job.succeeded" if why:
             return Past(event.at, Told.FROM_CACHE if event.attempt_id is None else Told.ENDED, why)
         case _ if failure and event.kind.startswith("job."):

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator import holding, retrying, shares
 from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost
-from orchestrator.model.failures import Failure, FailureKind, GiveUp, Retry, Suspicion
+from orchestrator.model.failures import Await, Failure, FailureKind, GiveUp, Retry, Suspicion
 from orchestrator.model.states import ATTEMPT_TRANSITIONS, FINAL, TRANSITIONS, AttemptState, JobState, ServiceState
 from orchestrator.storage import statements
 from orchestrator.storage.statements import run, run_for
@@ -334,13 +334,15 @@ def _end_cancelled(
 def _follow(session: Session, job: Job, attempt_id: int, failure: Failure, now: datetime, max_attempts: int) -> None:
     """Queue a running job again or end it, as `orchestrator.retrying` decides."""
     failure, step = retrying.after(session, job, failure, max_attempts)
-    stopped_anyway = isinstance(step, Retry) or failure.kind in (FailureKind.FAULT, FailureKind.DEVICE_KILLS)
+    stopped_anyway = isinstance(step, Retry | Await) or failure.kind in (FailureKind.FAULT, FailureKind.DEVICE_KILLS)
     asked = _asked_to_end(job)
     match step:
         case _ if asked is not None and stopped_anyway:
             _end_cancelled(session, job.id, JobState.RUNNING, now, asked)
         case Retry(why):
             queue(session, job, start=JobState.RUNNING, now=now, why=why)
+        case Await(why):
+            move(session, job.id, start=JobState.RUNNING, to=JobState.WAITING, now=now, why=why)
         case GiveUp():
             told = failure.model_dump(mode="json")
             move(

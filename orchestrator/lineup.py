@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Integer, ScalarSelect, Select, and_, bindp
 from sqlalchemy.orm import Session, aliased
 
 from orchestrator import reserving
+from orchestrator.model.failures import FailureKind
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.placement.candidate import Candidate
@@ -225,10 +226,12 @@ def candidates(session: Session, queued: Sequence[Queued], *, now: datetime, agi
 
 
 def _failed_slots(session: Session, job_ids: list[int]) -> dict[int, set[str]]:
-    bad = (AttemptState.FAILED, AttemptState.LOST)
+    bad = Attempt.state.in_((AttemptState.FAILED, AttemptState.LOST))
+    # That a server was gone says nothing of the seat from which it was asked.
+    its_own = Attempt.failure["kind"].as_string().is_distinct_from(FailureKind.SERVER_GONE)
     slots: dict[int, set[str]] = defaultdict(set)
     for some in _parts(job_ids):
-        rows = select(Attempt.job_id, Attempt.slot_ids).where(Attempt.job_id.in_(some), Attempt.state.in_(bad))
+        rows = select(Attempt.job_id, Attempt.slot_ids).where(Attempt.job_id.in_(some), bad, its_own)
         for job_id, slot_ids in session.execute(rows):
             slots[job_id].update(slot_ids)
     return slots

@@ -11,10 +11,12 @@ NEED, _ENDPOINT = (Base.metadata.tables[name] for name in ("job_need", "endpoint
 def met(needed: FromClause) -> ColumnElement[bool]:
     """Whether a row of `NEED` is met by the job it points at.
 
-    A server that is being stopped is as good as closed: who began with it now would be cut off.
+    A server that is being stopped is as good as closed: who began with it now would be cut off. One that was found
+    gone is so too, before its own attempt is known to have ended.
     """
     ended_well = and_(NEED.c.until == Until.SUCCEEDED, needed.c.state == JobState.SUCCEEDED)
-    its_own = exists().where(_ENDPOINT.c.job_id == needed.c.id, _ENDPOINT.c.closed_at.is_(None))
+    answers = or_(NEED.c.gone_attempt_id.is_(None), NEED.c.gone_attempt_id != _ENDPOINT.c.attempt_id)
+    its_own = exists().where(_ENDPOINT.c.job_id == needed.c.id, _ENDPOINT.c.closed_at.is_(None), answers)
     staying = and_(needed.c.stop.is_(None), ~needed.c.cancel_requested)
     return or_(ended_well, and_(NEED.c.until == Until.READY, staying, its_own))
 

@@ -1,8 +1,8 @@
 """Profiles as files: found by name, laid over what they extend, and validated so that an error names file and line.
 
 A profile that says `extends: NAME` states only what differs. Mappings are merged entry by entry, anything else is
-replaced, and `null` takes an entry away. The base is looked for in the same folders and then among the shipped ones; a
-profile may extend its namesake further on.
+replaced, and so are answers of another `format`; `null` takes an entry away. The base is looked for in the same folders
+and then among the shipped ones; a profile may extend its namesake further on.
 """
 
 import re
@@ -99,7 +99,7 @@ def _merged(base: dict[str, Any], own: dict[str, Any], path: EntryPath) -> tuple
     Neither is changed: with an alias of YAML, one mapping may stand in several places of the base."""
     merged, replaced = dict(base), []
     for key, value in own.items():
-        if isinstance(value, dict) and isinstance(base.get(key), dict):
+        if isinstance(value, dict) and isinstance(base.get(key), dict) and not _of_another_format(base[key], value):
             merged[key], below = _merged(base[key], value, (*path, key))
             replaced += below
             continue
@@ -109,6 +109,11 @@ def _merged(base: dict[str, Any], own: dict[str, Any], path: EntryPath) -> tuple
         else:
             merged[key] = value
     return merged, replaced
+
+
+def _of_another_format(base: dict[str, Any], own: dict[str, Any]) -> bool:
+    """Answers of one format have none of the keys of the other: an entry that was left over would only be refused."""
+    return "format" in own and own["format"] != base.get("format", "json_lines")
 
 
 def _read(file: Path) -> _Document:

@@ -7,9 +7,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from orchestrator.model.failures import Failure, FailureKind, GiveUp, Retry, device_kills, next_step
+from orchestrator.model.failures import Await, Failure, FailureKind, GiveUp, Retry, device_kills, next_step
 from orchestrator.model.serving import LONG_ENOUGH, died_at_once
-from orchestrator.storage.tables import Attempt, Endpoint, Job
+from orchestrator.model.states import FINAL, Until
+from orchestrator.storage.tables import Attempt, Endpoint, Job, JobNeed
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,14 @@ class _Tried:
     life: timedelta | None
 
 
-def after(session: Session, job: Job, failure: Failure, max_attempts: int) -> tuple[Failure, Retry | GiveUp]:
+def after(session: Session, job: Job, failure: Failure, max_attempts: int) -> tuple[Failure, Retry | Await | GiveUp]:
     """Whether a job is tried again after the failure of its latest attempt, which is stored already.
 
     With it comes the failure that the job has if it is not: its own, or that it has killed several devices.
     """
     tried = _tried(session, job)
+    if failure.kind is FailureKind.SERVER_GONE:
+        return failure, _without_server(session, job, failure, len(tried), max_attempts)
     kept = job.kind == "serve" and job.spec.get("keep") and failure.kind in (FailureKind.FAULT, FailureKind.TOOL)
     if kept:
         # What it died of before it last lived long is not held against it.
@@ -57,6 +60,19 @@ def _kept(failure: Failure, deaths: int, most: int) -> tuple[Failure, Retry | Gi
     seconds = int(LONG_ENOUGH.total_seconds())
     why = f"{deaths} times in a row it was not ready for {seconds} s, so it is not started again: {failure.reason}"
     return failure.model_copy(update={"reason": why}), GiveUp(why)
+
+
+def _without_server(session: Session, job: Job, failure: Failure, tries: int, most: int) -> Await | GiveUp:
+    """A client waits for kept servers, which are started again; it is no fault of the client, but not for ever."""
+    servers = select(Job).join(JobNeed, JobNeed.needs_id == Job.id)
+    used = session.scalars(servers.where(JobNeed.job_id == job.id, JobNeed.until == Until.READY)).all()
+    coming = bool(used) and all(
+        server.spec.get("keep") and server.state not in FINAL and server.stop is None and not server.cancel_requested
+        for server in used
+    )
+    if coming and tries < most:
+        return Await(f"its server is kept, so it waits for the next: {failure.reason}")
+    return GiveUp(failure.reason)
 
 
 def _tried(session: Session, job: Job) -> list[_Tried]:

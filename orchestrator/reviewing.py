@@ -81,8 +81,8 @@ def _tries(session: Session, job_id: int) -> list[Tried]:
         if event.kind == "attempt.assigned" and event.attempt_id in tries:
             last = event.attempt_id
             tries[last] = replace(tries[last], placed_because=event.data.get("why"))
-        elif event.kind == "job.queued" and last is not None:
-            tries[last] = replace(tries[last], again_because=event.data.get("why"))
+        elif event.kind in ("job.queued", "job.waiting") and last is not None and "why" in event.data:
+            tries[last] = replace(tries[last], again_because=event.data["why"])
     return list(tries.values())
 
 

@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     """How long a dispatcher that died is waited for before another leads; a leader renews three times as often."""
 
     max_attempts: int = 3
-    """Infrastructure faults a job survives before it fails."""
+    """So many infrastructure faults fail a job; so many servers that died under it, a client of a kept one."""
 
     labels: dict[str, str] = {}
     """What this host is told apart by, e.g. {"rack": "a"}; requests may ask for it."""

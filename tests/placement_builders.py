@@ -64,6 +64,7 @@ GANGS = st.builds(
     st.integers(2, 4),
 )
 PROVISIONS = GANGS.map(lambda demand: replace(demand, provision=True))
+CANARIES = SINGLES.map(lambda demand: replace(demand, canary=True))
 WINDOWS = st.builds(a_window, st.integers(-30, 60), st.integers(61, 90), st.sampled_from([None, "x"]))
 LIMITS = st.integers(1, 90).map(lambda minutes: minutes * MINUTE)
 

@@ -124,7 +124,12 @@ def matches(plan: Plan, rule: OutputRule, *, since_ns: int) -> list[Path]:
 def _read_answers(plan: Plan, spec: InferSpec | ClientSpec, results: Results, *, since_ns: int, seconds: float) -> None:
     rule = plan.kind.answers
     assert rule is not None
-    files = sorted(path for path in Path(plan.words["out"]).glob(rule.glob) if _written_ns(path) >= since_ns)
+    out = Path(plan.words["out"])
+    files = sorted(path for path in out.glob(rule.glob) if _written_ns(path) >= since_ns)
+    if not files and not results.problems:
+        results.problems.append(f"no answers to read: nothing new matches {rule.glob} below {out}")
+    if results.problems:
+        return
     loaded = isinstance(spec, ClientSpec) and spec.load is not None
     if loaded:
         # A load may leave requests unanswered, and counts them.

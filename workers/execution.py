@@ -179,6 +179,7 @@ class _Execution:
             finally:
                 left = self.guard.left_behind(() if self.outcome is None else self.outcome.unkillable)
                 self.suspicion = self.suspicion or left or self.launch.doubt
+            self.failure = self.guard.excused(self.failure)
 
     def _exclusively(self, plan: Plan, name: str) -> AbstractContextManager[int | None]:
         # The lock belongs to the installed tools: two releases at one root share it.
@@ -277,7 +278,8 @@ class _Execution:
             if self.failure is None and self._is_canary:
                 self.failure = judge.failure_of_canary(self.results.answers, outcome)
         if self.failure is not None:
-            self.failure = used_endpoints.blamed(self.slot.database, self.assignment.endpoints, self.failure)
+            used = self.assignment.endpoints
+            self.failure = used_endpoints.blamed(self.slot.database, self.assignment.job_id, used, self.failure)
         self.results.outputs += store_logs(beside, self.store)
 
     def _give_back(self, why: str = "its worker was stopped") -> Ended:

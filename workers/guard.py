@@ -11,6 +11,7 @@ from typing import Any, Self
 from orchestrator.errors import OrchestratorError
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.slots import SlotName
+from orchestrator.model.suspects import COUNTED
 from workers.probe import Finding, Probe, command_of
 from workers.process import Outcome, StopReason, StopSignal
 from workers.shim import descendants
@@ -98,6 +99,15 @@ class CardGuard:
         own = f"its own are {_told(self._cards)}" if self._cards else "a CPU job has none"
         reason = f"it opened cards {_told(self.strayed)}, and {own}: see the profile's arguments for cards"
         return Failure(kind=FailureKind.WRONG_CARDS, reason=reason, exit_code=outcome.exit_code, signal=outcome.signal)
+
+    def excused(self, failure: Failure | None) -> Failure | None:
+        """The failure of a tool, or a fault if a card of its own is not there any more: a dead card fails no job."""
+        missing = self.found.missing if self.found is not None and not self._may_miss else ()
+        if not missing or failure is None or failure.kind not in COUNTED:
+            return failure
+        card, what = missing[0]
+        reason = f"card {card} is not there any more ({what}); the tool said: {failure.reason}"
+        return failure.model_copy(update={"kind": FailureKind.FAULT, "reason": reason})
 
     def left_behind(self, unkillable: Sequence[int]) -> Suspicion | None:
         """Why the cards can not be given to the next attempt; None if they are proven free.

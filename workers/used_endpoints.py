@@ -8,7 +8,7 @@ from datetime import datetime
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from orchestrator import endpoints
@@ -26,6 +26,12 @@ _USED = (
     .join(_ATTEMPT, _ATTEMPT.c.id == _ENDPOINT.c.attempt_id)
     .where(_NEED.c.job_id == bindparam("job"), _NEED.c.until == Until.READY, _ENDPOINT.c.closed_at.is_(None))
     .order_by(_JOB.c.id)
+)
+
+_NOTE_GONE = (
+    update(_NEED)
+    .where(_NEED.c.job_id == bindparam("client"), _NEED.c.needs_id == bindparam("server"))
+    .values(gone_attempt_id=bindparam("gone"))
 )
 
 _PATIENCE = 2.0
@@ -75,18 +81,20 @@ def note_use(session: Session, used: Sequence[int], now: datetime) -> None:
             endpoints.note_use(session, attempt_id, now)
 
 
-def blamed(database: Database, used: Sequence[UsedEndpoint], failure: Failure) -> Failure:
-    """The failure of a client, or that of a server which is not there any more: then it is not the client's own."""
+def blamed(database: Database, job_id: int, used: Sequence[UsedEndpoint], failure: Failure) -> Failure:
+    """The failure of a client, or that of a server which is not there any more: then it is not the client's own.
+
+    It is noted which servers do not answer, so that a client which is tried again does not begin with them.
+    """
     if failure.kind not in (FailureKind.TOOL, FailureKind.OUTPUT_MISSING):
         return failure
-    for each in used:
-        why = _gone(database, each)
-        if why is not None:
-            return failure.model_copy(update={"kind": FailureKind.SERVER_GONE, "reason": f"{why}: {failure.reason}"})
-    return failure
+    found = [why for each in used if (why := _gone(database, job_id, each)) is not None]
+    if not found:
+        return failure
+    return failure.model_copy(update={"kind": FailureKind.SERVER_GONE, "reason": f"{found[0]}: {failure.reason}"})
 
 
-def _gone(database: Database, used: UsedEndpoint) -> str | None:
+def _gone(database: Database, job_id: int, used: UsedEndpoint) -> str | None:
     with database.read() as session:
         try:
             still = endpoints.of_job(session, used.job_id).attempt_id == used.attempt_id
@@ -100,4 +108,6 @@ def _gone(database: Database, used: UsedEndpoint) -> str | None:
         with socket.create_connection((parts.hostname or "", used.port), timeout=_PATIENCE):
             return None
     except OSError as error:
+        with database.write() as session:
+            session.execute(_NOTE_GONE, {"client": job_id, "server": used.job_id, "gone": used.attempt_id})
         return f"the server of job {used.job_id} at {used.url} does not answer ({error.strerror or error})"

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -30,7 +30,7 @@ OLD_SECONDS = 1.0
 """Until then a list is good enough while a newer one is read; nobody is sent by one that is older."""
 
 USE_SECONDS = 5.0
-"""How often uses are noted: a server without any ends after minutes at the earliest."""
+"""How often uses are noted; the first after so long without one at once, or the server would end under it as idle."""
 
 REST_SECONDS = 2.0
 """How long a server that could not be reached, or was full, comes after all others."""
@@ -55,6 +55,8 @@ class Server:
     in_flight: int = 0
     used: bool = False
     """Whether it was asked since its use was last noted."""
+    noted_at: float = float("-inf")
+    """When that was, by the monotonic clock."""
     chosen: int = 0
     """The number of the last request that went there: the smallest has rested longest."""
     avoided_until: float = 0.0
@@ -85,6 +87,7 @@ class Fleet:
         self._read_at = float("-inf")
         self._turn: asyncio.Event | None = None
         self._requests = 0
+        self._hurry = asyncio.Event()
 
     async def all(self) -> list[Server]:
         """Every one of them, in the order of their jobs."""
@@ -111,12 +114,19 @@ class Fleet:
             raise _missing(model, coming, served)
         return found
 
+    def in_flight(self, attempt_id: int) -> int:
+        """How many requests this process has under way there; may be asked from any thread."""
+        server = self._servers.get(attempt_id)
+        return 0 if server is None else server.in_flight
+
     @contextmanager
     def asked(self, server: Server) -> Iterator[None]:
         """Count one request to `server` for as long as the block runs."""
         self._requests += 1
         server.chosen, server.used = self._requests, True
         server.in_flight += 1
+        if time.monotonic() - server.noted_at > USE_SECONDS:
+            self._hurry.set()
         try:
             yield
         finally:
@@ -129,10 +139,12 @@ class Fleet:
     async def note_uses(self) -> None:
         """Tell the database which servers are in use, as long as the task lives: an idle server ends."""
         while True:
-            await asyncio.sleep(USE_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), USE_SECONDS)
+            self._hurry.clear()
             used = [server for server in self._servers.values() if server.used or server.in_flight]
             for server in used:
-                server.used = False
+                server.used, server.noted_at = False, time.monotonic()
             if used:
                 await run_sync(self._note, sorted(server.attempt_id for server in used))
 

@@ -17,4 +17,6 @@ def list_endpoints(context: Given, model: NameFilter | None = None) -> Page[Endp
     """Every endpoint that is open, by the number of its job. One whose server is being stopped is not told any more."""
     with context.database.read() as session:
         found = endpoints.open_endpoints(session, model)
-        return Page(items=tuple(EndpointView.model_validate(row) for row in found))
+        views = [EndpointView.model_validate(row) for row in found]
+    under_way = context.proxy.fleet.in_flight
+    return Page(items=tuple(each.model_copy(update={"in_flight": under_way(each.attempt_id)}) for each in views))

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.access import GuardedRoute, needs
 from api.context import Given
 from api.proxy.refusals import ErrorDocument, refusal
+from orchestrator.errors import NotFound
 from orchestrator.model.scopes import Scope
 
 
@@ -81,6 +82,12 @@ async def list_served_models(context: Given) -> ServedModels:
     return ServedModels(data=tuple(ServedModel(id=name, created=since) for name, since in sorted(ready.items())))
 
 
+@router.get("/models/{name:path}", openapi_extra=_INFERENCE)
+async def show_served_model(name: str, context: Given) -> ServedModel:
+    """One model that has a server which is ready, by the name that requests call it."""
+    return ServedModel(id=name, created=min(server.created for server in await context.proxy.fleet.of(name)))
+
+
 @router.post("/chat/completions", openapi_extra=_INFERENCE, response_class=Response, responses=_ANSWERED)
 async def chat(asked: Asked, context: Given) -> Response:
     """Answer a conversation by the server of the model that has most room."""
@@ -91,3 +98,12 @@ async def chat(asked: Asked, context: Given) -> Response:
 async def complete(asked: Asked, context: Given) -> Response:
     """Go on from a text, by the server of the model that has most room."""
     return await context.proxy.relayed("/v1/completions", asked.model, asked.model_extra or {})
+
+
+@router.api_route(
+    "/{path:path}", methods=["DELETE", "GET", "PATCH", "POST", "PUT"], openapi_extra=_INFERENCE, include_in_schema=False
+)
+async def refuse_anything_else(path: str, request: Request) -> Response:
+    """What OpenAI's interface has beside these, or in another way, in its own words."""
+    here = "models, models/NAME (GET), chat/completions, completions (POST)"
+    raise NotFound(f"there is no {request.method} /v1/{path} here; there is {here}")

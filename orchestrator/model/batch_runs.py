@@ -41,8 +41,10 @@ class BatchRuns(BaseModel):
     def _counts_its_largest_batch(cls, given: Any) -> Any:
         """Batch sizes alone say how many groups they need; what is none is refused where it stands."""
         sizes = given.get("batch_sizes") if isinstance(given, Mapping) and "groups" not in given else None
-        whole = isinstance(sizes, list | tuple) and sizes and all(isinstance(size, int) for size in sizes)
-        return {**given, "groups": max(sizes)} if whole and sizes else given
+        if not isinstance(sizes, list | tuple) or not sizes:
+            return given
+        legal = all(isinstance(size, int) and 1 <= size <= GROUPS_PER_HOST for size in sizes)
+        return {**given, "groups": max(sizes)} if legal else given
 
     @model_validator(mode="after")
     def _groups_are_the_largest_batch(self) -> "BatchRuns":

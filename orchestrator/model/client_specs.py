@@ -82,7 +82,8 @@ class Load(Strict):
 class ClientSpec(Strict):
     """Ask servers and keep what they answer: endpoint + prompts (+ golden) → `answers`, metrics.
 
-    It starts when the endpoints are open, which stay open for it, and fails with `server_gone` when one ends.
+    It starts when the endpoints are open, which stay open for it. When one ends it fails with `server_gone`, or begins
+    anew with the next if the server is kept.
     """
 
     kind: Literal["client"] = "client"

@@ -71,6 +71,13 @@ class Retry:
 
 
 @dataclass(frozen=True)
+class Await:
+    """Queue the job again as soon as the servers that it asks are there again."""
+
+    why: str
+
+
+@dataclass(frozen=True)
 class GiveUp:
     """The failure is final."""
 

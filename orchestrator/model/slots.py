@@ -59,7 +59,9 @@ SINGLE_CARD = "0"
 """The one legal way to ask for less than a group (guide, offline parameters, `-cn`); the job holds all of g0."""
 
 WHOLE_HOST = f"0..{CARDS_PER_HOST - 1}"
-"""All eight groups. The guide names no such range: the tools are given the eight ranges."""
+"""All eight groups, as the guide's server on all cards is given them (online, example 2). The guide's table for the
+offline test has no such range: that is given the eight ranges.
+"""
 
 
 def all_groups() -> tuple[SlotName, ...]:

@@ -142,7 +142,7 @@ def _unplaced(job: Subject, seen: Snapshot) -> Iterator[Reason]:
 def _gathering(job: Subject, seen: Snapshot) -> Iterator[Reason]:
     """How far each host is that could hold a gang, and on which of them slots are kept for it."""
     mine, demand = job.candidate, job.candidate.demand
-    serving = (standing.slot for standing in seen.slots if standing.serving or (demand.provision and standing.free))
+    serving = (standing.slot for standing in seen.slots if standing.takes(demand))
     hosts = hosts_with_enough(demand, serving) if demand.slots > 1 else {}
     free = {slot.id for slot in seen.supply.free} - seen.taken.keys()
     for host, slots in hosts.items():

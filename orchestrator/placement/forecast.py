@@ -17,11 +17,11 @@ def earliest_start(job: Subject, seen: Snapshot) -> datetime | None:
     None where it cannot be said: it is held, inputs are missing, too few slots for it serve, or a process is away. What
     other projects will submit or have queued is not counted, so it may be later; it is earlier if jobs end early.
     """
-    if job.state is JobState.ASSIGNED:
-        serving = any(standing.slot.id == job.slot_id and standing.serving for standing in seen.slots)
-        return seen.now if serving else None
     demand = job.candidate.demand
-    entered = (each.slot for each in seen.slots if each.serving or (demand.provision and each.free))
+    if job.state is JobState.ASSIGNED:
+        taken = any(standing.slot.id == job.slot_id and standing.takes(demand) for standing in seen.slots)
+        return seen.now if taken else None
+    entered = (each.slot for each in seen.slots if each.takes(demand))
     hosts = hosts_with_enough(demand, entered)
     if job.state is not JobState.QUEUED or job.held is not None or not hosts or not seen.dispatcher_alive:
         return None

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from orchestrator.model.states import JobState, ServiceState, Until
 from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.demand import FreeSlot
+from orchestrator.placement.demand import Demand, FreeSlot
 from orchestrator.placement.gathering import Gathering
 from orchestrator.placement.order import Share
 from orchestrator.placement.place import Plan, place
@@ -41,6 +41,11 @@ class Standing:
     def serving(self) -> bool:
         """Whether it takes jobs: now, or when its holder has ended."""
         return self.alive and self.service is ServiceState.IN_SERVICE
+
+    def takes(self, demand: Demand) -> bool:
+        """Whether it takes jobs of this class that it fits: now, or when its holder has ended."""
+        checked = demand.canary and self.alive and self.service is ServiceState.QUARANTINED
+        return self.serving or checked or (demand.provision and self.free)
 
     @property
     def free(self) -> bool:

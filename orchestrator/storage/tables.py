@@ -262,6 +262,8 @@ class JobNeed(Base):
     job_id: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True)
     needs_id: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True, index=True)
     until: Mapped[Until] = mapped_column(default=Until.SUCCEEDED, server_default=Until.SUCCEEDED)
+    gone_attempt_id: Mapped[int | None] = mapped_column(BigKey)
+    """An attempt at a server that answers no more: its endpoint, while it still stands open, does not meet the need."""
 
 
 class JobInput(Base):

@@ -1,10 +1,14 @@
 """The list of servers follows what is committed, and what they are asked is noted, on both databases."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from core_builders import WORKER, ending, now
 from eventually import eventually
 from starlette.testclient import TestClient
 
+from api.proxy import fleet
 from orchestrator import lifecycle
 from orchestrator.storage.tables import Endpoint
 from tests.api.servers import announce, strange
@@ -55,6 +59,43 @@ def test_a_server_that_is_asked_is_not_idle(openai, server, database):
 
     assert eventually(lambda: _last_used(database, attempt), within=30)
     assert _last_used(database, other) is None
+
+
+def test_the_first_request_after_a_rest_is_noted_at_once_so_that_its_server_does_not_end_under_it_as_idle(
+    app, token, database, server, monkeypatch
+):
+    monkeypatch.setattr(fleet, "USE_SECONDS", 3600.0)
+    attempt = announce(database, server.url)
+
+    with TestClient(app, base_url="http://testserver/v1", headers={"Authorization": f"Bearer {token}"}) as openai:
+        openai.post(CHAT, json=BODY)
+
+        assert eventually(lambda: _last_used(database, attempt), within=30)
+
+
+def test_requests_under_way_are_counted_on_the_endpoint_they_went_to(openai, database):
+    asked, go = threading.Event(), threading.Event()
+
+    def say(ask):
+        asked.set()
+        go.wait(30)
+        ask.whole(b"{}")
+
+    with strange(say) as slow, ThreadPoolExecutor(1) as pool:
+        busy, idle = announce(database, slow.url), announce(database, slow.url, model="other")
+        answer = pool.submit(openai.post, CHAT, json=BODY)
+        asked.wait(30)
+        during = in_flight(openai)
+        go.set()
+        answer.result(30)
+
+        assert during == {busy: 1, idle: 0}
+        assert eventually(lambda: in_flight(openai) == {busy: 0, idle: 0})
+
+
+def in_flight(openai) -> dict[int, int]:
+    listed = openai.get("http://testserver/api/v1/endpoints").json()["items"]
+    return {each["attempt_id"]: each["in_flight"] for each in listed}
 
 
 def _last_used(database, attempt):

@@ -151,9 +151,28 @@ def test_a_server_that_nobody_announced_is_not_asked(openai, database):
     assert answer.status_code == 503
 
 
-@pytest.mark.parametrize("path", ["/chat", "/embeddings", "/models/tiny"])
-def test_a_path_that_is_not_here_is_not_found(openai, path):
-    assert openai.post(path, json={}).status_code in {404, 405}
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/embeddings"), ("GET", "/chat/completions"), ("DELETE", "/models/tiny")]
+)
+def test_what_is_not_here_is_refused_in_the_words_of_openai(openai, method, path):
+    refused = error_of(openai.request(method, path))
+
+    assert (refused.status, refused.type, refused.code) == (404, "invalid_request_error", "not_found")
+    assert f"no {method} /v1{path} here" in refused.message
+
+
+def test_one_model_is_shown_or_refused_in_the_words_of_openai(openai, server):
+    shown, unknown = openai.get("/models/tiny").json(), error_of(openai.get("/models/qwen/7b"))
+
+    assert shown == openai.get("/models").json()["data"][0]
+    assert (unknown.status, unknown.code) == (404, "model_not_found")
+    assert "'qwen/7b' is not served; served now: tiny" in unknown.message
+
+
+def test_a_stranger_is_not_even_told_which_paths_there_are(openai):
+    del openai.headers["Authorization"]
+
+    assert [openai.get(path).status_code for path in ("/models/tiny", "/embeddings")] == [401, 401]
 
 
 def test_every_route_says_which_scope_it_needs(app):
@@ -163,4 +182,6 @@ def test_every_route_says_which_scope_it_needs(app):
         path: operation["x-scope"] for path, ways in paths.items() for operation in ways.values() if path[:4] == "/v1/"
     }
 
-    assert needed == dict.fromkeys(("/v1/models", "/v1/chat/completions", "/v1/completions"), "inference")
+    assert needed == dict.fromkeys(
+        ("/v1/models", "/v1/models/{name}", "/v1/chat/completions", "/v1/completions"), "inference"
+    )

@@ -120,6 +120,17 @@ def test_a_refused_field_is_named_as_the_client_wrote_it(http):
     ]
 
 
+@pytest.mark.parametrize("sizes", [[9], [0], [1, 9], [-1, 5]])
+def test_a_batch_size_that_no_host_has_is_refused_at_its_place(http, sizes):
+    file = {"digest": f"sha256:{'c' * 64}"}
+    spec = {"kind": "infer", "model": "m", "kcore": file, "prompts": file, "batch_sizes": sizes}
+
+    answer = http.post("/jobs", json={"spec": spec})
+
+    assert answer.status_code == 422
+    assert answer.json()["field"].startswith("spec.batch_sizes.")
+
+
 @pytest.mark.parametrize(
     ("path", "field", "told"),
     [

@@ -1,4 +1,5 @@
 import json
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,39 @@ def test_the_job_page_tells_spec_state_and_why(tx81, queued):
     assert f"job {queued}" in page
     assert "cancelled: " in page
     assert "tiny" in page
+
+
+def test_the_job_page_tells_the_command_that_was_run_as_a_line_for_the_shell(site, tx81, queued):
+    command = {"argv": ["python", "run.py", "-pp", "问题 1.txt"], "env": {}, "cwd": "/srv/work"}
+    with sqlite3.connect(site.token_file.with_name("tx81.db"), timeout=30) as database:
+        _an_attempt(database, queued, command=command)
+
+    page = tx81("show", queued).out
+
+    assert "cd /srv/work && python run.py -pp '问题 1.txt'" in page
+
+
+def test_the_page_of_a_running_job_tells_how_far_its_tool_is(site, tx81, queued):
+    with sqlite3.connect(site.token_file.with_name("tx81.db"), timeout=30) as database:
+        _an_attempt(database, queued, progress={"done": 17, "total": 28})
+        database.execute("UPDATE job SET state = 'running' WHERE id = ?", (queued,))
+
+    page = tx81("show", queued).out
+
+    assert "17 of 28" in page
+
+
+def _an_attempt(database, job, **documents) -> None:
+    database.execute(
+        "INSERT OR IGNORE INTO slot (id, host, name, kind, service_state)"
+        " VALUES ('lab8.cpu0', 'lab8', 'cpu0', 'cpu', 'in_service')"
+    )
+    columns = ", ".join(documents)
+    database.execute(
+        f"INSERT INTO attempt (job_id, number, slot_id, slot_ids, state, assigned_at, log_bytes, {columns})"
+        " VALUES (?, 1, 'lab8.cpu0', '[\"lab8.cpu0\"]', 'running', '2026-01-01 00:00:00', 0, ?)",
+        (job, *map(json.dumps, documents.values())),
+    )
 
 
 def test_where_an_input_comes_from_is_told(tx81, prompts, at_site):

@@ -1,8 +1,10 @@
 """The commands about servers, at an API without workers: a server is as ready as its row says."""
 
+import json
 import sqlite3
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from eventually import eventually
@@ -101,6 +103,23 @@ def test_serve_says_why_a_server_that_ends_before_it_answers_has_ended(site, at_
 
     assert done.code == 1
     assert "is cancelled: cancelled: stopped before it was ready: not now" in done.err
+
+
+def test_who_waits_for_the_end_of_a_server_is_told_that_it_has_to_be_stopped(site, at_site, tx81, kcore):
+    def stopped() -> None:
+        with Client(site.server, site.token) as client:
+            found = eventually(lambda: client.jobs(name="endless").items, within=30)
+            client.endpoints.stop(found[0].id)
+
+    spec = {"kind": "serve", "model": "tiny", "kcore": {"job": kcore, "artifact": "kcore"}}
+    Path("serve.json").write_text(json.dumps({"name": "endless", "spec": spec, "placement": {"wait_for_slot": True}}))
+    stopper = threading.Thread(target=stopped)
+    stopper.start()
+
+    done = tx81("submit", "serve.json", "--wait")
+    stopper.join()
+
+    assert "a server ends when it is stopped, and only then does this: tx81 stop " in done.err
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,19 @@
 """Jobs that ask servers, from their submission until they are queued, on both databases."""
 
 import pytest
-from core_builders import WORKER, Desk, a_desk, a_running_attempt, now
-from sqlalchemy import select
+from core_builders import TOOL, WORKER, Desk, a_desk, a_running_attempt, finish, now
+from sqlalchemy import select, update
 
-from orchestrator import endpoints
+from orchestrator import endpoints, lifecycle, lineup
 from orchestrator.errors import BadSpec
+from orchestrator.explaining import explanation
+from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import JobState, Until
-from orchestrator.storage.tables import Job, JobNeed, Release
+from orchestrator.settings import Settings
+from orchestrator.storage.tables import Attempt, Job, JobNeed, Release
+
+GONE = Failure(kind=FailureKind.SERVER_GONE, reason="the server does not answer")
 
 
 @pytest.fixture
@@ -16,8 +21,8 @@ def desk(database, store, tmp_path) -> Desk:
     return a_desk(database, store, tmp_path)
 
 
-def serve(desk: Desk):
-    return {"kind": "serve", "model": "qwen", "kcore": desk.stored("kcore")}
+def serve(desk: Desk, **facts):
+    return {"kind": "serve", "model": "qwen", "kcore": desk.stored("kcore"), **facts}
 
 
 def client(desk: Desk, *servers, **facts):
@@ -101,3 +106,118 @@ def test_a_server_that_is_no_job_is_named(desk: Desk):
         desk.pipeline({"asking": client(desk, "nobody")})
 
     assert (refusal.value.field, unknown.value.field) == ("spec.endpoint", "jobs.asking.spec.endpoint")
+
+
+# ── beside a server that is kept ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def kept(desk: Desk) -> tuple[int, int]:
+    """A kept server that is ready, and a client of it that may start."""
+    server, asking = desk.pipeline({"server": serve(desk, keep=True), "asking": client(desk, "server")})
+    open_endpoint(desk, server)
+    desk.promote()
+    return server, asking
+
+
+def end_live(desk: Desk, job: int, failure: Failure) -> None:
+    with desk.database.write() as session:
+        live = select(Attempt).where(Attempt.job_id == job).order_by(Attempt.id.desc()).limit(1)
+        finish(session, session.scalars(live).one(), failure)
+
+
+def test_a_client_of_a_kept_server_that_died_begins_again_with_the_next_one(desk: Desk, kept: tuple[int, int]):
+    server, asking = kept
+
+    end_live(desk, server, TOOL)
+    desk.end(asking, GONE)
+    desk.promote()
+    between = desk.states(server, asking)
+    open_endpoint(desk, server)
+    desk.promote()
+
+    assert between == [JobState.QUEUED, JobState.WAITING]
+    assert desk.states(asking) == [JobState.QUEUED]
+    with desk.database.read() as session:
+        facts = {"now": now(), "lost_after": Settings().lease, "aging": Settings().aging}
+        told = [past.why for past in explanation(session, asking, **facts).past if past.about == "retried"]
+    assert told == ["its server is kept, so it waits for the next: the server does not answer"]
+
+
+def test_that_a_server_was_gone_is_not_held_against_the_seat_of_its_client(desk: Desk, kept: tuple[int, int]):
+    _, asking = kept
+    desk.end(asking, GONE)
+    desk.promote()
+
+    with desk.database.read() as session:
+        groups = lineup.groups(session)
+        queued = [job for group in groups for job in lineup.heads(session, group, 4)]
+        (candidate,) = lineup.candidates(session, queued, now=now(), aging=Settings().aging)
+
+    assert (candidate.job_id, candidate.avoid) == (asking, frozenset())
+
+
+def test_a_server_that_was_found_gone_is_not_begun_with_again_while_nobody_knows_that_it_has_ended(
+    desk: Desk, kept: tuple[int, int]
+):
+    server, asking = kept
+    with desk.database.write() as session:
+        dead = session.scalars(select(Attempt.id).where(Attempt.job_id == server)).one()
+        session.execute(update(JobNeed).where(JobNeed.job_id == asking).values(gone_attempt_id=dead))
+
+    desk.end(asking, GONE)
+    desk.promote()
+    before = desk.states(asking)
+    end_live(desk, server, TOOL)
+    open_endpoint(desk, server)
+    desk.promote()
+
+    assert before == [JobState.WAITING]
+    assert desk.states(asking) == [JobState.QUEUED]
+
+
+def test_a_client_whose_kept_servers_die_again_and_again_fails_in_the_end(desk: Desk, kept: tuple[int, int]):
+    server, asking = kept
+
+    for _ in range(2):
+        desk.end(asking, GONE)
+        desk.promote()
+    desk.end(asking, GONE)
+
+    assert desk.states(server, asking) == [JobState.RUNNING, JobState.FAILED]
+    assert desk.job(asking).failure["kind"] == "server_gone"
+
+
+def test_a_client_whose_kept_server_is_given_up_fails_with_it(desk: Desk, kept: tuple[int, int]):
+    server, asking = kept
+
+    desk.end(asking, GONE)
+    end_live(desk, server, TOOL)
+    for _ in range(2):
+        desk.end(server, TOOL)
+    desk.promote()
+
+    assert desk.states(server, asking) == [JobState.FAILED, JobState.FAILED]
+    failure = desk.job(asking).failure
+    assert failure["kind"] == "server_gone"
+    assert failure["reason"].endswith(f"it needs the endpoint of job {server} (server), which failed")
+
+
+def test_a_client_of_a_server_that_is_not_kept_has_failed_with_it(desk: Desk):
+    server, asking = desk.pipeline({"server": serve(desk), "asking": client(desk, "server")})
+    open_endpoint(desk, server)
+    desk.promote()
+
+    desk.end(asking, GONE)
+
+    assert desk.states(asking) == [JobState.FAILED]
+
+
+def test_a_client_that_was_cancelled_does_not_wait_for_the_next_server(desk: Desk, kept: tuple[int, int]):
+    _, asking = kept
+    with desk.database.write() as session:
+        running = a_running_attempt(session, session.get_one(Job, asking))
+        lifecycle.cancel(session, asking, now=now())
+        finish(session, running, GONE)
+
+    assert desk.states(asking) == [JobState.CANCELLED]

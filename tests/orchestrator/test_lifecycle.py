@@ -12,6 +12,7 @@ from core_builders import (
     TOOL,
     WORKER,
     a_job,
+    a_ready_server,
     a_running_attempt,
     a_slot,
     an_assigned_attempt,
@@ -20,6 +21,7 @@ from core_builders import (
     claim,
     events_of,
     finish,
+    needs,
     nothing_written,
     now,
     state_of,
@@ -31,7 +33,7 @@ from sqlalchemy.orm import Session
 from orchestrator import lifecycle
 from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost
 from orchestrator.model.failures import Failure, FailureKind
-from orchestrator.model.states import FINAL, TRANSITIONS, AttemptState, JobState
+from orchestrator.model.states import FINAL, TRANSITIONS, AttemptState, JobState, Until
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Event, Job, Lease, Metric, Slot
 
@@ -40,6 +42,12 @@ COMMAND = {"argv": ["千"]}
 
 def _lose(session: Session, attempt: Attempt, max_attempts: int = 3) -> bool:
     return lifecycle.lose(session, attempt.id, now=now(), why="its worker vanished", max_attempts=max_attempts)
+
+
+def _lose_its_kept_server(session: Session, job: Job, attempt: Attempt) -> None:
+    server = session.get_one(Job, a_ready_server(session, {"keep": True}).job_id)
+    needs(session, job, server, until=Until.READY)
+    finish(session, attempt, Failure(kind=FailureKind.SERVER_GONE, reason="it does not answer"))
 
 
 def _fail_unstarted(session: Session, job: Job, start: JobState) -> bool:
@@ -90,6 +98,7 @@ def _arrows() -> dict[tuple[JobState, JobState], object]:
         (running, JobState.FAILED): walk(running, lambda s, j, a: finish(s, a, TOOL)),
         (running, JobState.CANCELLED): walk(running, lambda s, j, a: finish(s, a, CANCELLED)),
         (running, queued): walk(running, lambda s, j, a: finish(s, a, FAULT)),
+        (running, waiting): walk(running, _lose_its_kept_server),
     }
 
 

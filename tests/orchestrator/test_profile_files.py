@@ -102,6 +102,17 @@ def test_what_a_base_says_once_for_two_kinds_is_changed_for_one(folder):
     assert (kinds["infer"].limits.run_seconds, kinds["compile"].limits.run_seconds) == (99, 11)
 
 
+def test_answers_of_another_format_take_nothing_over_from_those_of_the_base(folder):
+    text = "{format: regex, glob: '*.txt', starts: '^Q', pattern: 'Q: (?P<question>.*) A: (?P<text>.*)'}"
+    folder.write("mine", f"extends: {SHIPPED}\nkinds: {{infer: {{answers: {text}}}}}\n")
+    folder.write("again", "extends: mine\nkinds: {infer: {answers: {glob: '*.log'}}}\n")
+
+    first, second = folder.load().kinds["infer"].answers, folder.load("again").kinds["infer"].answers
+
+    assert (first.format, first.glob, first.file_name) == ("regex", "*.txt", None)
+    assert (second.format, second.glob, second.starts) == ("regex", "*.log", "^Q")
+
+
 def test_a_profile_may_change_its_shipped_namesake(folder):
     folder.write(SHIPPED, f"extends: {SHIPPED}\nenvironment: {{LANG: zh_CN.UTF-8}}\n")
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from placement_builders import (
+    CANARIES,
     GANGS,
     IDS,
     LABELS,
@@ -47,7 +48,7 @@ def _standings(draw: st.DrawFn) -> list[Standing]:
 
 
 SNAPSHOTS = st.builds(
-    Snapshot, st.just(NOW), _standings(), queues(SINGLES | GANGS | PROVISIONS), SHARES,
+    Snapshot, st.just(NOW), _standings(), queues(SINGLES | CANARIES | GANGS | PROVISIONS), SHARES,
     windows=st.dictionaries(st.sampled_from(IDS), st.tuples(WINDOWS), max_size=2),
 )  # fmt: skip
 
@@ -74,7 +75,8 @@ def _slot(slot_id: str, **facts) -> Standing:
 
 def _entered(job: Candidate, standing: Standing) -> bool:
     """Whether the job can have the slot, now or when its holder has ended."""
-    return standing.serving or (job.demand.provision and standing.free)
+    checks = job.demand.canary and standing.alive and standing.service is ServiceState.QUARANTINED
+    return standing.serving or checks or (job.demand.provision and standing.free)
 
 
 def _holder(job: int = 7, latest: float = 10, expected: float = 10) -> Holder:
@@ -210,6 +212,21 @@ def test_an_assigned_job_waits_for_the_worker_of_its_slot(alive: bool):
     away = [] if alive else [WaitsFor.WORKER_AWAY]
     assert [reason.kind for reason in reasons] == [WaitsFor.ASSIGNED_NOT_CLAIMED, *away]
     assert earliest_start(job, seen) == (NOW if alive else None)
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.ASSIGNED])
+def test_a_canary_starts_at_once_on_the_quarantined_slot_that_it_is_to_check(state: JobState):
+    quarantined = _slot("a.g0", service=ServiceState.QUARANTINED, holder=_holder(1) if state == "assigned" else None)
+    canary = Subject(a_job(1, "card_group a.g0 canary"), state, slot_id="a.g0" if state == "assigned" else None)
+
+    assert earliest_start(canary, Snapshot(NOW, [quarantined], [canary.candidate])) == NOW
+
+
+def test_a_canary_starts_when_what_runs_on_its_quarantined_slot_has_ended():
+    busy = _slot("a.g0", service=ServiceState.QUARANTINED, holder=_holder(7, expected=3))
+    canary = Subject(a_job(1, "card_group a.g0 canary"), JobState.QUEUED, seconds=10)
+
+    assert earliest_start(canary, Snapshot(NOW, [busy], [canary.candidate])) == NOW + 3 * MINUTE
 
 
 def test_the_forecast_lets_those_ahead_take_the_slots_as_they_come_free():

@@ -89,6 +89,17 @@ def test_a_batch_size_that_answered_nothing_fails_the_job(lab, g0, g1):
     assert lab.job(attempt_id).failure["reason"] == "0 answers instead of 1 (1 prompts × 1 repeats) with batch size 1"
 
 
+def test_a_rule_that_finds_no_file_of_answers_is_told_with_where_it_looked(lab, g0, g1):
+    infer = release_with(lab)
+    release_with(lab, answers={**infer["answers"], "glob": "*.txt"})
+    lab.tool(wrote((1, [answer(0, "alone")])))
+    attempt_id = a_job(lab)
+
+    lab.run(attempt_id, g0)
+
+    assert "no answers to read: nothing new matches *.txt below " in lab.job(attempt_id).failure["reason"]
+
+
 def test_answers_that_do_not_say_their_batch_size_are_no_result(lab, g0, g1):
     lab.tool(wrote((1, [answer(0, "alone")])))
     attempt_id = a_job(lab)

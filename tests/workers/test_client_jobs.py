@@ -142,8 +142,8 @@ def test_what_a_server_says_of_its_cards_does_not_speak_against_the_seat_of_its_
 
 def test_a_client_whose_server_is_dead_does_not_fail_for_itself(lab, cpu0, server, client):
     with openai_stub(echo) as stub:
-        pass
-    attempt_id = client(server(stub.url))
+        serving = server(stub.url)
+    attempt_id = client(serving)
 
     lab.run(attempt_id, cpu0)
 
@@ -151,6 +151,9 @@ def test_a_client_whose_server_is_dead_does_not_fail_for_itself(lab, cpu0, serve
     assert failure["kind"] == "server_gone"
     assert f"at {stub.url} does not answer (Connection refused)" in failure["reason"]
     assert "after 0 of 2 requests" in failure["reason"]
+    with lab.database.read() as session:
+        needs = session.scalars(select(JobNeed).where(JobNeed.job_id == lab.attempt(attempt_id).job_id)).all()
+        assert [need.gone_attempt_id for need in needs] == [serving]
 
 
 def test_a_client_whose_server_ended_meanwhile_says_so(lab, cpu0, server, client):

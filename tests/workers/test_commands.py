@@ -77,6 +77,12 @@ def test_a_server_is_called_as_the_guide_says_on_its_port_and_the_cards_of_its_g
     assert made.overlay.config == {"param_dir": f"{WORK}/inputs/kcore/k"}
 
 
+def test_a_server_on_all_cards_is_given_the_range_of_the_guide():
+    made = planned({**SERVE, "groups": 8}, ("kcore", "k"), slots=GROUPS)
+
+    assert made.command.argv[made.command.argv.index("-cn") + 1] == "0..31"
+
+
 def test_a_server_is_told_where_to_listen_only_where_that_is_not_loopback():
     made = planned(SERVE, ("kcore", "k"))
 

@@ -2,10 +2,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.profile import FaultSignature
+from orchestrator.settings import SHIPPED_PROFILES
 from workers.process import Outcome, StopReason
 from workers.toolchain.judge import Clocks, Evidence, failure_of_results, failure_of_run, suspicion
 
@@ -55,6 +57,15 @@ def test_a_tool_that_hangs_or_dies_after_a_device_error_met_a_fault(stopped):
     assert failure.kind is FailureKind.FAULT
     assert failure.signature == "hpgr"
     assert failure.reason == "[12:00] HPGR: device error 3"
+
+
+def test_a_full_disk_is_no_failure_of_the_tool():
+    shipped = yaml.safe_load((SHIPPED_PROFILES / "txnn_1.2.1_build0307.yaml").read_text())["fault_signatures"]
+    known = [FaultSignature.model_validate(signature) for signature in shipped]
+
+    failure = failure_of_run(outcome(1), Evidence("error: [Errno 28] No space left on device\n"), known, CLOCKS)
+
+    assert (failure.kind, failure.signature) == (FailureKind.FAULT, "disk_full")
 
 
 def of_a_server(ended, log="", *, was_ready=True):

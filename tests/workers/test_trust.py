@@ -102,6 +102,20 @@ def test_a_card_that_is_not_there_is_a_fault_that_says_what_to_look_at(lab, g0):
     assert "driver" in lab.attempt(attempt_id).failure["reason"]
 
 
+def test_a_card_that_vanishes_under_a_tool_fails_no_job(lab, g0):
+    lab.tool(f"rm {lab.settings.devices_dir}/dev-2; echo device 2 is lost; exit 1")
+    attempt_id = inferring(lab)
+
+    lab.run(attempt_id, g0)
+
+    failure = lab.attempt(attempt_id).failure
+    assert (failure["kind"], failure["exit_code"]) == ("fault", 1)
+    assert "card 2 is not there any more" in failure["reason"]
+    assert "device 2 is lost" in failure["reason"]
+    assert lab.job(attempt_id).state is JobState.QUEUED
+    assert slot_of(lab).service_state is ServiceState.QUARANTINED
+
+
 def test_a_tool_that_opens_cards_of_another_group_is_stopped_and_told_which(lab, g0):
     lab.tool(f"exec 3<{lab.settings.devices_dir}/dev-0 4<{lab.settings.devices_dir}/dev-9; sleep 60")
     attempt_id = inferring(lab)

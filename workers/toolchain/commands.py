@@ -19,7 +19,7 @@ from orchestrator.model.card_specs import OnCards
 from orchestrator.model.launchers import DockerExec
 from orchestrator.model.profile import FaultSignature, KindProfile, Profile
 from orchestrator.model.provision import ProvisionSpec
-from orchestrator.model.slots import SINGLE_CARD, cards_of_groups, groups_of_cards
+from orchestrator.model.slots import GROUPS_PER_HOST, SINGLE_CARD, WHOLE_HOST, cards_of_groups, groups_of_cards
 from orchestrator.model.specs import CanarySpec, ClientSpec, ConvertSpec, InferSpec, ServeSpec, Spec, profile_kind
 from workers import reference
 from workers.assignment import Assignment, InputArtifact, RegisteredModel
@@ -195,7 +195,10 @@ def _cards(spec: OnCards, assignment: Assignment) -> str:
     if len(groups) != spec.groups or set(groups) != set(wanted):
         asked = spec.cards or ("of 1 group" if spec.groups == 1 else f"of {spec.groups} groups")
         raise BadSpec(f"the job wants cards {asked}, but was placed on {', '.join(assignment.slot_ids)}", field="cards")
-    return SINGLE_CARD if spec.cards == SINGLE_CARD else cards_of_groups(groups)
+    if spec.cards == SINGLE_CARD:
+        return SINGLE_CARD
+    whole = isinstance(spec, ServeSpec) and len(groups) == GROUPS_PER_HOST
+    return WHOLE_HOST if whole else cards_of_groups(groups)
 
 
 def _place(
