@@ -138,6 +138,7 @@ class Fleet:
 
     async def note_uses(self) -> None:
         """Tell the database which servers are in use, as long as the task lives: an idle server ends."""
+        self._hurry = asyncio.Event()  # of the loop that runs now: an application may be started more than once
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), USE_SECONDS)

@@ -72,7 +72,9 @@ class Board:
         """
         hosts = self._holding[candidate.demand]
         kind = candidate.demand, candidate.project, candidate.run_limit
-        line = self._soonest.setdefault(kind, [(self._supply.now, host) for host in sorted(hosts)])
+        line = self._soonest.get(kind)
+        if line is None:
+            line = self._soonest[kind] = [(self._supply.now, host) for host in sorted(hosts)]
         while line:
             start, host = line[0]
             found = None
