@@ -151,7 +151,8 @@ def _subject(session: Session, job: Job, seen: Snapshot, found: Sequence[Group],
     if candidate is None:
         group, limit = Group(job.demand, job.project, job.priority), timedelta(seconds=job.run_seconds)
         queued = [*lineup.heads(session, group, 1), Queued(job.id, group, job.rank, job.created_at, limit)]
-        candidate = lineup.candidates(session, queued, now=seen.now, aging=aging)[-1]
+        known = lineup.known(session, queued)
+        candidate = lineup.candidates(queued, known, now=seen.now, aging=aging)[-1]
     met = needing.met(Base.metadata.tables["job"])
     needs = select(Job.id, Job.name, Job.state, JobNeed.until, met).join(JobNeed, JobNeed.needs_id == Job.id)
     live = select(Attempt.slot_id).where(Attempt.job_id == job.id, Attempt.state == AttemptState.ASSIGNED)

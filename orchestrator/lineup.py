@@ -5,12 +5,12 @@ number of queued jobs: groups are found by jumping through the index from each t
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, ScalarSelect, Select, and_, bindparam, func, or_, select
+from sqlalchemy import ColumnElement, Integer, ScalarSelect, Select, and_, bindparam, func, or_, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from orchestrator import reserving
@@ -104,6 +104,9 @@ def _in_group(job: type[Job]) -> tuple[ColumnElement[bool], ...]:
 
 
 _HEAD_OF_GROUP = _head_of_group()
+_NEXT_OF_GROUP = _HEAD_OF_GROUP.where(
+    tuple_(Job.rank, Job.id) > tuple_(bindparam("rank", type_=Integer), bindparam("job_id", type_=Integer))
+)
 
 
 @dataclass(frozen=True)
@@ -189,22 +192,44 @@ def rooms(found: Iterable[Group], slots: Supply) -> Iterator[tuple[Group, int]]:
         yield group, known[demand]
 
 
-def heads(session: Session, group: Group, most: int) -> list[Queued]:
-    """The first jobs of a group."""
-    asked = {"demand": group.demand, "project": group.project, "priority": group.priority, "most": most}
+@dataclass(frozen=True)
+class Known:
+    """What is on record of a queued job beside its own row."""
+
+    avoid: frozenset[str]
+    """Slots where it failed before."""
+    kcore: str | None
+
+
+def heads(session: Session, group: Group, most: int, *, after: Queued | None = None) -> list[Queued]:
+    """The first jobs of a group, or those that follow one of it."""
+    asked: dict[str, Any] = {
+        "demand": group.demand, "project": group.project, "priority": group.priority, "most": most,
+    }  # fmt: skip
+    if after is not None:
+        asked |= {"rank": after.rank, "job_id": after.job_id}
     return [
         Queued(job_id, group, rank, min(created_at, oldest) if rank and oldest else created_at, timedelta(seconds=run))
-        for job_id, rank, created_at, run, oldest in session.execute(_HEAD_OF_GROUP, asked)
+        for job_id, rank, created_at, run, oldest in session.execute(
+            _HEAD_OF_GROUP if after is None else _NEXT_OF_GROUP, asked
+        )
     ]
 
 
-def candidates(session: Session, queued: Sequence[Queued], *, now: datetime, aging: timedelta) -> list[Candidate]:
+def known(session: Session, queued: Sequence[Queued]) -> dict[int, Known]:
+    """What is on record of these jobs, by their numbers."""
+    numbers = [job.job_id for job in queued]
+    failed_on, kcores = _failed_slots(session, numbers), _kcores(session, numbers)
+    return {number: Known(frozenset(failed_on.get(number, ())), kcores.get(number)) for number in numbers}
+
+
+def candidates(
+    queued: Sequence[Queued], known: Mapping[int, Known], *, now: datetime, aging: timedelta
+) -> list[Candidate]:
     """These jobs as `place` wants them: one that was moved to the front counts as old as any of its priority."""
     oldest: dict[int, datetime] = {}
     for job in queued:
         oldest[job.group.priority] = min(job.since, oldest.get(job.group.priority, job.since))
-    numbers = [job.job_id for job in queued]
-    failed_on, kcores = _failed_slots(session, numbers), _kcores(session, numbers)
     demands = {key: Demand.parse(key) for key in {job.group.demand for job in queued}}
     return [
         Candidate(
@@ -215,10 +240,10 @@ def candidates(session: Session, queued: Sequence[Queued], *, now: datetime, agi
                 waited=now - (oldest[job.group.priority] if job.rank else job.since),
                 aging=aging,
             ),
-            avoid=frozenset(failed_on[job.job_id]),
+            avoid=known[job.job_id].avoid,
             rank=job.rank,
             project=job.group.project,
-            kcore=kcores.get(job.job_id),
+            kcore=known[job.job_id].kcore,
             run_limit=job.run_limit,
         )
         for job in queued

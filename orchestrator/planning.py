@@ -12,7 +12,7 @@ from datetime import timedelta
 from sqlalchemy.orm import Session
 
 from orchestrator import lineup, shares
-from orchestrator.lineup import Group, Queued
+from orchestrator.lineup import Group, Known, Queued
 from orchestrator.placement.candidate import Candidate
 from orchestrator.placement.demand import Demand
 from orchestrator.placement.place import Plan, place
@@ -34,33 +34,39 @@ def decide(session: Session, groups: Sequence[Group], slots: Supply, *, aging: t
     """The plan for these groups of the queue, which must be all there are."""
     most = {group: number for group, number in lineup.rooms(groups, slots) if number}
     first = max(FEWEST_HEADS, 2 * len(slots.free) // max(1, len(most)))
-    depth = {group: min(first, number) for group, number in most.items()}
-    queued: dict[Group, list[Queued]] = {}
+    queued: dict[Group, list[Queued]] = {group: [] for group in most}
+    depth = dict.fromkeys(most, 0)
+    known: dict[int, Known] = {}
     standing = shares.all_shares(session, slots.now)
+    short = set(most)
     while True:
-        for group in depth.keys() - queued.keys():
-            queued[group] = lineup.heads(session, group, depth[group])
+        new: list[Queued] = []
+        for group in short:
+            before, depth[group] = depth[group], min(max(first, depth[group] * FEWEST_HEADS), most[group])
+            last = queued[group][-1] if queued[group] else None
+            queued[group] += (found := lineup.heads(session, group, depth[group] - before, after=last))
+            new += found
+        known |= lineup.known(session, new)
         every = [job for group in most for job in queued[group]]
-        candidates = lineup.candidates(session, every, now=slots.now, aging=aging)
+        candidates = lineup.candidates(every, known, now=slots.now, aging=aging)
         plan = place(candidates, slots, standing)
-        unread = {group for group in most if len(queued[group]) == depth[group] < most[group]}
-        short = unread & _with_more_to_get(queued, plan, slots) if unread else unread
+        unread = [group for group in most if len(queued[group]) == depth[group] < most[group]]
+        short = _with_more_to_get(unread, queued, plan, slots) if unread else set()
         if not short:
             return Decided(candidates, plan)
-        for group in short:
-            depth[group] = min(depth[group] * FEWEST_HEADS, most[group])
-            del queued[group]
 
 
-def _with_more_to_get(queued: Mapping[Group, Sequence[Queued]], plan: Plan, slots: Supply) -> set[Group]:
-    """The groups of which every job that was read starts, or for which slots are left."""
+def _with_more_to_get(
+    groups: Sequence[Group], queued: Mapping[Group, Sequence[Queued]], plan: Plan, slots: Supply
+) -> set[Group]:
+    """Those of `groups` of which every job that was read starts, or for which slots are left."""
     started = {placement.job_id for placement in plan.placements}
     taken = {slot_id for placement in plan.placements for slot_id in placement.slot_ids}
     left = replace(slots, free=[slot for slot in slots.free if slot.id not in taken])
     return {
         group
-        for group, number in lineup.rooms(queued, left)
-        if number or all(job.job_id in started for job in queued[group])
+        for group in groups
+        if all(job.job_id in started for job in queued[group]) or lineup.placeable([group], left)
     }
 
 

@@ -35,7 +35,7 @@ class Board:
         self.gatherings: dict[str, Gathering] = {}
         """By host, of which each has one at most."""
         self._kept: dict[str, Gathering] = {}
-        self._soonest: dict[tuple[Demand, str, timedelta], list[tuple[datetime, str]]] = {}
+        self._soonest: dict[tuple[Demand, timedelta, str | None], list[tuple[datetime, str]]] = {}
         """Heaps of hosts by when like gangs could start there when it was last looked at: by now that may be later."""
         self._by_demand: dict[Demand, deque[FreeSlot]] = {}
         self._by_kcore: dict[str | None, deque[FreeSlot]] = defaultdict(deque)
@@ -71,7 +71,8 @@ class Board:
         Nothing is kept if no host can hold it, or if each that can keeps slots for another gang already.
         """
         hosts = self._holding[candidate.demand]
-        kind = candidate.demand, candidate.project, candidate.run_limit
+        # To whom a window is open is all that a project changes.
+        kind = candidate.demand, candidate.run_limit, candidate.project if self._supply.windows else None
         line = self._soonest.get(kind)
         if line is None:
             line = self._soonest[kind] = [(self._supply.now, host) for host in sorted(hosts)]

@@ -76,16 +76,18 @@ class Demand:
 
     def selects(self, slot: "FreeSlot") -> bool:
         """Whether `slot` is of the kind, the names and the labels that are asked for, excluded or not."""
-        wanted = not self.only or any(name in self.only for name in slot.names)
-        return slot.name.kind is self.kind and wanted and self._enters(slot.service) and self.labels <= slot.labels
+        if slot.name.kind is not self.kind or not self._enters(slot.service) or not self.labels <= slot.labels:
+            return False
+        return not self.only or any(name in self.only for name in slot.names)
 
     def _enters(self, service: ServiceState) -> bool:
-        checks = self.canary and service is ServiceState.QUARANTINED
-        return service is ServiceState.IN_SERVICE or checks or self.provision
+        if service is ServiceState.IN_SERVICE or self.provision:
+            return True
+        return self.canary and service is ServiceState.QUARANTINED
 
     def excludes(self, slot: "FreeSlot") -> bool:
         """Whether the request names `slot` as one it must not run on."""
-        return not self.exclude.isdisjoint(slot.names)
+        return bool(self.exclude) and not self.exclude.isdisjoint(slot.names)
 
     def misses(self, slot: "FreeSlot") -> bool:
         """Whether the host of `slot` turned out not to have the tools that are needed."""

@@ -152,7 +152,8 @@ def test_that_a_server_was_gone_is_not_held_against_the_seat_of_its_client(desk:
     with desk.database.read() as session:
         groups = lineup.groups(session)
         queued = [job for group in groups for job in lineup.heads(session, group, 4)]
-        (candidate,) = lineup.candidates(session, queued, now=now(), aging=Settings().aging)
+        known = lineup.known(session, queued)
+        (candidate,) = lineup.candidates(queued, known, now=now(), aging=Settings().aging)
 
     assert (candidate.job_id, candidate.avoid) == (asking, frozenset())
 

@@ -324,7 +324,11 @@ def test_groups_and_their_heads_are_found_by_the_index_in_order(desk: Desk, held
                 {"many": many, "held": flag},
             )
     bound = {"demand": "card_group", "project": "default", "priority": 5, "most": 8}
-    statements = [lineup._GROUPS, lineup._HEAD_OF_GROUP.params(bound)]
+    statements = [
+        lineup._GROUPS,
+        lineup._HEAD_OF_GROUP.params(bound),
+        lineup._NEXT_OF_GROUP.params(bound, rank=0, job_id=4),
+    ]
 
     with desk.database.engine.connect() as connection:
         if not desk.database.is_sqlite:
