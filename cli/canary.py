@@ -1,20 +1,21 @@
 """The commands about canaries: which inference checks the cards of quarantined slots, and checking a slot now."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 from rich.table import Table
 
 from api.trust import CanaryView
-from cli.documents import document_in, given, inference, validated
+from cli.documents import Inference, document_in, validated
 from cli.session import Exit, Session, Stop, hint
 from cli.show import job_page, row, short, table
 from orchestrator.model.specs import CanarySpec
 from orchestrator.model.states import JobState
 
 _HERE = Session()
+_UNTOLD = Inference()
+_NEEDED = ("model", "kcore", "prompts", "golden")
 
 app = App(name="canary", help="What checks the cards of quarantined slots; `set`, `show`, `run`.")
 
@@ -24,11 +25,7 @@ def set_canary(
     file: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     /,
     *,
-    model: str | None = None,
-    kcore: str | None = None,
-    prompts: Path | None = None,
-    golden: Path | None = None,
-    max_tokens: int | None = None,
+    inference: Inference = _UNTOLD,
     release: str | None = None,
     session: Session = _HERE,
 ) -> Exit:
@@ -38,23 +35,12 @@ def set_canary(
     ----------
     file
         JSON or YAML with these as fields, and gm for an int8 kernel image; - reads standard input.
-    model
-        Name of a registered model.
-    kcore
-        The kernel image: number of the job that made it, or its digest sha256:…
-    prompts
-        File with one question a line, under a root that the server allows.
-    golden
-        File with the answers that are right.
-    max_tokens
-        Longest answer; 128 if not given.
     release
         The default one if not given.
     """
-    said = given({"model": model, "kcore": kcore, "prompts": prompts, "golden": golden, "max_tokens": max_tokens})
-    if (file is None) == (not said):
+    if (file is None) == (inference == _UNTOLD):
         raise Stop("canary set: give either a file, or --model, --kcore, --prompts and --golden")
-    asked = document_in(file)[0] if file else inference("canary set", said, ("model", "kcore", "prompts", "golden"))
+    asked = document_in(file)[0] if file else inference.fields("canary set", _NEEDED)
     spec = validated(CanarySpec, asked)
     with session.client() as client:
         default = next((found.name for found in client.releases() if found.is_default), None)

@@ -2,11 +2,13 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+from cyclopts import Parameter
 from pydantic import BaseModel, ValidationError
 
 from cli.session import Stop
@@ -93,17 +95,35 @@ def artifact_named(option: str, text: str) -> dict[str, Any]:
     raise Stop(f"--{option}: {text!r} is neither the number of a job nor a digest; write 41 or sha256:…")
 
 
-def given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that the person gave."""
-    return {option: value for option, value in options.items() if value is not None}
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Inference:
+    """The options that tell an inference where no file does."""
 
+    model: str | None = None
+    "Name of a registered model."
 
-def inference(command: str, said: Mapping[str, Any], needed: Sequence[str]) -> dict[str, Any]:
-    """The fields of an inference that is told by options; `Stop` names the first that is needed and not among them."""
-    if missing := [option for option in needed if option not in said]:
-        raise Stop(f"{command}: --{missing[0]} is missing")
-    files = {name: {"path": str(said[name].absolute())} for name in ("prompts", "golden") if name in said}
-    return {**said, "kcore": artifact_named("kcore", said["kcore"]), **files}
+    kcore: str | None = None
+    "The kernel image: number of the job that made it, or its digest sha256:…"
+
+    prompts: Path | None = None
+    "File with one question a line, under a root that the server allows."
+
+    golden: Path | None = None
+    "File with the expected answers, to compare with."
+
+    max_tokens: int | None = None
+    "Longest answer."
+
+    def fields(self, command: str, needed: Sequence[str]) -> dict[str, Any]:
+        """Those of the spec that were given; `Stop` names the first that is needed and was not."""
+        said = {option: value for option, value in vars(self).items() if value is not None}
+        if missing := [option for option in needed if option not in said]:
+            raise Stop(f"{command}: --{missing[0]} is missing")
+        files: dict[str, Any] = {
+            name: {"path": str(said[name].absolute())} for name in ("prompts", "golden") if name in said
+        }
+        return {**said, "kcore": artifact_named("kcore", said["kcore"]), **files}
 
 
 def model_to_answers(

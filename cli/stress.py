@@ -1,19 +1,20 @@
 """`tx81 stress`: the same job many times on many slots, followed to its end and told in one report."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from cli.batch_pages import batch_page, batches_table
-from cli.documents import given, inference, requests_in, validated
+from cli.documents import Inference, requests_in, validated
 from cli.following import checked_place, end_of, followed, saved_junit
 from cli.session import Exit, Session, Stop, hint_on_terminal, once
 from orchestrator.model.batches import ALL_SLOTS, BatchRequest, StopOn
 from orchestrator.model.specs import JobRequest
 
 _HERE = Session()
+_UNTOLD = Inference()
 Switch = Parameter(negative="")
 
 
@@ -21,11 +22,7 @@ def stress(
     file: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
     /,
     *,
-    model: str | None = None,
-    kcore: str | None = None,
-    prompts: Path | None = None,
-    golden: Path | None = None,
-    max_tokens: int | None = None,
+    inference: Inference = _UNTOLD,
     times: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
     slots: str = ALL_SLOTS,
     stop_on: StopOn = StopOn.NEVER,
@@ -43,16 +40,6 @@ def stress(
     ----------
     file
         The job, JSON or YAML; - reads standard input. Or say it by --model, --kcore and --prompts.
-    model
-        Name of a registered model, for an inference.
-    kcore
-        The kernel image: number of the job that made it, or its digest sha256:…
-    prompts
-        File with one question a line, under a root that the server allows.
-    golden
-        File with the expected answers, to compare with.
-    max_tokens
-        Longest answer.
     times
         How often on each slot.
     slots
@@ -72,8 +59,7 @@ def stress(
     key
         Idempotency key: the same key and options never start a second batch.
     """
-    said = {"model": model, "kcore": kcore, "prompts": prompts, "golden": golden, "max_tokens": max_tokens}
-    template = _job(file, given(said))
+    template = _job(file, inference)
     checked_place(junit)
     request = validated(
         BatchRequest,
@@ -99,15 +85,14 @@ def stress(
     return end_of(ended)
 
 
-def _job(file: str | None, said: dict[str, Any]) -> JobRequest:
+def _job(file: str | None, inference: Inference) -> JobRequest:
     """The job to repeat: that of a file, or an inference by options."""
-    if (file is None) == (not said):
+    if (file is None) == (inference == _UNTOLD):
         raise Stop("stress: give either a file with one job, or --model, --kcore and --prompts")
     if file is not None:
         request = requests_in(file)
         if not isinstance(request, JobRequest):
             raise Stop(f"{file}: one job is expected; for many different ones use: tx81 batches submit")
         return request
-    return validated(
-        JobRequest, {"spec": {"kind": "infer", **inference("stress", said, ("model", "kcore", "prompts"))}}
-    )
+    told = inference.fields("stress", ("model", "kcore", "prompts"))
+    return validated(JobRequest, {"spec": {"kind": "infer", **told}})

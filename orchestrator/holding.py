@@ -68,16 +68,16 @@ def _condemn(
     suspects: Sequence[str],
     now: datetime,
 ) -> bool:
-    by_itself = {"by": None, "at": now.isoformat()}
+    at = now.isoformat()
     by = who_drains(run(session, statements.SERVICE, left=slot_id).one())
     reason = suspicion.reason if suspicion.slots else of_one_among(suspicion.reason, suspects)
     because: dict[str, Any] = {
         "reason": reason, "signature": suspicion.signature, "slots": sorted(suspects),
         "evidence": suspicion.evidence, "job_id": attempt.job_id,
-        "attempt_id": attempt.id, "by": by, "at": now.isoformat(),
+        "attempt_id": attempt.id, "by": by, "at": at,
     }  # fmt: skip
     condemned = run(
         session, statements.CONDEMN, left=slot_id, last_ended_at=now, service_state=ServiceState.QUARANTINED,
-        quarantined_because=because, service_change={"note": reason, **by_itself}, resume_requested=None,
+        quarantined_because=because, service_change={"note": reason, "by": None, "at": at}, resume_requested=None,
     )  # fmt: skip
     return condemned.rowcount > 0

@@ -53,7 +53,7 @@ def running_postgres() -> Iterator[str]:
         with (home / "log").open("wb") as log:
             server = subprocess.Popen(serve, stdout=log, stderr=log, **run)
         try:
-            eventually(lambda: _ready(data), within=30)
+            eventually(lambda: _ready(data))
             yield str(data)
         finally:
             server.terminate()

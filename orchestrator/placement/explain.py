@@ -114,8 +114,8 @@ def _unplaced(job: Subject, seen: Snapshot) -> Iterator[Reason]:
     if any(placement.job_id == mine.job_id for placement in seen.plan.placements):
         return
     demand = mine.demand
-    known_slots = sorted(seen.slots, key=lambda each: (each.slot.host, each.slot.name.kind, each.slot.name.index))
-    fitting = [standing for standing in known_slots if demand.admits(standing.slot)]
+    in_order = sorted(seen.slots, key=lambda each: (each.slot.host, each.slot.name.kind, each.slot.name.index))
+    fitting = [standing for standing in in_order if demand.admits(standing.slot)]
     if not hosts_with_enough(demand, (each.slot for each in fitting if each.alive)):
         lacking = any(demand.selects(each.slot) and demand.misses(each.slot) for each in seen.slots)
         none = "none has the release" if lacking else "none is registered"
@@ -123,7 +123,7 @@ def _unplaced(job: Subject, seen: Snapshot) -> Iterator[Reason]:
         some = "there is no slot" if demand.slots == 1 else f"no host has {demand.slots} slots"
         detail = f"{some} with a live worker that fits {demand.unlimited.key()!r} ({known})"
         yield Reason(WaitsFor.NO_SUCH_SLOT_ALIVE, detail)
-    for standing in known_slots:
+    for standing in in_order:
         if demand.selects(standing.slot) and demand.excludes(standing.slot):
             detail = f"the request excludes {standing.slot.id}"
             yield Reason(WaitsFor.EXCLUDED, detail, slot_id=standing.slot.id)

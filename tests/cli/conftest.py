@@ -73,7 +73,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def _registered(site: Site) -> None:
-    eventually(lambda: _answers(site), within=30)
+    eventually(lambda: _answers(site))
     with Client(site.server, site.token) as client:
         client.register_release("r1", "txnn_1.2.1_build0307", site.tools["home"], default=True)
         client.register_model(MODEL, site.tools["model"], tx81_config=f"{site.tools['model']}/config_tx81.json")

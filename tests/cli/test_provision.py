@@ -40,7 +40,7 @@ def words(named: dict[str, str]) -> list[str]:
 def test_it_follows_the_job_to_its_end_and_ends_as_it_did(site, tx81, host, named):
     def cancelled() -> None:
         with Client(site.server, site.token) as client:
-            job = eventually(lambda: list(client.all_jobs(kind="provision", name=f"provision-{host}")), within=30)[0]
+            job = eventually(lambda: list(client.all_jobs(kind="provision", name=f"provision-{host}")))[0]
             client.cancel(job.id)
 
     canceller = threading.Thread(target=cancelled)

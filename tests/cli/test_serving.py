@@ -48,7 +48,7 @@ def _becomes_ready(site, rows_of: str, name: str) -> None:
             found = client.jobs(name=name).items
             return found[0].id if found else None
 
-    job = eventually(submitted, within=30)
+    job = eventually(submitted)
     database = sqlite3.connect(rows_of, timeout=30)
     now = datetime.now(UTC).replace(tzinfo=None).isoformat(" ")
     with database:
@@ -92,7 +92,7 @@ def test_serve_waits_until_the_server_answers_and_says_how_to_ask_it(site, at_si
 def test_serve_says_why_a_server_that_ends_before_it_answers_has_ended(site, at_site, tx81, kcore):
     def cancelled() -> None:
         with Client(site.server, site.token) as client:
-            found = eventually(lambda: client.jobs(name="hopeless").items, within=30)
+            found = eventually(lambda: client.jobs(name="hopeless").items)
             client.endpoints.stop(found[0].id, "not now")
 
     stopper = threading.Thread(target=cancelled)
@@ -108,7 +108,7 @@ def test_serve_says_why_a_server_that_ends_before_it_answers_has_ended(site, at_
 def test_who_waits_for_the_end_of_a_server_is_told_that_it_has_to_be_stopped(site, at_site, tx81, kcore):
     def stopped() -> None:
         with Client(site.server, site.token) as client:
-            found = eventually(lambda: client.jobs(name="endless").items, within=30)
+            found = eventually(lambda: client.jobs(name="endless").items)
             client.endpoints.stop(found[0].id)
 
     spec = {"kind": "serve", "model": "tiny", "kcore": {"job": kcore, "artifact": "kcore"}}

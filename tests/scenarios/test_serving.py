@@ -87,7 +87,7 @@ def test_a_server_answers_as_the_model_does_until_it_is_stopped_and_leaves_its_c
     assert {"log", "vendor_log"} <= {output.name for output in done.outputs}
     assert lab.client.endpoints.all() == ()
     assert lab.slot("g0").occupancy is Occupancy.FREE
-    eventually(lambda: not lab.tools_running(), within=30)
+    eventually(lambda: not lab.tools_running())
     # And an inference on the same cards finds nobody there.
     assert lab.ended(lab.infer(kcore)).state is JobState.SUCCEEDED
 

@@ -194,7 +194,7 @@ def test_while_a_client_runs_its_server_is_used(lab, cpu0, server, client):
         with lab.database.write() as session:
             session.execute(update(Endpoint).values(last_used_at=None))
 
-        eventually(lambda: used_at(lab, serving), within=20)
+        eventually(lambda: used_at(lab, serving))
         go.set()
         running.join()
 

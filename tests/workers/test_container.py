@@ -327,7 +327,7 @@ def test_a_worker_that_is_killed_leaves_nothing_in_the_container(tmp_path, docke
     worker.send_signal(signal.SIGKILL)
     worker.wait()
 
-    eventually(lambda: nobody(pids), within=20)
+    eventually(lambda: nobody(pids))
 
 
 def test_a_shim_that_is_killed_leaves_nothing_in_the_container(lab, cpu0, docker):

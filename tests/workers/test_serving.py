@@ -81,7 +81,7 @@ def asked(url: str) -> dict:
 def test_a_server_answers_at_its_endpoint_until_it_is_stopped_and_has_succeeded_then(lab, g0, serving):
     attempt_id = serving()
     running = lab.run_aside(attempt_id, g0)
-    eventually(lambda: endpoint_of(lab, attempt_id), within=20)
+    eventually(lambda: endpoint_of(lab, attempt_id))
 
     opened = endpoint_of(lab, attempt_id)
     answer = asked(opened.url)
@@ -98,7 +98,7 @@ def test_silence_does_not_end_a_server(lab, g0, serving):
     attempt_id = serving(silence_seconds=0)
     running = lab.run_aside(attempt_id, g0)
 
-    eventually(lambda: endpoint_of(lab, attempt_id), within=20)
+    eventually(lambda: endpoint_of(lab, attempt_id))
 
     lab.stop(attempt_id)
     running.join()
@@ -109,7 +109,7 @@ def test_a_server_that_has_to_be_killed_was_stopped_all_the_same(lab, g0, servin
     script = f"trap '' TERM; touch TX8_online_1.log; {sys.executable} {lab.folder}/server.py \"$@\"; sleep 60"
     attempt_id = serving(script)
     running = lab.run_aside(attempt_id, g0)
-    eventually(lambda: endpoint_of(lab, attempt_id), within=20)
+    eventually(lambda: endpoint_of(lab, attempt_id))
 
     lab.stop(attempt_id)
     running.join()
@@ -123,7 +123,7 @@ def test_a_server_that_has_to_be_killed_was_stopped_all_the_same(lab, g0, servin
 def test_a_server_that_is_stopped_before_it_is_ready_is_cancelled(lab, g0, serving):
     attempt_id = serving("sleep 60")
     running = lab.run_aside(attempt_id, g0)
-    eventually(lambda: lab.attempt(attempt_id).pid, within=20)
+    eventually(lambda: lab.attempt(attempt_id).pid)
 
     lab.stop(attempt_id)
     running.join()
@@ -135,7 +135,7 @@ def test_a_server_that_is_stopped_before_it_is_ready_is_cancelled(lab, g0, servi
 def test_a_cancelled_server_is_cancelled(lab, g0, serving):
     attempt_id = serving()
     running = lab.run_aside(attempt_id, g0)
-    eventually(lambda: endpoint_of(lab, attempt_id), within=20)
+    eventually(lambda: endpoint_of(lab, attempt_id))
 
     lab.cancel(attempt_id)
     running.join()
@@ -146,7 +146,7 @@ def test_a_cancelled_server_is_cancelled(lab, g0, serving):
 def test_a_worker_that_is_stopped_gives_its_server_back(lab, g0, serving):
     attempt_id, stop = serving(), StopSignal()
     running = lab.run_aside(attempt_id, g0, stop)
-    eventually(lambda: endpoint_of(lab, attempt_id), within=20)
+    eventually(lambda: endpoint_of(lab, attempt_id))
 
     stop.request(StopReason.SHUTDOWN)
     running.join()
@@ -158,7 +158,7 @@ def test_a_worker_that_is_stopped_gives_its_server_back(lab, g0, serving):
 def test_a_server_that_is_taken_from_its_worker_is_killed_and_answers_no_more(lab, g0, serving):
     attempt_id = serving()
     running = lab.run_aside(attempt_id, g0)
-    eventually(lambda: endpoint_of(lab, attempt_id), within=20)
+    eventually(lambda: endpoint_of(lab, attempt_id))
 
     with lab.database.write() as session:
         lifecycle.lose(session, attempt_id, now=lab.database.now(session), why="gone", max_attempts=3)
@@ -174,7 +174,7 @@ def test_a_server_on_several_groups_gets_their_cards_and_is_as_wide(lab, g0, ser
     with owned(lab.settings, lab.database, SlotName.parse("g1")):
         attempt_id = serving(groups=2, others=("g1",))
         running = lab.run_aside(attempt_id, g0)
-        eventually(lambda: endpoint_of(lab, attempt_id), within=20)
+        eventually(lambda: endpoint_of(lab, attempt_id))
         lab.stop(attempt_id)
         running.join()
 
@@ -247,12 +247,12 @@ def test_a_server_that_has_to_say_it_is_ready_is_not_ready_before(lab, g0, servi
         f"while ! [ -e {lab.folder}/warm/now ]; do sleep 0.1; done; echo model is warm; wait"
     )
     running = lab.run_aside(attempt_id, g0)
-    port = int(eventually(lambda: lab.attempt(attempt_id).command, within=20)["argv"][3])
-    eventually(lambda: first_model("127.0.0.1", port, "/v1/models"), within=20)
+    port = int(eventually(lambda: lab.attempt(attempt_id).command)["argv"][3])
+    eventually(lambda: first_model("127.0.0.1", port, "/v1/models"))
 
     before = endpoint_of(lab, attempt_id)
     (lab.folder / "warm/now").touch()
-    eventually(lambda: endpoint_of(lab, attempt_id), within=20)
+    eventually(lambda: endpoint_of(lab, attempt_id))
     lab.stop(attempt_id)
     running.join()
 
@@ -270,7 +270,7 @@ def test_a_server_whose_port_was_taken_is_started_on_another(lab, g0, serving):
     )
     running = lab.run_aside(attempt_id, g0)
 
-    eventually(lambda: endpoint_of(lab, attempt_id), within=20)
+    eventually(lambda: endpoint_of(lab, attempt_id))
     lab.stop(attempt_id)
     running.join()
 
@@ -319,11 +319,11 @@ def test_a_host_without_a_free_port_is_at_fault_and_not_the_job(lab, g0, serving
 def test_an_open_connection_to_a_server_is_a_use_of_it(lab, g0, serving):
     attempt_id = serving(idle_seconds=1)
     running = lab.run_aside(attempt_id, g0)
-    eventually(lambda: endpoint_of(lab, attempt_id), within=20)
+    eventually(lambda: endpoint_of(lab, attempt_id))
     port = int(endpoint_of(lab, attempt_id).url.rpartition(":")[2])
 
     with closing(socket.create_connection(("127.0.0.1", port))):
-        eventually(lambda: endpoint_of(lab, attempt_id).last_used_at, within=20)
+        eventually(lambda: endpoint_of(lab, attempt_id).last_used_at)
     lab.stop(attempt_id)
     running.join()
 

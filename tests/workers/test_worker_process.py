@@ -59,7 +59,7 @@ class Process:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "workers", "--slot", "cpu0"], env=env, stdout=journal, stderr=journal
             )
-        eventually(lambda: "ready." in self.journal.read_text(), within=30)
+        eventually(lambda: "ready." in self.journal.read_text())
 
     def rung(self, **job):
         attempt_id = self.lab.assigned(QUANTIZE, slot="cpu0", **job)
