@@ -18,6 +18,7 @@ from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from workers import assignment, journal, locks, tasks
+from workers.announcing import PatientConsumer
 from workers.slot import OwnedSlot, owned
 
 EXIT_USAGE = 2
@@ -71,6 +72,7 @@ def _celery_worker(app: Celery, slot: OwnedSlot) -> None:
         hostname=f"{slot.name}@{slot.settings.host}",
         queues=[slot.id],
         pool="threads",
+        consumer_cls=PatientConsumer,
         concurrency=1,
         loglevel="INFO",
         quiet=True,

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -194,3 +195,21 @@ def test_a_slot_in_use_is_refused_in_one_line_that_names_the_holder(lab, cpu0):
     assert ended.returncode == 3
     assert f"locked by worker pid {os.getpid()}" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_flower_hears_of_every_step_of_an_attempt(lab, worker):
+    lab.tool('touch "$2/x.gm"')
+    heard = []
+    with worker.app.connection_for_read() as connection:
+        receiver = worker.app.events.Receiver(connection, handlers={"*": heard.append})
+        listening = threading.Thread(target=receiver.capture, kwargs={"limit": None}, daemon=True)
+        listening.start()
+        eventually(lambda: heard)
+
+        attempt_id = worker.rung()
+
+        eventually(lambda: any(event["type"] == "task-succeeded" for event in heard))
+        receiver.should_stop = True
+        listening.join()
+    steps = [event["type"] for event in heard if event.get("uuid") == f"1.{attempt_id}"]
+    assert steps == ["task-sent", "task-received", "task-started", "task-succeeded"]

@@ -1,0 +1,34 @@
+"""What Flower hears of the attempts of a worker: all of it, but not at the cost of three journeys an attempt."""
+
+import time
+from typing import Any
+
+from celery.worker.consumer import Consumer
+
+_TOGETHER = 0.5
+"""Seconds of events that are sent together: one journey to the broker takes as long as all that is said in it."""
+
+
+class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
+    """Celery's own sends what it has to tell before it next listens to the broker."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._sent_by = 0.0
+
+    def on_send_event_buffered(self) -> None:
+        """Called with each event, by the thread that listens to the broker or the one that runs the attempt."""
+        if self.hub:
+            # Each time: it wakes the loop, which asks for no further bell before it has seen an attempt end.
+            self.hub.call_soon(self._send_soon)
+
+    def stop(self) -> None:
+        """Say goodbye, but first what is left to be said."""
+        self._flush_events()
+        super().stop()
+
+    def _send_soon(self) -> None:
+        # By a time and not by a flag, for the timer may be lost together with a connection.
+        if time.monotonic() >= self._sent_by:
+            self._sent_by = time.monotonic() + _TOGETHER
+            self.hub.call_later(_TOGETHER, self._flush_events)
