@@ -108,6 +108,16 @@ _NEXT_OF_GROUP = _HEAD_OF_GROUP.where(
     tuple_(Job.rank, Job.id) > tuple_(bindparam("rank", type_=Integer), bindparam("job_id", type_=Integer))
 )
 
+_FAILED = select(Attempt.job_id, Attempt.slot_ids).where(
+    Attempt.job_id.in_(bindparam("jobs", expanding=True)),
+    Attempt.state.in_((AttemptState.FAILED, AttemptState.LOST)),
+    # That a server was gone says nothing of the seat from which it was asked.
+    Attempt.failure["kind"].as_string().is_distinct_from(FailureKind.SERVER_GONE),
+)
+_KCORES = select(JobInput.job_id, JobInput.digest).where(
+    JobInput.job_id.in_(bindparam("jobs", expanding=True)), JobInput.name == "kcore"
+)
+
 
 @dataclass(frozen=True)
 class Group:
@@ -251,13 +261,9 @@ def candidates(
 
 
 def _failed_slots(session: Session, job_ids: list[int]) -> dict[int, set[str]]:
-    bad = Attempt.state.in_((AttemptState.FAILED, AttemptState.LOST))
-    # That a server was gone says nothing of the seat from which it was asked.
-    its_own = Attempt.failure["kind"].as_string().is_distinct_from(FailureKind.SERVER_GONE)
     slots: dict[int, set[str]] = defaultdict(set)
     for some in _parts(job_ids):
-        rows = select(Attempt.job_id, Attempt.slot_ids).where(Attempt.job_id.in_(some), bad, its_own)
-        for job_id, slot_ids in session.execute(rows):
+        for job_id, slot_ids in session.execute(_FAILED, {"jobs": some}):
             slots[job_id].update(slot_ids)
     return slots
 
@@ -265,8 +271,7 @@ def _failed_slots(session: Session, job_ids: list[int]) -> dict[int, set[str]]:
 def _kcores(session: Session, job_ids: list[int]) -> dict[int, str | None]:
     found: dict[int, str | None] = {}
     for some in _parts(job_ids):
-        rows = select(JobInput.job_id, JobInput.digest).where(JobInput.job_id.in_(some), JobInput.name == "kcore")
-        found.update((job_id, digest) for job_id, digest in session.execute(rows))
+        found.update((job_id, digest) for job_id, digest in session.execute(_KCORES, {"jobs": some}))
     return found
 
 

@@ -29,6 +29,10 @@ log = logging.getLogger("tx81.dispatcher")
 IDLE_SECONDS = 1.0
 """The safety net under wake-ups: a turn happens at least this often."""
 
+APART_SECONDS = 0.02
+"""Turns begin at least so far apart: what ends meanwhile is placed together. Most commits of a busy lab give a turn
+nothing to do, and each turn reads all slots."""
+
 SWEEP_SECONDS = 1.0
 
 Doorbell = Callable[[Sequence[Bell]], None]
@@ -63,6 +67,7 @@ class Dispatcher:
         next_hold = next_sweep = 0.0
         try:
             while not self._stop.is_set():
+                began = time.monotonic()
                 try:
                     if time.monotonic() >= next_hold:
                         next_hold = time.monotonic() + self._settings.leader_term.total_seconds() / 3
@@ -78,6 +83,7 @@ class Dispatcher:
                     log.exception("the database refused a turn; trying again")
                     self._stop.wait(IDLE_SECONDS)
                 watch.wait(IDLE_SECONDS)
+                self._stop.wait(max(0.0, began + APART_SECONDS - time.monotonic()))
         finally:
             watch.close()
             if self.leading:
