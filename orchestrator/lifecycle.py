@@ -6,7 +6,7 @@ two arrows of one job never wait for each other. `now` is always the database's 
 caller's transaction, so that leases mean the same on every host.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -89,6 +89,7 @@ def lose(session: Session, attempt_id: int, *, now: datetime, why: str, max_atte
         _follow(session, job, attempt_id, failure, now, max_attempts)
     else:
         queue(session, job, start=JobState.ASSIGNED, now=now, why=why)
+    _charge(session, attempt, now)
     return True
 
 
@@ -175,8 +176,11 @@ def give_back(
     _release(session, attempt, now, suspicion)
     record(session, "attempt.lost", now, job_id=job.id, attempt_id=attempt_id, slot_id=attempt.slot_id, why=why)
     if (asked := _asked_to_end(job)) is not None:
-        return _end_cancelled(session, job.id, JobState.RUNNING, now, asked)
-    return queue(session, job, start=JobState.RUNNING, now=now, why=why)
+        _end_cancelled(session, job.id, JobState.RUNNING, now, asked)
+    else:
+        queue(session, job, start=JobState.RUNNING, now=now, why=why)
+    _charge(session, attempt, now)
+    return True
 
 
 @dataclass(frozen=True)
@@ -195,9 +199,11 @@ class Ending:
 
 
 def finish(
-    session: Session, attempt_id: int, ending: Ending, *, worker: str, now: datetime, max_attempts: int
-) -> JobState:
-    """Store how the attempt ended, give its slots back and move its job on, in one transaction.
+    session: Session, attempt_id: int, ending: Ending, *, worker: str, now: datetime, max_attempts: int,
+    store_results: Callable[[], None] | None = None,
+) -> JobState:  # fmt: skip
+    """Store how the attempt ended, give its slots back and move its job on, in one transaction; `store_results` writes
+    what else belongs to it, and is called once it is certain that the attempt is the worker's.
 
     Returns the job's new state. OwnershipLost if the attempt is not this worker's any more: then nothing may be
     written, and the caller's transaction, with any results in it, must be rolled back (letting the error through does).
@@ -225,12 +231,17 @@ def finish(
     if failure is None:
         done = {"attempt_id": attempt_id, "failure": None, **({"why": attempt.stop["why"]} if attempt.stop else {})}
         move(session, job_id, start=JobState.RUNNING, to=JobState.SUCCEEDED, now=now, **done)
-        return JobState.SUCCEEDED
-    if failure.kind is FailureKind.CANCELLED:
-        _end_cancelled(session, job_id, JobState.RUNNING, now, failure)
+        state = JobState.SUCCEEDED
     else:
-        _follow(session, _job(session, job_id, lock=True), attempt_id, failure, now, max_attempts)
-    return session.execute(select(Job.state).where(Job.id == job_id)).scalar_one()
+        if failure.kind is FailureKind.CANCELLED:
+            _end_cancelled(session, job_id, JobState.RUNNING, now, failure)
+        else:
+            _follow(session, _job(session, job_id, lock=True), attempt_id, failure, now, max_attempts)
+        state = session.execute(select(Job.state).where(Job.id == job_id)).scalar_one()
+    if store_results is not None:
+        store_results()
+    _charge(session, attempt, now)
+    return state
 
 
 # ── anyone's arrows ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -315,6 +326,10 @@ def _release(session: Session, attempt: Attempt | Row[Any], now: datetime, suspi
     for slot_id, state in holding.let_go(session, attempt, now=now, suspicion=suspicion):
         because = suspicion.model_dump(mode="json") if suspicion and state is ServiceState.QUARANTINED else {}
         record(session, f"slot.{state}", now, job_id=attempt.job_id, attempt_id=attempt.id, slot_id=slot_id, **because)
+
+
+def _charge(session: Session, attempt: Attempt | Row[Any], now: datetime) -> None:
+    """Count what the attempt held as its project's. Last of all: whoever ends a job of that project waits for it."""
     if attempt.started_at is not None:
         held = (now - attempt.started_at).total_seconds() * len(attempt.slot_ids)
         shares.charge(session, attempt.job_id, held, now=now)

@@ -31,21 +31,26 @@ def finish(
         ending = replace(ending, answers_digest=digest_of(answer.given for answer in results.answers))
     with database.write() as session:
         now = database.now(session)
-        # First the guard: ten thousand rows need not be written to find out that they must not be.
-        state = lifecycle.finish(session, attempt_id, ending, worker=worker, now=now, max_attempts=max_attempts)
-        _add_outputs(session, attempt_id, results.outputs, now)
-        run_for(session, _ANSWERS, [_answer_row(attempt_id, answer) for answer in results.answers])
-        rows = [
-            {
-                "attempt_id": attempt_id, "name": number.name, "value": number.value, "unit": number.unit,
-                "definition": number.definition, "count": number.count, "counter": number.counter,
-            }
-            for number in results.metrics
-        ]  # fmt: skip
-        run_for(session, _METRICS, rows)
-        if ending.log_digest is not None:
-            live_logs.drop(session, attempt_id)
-        return state
+        return lifecycle.finish(
+            session, attempt_id, ending, worker=worker, now=now, max_attempts=max_attempts,
+            # Ten thousand rows need not be written to find out that they must not be.
+            store_results=lambda: _store(session, attempt_id, ending, results, now),
+        )  # fmt: skip
+
+
+def _store(session: Session, attempt_id: int, ending: Ending, results: Results, now: datetime) -> None:
+    _add_outputs(session, attempt_id, results.outputs, now)
+    run_for(session, _ANSWERS, [_answer_row(attempt_id, answer) for answer in results.answers])
+    rows = [
+        {
+            "attempt_id": attempt_id, "name": number.name, "value": number.value, "unit": number.unit,
+            "definition": number.definition, "count": number.count, "counter": number.counter,
+        }
+        for number in results.metrics
+    ]  # fmt: skip
+    run_for(session, _METRICS, rows)
+    if ending.log_digest is not None:
+        live_logs.drop(session, attempt_id)
 
 
 def give_back(

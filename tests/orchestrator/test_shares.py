@@ -6,20 +6,22 @@ import pytest
 from core_builders import (
     LEASE,
     TOOL,
+    WORKER,
     Desk,
     a_desk,
     a_job,
     a_running_attempt,
     a_slot,
     an_infer_request,
+    ending,
     finish,
     now,
     quantize,
     request_of,
 )
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
-from orchestrator import lineup, shares, steering
+from orchestrator import lifecycle, lineup, shares, steering
 from orchestrator.dispatcher.leader import Leadership
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import BadSpec
@@ -77,6 +79,26 @@ def test_an_ended_attempt_is_charged_to_its_project_and_one_under_way_counts_as_
     assert had["a"].used == pytest.approx(3600, abs=30)
     assert had["b"].used == pytest.approx(3600, abs=30)
     assert stored == 0
+
+
+def test_attempts_of_one_project_store_their_results_beside_each_other(desk: Desk):
+    if desk.database.is_sqlite:
+        pytest.skip("writers queue on SQLite: no two store anything at once")
+    with desk.database.write() as session:
+        first, second = (a_running_attempt(session, a_job(session, project="a")) for _ in range(2))
+
+    def end_the_other() -> None:
+        with desk.database.write() as other:
+            other.execute(text("SET LOCAL lock_timeout = '5s'"))
+            finish(other, second)
+
+    with desk.database.write() as session:
+        lifecycle.finish(
+            session, first.id, ending(), worker=WORKER, now=now(), max_attempts=3, store_results=end_the_other
+        )
+
+    with desk.database.read() as session:
+        assert set(session.scalars(select(Job.state))) == {JobState.SUCCEEDED}
 
 
 def test_what_was_used_fades_with_the_half_life_that_the_dispatcher_sets(desk: Desk):
