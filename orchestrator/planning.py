@@ -41,13 +41,14 @@ def decide(session: Session, groups: Sequence[Group], slots: Supply, *, aging: t
     short = set(most)
     while True:
         new: list[Queued] = []
-        for group in short:
+        for group in (group for group in most if group in short):
             before, depth[group] = depth[group], min(max(first, depth[group] * FEWEST_HEADS), most[group])
             last = queued[group][-1] if queued[group] else None
             queued[group] += (found := lineup.heads(session, group, depth[group] - before, after=last))
             new += found
         known |= lineup.known(session, new)
-        every = [job for group in most for job in queued[group]]
+        # Once each: PostgreSQL shows what was committed last, so a job that somebody moves meanwhile may be read twice.
+        every = list({job.job_id: job for group in most for job in queued[group]}.values())
         candidates = lineup.candidates(every, known, now=slots.now, aging=aging)
         plan = place(candidates, slots, standing)
         unread = [group for group in most if len(queued[group]) == depth[group] < most[group]]

@@ -17,7 +17,7 @@ from core_builders import (
     now,
     request_of,
 )
-from sqlalchemy import select
+from sqlalchemy import event, select, update
 
 from orchestrator import lifecycle
 from orchestrator.dispatcher.leader import Leadership
@@ -161,6 +161,30 @@ def test_a_job_that_would_end_in_time_is_found_behind_those_of_its_group_that_wo
             a_job(session, project=f"p{number}", priority=1, run_seconds=3600)
 
     assert _turn(desk).keys() == {short.id}
+
+
+def test_a_job_that_is_given_another_priority_while_the_queue_is_read_is_placed_once(desk: Desk):
+    if desk.database.is_sqlite:
+        pytest.skip("a transaction of SQLite sees one state, whatever is committed meanwhile")
+    with desk.database.write() as session:
+        for index in range(3):
+            a_slot(session, f"g{index}")
+        moved, other = a_job(session, priority=5).id, a_job(session, priority=9).id
+
+    reads = []
+
+    def move(_connection, _cursor, statement, *_: object) -> None:
+        if "ORDER BY job.rank" not in statement:
+            return
+        reads.append(statement)
+        if len(reads) == 1:
+            with desk.database.write() as meanwhile:
+                meanwhile.execute(update(Job).where(Job.id == moved).values(priority=9))
+
+    event.listen(desk.database.engine, "after_cursor_execute", move)
+
+    assert _turn(desk).keys() == {moved, other}
+    assert len(reads) > 1
 
 
 # ── explanations ─────────────────────────────────────────────────────────────────────────────────────────────────────
