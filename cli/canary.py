@@ -31,6 +31,8 @@ def set_canary(
 ) -> Exit:
     """Make an inference with known answers the canary of a release; keep it short, and its answers certain.
 
+    Of each answer 128 tokens are asked for where --max-tokens says nothing.
+
     Parameters
     ----------
     file

@@ -176,11 +176,11 @@ def give_back(
     _release(session, attempt, now, suspicion)
     record(session, "attempt.lost", now, job_id=job.id, attempt_id=attempt_id, slot_id=attempt.slot_id, why=why)
     if (asked := _asked_to_end(job)) is not None:
-        _end_cancelled(session, job.id, JobState.RUNNING, now, asked)
+        moved = _end_cancelled(session, job.id, JobState.RUNNING, now, asked)
     else:
-        queue(session, job, start=JobState.RUNNING, now=now, why=why)
+        moved = queue(session, job, start=JobState.RUNNING, now=now, why=why)
     _charge(session, attempt, now)
-    return True
+    return moved
 
 
 @dataclass(frozen=True)
@@ -231,13 +231,12 @@ def finish(
     if failure is None:
         done = {"attempt_id": attempt_id, "failure": None, **({"why": attempt.stop["why"]} if attempt.stop else {})}
         move(session, job_id, start=JobState.RUNNING, to=JobState.SUCCEEDED, now=now, **done)
-        state = JobState.SUCCEEDED
+    elif failure.kind is FailureKind.CANCELLED:
+        _end_cancelled(session, job_id, JobState.RUNNING, now, failure)
     else:
-        if failure.kind is FailureKind.CANCELLED:
-            _end_cancelled(session, job_id, JobState.RUNNING, now, failure)
-        else:
-            _follow(session, _job(session, job_id, lock=True), attempt_id, failure, now, max_attempts)
-        state = session.execute(select(Job.state).where(Job.id == job_id)).scalar_one()
+        _follow(session, _job(session, job_id, lock=True), attempt_id, failure, now, max_attempts)
+    reached = select(Job.state).where(Job.id == job_id)
+    state = JobState.SUCCEEDED if failure is None else session.execute(reached).scalar_one()
     if store_results is not None:
         store_results()
     _charge(session, attempt, now)

@@ -38,10 +38,10 @@ def decide(session: Session, groups: Sequence[Group], slots: Supply, *, aging: t
     depth = dict.fromkeys(most, 0)
     known: dict[int, Known] = {}
     standing = shares.all_shares(session, slots.now)
-    short = set(most)
+    short = list(most)
     while True:
         new: list[Queued] = []
-        for group in (group for group in most if group in short):
+        for group in short:
             before, depth[group] = depth[group], min(max(first, depth[group] * FEWEST_HEADS), most[group])
             last = queued[group][-1] if queued[group] else None
             queued[group] += (found := lineup.heads(session, group, depth[group] - before, after=last))
@@ -52,23 +52,23 @@ def decide(session: Session, groups: Sequence[Group], slots: Supply, *, aging: t
         candidates = lineup.candidates(every, known, now=slots.now, aging=aging)
         plan = place(candidates, slots, standing)
         unread = [group for group in most if len(queued[group]) == depth[group] < most[group]]
-        short = _with_more_to_get(unread, queued, plan, slots) if unread else set()
+        short = _with_more_to_get(unread, queued, plan, slots) if unread else []
         if not short:
             return Decided(candidates, plan)
 
 
 def _with_more_to_get(
     groups: Sequence[Group], queued: Mapping[Group, Sequence[Queued]], plan: Plan, slots: Supply
-) -> set[Group]:
+) -> list[Group]:
     """Those of `groups` of which every job that was read starts, or for which slots are left."""
     started = {placement.job_id for placement in plan.placements}
     taken = {slot_id for placement in plan.placements for slot_id in placement.slot_ids}
     left = replace(slots, free=[slot for slot in slots.free if slot.id not in taken])
-    return {
+    return [
         group
         for group in groups
         if all(job.job_id in started for job in queued[group]) or lineup.placeable([group], left)
-    }
+    ]
 
 
 def movable(session: Session, slots: Supply, *, aging: timedelta) -> bool:

@@ -69,8 +69,8 @@ class Dispatcher:
             while not self._stop.is_set():
                 began = time.monotonic()
                 try:
-                    if time.monotonic() >= next_hold:
-                        next_hold = time.monotonic() + self._settings.leader_term.total_seconds() / 3
+                    if began >= next_hold:
+                        next_hold = began + self._settings.leader_term.total_seconds() / 3
                         self.lead()
                     self.turn()
                     if time.monotonic() >= next_sweep:
