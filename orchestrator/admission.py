@@ -18,6 +18,7 @@ from orchestrator.caching import CacheParts, cache_parts, digest_of, nearest, wh
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.specs import BUILD_KINDS, JobRequest
 from orchestrator.model.states import FINAL, IN_FLIGHT, AttemptState, JobState, Until
+from orchestrator.storage import events
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.tables import Artifact, Attempt, Base, Job
 
@@ -157,7 +158,7 @@ def _enter(session: Session, job: Job, store: ArtifactStore, now: datetime) -> N
     elif request.use_cache and (leader := _in_flight(session, job, key)) is not None:
         if job.joined_to != leader:
             session.execute(update(Job).where(Job.id == job.id).values(joined_to=leader, version=Job.version + 1))
-            lifecycle.record(session, "job.joined", now, job_id=job.id, leader=leader)
+            events.record(session, "job.joined", now, job_id=job.id, leader=leader)
     else:
         about = _why_missed(session, job, parts) if request.use_cache else {"why": _NOT_ASKED}
         lifecycle.queue(session, job, start=JobState.WAITING, now=now, joined_to=None, **about)

@@ -18,7 +18,7 @@ from orchestrator.errors import IllegalTransition
 from orchestrator.model.failures import Failure
 from orchestrator.model.specs import BUILD_KINDS
 from orchestrator.model.states import TRANSITIONS, AttemptState, JobState
-from orchestrator.storage import statements
+from orchestrator.storage import events, statements
 from orchestrator.storage.tables import Base, Document
 
 JOB = Base.metadata.tables["job"]
@@ -96,7 +96,7 @@ def assign(
     made = list(zip(session.execute(statements.TRY, attempts).scalars(), taken, strict=True))
     leases = [(slot_id, attempt_id) for attempt_id, each in made for slot_id in each.slot_ids]
     holding.take(session, leases, until=now + lease)
-    session.execute(statements.RECORD, [event for entry in made for event in _told_of(*entry, now)])
+    session.execute(events.RECORD, [event for entry in made for event in _told_of(*entry, now)])
     return made
 
 
@@ -150,4 +150,4 @@ def _record(session: Session, kind: str, jobs: Iterable[int], now: datetime, **a
         for job_id in jobs
     ]
     if rows:
-        session.execute(statements.RECORD, rows)
+        session.execute(events.RECORD, rows)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from orchestrator import filing, ownership, steering
+from orchestrator import filing, ownership
 from orchestrator.clock import as_utc
 from orchestrator.drafting import Drafting
 from orchestrator.errors import BadSpec, NotFound, OrchestratorError
@@ -117,10 +117,10 @@ class Canaries:
         for patient, decision in decisions:
             match decision:
                 case Restore(job_id):
-                    with steering.ordered(self._database) as (session, moment):
+                    with self._database.admission() as (session, moment):
                         ownership.restore(session, patient.slot_id, job_id=job_id, now=moment)
                 case GiveUp(jobs):
-                    with steering.ordered(self._database) as (session, moment):
+                    with self._database.admission() as (session, moment):
                         ownership.give_up(session, patient.slot_id, jobs=jobs, now=moment)
                 case Start() if patient.slot_id in startable:
                     self._try_to_start(patient.slot_id, now)

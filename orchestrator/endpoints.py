@@ -10,8 +10,8 @@ from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from orchestrator.errors import EndpointClosed, OwnershipLost
-from orchestrator.lifecycle import record
 from orchestrator.model.states import FINAL, AttemptState
+from orchestrator.storage.events import record
 from orchestrator.storage.tables import Attempt, Endpoint, Job
 
 

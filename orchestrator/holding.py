@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from orchestrator.model.failures import Suspicion, of_one_among
 from orchestrator.model.states import ServiceState
-from orchestrator.storage import statements
-from orchestrator.storage.statements import run
+from orchestrator.storage import database, statements
+from orchestrator.storage.database import run
 from orchestrator.storage.tables import Attempt, Slot
 
 
@@ -23,7 +23,7 @@ def take(session: Session, wanted: Iterable[tuple[str, int]], *, until: datetime
     rows = [
         {"slot_id": slot_id, "attempt_id": attempt_id, "expires_at": until} for slot_id, attempt_id in sorted(wanted)
     ]
-    statements.run_for(session, statements.HOLD, rows)
+    database.run_for(session, statements.HOLD, rows)
 
 
 def extend(session: Session, attempt_id: int, *, until: datetime) -> bool:

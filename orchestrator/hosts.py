@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 from orchestrator import inventory
 from orchestrator.errors import NotFound
 from orchestrator.inventory import SlotFacts
-from orchestrator.lifecycle import record
 from orchestrator.storage.database import Database
+from orchestrator.storage.events import record
 from orchestrator.storage.tables import Host, Slot
 
 _LAST_SEEN = (

@@ -19,7 +19,8 @@ from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost
 from orchestrator.model.failures import Await, Failure, FailureKind, GiveUp, Retry, Suspicion
 from orchestrator.model.states import ATTEMPT_TRANSITIONS, FINAL, TRANSITIONS, AttemptState, JobState, ServiceState
 from orchestrator.storage import statements
-from orchestrator.storage.statements import run, run_for
+from orchestrator.storage.database import run, run_for
+from orchestrator.storage.events import record
 from orchestrator.storage.tables import Attempt, Job
 
 
@@ -30,12 +31,6 @@ class Renewal:
     cancel_requested: bool
     stop_requested: bool
     """It is a server, and is to end in good order."""
-
-
-def record(session: Session, kind: str, now: datetime, **about: Any) -> None:
-    """Write one event; `job_id`, `attempt_id` and `slot_id` are columns, all else goes into its data."""
-    columns = {name: about.pop(name, None) for name in ("job_id", "attempt_id", "slot_id")}
-    run(session, statements.RECORD, at=now, kind=kind, data=about, **columns)
 
 
 def move(session: Session, job_id: int, *, start: JobState, to: JobState, now: datetime, **change: Any) -> bool:

@@ -16,10 +16,11 @@ from sqlalchemy.orm import Session
 
 from orchestrator import holding
 from orchestrator.errors import IllegalTransition, NotFound, SlotTaken
-from orchestrator.lifecycle import record, withdraw
+from orchestrator.lifecycle import withdraw
 from orchestrator.model.failures import of_one_among
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, ServiceState
+from orchestrator.storage.events import record
 from orchestrator.storage.tables import Attempt, Document, Lease, Slot
 
 # ── the worker's arrows ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -15,10 +15,11 @@ from sqlalchemy.orm import Session
 
 from orchestrator.clock import as_utc
 from orchestrator.errors import AlreadyReserved, BadRequest, IllegalTransition, NotFound
-from orchestrator.lifecycle import record, withdraw
+from orchestrator.lifecycle import withdraw
 from orchestrator.model.reservations import FARTHEST, LONGEST, ReservationRequest, ReservationState, state_of
 from orchestrator.model.states import AttemptState
 from orchestrator.placement.windows import Window
+from orchestrator.storage.events import record
 from orchestrator.storage.tables import Attempt, Base, Job, Lease, Reservation, ReservationSlot, Slot
 
 MOST_TOLD = 5

@@ -12,8 +12,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.placement.order import LEAST_CHARGE, Share, faded
 from orchestrator.settings import Settings
-from orchestrator.storage.database import Database
-from orchestrator.storage.statements import run
+from orchestrator.storage.database import Database, run
 from orchestrator.storage.tables import Base, Project
 
 HALF_LIFE: timedelta = Settings.model_fields["share_half_life"].default

@@ -5,8 +5,7 @@ being held or moved, and jobs are locked by one such transaction at a time. Noth
 cancelling and stopping are `orchestrator.lifecycle`'s.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,7 +18,7 @@ from orchestrator.errors import BadRequest, IllegalTransition, NotFound, Orchest
 from orchestrator.model.orders import MOST_JOBS, Action, BulkOrder
 from orchestrator.model.states import FINAL, JobState
 from orchestrator.queries import JobFilter
-from orchestrator.storage.database import Database
+from orchestrator.storage import events
 from orchestrator.storage.tables import Job, Pipeline
 
 _UNPLACED = frozenset({JobState.WAITING, JobState.QUEUED})
@@ -51,14 +50,6 @@ class Report:
 
     outcomes: tuple[Outcome, ...]
     left: int = 0
-
-
-@contextmanager
-def ordered(database: Database) -> Iterator[tuple[Session, datetime]]:
-    """A transaction during which nothing is admitted or placed, and its moment."""
-    with database.write() as session:
-        database.serialise(session, "admission")
-        yield session, database.now(session)
 
 
 def carry_out(session: Session, job_id: int, order: Order, *, now: datetime) -> JobState:
@@ -196,4 +187,4 @@ def _require(job: Job, states: frozenset[JobState], what: str, remedy: str) -> N
 
 def _changed(session: Session, job: Job, kind: str, order: Order, now: datetime, **about: object) -> None:
     job.version += 1
-    lifecycle.record(session, kind, now, job_id=job.id, by=order.by, why=order.note, **about)
+    events.record(session, kind, now, job_id=job.id, by=order.by, why=order.note, **about)

@@ -121,12 +121,10 @@ class Submission:
             if (made := earlier(session, idempotency)) is not None:
                 return made
         checked = check()
-        with self._database.write() as session:
-            self._database.serialise(session, "admission")
+        with self._database.admission() as (session, now):
             # And again: the same key may have been sent twice at once.
             if (made := earlier(session, idempotency)) is not None:
                 return made
-            now = self._database.now(session)
             made = make(checked, session, now)
             remember(session, idempotency, made, now)
             return made

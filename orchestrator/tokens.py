@@ -17,9 +17,9 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle
 from orchestrator.errors import AlreadyExists, IllegalTransition, NotFound, Unauthenticated
 from orchestrator.model.scopes import Scope, allows
+from orchestrator.storage import events
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Token
 
@@ -48,7 +48,7 @@ def make(database: Database, name: str, scopes: tuple[str, ...], *, by: str | No
         with database.write() as session:
             _insert(database, session, name, scopes, plain)
             if by is not None:
-                lifecycle.record(session, "token.made", database.now(session), name=name, scopes=list(scopes), by=by)
+                events.record(session, "token.made", database.now(session), name=name, scopes=list(scopes), by=by)
     except IntegrityError:
         raise AlreadyExists(f"there is a token {name} already; choose another name", field="name") from None
     return plain
@@ -74,7 +74,7 @@ def revoke(database: Database, name: str, *, by: str) -> None:
             raise IllegalTransition(f"{name} is the last admin token: make another one first, then revoke it")
         if rows[name].revoked_at is None:
             rows[name].revoked_at = now = database.now(session)
-            lifecycle.record(session, "token.revoked", now, name=name, by=by)
+            events.record(session, "token.revoked", now, name=name, by=by)
 
 
 def verify(session: Session, plain: str) -> Bearer:

@@ -8,8 +8,7 @@ from sqlalchemy import bindparam, select
 
 from orchestrator import lifecycle
 from orchestrator.model.slots import SlotKind, SlotName
-from orchestrator.storage.database import Database
-from orchestrator.storage.statements import run
+from orchestrator.storage.database import Database, run
 from orchestrator.storage.tables import Base, Document
 from workers import used_endpoints
 from workers.used_endpoints import UsedEndpoint

@@ -14,8 +14,7 @@ from orchestrator.lifecycle import Ending
 from orchestrator.model.failures import Suspicion
 from orchestrator.model.states import JobState
 from orchestrator.storage import live_logs
-from orchestrator.storage.database import Database
-from orchestrator.storage.statements import run_for
+from orchestrator.storage.database import Database, run_for
 from orchestrator.storage.tables import Base
 from workers.collect import CheckedAnswer, Output, Results
 
@@ -73,11 +72,8 @@ def suspect(database: Database, slot_ids: Sequence[str], suspicion: Suspicion, *
     """Quarantine the slots of an attempt that was taken away, so that its end is not there to say it with.
 
     `worker` is that of the first slot."""
-    with database.write() as session:
-        database.serialise(session, "admission")
-        ownership.suspect(
-            session, slot_ids[0], worker=worker, reason=suspicion.reason, now=database.now(session), others=slot_ids[1:]
-        )
+    with database.admission() as (session, now):
+        ownership.suspect(session, slot_ids[0], worker=worker, reason=suspicion.reason, now=now, others=slot_ids[1:])
 
 
 def _add_outputs(session: Session, attempt_id: int, outputs: Sequence[Output], now: datetime) -> None:

@@ -127,9 +127,7 @@ def announce(slot: OwnedSlot) -> None:
     while True:
         try:
             finding = _looked_at(slot)
-            with slot.database.write() as session:
-                slot.database.serialise(session, "admission")
-                now = slot.database.now(session)
+            with slot.database.admission() as (session, now):
                 left = ownership.announce(
                     session, host=slot.settings.host, name=slot.name, worker=slot.worker, pid=os.getpid(),
                     lock_domain=locks.domain(slot.settings.locks), now=now, lost_after=slot.settings.lease,

@@ -70,7 +70,7 @@ def order_many(
 ) -> OrderReport:
     """Cancel, hold, release, reprioritise or move to the front many jobs: those of a list, or up to 1000 that fit a
     filter. What can be done is done in one transaction; the answer says of each job what became of it."""
-    with steering.ordered(context.database) as (session, now):
+    with context.database.admission() as (session, now):
         return order_report(steering.carry_out_bulk(session, body, actor, now=now))
 
 
@@ -229,7 +229,7 @@ def _check_version(session: Session, job: int, if_match: str | None) -> None:
 
 
 def _ordered(context: Context, job: int, order: Order, if_match: str | None) -> JobView:
-    with steering.ordered(context.database) as (session, now):
+    with context.database.admission() as (session, now):
         _check_version(session, job, if_match)
         steering.carry_out(session, job, order, now=now)
         return job_view(queries.job(session, job))

@@ -92,7 +92,7 @@ def pipeline_to_front(pipeline: Number, context: Given, actor: Actor, body: Reas
 
 
 def _ordered(context: Context, pipeline: int, order: Order) -> OrderReport:
-    with steering.ordered(context.database) as (session, now):
+    with context.database.admission() as (session, now):
         return order_report(steering.carry_out_pipeline(session, pipeline, order, now=now))
 
 

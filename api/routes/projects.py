@@ -7,9 +7,10 @@ from api.context import Given
 from api.parameters import ThingName
 from api.scheduling import ProjectView, WeightRequest
 from api.schemas import Page
-from orchestrator import lifecycle, shares
+from orchestrator import shares
 from orchestrator.model.scopes import Scope
 from orchestrator.placement.order import Share
+from orchestrator.storage import events
 
 router = APIRouter(prefix="/projects", tags=["projects"], route_class=GuardedRoute)
 
@@ -25,11 +26,9 @@ def list_projects(context: Given) -> Page[ProjectView]:
 @router.put("/{project}", openapi_extra=needs(Scope.OPERATOR))
 def set_weight(project: ThingName, body: WeightRequest, context: Given) -> ProjectView:
     """Give a project a weight, beside 1 for those that nobody gave one; it need not have had a job yet."""
-    with context.database.write() as session:
-        context.database.serialise(session, "admission")
-        now = context.database.now(session)
+    with context.database.admission() as (session, now):
         row = shares.set_weight(session, project, body.weight, now=now)
-        lifecycle.record(session, "project.weight_set", now, project=row.name, weight=row.weight)
+        events.record(session, "project.weight_set", now, project=row.name, weight=row.weight)
         return _view(row.name, shares.all_shares(session, now)[row.name])
 
 

@@ -10,7 +10,7 @@ from api.context import Given
 from api.parameters import Cursor, Limit, NameFilter, Number, first_position, number_of, page
 from api.reservations import ReservationView
 from api.schemas import Page
-from orchestrator import reserving, steering
+from orchestrator import reserving
 from orchestrator.model.orders import Reason
 from orchestrator.model.reservations import ReservationRequest
 from orchestrator.model.scopes import Scope
@@ -28,7 +28,7 @@ def reserve(
     """Keep slots for a time, at most 30 days: inside it only jobs of `project` run there, and no other job is started
     that might run into it. What runs there already goes on; `reaching` says what, and until when. 409 names the
     reservations that have one of the slots for some of that time."""
-    with steering.ordered(context.database) as (session, now):
+    with context.database.admission() as (session, now):
         return _view(reserving.reserve(session, body, by=actor, now=now))
 
 
@@ -59,7 +59,7 @@ def show_reservation(reservation: Number, context: Given) -> ReservationView:
 @router.post("/{reservation}/cancel", openapi_extra=needs(Scope.OPERATOR))
 def cancel_reservation(reservation: Number, context: Given, actor: Actor, body: Reason = _NO_REASON) -> ReservationView:
     """Give the slots back now, or before the reservation begins; 409 if it has ended."""
-    with steering.ordered(context.database) as (session, now):
+    with context.database.admission() as (session, now):
         return _view(reserving.cancel(session, reservation, by=actor, note=body.note, now=now))
 
 

@@ -11,7 +11,7 @@ from api.routes.jobs import note_replay
 from api.schemas import JobView, Page, SlotView
 from api.trust import SlotHistory
 from api.views import job_view, slot_detail, slot_history, slot_view
-from orchestrator import canaries, inventory, ownership, queries, steering, suspecting
+from orchestrator import canaries, inventory, ownership, queries, suspecting
 from orchestrator.model.orders import Reason
 from orchestrator.model.scopes import Scope
 
@@ -79,7 +79,7 @@ def run_canary(slot: ThingName, context: Given, response: Response, once: Once) 
 
 
 def _served(context: Context, slot: str, actor: str, body: Reason, change: Callable[..., None]) -> SlotView:
-    with steering.ordered(context.database) as (session, now):
+    with context.database.admission() as (session, now):
         change(session, slot, by=actor, note=body.note, now=now)
         session.flush()
         return slot_view(inventory.slots(session, slot, now=now)[0], now, context.settings.lease)

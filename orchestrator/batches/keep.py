@@ -16,6 +16,7 @@ from orchestrator import bulk, lifecycle
 from orchestrator.model.batches import BatchState, StopOn, Trouble, batch_state, stopping
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.states import FINAL, AttemptState, JobState
+from orchestrator.storage import events
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Batch, IdempotencyRecord, Job
 
@@ -79,9 +80,7 @@ def give_up(database: Database, batch_id: int, *, silent_for: timedelta | None =
 
     Its idempotency key is free again: the client that never got an answer may ask once more.
     """
-    with database.write() as session:
-        database.serialise(session, "admission")
-        now = database.now(session)
+    with database.admission() as (session, now):
         why = "the submission of its batch broke off, so it is not whole; submit it again"
         left = update(Batch).where(Batch.id == batch_id, *_OPEN)
         if silent_for is not None:
@@ -92,7 +91,7 @@ def give_up(database: Database, batch_id: int, *, silent_for: timedelta | None =
         session.execute(delete(IdempotencyRecord).where(IdempotencyRecord.made["batch"].as_integer() == batch_id))
         failure = Failure(kind=FailureKind.CANCELLED, reason=why)
         bulk.end_unbegun(session, batch_id, to=JobState.CANCELLED, failure=failure, now=now)
-        lifecycle.record(session, "batch.ended", now, batch=batch_id, state=BatchState.CANCELLED, why=why)
+        events.record(session, "batch.ended", now, batch=batch_id, state=BatchState.CANCELLED, why=why)
         return True
 
 
@@ -108,7 +107,7 @@ def _stop(session: Session, batch: Batch, now: datetime) -> None:
         "at": now.isoformat(),
     }  # fmt: skip
     session.flush()
-    lifecycle.record(
+    events.record(
         session, "batch.stopped", now, batch=batch.id, job_id=cause.job_id, slot_id=cause.slot_id, why=cause.told()
     )
 
@@ -188,7 +187,7 @@ def _end(session: Session, batch: Batch, counts: Counter[JobState], now: datetim
     session.flush()
     state = batch_state(counts, sealed=True, stopped=batch.stop is not None)
     told = {str(each): count for each, count in counts.items()}
-    lifecycle.record(session, "batch.ended", now, batch=batch.id, state=state, counts=told)
+    events.record(session, "batch.ended", now, batch=batch.id, state=state, counts=told)
 
 
 def _counts(session: Session, batch_id: int) -> Counter[JobState]:

@@ -4,7 +4,7 @@ from sqlalchemy import select
 
 from orchestrator.errors import IllegalTransition, NotFound
 from orchestrator.model.states import FINAL
-from orchestrator.steering import Order, Outcome, Report, carry_out_all, ordered
+from orchestrator.steering import Order, Outcome, Report, carry_out_all
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Batch, Job
 
@@ -28,6 +28,6 @@ def carry_out(database: Database, batch_id: int, order: Order) -> Report:
         jobs = session.scalars(unfinished).all()
     outcomes: list[Outcome] = []
     for start in range(0, len(jobs), AT_ONCE):
-        with ordered(database) as (session, now):
+        with database.admission() as (session, now):
             outcomes += carry_out_all(session, jobs[start : start + AT_ONCE], order, now=now).outcomes
     return Report(tuple(sorted(outcomes, key=lambda outcome: outcome.job_id)))

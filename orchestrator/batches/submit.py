@@ -6,8 +6,8 @@ admitted, so none starts before all are there. A writer that dies between leaves
 gives up (`orchestrator.batches.keep`); one that was only slow learns that from its next portion.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -16,7 +16,7 @@ from sqlalchemy import CursorResult, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from orchestrator import bulk, filing, lifecycle
+from orchestrator import bulk, filing
 from orchestrator.batches import keep
 from orchestrator.drafting import Draft, Drafting
 from orchestrator.errors import BadSpec, IllegalTransition, OrchestratorError
@@ -28,6 +28,7 @@ from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import ServiceState
 from orchestrator.placement.demand import Demand
 from orchestrator.settings import Settings
+from orchestrator.storage import events
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Batch, Slot
@@ -109,7 +110,7 @@ class BatchSubmission:
     # ── the rows ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _open(self, request: BatchRequest, checked: _Checked, idempotency: Idempotency | None) -> Made:
-        with self._transaction() as (session, now):
+        with self._database.admission() as (session, now):
             if (made := earlier(session, idempotency)) is not None:
                 return made
             batch = Batch(
@@ -120,24 +121,18 @@ class BatchSubmission:
             session.flush()
             made = Made((), batch=batch.id)
             remember(session, idempotency, made, now)
-            lifecycle.record(session, "batch.created", now, batch=batch.id, name=batch.name, size=batch.size)
+            events.record(session, "batch.created", now, batch=batch.id, name=batch.name, size=batch.size)
             return made
 
     def _fill(self, batch_id: int, project: str, jobs: Sequence[Draft]) -> None:
-        with self._transaction() as (session, now):
+        with self._database.admission() as (session, now):
             _still_open(session, batch_id, touched_at=now)
             filing.write(session, jobs, now=now, project=project, batch_id=batch_id)
 
     def _seal(self, batch_id: int) -> None:
-        with self._transaction() as (session, now):
+        with self._database.admission() as (session, now):
             _still_open(session, batch_id, sealed_at=now)
             bulk.queue_ready(session, bulk.JOB.c.batch_id == batch_id, now=now)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[tuple[Session, datetime]]:
-        with self._database.write() as session:
-            self._database.serialise(session, "admission")
-            yield session, self._database.now(session)
 
 
 def _still_open(session: Session, batch_id: int, **change: Any) -> None:

@@ -7,12 +7,13 @@ from datetime import timedelta
 
 from sqlalchemy import or_, select
 
-from orchestrator import lifecycle, reserving, serving, steering
+from orchestrator import lifecycle, reserving, serving
 from orchestrator.broker import Bell
 from orchestrator.dispatcher.turn import bells
 from orchestrator.errors import IllegalTransition
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import AttemptState, JobState
+from orchestrator.storage import events
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Job, Lease
 
@@ -29,7 +30,7 @@ def ring_again(database: Database, *, after: timedelta) -> list[Bell]:
         attempts = session.scalars(select(Attempt).where(Attempt.id.in_(unheard))).all()
         for attempt in attempts:
             attempt.rung_at = now
-            lifecycle.record(
+            events.record(
                 session,
                 "attempt.rung_again",
                 now,
@@ -94,5 +95,5 @@ def note_reservations(database: Database) -> None:
     with database.read() as session:
         due = reserving.passages(session, database.now(session))
     if due:
-        with steering.ordered(database) as (session, now):
+        with database.admission() as (session, now):
             reserving.note_passages(session, now)

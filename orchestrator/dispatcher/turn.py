@@ -67,11 +67,9 @@ def take_turn(
         idle = idle and not keep.due(session)
     if idle:
         return []
-    with database.write() as session:
-        database.serialise(session, "admission")
+    with database.admission() as (session, now):
         if leadership is not None:
             leadership.fence(session)
-        now = database.now(session)
         keep.keep(session, now=now)
         promote(session, store, now=now)
         return place_queued(session, now=now, lease=lease, lost_after=lost_after, aging=aging)

@@ -7,14 +7,23 @@ half-way) and PostgreSQL. Sessions are synchronous everywhere; nothing else in t
 import select
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Engine,
+    Executable,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import Session
@@ -33,6 +42,9 @@ SQLITE_BUSY_SECONDS = 30
 """How long a writer waits for another; writes are short, so this is only reached when a process is stuck."""
 POSTGRES_PAUSE_SECONDS = 15
 """After this the server ends the transaction of a process that was stopped in it, and gives its locks to the others."""
+
+ADMISSION = "admission"
+"""The lock under which jobs are admitted, placed and ordered."""
 
 
 class CommitWatch(Protocol):
@@ -92,6 +104,13 @@ class Database:
             return datetime.now(UTC)
         moment: datetime = session.execute(_POSTGRES_CLOCK).scalar_one()
         return as_utc(moment)
+
+    @contextmanager
+    def admission(self) -> Iterator[tuple[Session, datetime]]:
+        """A transaction, and its time, in which nobody else admits, places or orders (the admission lock)."""
+        with self.write() as session:
+            self.serialise(session, ADMISSION)
+            yield session, self.now(session)
 
     def serialise(self, session: Session, what: str) -> None:
         """Let only one transaction at a time do `what`; on SQLite every write is alone anyway."""
@@ -220,3 +239,20 @@ class _PostgresWatch:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def run(session: Session, statement: Executable, **values: Any) -> CursorResult[Any]:
+    """Run one of the statements, after all that the session has yet to write."""
+    return _run(session, statement, values)
+
+
+def run_for(session: Session, statement: Executable, rows: Sequence[dict[str, Any]]) -> None:
+    """Run one of the statements for each of these rows, in one go; not at all without any."""
+    if rows:
+        _run(session, statement, rows)
+
+
+def _run(session: Session, statement: Executable, values: Any) -> CursorResult[Any]:
+    session.flush()
+    # By the connection: to find out that there are no objects in it takes a session longer than SQLite to run it.
+    return session.connection().execute(statement, values)

@@ -8,7 +8,7 @@ import zstandard
 from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
-from orchestrator.storage.statements import run
+from orchestrator.storage.database import run
 from orchestrator.storage.tables import Base, LogChunk
 
 MAX_CHUNK_BYTES = 64 * 1024

@@ -2,23 +2,18 @@
 
 Through mapped classes and built anew they take five times as long, and most of what an idle stack does between a
 request and the vendor's process is to run them. A value that is handed in under the name of a column is written there;
-the other names are those of the condition. `run` runs them, since they do not see what a session has yet to flush.
+the other names are those of the condition. `database.run` runs them, since they do not see what a session has yet to
+flush.
 """
 
-from collections.abc import Sequence
-from typing import Any
-
-from sqlalchemy import CursorResult, Executable, bindparam, case, delete, insert, literal, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import bindparam, case, delete, insert, literal, select, update
 
 from orchestrator.model.states import AttemptState, ServiceState
 from orchestrator.storage.tables import Base
 
-_JOB, _ATTEMPT, _LEASE, _SLOT, _EVENT, _ARTIFACT, _ENDPOINT = (
-    Base.metadata.tables[name] for name in ("job", "attempt", "lease", "slot", "event", "artifact", "endpoint")
+_JOB, _ATTEMPT, _LEASE, _SLOT, _ARTIFACT, _ENDPOINT = (
+    Base.metadata.tables[name] for name in ("job", "attempt", "lease", "slot", "artifact", "endpoint")
 )
-
-RECORD = insert(_EVENT)
 
 CREATE = insert(_JOB).returning(_JOB.c.id, sort_by_parameter_order=True)
 """New jobs; returns their numbers in the order in which they were handed in."""
@@ -101,22 +96,3 @@ SERVICE = (
 
 CONDEMN = update(_SLOT).where(_SLOT.c.id == bindparam("left"), _SLOT.c.service_state != ServiceState.QUARANTINED)
 """An attempt on the slot ends, and the slot is quarantined for it. One that is so already keeps its evidence."""
-
-BEAT = update(_SLOT).where(_SLOT.c.id == bindparam("owned"), _SLOT.c.worker == bindparam("owner"))
-
-
-def run(session: Session, statement: Executable, **values: Any) -> CursorResult[Any]:
-    """Run one of the statements, after all that the session has yet to write."""
-    return _run(session, statement, values)
-
-
-def run_for(session: Session, statement: Executable, rows: Sequence[dict[str, Any]]) -> None:
-    """Run one of the statements for each of these rows, in one go; not at all without any."""
-    if rows:
-        _run(session, statement, rows)
-
-
-def _run(session: Session, statement: Executable, values: Any) -> CursorResult[Any]:
-    session.flush()
-    # By the connection: to find out that there are no objects in it takes a session longer than SQLite to run it.
-    return session.connection().execute(statement, values)

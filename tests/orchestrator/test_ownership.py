@@ -24,7 +24,7 @@ from core_builders import (
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from orchestrator import explaining, lifecycle, ownership, steering
+from orchestrator import explaining, lifecycle, ownership
 from orchestrator.broker import Bell
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost, SlotTaken
@@ -302,7 +302,7 @@ def test_draining_while_the_attempt_ends_always_leaves_the_slot_drained(database
 
     def drain(slot: str):
         def call() -> None:
-            with steering.ordered(database) as (session, moment):
+            with database.admission() as (session, moment):
                 ownership.drain(session, slot, by="alice", note=None, now=moment)
 
         return call
@@ -321,7 +321,7 @@ def test_nothing_is_placed_on_a_slot_while_it_is_being_drained(desk: Desk):
             a_job(session)
 
     def drain() -> None:
-        with steering.ordered(desk.database) as (session, moment):
+        with desk.database.admission() as (session, moment):
             for index in range(6):
                 ownership.drain(session, f"lab1.g{index}", by="alice", note=None, now=moment)
 

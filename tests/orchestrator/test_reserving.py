@@ -19,7 +19,7 @@ from core_builders import (
 from pydantic import ValidationError
 from sqlalchemy import select, update
 
-from orchestrator import reserving, steering
+from orchestrator import reserving
 from orchestrator.dispatcher import sweeps
 from orchestrator.dispatcher.leader import Leadership
 from orchestrator.dispatcher.turn import take_turn
@@ -49,12 +49,12 @@ def _reserve(desk: Desk, *slots: str, by: str = "ann", **facts) -> ReservationFa
     said = {"slots": slots, **facts}
     if "ends_at" not in said:
         said.setdefault("seconds", 3600)
-    with steering.ordered(desk.database) as (session, moment):
+    with desk.database.admission() as (session, moment):
         return reserving.reserve(session, ReservationRequest.model_validate(said), by=by, now=moment)
 
 
 def _cancel(desk: Desk, number: int, **facts) -> ReservationFacts:
-    with steering.ordered(desk.database) as (session, moment):
+    with desk.database.admission() as (session, moment):
         return reserving.cancel(session, number, by="bob", now=moment, **facts)
 
 

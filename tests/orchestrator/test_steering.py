@@ -58,7 +58,7 @@ def _release(session: Session, job: Job, at=None) -> JobState:
 
 
 def _bulk(desk: Desk, action: str, **order) -> Report:
-    with steering.ordered(desk.database) as (session, moment):
+    with desk.database.admission() as (session, moment):
         bulk = BulkOrder.model_validate({"action": action, **order})
         return steering.carry_out_bulk(session, bulk, "alice", now=moment)
 
@@ -401,7 +401,7 @@ def test_an_order_for_a_pipeline_reaches_all_of_it_that_has_not_ended(desk: Desk
         jobs = [a_job(session, state, pipeline_id=pipeline.id, name=str(state)).id for state in states]
         a_job(session)
 
-    with steering.ordered(desk.database) as (session, moment):
+    with desk.database.admission() as (session, moment):
         report = steering.carry_out_pipeline(session, pipeline.id, Order(Action.HOLD, "alice"), now=moment)
 
     assert _told(report) == dict(zip(jobs[1:], ["illegal_transition", "queued", "waiting"], strict=True))

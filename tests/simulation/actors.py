@@ -344,7 +344,7 @@ class People(Actor):
         """Drain, resume or quarantine a slot."""
         self.world.tell(self.name, f"{change.__name__} {slot}")
         try:
-            with steering.ordered(self.world.database) as (session, now):
+            with self.world.database.admission() as (session, now):
                 change(session, slot, by="alice", note=None, now=now)
         except IllegalTransition as refused:
             self.world.tell(self.name, f"refused: {refused.detail}")
@@ -357,7 +357,7 @@ class People(Actor):
         )  # fmt: skip
         self.world.tell(self.name, f"reserve {request.slots[0]} for {request.project} for {request.seconds} s")
         try:
-            with steering.ordered(self.world.database) as (session, started):
+            with self.world.database.admission() as (session, started):
                 reserving.reserve(session, request, by="alice", now=started)
         except (AlreadyReserved, BadRequest) as refused:
             self.world.tell(self.name, f"refused: {refused.detail}")
@@ -366,7 +366,7 @@ class People(Actor):
         self.world.tell(self.name, f"{action} {job}")
         priority = self.world.dice.randrange(10) if action is Action.PRIORITY else None
         try:
-            with steering.ordered(self.world.database) as (session, now):
+            with self.world.database.admission() as (session, now):
                 steering.carry_out(session, job, Order(action, "alice", None, priority), now=now)
         except IllegalTransition as refused:
             self.world.tell(self.name, f"refused: {refused.detail}")

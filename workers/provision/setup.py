@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle, ownership, steering
+from orchestrator import lifecycle, ownership
 from orchestrator.errors import BadSpec
 from orchestrator.model.calling import OwnProgram
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
@@ -121,7 +121,7 @@ class Setup:
         job_id, release = self._assignment.job_id, self._planned.spec.release
         note = f"job {job_id} sets the host up with release {release}"
         reason = f"job {job_id} has not come to the end of setting the host up with release {release}"
-        with steering.ordered(self._slot.database) as (session, now):
+        with self._slot.database.admission() as (session, now):
             self._require_ours(session)
             by = session.get_one(Job, job_id).request["by"]
             before = {
@@ -211,7 +211,7 @@ class Setup:
     def _leave(self, fates: dict[str, Fate], reason: str) -> None:
         """Write down what becomes of the slots; those to be proven are quarantined by the attempt's end."""
         job_id, attempt_id = self._assignment.job_id, self._assignment.attempt_id
-        with steering.ordered(self._slot.database) as (session, now):
+        with self._slot.database.admission() as (session, now):
             # Before the attempt and its slots, as everybody locks them.
             job = session.get_one(Job, job_id, with_for_update={"key_share": True})
             self._require_ours(session)
