@@ -15,7 +15,7 @@ from orchestrator.model.failures import Failure, Suspicion
 from orchestrator.model.slots import SlotKind
 from orchestrator.model.specs import JobRequest, Strict
 from orchestrator.model.states import AttemptState, JobState, ServiceState
-from orchestrator.placement.windows import Window
+from orchestrator.model.windows import Window
 
 T = TypeVar("T")
 Document = dict[str, Any]

@@ -1,6 +1,5 @@
 """From rows to the documents of `api.schemas`. Pure: what is shown depends on the rows and a moment alone."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,11 +26,11 @@ from api.schemas import (
 from api.trust import SlotHistory, TriedView
 from orchestrator.explaining import Explanation
 from orchestrator.inventory import SlotFacts
+from orchestrator.model.demand import Demand
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.model.specs import BUILD_KINDS
-from orchestrator.model.states import FINAL, AttemptState, JobState, ServiceState
+from orchestrator.model.states import AttemptState, ServiceState, rolled_up
 from orchestrator.model.suspects import SUSPECT_AT, Score
-from orchestrator.placement.demand import Demand
 from orchestrator.queries import JobFacts, ListedJob, PipelineFacts
 from orchestrator.reviewing import Review
 from orchestrator.steering import Report
@@ -123,17 +122,6 @@ def pipeline_view(facts: PipelineFacts) -> PipelineView:
 def pipeline_detail(facts: PipelineFacts, jobs: list[ListedJob]) -> PipelineDetail:
     """A pipeline with its jobs."""
     return PipelineDetail.model_validate({**_pipeline_fields(facts), "jobs": [job_view(entry) for entry in jobs]})
-
-
-def rolled_up(counts: Counter[JobState]) -> JobState:
-    """The state of many jobs as one: running once any has begun, and the worst ending once all have ended."""
-    present = {state for state, count in counts.items() if count}
-    if present <= FINAL:
-        worst = (JobState.FAILED, JobState.CANCELLED, JobState.SKIPPED)
-        return next((state for state in worst if state in present), JobState.SUCCEEDED)
-    if present & (FINAL | {JobState.ASSIGNED, JobState.RUNNING}):
-        return JobState.RUNNING
-    return JobState.QUEUED if JobState.QUEUED in present else JobState.WAITING
 
 
 def order_report(report: Report) -> OrderReport:

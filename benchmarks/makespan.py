@@ -20,10 +20,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from orchestrator.model.demand import Demand, FreeSlot
+from orchestrator.model.shares import Share
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.demand import Demand, FreeSlot
-from orchestrator.placement.order import Share, urgency
+from orchestrator.placement.order import urgency
 from orchestrator.placement.place import place
 from orchestrator.placement.supply import BusySlot, Supply
 

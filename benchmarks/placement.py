@@ -24,11 +24,11 @@ from sqlalchemy.orm import Session
 from migrations.__main__ import config
 from orchestrator import lineup
 from orchestrator.dispatcher.turn import place_queued
+from orchestrator.model.demand import Demand, FreeSlot
+from orchestrator.model.shares import Share
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.demand import Demand, FreeSlot
-from orchestrator.placement.order import Share
 from orchestrator.placement.place import place
 from orchestrator.placement.supply import BusySlot, Supply
 from orchestrator.storage.database import Database

@@ -12,7 +12,7 @@ from api.scheduling import CacheReviewView, ExplanationView, ProjectView, Reason
 from api.schemas import CacheOutcome
 from cli.session import Exit, Session
 from cli.show import clean, failure_line, row, table
-from orchestrator.caching import short
+from orchestrator.model.cache_keys import short
 
 _HERE = Session()
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator import bulk, lifecycle
 from orchestrator import needs as needing
-from orchestrator.caching import CacheParts, cache_parts, digest_of, nearest, why_missed
+from orchestrator.model.cache_keys import CacheParts, cache_parts, digest_of, nearest, why_missed
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.specs import BUILD_KINDS, JobRequest
 from orchestrator.model.states import FINAL, IN_FLIGHT, AttemptState, JobState, Until

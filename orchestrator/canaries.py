@@ -18,11 +18,11 @@ from orchestrator.drafting import Drafting
 from orchestrator.errors import BadSpec, NotFound, OrchestratorError
 from orchestrator.intake import Intake
 from orchestrator.model.canaries import CanaryRun, GiveUp, Restore, Start, Wait, decide
+from orchestrator.model.demand import Demand
 from orchestrator.model.failures import Failure
 from orchestrator.model.slots import SlotKind
 from orchestrator.model.specs import CanarySpec, JobRequest, Limits, PlacementRequest
 from orchestrator.model.states import ServiceState
-from orchestrator.placement.demand import Demand
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database

@@ -17,6 +17,7 @@ from orchestrator.errors import BadSpec
 from orchestrator.intake import TakenIn
 from orchestrator.kcores import Kcores
 from orchestrator.model.calling import how_to_run
+from orchestrator.model.demand import Demand
 from orchestrator.model.profile import KindProfile, Profile
 from orchestrator.model.specs import (
     PRODUCES,
@@ -35,7 +36,6 @@ from orchestrator.model.specs import (
     slot_kind,
 )
 from orchestrator.model.states import FINAL, JobState
-from orchestrator.placement.demand import Demand
 from orchestrator.registry import check_model, model_for, release_for
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.tables import Artifact, Document, Job

@@ -15,10 +15,11 @@ from sqlalchemy.orm import Session
 from orchestrator import inventory, lineup, planning, queries, shares
 from orchestrator import needs as needing
 from orchestrator.lineup import Group, Queued
+from orchestrator.model import demand
+from orchestrator.model.demand import Demand, FreeSlot
 from orchestrator.model.failures import Failure
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.demand import Demand, FreeSlot
 from orchestrator.placement.explain import Reason, explain
 from orchestrator.placement.forecast import earliest_start
 from orchestrator.placement.order import MOST_URGENT, urgency, waited_for
@@ -120,7 +121,7 @@ def _why_out_of_service(slot: Slot) -> str | None:
 
 
 def _as_placed(slot: Slot) -> FreeSlot:
-    return lineup.free_slot(slot.id, slot.name, slot.labels, slot.kcore, lacks=slot.lacks)
+    return demand.free_slot(slot.id, slot.name, slot.labels, slot.kcore, lacks=slot.lacks)
 
 
 def _holder(job: Job, started_at: datetime, seconds: float) -> Holder:

@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 
 from orchestrator import reserving
 from orchestrator.errors import NotFound
+from orchestrator.model.demand import Demand
 from orchestrator.model.states import JobState
-from orchestrator.placement.demand import Demand
-from orchestrator.placement.windows import Window
+from orchestrator.model.windows import Window
 from orchestrator.storage.tables import Artifact, Attempt, Base, Job, Leader, Lease, Model, Release, Slot
 
 R = TypeVar("R", bound=Base)

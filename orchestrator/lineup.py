@@ -14,14 +14,13 @@ from sqlalchemy import ColumnElement, Integer, ScalarSelect, Select, and_, bindp
 from sqlalchemy.orm import Session, aliased
 
 from orchestrator import reserving
+from orchestrator.model.demand import Demand, FreeSlot, free_slot
 from orchestrator.model.failures import FailureKind
-from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.demand import Demand, FreeSlot, labels_of
 from orchestrator.placement.order import urgency
 from orchestrator.placement.supply import BusySlot, Supply
-from orchestrator.storage.tables import Attempt, Document, Job, JobInput, Lease, Slot
+from orchestrator.storage.tables import Attempt, Job, JobInput, Lease, Slot
 
 AT_ONCE = 1000
 """Numbers named in one statement: databases take only so many."""
@@ -155,20 +154,6 @@ def supply(session: Session, now: datetime, lost_after: timedelta) -> Supply:
             # A job that was given the slot and has not begun counts as if it began now.
             busy.append(BusySlot(slot, (row.started_at or now) + timedelta(seconds=row.run_seconds)))
     return Supply(now, free, busy, reserving.windows(session, now))
-
-
-def free_slot(
-    slot_id: str,
-    name: str,
-    labels: Document | None,
-    kcore: str | None,
-    service: ServiceState = ServiceState.IN_SERVICE,
-    lacks: Document | None = None,
-) -> FreeSlot:
-    """A slot's row as placing sees it; every slot carries the label `host` with the name of its host."""
-    host = slot_id.rpartition(".")[0]
-    carried = labels_of({**(labels or {}), "host": host}.items())
-    return FreeSlot(slot_id, SlotName.parse(name), carried, kcore, service, frozenset(lacks or ()))
 
 
 def groups(session: Session) -> list[Group]:

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 
 from orchestrator import lineup, shares
 from orchestrator.lineup import Group, Known, Queued
+from orchestrator.model.demand import Demand
 from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.demand import Demand
 from orchestrator.placement.place import Plan, place
 from orchestrator.placement.supply import Supply
 

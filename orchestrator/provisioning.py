@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session
 from orchestrator import hosts
 from orchestrator.drafting import Draft
 from orchestrator.errors import BadSpec, IllegalTransition
+from orchestrator.model.demand import Demand, labels_of
 from orchestrator.model.provision import ProvisionRequest, ProvisionRule, ProvisionSpec
 from orchestrator.model.slots import GROUPS_PER_HOST, SlotKind
 from orchestrator.model.specs import PlacementRequest
 from orchestrator.model.states import FINAL
-from orchestrator.placement.demand import Demand, labels_of
 from orchestrator.profile_files import load_profile
 from orchestrator.registry import allowed_target
 from orchestrator.settings import Settings

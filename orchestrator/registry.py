@@ -15,8 +15,8 @@ from pydantic import Field, model_validator
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from orchestrator.caching import digest_of
 from orchestrator.errors import AlreadyExists, BadSpec, OrchestratorError, PathRefused
+from orchestrator.model.cache_keys import digest_of
 from orchestrator.model.calling import how_to_run
 from orchestrator.model.profile import Profile
 from orchestrator.model.specs import (

@@ -18,7 +18,7 @@ from orchestrator.errors import AlreadyReserved, BadRequest, IllegalTransition, 
 from orchestrator.lifecycle import withdraw
 from orchestrator.model.reservations import FARTHEST, LONGEST, ReservationRequest, ReservationState, state_of
 from orchestrator.model.states import AttemptState
-from orchestrator.placement.windows import Window
+from orchestrator.model.windows import Window
 from orchestrator.storage.events import record
 from orchestrator.storage.tables import Attempt, Base, Job, Lease, Reservation, ReservationSlot, Slot
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from orchestrator import queries
-from orchestrator.caching import Change, changes
+from orchestrator.model.cache_keys import Change, changes
 from orchestrator.model.states import AttemptState
 from orchestrator.storage.tables import Artifact, Attempt, Event, Job
 

@@ -8,11 +8,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from orchestrator.errors import BadSpec
-from orchestrator.lineup import free_slot
 from orchestrator.model.card_specs import OnCards
+from orchestrator.model.demand import Demand, FreeSlot, free_slot, hosts_with_enough, labels_of
 from orchestrator.model.slots import GOLDEN_LABEL, GROUPS_PER_HOST, SlotKind, groups_of_cards
 from orchestrator.model.specs import CanarySpec, GoldenSpec, JobRequest, slot_kind
-from orchestrator.placement.demand import Demand, FreeSlot, hosts_with_enough, labels_of
 from orchestrator.storage.tables import Slot
 
 LONGEST_DEMAND = 385

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, bindparam, select, update
 from sqlalchemy.orm import Session
 
-from orchestrator.placement.order import LEAST_CHARGE, Share, faded
+from orchestrator.model.shares import LEAST_CHARGE, Share, faded
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database, run
 from orchestrator.storage.tables import Base, Project

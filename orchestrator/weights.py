@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.caching import digest_of
 from orchestrator.errors import BadSpec, PathRefused
+from orchestrator.model.cache_keys import digest_of
 from orchestrator.settings import Settings
 
 HEADER_LIMIT = 100 << 20

@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from orchestrator.model.demand import Demand
 from orchestrator.model.slots import SlotName
 from orchestrator.model.specs import JobRequest, slot_kind
 from orchestrator.model.states import AttemptState, JobState
-from orchestrator.placement.demand import Demand
 from orchestrator.profile_files import load_profile
 from orchestrator.settings import Settings
 from orchestrator.storage.tables import Artifact, Attempt, Event, Job, Model, Release, Slot

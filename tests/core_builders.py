@@ -17,12 +17,12 @@ from sqlalchemy.orm import Session
 from orchestrator import bulk, endpoints, lifecycle
 from orchestrator.admission import promote
 from orchestrator.lifecycle import Ending
+from orchestrator.model.demand import Demand
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.profile import Profile
 from orchestrator.model.slots import SlotName
 from orchestrator.model.specs import JobRequest, PipelineRequest, slot_kind
 from orchestrator.model.states import JobState, Until
-from orchestrator.placement.demand import Demand
 from orchestrator.settings import SHIPPED_PROFILES, Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database

@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
+from orchestrator.model.demand import Demand, FreeSlot
+from orchestrator.model.shares import Share
 from orchestrator.model.slots import SlotKind, SlotName
+from orchestrator.model.windows import Window
 from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.demand import Demand, FreeSlot
-from orchestrator.placement.order import Share
 from orchestrator.placement.place import place
 from orchestrator.placement.supply import BusySlot, Supply
-from orchestrator.placement.windows import Window
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

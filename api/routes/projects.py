@@ -9,7 +9,7 @@ from api.scheduling import ProjectView, WeightRequest
 from api.schemas import Page
 from orchestrator import shares
 from orchestrator.model.scopes import Scope
-from orchestrator.placement.order import Share
+from orchestrator.model.shares import Share
 from orchestrator.storage import events
 
 router = APIRouter(prefix="/projects", tags=["projects"], route_class=GuardedRoute)

@@ -21,12 +21,11 @@ from orchestrator.batches import keep
 from orchestrator.drafting import Draft, Drafting
 from orchestrator.errors import BadSpec, IllegalTransition, OrchestratorError
 from orchestrator.intake import Intake
-from orchestrator.lineup import free_slot
 from orchestrator.model.batches import BatchRequest, requests_of
+from orchestrator.model.demand import Demand, free_slot
 from orchestrator.model.slots import SlotName
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import ServiceState
-from orchestrator.placement.demand import Demand
 from orchestrator.settings import Settings
 from orchestrator.storage import events
 from orchestrator.storage.artifacts import ArtifactStore

@@ -1,5 +1,6 @@
 """The state machine, as data: states with their promises, and every arrow between them."""
 
+from collections import Counter
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import TypeVar
@@ -88,3 +89,14 @@ def diagram(arrows: Mapping[State, frozenset[State]]) -> str:
         lines += [f"    {start} --> {end}" for end in sorted(ends, key=list(arrows).index)]
     lines += [f"    {state} --> [*]" for state, ends in arrows.items() if not ends]
     return "\n".join(lines) + "\n"
+
+
+def rolled_up(counts: Counter[JobState]) -> JobState:
+    """The state of many jobs as one: running once any has begun, and the worst ending once all have ended."""
+    present = {state for state, count in counts.items() if count}
+    if present <= FINAL:
+        worst = (JobState.FAILED, JobState.CANCELLED, JobState.SKIPPED)
+        return next((state for state in worst if state in present), JobState.SUCCEEDED)
+    if present & (FINAL | {JobState.ASSIGNED, JobState.RUNNING}):
+        return JobState.RUNNING
+    return JobState.QUEUED if JobState.QUEUED in present else JobState.WAITING

@@ -10,9 +10,9 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from orchestrator.model.demand import Demand, FreeSlot, hosts_with_enough
 from orchestrator.model.states import ServiceState
 from orchestrator.placement.candidate import Candidate, Placement
-from orchestrator.placement.demand import Demand, FreeSlot, hosts_with_enough
 from orchestrator.placement.gathering import Gathering, earliest, in_order
 from orchestrator.placement.supply import Supply
 

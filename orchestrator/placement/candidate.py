@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from orchestrator.model.demand import Demand
 from orchestrator.model.specs import LONGEST_SECONDS
-from orchestrator.placement.demand import Demand
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from orchestrator.model.demand import Demand, FreeSlot, hosts_with_enough
+from orchestrator.model.shares import UNUSED
 from orchestrator.model.states import JobState, ServiceState, Until
 from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.demand import Demand, FreeSlot, hosts_with_enough
-from orchestrator.placement.order import UNUSED
 from orchestrator.placement.snapshot import Snapshot, Standing, Subject
 
 

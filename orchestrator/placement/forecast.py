@@ -4,9 +4,9 @@ import heapq
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
+from orchestrator.model.demand import FreeSlot, hosts_with_enough
 from orchestrator.model.states import JobState
 from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.demand import FreeSlot, hosts_with_enough
 from orchestrator.placement.explain import explain
 from orchestrator.placement.snapshot import Snapshot, Standing, Subject
 

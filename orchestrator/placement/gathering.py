@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from orchestrator.model.demand import FreeSlot
+from orchestrator.model.windows import Window
 from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.demand import FreeSlot
-from orchestrator.placement.windows import Window
 
 
 @dataclass(frozen=True)

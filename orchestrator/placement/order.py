@@ -9,40 +9,11 @@ Between two jobs the first difference decides. What follows from that, and is te
 - Projects that always have work get slots in the proportion of their weights, at each level of priority.
 """
 
-from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from orchestrator.model.shares import Share
+
 MOST_URGENT = 9
-
-LEAST_CHARGE = 60.0
-"""Slot-seconds that a slot counts as while it is held, however short it has been: so that a project which has had a
-second less than another does not get every slot that is free in one turn."""
-
-
-@dataclass(frozen=True)
-class Share:
-    """What a project has had, in slot-seconds that fade away, and what it is entitled to beside the others."""
-
-    used: float = 0.0
-    weight: float = 1.0
-
-    @property
-    def standing(self) -> float:
-        """Slot-seconds for each unit of weight; the lowest comes first."""
-        return self.used / self.weight
-
-    def charged(self, seconds: float) -> "Share":
-        """The share after `seconds` more."""
-        return replace(self, used=self.used + seconds)
-
-
-UNUSED = Share()
-"""Of a project that nobody has said anything about yet."""
-
-
-def faded(seconds: float, *, age: timedelta, half_life: timedelta) -> float:
-    """What is left of `seconds` after `age`: half after each half-life. Clocks that went back fade nothing."""
-    return float(seconds * 0.5 ** (max(age, timedelta(0)) / half_life))
 
 
 def urgency(priority: int, *, waited: timedelta, aging: timedelta) -> int:

@@ -5,10 +5,11 @@ from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestrator.model.shares import LEAST_CHARGE, UNUSED, Share
 from orchestrator.placement.board import Board
 from orchestrator.placement.candidate import Candidate, Placement
 from orchestrator.placement.gathering import Gathering
-from orchestrator.placement.order import LEAST_CHARGE, UNUSED, Share, place_in_line
+from orchestrator.placement.order import place_in_line
 from orchestrator.placement.supply import Supply
 
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
+from orchestrator.model.demand import Demand, FreeSlot
+from orchestrator.model.shares import Share
 from orchestrator.model.states import JobState, ServiceState, Until
+from orchestrator.model.windows import Window
 from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.demand import Demand, FreeSlot
 from orchestrator.placement.gathering import Gathering
-from orchestrator.placement.order import Share
 from orchestrator.placement.place import Plan, place
 from orchestrator.placement.supply import BusySlot, Supply
-from orchestrator.placement.windows import Window
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from orchestrator.placement.demand import Demand, FreeSlot, hosts_with_enough
-from orchestrator.placement.windows import Window
+from orchestrator.model.demand import Demand, FreeSlot, hosts_with_enough
+from orchestrator.model.windows import Window
 
 
 @dataclass(frozen=True)

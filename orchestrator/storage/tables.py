@@ -217,7 +217,7 @@ class Job(Base):
     """Whose tools it runs; null of a job that provisions a host, until it has registered what it installed."""
     slot_kind: Mapped[SlotKind]
     demand: Mapped[str] = mapped_column(String(500))
-    """Demand class (`orchestrator.placement.demand`): jobs of one class fit the same slots."""
+    """Demand class (`orchestrator.model.demand`): jobs of one class fit the same slots."""
     priority: Mapped[int]
     rank: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     """Order within a priority, before the number: 0, or below it since it was moved to the front."""

@@ -31,10 +31,10 @@ from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import BadSpec, IdempotencyMismatch, IllegalTransition, NotFound
 from orchestrator.lifecycle import Ending
 from orchestrator.model.batches import BatchRequest
+from orchestrator.model.demand import Demand
 from orchestrator.model.failures import FailureKind, Suspicion
 from orchestrator.model.orders import Action
 from orchestrator.model.states import JobState, ServiceState
-from orchestrator.placement.demand import Demand
 from orchestrator.placement.explain import WaitsFor
 from orchestrator.steering import Order
 from orchestrator.storage.tables import Artifact, Attempt, Batch, Event, IdempotencyRecord, Job, Slot

@@ -5,7 +5,7 @@ from core_builders import compile_of, convert, quantize, request_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.caching import cache_parts, digest_of, nearest, why_missed
+from orchestrator.model.cache_keys import cache_parts, digest_of, nearest, why_missed
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=())),

@@ -24,8 +24,8 @@ from orchestrator.dispatcher.leader import Leadership
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import BadSpec
 from orchestrator.explaining import Explanation, explanation
+from orchestrator.model.demand import Demand
 from orchestrator.model.states import ServiceState
-from orchestrator.placement.demand import Demand
 from orchestrator.placement.explain import WaitsFor
 from orchestrator.storage.tables import Attempt, Job, Lease
 

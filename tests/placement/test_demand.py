@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.model.demand import Demand, FreeSlot
 from orchestrator.model.slots import SlotKind, SlotName
-from orchestrator.placement.demand import Demand, FreeSlot
 from orchestrator.placement.supply import BusySlot, Supply
 
 NAMES = st.sampled_from([f"g{index}" for index in range(8)] + ["cpu0", "cpu1", "cpu17"])

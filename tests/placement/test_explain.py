@@ -22,12 +22,12 @@ from placement_builders import (
     queues,
 )
 
+from orchestrator.model.demand import hosts_with_enough
+from orchestrator.model.shares import Share
 from orchestrator.model.states import JobState, ServiceState
 from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.demand import hosts_with_enough
 from orchestrator.placement.explain import Reason, WaitsFor, explain
 from orchestrator.placement.forecast import earliest_start
-from orchestrator.placement.order import Share
 from orchestrator.placement.snapshot import Holder, Need, Snapshot, Standing, Subject
 
 HOLDERS = st.builds(

@@ -24,8 +24,9 @@ from placement_builders import (
     supplies,
 )
 
+from orchestrator.model.shares import Share
 from orchestrator.placement.candidate import Candidate, Placement
-from orchestrator.placement.order import MOST_URGENT, Share, urgency
+from orchestrator.placement.order import MOST_URGENT, urgency
 from orchestrator.placement.place import place
 from orchestrator.placement.supply import BusySlot, Supply
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from placement_builders import SINGLES, SLOTS, a_job, a_slot, placed, queues
 
+from orchestrator.model.demand import Demand, FreeSlot
 from orchestrator.model.slots import SlotKind
 from orchestrator.placement.candidate import Candidate, Placement
-from orchestrator.placement.demand import Demand, FreeSlot
 
 FREELY = st.builds(Demand, st.sampled_from(SlotKind))
 

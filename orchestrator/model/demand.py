@@ -1,8 +1,9 @@
 """What a job asks of slots. Jobs with equal demands form a class, so that placing never looks at every queued job."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.model.states import ServiceState
@@ -136,3 +137,17 @@ def hosts_with_enough(demand: Demand, slots: Iterable[FreeSlot]) -> dict[str, li
         if demand.admits(slot):
             hosts.setdefault(slot.host, []).append(slot)
     return {host: found for host, found in hosts.items() if len(found) >= demand.slots}
+
+
+def free_slot(
+    slot_id: str,
+    name: str,
+    labels: Mapping[str, str] | None,
+    kcore: str | None,
+    service: ServiceState = ServiceState.IN_SERVICE,
+    lacks: Mapping[str, Any] | None = None,
+) -> FreeSlot:
+    """A slot's row as placing sees it; every slot carries the label `host` with the name of its host."""
+    host = slot_id.rpartition(".")[0]
+    carried = labels_of({**(labels or {}), "host": host}.items())
+    return FreeSlot(slot_id, SlotName.parse(name), carried, kcore, service, frozenset(lacks or ()))
