@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
-from orchestrator.comparison.goldens import pair_in
 from orchestrator.errors import BadSpec, PathRefused
 from orchestrator.model.specs import FilePath, Spec, inputs_of
 from orchestrator.registry import allowed_path
+from orchestrator.results.goldens import pair_in
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 

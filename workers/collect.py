@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.comparison.answers import GivenAnswer, exact
-from orchestrator.comparison.metrics import Measured, compared, measure
 from orchestrator.model.profile import OutputRule
 from orchestrator.model.specs import ClientSpec, ConvertSpec, InferSpec
+from orchestrator.results.answers import GivenAnswer, exact
+from orchestrator.results.metrics import Measured, compared, measure
 from orchestrator.storage import logs
 from orchestrator.storage.artifacts import ArtifactStore
 from workers.load.book import BadMetrics, read_metrics

@@ -9,10 +9,10 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from orchestrator import lifecycle, ownership
-from orchestrator.comparison.answers import digest_of
 from orchestrator.lifecycle import Ending
 from orchestrator.model.failures import Suspicion
 from orchestrator.model.states import JobState
+from orchestrator.results.answers import digest_of
 from orchestrator.storage import live_logs
 from orchestrator.storage.database import Database, run_for
 from orchestrator.storage.tables import Base

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Select, Text, func, select
 from sqlalchemy.orm import Session, aliased
 
-from orchestrator.comparison.majority import Agreement, OddSlot, Run, agreement
+from orchestrator.results.majority import Agreement, OddSlot, Run, agreement
 from orchestrator.storage.tables import Answer, Attempt, Job, JobInput
 
 MOST_COMPARED = 200

@@ -13,12 +13,12 @@ from sqlalchemy.orm import Session
 
 from orchestrator.batches.agreement import agreement_of
 from orchestrator.batches.keep import last_slot
-from orchestrator.comparison.majority import Agreement, OddSlot
-from orchestrator.comparison.metrics import LEAST_FOR_P95, percentile
 from orchestrator.errors import NotFound
 from orchestrator.model.batches import BatchState, batch_state
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.states import AttemptState, JobState
+from orchestrator.results.majority import Agreement, OddSlot
+from orchestrator.results.metrics import LEAST_FOR_P95, percentile
 from orchestrator.storage.tables import Answer, Attempt, Batch, Job, Metric
 
 MOST_TOLD = 20

@@ -22,7 +22,7 @@ COLUMNS = frozenset(
         "ttft_seconds", "finish_reason",
     }
 )  # fmt: skip
-"""What can be read of an answer (`orchestrator.comparison.answers.GivenAnswer`)."""
+"""What can be read of an answer (`orchestrator.results.answers.GivenAnswer`)."""
 
 
 class KillStep(Strict):

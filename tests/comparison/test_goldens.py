@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from orchestrator.comparison.goldens import document, paired
 from orchestrator.errors import BadSpec
+from orchestrator.results.goldens import document, paired
 
 PROMPTS = ["法国的首都？", "two", "three"]
 

@@ -1,8 +1,8 @@
 import pytest
 
-from orchestrator.comparison import load_metrics
-from orchestrator.comparison.load_metrics import LoadStatistics, Timed
 from orchestrator.model.client_specs import Goodput
+from orchestrator.results import load_metrics
+from orchestrator.results.load_metrics import LoadStatistics, Timed
 
 
 def statistics(*requests, goodput=None, failed=0, open_loop=False):

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.comparison.majority import OddSlot, Run, agreement
+from orchestrator.results.majority import OddSlot, Run, agreement
 
 SLOTS = [f"lab1.g{index}" for index in range(8)]
 

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from orchestrator.comparison.answers import GivenAnswer, Golden, digest_of, exact
-from orchestrator.comparison.metrics import DEFINITIONS, measure, percentile
 from orchestrator.model.profile import JsonAnswers
+from orchestrator.results.answers import GivenAnswer, Golden, digest_of, exact
+from orchestrator.results.metrics import DEFINITIONS, measure, percentile
 from workers.toolchain.answers import Asked, BadAnswers, count_prompts, problems_with, read_answers, read_golden
 
 RULE = JsonAnswers(

@@ -6,9 +6,9 @@ import shlex
 import pytest
 from sqlalchemy import select
 
-from orchestrator.comparison.answers import GivenAnswer
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import JobState
+from orchestrator.results.answers import GivenAnswer
 from orchestrator.storage.tables import Answer, Artifact, Release
 from workers.slot import owned
 from workers.toolchain.answers import Asked, problems_with

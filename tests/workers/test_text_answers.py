@@ -3,8 +3,8 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from orchestrator.comparison.answers import GivenAnswer
 from orchestrator.model.profile import AnswersRule, JsonAnswers, TextAnswers
+from orchestrator.results.answers import GivenAnswer
 from workers.toolchain.answers import read_answers
 from workers.toolchain.rows import MOST_RECORD_BYTES, BadAnswers, rows_by
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx2
 from pydantic import ValidationError
 
-from orchestrator.comparison.metrics import Measured
 from orchestrator.model.client_specs import Load
+from orchestrator.results.metrics import Measured
 from workers.load.book import Book
 from workers.load.conversation import PATIENCE, Conversation
 from workers.load.driving import Driving

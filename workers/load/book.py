@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Self
 
-from orchestrator.comparison.load_metrics import DEFINITIONS, FROM_DUE, LoadStatistics, Timed
-from orchestrator.comparison.metrics import Measured
 from orchestrator.model.client_specs import Goodput
+from orchestrator.results.load_metrics import DEFINITIONS, FROM_DUE, LoadStatistics, Timed
+from orchestrator.results.metrics import Measured
 from workers.load.arrivals import Ask
 from workers.load.replies import Heard, Unanswered
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.comparison.answers import GivenAnswer, Golden
 from orchestrator.model.profile import AnswersRule
+from orchestrator.results.answers import GivenAnswer, Golden
 from workers.toolchain.columns import Columns, Unplaced, storable
 from workers.toolchain.rows import BadAnswers as BadAnswers
 from workers.toolchain.rows import json_rows, rows_by

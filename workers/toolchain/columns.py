@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from orchestrator.comparison.answers import GivenAnswer
 from orchestrator.model.profile import AnswersRule, TextAnswers
+from orchestrator.results.answers import GivenAnswer
 from workers.toolchain.rows import BadAnswers, Row
 
 T = TypeVar("T")

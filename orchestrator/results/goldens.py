@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from orchestrator.comparison.answers import Golden
 from orchestrator.errors import BadSpec
+from orchestrator.results.answers import Golden
 
 Format = Literal["auto", "json_lines", "lines"]
 """`json_lines`: objects with the texts `question` and `answer` (or `response`, as a run writes them); `lines`: one

@@ -8,7 +8,7 @@ there are median and maximum.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.comparison.answers import GivenAnswer
+from orchestrator.results.answers import GivenAnswer
 
 LEAST_FOR_P90 = 64
 LEAST_FOR_P95 = 130

@@ -10,8 +10,8 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.comparison.metrics import LEAST_FOR_P90, LEAST_FOR_P95, LEAST_FOR_P99, Measured, percentile
 from orchestrator.model.client_specs import Goodput
+from orchestrator.results.metrics import LEAST_FOR_P90, LEAST_FOR_P95, LEAST_FOR_P99, Measured, percentile
 
 SERVER = "server"
 """Token counter: the server's own `usage`."""
