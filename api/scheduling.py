@@ -12,7 +12,7 @@ from api.schemas import CacheOutcome, JobReference, View
 from orchestrator.model.failures import Failure
 from orchestrator.model.specs import Strict
 from orchestrator.model.states import AttemptState
-from orchestrator.placement.explain import WaitsFor
+from orchestrator.scheduling.placement.explain import WaitsFor
 
 
 class ReasonView(View):

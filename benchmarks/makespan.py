@@ -23,10 +23,10 @@ from datetime import UTC, datetime, timedelta
 from orchestrator.model.demand import Demand, FreeSlot
 from orchestrator.model.shares import Share
 from orchestrator.model.slots import SlotKind, SlotName
-from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.order import urgency
-from orchestrator.placement.place import place
-from orchestrator.placement.supply import BusySlot, Supply
+from orchestrator.scheduling.placement.candidate import Candidate
+from orchestrator.scheduling.placement.order import urgency
+from orchestrator.scheduling.placement.place import place
+from orchestrator.scheduling.placement.supply import BusySlot, Supply
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 AGING = timedelta(hours=1)

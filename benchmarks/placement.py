@@ -28,9 +28,9 @@ from orchestrator.model.demand import Demand, FreeSlot
 from orchestrator.model.shares import Share
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.model.states import AttemptState, JobState
-from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.place import place
-from orchestrator.placement.supply import BusySlot, Supply
+from orchestrator.scheduling.placement.candidate import Candidate
+from orchestrator.scheduling.placement.place import place
+from orchestrator.scheduling.placement.supply import BusySlot, Supply
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Job, Lease, Project, Release, Slot
 

@@ -19,11 +19,11 @@ from orchestrator.model import demand
 from orchestrator.model.demand import Demand, FreeSlot
 from orchestrator.model.failures import Failure
 from orchestrator.model.states import AttemptState, JobState, ServiceState
-from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.explain import Reason, explain
-from orchestrator.placement.forecast import earliest_start
-from orchestrator.placement.order import MOST_URGENT, urgency, waited_for
-from orchestrator.placement.snapshot import Holder, Need, Snapshot, Standing, Subject
+from orchestrator.scheduling.placement.candidate import Candidate
+from orchestrator.scheduling.placement.explain import Reason, explain
+from orchestrator.scheduling.placement.forecast import earliest_start
+from orchestrator.scheduling.placement.order import MOST_URGENT, urgency, waited_for
+from orchestrator.scheduling.placement.snapshot import Holder, Need, Snapshot, Standing, Subject
 from orchestrator.storage.tables import Attempt, Base, Batch, Event, Job, JobNeed, Lease, Slot
 
 PAST_RUNS = 50

@@ -17,9 +17,9 @@ from orchestrator import reserving
 from orchestrator.model.demand import Demand, FreeSlot, free_slot
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.states import AttemptState, JobState, ServiceState
-from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.order import urgency
-from orchestrator.placement.supply import BusySlot, Supply
+from orchestrator.scheduling.placement.candidate import Candidate
+from orchestrator.scheduling.placement.order import urgency
+from orchestrator.scheduling.placement.supply import BusySlot, Supply
 from orchestrator.storage.tables import Attempt, Job, JobInput, Lease, Slot
 
 AT_ONCE = 1000

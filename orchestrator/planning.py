@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 from orchestrator import lineup, shares
 from orchestrator.lineup import Group, Known, Queued
 from orchestrator.model.demand import Demand
-from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.place import Plan, place
-from orchestrator.placement.supply import Supply
+from orchestrator.scheduling.placement.candidate import Candidate
+from orchestrator.scheduling.placement.place import Plan, place
+from orchestrator.scheduling.placement.supply import Supply
 
 FEWEST_HEADS = 4
 """Of a group that are read at first; deeper by this factor where it was not enough."""

@@ -9,9 +9,9 @@ from orchestrator.model.demand import Demand, FreeSlot
 from orchestrator.model.shares import Share
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.model.windows import Window
-from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.place import place
-from orchestrator.placement.supply import BusySlot, Supply
+from orchestrator.scheduling.placement.candidate import Candidate
+from orchestrator.scheduling.placement.place import place
+from orchestrator.scheduling.placement.supply import BusySlot, Supply
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -35,7 +35,7 @@ from orchestrator.model.demand import Demand
 from orchestrator.model.failures import FailureKind, Suspicion
 from orchestrator.model.orders import Action
 from orchestrator.model.states import JobState, ServiceState
-from orchestrator.placement.explain import WaitsFor
+from orchestrator.scheduling.placement.explain import WaitsFor
 from orchestrator.steering import Order
 from orchestrator.storage.tables import Artifact, Attempt, Batch, Event, IdempotencyRecord, Job, Slot
 from orchestrator.submission import Idempotency

@@ -32,7 +32,7 @@ from orchestrator.lifecycle import Ending
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState, ServiceState
-from orchestrator.placement.explain import WaitsFor
+from orchestrator.scheduling.placement.explain import WaitsFor
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Event, Job, Lease, Slot
 

@@ -26,7 +26,7 @@ from orchestrator.errors import BadSpec
 from orchestrator.explaining import Explanation, explanation
 from orchestrator.model.demand import Demand
 from orchestrator.model.states import ServiceState
-from orchestrator.placement.explain import WaitsFor
+from orchestrator.scheduling.placement.explain import WaitsFor
 from orchestrator.storage.tables import Attempt, Job, Lease
 
 HOUR = timedelta(hours=1)

@@ -27,8 +27,8 @@ from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import BadSpec, IllegalTransition, NotFound, PathRefused
 from orchestrator.model.provision import ProvisionRequest
 from orchestrator.model.states import JobState, ServiceState
-from orchestrator.placement.explain import WaitsFor
 from orchestrator.provisioning import Provisioning
+from orchestrator.scheduling.placement.explain import WaitsFor
 from orchestrator.storage.tables import Attempt, Job, Slot, Token
 from orchestrator.submission import Idempotency
 

@@ -27,8 +27,8 @@ from orchestrator.errors import AlreadyReserved, BadRequest, IllegalTransition, 
 from orchestrator.explaining import explanation
 from orchestrator.model.reservations import ReservationRequest, ReservationState
 from orchestrator.model.states import JobState
-from orchestrator.placement.explain import WaitsFor
 from orchestrator.reserving import ReservationFacts
+from orchestrator.scheduling.placement.explain import WaitsFor
 from orchestrator.storage.tables import Event, Job, Reservation, Slot
 
 HOUR = timedelta(hours=1)

@@ -29,7 +29,7 @@ from orchestrator.explaining import Explanation, Told, explanation
 from orchestrator.lineup import Group
 from orchestrator.model.orders import Action
 from orchestrator.model.states import JobState, ServiceState
-from orchestrator.placement.explain import WaitsFor
+from orchestrator.scheduling.placement.explain import WaitsFor
 from orchestrator.steering import Order
 from orchestrator.storage.tables import Attempt, Job, JobInput, Lease, Project, Slot
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from orchestrator.model.demand import Demand, FreeSlot
 from orchestrator.model.slots import SlotKind, SlotName
-from orchestrator.placement.supply import BusySlot, Supply
+from orchestrator.scheduling.placement.supply import BusySlot, Supply
 
 NAMES = st.sampled_from([f"g{index}" for index in range(8)] + ["cpu0", "cpu1", "cpu17"])
 PATTERNS = st.one_of(NAMES, st.builds(lambda host, name: f"{host}.{name}", st.sampled_from(["a", "b-1", "a.b"]), NAMES))

@@ -25,10 +25,10 @@ from placement_builders import (
 from orchestrator.model.demand import hosts_with_enough
 from orchestrator.model.shares import Share
 from orchestrator.model.states import JobState, ServiceState
-from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.explain import Reason, WaitsFor, explain
-from orchestrator.placement.forecast import earliest_start
-from orchestrator.placement.snapshot import Holder, Need, Snapshot, Standing, Subject
+from orchestrator.scheduling.placement.candidate import Candidate
+from orchestrator.scheduling.placement.explain import Reason, WaitsFor, explain
+from orchestrator.scheduling.placement.forecast import earliest_start
+from orchestrator.scheduling.placement.snapshot import Holder, Need, Snapshot, Standing, Subject
 
 HOLDERS = st.builds(
     lambda latest, sooner: Holder(1000, NOW + latest * MINUTE, NOW + (latest - sooner) * MINUTE),

@@ -25,10 +25,10 @@ from placement_builders import (
 )
 
 from orchestrator.model.shares import Share
-from orchestrator.placement.candidate import Candidate, Placement
-from orchestrator.placement.order import MOST_URGENT, urgency
-from orchestrator.placement.place import place
-from orchestrator.placement.supply import BusySlot, Supply
+from orchestrator.scheduling.placement.candidate import Candidate, Placement
+from orchestrator.scheduling.placement.order import MOST_URGENT, urgency
+from orchestrator.scheduling.placement.place import place
+from orchestrator.scheduling.placement.supply import BusySlot, Supply
 
 ANY = SINGLES | GANGS
 SIMULATED = settings(deadline=None, max_examples=60)

@@ -11,8 +11,8 @@ from placement_builders import placed
 from orchestrator.model.demand import Demand, FreeSlot
 from orchestrator.model.shares import LEAST_CHARGE, Share, faded
 from orchestrator.model.slots import SlotKind, SlotName
-from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.order import MOST_URGENT, urgency, waited_for
+from orchestrator.scheduling.placement.candidate import Candidate
+from orchestrator.scheduling.placement.order import MOST_URGENT, urgency, waited_for
 
 SIMULATED = settings(deadline=None, max_examples=25)
 GROUP = Demand(SlotKind.CARD_GROUP)

@@ -8,7 +8,7 @@ from placement_builders import SINGLES, SLOTS, a_job, a_slot, placed, queues
 
 from orchestrator.model.demand import Demand, FreeSlot
 from orchestrator.model.slots import SlotKind
-from orchestrator.placement.candidate import Candidate, Placement
+from orchestrator.scheduling.placement.candidate import Candidate, Placement
 
 FREELY = st.builds(Demand, st.sampled_from(SlotKind))
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from orchestrator.model.demand import FreeSlot
 from orchestrator.model.windows import Window
-from orchestrator.placement.candidate import Candidate
+from orchestrator.scheduling.placement.candidate import Candidate
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 from orchestrator.model.demand import FreeSlot, hosts_with_enough
 from orchestrator.model.states import JobState
-from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.explain import explain
-from orchestrator.placement.snapshot import Snapshot, Standing, Subject
+from orchestrator.scheduling.placement.candidate import Candidate
+from orchestrator.scheduling.placement.explain import explain
+from orchestrator.scheduling.placement.snapshot import Snapshot, Standing, Subject
 
 
 def earliest_start(job: Subject, seen: Snapshot) -> datetime | None:

@@ -8,8 +8,8 @@ from enum import StrEnum
 from orchestrator.model.demand import Demand, FreeSlot, hosts_with_enough
 from orchestrator.model.shares import UNUSED
 from orchestrator.model.states import JobState, ServiceState, Until
-from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.snapshot import Snapshot, Standing, Subject
+from orchestrator.scheduling.placement.candidate import Candidate
+from orchestrator.scheduling.placement.snapshot import Snapshot, Standing, Subject
 
 
 class WaitsFor(StrEnum):

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.model.shares import LEAST_CHARGE, UNUSED, Share
-from orchestrator.placement.board import Board
-from orchestrator.placement.candidate import Candidate, Placement
-from orchestrator.placement.gathering import Gathering
-from orchestrator.placement.order import place_in_line
-from orchestrator.placement.supply import Supply
+from orchestrator.scheduling.placement.board import Board
+from orchestrator.scheduling.placement.candidate import Candidate, Placement
+from orchestrator.scheduling.placement.gathering import Gathering
+from orchestrator.scheduling.placement.order import place_in_line
+from orchestrator.scheduling.placement.supply import Supply
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class Plan:
 
 
 def place(candidates: Sequence[Candidate], supply: Supply, shares: Mapping[str, Share] | None = None) -> Plan:
-    """Give free slots to candidates in the order of `orchestrator.placement.order`.
+    """Give free slots to candidates in the order of `orchestrator.scheduling.placement.order`.
 
     Of the slots that fit a job, in this order: one where it has not failed; one that few others are pinned to; one
     that ran its kernel image last; while gangs wait, one of the host that has the fewest free; the first of `free`. A
     gang gets all its slots at once, on the host with the fewest free ones that are enough, or one host keeps slots for
-    it (`orchestrator.placement.board`). A job that no slots in service can hold keeps none and blocks nobody.
+    it (`orchestrator.scheduling.placement.board`). A job that no slots in service can hold keeps none and blocks nobody.
     """
     board = Board(candidates, supply)
     standing = dict(shares or {})

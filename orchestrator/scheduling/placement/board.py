@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 
 from orchestrator.model.demand import Demand, FreeSlot, hosts_with_enough
 from orchestrator.model.states import ServiceState
-from orchestrator.placement.candidate import Candidate, Placement
-from orchestrator.placement.gathering import Gathering, earliest, in_order
-from orchestrator.placement.supply import Supply
+from orchestrator.scheduling.placement.candidate import Candidate, Placement
+from orchestrator.scheduling.placement.gathering import Gathering, earliest, in_order
+from orchestrator.scheduling.placement.supply import Supply
 
 
 class Board:

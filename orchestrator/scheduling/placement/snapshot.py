@@ -9,10 +9,10 @@ from orchestrator.model.demand import Demand, FreeSlot
 from orchestrator.model.shares import Share
 from orchestrator.model.states import JobState, ServiceState, Until
 from orchestrator.model.windows import Window
-from orchestrator.placement.candidate import Candidate
-from orchestrator.placement.gathering import Gathering
-from orchestrator.placement.place import Plan, place
-from orchestrator.placement.supply import BusySlot, Supply
+from orchestrator.scheduling.placement.candidate import Candidate
+from orchestrator.scheduling.placement.gathering import Gathering
+from orchestrator.scheduling.placement.place import Plan, place
+from orchestrator.scheduling.placement.supply import BusySlot, Supply
 
 
 @dataclass(frozen=True)
