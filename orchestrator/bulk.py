@@ -94,8 +94,8 @@ def assign(
         for each in taken
     ]  # fmt: skip
     made = list(zip(session.execute(statements.TRY, attempts).scalars(), taken, strict=True))
-    leases = [(slot_id, attempt_id) for attempt_id, each in made for slot_id in each.slot_ids]
-    holding.take(session, leases, until=now + lease)
+    wanted_leases = [(slot_id, attempt_id) for attempt_id, each in made for slot_id in each.slot_ids]
+    holding.take(session, wanted_leases, until=now + lease)
     session.execute(events.RECORD, [event for entry in made for event in _told_of(*entry, now)])
     return made
 

@@ -27,7 +27,7 @@ def place(candidates: Sequence[Candidate], supply: Supply, shares: Mapping[str, 
     Of the slots that fit a job, in this order: one where it has not failed; one that few others are pinned to; one
     that ran its kernel image last; while gangs wait, one of the host that has the fewest free; the first of `free`. A
     gang gets all its slots at once, on the host with the fewest free ones that are enough, or one host keeps slots for
-    it (`orchestrator.scheduling.placement.board`). A job that no slots in service can hold keeps none and blocks nobody.
+    it (see `board`). A job that no slots in service can hold keeps none and blocks nobody.
     """
     board = Board(candidates, supply)
     standing = dict(shares or {})
