@@ -24,7 +24,6 @@ from api.schemas import (
     Timings,
 )
 from api.trust import SlotHistory, TriedView
-from orchestrator.explaining import Explanation
 from orchestrator.inventory import SlotFacts
 from orchestrator.model.demand import Demand
 from orchestrator.model.slots import SlotKind, SlotName
@@ -33,6 +32,7 @@ from orchestrator.model.states import AttemptState, ServiceState, rolled_up
 from orchestrator.model.suspects import SUSPECT_AT, Score
 from orchestrator.queries import JobFacts, ListedJob, PipelineFacts
 from orchestrator.reviewing import Review
+from orchestrator.scheduling.explanation import Explanation
 from orchestrator.steering import Report
 from orchestrator.storage.tables import Answer, Attempt, Job, Slot
 

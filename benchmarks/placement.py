@@ -22,12 +22,12 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from migrations.__main__ import config
-from orchestrator import lineup
 from orchestrator.dispatcher.turn import place_queued
 from orchestrator.model.demand import Demand, FreeSlot
 from orchestrator.model.shares import Share
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.model.states import AttemptState, JobState
+from orchestrator.scheduling import queue
 from orchestrator.scheduling.placement.candidate import Candidate
 from orchestrator.scheduling.placement.place import place
 from orchestrator.scheduling.placement.supply import BusySlot, Supply
@@ -115,11 +115,11 @@ def turn(database: Database, slots: int) -> None:
     try:
         with database.write() as session:
             now = database.now(session)
-            assert lineup.placeable(lineup.groups(session), lineup.supply(session, now, LEASE))
+            assert queue.placeable(queue.groups(session), queue.supply(session, now, LEASE))
             bells = place_queued(session, now=now, lease=LEASE, lost_after=LEASE)
             free = min(slots, FREE)
             assert free / 2 <= len(bells) <= free
-            assert not lineup.supply(session, now, LEASE).free
+            assert not queue.supply(session, now, LEASE).free
             raise Undone
     except Undone:
         pass

@@ -27,10 +27,11 @@ from api.problems import StaleVersion
 from api.scheduling import ExplanationView
 from api.schemas import BulkRequest, EventView, JobDetail, JobView, OrderReport, Page
 from api.views import answer_view, explanation_view, job_detail, job_view, order_report
-from orchestrator import explaining, lifecycle, queries, reviewing, steering
+from orchestrator import lifecycle, queries, reviewing, steering
 from orchestrator.model.orders import Action, BulkOrder, NewPriority, Reason
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import JobState
+from orchestrator.scheduling import explanation
 from orchestrator.steering import Order
 from orchestrator.submission import Made
 
@@ -148,7 +149,7 @@ def explain(job: Number, context: Given) -> ExplanationView:
     settings = context.settings
     with context.database.read() as session:
         now = context.database.now(session)
-        found = explaining.explanation(session, job, now=now, lost_after=settings.lease, aging=settings.aging)
+        found = explanation.explanation(session, job, now=now, lost_after=settings.lease, aging=settings.aging)
         return explanation_view(found, reviewing.review(session, job))
 
 

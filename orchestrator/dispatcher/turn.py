@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
-from orchestrator import bulk, lineup, planning
+from orchestrator import bulk
 from orchestrator.admission import admissible, promote
 from orchestrator.batches import keep
 from orchestrator.broker import Bell
 from orchestrator.dispatcher.leader import Leadership
 from orchestrator.model.slots import together
+from orchestrator.scheduling import plan, queue
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
@@ -62,8 +63,8 @@ def take_turn(
     Under `leadership`, LeadLost and nothing done if it has been lost meanwhile: a process may pause at any line.
     """
     with database.read() as session:
-        slots = lineup.supply(session, database.now(session), lost_after)
-        idle = not admissible(session, limit=1) and not planning.movable(session, slots, aging=aging)
+        slots = queue.supply(session, database.now(session), lost_after)
+        idle = not admissible(session, limit=1) and not plan.movable(session, slots, aging=aging)
         idle = idle and not keep.due(session)
     if idle:
         return []
@@ -79,10 +80,10 @@ def place_queued(
     session: Session, *, now: datetime, lease: timedelta, lost_after: timedelta, aging: timedelta = AGING
 ) -> list[Bell]:
     """Assign queued jobs to free slots; returns their bells, to be rung after the commit."""
-    slots = lineup.supply(session, now, lost_after)
+    slots = queue.supply(session, now, lost_after)
     if not slots.free:
         return []
-    decided = planning.decide(session, lineup.groups(session), slots, aging=aging)
+    decided = plan.decide(session, queue.groups(session), slots, aging=aging)
     wanted = [bulk.Assignment(each.job_id, each.slot_ids, each.why) for each in decided.plan.placements]
     assigned = bulk.assign(session, wanted, now=now, lease=lease) if wanted else []
     kcores = {candidate.job_id: candidate.kcore for candidate in decided.candidates}

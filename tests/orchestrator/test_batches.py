@@ -22,7 +22,7 @@ from core_builders import (
 )
 from sqlalchemy import func, select, update
 
-from orchestrator import explaining, lifecycle, lineup
+from orchestrator import lifecycle
 from orchestrator.admission import admissible
 from orchestrator.batches import keep, orders
 from orchestrator.batches import submit as submitting
@@ -35,6 +35,7 @@ from orchestrator.model.demand import Demand
 from orchestrator.model.failures import FailureKind, Suspicion
 from orchestrator.model.orders import Action
 from orchestrator.model.states import JobState, ServiceState
+from orchestrator.scheduling import explanation, queue
 from orchestrator.scheduling.placement.explain import WaitsFor
 from orchestrator.steering import Order
 from orchestrator.storage.tables import Artifact, Attempt, Batch, Event, IdempotencyRecord, Job, Slot
@@ -279,7 +280,7 @@ def test_nothing_of_a_batch_starts_before_all_of_it_is_written(desk, monkeypatch
     assert _states(desk, batch) == [JobState.WAITING] * 3
     with desk.database.read() as session:
         assert admissible(session) == []
-        told = explaining.explanation(
+        told = explanation.explanation(
             session, _jobs(desk, batch)[0].id, now=now(), lost_after=LEASE, aging=timedelta(hours=1)
         )
     assert WaitsFor.BATCH_OPEN in {reason.kind for reason in told.reasons}
@@ -478,7 +479,7 @@ def test_a_batch_that_is_moved_to_the_front_keeps_its_order(desk, monkeypatch):
 
     with desk.database.read() as session:
         in_order = session.scalars(select(Job.id).order_by(Job.rank, Job.id)).all()
-        assert lineup.groups(session)
+        assert queue.groups(session)
     assert in_order == [*(job.id for job in _jobs(desk, batch)), other]
 
 

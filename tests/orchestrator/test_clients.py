@@ -4,12 +4,13 @@ import pytest
 from core_builders import TOOL, WORKER, Desk, a_desk, a_running_attempt, finish, now
 from sqlalchemy import select, update
 
-from orchestrator import endpoints, lifecycle, lineup
+from orchestrator import endpoints, lifecycle
 from orchestrator.errors import BadSpec
-from orchestrator.explaining import explanation
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import JobState, Until
+from orchestrator.scheduling import queue
+from orchestrator.scheduling.explanation import explanation
 from orchestrator.settings import Settings
 from orchestrator.storage.tables import Attempt, Job, JobNeed, Release
 
@@ -150,10 +151,10 @@ def test_that_a_server_was_gone_is_not_held_against_the_seat_of_its_client(desk:
     desk.promote()
 
     with desk.database.read() as session:
-        groups = lineup.groups(session)
-        queued = [job for group in groups for job in lineup.heads(session, group, 4)]
-        known = lineup.known(session, queued)
-        (candidate,) = lineup.candidates(queued, known, now=now(), aging=Settings().aging)
+        groups = queue.groups(session)
+        queued = [job for group in groups for job in queue.heads(session, group, 4)]
+        known = queue.known(session, queued)
+        (candidate,) = queue.candidates(queued, known, now=now(), aging=Settings().aging)
 
     assert (candidate.job_id, candidate.avoid) == (asking, frozenset())
 

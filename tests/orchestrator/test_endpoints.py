@@ -24,8 +24,8 @@ from sqlalchemy.orm import Session
 
 from orchestrator import endpoints, lifecycle
 from orchestrator.errors import EndpointClosed, OwnershipLost
-from orchestrator.explaining import explanation
 from orchestrator.model.states import JobState, Until
+from orchestrator.scheduling.explanation import explanation
 from orchestrator.settings import Settings
 from orchestrator.storage.tables import Attempt, Endpoint, Job
 

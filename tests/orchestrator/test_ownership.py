@@ -24,7 +24,7 @@ from core_builders import (
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from orchestrator import explaining, lifecycle, ownership
+from orchestrator import lifecycle, ownership
 from orchestrator.broker import Bell
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost, SlotTaken
@@ -32,6 +32,7 @@ from orchestrator.lifecycle import Ending
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState, ServiceState
+from orchestrator.scheduling import explanation
 from orchestrator.scheduling.placement.explain import WaitsFor
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Event, Job, Lease, Slot
@@ -475,7 +476,7 @@ def test_a_job_keeps_away_from_a_host_that_lacks_its_release_until_that_is_set_u
 
     kept_away = _turn(desk)
     with desk.database.read() as session:
-        reasons = explaining.explanation(session, job, now=now(), lost_after=LEASE, aging=LEASE).reasons
+        reasons = explanation.explanation(session, job, now=now(), lost_after=LEASE, aging=LEASE).reasons
     with desk.database.write() as session:
         ownership.regain(session, "lab1", "r1")
 

@@ -23,9 +23,9 @@ from orchestrator import lifecycle
 from orchestrator.dispatcher.leader import Leadership
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import BadSpec
-from orchestrator.explaining import Explanation, explanation
 from orchestrator.model.demand import Demand
 from orchestrator.model.states import ServiceState
+from orchestrator.scheduling.explanation import Explanation, explanation
 from orchestrator.scheduling.placement.explain import WaitsFor
 from orchestrator.storage.tables import Attempt, Job, Lease
 

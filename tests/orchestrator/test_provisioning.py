@@ -22,12 +22,13 @@ from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from orchestrator import explaining, lifecycle, ownership
+from orchestrator import lifecycle, ownership
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import BadSpec, IllegalTransition, NotFound, PathRefused
 from orchestrator.model.provision import ProvisionRequest
 from orchestrator.model.states import JobState, ServiceState
 from orchestrator.provisioning import Provisioning
+from orchestrator.scheduling import explanation
 from orchestrator.scheduling.placement.explain import WaitsFor
 from orchestrator.storage.tables import Attempt, Job, Slot, Token
 from orchestrator.submission import Idempotency
@@ -114,7 +115,7 @@ def test_it_waits_for_what_runs_there_and_says_so(desk, provisioning):
 
     assert _turn(desk) == []
     with desk.database.read() as session:
-        told = explaining.explanation(session, job, now=now(), lost_after=MINUTE, aging=MINUTE)
+        told = explanation.explanation(session, job, now=now(), lost_after=MINUTE, aging=MINUTE)
     reasons = {reason.kind: reason for reason in told.reasons}
     assert reasons[WaitsFor.SLOT_BUSY].job_id == busy
     assert reasons[WaitsFor.GATHERING].count == 7

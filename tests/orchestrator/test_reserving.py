@@ -24,10 +24,10 @@ from orchestrator.dispatcher import sweeps
 from orchestrator.dispatcher.leader import Leadership
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import AlreadyReserved, BadRequest, IllegalTransition, NotFound
-from orchestrator.explaining import explanation
 from orchestrator.model.reservations import ReservationRequest, ReservationState
 from orchestrator.model.states import JobState
 from orchestrator.reserving import ReservationFacts
+from orchestrator.scheduling.explanation import explanation
 from orchestrator.scheduling.placement.explain import WaitsFor
 from orchestrator.storage.tables import Event, Job, Reservation, Slot
 

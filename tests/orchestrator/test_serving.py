@@ -29,11 +29,11 @@ from sqlalchemy.orm import Session
 from orchestrator import endpoints, lifecycle, steering
 from orchestrator.dispatcher import sweeps
 from orchestrator.errors import IllegalTransition
-from orchestrator.explaining import explanation
 from orchestrator.model.failures import FailureKind, Suspicion
 from orchestrator.model.orders import Action, BulkOrder, Chosen
 from orchestrator.model.serving import LONG_ENOUGH
 from orchestrator.model.states import JobState, Until
+from orchestrator.scheduling.explanation import explanation
 from orchestrator.settings import Settings
 from orchestrator.steering import Order
 from orchestrator.storage.tables import Attempt, Endpoint, Event, Job, Pipeline

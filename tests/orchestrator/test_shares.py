@@ -21,15 +21,16 @@ from core_builders import (
 )
 from sqlalchemy import select, text, update
 
-from orchestrator import lifecycle, lineup, shares, steering
+from orchestrator import lifecycle, shares, steering
 from orchestrator.dispatcher.leader import Leadership
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import BadSpec
-from orchestrator.explaining import Explanation, Told, explanation
-from orchestrator.lineup import Group
 from orchestrator.model.orders import Action
 from orchestrator.model.states import JobState, ServiceState
+from orchestrator.scheduling import queue
+from orchestrator.scheduling.explanation import Explanation, Told, explanation
 from orchestrator.scheduling.placement.explain import WaitsFor
+from orchestrator.scheduling.queue import Group
 from orchestrator.steering import Order
 from orchestrator.storage.tables import Attempt, Job, JobInput, Lease, Project, Slot
 
@@ -153,7 +154,7 @@ def test_every_group_of_the_queue_is_found_once_and_nothing_else(desk: Desk):
         a_job(session, JobState.RUNNING, demand="cpu", project="gone")
 
     with desk.database.read() as session:
-        found = lineup.groups(session)
+        found = queue.groups(session)
 
     assert len(found) == len(set(found))
     assert set(found) == expected
@@ -161,7 +162,7 @@ def test_every_group_of_the_queue_is_found_once_and_nothing_else(desk: Desk):
 
 def test_an_empty_queue_has_no_groups(desk: Desk):
     with desk.database.read() as session:
-        assert lineup.groups(session) == []
+        assert queue.groups(session) == []
 
 
 def test_a_job_goes_to_the_slot_that_ran_its_kernel_image_last(desk: Desk):

@@ -25,13 +25,14 @@ from core_builders import (
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle, lineup, steering
+from orchestrator import lifecycle, steering
 from orchestrator.broker import Bell
 from orchestrator.dispatcher import sweeps
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import BadRequest, IllegalTransition, NotFound
 from orchestrator.model.orders import Action, BulkOrder
 from orchestrator.model.states import FINAL, JobState
+from orchestrator.scheduling import queue
 from orchestrator.steering import Order, Report
 from orchestrator.storage.tables import Event, Job, Pipeline
 
@@ -325,9 +326,9 @@ def test_groups_and_their_heads_are_found_by_the_index_in_order(desk: Desk, held
             )
     bound = {"demand": "card_group", "project": "default", "priority": 5, "most": 8}
     statements = [
-        lineup._GROUPS,
-        lineup._HEAD_OF_GROUP.params(bound),
-        lineup._NEXT_OF_GROUP.params(bound, rank=0, job_id=4),
+        queue._GROUPS,
+        queue._HEAD_OF_GROUP.params(bound),
+        queue._NEXT_OF_GROUP.params(bound, rank=0, job_id=4),
     ]
 
     with desk.database.engine.connect() as connection:

@@ -12,18 +12,19 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, and_, false, func, or_, select
 from sqlalchemy.orm import Session
 
-from orchestrator import inventory, lineup, planning, queries, shares
+from orchestrator import inventory, queries, shares
 from orchestrator import needs as needing
-from orchestrator.lineup import Group, Queued
 from orchestrator.model import demand
 from orchestrator.model.demand import Demand, FreeSlot
 from orchestrator.model.failures import Failure
 from orchestrator.model.states import AttemptState, JobState, ServiceState
+from orchestrator.scheduling import plan, queue
 from orchestrator.scheduling.placement.candidate import Candidate
 from orchestrator.scheduling.placement.explain import Reason, explain
 from orchestrator.scheduling.placement.forecast import earliest_start
 from orchestrator.scheduling.placement.order import MOST_URGENT, urgency, waited_for
 from orchestrator.scheduling.placement.snapshot import Holder, Need, Snapshot, Standing, Subject
+from orchestrator.scheduling.queue import Group, Queued
 from orchestrator.storage.tables import Attempt, Base, Batch, Event, Job, JobNeed, Lease, Slot
 
 PAST_RUNS = 50
@@ -68,7 +69,7 @@ def explanation(
     past = _past(session, job_id)
     if job.state not in (JobState.WAITING, JobState.QUEUED, JobState.ASSIGNED):
         return Explanation(job, (), None, past)
-    found = lineup.groups(session)
+    found = queue.groups(session)
     seen = _snapshot(session, found, now=now, lost_after=lost_after, aging=aging)
     subject = _subject(session, job, seen, found, aging)
     return Explanation(job, explain(subject, seen), earliest_start(subject, seen), past)
@@ -80,11 +81,11 @@ def explanation(
 def _snapshot(
     session: Session, found: Sequence[Group], *, now: datetime, lost_after: timedelta, aging: timedelta
 ) -> Snapshot:
-    supply = lineup.supply(session, now, lost_after)
+    supply = queue.supply(session, now, lost_after)
     return Snapshot(
         now=now,
         slots=_standings(session, now, lost_after),
-        candidates=planning.decide(session, found, supply, aging=aging).candidates,
+        candidates=plan.decide(session, found, supply, aging=aging).candidates,
         shares=shares.all_shares(session, now),
         dispatcher_alive=inventory.dispatcher_alive(session, now),
         windows=supply.windows,
@@ -151,9 +152,9 @@ def _subject(session: Session, job: Job, seen: Snapshot, found: Sequence[Group],
     candidate = next((each for each in seen.candidates if each.job_id == job.id), None)
     if candidate is None:
         group, limit = Group(job.demand, job.project, job.priority), timedelta(seconds=job.run_seconds)
-        queued = [*lineup.heads(session, group, 1), Queued(job.id, group, job.rank, job.created_at, limit)]
-        known = lineup.known(session, queued)
-        candidate = lineup.candidates(queued, known, now=seen.now, aging=aging)[-1]
+        queued = [*queue.heads(session, group, 1), Queued(job.id, group, job.rank, job.created_at, limit)]
+        known = queue.known(session, queued)
+        candidate = queue.candidates(queued, known, now=seen.now, aging=aging)[-1]
     met = needing.met(Base.metadata.tables["job"])
     needs = select(Job.id, Job.name, Job.state, JobNeed.until, met).join(JobNeed, JobNeed.needs_id == Job.id)
     live = select(Attempt.slot_id).where(Attempt.job_id == job.id, Attempt.state == AttemptState.ASSIGNED)

@@ -11,12 +11,13 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
-from orchestrator import lineup, shares
-from orchestrator.lineup import Group, Known, Queued
+from orchestrator import shares
 from orchestrator.model.demand import Demand
+from orchestrator.scheduling import queue
 from orchestrator.scheduling.placement.candidate import Candidate
 from orchestrator.scheduling.placement.place import Plan, place
 from orchestrator.scheduling.placement.supply import Supply
+from orchestrator.scheduling.queue import Group, Known, Queued
 
 FEWEST_HEADS = 4
 """Of a group that are read at first; deeper by this factor where it was not enough."""
@@ -32,7 +33,7 @@ class Decided:
 
 def decide(session: Session, groups: Sequence[Group], slots: Supply, *, aging: timedelta) -> Decided:
     """The plan for these groups of the queue, which must be all there are."""
-    most = {group: number for group, number in lineup.rooms(groups, slots) if number}
+    most = {group: number for group, number in queue.rooms(groups, slots) if number}
     first = max(FEWEST_HEADS, 2 * len(slots.free) // max(1, len(most)))
     queued: dict[Group, list[Queued]] = {group: [] for group in most}
     depth = dict.fromkeys(most, 0)
@@ -44,12 +45,12 @@ def decide(session: Session, groups: Sequence[Group], slots: Supply, *, aging: t
         for group in short:
             before, depth[group] = depth[group], min(max(first, depth[group] * FEWEST_HEADS), most[group])
             last = queued[group][-1] if queued[group] else None
-            queued[group] += (found := lineup.heads(session, group, depth[group] - before, after=last))
+            queued[group] += (found := queue.heads(session, group, depth[group] - before, after=last))
             new += found
-        known |= lineup.known(session, new)
+        known |= queue.known(session, new)
         # Once each: PostgreSQL shows what was committed last, so a job that somebody moves meanwhile may be read twice.
         every = list({job.job_id: job for group in most for job in queued[group]}.values())
-        candidates = lineup.candidates(every, known, now=slots.now, aging=aging)
+        candidates = queue.candidates(every, known, now=slots.now, aging=aging)
         plan = place(candidates, slots, standing)
         unread = [group for group in most if len(queued[group]) == depth[group] < most[group]]
         short = _with_more_to_get(unread, queued, plan, slots) if unread else []
@@ -67,14 +68,14 @@ def _with_more_to_get(
     return [
         group
         for group in groups
-        if all(job.job_id in started for job in queued[group]) or lineup.placeable([group], left)
+        if all(job.job_id in started for job in queued[group]) or queue.placeable([group], left)
     ]
 
 
 def movable(session: Session, slots: Supply, *, aging: timedelta) -> bool:
     """Whether a turn would assign anything. Where slots may be kept for someone, only deciding can tell."""
-    groups = lineup.groups(session) if slots.free else []
-    if not lineup.placeable(groups, slots):
+    groups = queue.groups(session) if slots.free else []
+    if not queue.placeable(groups, slots):
         return False
     keeping = bool(slots.windows) or any(Demand.parse(group.demand).slots > 1 for group in groups)
     return not keeping or bool(decide(session, groups, slots, aging=aging).plan.placements)
