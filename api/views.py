@@ -25,15 +25,15 @@ from api.schemas import (
 )
 from api.trust import SlotHistory, TriedView
 from orchestrator.inventory import SlotFacts
+from orchestrator.jobs.history import Review
+from orchestrator.jobs.orders import Report
+from orchestrator.jobs.queries import JobFacts, ListedJob, PipelineFacts
 from orchestrator.model.demand import Demand
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.model.specs import BUILD_KINDS
 from orchestrator.model.states import AttemptState, ServiceState, rolled_up
 from orchestrator.model.suspects import SUSPECT_AT, Score
-from orchestrator.queries import JobFacts, ListedJob, PipelineFacts
-from orchestrator.reviewing import Review
 from orchestrator.scheduling.explanation import Explanation
-from orchestrator.steering import Report
 from orchestrator.storage.tables import Answer, Attempt, Job, Slot
 
 _COLUMNS = tuple(name for name in JobView.model_fields if hasattr(Job, name) and name != "slot")

@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from orchestrator import bulk
 from orchestrator.drafting import Draft
+from orchestrator.jobs import bulk
 from orchestrator.model.states import Until
 from orchestrator.storage.tables import Base, Document
 

@@ -1,8 +1,8 @@
 """Whose a slot is, and whether it may be given work: every arrow of a slot, as one function each.
 
 People drain, resume and quarantine slots here; the end of an attempt makes a draining slot drained and a suspect one
-quarantined (`orchestrator.lifecycle`, in the same transaction). Who calls `drain`, `resume`, `quarantine` or `suspect`
-holds the door of admission (`Database.serialise`), so that nothing is placed on the slot meanwhile.
+quarantined (`orchestrator.jobs.lifecycle`, in the same transaction). Who calls `drain`, `resume`, `quarantine` or
+`suspect` holds the door of admission (`Database.serialise`), so that nothing is placed on the slot meanwhile.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from orchestrator import holding
 from orchestrator.errors import IllegalTransition, NotFound, SlotTaken
-from orchestrator.lifecycle import withdraw
+from orchestrator.jobs import leases
+from orchestrator.jobs.lifecycle import withdraw
 from orchestrator.model.failures import of_one_among
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, ServiceState
@@ -168,7 +168,7 @@ def suspect(
         _empty(session, suspected, now, f"{suspected} is quarantined")
     for suspected in suspects:
         slot = _locked(session, suspected)
-        said = {**_evidence(told, holding.who_drains(slot), now), "evidence": evidence}
+        said = {**_evidence(told, leases.who_drains(slot), now), "evidence": evidence}
         if slot.service_state is ServiceState.DRAINED:
             slot.quarantined_because = slot.quarantined_because or said
             session.flush()

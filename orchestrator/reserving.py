@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.clock import as_utc
 from orchestrator.errors import AlreadyReserved, BadRequest, IllegalTransition, NotFound
-from orchestrator.lifecycle import withdraw
+from orchestrator.jobs.lifecycle import withdraw
 from orchestrator.model.reservations import FARTHEST, LONGEST, ReservationRequest, ReservationState, state_of
 from orchestrator.model.states import AttemptState
 from orchestrator.model.windows import Window

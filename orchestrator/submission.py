@@ -14,10 +14,11 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
-from orchestrator import admission, filing
+from orchestrator import filing
 from orchestrator.drafting import Draft, Drafting
 from orchestrator.errors import BadSpec, IdempotencyMismatch, IllegalTransition, NotFound, OrchestratorError
 from orchestrator.intake import Intake, TakenIn
+from orchestrator.jobs import admission
 from orchestrator.model.specs import JobOutput, JobRequest, PipelineRequest, endpoints_of, inputs_of
 from orchestrator.model.states import FINAL
 from orchestrator.settings import Settings

@@ -14,9 +14,9 @@ import yaml
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from orchestrator import bulk, endpoints, lifecycle
-from orchestrator.admission import promote
-from orchestrator.lifecycle import Ending
+from orchestrator.jobs import bulk, endpoints, lifecycle
+from orchestrator.jobs.admission import promote
+from orchestrator.jobs.lifecycle import Ending
 from orchestrator.model.demand import Demand
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.profile import Profile

@@ -6,12 +6,11 @@ from datetime import timedelta
 
 from sqlalchemy import bindparam, select
 
-from orchestrator import lifecycle
+from orchestrator.jobs import lifecycle, used_endpoints
+from orchestrator.jobs.used_endpoints import UsedEndpoint
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.storage.database import Database, run
 from orchestrator.storage.tables import Base, Document
-from workers import used_endpoints
-from workers.used_endpoints import UsedEndpoint
 
 # On plain tables, and built once: objects take several times as long, and the vendor's tool waits for it.
 _TABLES = Base.metadata.tables

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from orchestrator import lifecycle, suspecting
+from orchestrator import suspecting
 from orchestrator.errors import BadRequest, EndpointClosed, OrchestratorError, OwnershipLost
-from orchestrator.lifecycle import Ending, Started
+from orchestrator.jobs import lifecycle
+from orchestrator.jobs.lifecycle import Ending, Started
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.specs import BUILD_KINDS, ServeSpec
 from orchestrator.model.states import AttemptState

@@ -14,15 +14,15 @@ from typing import Self
 
 from sqlalchemy import select
 
-from orchestrator import lifecycle
 from orchestrator.errors import OwnershipLost
+from orchestrator.jobs import lifecycle
+from orchestrator.jobs.used_endpoints import note_use
 from orchestrator.model.states import AttemptState
 from orchestrator.settings import Settings
 from orchestrator.storage.database import CommitWatch, Database
 from orchestrator.storage.tables import Attempt, Job
 from workers.process import StopReason, StopSignal
 from workers.threads import beside
-from workers.used_endpoints import note_use
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle, ownership
-from orchestrator.lifecycle import Ending
+from orchestrator import ownership
+from orchestrator.jobs import lifecycle
+from orchestrator.jobs.lifecycle import Ending
 from orchestrator.model.failures import Suspicion
 from orchestrator.model.states import JobState
 from orchestrator.results.answers import digest_of

@@ -20,8 +20,8 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from orchestrator import endpoints
 from orchestrator.errors import EndpointClosed, OwnershipLost
+from orchestrator.jobs import endpoints
 from orchestrator.model.patterns import Pattern
 from orchestrator.model.specs import ServeSpec
 from workers import ports

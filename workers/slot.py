@@ -15,8 +15,9 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from orchestrator import lifecycle, ownership
+from orchestrator import ownership
 from orchestrator.errors import SlotTaken
+from orchestrator.jobs import lifecycle
 from orchestrator.model.slots import GOLDEN_LABEL, SlotKind, SlotName
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database

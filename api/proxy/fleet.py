@@ -16,8 +16,8 @@ from anyio.to_thread import run_sync
 
 from api.proxy.errors import NoServerReady, NotServed
 from api.wakeups import WakeUps
-from orchestrator import endpoints
 from orchestrator.errors import EndpointClosed
+from orchestrator.jobs import endpoints
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Endpoint
 

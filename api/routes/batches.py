@@ -14,9 +14,9 @@ from api.routes.jobs import note_replay
 from api.schemas import OrderReport, Page
 from api.views import order_report
 from orchestrator.batches import orders, report
+from orchestrator.jobs.orders import Order
 from orchestrator.model.batches import BatchRequest
 from orchestrator.model.orders import Action, NewPriority, Reason
-from orchestrator.steering import Order
 
 router = APIRouter(prefix="/batches", tags=["batches"], route_class=GuardedRoute)
 

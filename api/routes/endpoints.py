@@ -7,7 +7,7 @@ from api.context import Given
 from api.endpoints import EndpointView
 from api.parameters import NameFilter
 from api.schemas import Page
-from orchestrator import endpoints
+from orchestrator.jobs import endpoints
 
 router = APIRouter(prefix="/endpoints", tags=["endpoints"], route_class=GuardedRoute)
 

@@ -14,8 +14,9 @@ from api.parameters import ThingName
 from api.routes.jobs import note_replay
 from api.schemas import JobView, Occupancy, Page, Presence, SlotView
 from api.views import job_view, slot_view
-from orchestrator import hosts, queries
+from orchestrator import hosts
 from orchestrator.hosts import HostFacts
+from orchestrator.jobs import queries
 from orchestrator.model.provision import ProvisionRequest
 from orchestrator.model.scopes import Scope
 from orchestrator.model.slots import GOLDEN_LABEL

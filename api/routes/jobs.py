@@ -27,12 +27,12 @@ from api.problems import StaleVersion
 from api.scheduling import ExplanationView
 from api.schemas import BulkRequest, EventView, JobDetail, JobView, OrderReport, Page
 from api.views import answer_view, explanation_view, job_detail, job_view, order_report
-from orchestrator import lifecycle, queries, reviewing, steering
+from orchestrator.jobs import history, lifecycle, orders, queries
+from orchestrator.jobs.orders import Order
 from orchestrator.model.orders import Action, BulkOrder, NewPriority, Reason
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import JobState
 from orchestrator.scheduling import explanation
-from orchestrator.steering import Order
 from orchestrator.submission import Made
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=GuardedRoute)
@@ -72,7 +72,7 @@ def order_many(
     """Cancel, hold, release, reprioritise or move to the front many jobs: those of a list, or up to 1000 that fit a
     filter. What can be done is done in one transaction; the answer says of each job what became of it."""
     with context.database.admission() as (session, now):
-        return order_report(steering.carry_out_bulk(session, body, actor, now=now))
+        return order_report(orders.carry_out_bulk(session, body, actor, now=now))
 
 
 @router.get("")
@@ -150,7 +150,7 @@ def explain(job: Number, context: Given) -> ExplanationView:
     with context.database.read() as session:
         now = context.database.now(session)
         found = explanation.explanation(session, job, now=now, lost_after=settings.lease, aging=settings.aging)
-        return explanation_view(found, reviewing.review(session, job))
+        return explanation_view(found, history.review(session, job))
 
 
 @router.post("/{job}/cancel")
@@ -232,7 +232,7 @@ def _check_version(session: Session, job: int, if_match: str | None) -> None:
 def _ordered(context: Context, job: int, order: Order, if_match: str | None) -> JobView:
     with context.database.admission() as (session, now):
         _check_version(session, job, if_match)
-        steering.carry_out(session, job, order, now=now)
+        orders.carry_out(session, job, order, now=now)
         return job_view(queries.job(session, job))
 
 

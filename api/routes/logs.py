@@ -14,8 +14,8 @@ from api.attempt_log import AttemptLog
 from api.context import Given
 from api.parameters import Number, NumberFilter, RangeHeader, ResumeAfter
 from api.ranges import stream
-from orchestrator import queries
 from orchestrator.errors import BadRequest
+from orchestrator.jobs import queries
 
 router = APIRouter(prefix="/jobs/{job}/log", tags=["logs"], route_class=GuardedRoute)
 

@@ -11,10 +11,10 @@ from api.parameters import Cursor, Limit, NameFilter, Number, first_position, nu
 from api.routes.jobs import note_replay
 from api.schemas import OrderReport, Page, PipelineDetail, PipelineView
 from api.views import order_report, pipeline_detail, pipeline_view
-from orchestrator import queries, steering
+from orchestrator.jobs import orders, queries
+from orchestrator.jobs.orders import Order
 from orchestrator.model.orders import Action, NewPriority, Reason
 from orchestrator.model.specs import PipelineRequest
-from orchestrator.steering import Order
 
 router = APIRouter(prefix="/pipelines", tags=["pipelines"], route_class=GuardedRoute)
 
@@ -93,7 +93,7 @@ def pipeline_to_front(pipeline: Number, context: Given, actor: Actor, body: Reas
 
 def _ordered(context: Context, pipeline: int, order: Order) -> OrderReport:
     with context.database.admission() as (session, now):
-        return order_report(steering.carry_out_pipeline(session, pipeline, order, now=now))
+        return order_report(orders.carry_out_pipeline(session, pipeline, order, now=now))
 
 
 def _detail(context: Context, pipeline: int) -> PipelineDetail:

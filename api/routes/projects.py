@@ -7,7 +7,7 @@ from api.context import Given
 from api.parameters import ThingName
 from api.scheduling import ProjectView, WeightRequest
 from api.schemas import Page
-from orchestrator import shares
+from orchestrator.jobs import shares
 from orchestrator.model.scopes import Scope
 from orchestrator.model.shares import Share
 from orchestrator.storage import events

@@ -11,7 +11,8 @@ from api.routes.jobs import note_replay
 from api.schemas import JobView, Page, SlotView
 from api.trust import SlotHistory
 from api.views import job_view, slot_detail, slot_history, slot_view
-from orchestrator import canaries, inventory, ownership, queries, suspecting
+from orchestrator import canaries, inventory, ownership, suspecting
+from orchestrator.jobs import queries
 from orchestrator.model.orders import Reason
 from orchestrator.model.scopes import Scope
 

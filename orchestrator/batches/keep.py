@@ -12,7 +12,7 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, ScalarSelect, Select, and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from orchestrator import bulk, lifecycle
+from orchestrator.jobs import bulk, lifecycle
 from orchestrator.model.batches import BatchState, StopOn, Trouble, batch_state, stopping
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.states import FINAL, AttemptState, JobState

@@ -3,8 +3,8 @@
 from sqlalchemy import select
 
 from orchestrator.errors import IllegalTransition, NotFound
+from orchestrator.jobs.orders import Order, Outcome, Report, carry_out_all
 from orchestrator.model.states import FINAL
-from orchestrator.steering import Order, Outcome, Report, carry_out_all
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Batch, Job
 

@@ -16,11 +16,12 @@ from sqlalchemy import CursorResult, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from orchestrator import bulk, filing
+from orchestrator import filing
 from orchestrator.batches import keep
 from orchestrator.drafting import Draft, Drafting
 from orchestrator.errors import BadSpec, IllegalTransition, OrchestratorError
 from orchestrator.intake import Intake
+from orchestrator.jobs import bulk
 from orchestrator.model.batches import BatchRequest, requests_of
 from orchestrator.model.demand import Demand, free_slot
 from orchestrator.model.slots import SlotName

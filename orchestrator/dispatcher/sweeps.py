@@ -7,10 +7,11 @@ from datetime import timedelta
 
 from sqlalchemy import or_, select
 
-from orchestrator import lifecycle, reserving, serving
+from orchestrator import reserving
 from orchestrator.broker import Bell
 from orchestrator.dispatcher.turn import bells
 from orchestrator.errors import IllegalTransition
+from orchestrator.jobs import lifecycle, server_stops
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage import events
@@ -84,7 +85,7 @@ def fail_overdue(database: Database) -> int:
 def stop_servers(database: Database) -> None:
     """Stop servers that nobody uses, whose life is over, or whose clients have ended."""
     with database.read() as session:
-        due = serving.to_stop(session, database.now(session))
+        due = server_stops.to_stop(session, database.now(session))
     for job_id, why in due:
         with suppress(IllegalTransition), database.write() as session:
             lifecycle.stop(session, job_id, now=database.now(session), why=why)

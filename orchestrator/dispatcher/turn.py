@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
-from orchestrator import bulk
-from orchestrator.admission import admissible, promote
 from orchestrator.batches import keep
 from orchestrator.broker import Bell
 from orchestrator.dispatcher.leader import Leadership
+from orchestrator.jobs import bulk
+from orchestrator.jobs.admission import admissible, promote
 from orchestrator.model.slots import together
 from orchestrator.scheduling import plan, queue
 from orchestrator.settings import Settings

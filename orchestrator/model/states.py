@@ -9,7 +9,7 @@ State = TypeVar("State", bound=StrEnum)
 
 
 class JobState(StrEnum):
-    """Where a job stands; only `orchestrator.lifecycle` moves one."""
+    """Where a job stands; only `orchestrator.jobs.lifecycle` moves one."""
 
     WAITING = "waiting"  #: Needs another job's result or endpoint, or an identical build that is already under way.
     QUEUED = "queued"  #: All inputs are known; it may be placed in the next turn of the dispatcher.

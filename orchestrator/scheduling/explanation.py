@@ -12,8 +12,9 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, and_, false, func, or_, select
 from sqlalchemy.orm import Session
 
-from orchestrator import inventory, queries, shares
-from orchestrator import needs as needing
+from orchestrator import inventory
+from orchestrator.jobs import needs as needing
+from orchestrator.jobs import queries, shares
 from orchestrator.model import demand
 from orchestrator.model.demand import Demand, FreeSlot
 from orchestrator.model.failures import Failure

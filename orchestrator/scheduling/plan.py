@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
-from orchestrator import shares
+from orchestrator.jobs import shares
 from orchestrator.model.demand import Demand
 from orchestrator.scheduling import queue
 from orchestrator.scheduling.placement.candidate import Candidate

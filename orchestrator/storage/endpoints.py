@@ -1,4 +1,5 @@
-"""The mapped class of endpoints; what may change it is in `orchestrator.endpoints`, what closes it in `holding`."""
+"""The mapped class of endpoints; what may change it is in `orchestrator.jobs.endpoints`, what closes it in
+`holding`."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""The mapped classes. What a column promises is said here; what may change it, in `orchestrator.lifecycle`."""
+"""The mapped classes. What a column promises is said here; what may change it, in `orchestrator.jobs.lifecycle`."""
 
 from datetime import datetime
 from typing import Any

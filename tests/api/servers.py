@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from core_builders import WORKER, a_server, now
 
-from orchestrator import endpoints
+from orchestrator.jobs import endpoints
 from orchestrator.storage.database import Database
 
 

@@ -9,7 +9,7 @@ from eventually import eventually
 from starlette.testclient import TestClient
 
 from api.proxy import fleet
-from orchestrator import lifecycle
+from orchestrator.jobs import lifecycle
 from orchestrator.storage.tables import Endpoint
 from tests.api.servers import announce, strange
 

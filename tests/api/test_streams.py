@@ -12,7 +12,7 @@ from eventually import eventually
 
 from api.client import ApiError, Client, ServerUnreachable
 from api.schemas import JobDetail
-from orchestrator import lifecycle
+from orchestrator.jobs import lifecycle
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage import live_logs
 from orchestrator.storage.artifacts import ArtifactStore

@@ -23,7 +23,7 @@ from core_builders import (
 )
 from sqlalchemy import select
 
-from orchestrator import admission, lifecycle
+from orchestrator.jobs import admission, lifecycle
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.states import FINAL, JobState
 from orchestrator.storage.tables import Artifact, Job, JobInput, Model, Release

@@ -21,11 +21,11 @@ from core_builders import (
 from sqlalchemy.orm import Session
 
 from api.junit import junit
-from orchestrator import lifecycle
 from orchestrator.batches import report
 from orchestrator.batches.report import BatchReport, JobLine, SlotLine
 from orchestrator.errors import NotFound
-from orchestrator.lifecycle import Ending
+from orchestrator.jobs import lifecycle
+from orchestrator.jobs.lifecycle import Ending
 from orchestrator.model.batches import BatchState
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.states import JobState

@@ -22,14 +22,15 @@ from core_builders import (
 )
 from sqlalchemy import func, select, update
 
-from orchestrator import lifecycle
-from orchestrator.admission import admissible
 from orchestrator.batches import keep, orders
 from orchestrator.batches import submit as submitting
 from orchestrator.batches.submit import BatchSubmission
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import BadSpec, IdempotencyMismatch, IllegalTransition, NotFound
-from orchestrator.lifecycle import Ending
+from orchestrator.jobs import lifecycle
+from orchestrator.jobs.admission import admissible
+from orchestrator.jobs.lifecycle import Ending
+from orchestrator.jobs.orders import Order
 from orchestrator.model.batches import BatchRequest
 from orchestrator.model.demand import Demand
 from orchestrator.model.failures import FailureKind, Suspicion
@@ -37,7 +38,6 @@ from orchestrator.model.orders import Action
 from orchestrator.model.states import JobState, ServiceState
 from orchestrator.scheduling import explanation, queue
 from orchestrator.scheduling.placement.explain import WaitsFor
-from orchestrator.steering import Order
 from orchestrator.storage.tables import Artifact, Attempt, Batch, Event, IdempotencyRecord, Job, Slot
 from orchestrator.submission import Idempotency
 

@@ -21,9 +21,9 @@ from core_builders import (
 from sqlalchemy import event, select
 from sqlalchemy.exc import IntegrityError
 
-from orchestrator import bulk
-from orchestrator.admission import ADMITTED_AT_ONCE
-from orchestrator.bulk import Assignment
+from orchestrator.jobs import bulk
+from orchestrator.jobs.admission import ADMITTED_AT_ONCE
+from orchestrator.jobs.bulk import Assignment
 from orchestrator.model.states import JobState
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Artifact, Attempt, Job, Lease

@@ -4,8 +4,8 @@ import pytest
 from core_builders import TOOL, WORKER, Desk, a_desk, a_running_attempt, finish, now
 from sqlalchemy import select, update
 
-from orchestrator import endpoints, lifecycle
 from orchestrator.errors import BadSpec
+from orchestrator.jobs import endpoints, lifecycle
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import JobState, Until

@@ -22,8 +22,8 @@ from core_builders import (
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from orchestrator import endpoints, lifecycle
 from orchestrator.errors import EndpointClosed, OwnershipLost
+from orchestrator.jobs import endpoints, lifecycle
 from orchestrator.model.states import JobState, Until
 from orchestrator.scheduling.explanation import explanation
 from orchestrator.settings import Settings

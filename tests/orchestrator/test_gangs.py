@@ -21,15 +21,16 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle, ownership, queries, shares
+from orchestrator import ownership
 from orchestrator.dispatcher import sweeps
 from orchestrator.dispatcher.turn import bells
 from orchestrator.errors import OwnershipLost
-from orchestrator.lifecycle import Ending
+from orchestrator.jobs import lifecycle, queries, shares
+from orchestrator.jobs.lifecycle import Ending
+from orchestrator.jobs.queries import JobFilter
 from orchestrator.model.failures import Suspicion
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState, ServiceState
-from orchestrator.queries import JobFilter
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Event, Job, Lease, Project, Slot
 

@@ -30,8 +30,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle
 from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost
+from orchestrator.jobs import lifecycle
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import FINAL, TRANSITIONS, AttemptState, JobState, Until
 from orchestrator.storage.database import Database

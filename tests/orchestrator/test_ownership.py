@@ -24,11 +24,12 @@ from core_builders import (
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle, ownership
+from orchestrator import ownership
 from orchestrator.broker import Bell
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost, SlotTaken
-from orchestrator.lifecycle import Ending
+from orchestrator.jobs import lifecycle
+from orchestrator.jobs.lifecycle import Ending
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState, ServiceState

@@ -19,10 +19,10 @@ from core_builders import (
 )
 from sqlalchemy import event, select, update
 
-from orchestrator import lifecycle
 from orchestrator.dispatcher.leader import Leadership
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import BadSpec
+from orchestrator.jobs import lifecycle
 from orchestrator.model.demand import Demand
 from orchestrator.model.states import ServiceState
 from orchestrator.scheduling.explanation import Explanation, explanation

@@ -22,9 +22,10 @@ from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle, ownership
+from orchestrator import ownership
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import BadSpec, IllegalTransition, NotFound, PathRefused
+from orchestrator.jobs import lifecycle
 from orchestrator.model.provision import ProvisionRequest
 from orchestrator.model.states import JobState, ServiceState
 from orchestrator.provisioning import Provisioning

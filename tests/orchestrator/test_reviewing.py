@@ -19,10 +19,10 @@ from core_builders import (
 )
 from sqlalchemy import select
 
-from orchestrator import lifecycle
 from orchestrator.errors import NotFound
+from orchestrator.jobs import lifecycle
+from orchestrator.jobs.history import ChangedInput, Review, review
 from orchestrator.model.states import AttemptState, JobState
-from orchestrator.reviewing import ChangedInput, Review, review
 from orchestrator.storage.tables import Artifact, Job
 
 OTHER_TYPE = "deepseek_qwen2_7b_bf16"

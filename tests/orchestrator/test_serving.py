@@ -26,16 +26,16 @@ from core_builders import (
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from orchestrator import endpoints, lifecycle, steering
 from orchestrator.dispatcher import sweeps
 from orchestrator.errors import IllegalTransition
+from orchestrator.jobs import endpoints, lifecycle, orders
+from orchestrator.jobs.orders import Order
 from orchestrator.model.failures import FailureKind, Suspicion
 from orchestrator.model.orders import Action, BulkOrder, Chosen
 from orchestrator.model.serving import LONG_ENOUGH
 from orchestrator.model.states import JobState, Until
 from orchestrator.scheduling.explanation import explanation
 from orchestrator.settings import Settings
-from orchestrator.steering import Order
 from orchestrator.storage.tables import Attempt, Endpoint, Event, Job, Pipeline
 
 KEPT = {"keep": True}
@@ -48,7 +48,7 @@ def desk(database, store, tmp_path) -> Desk:
 
 def _stop(desk: Desk, job_id: int, **facts) -> JobState:
     with desk.database.write() as session:
-        return steering.carry_out(session, job_id, Order(Action.STOP, "alice", **facts), now=now())
+        return orders.carry_out(session, job_id, Order(Action.STOP, "alice", **facts), now=now())
 
 
 def _events(desk: Desk, job_id: int) -> list[str]:
@@ -134,7 +134,7 @@ def test_all_servers_of_a_project_are_stopped_by_one_order(desk: Desk):
 
     with desk.database.write() as session:
         order = BulkOrder(action=Action.STOP, filter=Chosen(project="default"))
-        report = steering.carry_out_bulk(session, order, "alice", now=now())
+        report = orders.carry_out_bulk(session, order, "alice", now=now())
 
     assert sorted(outcome.job_id for outcome in report.outcomes) == servers
     assert desk.job(other).stop is None

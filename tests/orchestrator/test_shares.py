@@ -21,17 +21,17 @@ from core_builders import (
 )
 from sqlalchemy import select, text, update
 
-from orchestrator import lifecycle, shares, steering
 from orchestrator.dispatcher.leader import Leadership
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import BadSpec
+from orchestrator.jobs import lifecycle, orders, shares
+from orchestrator.jobs.orders import Order
 from orchestrator.model.orders import Action
 from orchestrator.model.states import JobState, ServiceState
 from orchestrator.scheduling import queue
 from orchestrator.scheduling.explanation import Explanation, Told, explanation
 from orchestrator.scheduling.placement.explain import WaitsFor
 from orchestrator.scheduling.queue import Group
-from orchestrator.steering import Order
 from orchestrator.storage.tables import Attempt, Job, JobInput, Lease, Project, Slot
 
 HOUR = timedelta(hours=1)
@@ -334,7 +334,7 @@ def test_a_held_job_says_who_holds_it_and_why_and_is_ahead_of_nobody(desk: Desk)
     with desk.database.write() as session:
         a_running_attempt(session, a_job(session))
         held, other = a_job(session), a_job(session)
-        steering.carry_out(session, held.id, Order(Action.HOLD, "alice", "new driver"), now=now())
+        orders.carry_out(session, held.id, Order(Action.HOLD, "alice", "new driver"), now=now())
 
     [hold, *_] = _explained(desk, held.id).reasons
 
@@ -353,7 +353,7 @@ def test_a_job_moved_to_the_front_goes_before_all_of_its_priority_whatever_their
         lavish = a_job(session, project="lavish")
         moved = a_job(session, project="lavish")
         shares.charge(session, lavish.id, 3600, now=now())
-        steering.carry_out(session, moved.id, Order(Action.FRONT, "alice"), now=now())
+        orders.carry_out(session, moved.id, Order(Action.FRONT, "alice"), now=now())
 
     told = [reason for reason in _explained(desk, aged.id).reasons if reason.kind is WaitsFor.BEHIND_IN_QUEUE]
 

@@ -25,15 +25,15 @@ from core_builders import (
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle, steering
 from orchestrator.broker import Bell
 from orchestrator.dispatcher import sweeps
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import BadRequest, IllegalTransition, NotFound
+from orchestrator.jobs import lifecycle, orders
+from orchestrator.jobs.orders import Order, Report
 from orchestrator.model.orders import Action, BulkOrder
 from orchestrator.model.states import FINAL, JobState
 from orchestrator.scheduling import queue
-from orchestrator.steering import Order, Report
 from orchestrator.storage.tables import Event, Job, Pipeline
 
 
@@ -47,7 +47,7 @@ def _turn(desk: Desk) -> list[Bell]:
 
 
 def _do(session: Session, job: Job, action: Action, at=None, **more) -> JobState:
-    return steering.carry_out(session, job.id, Order(action, "alice", **more), now=at or now())
+    return orders.carry_out(session, job.id, Order(action, "alice", **more), now=at or now())
 
 
 def _hold(session: Session, job: Job, at=None) -> JobState:
@@ -61,7 +61,7 @@ def _release(session: Session, job: Job, at=None) -> JobState:
 def _bulk(desk: Desk, action: str, **order) -> Report:
     with desk.database.admission() as (session, moment):
         bulk = BulkOrder.model_validate({"action": action, **order})
-        return steering.carry_out_bulk(session, bulk, "alice", now=moment)
+        return orders.carry_out_bulk(session, bulk, "alice", now=moment)
 
 
 def _told(report: Report) -> dict[int, str]:
@@ -378,7 +378,7 @@ def test_a_filter_takes_what_fits_all_that_is_said_and_what_the_order_changes(de
 
 
 def test_more_than_fit_in_one_order_are_left_for_the_next(desk: Desk, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(steering, "MOST_JOBS", 2)
+    monkeypatch.setattr(orders, "MOST_JOBS", 2)
     with desk.database.write() as session:
         for _ in range(5):
             a_job(session)
@@ -403,7 +403,7 @@ def test_an_order_for_a_pipeline_reaches_all_of_it_that_has_not_ended(desk: Desk
         a_job(session)
 
     with desk.database.admission() as (session, moment):
-        report = steering.carry_out_pipeline(session, pipeline.id, Order(Action.HOLD, "alice"), now=moment)
+        report = orders.carry_out_pipeline(session, pipeline.id, Order(Action.HOLD, "alice"), now=moment)
 
     assert _told(report) == dict(zip(jobs[1:], ["illegal_transition", "queued", "waiting"], strict=True))
     assert [desk.job(job).held for job in jobs] == [False, False, True, True]
@@ -424,9 +424,9 @@ def test_a_cancelled_chain_says_of_each_job_that_it_was_cancelled(desk: Desk):
 def test_a_pipeline_or_a_job_that_is_not_there_is_not_found(desk: Desk):
     with desk.database.write() as session:
         with pytest.raises(NotFound, match="pipeline 7"):
-            steering.carry_out_pipeline(session, 7, Order(Action.HOLD, "alice"), now=now())
+            orders.carry_out_pipeline(session, 7, Order(Action.HOLD, "alice"), now=now())
         with pytest.raises(NotFound, match="job 7"):
-            steering.carry_out(session, 7, Order(Action.HOLD, "alice"), now=now())
+            orders.carry_out(session, 7, Order(Action.HOLD, "alice"), now=now())
 
 
 def test_every_order_leaves_an_event_with_its_author(desk: Desk):

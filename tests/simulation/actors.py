@@ -11,18 +11,19 @@ from core_builders import compile_of, convert, quantize, request_of
 from simulation.world import World
 from sqlalchemy import select
 
-from orchestrator import endpoints, lifecycle, ownership, reserving, steering
+from orchestrator import ownership, reserving
 from orchestrator.broker import Bell
 from orchestrator.dispatcher.main import Dispatcher
 from orchestrator.errors import AlreadyReserved, BadRequest, IllegalTransition, OwnershipLost, SlotTaken
-from orchestrator.lifecycle import Ending
+from orchestrator.jobs import endpoints, lifecycle, orders
+from orchestrator.jobs.lifecycle import Ending
+from orchestrator.jobs.orders import Order
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.orders import Action
 from orchestrator.model.reservations import ReservationRequest
 from orchestrator.model.slots import SlotName
 from orchestrator.model.specs import PRODUCES
 from orchestrator.model.states import FINAL
-from orchestrator.steering import Order
 from orchestrator.storage.tables import Attempt, Job, Leader
 from workers import report
 from workers.assignment import Assignment, claim
@@ -367,7 +368,7 @@ class People(Actor):
         priority = self.world.dice.randrange(10) if action is Action.PRIORITY else None
         try:
             with self.world.database.admission() as (session, now):
-                steering.carry_out(session, job, Order(action, "alice", None, priority), now=now)
+                orders.carry_out(session, job, Order(action, "alice", None, priority), now=now)
         except IllegalTransition as refused:
             self.world.tell(self.name, f"refused: {refused.detail}")
 

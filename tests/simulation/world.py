@@ -1,9 +1,9 @@
 """A lab in one thread: the real dispatchers, arrows and tables under a clock, a broker and people that we steer.
 
-What is real: the dispatcher with its turns, sweeps and lead; every arrow of `orchestrator.lifecycle`, `ownership` and
-`steering`; submission, admission and the cache; what a worker asks of SQL (announce, claim, renew, report). What is
-played: time, the broker, the vendor's processes, and who dies, pauses or restarts when. Between any two transactions
-of one process another may take a step, as it may in life.
+What is real: the dispatcher with its turns, sweeps and lead; every arrow of `orchestrator.jobs.lifecycle`, `ownership`
+and `steering`; submission, admission and the cache; what a worker asks of SQL (announce, claim, renew, report). What is
+played: time, the broker, the vendor's processes, and who dies, pauses or restarts when. Between any two transactions of
+one process another may take a step, as it may in life.
 """
 
 import random

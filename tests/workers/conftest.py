@@ -15,7 +15,7 @@ import docker_stand_in
 import pytest
 from eventually import eventually
 
-from orchestrator import bulk, lifecycle
+from orchestrator.jobs import bulk, lifecycle
 from orchestrator.model.profile import Profile
 from orchestrator.model.slots import CARDS_PER_HOST, SlotKind, SlotName
 from orchestrator.model.states import JobState

@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from orchestrator.errors import BadSpec, EndpointClosed
+from orchestrator.jobs.used_endpoints import UsedEndpoint
 from orchestrator.settings import SHIPPED_PROFILES
 from workers.assignment import Assignment, InputArtifact
 from workers.toolchain.commands import plan
-from workers.used_endpoints import UsedEndpoint
 
 WORK = Path("/work/cpu0/7.1")
 DIGEST = "sha256:" + "0" * 64

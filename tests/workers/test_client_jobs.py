@@ -9,7 +9,7 @@ from eventually import eventually
 from openai_stub import MODEL, answer, openai_stub
 from sqlalchemy import select, update
 
-from orchestrator import endpoints, lifecycle
+from orchestrator.jobs import endpoints, lifecycle
 from orchestrator.model.slots import SlotKind
 from orchestrator.model.states import JobState, ServiceState, Until
 from orchestrator.storage.tables import Answer, Artifact, Attempt, Endpoint, JobNeed, Metric, Slot

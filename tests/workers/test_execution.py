@@ -8,7 +8,7 @@ import pytest
 from eventually import eventually
 from sqlalchemy import select
 
-from orchestrator import lifecycle
+from orchestrator.jobs import lifecycle
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.storage import live_logs

@@ -13,7 +13,7 @@ import pytest
 from eventually import eventually
 from sqlalchemy import select
 
-from orchestrator import lifecycle
+from orchestrator.jobs import lifecycle
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage.tables import Artifact, Endpoint, Event, Release

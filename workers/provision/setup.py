@@ -15,8 +15,9 @@ from pathlib import Path
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle, ownership
+from orchestrator import ownership
 from orchestrator.errors import BadSpec
+from orchestrator.jobs import lifecycle
 from orchestrator.model.calling import OwnProgram
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.profile import DefaultLimits, Profile

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from orchestrator import queries
+from orchestrator.jobs import queries
 from orchestrator.model.cache_keys import Change, changes
 from orchestrator.model.states import AttemptState
 from orchestrator.storage.tables import Artifact, Attempt, Event, Job

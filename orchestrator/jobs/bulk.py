@@ -1,8 +1,8 @@
 """The arrows that many jobs walk at once, each as one statement: created, queued, assigned, ended before they began.
 
-Beside `orchestrator.lifecycle` the only writer of `job.state`, under the same rules: an arrow is guarded by the state
-it leaves, and its events are in the same transaction. All of it is done behind the door of admission, so that no turn
-places or admits these jobs meanwhile.
+Beside `orchestrator.jobs.lifecycle` the only writer of `job.state`, under the same rules: an arrow is guarded by the
+state it leaves, and its events are in the same transaction. All of it is done behind the door of admission, so that no
+turn places or admits these jobs meanwhile.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,12 +13,12 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, CursorResult, Update, exists, func, select, update
 from sqlalchemy.orm import Session
 
-from orchestrator import holding, needs, shares
 from orchestrator.errors import IllegalTransition
+from orchestrator.jobs import leases, needs, shares, statements
 from orchestrator.model.failures import Failure
 from orchestrator.model.specs import BUILD_KINDS
 from orchestrator.model.states import TRANSITIONS, AttemptState, JobState
-from orchestrator.storage import events, statements
+from orchestrator.storage import events
 from orchestrator.storage.tables import Base, Document
 
 JOB = Base.metadata.tables["job"]
@@ -32,7 +32,7 @@ _UNBEGUN = (JobState.WAITING, JobState.QUEUED)
 def create(session: Session, jobs: Sequence[Document], *, now: datetime) -> list[int]:
     """Write new jobs, `waiting`, and return their numbers in this order; each is given as the same columns.
 
-    `orchestrator.admission` decides where they go from there.
+    `orchestrator.jobs.admission` decides where they go from there.
     """
     session.flush()  # A statement on tables would not see what the session has yet to write.
     rows = [{**job, "state": JobState.WAITING, "created_at": now} for job in jobs]
@@ -46,7 +46,8 @@ def create(session: Session, jobs: Sequence[Document], *, now: datetime) -> list
 def queue_ready(session: Session, which: ColumnElement[bool], *, now: datetime) -> list[int]:
     """Queue those jobs that wait for nothing any more, know their inputs and are never taken from the cache.
 
-    This is what `orchestrator.admission` would do with each of them; the others are left to it. Returns who was queued.
+    This is what `orchestrator.jobs.admission` would do with each of them; the others are left to it. Returns who was
+    queued.
     """
     unmet = needs.unmet(JOB, JOB.alias())
     unknown = exists().where(_INPUT.c.job_id == JOB.c.id, _INPUT.c.digest.is_(None))
@@ -95,7 +96,7 @@ def assign(
     ]  # fmt: skip
     made = list(zip(session.execute(statements.TRY, attempts).scalars(), taken, strict=True))
     wanted_leases = [(slot_id, attempt_id) for attempt_id, each in made for slot_id in each.slot_ids]
-    holding.take(session, wanted_leases, until=now + lease)
+    leases.take(session, wanted_leases, until=now + lease)
     session.execute(events.RECORD, [event for entry in made for event in _told_of(*entry, now)])
     return made
 

@@ -1,4 +1,4 @@
-"""The statements behind the arrows of `orchestrator.lifecycle`, built once, on plain tables.
+"""The statements behind the arrows of `orchestrator.jobs.lifecycle`, built once, on plain tables.
 
 Through mapped classes and built anew they take five times as long, and most of what an idle stack does between a
 request and the vendor's process is to run them. A value that is handed in under the name of a column is written there;

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from sqlalchemy import Integer, Row, Select, Update, bindparam, exists, select, update
 from sqlalchemy.orm import Session
 
-from orchestrator import bulk, lifecycle
-from orchestrator import needs as needing
+from orchestrator.jobs import bulk, lifecycle
+from orchestrator.jobs import needs as needing
 from orchestrator.model.cache_keys import CacheParts, cache_parts, digest_of, nearest, why_missed
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.specs import BUILD_KINDS, JobRequest
@@ -233,7 +233,7 @@ def _in_flight(session: Session, job: Job, key: str) -> int | None:
 
 
 def _why_missed(session: Session, job: Job, parts: CacheParts) -> dict[str, Any]:
-    """What the event says: why, and the `nearest` earlier build, from which `orchestrator.reviewing` tells more."""
+    """What the event says: why, and the `nearest` earlier build, from which `orchestrator.jobs.history` tells more."""
     earlier = (
         select(Job.id, Job.cache_parts)
         .where(Job.kind == job.kind, Job.state == JobState.SUCCEEDED, Job.cached_from.is_(None), Job.id != job.id)

@@ -1,6 +1,6 @@
 """Where servers answer: opened when one is ready, found by who wants to ask, noted when it is used.
 
-An endpoint is closed in the transaction that ends its attempt (`orchestrator.holding`), however that ends.
+An endpoint is closed in the transaction that ends its attempt (`orchestrator.jobs.leases`), however that ends.
 """
 
 from collections.abc import Sequence

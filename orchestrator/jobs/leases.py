@@ -1,7 +1,7 @@
 """An attempt's hold on its slots: taken, kept and given back together, or not at all; with it ends its endpoint.
 
-Part of the arrows of `orchestrator.lifecycle`, in their transactions. Slots are always taken and left in the order of
-their ids, so that two attempts that want some of the same slots never wait for each other in a circle.
+Part of the arrows of `orchestrator.jobs.lifecycle`, in their transactions. Slots are always taken and left in the order
+of their ids, so that two attempts that want some of the same slots never wait for each other in a circle.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,9 +11,10 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
+from orchestrator.jobs import statements
 from orchestrator.model.failures import Suspicion, of_one_among
 from orchestrator.model.states import ServiceState
-from orchestrator.storage import database, statements
+from orchestrator.storage import database
 from orchestrator.storage.database import run
 from orchestrator.storage.tables import Attempt, Slot
 

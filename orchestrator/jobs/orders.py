@@ -2,7 +2,7 @@
 
 Every order is carried out behind the door of admission (`ordered`), so that no job is placed or admitted while it is
 being held or moved, and jobs are locked by one such transaction at a time. Nothing here writes a job's state:
-cancelling and stopping are `orchestrator.lifecycle`'s.
+cancelling and stopping are `orchestrator.jobs.lifecycle`'s.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,12 +12,12 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from orchestrator import lifecycle
 from orchestrator.clock import as_utc
 from orchestrator.errors import BadRequest, IllegalTransition, NotFound, OrchestratorError
+from orchestrator.jobs import lifecycle
+from orchestrator.jobs.queries import JobFilter
 from orchestrator.model.orders import MOST_JOBS, Action, BulkOrder
 from orchestrator.model.states import FINAL, JobState
-from orchestrator.queries import JobFilter
 from orchestrator.storage import events
 from orchestrator.storage.tables import Job, Pipeline
 

@@ -14,11 +14,10 @@ from typing import Any
 from sqlalchemy import Row, select, update
 from sqlalchemy.orm import Session
 
-from orchestrator import holding, retrying, shares
 from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost
+from orchestrator.jobs import leases, retries, shares, statements
 from orchestrator.model.failures import Await, Failure, FailureKind, GiveUp, Retry, Suspicion
 from orchestrator.model.states import ATTEMPT_TRANSITIONS, FINAL, TRANSITIONS, AttemptState, JobState, ServiceState
-from orchestrator.storage import statements
 from orchestrator.storage.database import run, run_for
 from orchestrator.storage.events import record
 from orchestrator.storage.tables import Attempt, Job
@@ -118,7 +117,7 @@ def claim(session: Session, attempt_id: int, *, worker: str, now: datetime, leas
         started_at=wanted.started_at or now, attempt_id=attempt_id, slot_id=wanted.slot_id,
     ):  # fmt: skip
         raise IllegalTransition("an assigned attempt belongs to an assigned job", attempt=attempt_id)
-    holding.extend(session, attempt_id, until=now + lease)
+    leases.extend(session, attempt_id, until=now + lease)
     return True
 
 
@@ -128,7 +127,7 @@ def renew(session: Session, attempt_id: int, *, worker: str, now: datetime, leas
     mine = (Attempt.id == attempt_id, Attempt.worker == worker, Attempt.state == AttemptState.RUNNING)
     locked = running.where(*mine).with_for_update(of=Attempt, key_share=True)
     asked = session.execute(locked).one_or_none()
-    if asked is None or not holding.extend(session, attempt_id, until=now + lease):
+    if asked is None or not leases.extend(session, attempt_id, until=now + lease):
         raise OwnershipLost("the attempt was taken from this worker", attempt=attempt_id)
     return Renewal(cancel_requested=asked.cancel_requested, stop_requested=asked.stop is not None)
 
@@ -317,7 +316,7 @@ def _attempt(session: Session, attempt_id: int) -> Attempt:
 
 def _release(session: Session, attempt: Attempt | Row[Any], now: datetime, suspicion: Suspicion | None = None) -> None:
     """Give all slots back: what was draining is drained now, and what is under `suspicion` is quarantined."""
-    for slot_id, state in holding.let_go(session, attempt, now=now, suspicion=suspicion):
+    for slot_id, state in leases.let_go(session, attempt, now=now, suspicion=suspicion):
         because = suspicion.model_dump(mode="json") if suspicion and state is ServiceState.QUARANTINED else {}
         record(session, f"slot.{state}", now, job_id=attempt.job_id, attempt_id=attempt.id, slot_id=slot_id, **because)
 
@@ -341,8 +340,8 @@ def _end_cancelled(
 
 
 def _follow(session: Session, job: Job, attempt_id: int, failure: Failure, now: datetime, max_attempts: int) -> None:
-    """Queue a running job again or end it, as `orchestrator.retrying` decides."""
-    failure, step = retrying.after(session, job, failure, max_attempts)
+    """Queue a running job again or end it, as `orchestrator.jobs.retries` decides."""
+    failure, step = retries.after(session, job, failure, max_attempts)
     stopped_anyway = isinstance(step, Retry | Await) or failure.kind in (FailureKind.FAULT, FailureKind.DEVICE_KILLS)
     asked = _asked_to_end(job)
     match step:

@@ -1,0 +1,80 @@
+"""The servers that a client uses: found when its attempt is claimed, noted as used, noted as gone."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.orm import Session
+
+from orchestrator.errors import EndpointClosed
+from orchestrator.jobs import endpoints
+from orchestrator.model.states import Until
+from orchestrator.storage.tables import Base
+
+_NEED, _JOB, _ENDPOINT, _ATTEMPT = (Base.metadata.tables[name] for name in ("job_need", "job", "endpoint", "attempt"))
+
+_USED = (
+    select(_JOB.c.id, _JOB.c.name, _ENDPOINT.c.attempt_id, _ENDPOINT.c.url, _ENDPOINT.c.served_id, _ATTEMPT.c.slot_id)
+    .join(_NEED, _NEED.c.needs_id == _JOB.c.id)
+    .join(_ENDPOINT, _ENDPOINT.c.job_id == _JOB.c.id)
+    .join(_ATTEMPT, _ATTEMPT.c.id == _ENDPOINT.c.attempt_id)
+    .where(_NEED.c.job_id == bindparam("job"), _NEED.c.until == Until.READY, _ENDPOINT.c.closed_at.is_(None))
+    .order_by(_JOB.c.id)
+)
+_NOTE_GONE = (
+    update(_NEED)
+    .where(_NEED.c.job_id == bindparam("client"), _NEED.c.needs_id == bindparam("server"))
+    .values(gone_attempt_id=bindparam("gone"))
+)
+
+
+@dataclass(frozen=True)
+class UsedEndpoint:
+    """One open endpoint as an attempt found it."""
+
+    job_id: int
+    job_name: str
+    attempt_id: int
+    url: str
+    served_id: str
+    host: str
+    """Whose cards it is on."""
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return urlsplit(self.url).port or 80
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether it can be asked from its own host alone."""
+        address = urlsplit(self.url).hostname or ""
+        try:
+            return ip_address(address).is_loopback
+        except ValueError:
+            return address == "localhost"
+
+
+def of_job(session: Session, job_id: int) -> tuple[UsedEndpoint, ...]:
+    """The open endpoints that a job uses, by the number of the server; one that has closed is missing."""
+    rows = session.execute(_USED, {"job": job_id})
+    return tuple(
+        UsedEndpoint(row.id, row.name, row.attempt_id, row.url, row.served_id, host=row.slot_id.rpartition(".")[0])
+        for row in rows
+    )
+
+
+def note_use(session: Session, used: Sequence[int], now: datetime) -> None:
+    """Say of the endpoints of these attempts that they are used; one that has closed needs it no more."""
+    for attempt_id in used:
+        with suppress(EndpointClosed):
+            endpoints.note_use(session, attempt_id, now)
+
+
+def note_gone(session: Session, client: int, used: UsedEndpoint) -> None:
+    """Say that a server which this job uses does not answer, so that another try does not begin with it."""
+    session.execute(_NOTE_GONE, {"client": client, "server": used.job_id, "gone": used.attempt_id})
