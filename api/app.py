@@ -34,15 +34,15 @@ from api.schemas import Problem
 from api.wakeups import WakeUps
 from orchestrator.batches.submit import BatchSubmission
 from orchestrator.canaries import Canaries
-from orchestrator.imports.goldens import GoldenImports
-from orchestrator.imports.kcores import KcoreImports
+from orchestrator.catalog.golden_imports import GoldenImports
+from orchestrator.catalog.kcore_imports import KcoreImports
+from orchestrator.catalog.registry import Registry
+from orchestrator.catalog.uploads import Uploads
 from orchestrator.provisioning import Provisioning
-from orchestrator.registry import Registry
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.submission import Submission
-from orchestrator.uploads import Uploads
 
 ROOT = "/api/v1"
 

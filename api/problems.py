@@ -16,9 +16,9 @@ from api.fields import field_errors, printable
 from api.proxy.errors import NoServerReady, ServerFailed, ServerSilent
 from api.schemas import FieldError, Problem
 from orchestrator import errors
+from orchestrator.catalog.uploads import WrongOffset
 from orchestrator.storage.artifacts import DamagedArtifact, StoreFull
 from orchestrator.storage.logs import DamagedLog
-from orchestrator.uploads import WrongOffset
 
 log = logging.getLogger(__name__)
 

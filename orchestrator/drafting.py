@@ -13,9 +13,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from orchestrator import selectors
+from orchestrator.catalog.kcores import Kcores
+from orchestrator.catalog.registry import check_model, model_for, release_for
 from orchestrator.errors import BadSpec
 from orchestrator.intake import TakenIn
-from orchestrator.kcores import Kcores
 from orchestrator.model.calling import how_to_run
 from orchestrator.model.demand import Demand
 from orchestrator.model.profile import KindProfile, Profile
@@ -36,7 +37,6 @@ from orchestrator.model.specs import (
     slot_kind,
 )
 from orchestrator.model.states import FINAL, JobState
-from orchestrator.registry import check_model, model_for, release_for
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.tables import Artifact, Document, Job
 

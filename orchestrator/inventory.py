@@ -3,10 +3,9 @@
 All functions read in the caller's session and change nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -16,9 +15,7 @@ from orchestrator.errors import NotFound
 from orchestrator.model.demand import Demand
 from orchestrator.model.states import JobState
 from orchestrator.model.windows import Window
-from orchestrator.storage.tables import Artifact, Attempt, Base, Job, Leader, Lease, Model, Release, Slot
-
-R = TypeVar("R", bound=Base)
+from orchestrator.storage.tables import Attempt, Job, Leader, Lease, Slot
 
 
 @dataclass(frozen=True)
@@ -34,48 +31,6 @@ class SlotFacts:
 
 
 # ── artifacts, models, releases ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def artifacts(
-    session: Session,
-    *,
-    limit: int,
-    before: int | None = None,
-    job: int | None = None,
-    name: str | None = None,
-    digest: str | None = None,
-) -> Sequence[Artifact]:
-    """Artifacts with numbers below `before`, newest first."""
-    wanted = {Artifact.job_id: job, Artifact.name: name, Artifact.digest: digest}
-    found = select(Artifact).where(*(column == value for column, value in wanted.items() if value is not None))
-    if before is not None:
-        found = found.where(Artifact.id < before)
-    return session.scalars(found.order_by(Artifact.id.desc()).limit(limit)).all()
-
-
-def artifact(session: Session, artifact_id: int) -> Artifact:
-    """One artifact; NotFound if there is none."""
-    return _one(session, Artifact, artifact_id, "artifact")
-
-
-def models(session: Session) -> Sequence[Model]:
-    """All models by name."""
-    return session.scalars(select(Model).order_by(Model.name)).all()
-
-
-def model(session: Session, name: str) -> Model:
-    """One model; NotFound if there is none."""
-    return _one(session, Model, name, "model")
-
-
-def releases(session: Session) -> Sequence[Release]:
-    """All releases by name."""
-    return session.scalars(select(Release).order_by(Release.name)).all()
-
-
-def release(session: Session, name: str) -> Release:
-    """One release; NotFound if there is none."""
-    return _one(session, Release, name, "release")
 
 
 # ── slots, dispatcher ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -120,13 +75,6 @@ def dispatcher_alive(session: Session, now: datetime) -> bool:
 
 
 # ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _one(session: Session, table: type[R], key: int | str, what: str) -> R:
-    found = session.get(table, key)
-    if found is None:
-        raise NotFound(f"there is no {what} {key}")
-    return found
 
 
 def _queued_classes(session: Session) -> dict[str, int]:

@@ -7,6 +7,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from orchestrator import hosts
+from orchestrator.catalog.paths import allowed_target
+from orchestrator.catalog.profile_files import load_profile
 from orchestrator.drafting import Draft
 from orchestrator.errors import BadSpec, IllegalTransition
 from orchestrator.model.demand import Demand, labels_of
@@ -14,8 +16,6 @@ from orchestrator.model.provision import ProvisionRequest, ProvisionRule, Provis
 from orchestrator.model.slots import GROUPS_PER_HOST, SlotKind
 from orchestrator.model.specs import PlacementRequest
 from orchestrator.model.states import FINAL
-from orchestrator.profile_files import load_profile
-from orchestrator.registry import allowed_target
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Document, Job

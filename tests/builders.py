@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from orchestrator.catalog.profile_files import load_profile
 from orchestrator.model.demand import Demand
 from orchestrator.model.slots import SlotName
 from orchestrator.model.specs import JobRequest, slot_kind
 from orchestrator.model.states import AttemptState, JobState
-from orchestrator.profile_files import load_profile
 from orchestrator.settings import Settings
 from orchestrator.storage.tables import Artifact, Attempt, Event, Job, Model, Release, Slot
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
+from orchestrator.catalog.registry import release_digest
 from orchestrator.errors import OrchestratorError
 from orchestrator.model.profile import Profile
-from orchestrator.registry import release_digest
 from orchestrator.settings import Settings
 from workers.assignment import Assignment
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from orchestrator.catalog.weights import stamp_of, weights_of
 from orchestrator.errors import BadSpec, OrchestratorError, PathRefused
 from orchestrator.settings import Settings
-from orchestrator.weights import stamp_of, weights_of
 from workers.assignment import RegisteredModel
 
 _PROVEN: dict[tuple[str, str], str] = {}

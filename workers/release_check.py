@@ -17,12 +17,12 @@ from tempfile import mkdtemp
 
 from pydantic import ValidationError
 
+from orchestrator.catalog.registry import MADE_LATER, release_digest
 from orchestrator.errors import OrchestratorError
 from orchestrator.model.launchers import DockerExec
 from orchestrator.model.profile import KindProfile, Profile
 from orchestrator.model.release_checks import Finding, Level, ReleaseCheck
 from orchestrator.model.slots import SlotKind, SlotName
-from orchestrator.registry import MADE_LATER, release_digest
 from orchestrator.settings import Settings
 from workers import cards, locks
 from workers.asking import Told, ask

@@ -22,10 +22,10 @@ from api.parameters import (
 )
 from api.ranges import stream
 from api.schemas import ArtifactView, EntryView, Page
-from orchestrator import inventory
+from orchestrator.catalog import queries
+from orchestrator.catalog.golden_imports import GoldenImport
+from orchestrator.catalog.kcore_imports import KcoreImport
 from orchestrator.errors import BadRequest
-from orchestrator.imports.goldens import GoldenImport
-from orchestrator.imports.kcores import KcoreImport
 from orchestrator.storage.tables import Artifact
 
 router = APIRouter(prefix="/artifacts", tags=["artifacts"], route_class=GuardedRoute)
@@ -46,7 +46,7 @@ def list_artifacts(
     """Artifacts, newest first."""
     before = first_position(cursor)
     with context.database.read() as session:
-        found = inventory.artifacts(session, limit=limit + 1, before=before, job=job, name=name, digest=digest)
+        found = queries.artifacts(session, limit=limit + 1, before=before, job=job, name=name, digest=digest)
         views = [ArtifactView.model_validate(row) for row in found]
     return page(views, limit, number_of)
 
@@ -114,4 +114,4 @@ def download(
 
 def _row(context: Context, artifact: int) -> Artifact:
     with context.database.read() as session:
-        return inventory.artifact(session, artifact)
+        return queries.artifact(session, artifact)

@@ -6,8 +6,8 @@ from api.access import GuardedRoute
 from api.context import Given
 from api.parameters import ThingName
 from api.schemas import ModelDetail, ModelView, Page
-from orchestrator import inventory
-from orchestrator.registry import ModelRequest
+from orchestrator.catalog import queries
+from orchestrator.catalog.registry import ModelRequest
 
 router = APIRouter(prefix="/models", tags=["models"], route_class=GuardedRoute)
 
@@ -22,11 +22,11 @@ def register_model(body: ModelRequest, context: Given) -> ModelDetail:
 def list_models(context: Given) -> Page[ModelView]:
     """All models by name."""
     with context.database.read() as session:
-        return Page(items=tuple(ModelView.model_validate(row) for row in inventory.models(session)))
+        return Page(items=tuple(ModelView.model_validate(row) for row in queries.models(session)))
 
 
 @router.get("/{model}")
 def show_model(model: ThingName, context: Given) -> ModelDetail:
     """One model with its config.json files."""
     with context.database.read() as session:
-        return ModelDetail.model_validate(inventory.model(session, model))
+        return ModelDetail.model_validate(queries.model(session, model))

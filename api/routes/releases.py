@@ -7,10 +7,10 @@ from api.context import Given
 from api.parameters import ThingName
 from api.release_checks import CheckView
 from api.schemas import Page, ReleaseDetail, ReleaseView
-from orchestrator import inventory, release_checks
+from orchestrator.catalog import queries, release_checks
+from orchestrator.catalog.registry import ReleaseRequest
 from orchestrator.model.release_checks import Findings
 from orchestrator.model.scopes import Scope
-from orchestrator.registry import ReleaseRequest
 
 router = APIRouter(prefix="/releases", tags=["releases"], route_class=GuardedRoute)
 
@@ -25,14 +25,14 @@ def register_release(body: ReleaseRequest, context: Given) -> ReleaseDetail:
 def list_releases(context: Given) -> Page[ReleaseView]:
     """All releases by name."""
     with context.database.read() as session:
-        return Page(items=tuple(ReleaseView.model_validate(row) for row in inventory.releases(session)))
+        return Page(items=tuple(ReleaseView.model_validate(row) for row in queries.releases(session)))
 
 
 @router.get("/{release}")
 def show_release(release: ThingName, context: Given) -> ReleaseDetail:
     """One release with its profile."""
     with context.database.read() as session:
-        return ReleaseDetail.model_validate(inventory.release(session, release))
+        return ReleaseDetail.model_validate(queries.release(session, release))
 
 
 @router.get("/{release}/checks")

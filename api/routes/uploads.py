@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends, Header, Path, Request
 from api.access import LARGEST_INTEGER, GuardedRoute
 from api.context import Given
 from api.uploading import UploadView
+from orchestrator.catalog.uploads import UploadRequest
 from orchestrator.model.specs import DIGEST_PATTERN
-from orchestrator.uploads import UploadRequest
 
 router = APIRouter(prefix="/uploads", tags=["uploads"], route_class=GuardedRoute)
 

@@ -1,4 +1,4 @@
-"""The mapped class of what checks of releases have found; written by `orchestrator.release_checks`."""
+"""The mapped class of what checks of releases have found; written by `orchestrator.catalog.release_checks`."""
 
 from datetime import datetime
 

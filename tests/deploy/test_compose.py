@@ -17,8 +17,8 @@ from jsonschema import Draft201909Validator
 
 from api.app import create_app as create_api
 from orchestrator.broker import create_app
+from orchestrator.catalog.profile_files import load_profile
 from orchestrator.model.slots import SlotKind, SlotName
-from orchestrator.profile_files import load_profile
 from orchestrator.settings import Settings
 
 ROOT = Path(__file__).parents[2]

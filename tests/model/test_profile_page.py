@@ -8,8 +8,8 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
+from orchestrator.catalog.profile_files import load_profile
 from orchestrator.model.profile import Profile
-from orchestrator.profile_files import load_profile
 from orchestrator.settings import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "profiles.md").read_text("utf-8")

@@ -7,9 +7,9 @@ from core_builders import LEASE, TOOL, Desk, a_desk, a_slot
 from pydantic import ValidationError
 from sqlalchemy import select
 
+from orchestrator.catalog.golden_imports import GoldenImport, GoldenImports
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import NotFound, OrchestratorError
-from orchestrator.imports.goldens import GoldenImport, GoldenImports
 from orchestrator.model.slots import GOLDEN_LABEL, SlotKind
 from orchestrator.model.states import JobState
 from orchestrator.storage.tables import Answer, Attempt

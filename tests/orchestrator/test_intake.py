@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from core_builders import request_of
 
+from orchestrator.catalog.text_files import FILE_LIMIT
 from orchestrator.errors import BadSpec, PathRefused
-from orchestrator.intake import FILE_LIMIT, Intake
+from orchestrator.intake import Intake
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from core_builders import a_model
 
+from orchestrator.catalog.kcore_imports import KcoreImport, KcoreImports
+from orchestrator.catalog.uploads import UploadRequest, Uploads
 from orchestrator.errors import OrchestratorError
-from orchestrator.imports.kcores import KcoreImport, KcoreImports
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
-from orchestrator.uploads import UploadRequest, Uploads
 
 ARCHIVE = "deepseek_7b_bf16_seq8192_c4"
 

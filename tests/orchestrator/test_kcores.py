@@ -6,8 +6,8 @@ import pytest
 from core_builders import Desk, a_desk, a_model, compile_of, convert, quantize
 from sqlalchemy import select
 
+from orchestrator.catalog.kcore_imports import KcoreImport, KcoreImports
 from orchestrator.errors import BadSpec
-from orchestrator.imports.kcores import KcoreImport, KcoreImports
 from orchestrator.storage.tables import Artifact, Model
 
 OTHER, SAME = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.catalog.profile_files import load_profile
+from orchestrator.catalog.registry import release_digest
 from orchestrator.errors import BadRequest, BadSpec
-from orchestrator.profile_files import load_profile
-from orchestrator.registry import release_digest
 from orchestrator.settings import SHIPPED_PROFILES, Settings
 
 SHIPPED = "txnn_1.2.1_build0307"

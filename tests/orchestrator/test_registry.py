@@ -9,12 +9,12 @@ import yaml
 from core_builders import PROFILE, PROFILE_NAME, at_once, nothing_written
 from sqlalchemy import select
 
+from orchestrator.catalog.registry import ModelRequest, Registry, ReleaseRequest
+from orchestrator.catalog.weights import check_safetensors
 from orchestrator.errors import AlreadyExists, BadRequest, BadSpec, OrchestratorError, PathRefused
-from orchestrator.registry import ModelRequest, Registry, ReleaseRequest
 from orchestrator.settings import SHIPPED_PROFILES, Settings
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Model, Release
-from orchestrator.weights import check_safetensors
 
 OFFICIAL = {"model_type": "qwen2", "hidden_size": 64}
 TX81 = {**OFFICIAL, "param_dir": "kcore"}

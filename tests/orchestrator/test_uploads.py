@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.catalog.uploads import FORGOTTEN_AFTER, UploadRequest, Uploads, WrongOffset
 from orchestrator.errors import BadRequest, BadSpec, NotFound, OrchestratorError
 from orchestrator.settings import Settings
-from orchestrator.uploads import FORGOTTEN_AFTER, UploadRequest, Uploads, WrongOffset
 
 CONTENT = bytes(range(256)) * 40
 

@@ -15,6 +15,7 @@ import docker_stand_in
 import pytest
 from eventually import eventually
 
+from orchestrator.catalog.weights import weights_of
 from orchestrator.jobs import bulk, lifecycle
 from orchestrator.model.profile import Profile
 from orchestrator.model.slots import CARDS_PER_HOST, SlotKind, SlotName
@@ -23,7 +24,6 @@ from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Job, JobInput, Model, Release
-from orchestrator.weights import weights_of
 from workers.execution import Ended, execute
 from workers.process import StopSignal
 from workers.slot import OwnedSlot, owned

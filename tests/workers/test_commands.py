@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from orchestrator.catalog.profile_files import load_profile
 from orchestrator.errors import BadSpec
-from orchestrator.profile_files import load_profile
 from orchestrator.settings import SHIPPED_PROFILES, Settings
 from workers.assignment import Assignment, InputArtifact, RegisteredModel
 from workers.toolchain.commands import at_address, document, fill, plan

@@ -9,10 +9,10 @@ import pytest
 import yaml
 from sqlalchemy import select
 
+from orchestrator.catalog.profile_files import load_profile
+from orchestrator.catalog.weights import weights_of
 from orchestrator.model.states import JobState
-from orchestrator.profile_files import load_profile
 from orchestrator.storage.tables import Answer, Artifact, Model, Release
-from orchestrator.weights import weights_of
 from workers.release_check import check
 from workers.slot import SlotName, owned
 

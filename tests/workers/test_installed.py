@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from orchestrator.catalog.registry import release_digest
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.profile import Profile
 from orchestrator.model.states import AttemptState, JobState
-from orchestrator.registry import release_digest
 from orchestrator.storage.tables import Release, Slot
 from workers.slot import announce
 

@@ -13,10 +13,10 @@ import pytest
 import yaml
 from eventually import eventually
 
+from orchestrator.catalog.profile_files import load_profile
 from orchestrator.errors import BadSpec
 from orchestrator.model.profile import Profile
 from orchestrator.model.provision import ProvisionSpec
-from orchestrator.profile_files import load_profile
 from orchestrator.settings import SHIPPED_PROFILES, Settings
 from workers.container import Container, Mark
 from workers.provision.outcomes import Outcome, StepState, read

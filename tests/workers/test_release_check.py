@@ -2,10 +2,10 @@
 
 import pytest
 
+from orchestrator.catalog.registry import release_digest
 from orchestrator.model.profile import Profile
 from orchestrator.model.release_checks import Level
 from orchestrator.model.slots import SlotName
-from orchestrator.registry import release_digest
 from orchestrator.settings import Settings
 from workers import cards
 from workers.release_check import check

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.unpacking import unpack_over
+from orchestrator.catalog.archives import unpack_over
 
 SUMS = "SHA256SUMS"
 RECEIPTS = ".tx81-packages"

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from orchestrator.catalog.profile_files import load_profile
+from orchestrator.catalog.registry import Registry, ReleaseRequest, release_digest
 from orchestrator.errors import BadSpec, OrchestratorError
 from orchestrator.model.provision import REGISTER, ProvisionSpec
-from orchestrator.profile_files import load_profile
-from orchestrator.registry import Registry, ReleaseRequest, release_digest
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Release

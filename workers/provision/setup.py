@@ -16,6 +16,8 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from orchestrator import ownership
+from orchestrator.catalog.paths import allowed_path, allowed_target
+from orchestrator.catalog.profile_files import load_profile
 from orchestrator.errors import BadSpec
 from orchestrator.jobs import lifecycle
 from orchestrator.model.calling import OwnProgram
@@ -24,8 +26,6 @@ from orchestrator.model.profile import DefaultLimits, Profile
 from orchestrator.model.provision import PROVE, REGISTER, ProvisionRule, ProvisionSpec
 from orchestrator.model.states import ServiceState
 from orchestrator.ownership import Before
-from orchestrator.profile_files import load_profile
-from orchestrator.registry import allowed_path, allowed_target
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.tables import Job
 from workers.assignment import Assignment

@@ -7,7 +7,7 @@ folder is made of links, with folders and a config.json of its own.
 import json
 from pathlib import Path
 
-from orchestrator.kcores import refuse_cards
+from orchestrator.catalog.kcores import refuse_cards
 from orchestrator.model.card_specs import OnCards
 from orchestrator.storage.artifacts import ArtifactStore
 from workers.toolchain.commands import ModelOverlay, Plan

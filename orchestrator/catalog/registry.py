@@ -15,6 +15,10 @@ from pydantic import Field, model_validator
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from orchestrator.catalog.paths import allowed_path, reason
+from orchestrator.catalog.profile_files import load_profile
+from orchestrator.catalog.uploads import Uploads
+from orchestrator.catalog.weights import weights_of
 from orchestrator.errors import AlreadyExists, BadSpec, OrchestratorError, PathRefused
 from orchestrator.model.cache_keys import digest_of
 from orchestrator.model.calling import how_to_run
@@ -31,12 +35,9 @@ from orchestrator.model.specs import (
     ServeSpec,
     Strict,
 )
-from orchestrator.profile_files import load_profile
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Model, Release
-from orchestrator.uploads import Uploads
-from orchestrator.weights import reason, shown, weights_of
 
 CONFIG_LIMIT = 1 << 20
 MADE_LATER = ("codegen",)
@@ -79,40 +80,6 @@ class ReleaseRequest(Strict):
     profile: Name
     root: AbsolutePath
     default: bool = False
-
-
-def allowed_path(settings: Settings, text: str, field: str) -> Path:
-    """`text` with every link resolved, if that lies under an allowed root; else PathRefused."""
-    if ".." in Path(text).parts:
-        raise PathRefused(f"{text} contains '..'; give the path itself", field=field)
-    try:
-        path = Path(text).resolve(strict=True)
-    except (OSError, RuntimeError) as trouble:
-        raise PathRefused(f"{text} cannot be read: {reason(trouble)}", field=field) from None
-    if shown(str(path)) != str(path):
-        raise PathRefused(f"{text} leads to a name that is not UTF-8; rename it", field=field)
-    if not any(path.is_relative_to(root) for root in settings.readable_roots):
-        raise _outside(settings, text, field)
-    return path
-
-
-def allowed_target(settings: Settings, text: str, field: str) -> Path:
-    """A folder of a host, with what links of it are seen from here resolved, if that lies under an allowed root; it
-    need not be there."""
-    try:
-        path = Path(text).resolve()
-    except (OSError, RuntimeError) as trouble:
-        raise PathRefused(f"{text} cannot be read: {reason(trouble)}", field=field) from None
-    if ".." in Path(text).parts or shown(str(path)) != str(path):
-        raise PathRefused(f"{text} contains '..' or a name that is not UTF-8; give the path itself", field=field)
-    if not any(path.is_relative_to(root) for root in settings.readable_roots):
-        raise _outside(settings, text, field)
-    return path
-
-
-def _outside(settings: Settings, text: str, field: str) -> PathRefused:
-    allowed = ", ".join(str(root.resolve()) for root in settings.allowed_roots) or "none is configured"
-    return PathRefused(f"{text} is not under an allowed root ({allowed}); see TX81_ALLOWED_ROOTS", field=field)
 
 
 class Registry:

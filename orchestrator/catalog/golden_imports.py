@@ -6,12 +6,12 @@ from pydantic import Field, model_validator
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from orchestrator.catalog.imported_artifacts import name_it, require_model
+from orchestrator.catalog.paths import allowed_path
+from orchestrator.catalog.text_files import FILE_LIMIT, prompts_in, read_text_file, safe_name, text_of
 from orchestrator.errors import BadSpec, NotFound, PathRefused
-from orchestrator.imports.rows import name_it, require_model
-from orchestrator.intake import FILE_LIMIT, prompts_in, read_text_file, safe_name, text_of
 from orchestrator.model.specs import AbsolutePath, FilePath, Name, StoredArtifact, Strict
 from orchestrator.model.states import AttemptState
-from orchestrator.registry import allowed_path
 from orchestrator.results.goldens import Format, document, paired
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore

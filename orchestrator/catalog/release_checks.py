@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from orchestrator import inventory
+from orchestrator.catalog import queries
 from orchestrator.model.release_checks import Findings
 from orchestrator.storage.tables import CheckedRelease
 
@@ -15,7 +15,7 @@ def keep(session: Session, release: str, host: str, found: Findings, *, by: str,
     """Put it in the place of the host's earlier check; NotFound if there is no such release.
 
     Callers are serialised: two that are the first for a host would both insert."""
-    inventory.release(session, release)
+    queries.release(session, release)
     facts = {
         "root": found.root, "ok": found.ok, "by": by, "checked_at": now,
         "findings": [finding.model_dump(mode="json") for finding in found.findings],
@@ -32,6 +32,6 @@ def keep(session: Session, release: str, host: str, found: Findings, *, by: str,
 
 def checks(session: Session, release: str) -> Sequence[CheckedRelease]:
     """By host; NotFound if there is no such release."""
-    inventory.release(session, release)
+    queries.release(session, release)
     found = select(CheckedRelease).where(CheckedRelease.release == release).order_by(CheckedRelease.host)
     return session.scalars(found).all()

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
+from orchestrator.catalog.imported_artifacts import name_it, require_model
+from orchestrator.catalog.kcores import chips_in_tree
+from orchestrator.catalog.paths import allowed_path
+from orchestrator.catalog.text_files import safe_name
+from orchestrator.catalog.uploads import Uploads
 from orchestrator.errors import BadSpec, OrchestratorError, PathRefused
-from orchestrator.imports.rows import name_it, require_model
-from orchestrator.intake import safe_name
-from orchestrator.kcores import chips_in_tree
 from orchestrator.model.kcores import (
     LITERAL,
     MODEL_INFO,
@@ -23,13 +25,11 @@ from orchestrator.model.kcores import (
     missing,
 )
 from orchestrator.model.specs import AbsolutePath, Digest, Name, Strict
-from orchestrator.registry import allowed_path
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore, full_disk_told
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Artifact
 from orchestrator.storage.trees import FoundFile, walk
-from orchestrator.uploads import Uploads
 
 DEEPEST = 6
 """Folders below the given one in which a kernel image is looked for; the vendor's archives need three."""

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from pydantic import Field
 
+from orchestrator.catalog.archives import unpack
 from orchestrator.errors import BadRequest, BadSpec, NotFound, OrchestratorError
 from orchestrator.model.specs import Digest, Strict
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import full_disk_told
-from orchestrator.unpacking import unpack
 
 FORGOTTEN_AFTER = 7 * 24 * 3600.0
 """Seconds after which an upload that nobody has continued is removed."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.catalog.paths import reason, shown
 from orchestrator.errors import BadSpec, PathRefused
 from orchestrator.model.cache_keys import digest_of
 from orchestrator.settings import Settings
@@ -154,13 +155,3 @@ def _extent(entry: dict[str, Any]) -> tuple[int, int]:
     if not (type(start) is type(stop) is int and 0 <= start <= stop):
         raise ValueError("offsets are whole numbers, the first not beyond the second")
     return start, stop
-
-
-def shown(name: str) -> str:
-    """A file's name as text that can be written anywhere, whatever its bytes."""
-    return os.fsencode(name).decode("utf-8", "replace")
-
-
-def reason(trouble: Exception) -> str:
-    """Why, in the system's words, without the path."""
-    return getattr(trouble, "strerror", None) or str(trouble)

@@ -1,0 +1,51 @@
+"""TO SAY."""
+
+import os
+from pathlib import Path
+
+from orchestrator.errors import PathRefused
+from orchestrator.settings import Settings
+
+
+def allowed_path(settings: Settings, text: str, field: str) -> Path:
+    """`text` with every link resolved, if that lies under an allowed root; else PathRefused."""
+    if ".." in Path(text).parts:
+        raise PathRefused(f"{text} contains '..'; give the path itself", field=field)
+    try:
+        path = Path(text).resolve(strict=True)
+    except (OSError, RuntimeError) as trouble:
+        raise PathRefused(f"{text} cannot be read: {reason(trouble)}", field=field) from None
+    if shown(str(path)) != str(path):
+        raise PathRefused(f"{text} leads to a name that is not UTF-8; rename it", field=field)
+    if not any(path.is_relative_to(root) for root in settings.readable_roots):
+        raise _outside(settings, text, field)
+    return path
+
+
+def allowed_target(settings: Settings, text: str, field: str) -> Path:
+    """A folder of a host, with what links of it are seen from here resolved, if that lies under an allowed root; it
+    need not be there."""
+    try:
+        path = Path(text).resolve()
+    except (OSError, RuntimeError) as trouble:
+        raise PathRefused(f"{text} cannot be read: {reason(trouble)}", field=field) from None
+    if ".." in Path(text).parts or shown(str(path)) != str(path):
+        raise PathRefused(f"{text} contains '..' or a name that is not UTF-8; give the path itself", field=field)
+    if not any(path.is_relative_to(root) for root in settings.readable_roots):
+        raise _outside(settings, text, field)
+    return path
+
+
+def _outside(settings: Settings, text: str, field: str) -> PathRefused:
+    allowed = ", ".join(str(root.resolve()) for root in settings.allowed_roots) or "none is configured"
+    return PathRefused(f"{text} is not under an allowed root ({allowed}); see TX81_ALLOWED_ROOTS", field=field)
+
+
+def shown(name: str) -> str:
+    """A file's name as text that can be written anywhere, whatever its bytes."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def reason(trouble: Exception) -> str:
+    """Why, in the system's words, without the path."""
+    return getattr(trouble, "strerror", None) or str(trouble)
