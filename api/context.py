@@ -8,13 +8,13 @@ from fastapi import Depends, Request
 from api.proxy.relay import Proxy
 from api.wakeups import WakeUps
 from orchestrator.batches.submit import BatchSubmission
-from orchestrator.canaries import Canaries
 from orchestrator.catalog.golden_imports import GoldenImports
 from orchestrator.catalog.kcore_imports import KcoreImports
 from orchestrator.catalog.registry import Registry
 from orchestrator.catalog.uploads import Uploads
-from orchestrator.provisioning import Provisioning
 from orchestrator.settings import Settings
+from orchestrator.slots.canaries import Canaries
+from orchestrator.slots.provisioning import Provisioning
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.submission import Submission

@@ -24,7 +24,6 @@ from api.schemas import (
     Timings,
 )
 from api.trust import SlotHistory, TriedView
-from orchestrator.inventory import SlotFacts
 from orchestrator.jobs.history import Review
 from orchestrator.jobs.orders import Report
 from orchestrator.jobs.queries import JobFacts, ListedJob, PipelineFacts
@@ -34,6 +33,7 @@ from orchestrator.model.specs import BUILD_KINDS
 from orchestrator.model.states import AttemptState, ServiceState, rolled_up
 from orchestrator.model.suspects import SUSPECT_AT, Score
 from orchestrator.scheduling.explanation import Explanation
+from orchestrator.slots.queries import SlotFacts
 from orchestrator.storage.tables import Answer, Attempt, Job, Slot
 
 _COLUMNS = tuple(name for name in JobView.model_fields if hasattr(Job, name) and name != "slot")

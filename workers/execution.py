@@ -14,7 +14,6 @@ from pathlib import Path
 
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from orchestrator import suspecting
 from orchestrator.errors import BadRequest, EndpointClosed, OrchestratorError, OwnershipLost
 from orchestrator.jobs import lifecycle
 from orchestrator.jobs.lifecycle import Ending, Started
@@ -22,6 +21,7 @@ from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.specs import BUILD_KINDS, ServeSpec
 from orchestrator.model.states import AttemptState
 from orchestrator.model.suspects import COUNTED
+from orchestrator.slots import suspicion as suspicions
 from orchestrator.storage.artifacts import ArtifactStore
 from workers import cards, installed, locks, process, registered, report, used_endpoints
 from workers.assignment import Assignment, claim
@@ -306,7 +306,7 @@ class _Execution:
             self.suspicion = judge.suspicion_of_canary(self.failure)
         elif self.failure.kind in COUNTED:
             with suppress(SQLAlchemyError), self.slot.database.read() as session:
-                self.suspicion = suspecting.after_failure(
+                self.suspicion = suspicions.after_failure(
                     session, self.assignment.attempt_id, now=self.slot.database.now(session),
                     half_life=self.slot.settings.suspect_half_life,
                 )  # fmt: skip

@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from orchestrator import ownership
 from orchestrator.jobs import lifecycle
 from orchestrator.jobs.lifecycle import Ending
 from orchestrator.model.failures import Suspicion
 from orchestrator.model.states import JobState
 from orchestrator.results.answers import digest_of
+from orchestrator.slots import presence, service
 from orchestrator.storage import live_logs
 from orchestrator.storage.database import Database, run_for
 from orchestrator.storage.tables import Base
@@ -66,7 +66,7 @@ def give_back(
 def lack(database: Database, host: str, release: str, *, why: str) -> None:
     """Keep jobs of a release away from a host that does not have it."""
     with database.write() as session:
-        ownership.lack(session, host, release, why=why, now=database.now(session))
+        presence.lack(session, host, release, why=why, now=database.now(session))
 
 
 def suspect(database: Database, slot_ids: Sequence[str], suspicion: Suspicion, *, worker: str) -> None:
@@ -74,7 +74,7 @@ def suspect(database: Database, slot_ids: Sequence[str], suspicion: Suspicion, *
 
     `worker` is that of the first slot."""
     with database.admission() as (session, now):
-        ownership.suspect(session, slot_ids[0], worker=worker, reason=suspicion.reason, now=now, others=slot_ids[1:])
+        service.suspect(session, slot_ids[0], worker=worker, reason=suspicion.reason, now=now, others=slot_ids[1:])
 
 
 def _add_outputs(session: Session, attempt_id: int, outputs: Sequence[Output], now: datetime) -> None:

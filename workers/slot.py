@@ -15,11 +15,11 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from orchestrator import ownership
 from orchestrator.errors import SlotTaken
 from orchestrator.jobs import lifecycle
 from orchestrator.model.slots import GOLDEN_LABEL, SlotKind, SlotName
 from orchestrator.settings import Settings
+from orchestrator.slots import presence, service
 from orchestrator.storage.database import Database
 from workers import locks, reference
 from workers.probe import Finding, default_probe
@@ -129,7 +129,7 @@ def announce(slot: OwnedSlot) -> None:
         try:
             finding = _looked_at(slot)
             with slot.database.admission() as (session, now):
-                left = ownership.announce(
+                left = presence.announce(
                     session, host=slot.settings.host, name=slot.name, worker=slot.worker, pid=os.getpid(),
                     lock_domain=locks.domain(slot.settings.locks), now=now, lost_after=slot.settings.lease,
                     labels=slot.settings.labels | able,
@@ -139,8 +139,8 @@ def announce(slot: OwnedSlot) -> None:
                         session, attempt_id, now=now, why="its worker died", max_attempts=slot.settings.max_attempts
                     )
                 # What an attempt of a gang has open, which another worker leads, is in its own hands.
-                if not finding.free and not ownership.in_use(session, slot.id):
-                    ownership.suspect(
+                if not finding.free and not presence.in_use(session, slot.id):
+                    service.suspect(
                         session, slot.id, worker=slot.worker, reason=f"when its worker started, {finding.sentence()}",
                         evidence=finding.document(), now=now,
                     )  # fmt: skip
@@ -167,11 +167,11 @@ def _answer_resume(slot: OwnedSlot) -> None:
     """Look at the cards for a person who wants the slot back, once nothing runs there, and say what was seen."""
     try:
         with slot.database.read() as session:
-            if ownership.in_use(session, slot.id):
+            if presence.in_use(session, slot.id):
                 return
         finding = _looked_at(slot)
         with slot.database.write() as session:
-            ownership.answer_resume(
+            service.answer_resume(
                 session, slot.id, worker=slot.worker, now=slot.database.now(session),
                 refusal=None if finding.free else finding.sentence(), evidence=finding.document(),
             )  # fmt: skip
@@ -188,7 +188,7 @@ def _beat(slot: OwnedSlot, ended: threading.Event) -> None:
     while not ended.wait(wait):
         try:
             with slot.database.write() as session:
-                pulse = ownership.beat(session, slot.id, worker=slot.worker, now=slot.database.now(session))
+                pulse = presence.beat(session, slot.id, worker=slot.worker, now=slot.database.now(session))
             if pulse.resume_requested and (answered is None or answered.is_set()):
                 answered = beside(partial(_answer_resume, slot))
             wait = min(usual, _TRY_AGAIN) if pulse.distrusted else usual
@@ -205,6 +205,6 @@ def _beat(slot: OwnedSlot, ended: threading.Event) -> None:
 def _leave(slot: OwnedSlot) -> None:
     try:
         with slot.database.write() as session:
-            ownership.leave(session, slot.id, worker=slot.worker, now=slot.database.now(session))
+            presence.leave(session, slot.id, worker=slot.worker, now=slot.database.now(session))
     except SQLAlchemyError as trouble:
         log.warning("slot not left", extra={"slot": slot.id, "why": str(trouble)})

@@ -7,9 +7,9 @@ from api.context import Given
 from api.parameters import ThingName
 from api.schemas import Page
 from api.trust import CanaryView
-from orchestrator import canaries
 from orchestrator.model.scopes import Scope
 from orchestrator.model.specs import CanarySpec
+from orchestrator.slots import canaries
 
 router = APIRouter(prefix="/canaries", tags=["canaries"], route_class=GuardedRoute)
 

@@ -6,7 +6,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.context import Given
 from api.schemas import Readiness
-from orchestrator import inventory
+from orchestrator.slots import queries
 from orchestrator.storage.tables import Base
 
 router = APIRouter(prefix="/health", tags=["health"])
@@ -33,7 +33,7 @@ def _readiness(context: Given) -> Readiness:
             lack = f"the database lacks {', '.join(sorted(missing))}: run the migrations"
             return Readiness(ready=False, database=True, dispatcher=False, detail=lack)
         with context.database.read() as session:
-            alive = inventory.dispatcher_alive(session, context.database.now(session))
+            alive = queries.dispatcher_alive(session, context.database.now(session))
     except SQLAlchemyError as error:
         return Readiness(ready=False, database=False, dispatcher=False, detail=f"no database: {type(error).__name__}")
     detail = None if alive else "no dispatcher is running: jobs are taken, but wait"

@@ -14,13 +14,13 @@ from api.parameters import ThingName
 from api.routes.jobs import note_replay
 from api.schemas import JobView, Occupancy, Page, Presence, SlotView
 from api.views import job_view, slot_view
-from orchestrator import hosts
-from orchestrator.hosts import HostFacts
 from orchestrator.jobs import queries
 from orchestrator.model.provision import ProvisionRequest
 from orchestrator.model.scopes import Scope
 from orchestrator.model.slots import GOLDEN_LABEL
 from orchestrator.model.states import ServiceState
+from orchestrator.slots import hosts
+from orchestrator.slots.hosts import HostFacts
 
 router = APIRouter(prefix="/hosts", tags=["hosts"], route_class=GuardedRoute)
 

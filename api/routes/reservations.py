@@ -10,11 +10,11 @@ from api.context import Given
 from api.parameters import Cursor, Limit, NameFilter, Number, first_position, number_of, page
 from api.reservations import ReservationView
 from api.schemas import Page
-from orchestrator import reserving
 from orchestrator.model.orders import Reason
 from orchestrator.model.reservations import ReservationRequest
 from orchestrator.model.scopes import Scope
-from orchestrator.reserving import ReservationFacts
+from orchestrator.slots import reservations
+from orchestrator.slots.reservations import ReservationFacts
 
 router = APIRouter(prefix="/reservations", tags=["reservations"], route_class=GuardedRoute)
 
@@ -29,7 +29,7 @@ def reserve(
     that might run into it. What runs there already goes on; `reaching` says what, and until when. 409 names the
     reservations that have one of the slots for some of that time."""
     with context.database.admission() as (session, now):
-        return _view(reserving.reserve(session, body, by=actor, now=now))
+        return _view(reservations.reserve(session, body, by=actor, now=now))
 
 
 @router.get("")
@@ -44,7 +44,7 @@ def list_reservations(
     with context.database.read() as session:
         now = context.database.now(session)
         before = first_position(cursor)
-        found = reserving.reservations(session, now, limit=limit + 1, before=before, past=past, slot=slot)
+        found = reservations.reservations(session, now, limit=limit + 1, before=before, past=past, slot=slot)
         views = [_view(facts) for facts in found]
     return page(views, limit, number_of)
 
@@ -53,14 +53,14 @@ def list_reservations(
 def show_reservation(reservation: Number, context: Given) -> ReservationView:
     """One reservation, be it over or not."""
     with context.database.read() as session:
-        return _view(reserving.reservation(session, reservation, context.database.now(session)))
+        return _view(reservations.reservation(session, reservation, context.database.now(session)))
 
 
 @router.post("/{reservation}/cancel", openapi_extra=needs(Scope.OPERATOR))
 def cancel_reservation(reservation: Number, context: Given, actor: Actor, body: Reason = _NO_REASON) -> ReservationView:
     """Give the slots back now, or before the reservation begins; 409 if it has ended."""
     with context.database.admission() as (session, now):
-        return _view(reserving.cancel(session, reservation, by=actor, note=body.note, now=now))
+        return _view(reservations.cancel(session, reservation, by=actor, note=body.note, now=now))
 
 
 def _view(facts: ReservationFacts) -> ReservationView:

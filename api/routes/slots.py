@@ -11,10 +11,11 @@ from api.routes.jobs import note_replay
 from api.schemas import JobView, Page, SlotView
 from api.trust import SlotHistory
 from api.views import job_view, slot_detail, slot_history, slot_view
-from orchestrator import canaries, inventory, ownership, suspecting
 from orchestrator.jobs import queries
 from orchestrator.model.orders import Reason
 from orchestrator.model.scopes import Scope
+from orchestrator.slots import canaries, service, suspicion
+from orchestrator.slots import queries as slot_queries
 
 router = APIRouter(prefix="/slots", tags=["slots"], route_class=GuardedRoute)
 
@@ -29,7 +30,7 @@ def list_slots(context: Given) -> Page[SlotView]:
     """All slots of all hosts."""
     with context.database.read() as session:
         now = context.database.now(session)
-        found = inventory.slots(session, now=now)
+        found = slot_queries.slots(session, now=now)
         return Page(items=tuple(slot_view(facts, now, context.settings.lease) for facts in found))
 
 
@@ -39,11 +40,11 @@ def show_slot(slot: ThingName, context: Given) -> SlotHistory:
     settings = context.settings
     with context.database.read() as session:
         now = context.database.now(session)
-        facts = inventory.slots(session, slot, now=now)[0]
-        demands = inventory.pinned_demands(session, facts.slot)
+        facts = slot_queries.slots(session, slot, now=now)[0]
+        demands = slot_queries.pinned_demands(session, facts.slot)
         queue = queries.queued_jobs(session, demands, LONGEST_QUEUE_SHOWN)
-        score = suspecting.score_of(session, slot, now=now, half_life=settings.suspect_half_life)
-        tried = inventory.latest_attempts(session, slot, LONGEST_HISTORY_SHOWN)
+        score = suspicion.score_of(session, slot, now=now, half_life=settings.suspect_half_life)
+        tried = slot_queries.latest_attempts(session, slot, LONGEST_HISTORY_SHOWN)
         runs = [job for job, _ in reversed(canaries.runs(session).get(slot, ()))]
         detail = slot_detail(facts, queue, now, settings.lease)
         return slot_history(detail, score, tried, runs[:LONGEST_HISTORY_SHOWN], facts.slot.lacks or {})
@@ -52,7 +53,7 @@ def show_slot(slot: ThingName, context: Given) -> SlotHistory:
 @router.post("/{slot}/drain", openapi_extra=needs(Scope.OPERATOR))
 def drain(slot: ThingName, context: Given, actor: Actor, body: Reason = _NO_REASON) -> SlotView:
     """Let a slot finish what it runs and take no more. What is assigned to it and not begun is placed elsewhere."""
-    return _served(context, slot, actor, body, ownership.drain)
+    return _served(context, slot, actor, body, service.drain)
 
 
 @router.post("/{slot}/resume", openapi_extra=needs(Scope.OPERATOR))
@@ -61,13 +62,13 @@ def resume(slot: ThingName, context: Given, actor: Actor, body: Reason = _NO_REA
 
     One under suspicion stays as it is, with `resume_requested`, until its worker has looked at the cards.
     """
-    return _served(context, slot, actor, body, ownership.resume)
+    return _served(context, slot, actor, body, service.resume)
 
 
 @router.post("/{slot}/quarantine", openapi_extra=needs(Scope.OPERATOR))
 def quarantine(slot: ThingName, context: Given, actor: Actor, body: Reason = _NO_REASON) -> SlotView:
     """Give a suspect slot no work until someone resumes it; what it runs goes on."""
-    return _served(context, slot, actor, body, ownership.quarantine)
+    return _served(context, slot, actor, body, service.quarantine)
 
 
 @router.post("/{slot}/canary", status_code=201, openapi_extra=needs(Scope.OPERATOR))
@@ -83,4 +84,4 @@ def _served(context: Context, slot: str, actor: str, body: Reason, change: Calla
     with context.database.admission() as (session, now):
         change(session, slot, by=actor, note=body.note, now=now)
         session.flush()
-        return slot_view(inventory.slots(session, slot, now=now)[0], now, context.settings.lease)
+        return slot_view(slot_queries.slots(session, slot, now=now)[0], now, context.settings.lease)

@@ -12,15 +12,15 @@ from celery import Celery
 from kombu.exceptions import KombuError
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from orchestrator import hosts
 from orchestrator.batches import keep
 from orchestrator.broker import Bell, create_app, ring
-from orchestrator.canaries import Canaries
 from orchestrator.dispatcher import sweeps
 from orchestrator.dispatcher.leader import Leadership, LeadLost
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.jobs import shares
 from orchestrator.settings import Settings
+from orchestrator.slots import hosts
+from orchestrator.slots.canaries import Canaries
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.submission import Submission

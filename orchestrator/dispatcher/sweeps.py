@@ -7,13 +7,13 @@ from datetime import timedelta
 
 from sqlalchemy import or_, select
 
-from orchestrator import reserving
 from orchestrator.broker import Bell
 from orchestrator.dispatcher.turn import bells
 from orchestrator.errors import IllegalTransition
 from orchestrator.jobs import lifecycle, server_stops
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import AttemptState, JobState
+from orchestrator.slots import reservations
 from orchestrator.storage import events
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Job, Lease
@@ -94,7 +94,7 @@ def stop_servers(database: Database) -> None:
 def note_reservations(database: Database) -> None:
     """Tell of reservations that have begun or ended, and take back what has not begun on their slots."""
     with database.read() as session:
-        due = reserving.passages(session, database.now(session))
+        due = reservations.passages(session, database.now(session))
     if due:
         with database.admission() as (session, now):
-            reserving.note_passages(session, now)
+            reservations.note_passages(session, now)

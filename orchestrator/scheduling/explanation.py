@@ -12,7 +12,6 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, and_, false, func, or_, select
 from sqlalchemy.orm import Session
 
-from orchestrator import inventory
 from orchestrator.jobs import needs as needing
 from orchestrator.jobs import queries, shares
 from orchestrator.model import demand
@@ -26,6 +25,7 @@ from orchestrator.scheduling.placement.forecast import earliest_start
 from orchestrator.scheduling.placement.order import MOST_URGENT, urgency, waited_for
 from orchestrator.scheduling.placement.snapshot import Holder, Need, Snapshot, Standing, Subject
 from orchestrator.scheduling.queue import Group, Queued
+from orchestrator.slots import queries as slot_queries
 from orchestrator.storage.tables import Attempt, Base, Batch, Event, Job, JobNeed, Lease, Slot
 
 PAST_RUNS = 50
@@ -88,7 +88,7 @@ def _snapshot(
         slots=_standings(session, now, lost_after),
         candidates=plan.decide(session, found, supply, aging=aging).candidates,
         shares=shares.all_shares(session, now),
-        dispatcher_alive=inventory.dispatcher_alive(session, now),
+        dispatcher_alive=slot_queries.dispatcher_alive(session, now),
         windows=supply.windows,
     )
 

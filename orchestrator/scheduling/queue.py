@@ -13,13 +13,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, ScalarSelect, Select, and_, bindparam, func, or_, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
-from orchestrator import reserving
 from orchestrator.model.demand import Demand, FreeSlot, free_slot
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.scheduling.placement.candidate import Candidate
 from orchestrator.scheduling.placement.order import urgency
 from orchestrator.scheduling.placement.supply import BusySlot, Supply
+from orchestrator.slots import reservations
 from orchestrator.storage.tables import Attempt, Job, JobInput, Lease, Slot
 
 AT_ONCE = 1000
@@ -153,7 +153,7 @@ def supply(session: Session, now: datetime, lost_after: timedelta) -> Supply:
         else:
             # A job that was given the slot and has not begun counts as if it began now.
             busy.append(BusySlot(slot, (row.started_at or now) + timedelta(seconds=row.run_seconds)))
-    return Supply(now, free, busy, reserving.windows(session, now))
+    return Supply(now, free, busy, reservations.windows(session, now))
 
 
 def groups(session: Session) -> list[Group]:

@@ -1,4 +1,4 @@
-"""The mapped classes of reservations; what may change them is in `orchestrator.reserving`."""
+"""The mapped classes of reservations; what may change them is in `orchestrator.slots.reservations`."""
 
 from datetime import datetime
 

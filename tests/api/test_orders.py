@@ -6,9 +6,9 @@ import pytest
 from builders import A_MOMENT, a_job, a_slot, an_attempt
 
 from api.client import ApiError
-from orchestrator import ownership
 from orchestrator.model.orders import Action, BulkOrder
 from orchestrator.model.states import AttemptState, JobState, ServiceState
+from orchestrator.slots import service
 from orchestrator.storage.tables import Job, Lease, Pipeline
 
 
@@ -238,7 +238,7 @@ def test_a_quarantined_slot_shows_why_and_who_wants_it_back_until_its_worker_has
     asked = client.resume(slot, "card reseated")
     with database.write() as session:
         now = database.now(session)
-        ownership.answer_resume(session, slot, worker="w", now=now, refusal=None, evidence=None)
+        service.answer_resume(session, slot, worker="w", now=now, refusal=None, evidence=None)
 
     assert (asked.quarantined_because.by, asked.quarantined_because.reason) == ("test", "answers differ from g1")
     assert (asked.resume_requested.by, asked.resume_requested.note) == ("test", "card reseated")

@@ -6,12 +6,12 @@ import pytest
 from core_builders import FAULT, TOOL, WORKER, Desk, a_desk, a_slot, claim, finish, now
 from sqlalchemy import select
 
-from orchestrator import canaries, ownership
-from orchestrator.canaries import Canaries
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import BadSpec, NotFound
 from orchestrator.model.specs import CanarySpec
 from orchestrator.model.states import JobState, ServiceState
+from orchestrator.slots import canaries, presence, service
+from orchestrator.slots.canaries import Canaries
 from orchestrator.storage.tables import Attempt, Event, Job, Slot
 
 MINUTE = timedelta(minutes=1)
@@ -38,7 +38,7 @@ def _spec(desk: Desk, **facts) -> CanarySpec:
 def _suspected(desk: Desk, slot: str = "g0") -> str:
     with desk.database.write() as session:
         slot_id = a_slot(session, slot).id
-        ownership.suspect(session, slot_id, worker=WORKER, reason="card 1 is gone", now=now())
+        service.suspect(session, slot_id, worker=WORKER, reason="card 1 is gone", now=now())
     return slot_id
 
 
@@ -143,7 +143,7 @@ def test_three_canaries_that_fail_leave_the_slot_to_people_with_its_evidence(des
 def test_a_slot_that_a_person_quarantined_is_left_alone(desk, lab):
     lab.register("r1", _spec(desk), by="alice")
     with desk.database.write() as session:
-        ownership.quarantine(session, a_slot(session).id, by="alice", note=None, now=now())
+        service.quarantine(session, a_slot(session).id, by="alice", note=None, now=now())
 
     lab.tend()
 
@@ -163,7 +163,7 @@ def test_a_slot_whose_worker_is_away_gets_no_canary(desk, lab):
     lab.register("r1", _spec(desk), by="alice")
     slot = _suspected(desk)
     with desk.database.write() as session:
-        ownership.leave(session, slot, worker=WORKER, now=now())
+        presence.leave(session, slot, worker=WORKER, now=now())
 
     lab.tend()
 

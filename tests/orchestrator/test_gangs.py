@@ -21,7 +21,6 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from orchestrator import ownership
 from orchestrator.dispatcher import sweeps
 from orchestrator.dispatcher.turn import bells
 from orchestrator.errors import OwnershipLost
@@ -31,6 +30,8 @@ from orchestrator.jobs.queries import JobFilter
 from orchestrator.model.failures import Suspicion
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState, ServiceState
+from orchestrator.slots import presence
+from orchestrator.slots import service as slot_service
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Event, Job, Lease, Project, Slot
 
@@ -269,7 +270,7 @@ def test_a_worker_that_lost_its_gang_may_still_warn_of_all_its_slots(database: D
     with database.write() as session:
         attempt = a_running_gang(session)
         lifecycle.lose(session, attempt.id, now=now(), why="gone", max_attempts=3)
-        ownership.suspect(session, NAMES[0], worker=WORKER, reason="pid 7 lives on", now=now(), others=NAMES[1:])
+        slot_service.suspect(session, NAMES[0], worker=WORKER, reason="pid 7 lives on", now=now(), others=NAMES[1:])
 
     assert service(database) == dict.fromkeys(NAMES, ServiceState.QUARANTINED)
 
@@ -280,7 +281,7 @@ def test_a_worker_that_lost_its_gang_may_still_warn_of_all_its_slots(database: D
 def test_draining_a_slot_of_a_gang_that_has_not_begun_takes_the_gang_back(database: Database):
     with database.write() as session:
         attempt = an_assigned_gang(session)
-        ownership.drain(session, "lab1.g2", by="alice", note=None, now=now())
+        slot_service.drain(session, "lab1.g2", by="alice", note=None, now=now())
 
     assert held(database) == set()
     assert service(database) == {"lab1.g0": ServiceState.IN_SERVICE, "lab1.g2": ServiceState.DRAINED}
@@ -291,7 +292,7 @@ def test_draining_a_slot_of_a_gang_that_has_not_begun_takes_the_gang_back(databa
 def test_a_slot_of_a_running_gang_is_drained_when_the_gang_has_ended(database: Database):
     with database.write() as session:
         attempt = a_running_gang(session)
-        ownership.drain(session, "lab1.g2", by="alice", note=None, now=now())
+        slot_service.drain(session, "lab1.g2", by="alice", note=None, now=now())
     while_it_runs = service(database)["lab1.g2"]
 
     with database.write() as session:
@@ -307,7 +308,7 @@ def test_a_worker_that_starts_again_leaves_a_gang_alone_that_another_leads(datab
 
     with database.write() as session:
         lost = [
-            ownership.announce(
+            presence.announce(
                 session, host="lab1", name=SlotName.parse(name), worker="worker-b", pid=2, lock_domain="of lab1",
                 now=now(), lost_after=timedelta(0),
             )

@@ -6,8 +6,8 @@ import pytest
 from core_builders import LEASE, a_slot, now
 from sqlalchemy import select, update
 
-from orchestrator import hosts
 from orchestrator.errors import NotFound
+from orchestrator.slots import hosts
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Event, Slot
 

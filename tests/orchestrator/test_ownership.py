@@ -24,7 +24,6 @@ from core_builders import (
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from orchestrator import ownership
 from orchestrator.broker import Bell
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost, SlotTaken
@@ -35,6 +34,7 @@ from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.scheduling import explanation
 from orchestrator.scheduling.placement.explain import WaitsFor
+from orchestrator.slots import presence, service
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Event, Job, Lease, Slot
 
@@ -51,20 +51,20 @@ def _turn(desk: Desk) -> list[Bell]:
 
 
 def _drain(session: Session, slot: str = "lab1.g0", note: str | None = "new cooling") -> None:
-    ownership.drain(session, slot, by="alice", note=note, now=now())
+    service.drain(session, slot, by="alice", note=note, now=now())
 
 
 def _quarantine(session: Session, slot: str = "lab1.g0") -> None:
-    ownership.quarantine(session, slot, by="alice", note="answers differ", now=now())
+    service.quarantine(session, slot, by="alice", note="answers differ", now=now())
 
 
 def _resume(session: Session, slot: str = "lab1.g0") -> None:
-    ownership.resume(session, slot, by="bob", note=None, now=now())
+    service.resume(session, slot, by="bob", note=None, now=now())
 
 
 def _probed(session: Session, refusal: str | None = None) -> None:
     """What the slot's worker says of its cards to who wants the slot back."""
-    ownership.answer_resume(session, "lab1.g0", worker=WORKER, now=now(), refusal=refusal, evidence={"cards": [0]})
+    service.answer_resume(session, "lab1.g0", worker=WORKER, now=now(), refusal=refusal, evidence={"cards": [0]})
 
 
 def _slot(database: Database, slot: str = "lab1.g0") -> Slot:
@@ -88,7 +88,7 @@ def _end_badly(session: Session, attempt: Attempt, suspicion: Suspicion = DEAD) 
 
 
 def _announce(session: Session, worker: str = WORKER, lock_domain: str = "of lab1") -> list[int]:
-    return ownership.announce(
+    return presence.announce(
         session, host="lab1", name=SlotName.parse("g0"), worker=worker, pid=1, lock_domain=lock_domain, now=now(),
         lost_after=LEASE,
     )  # fmt: skip
@@ -139,7 +139,7 @@ def test_a_slot_without_a_live_worker_goes_to_the_next_with_what_was_left_runnin
         slot = session.get_one(Slot, "lab1.g0")
         attempt = a_running_attempt(session, slot=slot)
         if how == "said goodbye":
-            ownership.leave(session, slot.id, worker=WORKER, now=now())
+            presence.leave(session, slot.id, worker=WORKER, now=now())
         else:
             slot.heartbeat_at = now() - LEASE * 2
         session.flush()
@@ -151,13 +151,13 @@ def test_a_slot_without_a_live_worker_goes_to_the_next_with_what_was_left_runnin
 def test_an_owner_that_was_replaced_can_neither_beat_nor_leave(database: Database):
     with database.write() as session:
         _announce(session)
-        ownership.leave(session, "lab1.g0", worker=WORKER, now=now())
+        presence.leave(session, "lab1.g0", worker=WORKER, now=now())
         session.expire_all()
         _announce(session, "worker-b")
 
         with pytest.raises(SlotTaken):
-            ownership.beat(session, "lab1.g0", worker=WORKER, now=now())
-        ownership.leave(session, "lab1.g0", worker=WORKER, now=now())
+            presence.beat(session, "lab1.g0", worker=WORKER, now=now())
+        presence.leave(session, "lab1.g0", worker=WORKER, now=now())
 
         session.expire_all()
         assert session.get_one(Slot, "lab1.g0").heartbeat_at is not None
@@ -305,7 +305,7 @@ def test_draining_while_the_attempt_ends_always_leaves_the_slot_drained(database
     def drain(slot: str):
         def call() -> None:
             with database.admission() as (session, moment):
-                ownership.drain(session, slot, by="alice", note=None, now=moment)
+                service.drain(session, slot, by="alice", note=None, now=moment)
 
         return call
 
@@ -325,7 +325,7 @@ def test_nothing_is_placed_on_a_slot_while_it_is_being_drained(desk: Desk):
     def drain() -> None:
         with desk.database.admission() as (session, moment):
             for index in range(6):
-                ownership.drain(session, f"lab1.g{index}", by="alice", note=None, now=moment)
+                service.drain(session, f"lab1.g{index}", by="alice", note=None, now=moment)
 
     at_once(drain, lambda: _turn(desk), lambda: _turn(desk))
 
@@ -435,7 +435,7 @@ def test_a_worker_that_lost_its_attempt_may_still_warn_of_its_own_slot_and_of_no
         a_slot(session, "g0")
         a_slot(session, "g1", worker="worker-b")
         for name in ("lab1.g0", "lab1.g1"):
-            ownership.suspect(session, name, worker=WORKER, reason="process 7 lives on", now=now())
+            service.suspect(session, name, worker=WORKER, reason="process 7 lives on", now=now())
 
     assert _slot(database).quarantined_because["reason"] == "process 7 lives on"
     assert _slot(database, "lab1.g1").service_state is ServiceState.IN_SERVICE
@@ -445,7 +445,7 @@ def test_what_was_placed_on_a_slot_before_its_worker_warned_of_it_goes_back_to_t
     with database.write() as session:
         attempt = an_assigned_attempt(session, slot=a_slot(session, "g0"))
 
-        ownership.suspect(session, "lab1.g0", worker=WORKER, reason="process 7 lives on", now=now())
+        service.suspect(session, "lab1.g0", worker=WORKER, reason="process 7 lives on", now=now())
 
     with database.read() as session:
         assert session.get_one(Attempt, attempt.id).state is AttemptState.LOST
@@ -460,7 +460,7 @@ def test_a_drained_slot_whose_worker_misses_a_card_stays_drained_and_its_cards_a
         a_slot(session)
         _drain(session)
 
-        ownership.suspect(session, "lab1.g0", worker=WORKER, reason="card 1 is not there", now=now())
+        service.suspect(session, "lab1.g0", worker=WORKER, reason="card 1 is not there", now=now())
         _resume(session)
 
         slot = session.get_one(Slot, "lab1.g0")
@@ -472,14 +472,14 @@ def test_a_drained_slot_whose_worker_misses_a_card_stays_drained_and_its_cards_a
 def test_a_job_keeps_away_from_a_host_that_lacks_its_release_until_that_is_set_up(desk: Desk):
     with desk.database.write() as session:
         a_slot(session, host="lab1")
-        ownership.lack(session, "lab1", "r1", why="another build is there", now=now())
+        presence.lack(session, "lab1", "r1", why="another build is there", now=now())
     job = desk.submit(desk.infer())
 
     kept_away = _turn(desk)
     with desk.database.read() as session:
         reasons = explanation.explanation(session, job, now=now(), lost_after=LEASE, aging=LEASE).reasons
     with desk.database.write() as session:
-        ownership.regain(session, "lab1", "r1")
+        presence.regain(session, "lab1", "r1")
 
     assert kept_away == []
     assert [reason.detail for reason in reasons if reason.kind is WaitsFor.LACKS_RELEASE] == [
@@ -532,7 +532,7 @@ def test_a_worker_that_lost_the_slot_answers_for_nobody(database: Database):
         a_slot(session)
         _quarantine(session)
         _resume(session)
-        ownership.answer_resume(session, "lab1.g0", worker="another", now=now(), refusal=None, evidence=None)
+        service.answer_resume(session, "lab1.g0", worker="another", now=now(), refusal=None, evidence=None)
 
     assert _slot(database).service_state is ServiceState.QUARANTINED
 
@@ -549,7 +549,7 @@ def test_a_seat_without_cards_is_resumed_at_once(database: Database):
 def test_a_later_quarantine_by_a_person_withdraws_the_wish_to_have_the_slot_back(database: Database):
     with database.write() as session:
         a_slot(session)
-        ownership.suspect(session, "lab1.g0", worker=WORKER, reason="card 1 is gone", now=now())
+        service.suspect(session, "lab1.g0", worker=WORKER, reason="card 1 is gone", now=now())
         _resume(session)
         _quarantine(session)
 

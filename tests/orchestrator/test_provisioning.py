@@ -22,15 +22,15 @@ from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from orchestrator import ownership
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import BadSpec, IllegalTransition, NotFound, PathRefused
 from orchestrator.jobs import lifecycle
 from orchestrator.model.provision import ProvisionRequest
 from orchestrator.model.states import JobState, ServiceState
-from orchestrator.provisioning import Provisioning
 from orchestrator.scheduling import explanation
 from orchestrator.scheduling.placement.explain import WaitsFor
+from orchestrator.slots import service
+from orchestrator.slots.provisioning import Provisioning
 from orchestrator.storage.tables import Attempt, Job, Slot, Token
 from orchestrator.submission import Idempotency
 
@@ -65,8 +65,8 @@ def _ask(desk: Desk, provisioning: Provisioning, host: str = "lab1", **facts) ->
     return job
 
 
-def _take_over(session: Session, slot_id: str, job_id: int | None) -> ownership.Before:
-    return ownership.take_over(
+def _take_over(session: Session, slot_id: str, job_id: int | None) -> service.Before:
+    return service.take_over(
         session, slot_id, by="alice", note="set up", reason="not set up to its end", job_id=job_id, attempt_id=1,
         now=now(),
     )  # fmt: skip
@@ -93,7 +93,7 @@ def test_it_gets_all_groups_of_its_host_and_of_no_other(desk, provisioning):
     assert _held_by(desk, job) == [f"lab2.{name}" for name in GROUPS]
 
 
-@pytest.mark.parametrize("arrow", [ownership.drain, ownership.quarantine])
+@pytest.mark.parametrize("arrow", [service.drain, service.quarantine])
 def test_it_gets_groups_that_are_out_of_service_and_nobody_else_does(desk, provisioning, arrow):
     with desk.database.write() as session:
         for name in GROUPS:
@@ -262,11 +262,11 @@ def test_when_its_worker_dies_nobody_gets_in_between_and_it_goes_on(desk, provis
 
 def test_a_slot_that_is_handed_back_is_what_it_was(desk):
     with desk.database.write() as session:
-        ownership.suspect(session, "lab1.g0", worker=WORKER, reason="card 1 is gone", now=now())
-        ownership.drain(session, "lab1.g1", by="bob", note="fan", now=now())
+        service.suspect(session, "lab1.g0", worker=WORKER, reason="card 1 is gone", now=now())
+        service.drain(session, "lab1.g1", by="bob", note="fan", now=now())
         before = {name: _take_over(session, f"lab1.{name}", None) for name in ("g0", "g1", "g2")}
         for name, stood in before.items():
-            ownership.hand_back(session, f"lab1.{name}", stood, note="nothing changed", job_id=None, now=now())
+            service.hand_back(session, f"lab1.{name}", stood, note="nothing changed", job_id=None, now=now())
 
     with desk.database.read() as session:
         g0, g1, g2 = (session.get_one(Slot, f"lab1.{name}") for name in ("g0", "g1", "g2"))

@@ -19,16 +19,16 @@ from core_builders import (
 from pydantic import ValidationError
 from sqlalchemy import select, update
 
-from orchestrator import reserving
 from orchestrator.dispatcher import sweeps
 from orchestrator.dispatcher.leader import Leadership
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import AlreadyReserved, BadRequest, IllegalTransition, NotFound
 from orchestrator.model.reservations import ReservationRequest, ReservationState
 from orchestrator.model.states import JobState
-from orchestrator.reserving import ReservationFacts
 from orchestrator.scheduling.explanation import explanation
 from orchestrator.scheduling.placement.explain import WaitsFor
+from orchestrator.slots import reservations
+from orchestrator.slots.reservations import ReservationFacts
 from orchestrator.storage.tables import Event, Job, Reservation, Slot
 
 HOUR = timedelta(hours=1)
@@ -50,22 +50,22 @@ def _reserve(desk: Desk, *slots: str, by: str = "ann", **facts) -> ReservationFa
     if "ends_at" not in said:
         said.setdefault("seconds", 3600)
     with desk.database.admission() as (session, moment):
-        return reserving.reserve(session, ReservationRequest.model_validate(said), by=by, now=moment)
+        return reservations.reserve(session, ReservationRequest.model_validate(said), by=by, now=moment)
 
 
 def _cancel(desk: Desk, number: int, **facts) -> ReservationFacts:
     with desk.database.admission() as (session, moment):
-        return reserving.cancel(session, number, by="bob", now=moment, **facts)
+        return reservations.cancel(session, number, by="bob", now=moment, **facts)
 
 
 def _seen(desk: Desk, number: int) -> ReservationFacts:
     with desk.database.read() as session:
-        return reserving.reservation(session, number, desk.database.now(session))
+        return reservations.reservation(session, number, desk.database.now(session))
 
 
 def _windows(desk: Desk) -> dict[str, list[int]]:
     with desk.database.read() as session:
-        found = reserving.windows(session, desk.database.now(session))
+        found = reservations.windows(session, desk.database.now(session))
     return {slot: [window.reservation_id for window in times] for slot, times in found.items()}
 
 
@@ -96,7 +96,7 @@ def test_slots_are_kept_from_now_on_and_it_is_told_who_has_them_and_why(desk: De
     assert (made.state, made.slots) == (ReservationState.CURRENT, ["lab1.g0", "lab1.g1"])
     assert made.reservation.ends_at - made.reservation.starts_at == HOUR
     with desk.database.read() as session:
-        (window,) = reserving.windows(session, desk.database.now(session))["lab1.g0"]
+        (window,) = reservations.windows(session, desk.database.now(session))["lab1.g0"]
     assert (window.by, window.note, window.project) == ("ann", "换卡", "bringup")
     assert _windows(desk) == {"lab1.g0": [made.reservation.id], "lab1.g1": [made.reservation.id]}
     assert _events(desk) == [("created", "ann"), ("began", "ann")]
@@ -379,7 +379,7 @@ def test_lists_show_what_is_and_will_be_and_the_past_on_request(desk: Desk):
 
     def listed(**facts) -> list[int]:
         with desk.database.read() as session:
-            found = reserving.reservations(session, desk.database.now(session), **{"limit": 9, **facts})
+            found = reservations.reservations(session, desk.database.now(session), **{"limit": 9, **facts})
         return [each.reservation.id for each in found]
 
     assert listed() == numbers[:2]

@@ -5,8 +5,8 @@ from datetime import timedelta
 from core_builders import a_job, a_running_attempt, a_slot, finish, now
 from sqlalchemy.orm import Session
 
-from orchestrator import suspecting
 from orchestrator.model.failures import Failure, FailureKind
+from orchestrator.slots import suspicion
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, JobInput, Slot
 
@@ -29,7 +29,7 @@ def _ended(session: Session, slot: Slot, image: str, failure: Failure | None = N
 
 
 def _after_failure(session: Session, attempt: Attempt):
-    return suspecting.after_failure(session, attempt.id, now=now(), half_life=DAY)
+    return suspicion.after_failure(session, attempt.id, now=now(), half_life=DAY)
 
 
 def test_the_third_unrelated_job_that_fails_on_one_slot_alone_brings_it_into_suspicion(database: Database):
@@ -57,7 +57,7 @@ def test_a_job_that_fails_on_every_slot_brings_none_into_suspicion(database: Dat
             _ended(session, a_slot(session, "g0", host=f"other{slot.name}"), "a", TOOL)
 
         assert found == [None] * 4
-        assert suspecting.score_of(session, slots[0].id, now=now(), half_life=DAY).value == 0
+        assert suspicion.score_of(session, slots[0].id, now=now(), half_life=DAY).value == 0
 
 
 def test_failures_of_people_and_of_specs_say_nothing_of_a_slot(database: Database):
@@ -68,7 +68,7 @@ def test_failures_of_people_and_of_specs_say_nothing_of_a_slot(database: Databas
             _ended(session, good, image)
             _ended(session, bad, image, cancelled)
 
-        assert suspecting.score_of(session, bad.id, now=now(), half_life=DAY).value == 0
+        assert suspicion.score_of(session, bad.id, now=now(), half_life=DAY).value == 0
 
 
 def test_of_two_slots_the_one_that_failed_in_other_company_too_comes_under_suspicion(database: Database):

@@ -11,7 +11,6 @@ from core_builders import compile_of, convert, quantize, request_of
 from simulation.world import World
 from sqlalchemy import select
 
-from orchestrator import ownership, reserving
 from orchestrator.broker import Bell
 from orchestrator.dispatcher.main import Dispatcher
 from orchestrator.errors import AlreadyReserved, BadRequest, IllegalTransition, OwnershipLost, SlotTaken
@@ -24,6 +23,7 @@ from orchestrator.model.reservations import ReservationRequest
 from orchestrator.model.slots import SlotName
 from orchestrator.model.specs import PRODUCES
 from orchestrator.model.states import FINAL
+from orchestrator.slots import presence, reservations, service
 from orchestrator.storage.tables import Attempt, Job, Leader
 from workers import report
 from workers.assignment import Assignment, claim
@@ -160,7 +160,7 @@ class Working(Actor):
             self.world.tell(self.name, f"gives back {attempt_id}")
             report.give_back(self.world.database, attempt_id, why="its worker was stopped", suspicion=None)
         with self.world.database.write() as session:
-            ownership.leave(session, self._slot.id, worker=self._slot.worker, now=self.world.clock.now)
+            presence.leave(session, self._slot.id, worker=self._slot.worker, now=self.world.clock.now)
         self.alive = False
         self.world.tell(self.name, "stops")
 
@@ -190,9 +190,9 @@ class Working(Actor):
         try:
             with self.world.database.write() as session:
                 now, mine = self.world.clock.now, {"worker": self._slot.worker}
-                asked = ownership.beat(session, self._slot.id, **mine, now=now).resume_requested
-                if asked and not ownership.in_use(session, self._slot.id):
-                    ownership.answer_resume(session, self._slot.id, **mine, now=now, refusal=None, evidence=None)
+                asked = presence.beat(session, self._slot.id, **mine, now=now).resume_requested
+                if asked and not presence.in_use(session, self._slot.id):
+                    service.answer_resume(session, self._slot.id, **mine, now=now, refusal=None, evidence=None)
         except SlotTaken:
             self.kill()
 
@@ -329,13 +329,13 @@ class People(Actor):
         elif dice.random() < 0.2:
             self._reserve()
         else:
-            change = dice.choice([ownership.drain, ownership.quarantine, ownership.resume, ownership.resume])
+            change = dice.choice([service.drain, service.quarantine, service.resume, service.resume])
             self.serve(change, dice.choice(self._slots))
 
     def settle(self) -> None:
         """Release and resume everything, and want nothing more."""
         for slot in self._slots:
-            self.serve(ownership.resume, slot)
+            self.serve(service.resume, slot)
         with self.world.database.read() as session:
             held = session.scalars(select(Job.id).where(Job.held, Job.state.not_in(FINAL))).all()
         for job in held:
@@ -359,7 +359,7 @@ class People(Actor):
         self.world.tell(self.name, f"reserve {request.slots[0]} for {request.project} for {request.seconds} s")
         try:
             with self.world.database.admission() as (session, started):
-                reserving.reserve(session, request, by="alice", now=started)
+                reservations.reserve(session, request, by="alice", now=started)
         except (AlreadyReserved, BadRequest) as refused:
             self.world.tell(self.name, f"refused: {refused.detail}")
 

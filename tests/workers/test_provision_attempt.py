@@ -13,11 +13,11 @@ import pytest
 import yaml
 from eventually import eventually
 
-from orchestrator import ownership
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.profile import Profile
 from orchestrator.model.slots import SlotKind, SlotName, all_groups
 from orchestrator.model.states import AttemptState, JobState, ServiceState
+from orchestrator.slots import service
 from orchestrator.storage.tables import Artifact, Release, Slot
 from workers.provision.setup import Fate, fate
 from workers.slot import OwnedSlot, owned
@@ -172,7 +172,7 @@ def test_a_host_on_which_there_was_nothing_to_do_goes_on_serving(host: Host):
     host.run()
     for name in map(str, all_groups()):
         with host.lab.database.write() as session:
-            ownership.restore(session, f"lab.{name}", job_id=1, now=host.lab.database.now(session))
+            service.restore(session, f"lab.{name}", job_id=1, now=host.lab.database.now(session))
 
     attempt_id = host.run()
 
@@ -181,7 +181,7 @@ def test_a_host_on_which_there_was_nothing_to_do_goes_on_serving(host: Host):
 
 
 def test_a_group_that_a_person_quarantined_stays_theirs(host: Host):
-    host.change(ownership.quarantine)
+    host.change(service.quarantine)
 
     host.run()
 
@@ -190,7 +190,7 @@ def test_a_group_that_a_person_quarantined_stays_theirs(host: Host):
 
 
 def test_a_group_that_was_drained_before_is_proven_like_the_others(host: Host):
-    host.change(ownership.drain)
+    host.change(service.drain)
 
     host.run()
 

@@ -11,10 +11,10 @@ import pytest
 from eventually import eventually
 from sqlalchemy import select
 
-from orchestrator import ownership
 from orchestrator.model.profile import ProbeRule
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState, ServiceState
+from orchestrator.slots import service
 from orchestrator.storage.tables import Artifact, Event, Release, Slot
 from workers.blackbox import kernel_lines
 from workers.probe import Probe
@@ -188,11 +188,11 @@ def test_a_worker_that_starts_on_a_held_card_announces_its_slot_quarantined(lab)
 @pytest.mark.parametrize("held", [True, False])
 def test_a_worker_that_is_asked_for_its_slot_looks_at_the_cards_first(lab, g0, held):
     with lab.database.write() as session:
-        ownership.suspect(session, g0.id, worker=g0.worker, reason="card is gone", now=lab.database.now(session))
+        service.suspect(session, g0.id, worker=g0.worker, reason="card is gone", now=lab.database.now(session))
 
     with a_foreigner_on(lab, 3 if held else 9):
         with lab.database.write() as session:
-            ownership.resume(session, g0.id, by="alice", note=None, now=lab.database.now(session))
+            service.resume(session, g0.id, by="alice", note=None, now=lab.database.now(session))
         eventually(lambda: slot_of(lab).resume_requested is None)
 
     with lab.database.read() as session:

@@ -15,7 +15,6 @@ from pathlib import Path
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from orchestrator import ownership
 from orchestrator.catalog.paths import allowed_path, allowed_target
 from orchestrator.catalog.profile_files import load_profile
 from orchestrator.errors import BadSpec
@@ -25,7 +24,8 @@ from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.profile import DefaultLimits, Profile
 from orchestrator.model.provision import PROVE, REGISTER, ProvisionRule, ProvisionSpec
 from orchestrator.model.states import ServiceState
-from orchestrator.ownership import Before
+from orchestrator.slots import presence, service
+from orchestrator.slots.service import Before
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.tables import Job
 from workers.assignment import Assignment
@@ -126,7 +126,7 @@ class Setup:
             self._require_ours(session)
             by = session.get_one(Job, job_id).request["by"]
             before = {
-                slot_id: ownership.take_over(
+                slot_id: service.take_over(
                     session,
                     slot_id,
                     by=by,
@@ -218,16 +218,14 @@ class Setup:
             self._require_ours(session)
             if self._registration.state in (StepState.DONE, StepState.DONE_BEFORE):
                 job.release = str(self._assignment.spec["release"])
-                ownership.regain(session, self._slot.settings.host, job.release)
+                presence.regain(session, self._slot.settings.host, job.release)
             for slot_id, its_fate in fates.items():
                 match its_fate:
                     case Fate.HANDED_BACK:
                         before = self._before[slot_id]
-                        ownership.hand_back(session, slot_id, before, note=reason, job_id=job_id, now=now)
+                        service.hand_back(session, slot_id, before, note=reason, job_id=job_id, now=now)
                     case Fate.KEPT_OUT:
-                        ownership.keep_out(
-                            session, slot_id, reason=reason, job_id=job_id, attempt_id=attempt_id, now=now
-                        )
+                        service.keep_out(session, slot_id, reason=reason, job_id=job_id, attempt_id=attempt_id, now=now)
 
     def _require_ours(self, session: Session) -> None:
         """OwnershipLost, with which the transaction is left, if the attempt was taken from this worker."""

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
-from orchestrator import inventory
 from orchestrator.errors import NotFound
-from orchestrator.inventory import SlotFacts
+from orchestrator.slots import queries
+from orchestrator.slots.queries import SlotFacts
 from orchestrator.storage.database import Database
 from orchestrator.storage.events import record
 from orchestrator.storage.tables import Host, Slot
@@ -39,7 +39,7 @@ class HostFacts:
 def hosts(session: Session, name: str | None = None, *, now: datetime, lost_after: timedelta) -> list[HostFacts]:
     """All hosts by name, or the one called `name`; NotFound if no worker ever came from there."""
     grouped: dict[str, list[SlotFacts]] = defaultdict(list)
-    for facts in inventory.slots(session, now=now):
+    for facts in queries.slots(session, now=now):
         if name in (None, facts.slot.host):
             grouped[facts.slot.host].append(facts)
     if name is not None and not grouped:

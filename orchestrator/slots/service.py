@@ -5,16 +5,15 @@ quarantined (`orchestrator.jobs.lifecycle`, in the same transaction). Who calls 
 `suspect` holds the door of admission (`Database.serialise`), so that nothing is placed on the slot meanwhile.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from types import MappingProxyType
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from orchestrator.errors import IllegalTransition, NotFound, SlotTaken
+from orchestrator.errors import IllegalTransition, NotFound
 from orchestrator.jobs import leases
 from orchestrator.jobs.lifecycle import withdraw
 from orchestrator.model.failures import of_one_among
@@ -24,78 +23,6 @@ from orchestrator.storage.events import record
 from orchestrator.storage.tables import Attempt, Document, Lease, Slot
 
 # ── the worker's arrows ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def announce(
-    session: Session, *, host: str, name: SlotName, worker: str, pid: int, lock_domain: str, now: datetime,
-    lost_after: timedelta, labels: Mapping[str, str] = MappingProxyType({}),
-) -> list[int]:  # fmt: skip
-    """Make `worker` the owner of a slot, creating it at first sight.
-
-    The caller holds the slot's lock. In the lock domain of the earlier owner that proves it dead, however lately it
-    gave a sign of life; elsewhere the two see different locks, and SlotTaken if the owner gave a sign within
-    `lost_after` or still keeps an attempt. Returns the attempts that were left running: nothing of them runs any more.
-    One that only uses the slot's cards is not among them: the worker of its first slot runs it.
-    """
-    slot_id = f"{host}.{name}"
-    slot = session.get(Slot, slot_id, with_for_update=True)
-    if slot is None:
-        session.add(Slot(id=slot_id, host=host, name=str(name), kind=name.kind))
-        session.flush()
-        slot = session.get_one(Slot, slot_id)
-    elif slot.lock_domain != lock_domain:
-        _refuse_while_owned(session, slot, worker, now, lost_after)
-    slot.worker, slot.worker_pid, slot.heartbeat_at, slot.labels = worker, pid, now, dict(labels)
-    slot.lock_domain, slot.lacks = lock_domain, None
-    record(session, "slot.announced", now, slot_id=slot_id, worker=worker, pid=pid)
-    left = select(Attempt.id).where(Attempt.slot_id == slot_id, Attempt.state == AttemptState.RUNNING)
-    return list(session.scalars(left))
-
-
-@dataclass(frozen=True)
-class Pulse:
-    """What a worker learns of its slot when it says that it is alive."""
-
-    distrusted: bool
-    """Taken out of service with evidence, so that its cards are probed before it comes back."""
-    resume_requested: bool
-
-
-def beat(session: Session, slot_id: str, *, worker: str, now: datetime) -> Pulse:
-    """Say that the slot's worker is alive; SlotTaken if the slot is another worker's by now."""
-    mine = update(Slot).where(Slot.id == slot_id, Slot.worker == worker).values(heartbeat_at=now)
-    row = session.execute(mine.returning(Slot.quarantined_because, Slot.resume_requested)).one_or_none()
-    if row is None:
-        raise SlotTaken(f"{slot_id} belongs to another worker now")
-    return Pulse(row.quarantined_because is not None, row.resume_requested is not None)
-
-
-def in_use(session: Session, slot_id: str) -> bool:
-    """Whether an attempt runs on the slot, from here or from another slot of its gang: then its cards are its own."""
-    running = select(Attempt.id).join(Lease, Lease.attempt_id == Attempt.id)
-    return session.scalar(running.where(Lease.slot_id == slot_id, Attempt.state == AttemptState.RUNNING)) is not None
-
-
-def lack(session: Session, host: str, release: str, *, why: str, now: datetime) -> None:
-    """Keep jobs of a release away from a host that turned out not to have its tools, until its workers start again."""
-    for slot in _of_host(session, host):
-        slot.lacks = {**(slot.lacks or {}), release: why}
-    session.flush()
-    record(session, "host.lacks_release", now, host=host, release=release, why=why)
-
-
-def regain(session: Session, host: str, release: str) -> None:
-    """Let jobs of a release come to the host again, because it has been set up with it."""
-    for slot in _of_host(session, host):
-        slot.lacks = {name: why for name, why in (slot.lacks or {}).items() if name != release} or None
-    session.flush()
-
-
-def leave(session: Session, slot_id: str, *, worker: str, now: datetime) -> None:
-    """Say goodbye: nothing is placed on the slot until a worker announces it again."""
-    mine = update(Slot).where(Slot.id == slot_id, Slot.worker == worker)
-    if session.scalar(mine.values(heartbeat_at=None).returning(Slot.id)) is not None:
-        record(session, "slot.left", now, slot_id=slot_id, worker=worker)
 
 
 # ── people's arrows ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -266,24 +193,6 @@ def give_up(session: Session, slot_id: str, *, jobs: Sequence[int], now: datetim
 
 
 # ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _refuse_while_owned(session: Session, slot: Slot, worker: str, now: datetime, lost_after: timedelta) -> None:
-    alive = slot.heartbeat_at is not None and slot.heartbeat_at > now - lost_after
-    kept = select(Lease.slot_id).join(Attempt, Attempt.id == Lease.attempt_id)
-    keeps = kept.where(Lease.slot_id == slot.id, Lease.expires_at > now, Attempt.state == AttemptState.RUNNING)
-    if slot.worker not in (None, worker) and (alive or session.scalar(keeps) is not None):
-        raise SlotTaken(
-            f"{slot.id} is owned by worker {slot.worker} (pid {slot.worker_pid}) of a machine with other locks; "
-            f"if that is another machine, give this one a name of its own (TX81_HOST); if it was this one before it "
-            f"restarted, start again in {lost_after.total_seconds():.0f} s",
-            owner=slot.worker,
-        )
-
-
-def _of_host(session: Session, host: str) -> Sequence[Slot]:
-    found = select(Slot).where(Slot.host == host).order_by(Slot.id)
-    return session.scalars(found.with_for_update(key_share=True)).all()
 
 
 def _quarantined_by_a_person(slot: Slot) -> bool:

@@ -6,7 +6,6 @@ What is checked here is what can be known without the host: its packages and fol
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from orchestrator import hosts
 from orchestrator.catalog.paths import allowed_target
 from orchestrator.catalog.profile_files import load_profile
 from orchestrator.drafting import Draft
@@ -17,6 +16,7 @@ from orchestrator.model.slots import GROUPS_PER_HOST, SlotKind
 from orchestrator.model.specs import PlacementRequest
 from orchestrator.model.states import FINAL
 from orchestrator.settings import Settings
+from orchestrator.slots import hosts
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Document, Job
 from orchestrator.submission import Idempotency, Made, Submission

@@ -10,11 +10,11 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from orchestrator import reserving
 from orchestrator.errors import NotFound
 from orchestrator.model.demand import Demand
 from orchestrator.model.states import JobState
 from orchestrator.model.windows import Window
+from orchestrator.slots import reservations
 from orchestrator.storage.tables import Attempt, Job, Leader, Lease, Slot
 
 
@@ -47,7 +47,7 @@ def slots(session: Session, slot_id: str | None = None, *, now: datetime) -> lis
     )
     if slot_id is not None:
         found = found.where(Slot.id == slot_id)
-    classes, windows = _queued_classes(session), reserving.windows(session, now)
+    classes, windows = _queued_classes(session), reservations.windows(session, now)
     rows = [
         SlotFacts(*row, sum(_pinned(classes, row[0]).values()), next(iter(windows.get(row[0].id, ())), None))
         for row in session.execute(found)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from orchestrator import filing, ownership
+from orchestrator import filing
 from orchestrator.clock import as_utc
 from orchestrator.drafting import Drafting
 from orchestrator.errors import BadSpec, NotFound, OrchestratorError
@@ -24,6 +24,7 @@ from orchestrator.model.slots import SlotKind
 from orchestrator.model.specs import CanarySpec, JobRequest, Limits, PlacementRequest
 from orchestrator.model.states import ServiceState
 from orchestrator.settings import Settings
+from orchestrator.slots import service
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Artifact, Canary, Document, Job, Release, Slot
@@ -118,10 +119,10 @@ class Canaries:
             match decision:
                 case Restore(job_id):
                     with self._database.admission() as (session, moment):
-                        ownership.restore(session, patient.slot_id, job_id=job_id, now=moment)
+                        service.restore(session, patient.slot_id, job_id=job_id, now=moment)
                 case GiveUp(jobs):
                     with self._database.admission() as (session, moment):
-                        ownership.give_up(session, patient.slot_id, jobs=jobs, now=moment)
+                        service.give_up(session, patient.slot_id, jobs=jobs, now=moment)
                 case Start() if patient.slot_id in startable:
                     self._try_to_start(patient.slot_id, now)
 
