@@ -22,7 +22,7 @@ from api.context import context_of
 from api.problems import BodyTooLarge
 from orchestrator.errors import BadRequest, Forbidden, OrchestratorError, Unauthenticated
 from orchestrator.model.scopes import Scope, allows
-from orchestrator.submission import Idempotency
+from orchestrator.submission.idempotency import Idempotency
 from orchestrator.tokens import Bearer, verify
 
 DEEPEST = 64

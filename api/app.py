@@ -42,7 +42,7 @@ from orchestrator.slots.canaries import Canaries
 from orchestrator.slots.provisioning import Provisioning
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
-from orchestrator.submission import Submission
+from orchestrator.submission.submit import Submission
 
 ROOT = "/api/v1"
 

@@ -39,7 +39,7 @@ from orchestrator.storage.tables import (
     Slot,
     Token,
 )
-from orchestrator.submission import Submission
+from orchestrator.submission.submit import Submission
 
 LEASE = timedelta(seconds=60)
 WORKER = "worker-a"

@@ -33,7 +33,7 @@ from orchestrator.model.orders import Action, BulkOrder, NewPriority, Reason
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import JobState
 from orchestrator.scheduling import explanation
-from orchestrator.submission import Made
+from orchestrator.submission.idempotency import Made
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=GuardedRoute)
 

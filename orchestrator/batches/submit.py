@@ -16,11 +16,8 @@ from sqlalchemy import CursorResult, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from orchestrator import filing
 from orchestrator.batches import keep
-from orchestrator.drafting import Draft, Drafting
 from orchestrator.errors import BadSpec, IllegalTransition, OrchestratorError
-from orchestrator.intake import Intake
 from orchestrator.jobs import bulk
 from orchestrator.model.batches import BatchRequest, requests_of
 from orchestrator.model.demand import Demand, free_slot
@@ -32,7 +29,10 @@ from orchestrator.storage import events
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Batch, Slot
-from orchestrator.submission import Idempotency, Made, earlier, remember
+from orchestrator.submission import rows
+from orchestrator.submission.drafts import Draft, Drafting
+from orchestrator.submission.files import Intake
+from orchestrator.submission.idempotency import Idempotency, Made, earlier, remember
 
 PORTION = 250
 """Jobs written in one transaction: some hundredths of a second."""
@@ -127,7 +127,7 @@ class BatchSubmission:
     def _fill(self, batch_id: int, project: str, jobs: Sequence[Draft]) -> None:
         with self._database.admission() as (session, now):
             _still_open(session, batch_id, touched_at=now)
-            filing.write(session, jobs, now=now, project=project, batch_id=batch_id)
+            rows.write(session, jobs, now=now, project=project, batch_id=batch_id)
 
     def _seal(self, batch_id: int) -> None:
         with self._database.admission() as (session, now):

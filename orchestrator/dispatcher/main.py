@@ -23,7 +23,7 @@ from orchestrator.slots import hosts
 from orchestrator.slots.canaries import Canaries
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
-from orchestrator.submission import Submission
+from orchestrator.submission.submit import Submission
 
 log = logging.getLogger("tx81.dispatcher")
 

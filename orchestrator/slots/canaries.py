@@ -12,11 +12,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from orchestrator import filing
 from orchestrator.clock import as_utc
-from orchestrator.drafting import Drafting
 from orchestrator.errors import BadSpec, NotFound, OrchestratorError
-from orchestrator.intake import Intake
 from orchestrator.model.canaries import CanaryRun, GiveUp, Restore, Start, Wait, decide
 from orchestrator.model.demand import Demand
 from orchestrator.model.failures import Failure
@@ -28,7 +25,11 @@ from orchestrator.slots import service
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Artifact, Canary, Document, Job, Release, Slot
-from orchestrator.submission import Idempotency, Made, Submission
+from orchestrator.submission import rows
+from orchestrator.submission.drafts import Drafting
+from orchestrator.submission.files import Intake
+from orchestrator.submission.idempotency import Idempotency, Made
+from orchestrator.submission.submit import Submission
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class Canaries:
                     raise NotFound(f"there is no release {release}; see GET /api/v1/releases", release=release)
                 # On which slot it will run changes nothing here.
                 draft = Drafting(session, self._store).draft(_request(spec, release, "any.g0"), files)
-                filing.name_files(session, [draft])
+                rows.name_files(session, [draft])
                 inputs = {wired["name"]: {"digest": _digest(session, wired)} for wired in draft.inputs}
                 document = {**spec.model_dump(mode="json"), **inputs}
                 canary = session.get(Canary, release) or Canary(release=release)

@@ -8,7 +8,6 @@ from sqlalchemy.orm import Session
 
 from orchestrator.catalog.paths import allowed_target
 from orchestrator.catalog.profile_files import load_profile
-from orchestrator.drafting import Draft
 from orchestrator.errors import BadSpec, IllegalTransition
 from orchestrator.model.demand import Demand, labels_of
 from orchestrator.model.provision import ProvisionRequest, ProvisionRule, ProvisionSpec
@@ -19,7 +18,9 @@ from orchestrator.settings import Settings
 from orchestrator.slots import hosts
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Document, Job
-from orchestrator.submission import Idempotency, Made, Submission
+from orchestrator.submission.drafts import Draft
+from orchestrator.submission.idempotency import Idempotency, Made
+from orchestrator.submission.submit import Submission
 
 KIND = "provision"
 

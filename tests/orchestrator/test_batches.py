@@ -39,7 +39,7 @@ from orchestrator.model.states import JobState, ServiceState
 from orchestrator.scheduling import explanation, queue
 from orchestrator.scheduling.placement.explain import WaitsFor
 from orchestrator.storage.tables import Artifact, Attempt, Batch, Event, IdempotencyRecord, Job, Slot
-from orchestrator.submission import Idempotency
+from orchestrator.submission.idempotency import Idempotency
 
 STICKY = Suspicion(reason="HPGR: device error", signature="hpgr_device_error")
 

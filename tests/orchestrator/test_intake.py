@@ -8,9 +8,9 @@ from core_builders import request_of
 
 from orchestrator.catalog.text_files import FILE_LIMIT
 from orchestrator.errors import BadSpec, PathRefused
-from orchestrator.intake import Intake
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
+from orchestrator.submission.files import Intake
 
 PAIR = {"question": "一加一？", "answer": "二"}
 ONCE = json.dumps(PAIR, ensure_ascii=False)

@@ -32,7 +32,7 @@ from orchestrator.scheduling.placement.explain import WaitsFor
 from orchestrator.slots import service
 from orchestrator.slots.provisioning import Provisioning
 from orchestrator.storage.tables import Attempt, Job, Slot, Token
-from orchestrator.submission import Idempotency
+from orchestrator.submission.idempotency import Idempotency
 
 MINUTE = timedelta(minutes=1)
 GROUPS = [f"g{index}" for index in range(8)]

@@ -36,7 +36,7 @@ from orchestrator.model.specs import PipelineRequest
 from orchestrator.model.states import JobState
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Job, JobInput, JobNeed, Pipeline, Release
-from orchestrator.submission import Idempotency
+from orchestrator.submission.idempotency import Idempotency
 
 NOWHERE = f"sha256:{'e' * 64}"
 

@@ -12,11 +12,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from orchestrator import selectors
 from orchestrator.catalog.kcores import Kcores
 from orchestrator.catalog.registry import check_model, model_for, release_for
 from orchestrator.errors import BadSpec
-from orchestrator.intake import TakenIn
 from orchestrator.model.calling import how_to_run
 from orchestrator.model.demand import Demand
 from orchestrator.model.profile import KindProfile, Profile
@@ -39,6 +37,8 @@ from orchestrator.model.specs import (
 from orchestrator.model.states import FINAL, JobState
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.tables import Artifact, Document, Job
+from orchestrator.submission import demand as demands
+from orchestrator.submission.files import TakenIn
 
 LARGEST_NUMBER = 2**63 - 1
 """Of a job; beyond it the databases take no number at all."""
@@ -71,7 +71,7 @@ class Drafting:
         self._siblings = siblings or {}
         self._release = cache(partial(_release, session))
         self._model = cache(partial(model_for, session))
-        self._registered = cache(partial(selectors.registered, session))
+        self._registered = cache(partial(demands.registered, session))
         self._job = cache(partial(session.get, Job))
         self._artifacts = cache(partial(_artifacts, session, store))
         self._kcores = Kcores(session, store, self._siblings, release=self._release, model=self._model)
@@ -87,7 +87,7 @@ class Drafting:
     def demand(self, request: JobRequest) -> Demand:
         """The slots it asks for; BadSpec if there are none."""
         release, _ = self._release(request.release)
-        return replace(selectors.demand(request, self._registered), release=release)
+        return replace(demands.demand(request, self._registered), release=release)
 
     def _checked(self, request: JobRequest, files: Mapping[str, TakenIn]) -> Draft:
         spec = request.spec

@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from orchestrator.drafting import Draft
 from orchestrator.jobs import bulk
 from orchestrator.model.states import Until
 from orchestrator.storage.tables import Base, Document
+from orchestrator.submission.drafts import Draft
 
 _NEED, _INPUT, _ARTIFACT = (Base.metadata.tables[name] for name in ("job_need", "job_input", "artifact"))
 _ADD_INPUT, _ADD_NEED, _NAME_FILE = insert(_INPUT), insert(_NEED), insert(_ARTIFACT)

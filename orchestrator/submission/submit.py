@@ -6,7 +6,6 @@ idempotency record are one transaction, so a submission is there whole or not at
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
@@ -14,38 +13,20 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
-from orchestrator import filing
-from orchestrator.drafting import Draft, Drafting
-from orchestrator.errors import BadSpec, IdempotencyMismatch, IllegalTransition, NotFound, OrchestratorError
-from orchestrator.intake import Intake, TakenIn
+from orchestrator.errors import BadSpec, IllegalTransition, NotFound, OrchestratorError
 from orchestrator.jobs import admission
 from orchestrator.model.specs import JobOutput, JobRequest, PipelineRequest, endpoints_of, inputs_of
 from orchestrator.model.states import FINAL
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
-from orchestrator.storage.tables import IdempotencyRecord, Job, Pipeline
+from orchestrator.storage.tables import Job, Pipeline
+from orchestrator.submission import rows
+from orchestrator.submission.drafts import Draft, Drafting
+from orchestrator.submission.files import Intake, TakenIn
+from orchestrator.submission.idempotency import Idempotency, Made, earlier, remember
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Idempotency:
-    """A client's key, and a digest of all that it was sent with."""
-
-    token_id: int
-    key: str
-    fingerprint: str
-
-
-@dataclass(frozen=True)
-class Made:
-    """What a submission made; `replayed` if an earlier one with the same key made it."""
-
-    jobs: tuple[int, ...]
-    pipeline: int | None = None
-    batch: int | None = None
-    replayed: bool = False
 
 
 class Submission:
@@ -131,7 +112,7 @@ class Submission:
             return made
 
     def _write(self, drafts: Sequence[Draft], session: Session, now: datetime) -> Made:
-        numbers = filing.write(session, drafts, now=now)
+        numbers = rows.write(session, drafts, now=now)
         admission.admit_new(session, self._store, numbers, now=now)
         return Made(tuple(numbers))
 
@@ -144,7 +125,7 @@ class Submission:
         surroundings = {"project": pipeline.project, "pipeline_id": pipeline.id}
         numbers: dict[str, int] = {}
         for drafts in steps:
-            made = filing.write(session, drafts, now=now, siblings=numbers, **surroundings)
+            made = rows.write(session, drafts, now=now, siblings=numbers, **surroundings)
             numbers |= zip((draft.job["name"] for draft in drafts), made, strict=True)
         jobs = tuple(numbers.values())
         admission.admit_new(session, self._store, jobs, now=now)
@@ -192,28 +173,3 @@ def _within(field: str) -> Iterator[None]:
         yield
     except OrchestratorError as trouble:
         raise (trouble.within(field) if field else trouble) from None
-
-
-def earlier(session: Session, idempotency: Idempotency | None) -> Made | None:
-    """What an earlier request with the same key made; IdempotencyMismatch if it was another request."""
-    if idempotency is None:
-        return None
-    record = session.get(IdempotencyRecord, (idempotency.token_id, idempotency.key))
-    if record is None:
-        return None
-    if record.fingerprint != idempotency.fingerprint:
-        raise IdempotencyMismatch(
-            "this Idempotency-Key was used for another request; use a new key", field="Idempotency-Key"
-        )
-    return Made(tuple(record.made["jobs"]), record.made["pipeline"], record.made.get("batch"), replayed=True)
-
-
-def remember(session: Session, idempotency: Idempotency | None, made: Made, now: datetime) -> None:
-    """Keep what was made, so that the same key makes nothing more."""
-    if idempotency is not None:
-        session.add(
-            IdempotencyRecord(
-                token_id=idempotency.token_id, key=idempotency.key, fingerprint=idempotency.fingerprint,
-                made={"jobs": list(made.jobs), "pipeline": made.pipeline, "batch": made.batch}, created_at=now,
-            )
-        )  # fmt: skip
