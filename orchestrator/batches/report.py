@@ -12,7 +12,7 @@ from sqlalchemy import Select, Text, case, func, select
 from sqlalchemy.orm import Session
 
 from orchestrator.batches.agreement import agreement_of
-from orchestrator.batches.keep import last_slot
+from orchestrator.batches.lifecycle import last_slot
 from orchestrator.errors import NotFound
 from orchestrator.model.batches import BatchState, batch_state
 from orchestrator.model.failures import Failure, FailureKind, Suspicion

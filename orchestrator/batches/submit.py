@@ -3,7 +3,7 @@
 Ten thousand rows are seconds of one transaction, while which nobody else could write on SQLite. So everything is
 checked first; then the batch is opened, its jobs are written in portions, and it is sealed. No job of an open batch is
 admitted, so none starts before all are there. A writer that dies between leaves an open batch, which the dispatcher
-gives up (`orchestrator.batches.keep`); one that was only slow learns that from its next portion.
+gives up (`orchestrator.batches.lifecycle`); one that was only slow learns that from its next portion.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from sqlalchemy import CursorResult, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from orchestrator.batches import keep
+from orchestrator.batches import lifecycle
 from orchestrator.errors import BadSpec, IllegalTransition, OrchestratorError
 from orchestrator.jobs import bulk
 from orchestrator.model.batches import BatchRequest, requests_of
@@ -72,7 +72,7 @@ class BatchSubmission:
             self._seal(made.batch)
         except BaseException:
             with suppress(SQLAlchemyError):
-                keep.give_up(self._database, made.batch)
+                lifecycle.give_up(self._database, made.batch)
             raise
         return made
 

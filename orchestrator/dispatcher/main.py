@@ -12,7 +12,7 @@ from celery import Celery
 from kombu.exceptions import KombuError
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from orchestrator.batches import keep
+from orchestrator.batches import lifecycle
 from orchestrator.broker import Bell, create_app, ring
 from orchestrator.dispatcher import sweeps
 from orchestrator.dispatcher.leader import Leadership, LeadLost
@@ -124,7 +124,7 @@ class Dispatcher:
         self._canaries.tend()
         sweeps.note_reservations(self._database)
         hosts.note_presence(self._database, lost_after=self._lost_after)
-        keep.give_up_stale(self._database)
+        lifecycle.give_up_stale(self._database)
         shares.keep_half_life(self._database, self._settings.share_half_life)
         self._doorbell(sweeps.ring_again(self._database, after=self._settings.ring_again))
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
-from orchestrator.batches import keep
+from orchestrator.batches import lifecycle
 from orchestrator.broker import Bell
 from orchestrator.dispatcher.leader import Leadership
 from orchestrator.jobs import bulk
@@ -65,13 +65,13 @@ def take_turn(
     with database.read() as session:
         slots = queue.supply(session, database.now(session), lost_after)
         idle = not admissible(session, limit=1) and not plan.movable(session, slots, aging=aging)
-        idle = idle and not keep.due(session)
+        idle = idle and not lifecycle.due(session)
     if idle:
         return []
     with database.admission() as (session, now):
         if leadership is not None:
             leadership.fence(session)
-        keep.keep(session, now=now)
+        lifecycle.keep(session, now=now)
         promote(session, store, now=now)
         return place_queued(session, now=now, lease=lease, lost_after=lost_after, aging=aging)
 

@@ -6,7 +6,7 @@ import pytest
 from builders import a_model, a_release, a_slot, an_artifact
 
 from api.client import ApiError
-from orchestrator.batches import keep
+from orchestrator.batches import lifecycle
 from orchestrator.model.batches import BatchRequest
 from orchestrator.model.orders import Action
 from orchestrator.model.states import JobState
@@ -136,7 +136,7 @@ def test_the_client_submits_follows_and_orders_and_hears_the_batch_end(client, d
 
     report = client.batches.order(made.id, Action.CANCEL, note="enough")
     with database.write() as session:
-        keep.keep(session, now=database.now(session))
+        lifecycle.keep(session, now=database.now(session))
 
     kinds = [next(events).kind for _ in range(5)]
     assert report.done == 1

@@ -22,7 +22,8 @@ from core_builders import (
 )
 from sqlalchemy import func, select, update
 
-from orchestrator.batches import keep, orders
+from orchestrator.batches import lifecycle as batch_lifecycle
+from orchestrator.batches import orders
 from orchestrator.batches import submit as submitting
 from orchestrator.batches.submit import BatchSubmission
 from orchestrator.dispatcher.turn import take_turn
@@ -91,7 +92,7 @@ def _turn(desk: Desk) -> None:
 def _keep(desk: Desk) -> None:
     """What a turn does with batches, without placing anything."""
     with desk.database.write() as session:
-        keep.keep(session, now=now())
+        batch_lifecycle.keep(session, now=now())
 
 
 def _run(desk: Desk, job: Job, slot: str | None = None) -> Attempt:
@@ -249,7 +250,7 @@ def _break_off(desk: Desk, monkeypatch, at: str, key: Idempotency | None = None)
     monkeypatch.setattr(submitting, "PORTION", 2)
     with monkeypatch.context() as broken:
         broken.setattr(BatchSubmission, at, _killed)
-        broken.setattr(keep, "give_up", _killed)
+        broken.setattr(batch_lifecycle, "give_up", _killed)
         with pytest.raises(_Killed):
             _submit(desk, key, jobs=[{"spec": spec}] * 3)
     with desk.database.read() as session:
@@ -267,7 +268,7 @@ def _killed(*_, **__):
 def _later(desk: Desk, batch: int) -> None:
     """Let more than the patience with an open batch pass."""
     with desk.database.write() as session:
-        past = now() - keep.GIVEN_UP_AFTER - timedelta(seconds=1)
+        past = now() - batch_lifecycle.GIVEN_UP_AFTER - timedelta(seconds=1)
         session.execute(update(Batch).where(Batch.id == batch).values(touched_at=past))
 
 
@@ -291,10 +292,10 @@ def test_a_batch_whose_writer_died_is_cancelled_and_its_key_is_free_again(desk, 
     with desk.database.write() as session:
         key = Idempotency(a_token(session).id, "k", "same")
     batch = _break_off(desk, monkeypatch, at, key)
-    soon = keep.give_up_stale(desk.database)
+    soon = batch_lifecycle.give_up_stale(desk.database)
     _later(desk, batch)
 
-    given_up = [keep.give_up_stale(desk.database), keep.give_up_stale(desk.database)]
+    given_up = [batch_lifecycle.give_up_stale(desk.database), batch_lifecycle.give_up_stale(desk.database)]
     again = _infers(desk, 1, idempotency=key)
 
     assert (soon, given_up) == (0, [1, 0])
@@ -310,7 +311,7 @@ def test_a_writer_that_was_too_slow_finds_its_batch_given_up_and_adds_nothing(de
     def slow(self, batch, *rest):
         real(self, batch, *rest)
         _later(desk, batch)
-        keep.give_up_stale(desk.database)
+        batch_lifecycle.give_up_stale(desk.database)
 
     monkeypatch.setattr(BatchSubmission, "_fill", slow)
 
@@ -445,7 +446,7 @@ def test_a_batch_ends_once_when_its_last_job_has(desk):
 
     assert _told(desk, batch) == ["batch.created", "batch.ended"]
     with desk.database.read() as session:
-        assert keep.due(session) == []
+        assert batch_lifecycle.due(session) == []
         ended = session.scalars(select(Event).where(Event.kind == "batch.ended")).one()
     assert (ended.data["state"], ended.data["counts"]) == ("succeeded", {"succeeded": 2})
 
