@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from api.client import Client
+from api.client.client import Client
 from cli.documents import model_to_answers
 from cli.embedded import MODEL, Plan, Running, free_port, running
 from orchestrator.model.specs import PipelineRequest

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from celery import Celery
 
-from api.client import Client
+from api.client.client import Client
 from cli.embedded import MODEL, Plan, Running, free_port, running
 from cli.stack import broker_socket, broker_url
 from orchestrator.model.specs import JobRequest

@@ -20,7 +20,7 @@ from pathlib import Path
 from celery import Celery
 from postgres import running_postgres
 
-from api.client import Client
+from api.client.client import Client
 from api.schemas import Presence
 from cli.embedded import free_port
 from cli.stack import broker_socket, broker_url, embedded

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 from rich.text import Text
 
-from api.client import Client
+from api.client.client import Client
 from api.schemas import ArtifactView
 from cli.session import Exit, Session, Stop, hint_on_terminal
 from cli.show import artifacts_table, size

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.answers import AnswerView
-from api.client import ApiError, Client
+from api.client.client import ApiError, Client
 from api.schemas import JobDetail
 from cli import flower
 from cli.documents import model_to_answers, validated

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from api.client import ApiError, Client, ServerUnreachable
+from api.client.client import ApiError, Client, ServerUnreachable
 from api.schemas import Presence
 from cli.session import Exit, Session, Stop, settings
 from cli.show import checks_table, size

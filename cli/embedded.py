@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from api.client import ApiError, Client, ServerUnreachable
+from api.client.client import ApiError, Client, ServerUnreachable
 from api.schemas import Presence
 from cli.session import Exit, Stop, hint, settings
 from cli.stack import embedded

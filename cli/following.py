@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from api.batch_views import BatchDetail, BatchView
-from api.client import Client, ServerUnreachable
+from api.client.client import Client, ServerUnreachable
 from cli.session import Exit, Stop, console, hint
 from cli.standstill import PATIENCE, WAITING, Standstill, Why
 from orchestrator.model.batches import BatchState

@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from api.answers import AnswerView
-from api.client import Client
+from api.client.client import Client
 from api.schemas import JobDetail, JobView, PipelineDetail
 from cli.documents import model_to_answers, requests_in
 from cli.session import Exit, Session, Stop, hint, hint_on_terminal, once

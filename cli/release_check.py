@@ -12,7 +12,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from api.client import ApiError
+from api.client.client import ApiError
 from api.schemas import ReleaseDetail
 from cli.session import Exit, Session, Stop, hint
 from cli.show import clean, row, table

@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from api.client import Client
+from api.client.client import Client
 from api.endpoints import EndpointView
 from api.schemas import JobDetail
 from cli.documents import artifact_named, validated

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console, RenderableType
 
-    from api.client import Client
+    from api.client.client import Client
     from orchestrator.settings import Settings
 
 DEFAULT_SERVER = "http://127.0.0.1:8081"
@@ -106,7 +106,7 @@ class Session(Printing):
     @contextmanager
     def client(self, token: str | None = None) -> "Iterator[Client]":
         """A connected client; what the server refuses becomes a `Stop`."""
-        from api.client import ApiError, Client, ServerUnreachable
+        from api.client.client import ApiError, Client, ServerUnreachable
 
         try:
             with Client(self.address(), self.token() if token is None else token) as client:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from api.client import Client, ServerUnreachable
+from api.client.client import Client, ServerUnreachable
 from api.schemas import Presence, SlotView
 from cli.session import Exit, Session, Stop, hint
 from cli.show import out_of_service, slots_table

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from api.client import Client, ServerUnreachable
+from api.client.client import Client, ServerUnreachable
 from cli.scheduling import folded
 from cli.show import clean
 from orchestrator.model.states import JobState

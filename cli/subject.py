@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from api.client import Client
+from api.client.client import Client
 from cli.embedded import Running, run_to_end
 
 _SMOLLM2 = "SmolLM2-135M-Instruct"

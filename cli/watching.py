@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.progress import DownloadColumn
 from rich.progress import Progress as Bar
 
-from api.client import Client, ServerUnreachable
+from api.client.client import Client, ServerUnreachable
 from api.schemas import JobDetail, JobView
 from cli.session import Exit, Stop, console, hint
 from cli.show import clean, jobs_table, reason, seconds_of

@@ -15,7 +15,7 @@ from typing import Any
 
 from eventually import eventually
 
-from api.client import Client
+from api.client.client import Client
 from api.schemas import JobDetail, Presence, SlotDetail
 from cli.stack import embedded
 from cli.supervisor import Service, Supervisor, What

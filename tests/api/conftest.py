@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from api.__main__ import Server, server
 from api.app import create_app
-from api.client import Client
+from api.client.client import Client
 from orchestrator import tokens
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 from builders import a_model, a_release, a_slot, an_artifact
 
-from api.client import ApiError
+from api.client.client import ApiError
 from orchestrator.batches import lifecycle
 from orchestrator.model.batches import BatchRequest
 from orchestrator.model.orders import Action

@@ -3,7 +3,7 @@
 import pytest
 from core_builders import a_job, a_ready_server, finish
 
-from api.client import ApiError
+from api.client.client import ApiError
 from orchestrator.model.states import JobState
 from orchestrator.storage.tables import Attempt
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 from builders import A_MOMENT, a_job, a_model, a_release, a_slot, an_artifact, an_attempt, an_event
 
-from api.client import ApiError
+from api.client.client import ApiError
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.storage.tables import Answer, Job, JobInput, JobNeed, Lease, Metric, Pipeline

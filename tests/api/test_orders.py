@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from builders import A_MOMENT, a_job, a_slot, an_attempt
 
-from api.client import ApiError
+from api.client.client import ApiError
 from orchestrator.model.orders import Action, BulkOrder
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.slots import service

@@ -3,7 +3,7 @@
 import pytest
 from builders import a_release
 
-from api.client import ApiError
+from api.client.client import ApiError
 from orchestrator.model.release_checks import Finding, Level, ReleaseCheck
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from builders import a_job, a_slot, an_attempt
 
-from api.client import ApiError
+from api.client.client import ApiError
 from orchestrator.model.reservations import ReservationRequest
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage.tables import Lease

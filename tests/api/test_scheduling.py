@@ -1,7 +1,7 @@
 import pytest
 from builders import a_job, a_slot, an_attempt
 
-from api.client import ApiError
+from api.client.client import ApiError
 from orchestrator.model.states import AttemptState, JobState
 
 

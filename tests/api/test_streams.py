@@ -10,7 +10,7 @@ import pytest
 from builders import A_MOMENT, a_job, an_attempt, an_event
 from eventually import eventually
 
-from api.client import ApiError, Client, ServerUnreachable
+from api.client.client import ApiError, Client, ServerUnreachable
 from api.schemas import JobDetail
 from orchestrator.jobs import lifecycle
 from orchestrator.model.states import AttemptState, JobState

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from api import uploading
-from api.client import ApiError
+from api.client import uploads
+from api.client.client import ApiError
 
 CONFIG = {"model_type": "qwen2", "hidden_size": 64}
 
@@ -44,7 +44,7 @@ def packed(file, configs):
 
 
 def test_a_sent_model_is_registered_with_both_configs(client, archive, monkeypatch):
-    monkeypatch.setattr(uploading, "PIECE", 4000)
+    monkeypatch.setattr(uploads, "PIECE", 4000)
     heard = []
 
     made = client.upload_model("tiny", archive, lambda there, size: heard.append(there))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from eventually import eventually
 
-from api.client import Client, ServerUnreachable
+from api.client.client import Client, ServerUnreachable
 from cli.main import run
 
 MODEL = "tiny"

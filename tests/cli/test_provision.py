@@ -7,7 +7,7 @@ import threading
 import pytest
 from eventually import eventually
 
-from api.client import Client
+from api.client.client import Client
 from orchestrator.model.provision import ProvisionRequest
 
 

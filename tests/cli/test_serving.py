@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from eventually import eventually
 
-from api.client import Client
+from api.client.client import Client
 
 KCORE = f"sha256:{'c' * 64}"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from api.client import Client
+from api.client.client import Client
 from cli.standstill import PATIENCE, Standstill
 from orchestrator.model.states import JobState
 

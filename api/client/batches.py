@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from api.batch_views import BatchDetail, BatchView
-from api.connection import Connection
+from api.client.connection import Connection
 from api.schemas import OrderReport, Page
 from orchestrator.model.batches import BatchRequest
 from orchestrator.model.orders import Action

@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from api.connection import Connection
+from api.client.connection import Connection
 from api.provisioning import ProvisionReport
 from api.schemas import JobDetail, JobView
 from orchestrator.model.provision import ProvisionRequest

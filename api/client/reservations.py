@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api.connection import Connection
+from api.client.connection import Connection
 from api.reservations import ReservationView
 from api.schemas import Page
 from orchestrator.model.reservations import ReservationRequest

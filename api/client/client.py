@@ -16,15 +16,16 @@ import httpx2
 from pydantic import BaseModel
 
 from api.answers import AnswerView
-from api.batch_client import BatchCalls
-from api.connection import ApiError, Connection, ServerUnreachable, seconds_left
+from api.client.batches import BatchCalls
+from api.client.connection import ApiError, Connection, ServerUnreachable, seconds_left
+from api.client.endpoints import EndpointCalls
+from api.client.imports import ImportCalls
+from api.client.provisioning import ProvisionCalls
+from api.client.releases import ReleaseCalls
+from api.client.reservations import ReservationCalls
+from api.client.uploads import send
 from api.credentials import NewToken, TokenRequest, TokenView
-from api.endpoint_client import EndpointCalls
 from api.hosts import HostDetail, HostView
-from api.import_client import ImportCalls
-from api.provision_client import ProvisionCalls
-from api.release_client import ReleaseCalls
-from api.reservation_client import ReservationCalls
 from api.scheduling import ExplanationView, ProjectView
 from api.schemas import (
     ArtifactView,
@@ -42,7 +43,6 @@ from api.schemas import (
     SlotView,
 )
 from api.trust import CanaryView, SlotHistory
-from api.uploading import send
 from orchestrator.model.orders import Action, BulkOrder
 from orchestrator.model.specs import CanarySpec, JobRequest, PipelineRequest
 from orchestrator.model.states import FINAL

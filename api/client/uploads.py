@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from api.connection import ApiError, Connection, ServerUnreachable
+from api.client.connection import ApiError, Connection, ServerUnreachable
 from api.schemas import View
 
 PIECE = 4 << 20

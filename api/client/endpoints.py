@@ -1,6 +1,6 @@
 """The client's calls about servers."""
 
-from api.connection import Connection
+from api.client.connection import Connection
 from api.endpoints import EndpointView
 from api.schemas import JobView
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from api.connection import Connection
+from api.client.connection import Connection
+from api.client.uploads import send
 from api.schemas import ArtifactView
-from api.uploading import send
 
 
 class ImportCalls:
