@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI
 from api import problems
 from api.access import documented_scheme
 from api.context import Context
+from api.documents.base import Problem
 from api.proxy.relay import Proxy
 from api.routes import (
     artifacts,
@@ -30,7 +31,6 @@ from api.routes import (
     tokens,
     uploads,
 )
-from api.schemas import Problem
 from api.wakeups import WakeUps
 from orchestrator.batches.submit import BatchSubmission
 from orchestrator.catalog.golden_imports import GoldenImports

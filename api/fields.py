@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from api.schemas import FieldError
+from api.documents.base import FieldError
 from orchestrator.model.specs import NAME_PATTERN
 
 MOST_ERRORS = 50

@@ -10,7 +10,7 @@ from fastapi import Header, Path, Query
 from pydantic import StringConstraints
 
 from api.access import LARGEST_INTEGER
-from api.schemas import Page
+from api.documents.base import Page
 from orchestrator.errors import BadRequest
 from orchestrator.model.specs import DIGEST_PATTERN, NAME_PATTERN, PRODUCES
 

@@ -12,9 +12,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from api.documents.base import FieldError, Problem
 from api.fields import field_errors, printable
 from api.proxy.errors import NoServerReady, ServerFailed, ServerSilent
-from api.schemas import FieldError, Problem
 from orchestrator import errors
 from orchestrator.catalog.uploads import WrongOffset
 from orchestrator.storage.artifacts import DamagedArtifact, StoreFull

@@ -13,7 +13,7 @@ from fastapi.sse import ServerSentEvent
 
 from api.attempt_log import AttemptLog, LogDecoder
 from api.context import Context
-from api.schemas import EventView
+from api.documents.jobs import EventView
 from orchestrator.jobs import queries
 from orchestrator.model.states import ATTEMPT_TRANSITIONS, FINAL, JobState
 

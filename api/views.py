@@ -1,29 +1,24 @@
-"""From rows to the documents of `api.schemas`. Pure: what is shown depends on the rows and a moment alone."""
+"""From rows to the documents of `api.documents.base`. Pure: what is shown depends on the rows and a moment alone."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from api.answers import AnswerView
-from api.scheduling import ExplanationView
-from api.schemas import (
+from api.documents.answers import AnswerView
+from api.documents.explanations import ExplanationView
+from api.documents.jobs import (
     AttemptView,
     CacheOutcome,
     CacheView,
     JobDetail,
     JobReference,
     JobView,
-    Occupancy,
     OrderOutcome,
     OrderReport,
-    PipelineDetail,
-    PipelineView,
-    Presence,
-    SlotDetail,
-    SlotView,
     Timings,
 )
-from api.trust import SlotHistory, TriedView
+from api.documents.pipelines import PipelineDetail, PipelineView
+from api.documents.slots import Occupancy, Presence, SlotDetail, SlotHistory, SlotView, TriedView
 from orchestrator.jobs.history import Review
 from orchestrator.jobs.orders import Report
 from orchestrator.jobs.queries import JobFacts, ListedJob, PipelineFacts

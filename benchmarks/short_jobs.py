@@ -21,7 +21,7 @@ from celery import Celery
 from postgres import running_postgres
 
 from api.client.client import Client
-from api.schemas import Presence
+from api.documents.slots import Presence
 from cli.embedded import free_port
 from cli.stack import broker_socket, broker_url, embedded
 from cli.supervisor import Supervisor

@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from rich.text import Text
 
 from api.client.client import Client
-from api.schemas import ArtifactView
+from api.documents.artifacts import ArtifactView
 from cli.session import Exit, Session, Stop, hint_on_terminal
 from cli.show import artifacts_table, size
 from cli.watching import sending

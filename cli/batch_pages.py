@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from api.batch_views import AgreementView, BatchDetail, BatchView, SlotLineView
+from api.documents.batches import AgreementView, BatchDetail, BatchView, SlotLineView
 from cli.show import clean, facts, heading, row, table
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from rich.table import Table
 
-from api.trust import CanaryView
+from api.documents.canaries import CanaryView
 from cli.documents import Inference, document_in, validated
 from cli.session import Exit, Session, Stop, hint
 from cli.show import job_page, row, short, table

@@ -17,9 +17,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from api.answers import AnswerView
 from api.client.client import ApiError, Client
-from api.schemas import JobDetail
+from api.documents.answers import AnswerView
+from api.documents.jobs import JobDetail
 from cli import flower
 from cli.documents import model_to_answers, validated
 from cli.embedded import SLOTS, Plan, Running, free_port, running

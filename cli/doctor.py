@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from api.client.client import ApiError, Client, ServerUnreachable
-from api.schemas import Presence
+from api.documents.slots import Presence
 from cli.session import Exit, Session, Stop, settings
 from cli.show import checks_table, size
 

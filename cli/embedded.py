@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from api.client.client import ApiError, Client, ServerUnreachable
-from api.schemas import Presence
+from api.documents.slots import Presence
 from cli.session import Exit, Stop, hint, settings
 from cli.stack import embedded
 from cli.supervisor import ServiceEvent, StackError, Supervisor, What, sole_user_of

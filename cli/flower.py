@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from api.schemas import JobDetail
+from api.documents.jobs import JobDetail
 
 _WITHIN = 15.0
 """Seconds that events and worker replies may take to reach Flower."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.live import Live
 from rich.text import Text
 
-from api.batch_views import BatchDetail, BatchView
 from api.client.client import Client, ServerUnreachable
+from api.documents.batches import BatchDetail, BatchView
 from cli.session import Exit, Stop, console, hint
 from cli.standstill import PATIENCE, WAITING, Standstill, Why
 from orchestrator.model.batches import BatchState

@@ -8,9 +8,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from api.answers import AnswerView
 from api.client.client import Client
-from api.schemas import JobDetail, JobView, PipelineDetail
+from api.documents.answers import AnswerView
+from api.documents.jobs import JobDetail, JobView
+from api.documents.pipelines import PipelineDetail
 from cli.documents import model_to_answers, requests_in
 from cli.session import Exit, Session, Stop, hint, hint_on_terminal, once
 from cli.show import answers_table, job_page, jobs_table

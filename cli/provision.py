@@ -6,7 +6,7 @@ from cyclopts import Parameter
 from rich.console import Group
 from rich.table import Table
 
-from api.provisioning import ProvisionReport
+from api.documents.provisioning import ProvisionReport
 from cli.documents import validated
 from cli.jobs import log_followed
 from cli.session import Exit, Session, hint, once

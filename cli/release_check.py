@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.client.client import ApiError
-from api.schemas import ReleaseDetail
+from api.documents.releases import ReleaseDetail
 from cli.session import Exit, Session, Stop, hint
 from cli.show import clean, row, table
 from orchestrator.model.release_checks import Finding, Level, ReleaseCheck

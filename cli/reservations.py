@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from api.reservations import ReservationView
+from api.documents.reservations import ReservationView
 from cli.documents import validated
 from cli.session import Exit, Session, Stop
 from cli.show import clean, row, table

@@ -8,8 +8,9 @@ from cyclopts.validators import Number
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from api.scheduling import CacheReviewView, ExplanationView, ProjectView, ReasonView
-from api.schemas import CacheOutcome
+from api.documents.explanations import CacheReviewView, ExplanationView, ReasonView
+from api.documents.jobs import CacheOutcome
+from api.documents.projects import ProjectView
 from cli.session import Exit, Session
 from cli.show import clean, failure_line, row, table
 from orchestrator.model.cache_keys import short

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from api.client.client import Client
-from api.endpoints import EndpointView
-from api.schemas import JobDetail
+from api.documents.endpoints import EndpointView
+from api.documents.jobs import JobDetail
 from cli.documents import artifact_named, validated
 from cli.session import Exit, Session, Stop, hint, once
 from cli.show import clean, reason, row, table

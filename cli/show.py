@@ -14,19 +14,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from api.answers import AnswerView
-from api.hosts import HostView
-from api.schemas import (
-    ArtifactView,
-    JobDetail,
-    JobView,
-    ModelView,
-    OrderOutcome,
-    PipelineView,
-    Presence,
-    ReleaseView,
-    SlotView,
-)
+from api.documents.answers import AnswerView
+from api.documents.artifacts import ArtifactView
+from api.documents.hosts import HostView
+from api.documents.jobs import JobDetail, JobView, OrderOutcome
+from api.documents.models import ModelView
+from api.documents.pipelines import PipelineView
+from api.documents.releases import ReleaseView
+from api.documents.slots import Presence, SlotView
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.slots import together
 from orchestrator.model.states import FINAL, JobState, ServiceState

@@ -7,8 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from api.schemas import SlotView
-from api.trust import SlotHistory
+from api.documents.slots import SlotHistory, SlotView
 from cli.show import clean, failure_line, out_of_service, row, table
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from api.client.client import Client, ServerUnreachable
-from api.schemas import Presence, SlotView
+from api.documents.slots import Presence, SlotView
 from cli.session import Exit, Session, Stop, hint
 from cli.show import out_of_service, slots_table
 from cli.slot_page import refused, slot_page

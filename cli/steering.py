@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from api.client.client import Client
-from api.schemas import OrderOutcome, OrderReport
+from api.documents.jobs import OrderOutcome, OrderReport
 from cli.documents import validated
 from cli.session import Exit, Session, Stop, hint, hint_on_terminal
 from cli.show import jobs_table, orders_table

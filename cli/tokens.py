@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 from rich.table import Table
 from rich.text import Text
 
-from api.credentials import TokenRequest, TokenView
+from api.documents.tokens import TokenRequest, TokenView
 from cli.documents import validated
 from cli.session import Exit, Session
 from cli.show import row, table

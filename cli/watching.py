@@ -10,7 +10,7 @@ from rich.progress import DownloadColumn
 from rich.progress import Progress as Bar
 
 from api.client.client import Client, ServerUnreachable
-from api.schemas import JobDetail, JobView
+from api.documents.jobs import JobDetail, JobView
 from cli.session import Exit, Stop, console, hint
 from cli.show import clean, jobs_table, reason, seconds_of
 from orchestrator.model.failures import FailureKind

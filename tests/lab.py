@@ -16,7 +16,8 @@ from typing import Any
 from eventually import eventually
 
 from api.client.client import Client
-from api.schemas import JobDetail, Presence, SlotDetail
+from api.documents.jobs import JobDetail
+from api.documents.slots import Presence, SlotDetail
 from cli.stack import embedded
 from cli.supervisor import Service, Supervisor, What
 from orchestrator.model.specs import JobRequest, PipelineRequest

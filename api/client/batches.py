@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from api.batch_views import BatchDetail, BatchView
 from api.client.connection import Connection
-from api.schemas import OrderReport, Page
+from api.documents.base import Page
+from api.documents.batches import BatchDetail, BatchView
+from api.documents.jobs import OrderReport
 from orchestrator.model.batches import BatchRequest
 from orchestrator.model.orders import Action
 

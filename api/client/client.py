@@ -1,6 +1,6 @@
 """A typed client of the API: one method a route, and streams that survive a broken connection.
 
-Knows HTTP and the documents of `api.schemas`, nothing else; the command line is built on it.
+Knows HTTP and the documents of `api.documents.base`, nothing else; the command line is built on it.
 """
 
 import json
@@ -15,7 +15,6 @@ from urllib.parse import quote
 import httpx2
 from pydantic import BaseModel
 
-from api.answers import AnswerView
 from api.client.batches import BatchCalls
 from api.client.connection import ApiError, Connection, ServerUnreachable, seconds_left
 from api.client.endpoints import EndpointCalls
@@ -24,25 +23,19 @@ from api.client.provisioning import ProvisionCalls
 from api.client.releases import ReleaseCalls
 from api.client.reservations import ReservationCalls
 from api.client.uploads import send
-from api.credentials import NewToken, TokenRequest, TokenView
-from api.hosts import HostDetail, HostView
-from api.scheduling import ExplanationView, ProjectView
-from api.schemas import (
-    ArtifactView,
-    EntryView,
-    EventView,
-    JobDetail,
-    JobView,
-    ModelDetail,
-    ModelView,
-    OrderReport,
-    Page,
-    PipelineDetail,
-    PipelineView,
-    Readiness,
-    SlotView,
-)
-from api.trust import CanaryView, SlotHistory
+from api.documents.answers import AnswerView
+from api.documents.artifacts import ArtifactView, EntryView
+from api.documents.base import Page
+from api.documents.canaries import CanaryView
+from api.documents.explanations import ExplanationView
+from api.documents.health import Readiness
+from api.documents.hosts import HostDetail, HostView
+from api.documents.jobs import EventView, JobDetail, JobView, OrderReport
+from api.documents.models import ModelDetail, ModelView
+from api.documents.pipelines import PipelineDetail, PipelineView
+from api.documents.projects import ProjectView
+from api.documents.slots import SlotHistory, SlotView
+from api.documents.tokens import NewToken, TokenRequest, TokenView
 from orchestrator.model.orders import Action, BulkOrder
 from orchestrator.model.specs import CanarySpec, JobRequest, PipelineRequest
 from orchestrator.model.states import FINAL

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import httpx2
 from pydantic import BaseModel, ValidationError
 
-from api.schemas import Page, Problem
+from api.documents.base import Page, Problem
 
 V = TypeVar("V", bound=BaseModel)
 Query = Mapping[str, Any]

@@ -1,8 +1,8 @@
 """The client's calls about servers."""
 
 from api.client.connection import Connection
-from api.endpoints import EndpointView
-from api.schemas import JobView
+from api.documents.endpoints import EndpointView
+from api.documents.jobs import JobView
 
 
 class EndpointCalls:

@@ -6,7 +6,7 @@ from typing import Any
 
 from api.client.connection import Connection
 from api.client.uploads import send
-from api.schemas import ArtifactView
+from api.documents.artifacts import ArtifactView
 
 
 class ImportCalls:

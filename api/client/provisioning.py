@@ -3,8 +3,8 @@
 from urllib.parse import quote
 
 from api.client.connection import Connection
-from api.provisioning import ProvisionReport
-from api.schemas import JobDetail, JobView
+from api.documents.jobs import JobDetail, JobView
+from api.documents.provisioning import ProvisionReport
 from orchestrator.model.provision import ProvisionRequest
 
 _ARTIFACT = "provision"

@@ -1,8 +1,7 @@
 """The client's calls about toolchain releases, and what was found of them on hosts."""
 
 from api.client.connection import Connection
-from api.release_checks import CheckView
-from api.schemas import ReleaseDetail, ReleaseView
+from api.documents.releases import CheckView, ReleaseDetail, ReleaseView
 from orchestrator.model.release_checks import ReleaseCheck
 
 

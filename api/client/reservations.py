@@ -3,8 +3,8 @@
 from typing import Any
 
 from api.client.connection import Connection
-from api.reservations import ReservationView
-from api.schemas import Page
+from api.documents.base import Page
+from api.documents.reservations import ReservationView
 from orchestrator.model.reservations import ReservationRequest
 
 

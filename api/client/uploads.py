@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from api.client.connection import ApiError, Connection, ServerUnreachable
-from api.schemas import View
+from api.documents.base import View
 
 PIECE = 4 << 20
 """Bytes of one request: below what every server takes, and little to send again when a connection breaks."""

@@ -7,6 +7,8 @@ from fastapi.responses import StreamingResponse
 
 from api.access import GuardedRoute
 from api.context import Context, Given
+from api.documents.artifacts import ArtifactView, EntryView
+from api.documents.base import Page
 from api.downloads import attachment, entry_at, reader, shown, tar_of
 from api.parameters import (
     Cursor,
@@ -21,7 +23,6 @@ from api.parameters import (
     page,
 )
 from api.ranges import stream
-from api.schemas import ArtifactView, EntryView, Page
 from orchestrator.catalog import queries
 from orchestrator.catalog.golden_imports import GoldenImport
 from orchestrator.catalog.kcore_imports import KcoreImport

@@ -6,12 +6,13 @@ from fastapi import APIRouter, Body, Request, Response
 
 from api import examples
 from api.access import Actor, GuardedRoute, Once
-from api.batch_views import BatchDetail, BatchView
 from api.context import Context, Given
+from api.documents.base import Page
+from api.documents.batches import BatchDetail, BatchView
+from api.documents.jobs import OrderReport
 from api.junit import junit
 from api.parameters import Cursor, Limit, NameFilter, Number, first_position, number_of, page
 from api.routes.jobs import note_replay
-from api.schemas import OrderReport, Page
 from api.views import order_report
 from orchestrator.batches import orders, report
 from orchestrator.jobs.orders import Order

@@ -4,9 +4,9 @@ from fastapi import APIRouter
 
 from api.access import Actor, GuardedRoute, needs
 from api.context import Given
+from api.documents.base import Page
+from api.documents.canaries import CanaryView
 from api.parameters import ThingName
-from api.schemas import Page
-from api.trust import CanaryView
 from orchestrator.model.scopes import Scope
 from orchestrator.model.specs import CanarySpec
 from orchestrator.slots import canaries

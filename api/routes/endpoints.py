@@ -4,9 +4,9 @@ from fastapi import APIRouter
 
 from api.access import GuardedRoute
 from api.context import Given
-from api.endpoints import EndpointView
+from api.documents.base import Page
+from api.documents.endpoints import EndpointView
 from api.parameters import NameFilter
-from api.schemas import Page
 from orchestrator.jobs import endpoints
 
 router = APIRouter(prefix="/endpoints", tags=["endpoints"], route_class=GuardedRoute)

@@ -5,7 +5,7 @@ from sqlalchemy import inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.context import Given
-from api.schemas import Readiness
+from api.documents.health import Readiness
 from orchestrator.slots import queries
 from orchestrator.storage.tables import Base
 

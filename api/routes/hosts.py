@@ -9,10 +9,12 @@ from fastapi import APIRouter, Body, Response
 from api import examples
 from api.access import Actor, GuardedRoute, Once, needs
 from api.context import Given
-from api.hosts import HostDetail, HostView
+from api.documents.base import Page
+from api.documents.hosts import HostDetail, HostView
+from api.documents.jobs import JobView
+from api.documents.slots import Occupancy, Presence, SlotView
 from api.parameters import ThingName
 from api.routes.jobs import note_replay
-from api.schemas import JobView, Occupancy, Page, Presence, SlotView
 from api.views import job_view, slot_view
 from orchestrator.jobs import queries
 from orchestrator.model.provision import ProvisionRequest

@@ -8,8 +8,11 @@ from sqlalchemy.orm import Session
 
 from api import examples
 from api.access import Actor, GuardedRoute, Once
-from api.answers import AnswerView
 from api.context import Context, Given
+from api.documents.answers import AnswerView
+from api.documents.base import Page
+from api.documents.explanations import ExplanationView
+from api.documents.jobs import BulkRequest, EventView, JobDetail, JobView, OrderReport
 from api.parameters import (
     Cursor,
     FreeText,
@@ -24,8 +27,6 @@ from api.parameters import (
     position,
 )
 from api.problems import StaleVersion
-from api.scheduling import ExplanationView
-from api.schemas import BulkRequest, EventView, JobDetail, JobView, OrderReport, Page
 from api.views import answer_view, explanation_view, job_detail, job_view, order_report
 from orchestrator.jobs import history, lifecycle, orders, queries
 from orchestrator.jobs.orders import Order

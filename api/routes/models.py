@@ -4,8 +4,9 @@ from fastapi import APIRouter
 
 from api.access import GuardedRoute
 from api.context import Given
+from api.documents.base import Page
+from api.documents.models import ModelDetail, ModelView
 from api.parameters import ThingName
-from api.schemas import ModelDetail, ModelView, Page
 from orchestrator.catalog import queries
 from orchestrator.catalog.registry import ModelRequest
 

@@ -4,9 +4,9 @@ from fastapi import APIRouter
 
 from api.access import GuardedRoute, needs
 from api.context import Given
+from api.documents.base import Page
+from api.documents.projects import ProjectView, WeightRequest
 from api.parameters import ThingName
-from api.scheduling import ProjectView, WeightRequest
-from api.schemas import Page
 from orchestrator.jobs import shares
 from orchestrator.model.scopes import Scope
 from orchestrator.model.shares import Share

@@ -4,9 +4,9 @@ from fastapi import APIRouter
 
 from api.access import Actor, GuardedRoute, needs
 from api.context import Given
+from api.documents.base import Page
+from api.documents.releases import CheckView, ReleaseDetail, ReleaseView
 from api.parameters import ThingName
-from api.release_checks import CheckView
-from api.schemas import Page, ReleaseDetail, ReleaseView
 from orchestrator.catalog import queries, release_checks
 from orchestrator.catalog.registry import ReleaseRequest
 from orchestrator.model.release_checks import Findings

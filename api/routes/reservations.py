@@ -7,9 +7,9 @@ from fastapi import APIRouter, Body, Query
 from api import examples
 from api.access import Actor, GuardedRoute, needs
 from api.context import Given
+from api.documents.base import Page
+from api.documents.reservations import ReservationView
 from api.parameters import Cursor, Limit, NameFilter, Number, first_position, number_of, page
-from api.reservations import ReservationView
-from api.schemas import Page
 from orchestrator.model.orders import Reason
 from orchestrator.model.reservations import ReservationRequest
 from orchestrator.model.scopes import Scope

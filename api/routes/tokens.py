@@ -4,9 +4,9 @@ from fastapi import APIRouter
 
 from api.access import Actor, GuardedRoute, needs
 from api.context import Given
-from api.credentials import NewToken, TokenRequest, TokenView
+from api.documents.base import Page
+from api.documents.tokens import NewToken, TokenRequest, TokenView
 from api.parameters import ThingName
-from api.schemas import Page
 from orchestrator import tokens
 from orchestrator.model.scopes import Scope
 

@@ -5,7 +5,7 @@ from builders import a_job, a_slot, an_attempt
 from rich.console import Console
 
 from api.client.client import ApiError
-from api.schemas import Occupancy, Presence
+from api.documents.slots import Occupancy, Presence
 from cli.slot_page import slot_page
 from orchestrator.model.slots import GOLDEN_LABEL, SlotKind
 from orchestrator.model.states import ServiceState

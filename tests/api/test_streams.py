@@ -11,7 +11,7 @@ from builders import A_MOMENT, a_job, an_attempt, an_event
 from eventually import eventually
 
 from api.client.client import ApiError, Client, ServerUnreachable
-from api.schemas import JobDetail
+from api.documents.jobs import JobDetail
 from orchestrator.jobs import lifecycle
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage import live_logs

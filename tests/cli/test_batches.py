@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from api.batch_views import BatchDetail
+from api.documents.batches import BatchDetail
 from cli.batch_pages import batch_page
 from cli.following import end_of, progress_line
 from cli.session import console

@@ -5,8 +5,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from api.answers import AnswerView
-from api.schemas import JobView
+from api.documents.answers import AnswerView
+from api.documents.jobs import JobView
 from cli.show import answers_table, clean, jobs_table, reason, row, size, table
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import JobState

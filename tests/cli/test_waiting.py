@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from eventually import eventually
 
-from api.schemas import JobView
+from api.documents.jobs import JobView
 from cli.session import Exit
 from cli.watching import exit_for
 from orchestrator.model.failures import Failure, FailureKind

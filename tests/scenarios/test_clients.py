@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from lab import MODEL, Lab
 
-from api.schemas import JobDetail
+from api.documents.jobs import JobDetail
 from cli.jobs import all_answers
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.specs import PipelineRequest

@@ -8,7 +8,8 @@ import pytest
 from eventually import eventually
 from lab import Lab, running_lab
 
-from api.schemas import JobDetail, Occupancy, Presence
+from api.documents.jobs import JobDetail
+from api.documents.slots import Occupancy, Presence
 from cli.jobs import all_answers
 from emulator.events import audit
 from orchestrator.model.states import AttemptState, JobState, ServiceState

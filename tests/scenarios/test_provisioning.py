@@ -9,7 +9,7 @@ import pytest
 from eventually import eventually
 from lab import MODEL, Lab, running_lab
 
-from api.schemas import JobDetail
+from api.documents.jobs import JobDetail
 from emulator.events import audit
 from orchestrator.model.provision import ProvisionRequest
 from orchestrator.model.specs import CanarySpec

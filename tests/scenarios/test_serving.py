@@ -14,8 +14,9 @@ import pytest
 from eventually import eventually
 from lab import MODEL, Lab
 
-from api.endpoints import EndpointView
-from api.schemas import JobDetail, Occupancy
+from api.documents.endpoints import EndpointView
+from api.documents.jobs import JobDetail
+from api.documents.slots import Occupancy
 from emulator.events import audit
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import AttemptState, JobState

@@ -6,7 +6,7 @@ import pytest
 from eventually import eventually
 from lab import Lab
 
-from api.schemas import Presence
+from api.documents.slots import Presence
 from orchestrator.model.slots import SlotKind
 from orchestrator.model.states import AttemptState, JobState
 

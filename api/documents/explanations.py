@@ -1,6 +1,6 @@
 """The documents about who runs when and why: explanations of jobs, and projects with their shares.
 
-Like `api.schemas`, of which they are a part; the command line imports this module.
+Like `api.documents.base`, of which they are a part; the command line imports this module.
 """
 
 from datetime import datetime
@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import Field
 
-from api.schemas import CacheOutcome, JobReference, View
+from api.documents.base import View
+from api.documents.jobs import CacheOutcome, JobReference
 from orchestrator.model.failures import Failure
-from orchestrator.model.specs import Strict
 from orchestrator.model.states import AttemptState
 from orchestrator.scheduling.placement.explain import WaitsFor
 
@@ -88,18 +88,3 @@ class ExplanationView(View):
     past: tuple[PastView, ...]
     tries: tuple[TriedView, ...] = Field(default=(), description="Every attempt, and why another one followed.")
     cache: CacheReviewView | None = None
-
-
-class ProjectView(View):
-    """A project and its share of the slots."""
-
-    name: str
-    weight: float
-    used_slot_seconds: float = Field(description="What it has had, faded by the half-life, with what runs now.")
-    standing: float = Field(description="The same for each unit of weight: of equally urgent jobs the lowest is first.")
-
-
-class WeightRequest(Strict):
-    """How much of the slots' time a project gets beside the others, while they all have work."""
-
-    weight: float = Field(ge=1e-6, le=1e6, allow_inf_nan=False, description="Of 2 and 1, the first gets two thirds.")

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from api.schemas import View
+from api.documents.base import View
 from orchestrator.model.scopes import Scope
 from orchestrator.model.specs import Name, Strict
 

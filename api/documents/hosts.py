@@ -1,13 +1,14 @@
 """The documents about hosts.
 
-Like `api.schemas`, of which they are a part; the command line imports this module.
+Like `api.documents.base`, of which they are a part; the command line imports this module.
 """
 
 from datetime import datetime
 
 from pydantic import Field
 
-from api.schemas import Occupancy, Presence, SlotView, View
+from api.documents.base import View
+from api.documents.slots import Occupancy, Presence, SlotView
 from orchestrator.model.slots import SlotKind
 from orchestrator.model.states import ServiceState
 

@@ -1,8 +1,8 @@
-"""The document of an answer. Like `api.schemas`, of which it is a part; the command line imports this module."""
+"""The document of an answer. Like `api.documents.base`, of which it is a part; the command line imports this module."""
 
 from pydantic import Field
 
-from api.schemas import View
+from api.documents.base import View
 
 
 class AnswerView(View):

@@ -1,37 +1,16 @@
-"""Every document the API answers with; what a client sends is in `orchestrator.model.specs`.
-
-Names are those of the columns they come from. Unknown fields are ignored when read back, so that an older client
-understands a newer server. No SQL here: the command line imports this module.
-"""
+"""TO SAY."""
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, computed_field
+from pydantic import Field, computed_field
 
-from api.endpoints import EndpointView
+from api.documents.artifacts import ArtifactView
+from api.documents.base import Document, View
+from api.documents.endpoints import EndpointView
 from orchestrator.model.failures import Failure, Suspicion
-from orchestrator.model.slots import SlotKind
 from orchestrator.model.specs import JobRequest, Strict
-from orchestrator.model.states import AttemptState, JobState, ServiceState
-from orchestrator.model.windows import Window
-
-T = TypeVar("T")
-Document = dict[str, Any]
-
-
-class View(BaseModel):
-    """Base of every answer: frozen, and made from a row or from JSON alike."""
-
-    model_config = ConfigDict(from_attributes=True, frozen=True)
-
-
-class Page(View, Generic[T]):
-    """Some of a list. `next` is the cursor of the following page; null on the last one."""
-
-    items: tuple[T, ...]
-    next: str | None = None
+from orchestrator.model.states import AttemptState, JobState
 
 
 class BulkRequest(Strict):
@@ -125,30 +104,6 @@ class AttemptView(View):
         return self.failure.exit_code if self.failure else None
 
 
-class ArtifactView(View):
-    """A stored file or tree."""
-
-    id: int
-    digest: str
-    tree: bool
-    name: str
-    file_name: str
-    size: int
-    job_id: int | None
-    attempt_id: int | None
-    facts: dict[str, Any] | None = Field(default=None, description="Of one that was imported: how it was made.")
-    created_at: datetime
-
-
-class EntryView(View):
-    """One file of a stored tree. Bytes of a name that are not UTF-8 are shown as `\\xNN`; ask for it as shown."""
-
-    path: str
-    digest: str
-    size: int
-    executable: bool
-
-
 class MetricView(View):
     """One number; null if the tool printed something that is none."""
 
@@ -220,133 +175,6 @@ class EventView(View):
     data: Document
 
 
-class PipelineView(View):
-    """Named jobs submitted together, as lists show them."""
-
-    id: int
-    name: str
-    project: str
-    created_at: datetime
-    state: JobState = Field(description="Of all its jobs together.")
-    counts: dict[JobState, int]
-
-
-class PipelineDetail(PipelineView):
-    """A pipeline with its jobs, in the order in which they were submitted."""
-
-    jobs: tuple[JobView, ...]
-
-
-class ModelView(View):
-    """A registered weights directory."""
-
-    name: str
-    path: str
-    family: str
-    digest: str
-    size: int
-    created_at: datetime
-
-
-class ModelDetail(ModelView):
-    """A model with the config.json of the publisher and that of the TX81 tools."""
-
-    official_config: Document | None
-    tx81_config: Document | None
-
-
-class ReleaseView(View):
-    """One installed build of the vendor's tools."""
-
-    name: str
-    root: str
-    digest: str
-    is_default: bool
-    created_at: datetime
-
-
-class ReleaseDetail(ReleaseView):
-    """A release with the profile it was registered with."""
-
-    profile: Document
-
-
-class Presence(StrEnum):
-    """Whether the slot's worker gives signs of life."""
-
-    ALIVE = "alive"
-    LOST = "lost"  #: It gave one, and then none for longer than a lease lasts.
-    AWAY = "away"  #: It said goodbye, or never came.
-
-
-class Occupancy(StrEnum):
-    """What holds the slot."""
-
-    FREE = "free"  #: No lease names it.
-    ASSIGNED = "assigned"  #: Leased to an attempt that no worker has claimed yet.
-    RUNNING = "running"
-
-
-class ServiceChange(View):
-    """Who drained, resumed or quarantined a slot last, why and when; `by` is null where no person did."""
-
-    by: str | None
-    note: str | None
-    at: datetime
-
-
-class Evidence(View):
-    """Why a slot is quarantined: what a probe or the end of an attempt has shown, or what a person saw."""
-
-    reason: str
-    signature: str | None = None
-    slots: tuple[str, ...] = Field(
-        default=(), description="The slots that are suspect together: of several, nobody can tell which it was."
-    )
-    job_id: int | None = None
-    attempt_id: int | None = None
-    evidence: Document | None = Field(
-        default=None, description="What a probe saw, or which attempts failed here alone."
-    )
-    resume_refused: Document | None = Field(default=None, description="Why it was not given back when someone asked.")
-    by: str | None = None
-    at: datetime
-
-
-class SlotView(View):
-    """One place where one job runs at a time."""
-
-    id: str
-    host: str
-    name: str
-    kind: SlotKind
-    cards: tuple[int, ...]
-    presence: Presence
-    occupancy: Occupancy
-    service_state: ServiceState
-    service_change: ServiceChange | None = None
-    quarantined_because: Evidence | None = None
-    resume_requested: ServiceChange | None = Field(default=None, description="Its worker looks at the cards first.")
-    drained_when: datetime | None = Field(
-        default=None, description="While it drains: when what it runs reaches its run limit, at the latest."
-    )
-    worker: str | None
-    worker_pid: int | None
-    heartbeat_at: datetime | None
-    last_ended_at: datetime | None
-    lease_expires_at: datetime | None
-    attempt: AttemptView | None
-    job: JobReference | None
-    queued: int = Field(description="Jobs in the queue that may only run here.")
-    reservation: Window | None = Field(default=None, description="The one that it is in now, else the next to come.")
-
-
-class SlotDetail(SlotView):
-    """A slot with the first of the jobs that are pinned to it."""
-
-    queue: tuple[JobView, ...]
-
-
 class OrderOutcome(View):
     """What became of an order for one job."""
 
@@ -364,32 +192,3 @@ class OrderReport(View):
     done: int
     refused: int
     left: int = Field(default=0, description="Jobs that fit the filter too; send the order again for them.")
-
-
-class Readiness(View):
-    """Whether the API can do its work. `dispatcher` is told, not required: jobs can be submitted without one."""
-
-    ready: bool
-    database: bool
-    dispatcher: bool
-    detail: str | None = None
-
-
-class FieldError(View):
-    """One field that was refused."""
-
-    field: str
-    message: str
-
-
-class Problem(View):
-    """An error, as RFC 9457 has it; `code` is the stable word a program switches on."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    field: str | None = None
-    errors: tuple[FieldError, ...] = ()
-    incident: str | None = Field(default=None, description="Of a 500: what to look for in the server's log.")

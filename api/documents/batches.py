@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from api.schemas import View
+from api.documents.base import View
 from orchestrator.model.batches import BatchState, StopOn
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.states import JobState

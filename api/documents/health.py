@@ -1,0 +1,12 @@
+"""TO SAY."""
+
+from api.documents.base import View
+
+
+class Readiness(View):
+    """Whether the API can do its work. `dispatcher` is told, not required: jobs can be submitted without one."""
+
+    ready: bool
+    database: bool
+    dispatcher: bool
+    detail: str | None = None

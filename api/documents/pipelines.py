@@ -1,0 +1,26 @@
+"""TO SAY."""
+
+from datetime import datetime
+
+from pydantic import Field
+
+from api.documents.base import View
+from api.documents.jobs import JobView
+from orchestrator.model.states import JobState
+
+
+class PipelineView(View):
+    """Named jobs submitted together, as lists show them."""
+
+    id: int
+    name: str
+    project: str
+    created_at: datetime
+    state: JobState = Field(description="Of all its jobs together.")
+    counts: dict[JobState, int]
+
+
+class PipelineDetail(PipelineView):
+    """A pipeline with its jobs, in the order in which they were submitted."""
+
+    jobs: tuple[JobView, ...]

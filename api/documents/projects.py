@@ -1,0 +1,21 @@
+"""TO SAY."""
+
+from pydantic import Field
+
+from api.documents.base import View
+from orchestrator.model.specs import Strict
+
+
+class ProjectView(View):
+    """A project and its share of the slots."""
+
+    name: str
+    weight: float
+    used_slot_seconds: float = Field(description="What it has had, faded by the half-life, with what runs now.")
+    standing: float = Field(description="The same for each unit of weight: of equally urgent jobs the lowest is first.")
+
+
+class WeightRequest(Strict):
+    """How much of the slots' time a project gets beside the others, while they all have work."""
+
+    weight: float = Field(ge=1e-6, le=1e6, allow_inf_nan=False, description="Of 2 and 1, the first gets two thirds.")

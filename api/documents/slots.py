@@ -1,0 +1,120 @@
+"""TO SAY."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import Field
+
+from api.documents.base import Document, View
+from api.documents.jobs import AttemptView, JobReference, JobView
+from orchestrator.model.failures import Failure
+from orchestrator.model.slots import SlotKind
+from orchestrator.model.states import AttemptState, ServiceState
+from orchestrator.model.windows import Window
+
+
+class Presence(StrEnum):
+    """Whether the slot's worker gives signs of life."""
+
+    ALIVE = "alive"
+    LOST = "lost"  #: It gave one, and then none for longer than a lease lasts.
+    AWAY = "away"  #: It said goodbye, or never came.
+
+
+class Occupancy(StrEnum):
+    """What holds the slot."""
+
+    FREE = "free"  #: No lease names it.
+    ASSIGNED = "assigned"  #: Leased to an attempt that no worker has claimed yet.
+    RUNNING = "running"
+
+
+class ServiceChange(View):
+    """Who drained, resumed or quarantined a slot last, why and when; `by` is null where no person did."""
+
+    by: str | None
+    note: str | None
+    at: datetime
+
+
+class Evidence(View):
+    """Why a slot is quarantined: what a probe or the end of an attempt has shown, or what a person saw."""
+
+    reason: str
+    signature: str | None = None
+    slots: tuple[str, ...] = Field(
+        default=(), description="The slots that are suspect together: of several, nobody can tell which it was."
+    )
+    job_id: int | None = None
+    attempt_id: int | None = None
+    evidence: Document | None = Field(
+        default=None, description="What a probe saw, or which attempts failed here alone."
+    )
+    resume_refused: Document | None = Field(default=None, description="Why it was not given back when someone asked.")
+    by: str | None = None
+    at: datetime
+
+
+class SlotView(View):
+    """One place where one job runs at a time."""
+
+    id: str
+    host: str
+    name: str
+    kind: SlotKind
+    cards: tuple[int, ...]
+    presence: Presence
+    occupancy: Occupancy
+    service_state: ServiceState
+    service_change: ServiceChange | None = None
+    quarantined_because: Evidence | None = None
+    resume_requested: ServiceChange | None = Field(default=None, description="Its worker looks at the cards first.")
+    drained_when: datetime | None = Field(
+        default=None, description="While it drains: when what it runs reaches its run limit, at the latest."
+    )
+    worker: str | None
+    worker_pid: int | None
+    heartbeat_at: datetime | None
+    last_ended_at: datetime | None
+    lease_expires_at: datetime | None
+    attempt: AttemptView | None
+    job: JobReference | None
+    queued: int = Field(description="Jobs in the queue that may only run here.")
+    reservation: Window | None = Field(default=None, description="The one that it is in now, else the next to come.")
+
+
+class SlotDetail(SlotView):
+    """A slot with the first of the jobs that are pinned to it."""
+
+    queue: tuple[JobView, ...]
+
+
+class TriedView(View):
+    """One attempt on a slot, as the history of the slot shows it."""
+
+    id: int
+    number: int
+    job: JobReference
+    state: AttemptState
+    started_at: datetime | None
+    ended_at: datetime | None
+    failure: Failure | None
+
+
+class CanaryRunView(JobReference):
+    """One canary job on a slot."""
+
+    created_at: datetime
+    ended_at: datetime | None
+    failure: Failure | None
+
+
+class SlotHistory(SlotDetail):
+    """A slot with everything that speaks for or against its cards."""
+
+    score: float = Field(description="Unrelated failures here that such jobs do not have elsewhere, faded by age.")
+    suspect_at: float = Field(description="The score from which on a slot is quarantined.")
+    counted: tuple[int, ...] = Field(description="The attempts that make the score.")
+    recent: tuple[TriedView, ...] = Field(description="Its latest attempts, newest first.")
+    canaries: tuple[CanaryRunView, ...] = Field(description="Its latest canaries, newest first.")
+    lacks: dict[str, str] = Field(description="Releases that its host turned out not to have, each with the reason.")
