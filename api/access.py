@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
 from api.context import context_of
-from api.problems import BodyTooLarge
+from api.http.errors import BodyTooLarge
 from orchestrator.errors import BadRequest, Forbidden, OrchestratorError, Unauthenticated
 from orchestrator.model.scopes import Scope, allows
 from orchestrator.submission.idempotency import Idempotency

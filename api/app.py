@@ -6,10 +6,10 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 
-from api import problems
 from api.access import documented_scheme
 from api.context import Context
 from api.documents.base import Problem
+from api.http import problems
 from api.proxy.relay import Proxy
 from api.routes import (
     artifacts,

@@ -1,4 +1,4 @@
-"""Facts a caller can act on; only `api/problems.py` knows which HTTP status each one is."""
+"""Facts a caller can act on; only `api/http/problems.py` knows which HTTP status each one is."""
 
 from typing import Any, ClassVar
 

@@ -3,7 +3,7 @@
 import json
 import re
 
-from api.proxy.errors import ServerFailed
+from api.http.errors import ServerFailed
 
 LARGEST_EVENT = 1024 * 1024
 """Bytes of one event that are held; an event is a few hundred."""

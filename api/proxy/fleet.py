@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from anyio.to_thread import run_sync
 
-from api.proxy.errors import NoServerReady, NotServed
+from api.http.errors import NoServerReady, NotServed
 from api.wakeups import WakeUps
 from orchestrator.errors import EndpointClosed
 from orchestrator.jobs import endpoints

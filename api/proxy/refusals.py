@@ -5,7 +5,7 @@ from http import HTTPStatus
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
-from api import problems
+from api.http import problems
 
 _TYPES = {HTTPStatus.UNAUTHORIZED: "authentication_error", HTTPStatus.FORBIDDEN: "permission_error"}
 

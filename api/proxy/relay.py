@@ -19,8 +19,8 @@ import httpx2
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from api.http.errors import NoServerReady, ServerFailed, ServersFull, ServerSilent
 from api.proxy.answers import Events, Naming
-from api.proxy.errors import NoServerReady, ServerFailed, ServersFull, ServerSilent
 from api.proxy.fleet import Fleet, Server, best
 from api.proxy.refusals import last_event, refusal
 from api.wakeups import WakeUps

@@ -9,7 +9,8 @@ from api.access import GuardedRoute
 from api.context import Context, Given
 from api.documents.artifacts import ArtifactView, EntryView
 from api.documents.base import Page
-from api.downloads import attachment, entry_at, reader, shown, tar_of
+from api.http.downloads import attachment, entry_at, reader, shown, tar_of
+from api.http.ranges import stream
 from api.parameters import (
     Cursor,
     DigestFilter,
@@ -22,7 +23,6 @@ from api.parameters import (
     number_of,
     page,
 )
-from api.ranges import stream
 from orchestrator.catalog import queries
 from orchestrator.catalog.golden_imports import GoldenImport
 from orchestrator.catalog.kcore_imports import KcoreImport

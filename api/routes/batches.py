@@ -10,9 +10,9 @@ from api.context import Context, Given
 from api.documents.base import Page
 from api.documents.batches import BatchDetail, BatchView
 from api.documents.jobs import OrderReport
+from api.http.replay import note_replay
 from api.junit import junit
 from api.parameters import Cursor, Limit, NameFilter, Number, first_position, number_of, page
-from api.routes.jobs import note_replay
 from api.views import order_report
 from orchestrator.batches import orders, report
 from orchestrator.jobs.orders import Order

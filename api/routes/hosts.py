@@ -13,8 +13,8 @@ from api.documents.base import Page
 from api.documents.hosts import HostDetail, HostView
 from api.documents.jobs import JobView
 from api.documents.slots import Occupancy, Presence, SlotView
+from api.http.replay import note_replay
 from api.parameters import ThingName
-from api.routes.jobs import note_replay
 from api.views import job_view, slot_view
 from orchestrator.jobs import queries
 from orchestrator.model.provision import ProvisionRequest

@@ -1,6 +1,5 @@
 """Jobs: submit, list, show, cancel, hold, release, reprioritise, move to the front, retry."""
 
-import hashlib
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
@@ -13,6 +12,9 @@ from api.documents.answers import AnswerView
 from api.documents.base import Page
 from api.documents.explanations import ExplanationView
 from api.documents.jobs import BulkRequest, EventView, JobDetail, JobView, OrderReport
+from api.http.errors import StaleVersion
+from api.http.etags import etag_of, matches, tags
+from api.http.replay import note_replay
 from api.parameters import (
     Cursor,
     FreeText,
@@ -26,7 +28,6 @@ from api.parameters import (
     page,
     position,
 )
-from api.problems import StaleVersion
 from api.views import answer_view, explanation_view, job_detail, job_view, order_report
 from orchestrator.jobs import history, lifecycle, orders, queries
 from orchestrator.jobs.orders import Order
@@ -199,29 +200,6 @@ def to_front(job: Number, context: Given, actor: Actor, body: Reason = _NO_REASO
 def retry(job: Number, context: Given, request: Request, response: Response, once: Once) -> JobView:
     """Make a new job from the request of a finished one."""
     return _made_one(context.submission.retry(job, once), context, request, response)
-
-
-def note_replay(made: Made, response: Response) -> None:
-    """Say that an earlier request with the same key made it."""
-    if made.replayed:
-        response.status_code = 200
-        response.headers["Idempotent-Replay"] = "true"
-
-
-def etag_of(detail: JobDetail) -> str:
-    """The version, and a digest of all that is shown: progress and attempts change without a new version."""
-    shown = detail.model_dump_json(exclude={"timings"})
-    return f'"{detail.version}-{hashlib.sha256(shown.encode()).hexdigest()[:16]}"'
-
-
-def tags(header: str) -> list[str]:
-    """The entity tags of an If-Match or If-None-Match header; a weak one counts as its strong form."""
-    return [tag.strip().removeprefix("W/") for tag in header.split(",")]
-
-
-def matches(if_match: str, version: int) -> bool:
-    """Whether a job of this version is one of those that were seen: `"7-…"` as in the ETag, plain `"7"`, or `*`."""
-    return any(tag == "*" or tag.strip('"').partition("-")[0] == str(version) for tag in tags(if_match))
 
 
 def _check_version(session: Session, job: int, if_match: str | None) -> None:

@@ -12,8 +12,8 @@ from api import streams
 from api.access import LARGEST_INTEGER, GuardedRoute
 from api.attempt_log import AttemptLog
 from api.context import Given
+from api.http.ranges import stream
 from api.parameters import Number, NumberFilter, RangeHeader, ResumeAfter
-from api.ranges import stream
 from orchestrator.errors import BadRequest
 from orchestrator.jobs import queries
 

@@ -10,8 +10,8 @@ from api.context import Context, Given
 from api.documents.base import Page
 from api.documents.jobs import OrderReport
 from api.documents.pipelines import PipelineDetail, PipelineView
+from api.http.replay import note_replay
 from api.parameters import Cursor, Limit, NameFilter, Number, first_position, number_of, page
-from api.routes.jobs import note_replay
 from api.views import order_report, pipeline_detail, pipeline_view
 from orchestrator.jobs import orders, queries
 from orchestrator.jobs.orders import Order

@@ -9,8 +9,8 @@ from api.context import Context, Given
 from api.documents.base import Page
 from api.documents.jobs import JobView
 from api.documents.slots import SlotHistory, SlotView
+from api.http.replay import note_replay
 from api.parameters import ThingName
-from api.routes.jobs import note_replay
 from api.views import job_view, slot_detail, slot_history, slot_view
 from orchestrator.jobs import queries
 from orchestrator.model.orders import Reason

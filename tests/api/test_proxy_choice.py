@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from api.http.errors import ServerFailed
 from api.proxy.answers import LARGEST_EVENT, Events, Naming
-from api.proxy.errors import ServerFailed
 from api.proxy.fleet import Server, best, is_plain
 
 NOW = 1000.0

@@ -268,7 +268,7 @@ def test_a_failure_of_the_server_tells_its_name_and_nothing_else(http, database,
         job = a_job(session, state=JobState.SUCCEEDED).id
         session.get_one(Job, job).demand = "secret_slot_kind"
 
-    with caplog.at_level(logging.ERROR, logger="api.problems"):
+    with caplog.at_level(logging.ERROR, logger="api.http.problems"):
         answer = http.get(f"/jobs/{job}")
 
     problem = answer.json()

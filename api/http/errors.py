@@ -1,5 +1,6 @@
 """Why no server gave an answer; each says whether asking again can help."""
 
+from orchestrator import errors
 from orchestrator.errors import NotFound, OrchestratorError
 
 
@@ -34,3 +35,21 @@ class ServerSilent(OrchestratorError):
     """A server took the request and has said nothing for too long."""
 
     code = "server_silent"
+
+
+class StaleVersion(errors.OrchestratorError):
+    """The thing has changed since the caller saw it."""
+
+    code = "stale_version"
+
+
+class BodyTooLarge(errors.OrchestratorError):
+    """The request body is larger than the server takes."""
+
+    code = "body_too_large"
+
+
+class RangeBeyondEnd(errors.OrchestratorError):
+    """The asked-for bytes start behind the end."""
+
+    code = "range_beyond_end"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from starlette.responses import StreamingResponse
 
-from api.problems import RangeBeyondEnd
+from api.http.errors import RangeBeyondEnd
 
 PIECE = 1 << 18
 """Bytes in memory for each download."""

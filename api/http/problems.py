@@ -13,32 +13,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from api.documents.base import FieldError, Problem
-from api.fields import field_errors, printable
-from api.proxy.errors import NoServerReady, ServerFailed, ServerSilent
+from api.http.errors import BodyTooLarge, NoServerReady, RangeBeyondEnd, ServerFailed, ServerSilent, StaleVersion
+from api.http.fields import field_errors, printable
 from orchestrator import errors
 from orchestrator.catalog.uploads import WrongOffset
 from orchestrator.storage.artifacts import DamagedArtifact, StoreFull
 from orchestrator.storage.logs import DamagedLog
 
 log = logging.getLogger(__name__)
-
-
-class StaleVersion(errors.OrchestratorError):
-    """The thing has changed since the caller saw it."""
-
-    code = "stale_version"
-
-
-class BodyTooLarge(errors.OrchestratorError):
-    """The request body is larger than the server takes."""
-
-    code = "body_too_large"
-
-
-class RangeBeyondEnd(errors.OrchestratorError):
-    """The asked-for bytes start behind the end."""
-
-    code = "range_beyond_end"
 
 
 STATUS: dict[type[errors.OrchestratorError], HTTPStatus] = {

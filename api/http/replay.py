@@ -1,0 +1,12 @@
+"""TO SAY."""
+
+from fastapi import Response
+
+from orchestrator.submission.idempotency import Made
+
+
+def note_replay(made: Made, response: Response) -> None:
+    """Say that an earlier request with the same key made it."""
+    if made.replayed:
+        response.status_code = 200
+        response.headers["Idempotent-Replay"] = "true"
