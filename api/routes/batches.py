@@ -11,9 +11,10 @@ from api.documents.base import Page
 from api.documents.batches import BatchDetail, BatchView
 from api.documents.jobs import OrderReport
 from api.http.replay import note_replay
-from api.junit import junit
 from api.parameters import Cursor, Limit, NameFilter, Number, first_position, number_of, page
-from api.views import order_report
+from api.views.batches import _as_view
+from api.views.jobs import order_report
+from api.views.junit import junit
 from orchestrator.batches import orders, report
 from orchestrator.jobs.orders import Order
 from orchestrator.model.batches import BatchRequest
@@ -122,9 +123,3 @@ def _ordered(context: Context, batch: int, order: Order) -> OrderReport:
 def _view(context: Context, batch: int) -> BatchView:
     with context.database.read() as session:
         return _as_view(report.batch(session, batch))
-
-
-def _as_view(facts: report.BatchFacts) -> BatchView:
-    row = facts.batch
-    columns = {name: getattr(row, name) for name in BatchView.model_fields if hasattr(row, name)}
-    return BatchView.model_validate({**columns, "state": facts.state, "counts": dict(facts.counts)})

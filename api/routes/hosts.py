@@ -1,8 +1,6 @@
 """Hosts: which are there, how their slots stand, and since when one is away."""
 
-from collections import Counter
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Body, Response
 
@@ -12,21 +10,16 @@ from api.context import Given
 from api.documents.base import Page
 from api.documents.hosts import HostDetail, HostView
 from api.documents.jobs import JobView
-from api.documents.slots import Occupancy, Presence, SlotView
 from api.http.replay import note_replay
 from api.parameters import ThingName
-from api.views import job_view, slot_view
+from api.views.hosts import _fields
+from api.views.jobs import job_view
 from orchestrator.jobs import queries
 from orchestrator.model.provision import ProvisionRequest
 from orchestrator.model.scopes import Scope
-from orchestrator.model.slots import GOLDEN_LABEL
-from orchestrator.model.states import ServiceState
 from orchestrator.slots import hosts
-from orchestrator.slots.hosts import HostFacts
 
 router = APIRouter(prefix="/hosts", tags=["hosts"], route_class=GuardedRoute)
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @router.get("")
@@ -64,27 +57,3 @@ def show_host(host: ThingName, context: Given) -> HostDetail:
         now = context.database.now(session)
         (facts,) = hosts.hosts(session, host, now=now, lost_after=lost_after)
         return HostDetail.model_validate(_fields(facts, now, lost_after))
-
-
-def _fields(facts: HostFacts, now: datetime, lost_after: timedelta) -> dict[str, Any]:
-    places = [slot_view(slot, now, lost_after) for slot in facts.slots]
-    latest = max(facts.slots, key=lambda slot: slot.slot.heartbeat_at or _NEVER)
-    # What one seat carries the others need not.
-    able = GOLDEN_LABEL if any(GOLDEN_LABEL.items() <= (slot.slot.labels or {}).items() for slot in facts.slots) else {}
-    return {
-        "name": facts.name,
-        "labels": {**(latest.slot.labels or {}), **able},
-        "last_seen_at": facts.last_seen_at,
-        "away_since": facts.away_since,
-        "slots": len(places),
-        "free": Counter(place.kind for place in places if _is_free(place)),
-        "presence": Counter(place.presence for place in places),
-        "occupancy": Counter(place.occupancy for place in places),
-        "service": Counter(place.service_state for place in places),
-        "places": places,
-    }
-
-
-def _is_free(place: SlotView) -> bool:
-    usable = place.presence is Presence.ALIVE and place.service_state is ServiceState.IN_SERVICE
-    return usable and place.occupancy is Occupancy.FREE

@@ -28,7 +28,7 @@ from api.parameters import (
     page,
     position,
 )
-from api.views import answer_view, explanation_view, job_detail, job_view, order_report
+from api.views.jobs import answer_view, explanation_view, job_detail, job_view, order_report
 from orchestrator.jobs import history, lifecycle, orders, queries
 from orchestrator.jobs.orders import Order
 from orchestrator.model.orders import Action, BulkOrder, NewPriority, Reason

@@ -12,7 +12,8 @@ from api.documents.jobs import OrderReport
 from api.documents.pipelines import PipelineDetail, PipelineView
 from api.http.replay import note_replay
 from api.parameters import Cursor, Limit, NameFilter, Number, first_position, number_of, page
-from api.views import order_report, pipeline_detail, pipeline_view
+from api.views.jobs import order_report
+from api.views.pipelines import pipeline_detail, pipeline_view
 from orchestrator.jobs import orders, queries
 from orchestrator.jobs.orders import Order
 from orchestrator.model.orders import Action, NewPriority, Reason

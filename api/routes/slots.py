@@ -11,7 +11,8 @@ from api.documents.jobs import JobView
 from api.documents.slots import SlotHistory, SlotView
 from api.http.replay import note_replay
 from api.parameters import ThingName
-from api.views import job_view, slot_detail, slot_history, slot_view
+from api.views.jobs import job_view
+from api.views.slots import slot_detail, slot_history, slot_view
 from orchestrator.jobs import queries
 from orchestrator.model.orders import Reason
 from orchestrator.model.scopes import Scope

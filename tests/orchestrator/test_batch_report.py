@@ -20,7 +20,7 @@ from core_builders import (
 )
 from sqlalchemy.orm import Session
 
-from api.junit import junit
+from api.views.junit import junit
 from orchestrator.batches import report
 from orchestrator.batches.report import BatchReport, JobLine, SlotLine
 from orchestrator.errors import NotFound
