@@ -4,24 +4,14 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import Field
-
 from api.client.connection import ApiError, Connection, ServerUnreachable
-from api.documents.base import View
+from api.documents.uploads import UploadView
 
 PIECE = 4 << 20
 """Bytes of one request: below what every server takes, and little to send again when a connection breaks."""
 
 TRIES = 5
 """How often in a row a piece may break off before the file is given up; what came stays."""
-
-
-class UploadView(View):
-    """How far a file has come."""
-
-    digest: str
-    size: int
-    offset: int = Field(description="Where the next piece begins; `size` when all is here.")
 
 
 def send(connection: Connection, file: Path, told: Callable[[int, int], None]) -> str:

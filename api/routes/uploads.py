@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Path, Request
 
 from api.access import LARGEST_INTEGER, GuardedRoute
-from api.client.uploads import UploadView
 from api.context import Given
+from api.documents.uploads import UploadView
 from orchestrator.catalog.uploads import UploadRequest
 from orchestrator.model.specs import DIGEST_PATTERN
 

@@ -1,0 +1,13 @@
+"""The document about an upload of a model's archive."""
+
+from pydantic import Field
+
+from api.documents.base import View
+
+
+class UploadView(View):
+    """How far a file has come."""
+
+    digest: str
+    size: int
+    offset: int = Field(description="Where the next piece begins; `size` when all is here.")
