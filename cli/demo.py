@@ -21,9 +21,9 @@ from api.client.client import ApiError, Client
 from api.documents.answers import AnswerView
 from api.documents.jobs import JobDetail
 from cli import flower
+from cli.commands.jobs import all_answers
 from cli.documents import model_to_answers, validated
 from cli.embedded import SLOTS, Plan, Running, free_port, running
-from cli.jobs import all_answers
 from cli.leftovers import left_of, moment
 from cli.session import Exit, Printing, hint
 from cli.show import clean, reason, row, table

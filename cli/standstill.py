@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from api.client.client import Client, ServerUnreachable
-from cli.scheduling import folded
+from cli.commands.projects import folded
 from cli.show import clean
 from orchestrator.model.states import JobState
 

@@ -7,7 +7,7 @@ import pytest
 from lab import MODEL, Lab
 
 from api.documents.jobs import JobDetail
-from cli.jobs import all_answers
+from cli.commands.jobs import all_answers
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.specs import PipelineRequest
 from orchestrator.model.states import JobState

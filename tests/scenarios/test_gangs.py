@@ -10,7 +10,7 @@ from lab import Lab, running_lab
 
 from api.documents.jobs import JobDetail
 from api.documents.slots import Occupancy, Presence
-from cli.jobs import all_answers
+from cli.commands.jobs import all_answers
 from emulator.events import audit
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 

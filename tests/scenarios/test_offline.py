@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from lab import MODEL, Lab
 
-from cli.jobs import all_answers
+from cli.commands.jobs import all_answers
 from emulator.events import audit
 from orchestrator.model.specs import JobRequest
 

@@ -20,14 +20,6 @@ _HERE = Session()
 projects_app = App(name="projects", help="Projects and their shares of the slots; `set` gives one a weight.")
 
 
-def explain(job: int, /, *, session: Session = _HERE) -> Exit:
-    """Everything a job waits for and when it may start; why it ran where it ran, was tried again, or was built anew."""
-    with session.client() as client:
-        found = client.explain(job)
-        session.emit(found, _page(found))
-    return Exit.OK
-
-
 @projects_app.default
 def projects(*, session: Session = _HERE) -> Exit:
     """List projects: weight, and what each has had of the slots' time lately."""

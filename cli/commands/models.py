@@ -1,41 +1,15 @@
-"""The commands about what there is: hosts, pipelines, models, releases."""
+"""TO SAY."""
 
-from itertools import islice
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
+from cli.commands.releases import _HERE
 from cli.session import Exit, Session
-from cli.show import hosts_table, models_table, pipelines_table, releases_table
+from cli.show import models_table
 from cli.watching import sending
 
-_HERE = Session()
-
 models_app = App(name="models", help="Registered models; `add` registers one.")
-releases_app = App(name="releases", help="Toolchain releases; `add` registers one, `check` tries its tools.")
-
-
-def pipelines(
-    *,
-    project: str | None = None,
-    name: str | None = None,
-    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 50,
-    session: Session = _HERE,
-) -> Exit:
-    """List pipelines, newest first."""
-    with session.client() as client:
-        found = client.pipelines(limit=limit, project=project, name=name).items
-        session.emit(list(islice(found, limit)), pipelines_table(found))
-    return Exit.OK
-
-
-def hosts(*, session: Session = _HERE) -> Exit:
-    """List the hosts: who is there, what is free, and since when one is away."""
-    with session.client() as client:
-        found = client.hosts()
-        session.emit(found, hosts_table(found))
-    return Exit.OK
 
 
 @models_app.default
@@ -100,46 +74,6 @@ def upload_model(
         made = client.upload_model(name, archive, told, _text(official_config), _text(tx81_config))
     session.emit(made, models_table([made]))
     return Exit.OK
-
-
-@releases_app.default
-def releases(*, session: Session = _HERE) -> Exit:
-    """List the toolchain releases."""
-    with session.client() as client:
-        found = client.releases()
-        session.emit(found, releases_table(found))
-    return Exit.OK
-
-
-@releases_app.command(name="add")
-def add_release(
-    name: str,
-    profile: str,
-    root: Path,
-    /,
-    *,
-    default: Annotated[bool, Parameter(negative="")] = False,
-    session: Session = _HERE,
-) -> Exit:
-    """Register the vendor's tools installed at a folder, called as a profile says.
-
-    Parameters
-    ----------
-    profile
-        Name of a profile, e.g. txnn_1.2.1_build0307.
-    root
-        The folder that the vendor's guide calls $HOME_PATH.
-    default
-        Use it where a job names no release.
-    """
-    with session.client() as client:
-        made = client.register_release(name, profile, str(root.absolute()), default)
-        session.emit(made, releases_table([made]))
-    return Exit.OK
-
-
-releases_app.command("cli.release_check:show", name="show")
-releases_app.command("cli.release_check:check", name="check")
 
 
 def _text(path: Path | None) -> str | None:

@@ -1,0 +1,13 @@
+"""TO SAY."""
+
+from cli.commands.releases import _HERE
+from cli.session import Exit, Session
+from cli.show import hosts_table
+
+
+def hosts(*, session: Session = _HERE) -> Exit:
+    """List the hosts: who is there, what is free, and since when one is away."""
+    with session.client() as client:
+        found = client.hosts()
+        session.emit(found, hosts_table(found))
+    return Exit.OK

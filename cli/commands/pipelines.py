@@ -1,0 +1,24 @@
+"""TO SAY."""
+
+from itertools import islice
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from cli.commands.releases import _HERE
+from cli.session import Exit, Session
+from cli.show import pipelines_table
+
+
+def pipelines(
+    *,
+    project: str | None = None,
+    name: str | None = None,
+    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 50,
+    session: Session = _HERE,
+) -> Exit:
+    """List pipelines, newest first."""
+    with session.client() as client:
+        found = client.pipelines(limit=limit, project=project, name=name).items
+        session.emit(list(islice(found, limit)), pipelines_table(found))
+    return Exit.OK

@@ -1,0 +1,53 @@
+"""The commands about what there is: hosts, pipelines, models, releases."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from cli.session import Exit, Session
+from cli.show import releases_table
+
+_HERE = Session()
+
+releases_app = App(name="releases", help="Toolchain releases; `add` registers one, `check` tries its tools.")
+
+
+@releases_app.default
+def releases(*, session: Session = _HERE) -> Exit:
+    """List the toolchain releases."""
+    with session.client() as client:
+        found = client.releases()
+        session.emit(found, releases_table(found))
+    return Exit.OK
+
+
+@releases_app.command(name="add")
+def add_release(
+    name: str,
+    profile: str,
+    root: Path,
+    /,
+    *,
+    default: Annotated[bool, Parameter(negative="")] = False,
+    session: Session = _HERE,
+) -> Exit:
+    """Register the vendor's tools installed at a folder, called as a profile says.
+
+    Parameters
+    ----------
+    profile
+        Name of a profile, e.g. txnn_1.2.1_build0307.
+    root
+        The folder that the vendor's guide calls $HOME_PATH.
+    default
+        Use it where a job names no release.
+    """
+    with session.client() as client:
+        made = client.register_release(name, profile, str(root.absolute()), default)
+        session.emit(made, releases_table([made]))
+    return Exit.OK
+
+
+releases_app.command("cli.commands.release_check:show", name="show")
+releases_app.command("cli.commands.release_check:check", name="check")
