@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from eventually import eventually
 
-from cli.demo import Seen
+from cli.demo.demo import Seen
+from cli.demo.leftovers import left_of, moment
 from cli.embedded import MARKER, Plan, free_port, more_hosts, settings_env
-from cli.leftovers import left_of, moment
 from cli.session import Stop
 from cli.supervisor import sole_user_of
 from orchestrator.settings import Settings

@@ -20,14 +20,14 @@ from rich.text import Text
 from api.client.client import ApiError, Client
 from api.documents.answers import AnswerView
 from api.documents.jobs import JobDetail
-from cli import flower
 from cli.commands.jobs import all_answers
+from cli.demo import flower
+from cli.demo.leftovers import left_of, moment
+from cli.demo.subject import Showpiece, Subject, subject
 from cli.documents import model_to_answers, validated
 from cli.embedded import SLOTS, Plan, Running, free_port, running
-from cli.leftovers import left_of, moment
 from cli.session import Exit, Printing, hint
 from cli.show import clean, reason, row, table
-from cli.subject import Showpiece, Subject, subject
 from cli.watching import live_progress, watched
 from orchestrator.model.slots import GROUPS_PER_HOST, SlotKind, SlotName
 from orchestrator.model.specs import JobRequest
