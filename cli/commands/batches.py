@@ -6,8 +6,8 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from cli.batch_pages import batch_page, batches_table
-from cli.documents import batch_in
 from cli.following import checked_place, end_of, followed, saved_junit
+from cli.input.documents import batch_in
 from cli.session import Exit, Session, Stop, hint, hint_on_terminal, once
 from cli.show import orders_table
 from orchestrator.model.orders import Action

@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from api.documents.canaries import CanaryView
-from cli.documents import Inference, document_in, validated
+from cli.input.documents import Inference, document_in, validated
 from cli.session import Exit, Session, Stop, hint
 from cli.show import job_page, row, short, table
 from orchestrator.model.specs import CanarySpec

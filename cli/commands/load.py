@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.console import Group
 
-from cli.documents import validated
+from cli.input.documents import validated
 from cli.session import Exit, Session, hint_on_terminal, once
 from cli.show import jobs_table, metrics_table
 from cli.watching import exit_for, live_progress, wait_for

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from api.documents.provisioning import ProvisionReport
 from cli.commands.jobs import log_followed
-from cli.documents import validated
+from cli.input.documents import validated
 from cli.session import Exit, Session, hint, once
 from cli.show import jobs_table, row, table
 from cli.watching import exit_for, wait_for

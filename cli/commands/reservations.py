@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from api.documents.reservations import ReservationView
-from cli.documents import validated
+from cli.input.documents import validated
+from cli.input.times import duration, moment, shown
 from cli.session import Exit, Session, Stop
 from cli.show import clean, row, table
-from cli.times import duration, moment, shown
 from orchestrator.model.reservations import ReservationRequest
 from orchestrator.model.slots import SlotName
 

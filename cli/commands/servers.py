@@ -15,10 +15,10 @@ from api.client.client import Client
 from api.documents.endpoints import EndpointView
 from api.documents.jobs import JobDetail
 from cli.commands.orders import Which, ordered
-from cli.documents import artifact_named, validated
+from cli.input.documents import artifact_named, validated
+from cli.input.times import duration, shown
 from cli.session import Exit, Session, Stop, hint, once
 from cli.show import clean, reason, row, table
-from cli.times import duration, shown
 from cli.watching import exit_for, live_progress
 from orchestrator.model.orders import Action
 from orchestrator.model.specs import JobRequest

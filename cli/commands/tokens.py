@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.documents.tokens import TokenRequest, TokenView
-from cli.documents import validated
+from cli.input.documents import validated
 from cli.session import Exit, Session
 from cli.show import row, table
 from orchestrator.model.scopes import Scope

@@ -24,8 +24,8 @@ from cli.commands.jobs import all_answers
 from cli.demo import flower
 from cli.demo.leftovers import left_of, moment
 from cli.demo.subject import Showpiece, Subject, subject
-from cli.documents import model_to_answers, validated
 from cli.embedded import SLOTS, Plan, Running, free_port, running
+from cli.input.documents import model_to_answers, validated
 from cli.session import Exit, Printing, hint
 from cli.show import clean, reason, row, table
 from cli.watching import live_progress, watched

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from cli.input.times import duration, moment
 from cli.session import Stop
-from cli.times import duration, moment
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
