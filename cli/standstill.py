@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from api.client.client import Client, ServerUnreachable
 from cli.commands.projects import folded
-from cli.show import clean
+from cli.pages.layout import clean
 from orchestrator.model.states import JobState
 
 PATIENCE = 10.0

@@ -11,8 +11,9 @@ from rich.progress import Progress as Bar
 
 from api.client.client import Client, ServerUnreachable
 from api.documents.jobs import JobDetail, JobView
+from cli.pages.jobs import jobs_table, reason, seconds_of
+from cli.pages.layout import clean
 from cli.session import Exit, Stop, console, hint
-from cli.show import clean, jobs_table, reason, seconds_of
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.slots import together
 from orchestrator.model.states import FINAL, JobState

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from api.client.client import Client
 from api.documents.artifacts import ArtifactView
+from cli.pages.catalog import artifacts_table
+from cli.pages.layout import size
 from cli.session import Exit, Session, Stop, hint_on_terminal
-from cli.show import artifacts_table, size
 from cli.watching import sending
 
 _HERE = Session()

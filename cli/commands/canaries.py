@@ -8,8 +8,9 @@ from rich.table import Table
 
 from api.documents.canaries import CanaryView
 from cli.input.documents import Inference, document_in, validated
+from cli.pages.jobs import job_page
+from cli.pages.layout import row, short, table
 from cli.session import Exit, Session, Stop, hint
-from cli.show import job_page, row, short, table
 from orchestrator.model.specs import CanarySpec
 from orchestrator.model.states import JobState
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from api.client.client import ApiError, Client, ServerUnreachable
 from api.documents.slots import Presence
+from cli.pages.catalog import checks_table
+from cli.pages.layout import size
 from cli.session import Exit, Session, Stop, settings
-from cli.show import checks_table, size
 
 _HERE = Session()
 _ENOUGH_DISK = 5 * 1024**3

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from cli.pages.catalog import artifacts_table
 from cli.session import Exit, Session, Stop, hint_on_terminal
-from cli.show import artifacts_table
 
 _HERE = Session()
 

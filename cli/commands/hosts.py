@@ -1,8 +1,8 @@
 """TO SAY."""
 
 from cli.commands.releases import _HERE
+from cli.pages.slots import hosts_table
 from cli.session import Exit, Session
-from cli.show import hosts_table
 
 
 def hosts(*, session: Session = _HERE) -> Exit:

@@ -7,8 +7,8 @@ from cyclopts import Parameter
 from rich.console import Group
 
 from cli.input.documents import validated
+from cli.pages.jobs import jobs_table, metrics_table
 from cli.session import Exit, Session, hint_on_terminal, once
-from cli.show import jobs_table, metrics_table
 from cli.watching import exit_for, live_progress, wait_for
 from orchestrator.model.specs import JobRequest
 

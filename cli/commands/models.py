@@ -5,8 +5,8 @@ from pathlib import Path
 from cyclopts import App
 
 from cli.commands.releases import _HERE
+from cli.pages.catalog import models_table
 from cli.session import Exit, Session
-from cli.show import models_table
 from cli.watching import sending
 
 models_app = App(name="models", help="Registered models; `add` registers one.")

@@ -9,8 +9,8 @@ from cyclopts import Parameter
 from api.client.client import Client
 from api.documents.jobs import OrderOutcome, OrderReport
 from cli.input.documents import validated
+from cli.pages.jobs import jobs_table, orders_table
 from cli.session import Exit, Session, Stop, hint, hint_on_terminal
-from cli.show import jobs_table, orders_table
 from orchestrator.model.orders import Action, BulkOrder
 from orchestrator.model.states import FINAL, JobState
 

@@ -6,8 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cli.commands.releases import _HERE
+from cli.pages.catalog import pipelines_table
 from cli.session import Exit, Session
-from cli.show import pipelines_table
 
 
 def pipelines(

@@ -11,8 +11,9 @@ from rich.text import Text
 from api.documents.explanations import CacheReviewView, ExplanationView, ReasonView
 from api.documents.jobs import CacheOutcome
 from api.documents.projects import ProjectView
+from cli.pages.jobs import failure_line
+from cli.pages.layout import clean, row, table
 from cli.session import Exit, Session
-from cli.show import clean, failure_line, row, table
 from orchestrator.model.cache_keys import short
 
 _HERE = Session()

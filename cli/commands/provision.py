@@ -9,8 +9,9 @@ from rich.table import Table
 from api.documents.provisioning import ProvisionReport
 from cli.commands.jobs import log_followed
 from cli.input.documents import validated
+from cli.pages.jobs import jobs_table
+from cli.pages.layout import row, table
 from cli.session import Exit, Session, hint, once
-from cli.show import jobs_table, row, table
 from cli.watching import exit_for, wait_for
 from orchestrator.model.provision import ProvisionRequest
 

@@ -14,8 +14,8 @@ from rich.text import Text
 
 from api.client.client import ApiError
 from api.documents.releases import ReleaseDetail
+from cli.pages.layout import clean, row, table
 from cli.session import Exit, Session, Stop, hint
-from cli.show import clean, row, table
 from orchestrator.model.release_checks import Finding, Level, ReleaseCheck
 
 _HERE = Session()

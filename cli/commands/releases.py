@@ -5,8 +5,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from cli.pages.catalog import releases_table
 from cli.session import Exit, Session
-from cli.show import releases_table
 
 _HERE = Session()
 

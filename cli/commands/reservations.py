@@ -12,8 +12,8 @@ from rich.text import Text
 from api.documents.reservations import ReservationView
 from cli.input.documents import validated
 from cli.input.times import duration, moment, shown
+from cli.pages.layout import clean, row, table
 from cli.session import Exit, Session, Stop
-from cli.show import clean, row, table
 from orchestrator.model.reservations import ReservationRequest
 from orchestrator.model.slots import SlotName
 

@@ -17,8 +17,9 @@ from api.documents.jobs import JobDetail
 from cli.commands.orders import Which, ordered
 from cli.input.documents import artifact_named, validated
 from cli.input.times import duration, shown
+from cli.pages.jobs import reason
+from cli.pages.layout import clean, row, table
 from cli.session import Exit, Session, Stop, hint, once
-from cli.show import clean, reason, row, table
 from cli.watching import exit_for, live_progress
 from orchestrator.model.orders import Action
 from orchestrator.model.specs import JobRequest

@@ -8,9 +8,9 @@ from cyclopts import App, Parameter
 
 from api.client.client import Client, ServerUnreachable
 from api.documents.slots import Presence, SlotView
+from cli.pages.slot_history import refused, slot_page
+from cli.pages.slots import out_of_service, slots_table
 from cli.session import Exit, Session, Stop, hint
-from cli.show import out_of_service, slots_table
-from cli.slot_page import refused, slot_page
 from orchestrator.model.states import ServiceState
 
 _HERE = Session()

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from api.documents.tokens import TokenRequest, TokenView
 from cli.input.documents import validated
+from cli.pages.layout import row, table
 from cli.session import Exit, Session
-from cli.show import row, table
 from orchestrator.model.scopes import Scope
 
 _HERE = Session()

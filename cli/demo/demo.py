@@ -26,8 +26,9 @@ from cli.demo.leftovers import left_of, moment
 from cli.demo.subject import Showpiece, Subject, subject
 from cli.embedded import SLOTS, Plan, Running, free_port, running
 from cli.input.documents import model_to_answers, validated
+from cli.pages.jobs import reason
+from cli.pages.layout import clean, row, table
 from cli.session import Exit, Printing, hint
-from cli.show import clean, reason, row, table
 from cli.watching import live_progress, watched
 from orchestrator.model.slots import GROUPS_PER_HOST, SlotKind, SlotName
 from orchestrator.model.specs import JobRequest

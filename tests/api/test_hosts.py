@@ -6,7 +6,7 @@ from rich.console import Console
 
 from api.client.client import ApiError
 from api.documents.slots import Occupancy, Presence
-from cli.slot_page import slot_page
+from cli.pages.slot_history import slot_page
 from orchestrator.model.slots import GOLDEN_LABEL, SlotKind
 from orchestrator.model.states import ServiceState
 from orchestrator.storage.tables import Lease

@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 import pytest
 
 from api.documents.batches import BatchDetail
-from cli.batch_pages import batch_page
 from cli.following import end_of, progress_line
+from cli.pages.batches import batch_page
 from cli.session import console
 
 REPORT = {

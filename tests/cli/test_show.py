@@ -7,7 +7,8 @@ from rich.table import Table
 
 from api.documents.answers import AnswerView
 from api.documents.jobs import JobView
-from cli.show import answers_table, clean, jobs_table, reason, row, size, table
+from cli.pages.jobs import answers_table, jobs_table, reason
+from cli.pages.layout import clean, row, size, table
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import JobState
 

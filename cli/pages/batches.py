@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.documents.batches import AgreementView, BatchDetail, BatchView, SlotLineView
-from cli.show import clean, facts, heading, row, table
+from cli.pages.layout import clean, facts, heading, row, table
 
 
 def batches_table(batches: Iterable[BatchView]) -> Table:

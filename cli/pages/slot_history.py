@@ -8,7 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from api.documents.slots import SlotHistory, SlotView
-from cli.show import clean, failure_line, out_of_service, row, table
+from cli.pages.jobs import failure_line
+from cli.pages.layout import clean, row, table
+from cli.pages.slots import out_of_service
 
 
 def slot_page(slot: SlotHistory) -> RenderableType:

@@ -1,0 +1,53 @@
+"""TO SAY."""
+
+from collections.abc import Iterable
+
+from rich.table import Table
+
+from api.documents.artifacts import ArtifactView
+from api.documents.models import ModelView
+from api.documents.pipelines import PipelineView
+from api.documents.releases import ReleaseView
+from cli.pages.layout import _ago, row, short, size, table
+
+
+def pipelines_table(pipelines: Iterable[PipelineView]) -> Table:
+    """Pipelines with their jobs counted by state."""
+    shown = table("pipeline", "name", "project", "state", "jobs", "since", right={"pipeline"})
+    for pipeline in pipelines:
+        counts = ", ".join(f"{count} {state}" for state, count in pipeline.counts.items() if count)
+        row(shown, pipeline.id, pipeline.name, pipeline.project, pipeline.state, counts, _ago(pipeline.created_at))
+    return shown
+
+
+def artifacts_table(artifacts: Iterable[ArtifactView]) -> Table:
+    """Stored files and trees, and the job that made each."""
+    shown = table("artifact", "name", "file", "kind", "size", "job", "digest", right={"artifact", "size", "job"})
+    for found in artifacts:
+        kind = "tree" if found.tree else "file"
+        row(shown, found.id, found.name, found.file_name, kind, size(found.size), found.job_id, found.digest)
+    return shown
+
+
+def models_table(models: Iterable[ModelView]) -> Table:
+    """Registered weights."""
+    shown = table("model", "family", "size", "path", "digest", right={"size"})
+    for model in models:
+        row(shown, model.name, model.family, size(model.size), model.path, short(model.digest))
+    return shown
+
+
+def releases_table(releases: Iterable[ReleaseView]) -> Table:
+    """Registered toolchain releases."""
+    shown = table("release", "default", "root", "digest")
+    for release in releases:
+        row(shown, release.name, "yes" if release.is_default else "", release.root, short(release.digest))
+    return shown
+
+
+def checks_table(checks: Iterable[tuple[str, str, str]]) -> Table:
+    """Lines of (what was looked at, ok|warn|fail, what was found and the remedy)."""
+    shown = table("", "check", "found")
+    for name, verdict, found in checks:
+        row(shown, verdict, name, found)
+    return shown

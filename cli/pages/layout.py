@@ -1,0 +1,97 @@
+"""How things look on a terminal: tables and pages from what the API answers. Pure: it prints nothing.
+
+Text from outside (names, reasons, answers) is never read as markup, and its control characters are shown, not sent to
+the terminal.
+"""
+
+from collections.abc import Mapping, Set
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+_STYLE: Mapping[str, str] = {
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "yellow",
+    "skipped": "yellow",
+    "running": "cyan",
+    "assigned": "cyan",
+    "alive": "green",
+    "lost": "red",
+    "stopped": "red",
+    "quarantined": "red",
+    "draining": "yellow",
+    "drained": "yellow",
+    "done": "green",
+    "refused": "red",
+    "ok": "green",
+    "warn": "yellow",
+    "fail": "red",
+}
+
+
+def size(count: int) -> str:
+    """Bytes as a person reads them."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def short(digest: str) -> str:
+    """Enough of a digest to tell two apart."""
+    return digest[:19]
+
+
+def clean(text: object) -> str:
+    """Text in which a control character is visible instead of obeyed by the terminal; line breaks stay."""
+    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in str(text))
+
+
+def heading(number: str, name: str, state: str) -> Text:
+    """The first line of a page: which thing it is about, and where that stands."""
+    return Text.assemble(f"{number}  {clean(name)}  ", _cell(state))
+
+
+def _section(title: str, body: RenderableType) -> list[RenderableType]:
+    return [Text(f"\n{title}", style="bold"), body]
+
+
+def facts(told: Mapping[str, Any]) -> Table:
+    """Names and values, one a line, without those that have none."""
+    shown = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, value in told.items():
+        if value not in (None, ""):
+            shown.add_row(Text(f"  {name}", style="dim"), Text(clean(value)))
+    return shown
+
+
+def table(*columns: str, right: Set[str] = frozenset()) -> Table:
+    """An empty listing with these columns, those in `right` aligned for numbers."""
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        shown.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return shown
+
+
+def row(shown: Table, *cells: object) -> None:
+    """Add a line; states are coloured, nothing is read as markup."""
+    shown.add_row(*(_cell(cell) for cell in cells))
+
+
+def _cell(value: object) -> Text:
+    text = "" if value is None else clean(value)
+    return Text(text, style=_STYLE.get(text, ""))
+
+
+def _ago(moment: datetime) -> str:
+    seconds = int((datetime.now(UTC) - moment).total_seconds())
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit} ago"
+    return f"{seconds} s ago"
