@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from api.client.client import Client
-from cli.embedded import MODEL, Plan, Running, free_port, running
 from cli.input.documents import model_to_answers
+from cli.stack.embedded import MODEL, Plan, Running, free_port, running
 from orchestrator.model.specs import PipelineRequest
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from celery import Celery
 
 from api.client.client import Client
-from cli.embedded import MODEL, Plan, Running, free_port, running
-from cli.stack import broker_socket, broker_url
+from cli.stack.embedded import MODEL, Plan, Running, free_port, running
+from cli.stack.stack import broker_socket, broker_url
 from orchestrator.model.specs import JobRequest
 
 HERE = Path(__file__).parent

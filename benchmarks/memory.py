@@ -7,7 +7,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from cli.embedded import Plan, free_port, running
+from cli.stack.embedded import Plan, free_port, running
 
 
 def memory(pid: int) -> tuple[int, int]:

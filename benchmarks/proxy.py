@@ -24,7 +24,7 @@ from alembic import command
 from eventually import eventually
 
 from benchmarks.processor import seconds_by_name
-from cli.embedded import free_port
+from cli.stack.embedded import free_port
 from emulator.install import install
 from emulator.tree import Tree
 from migrations.__main__ import config

@@ -22,9 +22,9 @@ from postgres import running_postgres
 
 from api.client.client import Client
 from api.documents.slots import Presence
-from cli.embedded import free_port
-from cli.stack import broker_socket, broker_url, embedded
-from cli.supervisor import Supervisor
+from cli.stack.embedded import free_port
+from cli.stack.stack import broker_socket, broker_url, embedded
+from cli.stack.supervisor import Supervisor
 from orchestrator.broker import create_app
 from orchestrator.model.slots import CARDS_PER_HOST
 from orchestrator.model.specs import JobRequest, PipelineRequest

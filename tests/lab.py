@@ -18,8 +18,8 @@ from eventually import eventually
 from api.client.client import Client
 from api.documents.jobs import JobDetail
 from api.documents.slots import Presence, SlotDetail
-from cli.stack import embedded
-from cli.supervisor import Service, Supervisor, What
+from cli.stack.stack import embedded
+from cli.stack.supervisor import Service, Supervisor, What
 from orchestrator.model.specs import JobRequest, PipelineRequest
 
 MODEL = "DeepSeek-R1-Distill-Qwen-Tiny"

@@ -6,8 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 from rich.text import Text
 
-from cli.embedded import Plan, Running, free_port, running
 from cli.session import Exit, Printing, hint, settings
+from cli.stack.embedded import Plan, Running, free_port, running
 
 _HERE = Printing()
 

@@ -24,11 +24,11 @@ from cli.commands.jobs import all_answers
 from cli.demo import flower
 from cli.demo.leftovers import left_of, moment
 from cli.demo.subject import Showpiece, Subject, subject
-from cli.embedded import SLOTS, Plan, Running, free_port, running
 from cli.input.documents import model_to_answers, validated
 from cli.pages.jobs import reason
 from cli.pages.layout import clean, row, table
 from cli.session import Exit, Printing, hint
+from cli.stack.embedded import SLOTS, Plan, Running, free_port, running
 from cli.watching import live_progress, watched
 from orchestrator.model.slots import GROUPS_PER_HOST, SlotKind, SlotName
 from orchestrator.model.specs import JobRequest

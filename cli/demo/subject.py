@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from api.client.client import Client
-from cli.embedded import Running, run_to_end
+from cli.stack.embedded import Running, run_to_end
 
 _SMOLLM2 = "SmolLM2-135M-Instruct"
 _QUESTIONS = (

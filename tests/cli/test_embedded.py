@@ -11,9 +11,9 @@ from eventually import eventually
 
 from cli.demo.demo import Seen
 from cli.demo.leftovers import left_of, moment
-from cli.embedded import MARKER, Plan, free_port, more_hosts, settings_env
 from cli.session import Stop
-from cli.supervisor import sole_user_of
+from cli.stack.embedded import MARKER, Plan, free_port, more_hosts, settings_env
+from cli.stack.supervisor import sole_user_of
 from orchestrator.settings import Settings
 
 MARK = uuid.uuid4().hex

@@ -10,8 +10,8 @@ import redis
 from eventually import eventually
 from kombu import Connection
 
-from cli.stack import PortTaken, UnsafeFolder, broker_answers, broker_socket, broker_url, embedded
-from cli.supervisor import Service, ServiceEvent, Supervisor, What, in_order
+from cli.stack.stack import PortTaken, UnsafeFolder, broker_answers, broker_socket, broker_url, embedded
+from cli.stack.supervisor import Service, ServiceEvent, Supervisor, What, in_order
 
 
 def free_port() -> int:

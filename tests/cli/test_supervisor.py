@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from eventually import eventually
 
-from cli.supervisor import (
+from cli.stack.supervisor import (
     AlreadyRunning,
     Service,
     ServiceEvent,
@@ -201,7 +201,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 sys.path[:0] = [{str(Path(__file__).parents[2])!r}]
-from cli.supervisor import Service, Supervisor
+from cli.stack.supervisor import Service, Supervisor
 def service(name, code, **facts):
     return Service(name=name, argv=(sys.executable, "-I", "-S", "-c", code), **facts)
 heard = lambda: "deaf" in Path({str(tmp_path / "logs/deaf.log")!r}).read_text()
@@ -267,7 +267,7 @@ def test_a_second_interrupt_kills_at_once(stack_process):
 def test_two_stacks_cannot_use_one_state_folder(tmp_path):
     hold = (
         f"import sys, signal; sys.path[:0] = [{str(Path(__file__).parents[2])!r}]\n"
-        "from pathlib import Path; from cli.supervisor import sole_user_of\n"
+        "from pathlib import Path; from cli.stack.supervisor import sole_user_of\n"
         "with sole_user_of(Path(sys.argv[1])): print('held', flush=True); signal.pause()\n"
     )
     with subprocess.Popen([sys.executable, "-c", hold, tmp_path], stdout=subprocess.PIPE) as holder:

@@ -20,7 +20,7 @@ from platform import machine, system
 from types import MappingProxyType
 from urllib.parse import quote
 
-from cli.supervisor import Service, StackError
+from cli.stack.supervisor import Service, StackError
 
 FLOWER_COLUMNS = "uuid,args,state,received,runtime,worker"
 """`args` is where a task says which job it is, of what kind and on which slot; Flower hides it by default."""

@@ -19,8 +19,8 @@ from pathlib import Path
 from api.client.client import ApiError, Client, ServerUnreachable
 from api.documents.slots import Presence
 from cli.session import Exit, Stop, hint, settings
-from cli.stack import embedded
-from cli.supervisor import ServiceEvent, StackError, Supervisor, What, sole_user_of
+from cli.stack.stack import embedded
+from cli.stack.supervisor import ServiceEvent, StackError, Supervisor, What, sole_user_of
 
 PROFILE = "txnn_1.2.1_build0307"
 MODEL = "DeepSeek-R1-Distill-Qwen-Tiny"
