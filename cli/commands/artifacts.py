@@ -15,7 +15,7 @@ from api.documents.artifacts import ArtifactView
 from cli.pages.catalog import artifacts_table
 from cli.pages.layout import size
 from cli.session import Exit, Session, Stop, hint_on_terminal
-from cli.watching import sending
+from cli.waiting.jobs import sending
 
 _HERE = Session()
 

@@ -5,11 +5,11 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from cli.following import checked_place, end_of, followed, saved_junit
 from cli.input.documents import batch_in
 from cli.pages.batches import batch_page, batches_table
 from cli.pages.jobs import orders_table
 from cli.session import Exit, Session, Stop, hint, hint_on_terminal, once
+from cli.waiting.batches import checked_place, end_of, followed, saved_junit
 from orchestrator.model.orders import Action
 
 _HERE = Session()

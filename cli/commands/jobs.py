@@ -15,7 +15,7 @@ from api.documents.pipelines import PipelineDetail
 from cli.input.documents import model_to_answers, requests_in
 from cli.pages.jobs import answers_table, job_page, jobs_table
 from cli.session import Exit, Session, Stop, hint, hint_on_terminal, once
-from cli.watching import exit_for, live_progress, wait_for
+from cli.waiting.jobs import exit_for, live_progress, wait_for
 from orchestrator.model.specs import JobRequest, PipelineRequest
 from orchestrator.model.states import JobState
 

@@ -9,7 +9,7 @@ from rich.console import Group
 from cli.input.documents import validated
 from cli.pages.jobs import jobs_table, metrics_table
 from cli.session import Exit, Session, hint_on_terminal, once
-from cli.watching import exit_for, live_progress, wait_for
+from cli.waiting.jobs import exit_for, live_progress, wait_for
 from orchestrator.model.specs import JobRequest
 
 _HERE = Session()

@@ -7,7 +7,7 @@ from cyclopts import App
 from cli.commands.releases import _HERE
 from cli.pages.catalog import models_table
 from cli.session import Exit, Session
-from cli.watching import sending
+from cli.waiting.jobs import sending
 
 models_app = App(name="models", help="Registered models; `add` registers one.")
 

@@ -12,7 +12,7 @@ from cli.input.documents import validated
 from cli.pages.jobs import jobs_table
 from cli.pages.layout import row, table
 from cli.session import Exit, Session, hint, once
-from cli.watching import exit_for, wait_for
+from cli.waiting.jobs import exit_for, wait_for
 from orchestrator.model.provision import ProvisionRequest
 
 Switch = Parameter(negative="")

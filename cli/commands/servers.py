@@ -20,7 +20,7 @@ from cli.input.times import duration, shown
 from cli.pages.jobs import reason
 from cli.pages.layout import clean, row, table
 from cli.session import Exit, Session, Stop, hint, once
-from cli.watching import exit_for, live_progress
+from cli.waiting.jobs import exit_for, live_progress
 from orchestrator.model.orders import Action
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import FINAL

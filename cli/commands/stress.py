@@ -6,10 +6,10 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from cli.following import checked_place, end_of, followed, saved_junit
 from cli.input.documents import Inference, requests_in, validated
 from cli.pages.batches import batch_page, batches_table
 from cli.session import Exit, Session, Stop, hint_on_terminal, once
+from cli.waiting.batches import checked_place, end_of, followed, saved_junit
 from orchestrator.model.batches import ALL_SLOTS, BatchRequest, StopOn
 from orchestrator.model.specs import JobRequest
 

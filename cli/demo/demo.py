@@ -29,7 +29,7 @@ from cli.pages.jobs import reason
 from cli.pages.layout import clean, row, table
 from cli.session import Exit, Printing, hint
 from cli.stack.embedded import SLOTS, Plan, Running, free_port, running
-from cli.watching import live_progress, watched
+from cli.waiting.jobs import live_progress, watched
 from orchestrator.model.slots import GROUPS_PER_HOST, SlotKind, SlotName
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import JobState

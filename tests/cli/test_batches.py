@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 import pytest
 
 from api.documents.batches import BatchDetail
-from cli.following import end_of, progress_line
 from cli.pages.batches import batch_page
 from cli.session import console
+from cli.waiting.batches import end_of, progress_line
 
 REPORT = {
     "id": 7, "name": "stress", "project": "default", "state": "stopped", "stop_on": "sticky_fault", "size": 16,
@@ -130,7 +130,7 @@ def test_waiting_in_vain_ends_with_124_and_says_how_to_go_on(tx81, job, stress):
 
 
 def test_a_batch_of_which_nothing_runs_says_once_why(tx81, stress, monkeypatch):
-    monkeypatch.setattr("cli.following.PATIENCE", 0)
+    monkeypatch.setattr("cli.waiting.batches.PATIENCE", 0)
 
     ran = tx81("batches", "wait", stress, "--timeout", 1.5)
 

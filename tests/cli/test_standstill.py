@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from api.client.client import Client
-from cli.standstill import PATIENCE, Standstill
+from cli.waiting.standstill import PATIENCE, Standstill
 from orchestrator.model.states import JobState
 
 QUEUED = [JobState.QUEUED, JobState.SUCCEEDED]

@@ -10,7 +10,7 @@ from eventually import eventually
 
 from api.documents.jobs import JobView
 from cli.session import Exit
-from cli.watching import exit_for
+from cli.waiting.jobs import exit_for
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import JobState
 

@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 import pytest
 from lab import Lab, running_lab
 
-from cli.following import end_of, followed
 from cli.session import Exit
+from cli.waiting.batches import end_of, followed
 from orchestrator.model.batches import BatchRequest, BatchState
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.states import JobState, ServiceState

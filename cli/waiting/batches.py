@@ -13,7 +13,7 @@ from rich.text import Text
 from api.client.client import Client, ServerUnreachable
 from api.documents.batches import BatchDetail, BatchView
 from cli.session import Exit, Stop, console, hint
-from cli.standstill import PATIENCE, WAITING, Standstill, Why
+from cli.waiting.standstill import PATIENCE, WAITING, Standstill, Why
 from orchestrator.model.batches import BatchState
 from orchestrator.model.states import JobState
 
