@@ -36,7 +36,10 @@ app = App(
 _COMMANDS = {
     "Start here": {
         "up": ("cli.commands.up:up", "Run the whole stack on this machine until Ctrl-C."),
-        "demo": ("cli.demo:demo", "Take a small real model from weights to answers on eight emulated card groups."),
+        "demo": (
+            "cli.demo.demo:demo",
+            "Take a small real model from weights to answers on eight emulated card groups.",
+        ),
         "doctor": ("cli.commands.doctor:doctor", "Look at this machine and the server; say what to mend and how."),
     },
     "Jobs": {
@@ -47,7 +50,7 @@ _COMMANDS = {
         ),
         "jobs": ("cli.commands.jobs:jobs", "List jobs, newest first."),
         "show": ("cli.commands.jobs:show", "Everything about one job."),
-        "explain": ("cli.commands.projects:explain", "Why a job waits and until when; why it ran where it ran."),
+        "explain": ("cli.commands.explain:explain", "Why a job waits and until when; why it ran where it ran."),
         "logs": ("cli.commands.jobs:logs", "Print a job's log; -f follows it."),
         "wait": ("cli.commands.jobs:wait", "Wait until jobs have ended; exit 0 only if all succeeded."),
         "cancel": ("cli.commands.orders:cancel", "Ask jobs to stop."),
@@ -65,11 +68,11 @@ _COMMANDS = {
             "cli.commands.batches:app",
             "Many jobs as one thing: list, `show`, `wait`, `report`, `cancel` and more.",
         ),
-        "pipelines": ("cli.commands.releases:pipelines", "List pipelines, newest first."),
+        "pipelines": ("cli.commands.pipelines:pipelines", "List pipelines, newest first."),
     },
     "What there is": {
         "hosts": (
-            "cli.commands.releases:hosts",
+            "cli.commands.hosts:hosts",
             "Servers with cards: who is there, what is free, since when one is away.",
         ),
         "slots": ("cli.commands.slots:app", "Card groups and CPU seats; `show` one; `drain`, `resume`, `quarantine`."),
@@ -93,7 +96,7 @@ _COMMANDS = {
             "cli.commands.golden:app",
             "Reference answers; `import` takes in a file of them, or a job's answers.",
         ),
-        "models": ("cli.commands.releases:models_app", "Registered models; `add` registers one."),
+        "models": ("cli.commands.models:models_app", "Registered models; `add` registers one."),
         "releases": (
             "cli.commands.releases:releases_app",
             "Toolchain releases; `add` registers one, `check` tries its tools.",

@@ -196,3 +196,7 @@ def _usable(token: str, source: str) -> str:
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise Stop(f"{source} holds no token: one word of plain letters is expected", Exit.SERVER)
     return token
+
+
+HERE = Session()
+"""The options of a command as they are if none of them is given."""

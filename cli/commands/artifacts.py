@@ -14,10 +14,8 @@ from api.client.client import Client
 from api.documents.artifacts import ArtifactView
 from cli.pages.catalog import artifacts_table
 from cli.pages.layout import size
-from cli.session import Exit, Session, Stop, hint_on_terminal
+from cli.session import HERE, Exit, Session, Stop, hint_on_terminal
 from cli.waiting.jobs import sending
-
-_HERE = Session()
 
 app = App(name="artifacts", help="Stored files and trees; `get` downloads one, `import-kcore` takes one in.")
 
@@ -28,7 +26,7 @@ def artifacts(
     job: int | None = None,
     name: str | None = None,
     limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 50,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """List artifacts, newest first.
 
@@ -51,7 +49,7 @@ def get(
     /,
     *,
     to: Annotated[Path | None, Parameter(name=["--to", "-o"])] = None,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """Download an artifact: a file as it is, a tree as a folder.
 
@@ -81,7 +79,7 @@ def import_kcore(
     upload: Annotated[bool, Parameter(negative="")] = False,
     model: str | None = None,
     precision: Literal["bf16", "fp16", "quant"] | None = None,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """Take in a kernel image that was compiled elsewhere; prints the digest that `kcore` inputs name.
 

@@ -8,11 +8,9 @@ from cyclopts import App, Parameter
 from cli.input.documents import batch_in
 from cli.pages.batches import batch_page, batches_table
 from cli.pages.jobs import orders_table
-from cli.session import Exit, Session, Stop, hint, hint_on_terminal, once
+from cli.session import HERE, Exit, Session, Stop, hint, hint_on_terminal, once
 from cli.waiting.batches import checked_place, end_of, followed, saved_junit
 from orchestrator.model.orders import Action
-
-_HERE = Session()
 
 app = App(name="batches", help="Many jobs as one thing with one report; `show`, `wait`, `report`, `cancel` and more.")
 
@@ -23,7 +21,7 @@ def batches(
     project: str | None = None,
     name: str | None = None,
     limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 50,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """List batches, newest first."""
     with session.client() as client:
@@ -36,7 +34,7 @@ app.command(batches, name="list")
 
 
 @app.command
-def show(batch: int, /, *, session: Session = _HERE) -> Exit:
+def show(batch: int, /, *, session: Session = HERE) -> Exit:
     """A batch with its report: failures by kind, faults apart, each slot beside the others."""
     with session.client() as client:
         found = client.batches.show(batch)
@@ -50,7 +48,7 @@ def submit(
     /,
     *,
     key: str | None = None,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """Submit a batch from a file, JSON or YAML: `name` and `jobs`, or `name`, `template`, `times` and `slots`.
 
@@ -77,7 +75,7 @@ def wait(
     *,
     timeout: float | None = None,
     junit: Path | None = None,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """Wait until a batch has ended and print its report; exit 0 only if all of its jobs succeeded.
 
@@ -97,7 +95,7 @@ def wait(
 
 
 @app.command
-def report(batch: int, /, *, junit: Path, session: Session = _HERE) -> Exit:
+def report(batch: int, /, *, junit: Path, session: Session = HERE) -> Exit:
     """Write the report of a batch as JUnit XML, whether it has ended or not: faults are errors, failed jobs failures.
 
     Parameters
@@ -113,7 +111,7 @@ def report(batch: int, /, *, junit: Path, session: Session = _HERE) -> Exit:
 
 
 @app.command
-def cancel(batch: int, /, *, note: str | None = None, session: Session = _HERE) -> Exit:
+def cancel(batch: int, /, *, note: str | None = None, session: Session = HERE) -> Exit:
     """Ask all jobs of a batch that have not ended to stop.
 
     Parameters
@@ -125,7 +123,7 @@ def cancel(batch: int, /, *, note: str | None = None, session: Session = _HERE) 
 
 
 @app.command
-def hold(batch: int, /, *, note: str | None = None, session: Session = _HERE) -> Exit:
+def hold(batch: int, /, *, note: str | None = None, session: Session = HERE) -> Exit:
     """Keep the jobs of a batch from being placed until they are released; what runs goes on.
 
     Parameters
@@ -137,7 +135,7 @@ def hold(batch: int, /, *, note: str | None = None, session: Session = _HERE) ->
 
 
 @app.command
-def release(batch: int, /, *, note: str | None = None, session: Session = _HERE) -> Exit:
+def release(batch: int, /, *, note: str | None = None, session: Session = HERE) -> Exit:
     """Undo the holds of all jobs of a batch."""
     return _ordered(batch, Action.RELEASE, note, session)
 
@@ -149,7 +147,7 @@ def priority(
     *,
     to: Annotated[int, Parameter(name=["--to", "-p"])],
     note: str | None = None,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """Give the jobs of a batch that have not begun another priority.
 
@@ -162,7 +160,7 @@ def priority(
 
 
 @app.command
-def front(batch: int, /, *, note: str | None = None, session: Session = _HERE) -> Exit:
+def front(batch: int, /, *, note: str | None = None, session: Session = HERE) -> Exit:
     """Move the jobs of a batch before all others of their priority, in the order they have."""
     return _ordered(batch, Action.FRONT, note, session)
 

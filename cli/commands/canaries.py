@@ -10,11 +10,10 @@ from api.documents.canaries import CanaryView
 from cli.input.documents import Inference, document_in, validated
 from cli.pages.jobs import job_page
 from cli.pages.layout import row, short, table
-from cli.session import Exit, Session, Stop, hint
+from cli.session import HERE, Exit, Session, Stop, hint
 from orchestrator.model.specs import CanarySpec
 from orchestrator.model.states import JobState
 
-_HERE = Session()
 _UNTOLD = Inference()
 _NEEDED = ("model", "kcore", "prompts", "golden")
 
@@ -28,7 +27,7 @@ def set_canary(
     *,
     inference: Inference = _UNTOLD,
     release: str | None = None,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """Make an inference with known answers the canary of a release; keep it short, and its answers certain.
 
@@ -55,7 +54,7 @@ def set_canary(
 
 
 @app.command
-def show(*, session: Session = _HERE) -> Exit:
+def show(*, session: Session = HERE) -> Exit:
     """List the canaries of all releases."""
     with session.client() as client:
         found = client.canaries()
@@ -64,7 +63,7 @@ def show(*, session: Session = _HERE) -> Exit:
 
 
 @app.command
-def run(slot: str, *, session: Session = _HERE) -> Exit:
+def run(slot: str, *, session: Session = HERE) -> Exit:
     """Check a slot (HOST.g3) now and wait for the outcome; one that fails is quarantined, or stays so."""
     with session.client() as client:
         job = client.run_canary(slot).id

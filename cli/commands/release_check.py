@@ -15,14 +15,13 @@ from rich.text import Text
 from api.client.client import ApiError
 from api.documents.releases import ReleaseDetail
 from cli.pages.layout import clean, row, table
-from cli.session import Exit, Session, Stop, hint
+from cli.session import HERE, Exit, Session, Stop, hint
 from orchestrator.model.release_checks import Finding, Level, ReleaseCheck
 
-_HERE = Session()
 _FORBIDDEN = 403
 
 
-def show(name: str, /, *, session: Session = _HERE) -> Exit:
+def show(name: str, /, *, session: Session = HERE) -> Exit:
     """Show a release: its profile in full, and what its latest check on each host has found."""
     with session.client() as client:
         release, checks = client.release(name), client.release_checks(name)
@@ -37,7 +36,7 @@ def show(name: str, /, *, session: Session = _HERE) -> Exit:
     return Exit.OK
 
 
-def check(name: str, /, *, root: Path | None = None, session: Session = _HERE) -> Exit:
+def check(name: str, /, *, root: Path | None = None, session: Session = HERE) -> Exit:
     """Try a release on this machine: folders, conda environments, container, and what the tools' help says.
 
     Exit code 1 if a job would fail for what is found. The tools are asked for their help and do nothing else; those for

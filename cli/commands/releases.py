@@ -6,15 +6,13 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from cli.pages.catalog import releases_table
-from cli.session import Exit, Session
-
-_HERE = Session()
+from cli.session import HERE, Exit, Session
 
 releases_app = App(name="releases", help="Toolchain releases; `add` registers one, `check` tries its tools.")
 
 
 @releases_app.default
-def releases(*, session: Session = _HERE) -> Exit:
+def releases(*, session: Session = HERE) -> Exit:
     """List the toolchain releases."""
     with session.client() as client:
         found = client.releases()
@@ -30,7 +28,7 @@ def add_release(
     /,
     *,
     default: Annotated[bool, Parameter(negative="")] = False,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """Register the vendor's tools installed at a folder, called as a profile says.
 

@@ -13,11 +13,9 @@ from api.documents.reservations import ReservationView
 from cli.input.documents import validated
 from cli.input.times import duration, moment, shown
 from cli.pages.layout import clean, row, table
-from cli.session import Exit, Session, Stop
+from cli.session import HERE, Exit, Session, Stop
 from orchestrator.model.reservations import ReservationRequest
 from orchestrator.model.slots import SlotName
-
-_HERE = Session()
 
 
 def reserve(
@@ -27,7 +25,7 @@ def reserve(
     for_: Annotated[str | None, Parameter(name="--for")] = None,
     note: str | None = None,
     project: str | None = None,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """Keep slots (HOST.g3) or all slots of hosts (HOST) for a time; what runs there goes on.
 
@@ -53,7 +51,7 @@ def reserve(
     return Exit.OK
 
 
-def reservations(*, slot: str | None = None, past: bool = False, session: Session = _HERE) -> Exit:
+def reservations(*, slot: str | None = None, past: bool = False, session: Session = HERE) -> Exit:
     """List reservations that are or will be, by their start.
 
     Parameters
@@ -69,7 +67,7 @@ def reservations(*, slot: str | None = None, past: bool = False, session: Sessio
     return Exit.OK
 
 
-def unreserve(reservation: int, /, *, note: str | None = None, session: Session = _HERE) -> Exit:
+def unreserve(reservation: int, /, *, note: str | None = None, session: Session = HERE) -> Exit:
     """Give the slots of a reservation back, now or before it begins.
 
     Parameters

@@ -19,13 +19,12 @@ from cli.input.documents import artifact_named, validated
 from cli.input.times import duration, shown
 from cli.pages.jobs import reason
 from cli.pages.layout import clean, row, table
-from cli.session import Exit, Session, Stop, hint, once
+from cli.session import HERE, Exit, Session, Stop, hint, once
 from cli.waiting.jobs import exit_for, live_progress
 from orchestrator.model.orders import Action
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import FINAL
 
-_HERE = Session()
 _ANY = Which()
 _POLL = 0.5
 Switch = Parameter(negative="")
@@ -48,7 +47,7 @@ def serve(
     project: str = "default",
     name: str | None = None,
     key: str | None = None,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """Start a server and wait until it is ready; prints where it answers, and how to ask it.
 
@@ -109,7 +108,7 @@ def serve(
     return Exit.OK
 
 
-def stop(*jobs: int, which: Which = _ANY, note: str | None = None, session: Session = _HERE) -> Exit:
+def stop(*jobs: int, which: Which = _ANY, note: str | None = None, session: Session = HERE) -> Exit:
     """End servers in good order; each has succeeded when its cards are free again.
 
     Parameters
@@ -120,7 +119,7 @@ def stop(*jobs: int, which: Which = _ANY, note: str | None = None, session: Sess
     return ordered(Action.STOP, jobs, which, note, session)
 
 
-def endpoints(*, model: str | None = None, session: Session = _HERE) -> Exit:
+def endpoints(*, model: str | None = None, session: Session = HERE) -> Exit:
     """List servers that can be asked now.
 
     Parameters

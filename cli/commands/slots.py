@@ -10,10 +10,8 @@ from api.client.client import Client, ServerUnreachable
 from api.documents.slots import Presence, SlotView
 from cli.pages.slot_history import refused, slot_page
 from cli.pages.slots import out_of_service, slots_table
-from cli.session import Exit, Session, Stop, hint
+from cli.session import HERE, Exit, Session, Stop, hint
 from orchestrator.model.states import ServiceState
-
-_HERE = Session()
 
 _POLL = 0.5
 """Seconds between two looks at a slot that drains, or that is looked at by its worker."""
@@ -22,7 +20,7 @@ app = App(name="slots", help="Card groups and CPU seats; `show` one; `drain`, `r
 
 
 @app.default
-def slots(*, session: Session = _HERE) -> Exit:
+def slots(*, session: Session = HERE) -> Exit:
     """Card groups and CPU seats: who is there, what it does, and why one is given no work."""
     with session.client() as client:
         found = client.slots()
@@ -36,7 +34,7 @@ def drain(
     host: str | None = None,
     note: str | None = None,
     wait: Annotated[bool, Parameter(negative="")] = False,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """Let slots (HOST.g3) finish what they run and take no more.
 
@@ -58,7 +56,7 @@ def drain(
 
 
 @app.command
-def show(slot: str, *, session: Session = _HERE) -> Exit:
+def show(slot: str, *, session: Session = HERE) -> Exit:
     """Everything about one slot (HOST.g3): why it is out of service, what was tried there, and its canaries."""
     with session.client() as client:
         found = client.slot(slot)
@@ -72,7 +70,7 @@ def resume(
     host: str | None = None,
     note: str | None = None,
     timeout: float = 150.0,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """Give slots work again; cards under suspicion are looked at first, and 4 is the exit if they are not free.
 
@@ -98,7 +96,7 @@ def resume(
 
 
 @app.command
-def quarantine(*slots: str, host: str | None = None, note: str | None = None, session: Session = _HERE) -> Exit:
+def quarantine(*slots: str, host: str | None = None, note: str | None = None, session: Session = HERE) -> Exit:
     """Give suspect slots no work until someone resumes them; what they run goes on.
 
     Parameters

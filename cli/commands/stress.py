@@ -8,12 +8,11 @@ from cyclopts.validators import Number
 
 from cli.input.documents import Inference, requests_in, validated
 from cli.pages.batches import batch_page, batches_table
-from cli.session import Exit, Session, Stop, hint_on_terminal, once
+from cli.session import HERE, Exit, Session, Stop, hint_on_terminal, once
 from cli.waiting.batches import checked_place, end_of, followed, saved_junit
 from orchestrator.model.batches import ALL_SLOTS, BatchRequest, StopOn
 from orchestrator.model.specs import JobRequest
 
-_HERE = Session()
 _UNTOLD = Inference()
 Switch = Parameter(negative="")
 
@@ -32,7 +31,7 @@ def stress(
     timeout: float | None = None,
     junit: Path | None = None,
     key: str | None = None,
-    session: Session = _HERE,
+    session: Session = HERE,
 ) -> Exit:
     """Run the same job many times on many slots, each pinned: which group fails, is slow, or answers otherwise?
 

@@ -10,16 +10,14 @@ from rich.text import Text
 from api.documents.tokens import TokenRequest, TokenView
 from cli.input.documents import validated
 from cli.pages.layout import row, table
-from cli.session import Exit, Session
+from cli.session import HERE, Exit, Session
 from orchestrator.model.scopes import Scope
-
-_HERE = Session()
 
 app = App(name="tokens", help="Who may come in, and how far; `create` makes a token, `revoke` ends one.")
 
 
 @app.default
-def tokens(*, session: Session = _HERE) -> Exit:
+def tokens(*, session: Session = HERE) -> Exit:
     """List tokens: names and scopes, never what they are."""
     with session.client() as client:
         found = client.tokens()
@@ -28,7 +26,7 @@ def tokens(*, session: Session = _HERE) -> Exit:
 
 
 @app.command
-def create(name: str, /, *, scope: Annotated[Scope, Parameter()], session: Session = _HERE) -> Exit:
+def create(name: str, /, *, scope: Annotated[Scope, Parameter()], session: Session = HERE) -> Exit:
     """Make a token and print it: it is shown this once and never again.
 
     Parameters
@@ -46,7 +44,7 @@ def create(name: str, /, *, scope: Annotated[Scope, Parameter()], session: Sessi
 
 
 @app.command
-def revoke(name: str, /, *, session: Session = _HERE) -> Exit:
+def revoke(name: str, /, *, session: Session = HERE) -> Exit:
     """Refuse a token from now on; the last admin token is kept."""
     with session.client() as client:
         client.revoke_token(name)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from api.client.client import Client, ServerUnreachable
-from cli.commands.projects import folded
+from cli.pages.explanations import folded
 from cli.pages.layout import clean
 from orchestrator.model.states import JobState
 
