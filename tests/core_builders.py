@@ -168,7 +168,7 @@ def _walk_on(session: Session, job: Job, state: JobState) -> None:
 
 def assign(session: Session, job_id: int, *slot_ids: str) -> int | None:
     """Lease slots to a queued job; the id of its attempt, None if it is not queued any more."""
-    made = bulk.assign(session, [bulk.Assignment(job_id, slot_ids, "")], now=now(), lease=LEASE)
+    made = bulk.assign(session, [bulk.Allocation(job_id, slot_ids, "")], now=now(), lease=LEASE)
     return made[0][0] if made else None
 
 

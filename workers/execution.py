@@ -184,8 +184,8 @@ class _Execution:
 
     def _exclusively(self, plan: Plan, name: str) -> AbstractContextManager[int | None]:
         # The lock belongs to the installed tools: two releases at one root share it.
-        installed = hashlib.sha256(os.fsencode(plan.words["root"])).hexdigest()[:12]
-        path = self.slot.settings.locks / f"{locks.file_name(name)}@{installed}.lock"
+        root = hashlib.sha256(os.fsencode(plan.words["root"])).hexdigest()[:12]
+        path = self.slot.settings.locks / f"{locks.file_name(name)}@{root}.lock"
         return locks.waited_for(path, owner=self._owner, log=self.log_path, stop=self.stop)
 
     def _cards(self) -> AbstractContextManager[list[int]]:

@@ -84,7 +84,7 @@ def place_queued(
     if not slots.free:
         return []
     decided = plan.decide(session, queue.groups(session), slots, aging=aging)
-    wanted = [bulk.Assignment(each.job_id, each.slot_ids, each.why) for each in decided.plan.placements]
+    wanted = [bulk.Allocation(each.job_id, each.slot_ids, each.why) for each in decided.plan.placements]
     assigned = bulk.assign(session, wanted, now=now, lease=lease) if wanted else []
     kcores = {candidate.job_id: candidate.kcore for candidate in decided.candidates}
     _note_kcores(session, {slot_id: kcores[each.job_id] for _, each in assigned for slot_id in each.slot_ids})

@@ -64,7 +64,7 @@ def queue_ready(session: Session, which: ColumnElement[bool], *, now: datetime) 
 
 
 @dataclass(frozen=True)
-class Assignment:
+class Allocation:
     """A queued job, the slots it shall have, the lead first, and why these."""
 
     job_id: int
@@ -73,8 +73,8 @@ class Assignment:
 
 
 def assign(
-    session: Session, wanted: Sequence[Assignment], *, now: datetime, lease: timedelta
-) -> list[tuple[int, Assignment]]:
+    session: Session, wanted: Sequence[Allocation], *, now: datetime, lease: timedelta
+) -> list[tuple[int, Allocation]]:
     """Lease slots to new attempts at queued jobs; returns each with the id of its attempt, without jobs that left.
 
     The worker of the lead is rung for all slots of an attempt, and its bell counts as rung now: ringing is what the
@@ -108,7 +108,7 @@ def _next_numbers(session: Session, job_ids: Iterable[int]) -> dict[int, int]:
     return {job_id: counts.get(job_id, 0) + 1 for job_id in job_ids}
 
 
-def _told_of(attempt_id: int, taken: Assignment, now: datetime) -> Iterator[Document]:
+def _told_of(attempt_id: int, taken: Allocation, now: datetime) -> Iterator[Document]:
     about = {"at": now, "job_id": taken.job_id, "slot_id": taken.slot_ids[0]}
     yield {**about, "kind": "job.assigned", "attempt_id": None, "data": {"start": JobState.QUEUED}}
     several = {"slot_ids": list(taken.slot_ids)} if len(taken.slot_ids) > 1 else {}

@@ -184,7 +184,7 @@ class Lab:
             for name, digest in (inputs or {}).items():
                 session.add(JobInput(job_id=row.id, name=name, digest=digest, file_name=f"{name}.file"))
             assert lifecycle.queue(session, row, start=JobState.WAITING, now=now)
-            wanted = bulk.Assignment(row.id, [f"{self.settings.host}.{name}" for name in (slot, *others)], "")
+            wanted = bulk.Allocation(row.id, [f"{self.settings.host}.{name}" for name in (slot, *others)], "")
             ((attempt_id, _),) = bulk.assign(session, [wanted], now=now, lease=self.settings.lease)
             return attempt_id
 
