@@ -40,7 +40,7 @@ def _name(pid: int) -> str:
         return "gone"
     text = " ".join(words)
     known = {
-        "celery": "bare worker", "workers/shim": "shim and tool", "-m workers": "worker", "valkey": "broker",
+        "celery": "bare worker", "workers/processes/shim": "shim and tool", "-m workers": "worker", "valkey": "broker",
         "dispatcher": "dispatcher", "-m api": "api", "postgres": "database",
     }  # fmt: skip
     return next((name for part, name in known.items() if part in text), text[:40])

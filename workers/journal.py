@@ -9,7 +9,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 class KeyValueFormatter(logging.Formatter):
-    """`2026-11-22T10:00:00.123Z INFO workers.execution attempt ended attempt=3 reason="…"`."""
+    """`2026-11-22T10:00:00.123Z INFO workers.attempt.execution attempt ended attempt=3 reason="…"`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and below it the traceback if there is one."""

@@ -13,12 +13,14 @@ from pydantic import ValidationError
 
 from orchestrator.broker import create_app
 from orchestrator.errors import SlotTaken
+from orchestrator.jobs import assignments
 from orchestrator.model.slots import SlotName
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
-from workers import assignment, journal, locks, tasks
-from workers.announcing import PatientConsumer
+from workers import journal, tasks
+from workers.flower_events import PatientConsumer
+from workers.host import locks
 from workers.slot import OwnedSlot, owned
 
 EXIT_USAGE = 2
@@ -56,7 +58,7 @@ def _answer_bells(slot: OwnedSlot) -> None:
     app = create_app(slot.settings.broker_url)
     tasks.register(app, slot, ArtifactStore(slot.settings.store))
     # Opens the connection and compiles the statements that the first job would otherwise wait for.
-    assignment.claim(slot.database, 0, worker=slot.worker, lease=slot.settings.lease)
+    assignments.claim(slot.database, 0, worker=slot.worker, lease=slot.settings.lease)
     logging.getLogger(__name__).info("worker starting", extra={"slot": slot.id, "worker": slot.worker})
     _celery_worker(app, slot)
 

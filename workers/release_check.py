@@ -24,10 +24,10 @@ from orchestrator.model.profile import KindProfile, Profile
 from orchestrator.model.release_checks import Finding, Level, ReleaseCheck
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.settings import Settings
-from workers import cards, locks
-from workers.asking import Told, ask
-from workers.container import Container, Mark
-from workers.process import Command
+from workers.host import cards, locks
+from workers.processes.ask import Told, ask
+from workers.processes.container import Container, Mark
+from workers.processes.process import Command
 from workers.slot import clear
 from workers.toolchain.commands import container_of, fill, view_of
 from workers.toolchain.flags import compare

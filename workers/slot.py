@@ -21,12 +21,13 @@ from orchestrator.model.slots import GOLDEN_LABEL, SlotKind, SlotName
 from orchestrator.settings import Settings
 from orchestrator.slots import presence, service
 from orchestrator.storage.database import Database
-from workers import locks, reference
-from workers.probe import Finding, default_probe
-from workers.process import StopReason
-from workers.stops import STOPS
-from workers.threads import beside
-from workers.tree import Shim
+from workers.host import locks
+from workers.host.probe import Finding, default_probe
+from workers.processes.process import StopReason
+from workers.processes.stops import STOPS
+from workers.processes.threads import beside
+from workers.processes.tree import Shim
+from workers.toolchain import reference
 
 log = logging.getLogger(__name__)
 

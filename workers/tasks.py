@@ -15,10 +15,10 @@ from celery.worker.state import revoked
 from orchestrator.broker import RUN_ATTEMPT
 from orchestrator.model.states import AttemptState
 from orchestrator.storage.artifacts import ArtifactStore
-from workers.execution import Ended, execute
-from workers.process import StopReason
+from workers.attempt.execution import Ended, execute
+from workers.processes.process import StopReason
+from workers.processes.stops import STOPS
 from workers.slot import OwnedSlot
-from workers.stops import STOPS
 
 log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from orchestrator.model.cache_keys import short
 
 
 def page(found: ExplanationView) -> RenderableType:
+    """The explanation of one job."""
     job = found.job
     parts: list[RenderableType] = [Text(f"job {job.id}  {clean(job.name)} ({job.kind})  {job.state}")]
     if found.reasons:

@@ -23,7 +23,6 @@ from sqlalchemy.exc import IntegrityError
 
 from orchestrator.jobs import bulk
 from orchestrator.jobs.admission import ADMITTED_AT_ONCE
-from orchestrator.jobs.bulk import Allocation
 from orchestrator.model.states import JobState
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Artifact, Attempt, Job, Lease
@@ -110,7 +109,7 @@ def test_jobs_that_left_the_queue_meanwhile_are_left_out_of_what_is_assigned(dat
         a_slot(session, "g0")
         a_slot(session, "g1")
         gone, there = a_job(session, JobState.CANCELLED), a_job(session)
-        wanted = [Assignment(gone.id, ("lab1.g0",), ""), Assignment(there.id, ("lab1.g1",), "it is free")]
+        wanted = [Allocation(gone.id, ("lab1.g0",), ""), Allocation(there.id, ("lab1.g1",), "it is free")]
 
         made = bulk.assign(session, wanted, now=now(), lease=LEASE)
 
@@ -125,7 +124,7 @@ def test_attempts_get_the_slots_that_were_wanted_for_their_jobs(database: Databa
         jobs = [a_job(session) for _ in range(3)]
         wanted = zip(jobs, (slots[3:], slots[1:3], slots[:1]), strict=True)
 
-        made = bulk.assign(session, [Assignment(job.id, on, "") for job, on in wanted], now=now(), lease=LEASE)
+        made = bulk.assign(session, [Allocation(job.id, on, "") for job, on in wanted], now=now(), lease=LEASE)
 
         leased = dict(session.execute(select(Lease.slot_id, Lease.attempt_id)).all())
         assert {each.job_id: set(each.slot_ids) for _, each in made} == {
@@ -138,7 +137,7 @@ def test_what_is_assigned_is_found_by_its_number_however_long_the_queue(sqlite_u
     database = Database(sqlite_url)
     with database.write() as session:
         slots = [a_slot(session, f"cpu{number}").id for number in range(64)]
-        wanted = [Assignment(a_job(session).id, (slot,), "") for slot in slots]
+        wanted = [Allocation(a_job(session).id, (slot,), "") for slot in slots]
         session.flush()
         with _run(database, "UPDATE job ") as updates:
             bulk.assign(session, wanted, now=now(), lease=LEASE)
@@ -154,7 +153,7 @@ def test_one_slot_that_is_taken_refuses_all_assignments(database: Database):
         a_slot(session, "g0")
         an_assigned_attempt(session, slot=a_slot(session, "g1"))
         jobs = [a_job(session), a_job(session)]
-    wanted = [Assignment(job.id, (f"lab1.g{number}",), "") for number, job in enumerate(jobs)]
+    wanted = [Allocation(job.id, (f"lab1.g{number}",), "") for number, job in enumerate(jobs)]
 
     with nothing_written(database), pytest.raises(IntegrityError), database.write() as session:
         bulk.assign(session, wanted, now=now(), lease=LEASE)
@@ -166,4 +165,4 @@ def test_a_slot_that_two_jobs_shall_have_at_once_refuses_both(database: Database
         jobs = [a_job(session), a_job(session)]
 
     with nothing_written(database), pytest.raises(IntegrityError), database.write() as session:
-        bulk.assign(session, [Assignment(job.id, ("lab1.g0",), "") for job in jobs], now=now(), lease=LEASE)
+        bulk.assign(session, [Allocation(job.id, ("lab1.g0",), "") for job in jobs], now=now(), lease=LEASE)

@@ -15,6 +15,7 @@ from orchestrator.broker import Bell
 from orchestrator.dispatcher.main import Dispatcher
 from orchestrator.errors import AlreadyReserved, BadRequest, IllegalTransition, OwnershipLost, SlotTaken
 from orchestrator.jobs import endpoints, lifecycle, orders
+from orchestrator.jobs.assignments import Assignment, claim
 from orchestrator.jobs.lifecycle import Ending
 from orchestrator.jobs.orders import Order
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
@@ -25,10 +26,9 @@ from orchestrator.model.specs import PRODUCES
 from orchestrator.model.states import FINAL
 from orchestrator.slots import presence, reservations, service
 from orchestrator.storage.tables import Attempt, Job, Leader
-from workers import report
-from workers.assignment import Assignment, claim
-from workers.cards import CardsHeld
-from workers.collect import Output, Results
+from workers.attempt import report
+from workers.attempt.collect import Output, Results
+from workers.host.cards import CardsHeld
 from workers.slot import OwnedSlot, announce
 
 DEAD_CARD = Suspicion(reason="HPGR: device error", signature="hpgr_device_error")

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import JobState, ServiceState
 from orchestrator.storage.tables import Answer, Lease, Slot
-from workers import cards, locks
+from workers.host import cards, locks
 from workers.slot import owned
 
 G0, G1 = SlotName.parse("g0"), SlotName.parse("g1")

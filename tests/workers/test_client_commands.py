@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from orchestrator.errors import BadSpec, EndpointClosed
+from orchestrator.jobs.assignments import Assignment, InputArtifact
 from orchestrator.jobs.used_endpoints import UsedEndpoint
 from orchestrator.settings import SHIPPED_PROFILES
-from workers.assignment import Assignment, InputArtifact
 from workers.toolchain.commands import plan
 
 WORK = Path("/work/cpu0/7.1")

@@ -7,8 +7,8 @@ import yaml
 
 from orchestrator.catalog.profile_files import load_profile
 from orchestrator.errors import BadSpec
+from orchestrator.jobs.assignments import Assignment, InputArtifact, RegisteredModel
 from orchestrator.settings import SHIPPED_PROFILES, Settings
-from workers.assignment import Assignment, InputArtifact, RegisteredModel
 from workers.toolchain.commands import at_address, document, fill, plan
 
 WORK = Path("/work/g1/7.1")

@@ -15,9 +15,9 @@ from orchestrator.model.launchers import DockerExec
 from orchestrator.model.states import JobState, ServiceState
 from orchestrator.storage.logs import SealedLogReader
 from orchestrator.storage.tables import Artifact, Release, Slot
-from workers import locks
-from workers.container import MARK, Container, Mark
-from workers.process import Command, StopReason, StopSignal
+from workers.host import locks
+from workers.processes.container import MARK, Container, Mark
+from workers.processes.process import Command, StopReason, StopSignal
 
 ROOT = Path(__file__).parents[2]
 QUANTIZE = {"kind": "quantize", "model": "tiny-model"}
@@ -303,7 +303,7 @@ WORKER = """
 import json, sys
 from datetime import timedelta
 from pathlib import Path
-from workers.process import Command, KillStep, Limits, StopSignal, run
+from workers.processes.process import Command, KillStep, Limits, StopSignal, run
 argv, messenger, folder = json.loads(sys.argv[1])
 command = Command(tuple(argv), {"PATH": "/usr/bin:/bin"}, Path("/"), tuple(messenger))
 ladder = [KillStep(2, timedelta(seconds=0.5)), KillStep(9, timedelta(seconds=5))]

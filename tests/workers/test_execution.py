@@ -14,7 +14,7 @@ from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.storage import live_logs
 from orchestrator.storage.logs import SealedLogReader
 from orchestrator.storage.tables import Answer, Artifact, Event, Lease, Metric, Slot
-from workers.process import StopReason, StopSignal
+from workers.processes.process import StopReason, StopSignal
 from workers.slot import owned
 
 QUANTIZE = {"kind": "quantize", "model": "tiny-model"}

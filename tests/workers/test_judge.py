@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.profile import FaultSignature
 from orchestrator.settings import SHIPPED_PROFILES
-from workers.process import Outcome, StopReason
-from workers.toolchain.judge import Clocks, Evidence, failure_of_results, failure_of_run, suspicion
+from workers.attempt.judge import Clocks, Evidence, failure_of_results, failure_of_run, suspicion
+from workers.processes.process import Outcome, StopReason
 
 SIGNATURES = (
     FaultSignature(name="busy", pattern="Device or resource busy"),

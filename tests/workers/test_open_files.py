@@ -10,8 +10,8 @@ import pytest
 
 from orchestrator.model.profile import ProbeRule
 from orchestrator.model.slots import CARDS_PER_HOST
-from workers.open_files import Look, SharedLooks, identity, look
-from workers.probe import Probe
+from workers.host.open_files import Look, SharedLooks, identity, look
+from workers.host.probe import Probe
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from eventually import eventually
 
-from workers.process import Command, KillStep, Limits, Outcome, StopReason, StopSignal, run
-from workers.tree import ShimLostError
+from workers.processes.process import Command, KillStep, Limits, Outcome, StopReason, StopSignal, run
+from workers.processes.tree import ShimLostError
 
 ROOT = Path(__file__).parents[2]
 PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
@@ -369,7 +369,7 @@ sys.path.insert(0, {str(ROOT)!r})
 {before}
 from datetime import timedelta
 from pathlib import Path
-from workers.process import *
+from workers.processes.process import *
 folder = Path({str(folder)!r})
 ladder = [KillStep(15, timedelta(seconds=0.3))]
 command = Command(("sh", "-c", {script!r}), {PATH!r}, folder)

@@ -18,7 +18,7 @@ from orchestrator.errors import BadSpec
 from orchestrator.model.profile import Profile
 from orchestrator.model.provision import ProvisionSpec
 from orchestrator.settings import SHIPPED_PROFILES, Settings
-from workers.container import Container, Mark
+from workers.processes.container import Container, Mark
 from workers.provision.outcomes import Outcome, StepState, read
 from workers.provision.plan import Steps, ToolsContainer, steps_of, words_of
 from workers.toolchain.commands import view_of

@@ -7,7 +7,7 @@ from orchestrator.model.profile import Profile
 from orchestrator.model.release_checks import Level
 from orchestrator.model.slots import SlotName
 from orchestrator.settings import Settings
-from workers import cards
+from workers.host import cards
 from workers.release_check import check
 
 HELP = "usage: tool [-h] -m MODEL\n\noptions:\n  -m MODEL  weights\n"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from eventually import eventually
 
-from workers import shim
+from workers.processes import shim
 
 TERM_THEN_KILL = [(int(signal.SIGTERM), 0.3), (int(signal.SIGKILL), 1.0)]
 

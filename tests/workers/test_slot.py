@@ -9,13 +9,14 @@ import pytest
 from sqlalchemy import select
 
 from orchestrator.errors import SlotTaken
+from orchestrator.jobs import assignments
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage import live_logs
 from orchestrator.storage.tables import LogChunk, Slot
-from workers import assignment, locks
-from workers.log_shipping import LogShipper
-from workers.process import StopReason, StopSignal
+from workers.attempt.log_shipping import LogShipper
+from workers.host import locks
+from workers.processes.process import StopReason, StopSignal
 from workers.slot import owned
 
 CPU0 = SlotName.parse("cpu0")
@@ -68,7 +69,7 @@ def test_the_labels_of_a_host_are_announced_with_its_slot(lab):
 def test_what_a_dead_worker_left_is_lost_at_once_and_cleared_away(lab):
     with owned(lab.settings, lab.database, CPU0) as dead:
         attempt_id = lab.assigned(QUANTIZE, slot="cpu0")
-        assignment.claim(lab.database, attempt_id, worker=dead.worker, lease=lab.settings.lease)
+        assignments.claim(lab.database, attempt_id, worker=dead.worker, lease=lab.settings.lease)
         (dead.work / "1.1" / "run").mkdir(parents=True)
 
     with owned(lab.settings, lab.database, CPU0) as slot:

@@ -2,7 +2,7 @@
 
 import threading
 
-from workers.threads import beside
+from workers.processes.threads import beside
 
 
 def _thread_of_a_call() -> int:

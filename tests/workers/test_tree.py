@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from eventually import eventually
 
-from workers.process import Command, KillStep, Limits, Outcome, StopReason, StopSignal, run
-from workers.tree import Shim, ShimBusyError, ShimLostError
+from workers.processes.process import Command, KillStep, Limits, Outcome, StopReason, StopSignal, run
+from workers.processes.tree import Shim, ShimBusyError, ShimLostError
 
 ROOT = Path(__file__).parents[2]
 PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
@@ -280,8 +280,8 @@ import signal, sys
 sys.path.insert(0, {str(ROOT)!r})
 from datetime import timedelta
 from pathlib import Path
-from workers.process import *
-from workers.tree import Shim
+from workers.processes.process import *
+from workers.processes.tree import Shim
 folder = Path({str(folder)!r})
 ladder = [KillStep(15, timedelta(seconds=0.3))]
 with Shim.start() as shim:

@@ -16,8 +16,8 @@ from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.slots import service
 from orchestrator.storage.tables import Artifact, Event, Release, Slot
-from workers.blackbox import kernel_lines
-from workers.probe import Probe
+from workers.attempt.blackbox import kernel_lines
+from workers.host.probe import Probe
 from workers.slot import owned
 
 G0 = SlotName.parse("g0")

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from orchestrator.broker import Bell, create_app, ring
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage.tables import Slot
-from workers import locks
+from workers.host import locks
 
 ROOT = Path(__file__).parents[2]
 QUANTIZE = {"kind": "quantize", "model": "tiny-model"}

@@ -16,8 +16,8 @@ from orchestrator.model.profile import Profile
 from orchestrator.model.provision import PACKAGES, ProvisionRule, ProvisionSpec, StepCommand, StepRule
 from orchestrator.model.slots import CARDS_PER_HOST
 from orchestrator.model.specs import Strict
-from workers.container import Container
-from workers.process import Command
+from workers.processes.container import Container
+from workers.processes.process import Command
 from workers.toolchain.commands import fill
 from workers.toolchain.view import View
 

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.errors import BadSpec
+from orchestrator.jobs.assignments import Assignment, InputArtifact, RegisteredModel
 from orchestrator.model.calling import OwnProgram, how_to_run
 from orchestrator.model.card_specs import OnCards
 from orchestrator.model.launchers import DockerExec
@@ -21,10 +22,9 @@ from orchestrator.model.profile import FaultSignature, KindProfile, Profile
 from orchestrator.model.provision import ProvisionSpec
 from orchestrator.model.slots import GROUPS_PER_HOST, SINGLE_CARD, WHOLE_HOST, cards_of_groups, groups_of_cards
 from orchestrator.model.specs import CanarySpec, ClientSpec, ConvertSpec, InferSpec, ServeSpec, Spec, profile_kind
-from workers import reference
-from workers.assignment import Assignment, InputArtifact, RegisteredModel
-from workers.process import Command
-from workers.toolchain.asking import client_words
+from workers.processes.process import Command
+from workers.toolchain import reference
+from workers.toolchain.client_words import client_words
 from workers.toolchain.view import View
 
 _PLACE_HOLDER = re.compile(r"\{(\w+)\}")

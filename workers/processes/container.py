@@ -16,9 +16,9 @@ from pathlib import Path
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.model.launchers import DockerExec
-from workers.asking import Told, ask
-from workers.process import Command
-from workers.tree import Shim
+from workers.processes.ask import Told, ask
+from workers.processes.process import Command
+from workers.processes.tree import Shim
 
 MARK = "TX81_ATTEMPT"
 """The variable that holds an attempt's mark."""

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Self
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.jobs.assignments import Assignment
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.launchers import DockerExec
 from orchestrator.model.provision import ProvisionSpec
-from workers import locks
-from workers.assignment import Assignment
-from workers.blackbox import tail
-from workers.container import MARK, Container, ContainerAway, Mark
-from workers.process import Command, Outcome
+from workers.attempt.blackbox import tail
+from workers.attempt.judge import Evidence
+from workers.host import locks
+from workers.processes.container import MARK, Container, ContainerAway, Mark
+from workers.processes.process import Command, Outcome
 from workers.slot import OwnedSlot
 from workers.toolchain.commands import Plan, container_of
-from workers.toolchain.judge import Evidence
 
 ENTERED = "entered"
 """The file in the working folder that is there once a tool was started in its container."""

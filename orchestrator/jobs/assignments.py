@@ -68,7 +68,8 @@ class Assignment:
     release: str
     release_digest: str
     root: str
-    """The folder that the release was registered with, until `workers.installed` says where it is on this host."""
+    """The folder that the release was registered with, until `workers.attempt.release_here` says where it is on this
+    host."""
     model: RegisteredModel | None
     inputs: tuple[InputArtifact, ...]
     run_seconds: int

@@ -1,6 +1,6 @@
 """How every part of this process reaches the attempt that runs in it."""
 
-from workers.process import StopReason, StopSignal
+from workers.processes.process import StopReason, StopSignal
 
 
 class StopSignals:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from workers.process import StopSignal
+from workers.processes.process import StopSignal
 
 _LOOK_AGAIN = 0.2
 """Seconds between two tries for a lock that another process holds; the kernel offers no wait with a time limit."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.settings import Settings
-from workers import locks
+from workers.host import locks
 
 _NAME = "port-{port}.lock"
 

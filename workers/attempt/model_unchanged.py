@@ -6,8 +6,8 @@ from pathlib import Path
 
 from orchestrator.catalog.weights import stamp_of, weights_of
 from orchestrator.errors import BadSpec, OrchestratorError, PathRefused
+from orchestrator.jobs.assignments import RegisteredModel
 from orchestrator.settings import Settings
-from workers.assignment import RegisteredModel
 
 _PROVEN: dict[tuple[str, str], str] = {}
 """Path and stamp → digest, as this process has read it: a copy with other times is not read for every attempt."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from workers.process import Command, KillStep, Limits, StopSignal, run
-from workers.tree import Shim
+from workers.processes.process import Command, KillStep, Limits, StopSignal, run
+from workers.processes.tree import Shim
 
 _LOG_BYTES = 1 << 20
 

@@ -27,11 +27,11 @@ from orchestrator.model.profile import CardCheck, ProbeRule
 from orchestrator.model.slots import CARDS_PER_HOST
 from orchestrator.settings import Settings
 from orchestrator.storage.tables import Release
-from workers import open_files
-from workers.asking import ask
-from workers.open_files import Identity, Look, SharedLooks
-from workers.process import Command
-from workers.tree import Shim
+from workers.host import open_files
+from workers.host.open_files import Identity, Look, SharedLooks
+from workers.processes.ask import ask
+from workers.processes.process import Command
+from workers.processes.tree import Shim
 
 MOST_HOLDERS = 20
 """Told of one look; who has opened a card a thousand times is told once."""

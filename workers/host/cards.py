@@ -14,7 +14,7 @@ from pathlib import Path
 from orchestrator.errors import OrchestratorError
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.slots import SlotName
-from workers import locks
+from workers.host import locks
 
 _PATIENCE = 3.0
 """Seconds in which a process that was killed is gone, and its locks with it; a survivor holds them longer."""

@@ -13,8 +13,8 @@ from functools import partial
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.profile import FaultSignature
 from orchestrator.model.suspects import COUNTED
-from workers.collect import CheckedAnswer
-from workers.process import Outcome, StopReason
+from workers.attempt.collect import CheckedAnswer
+from workers.processes.process import Outcome, StopReason
 
 EVIDENCE_BYTES = 1 << 20
 """How much of the end of each log is searched for signatures."""

@@ -16,7 +16,7 @@ from sqlalchemy import update
 from orchestrator.storage import live_logs
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt
-from workers.threads import beside
+from workers.processes.threads import beside
 
 log = logging.getLogger(__name__)
 

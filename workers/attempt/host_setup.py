@@ -19,6 +19,7 @@ from orchestrator.catalog.paths import allowed_path, allowed_target
 from orchestrator.catalog.profile_files import load_profile
 from orchestrator.errors import BadSpec
 from orchestrator.jobs import lifecycle
+from orchestrator.jobs.assignments import Assignment
 from orchestrator.model.calling import OwnProgram
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.profile import DefaultLimits, Profile
@@ -28,11 +29,10 @@ from orchestrator.slots import presence, service
 from orchestrator.slots.service import Before
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.tables import Job
-from workers.assignment import Assignment
-from workers.collect import Output
-from workers.container import Container
-from workers.launching import ENTERED, mark_of
-from workers.process import Command
+from workers.attempt.collect import Output
+from workers.attempt.launch import ENTERED, mark_of
+from workers.processes.container import Container
+from workers.processes.process import Command
 from workers.provision import registering
 from workers.provision.outcomes import Outcome, StepState, failed, read
 from workers.provision.plan import Steps, ToolsContainer, steps_of, words_of

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from orchestrator.catalog.registry import release_digest
 from orchestrator.errors import OrchestratorError
+from orchestrator.jobs.assignments import Assignment
 from orchestrator.model.profile import Profile
 from orchestrator.settings import Settings
-from workers.assignment import Assignment
 
 
 class NotInstalled(OrchestratorError):

@@ -6,9 +6,9 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from orchestrator.errors import BadSpec, EndpointClosed
+from orchestrator.jobs.assignments import Assignment
 from orchestrator.jobs.used_endpoints import UsedEndpoint
 from orchestrator.model.specs import ClientSpec, JobOutput
-from workers.assignment import Assignment
 
 _CODE = Path(__file__).resolve().parents[2]
 

@@ -17,7 +17,7 @@ from orchestrator.slots import presence, service
 from orchestrator.storage import live_logs
 from orchestrator.storage.database import Database, run_for
 from orchestrator.storage.tables import Base
-from workers.collect import CheckedAnswer, Output, Results
+from workers.attempt.collect import CheckedAnswer, Output, Results
 
 _ANSWERS, _METRICS = (insert(Base.metadata.tables[name]) for name in ("answer", "metric"))
 """On plain tables, which takes a fraction of the time."""

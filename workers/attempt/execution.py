@@ -16,6 +16,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from orchestrator.errors import BadRequest, EndpointClosed, OrchestratorError, OwnershipLost
 from orchestrator.jobs import lifecycle
+from orchestrator.jobs.assignments import Assignment, claim
 from orchestrator.jobs.lifecycle import Ending, Started
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.specs import BUILD_KINDS, ServeSpec
@@ -23,23 +24,24 @@ from orchestrator.model.states import AttemptState
 from orchestrator.model.suspects import COUNTED
 from orchestrator.slots import suspicion as suspicions
 from orchestrator.storage.artifacts import ArtifactStore
-from workers import cards, installed, locks, process, registered, report, used_endpoints
-from workers.assignment import Assignment, claim
-from workers.blackbox import kernel_lines, store_black_box, tail
-from workers.collect import Results, collect, logs_beside, seal_log, store_logs
-from workers.guard import CardGuard, CardsNotFree
-from workers.heartbeat import Heartbeat
-from workers.launching import Launch, LeftInContainer, launch_of
-from workers.log_shipping import LogShipper
-from workers.open_files import SharedLooks
-from workers.probe import Probe
-from workers.process import KillStep, Limits, Outcome, StopReason, StopSignal
-from workers.provision.setup import Setup
-from workers.serving import Server
+from workers.attempt import judge, model_unchanged, release_here, report, server_gone
+from workers.attempt.blackbox import kernel_lines, store_black_box, tail
+from workers.attempt.collect import Results, collect, logs_beside, seal_log, store_logs
+from workers.attempt.guard import CardGuard, CardsNotFree
+from workers.attempt.heartbeat import Heartbeat
+from workers.attempt.host_setup import Setup
+from workers.attempt.judge import EVIDENCE_BYTES, Clocks, Evidence
+from workers.attempt.launch import Launch, LeftInContainer, launch_of
+from workers.attempt.log_shipping import LogShipper
+from workers.attempt.server import Server
+from workers.host import cards, locks
+from workers.host.open_files import SharedLooks
+from workers.host.probe import Probe
+from workers.processes import process
+from workers.processes.process import KillStep, Limits, Outcome, StopReason, StopSignal
 from workers.slot import OwnedSlot, clear
-from workers.toolchain import commands, judge
+from workers.toolchain import commands
 from workers.toolchain.commands import Plan
-from workers.toolchain.judge import EVIDENCE_BYTES, Clocks, Evidence
 from workers.toolchain.overlay import lay_out, refuse_unfit
 
 log = logging.getLogger(__name__)
@@ -111,13 +113,13 @@ class _Execution:
         """Everything between claim and report; no exception of ours leaves an attempt stuck."""
         try:
             self.work.mkdir(parents=True)
-            self.assignment = installed.here(self.assignment, self.slot.settings)
+            self.assignment = release_here.here(self.assignment, self.slot.settings)
             self.plan = plan = self._planned()
-            registered.refuse_written(self.assignment.model, self.slot.settings)
+            model_unchanged.refuse_written(self.assignment.model, self.slot.settings)
             refuse_unfit(plan, self.store)
             lay_out(plan, self.store, self.work)
             self._run_and_collect(plan)
-        except installed.NotInstalled as lacking:
+        except release_here.NotInstalled as lacking:
             report.lack(self.slot.database, self.slot.settings.host, self.assignment.release, why=lacking.detail)
             return self._give_back(lacking.detail)
         except (cards.CardsHeld, CardsNotFree, LeftInContainer) as held:
@@ -273,14 +275,14 @@ class _Execution:
         self.suspicion = judge.suspicion(self.failure, outcome, evidence, known) or self.suspicion
         if self.failure is None:
             if plan.spec.kind in BUILD_KINDS:
-                registered.refuse_changed(self.assignment.model, self.slot.settings)
+                model_unchanged.refuse_changed(self.assignment.model, self.slot.settings)
             self.results = collect(plan, self.store, since_ns=since_ns, seconds=outcome.seconds)
             self.failure = judge.failure_of_results(self.results.problems, outcome, evidence, known)
             if self.failure is None and self._is_canary:
                 self.failure = judge.failure_of_canary(self.results.answers, outcome)
         if self.failure is not None:
             used = self.assignment.endpoints
-            self.failure = used_endpoints.blamed(self.slot.database, self.assignment.job_id, used, self.failure)
+            self.failure = server_gone.blamed(self.slot.database, self.assignment.job_id, used, self.failure)
         self.results.outputs += store_logs(beside, self.store)
 
     def _give_back(self, why: str = "its worker was stopped") -> Ended:

@@ -1,6 +1,7 @@
 """A server while its tool runs: on which port, whether it is ready, whether it is used.
 
-The tool is started, watched and stopped as every other one (`workers.process`); here is what only servers have.
+The tool is started, watched and stopped as every other one (`workers.processes.process`); here is what only servers
+have.
 """
 
 import http.client
@@ -24,10 +25,10 @@ from orchestrator.errors import EndpointClosed, OwnershipLost
 from orchestrator.jobs import endpoints
 from orchestrator.model.patterns import Pattern
 from orchestrator.model.specs import ServeSpec
-from workers import ports
-from workers.process import Outcome, StopReason, StopSignal
+from workers.host import ports
+from workers.processes.process import Outcome, StopReason, StopSignal
+from workers.processes.threads import beside
 from workers.slot import OwnedSlot
-from workers.threads import beside
 from workers.toolchain.commands import Plan, at_address, fill
 
 log = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ from typing import Any
 
 from orchestrator.model.failures import Failure, Suspicion
 from orchestrator.storage.artifacts import ArtifactStore
-from workers.collect import Output
-from workers.guard import CardGuard
-from workers.process import Outcome
+from workers.attempt.collect import Output
+from workers.attempt.guard import CardGuard
+from workers.processes.process import Outcome
 
 NAME = "black_box"
 

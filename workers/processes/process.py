@@ -1,7 +1,7 @@
 """Run one command to its end: the only place in the product that starts a vendor tool.
 
 The tool writes its log file itself, by its own descriptor; the file is watched for growth, never piped
-through us. Above the tool stands a small shim (`workers.shim`) that owns its whole tree: when `run` returns,
+through us. Above the tool stands a small shim (`workers.processes.shim`) that owns its whole tree: when `run` returns,
 nothing of the tree is alive that can be killed, and when this process dies instead, the shim kills the tree
 on its own. A `Shim` that is kept for many runs saves each of them the start of an interpreter.
 
@@ -21,8 +21,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from workers.shim import Plan
-from workers.tree import Shim, Tree
+from workers.processes.shim import Plan
+from workers.processes.tree import Shim, Tree
 
 _TICK = 0.2
 """Seconds between two looks at the limits. A stop request does not wait for it."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
-from workers import shim
+from workers.processes import shim
 
 
 class ShimLostError(RuntimeError):

@@ -21,8 +21,8 @@ from orchestrator.model.states import AttemptState
 from orchestrator.settings import Settings
 from orchestrator.storage.database import CommitWatch, Database
 from orchestrator.storage.tables import Attempt, Job
-from workers.process import StopReason, StopSignal
-from workers.threads import beside
+from workers.processes.process import StopReason, StopSignal
+from workers.processes.threads import beside
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.slots import SlotName
 from orchestrator.model.suspects import COUNTED
-from workers.probe import Finding, Probe, command_of
-from workers.process import Outcome, StopReason, StopSignal
-from workers.shim import descendants
+from workers.host.probe import Finding, Probe, command_of
+from workers.processes.process import Outcome, StopReason, StopSignal
+from workers.processes.shim import descendants
+from workers.processes.threads import beside
 from workers.slot import OwnedSlot
-from workers.threads import beside
 
 log = logging.getLogger(__name__)
 
