@@ -30,7 +30,7 @@ from emulator.tree import Tree
 from migrations.__main__ import config
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
-from tests.api.servers import announce
+from tests.api.proxy.servers import announce
 from tests.emulator.desk import Desk, Server
 
 CLIENTS = 64

@@ -23,6 +23,7 @@ from sqlalchemy.exc import IntegrityError
 
 from orchestrator.jobs import bulk
 from orchestrator.jobs.admission import ADMITTED_AT_ONCE
+from orchestrator.jobs.bulk import Allocation
 from orchestrator.model.states import JobState
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Artifact, Attempt, Job, Lease

@@ -12,7 +12,7 @@ from orchestrator.catalog.profile_files import load_profile
 from orchestrator.model.profile import Profile
 from orchestrator.settings import Settings
 
-PAGE = (Path(__file__).parents[2] / "docs" / "profiles.md").read_text("utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "profiles.md").read_text("utf-8")
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

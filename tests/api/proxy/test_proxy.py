@@ -13,11 +13,11 @@ from eventually import eventually
 
 from emulator.install import install
 from emulator.tree import Tree
-from tests.api.servers import announce
+from tests.api.proxy.servers import announce
 from tests.emulator.desk import Desk
 
 CHAT = "/chat/completions"
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -200,7 +200,7 @@ def stack_process(tmp_path):
 import sys
 from datetime import timedelta
 from pathlib import Path
-sys.path[:0] = [{str(Path(__file__).parents[2])!r}]
+sys.path[:0] = [{str(Path(__file__).parents[3])!r}]
 from cli.stack.supervisor import Service, Supervisor
 def service(name, code, **facts):
     return Service(name=name, argv=(sys.executable, "-I", "-S", "-c", code), **facts)
@@ -266,7 +266,7 @@ def test_a_second_interrupt_kills_at_once(stack_process):
 
 def test_two_stacks_cannot_use_one_state_folder(tmp_path):
     hold = (
-        f"import sys, signal; sys.path[:0] = [{str(Path(__file__).parents[2])!r}]\n"
+        f"import sys, signal; sys.path[:0] = [{str(Path(__file__).parents[3])!r}]\n"
         "from pathlib import Path; from cli.stack.supervisor import sole_user_of\n"
         "with sole_user_of(Path(sys.argv[1])): print('held', flush=True); signal.pause()\n"
     )

@@ -19,7 +19,7 @@ from workers.host import locks
 from workers.processes.container import MARK, Container, Mark
 from workers.processes.process import Command, StopReason, StopSignal
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 QUANTIZE = {"kind": "quantize", "model": "tiny-model"}
 INPUTS = {"kcore": {"job": 1, "artifact": "kcore"}, "prompts": {"path": "/p"}}
 ORPHANS = """

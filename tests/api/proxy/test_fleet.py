@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from api.proxy import fleet
 from orchestrator.jobs import lifecycle
 from orchestrator.storage.tables import Endpoint
-from tests.api.servers import announce, strange
+from tests.api.proxy.servers import announce, strange
 
 CHAT = "/chat/completions"
 BODY = {"model": "tiny", "messages": []}

@@ -12,7 +12,7 @@ import pytest
 from eventually import eventually
 
 from orchestrator.settings import Settings
-from tests.api.servers import announce, strange
+from tests.api.proxy.servers import announce, strange
 
 CHAT = "/chat/completions"
 BODY = {"model": "tiny", "messages": [{"role": "user", "content": "Who are you?"}]}

@@ -8,7 +8,7 @@ from core_builders import a_serve_request, a_server, a_waiting_job
 from starlette.testclient import TestClient
 
 from orchestrator import tokens
-from tests.api.servers import announce, strange
+from tests.api.proxy.servers import announce, strange
 
 CHAT = "/chat/completions"
 MESSAGES = [{"role": "user", "content": "Who are you?"}]

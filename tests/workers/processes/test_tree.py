@@ -14,7 +14,7 @@ from eventually import eventually
 from workers.processes.process import Command, KillStep, Limits, Outcome, StopReason, StopSignal, run
 from workers.processes.tree import Shim, ShimBusyError, ShimLostError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 UNTIL_GO = "while [ ! -e go ]; do sleep 0.02; done"
 OPEN_DESCRIPTORS = """
