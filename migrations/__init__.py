@@ -1,1 +1,1 @@
-"""The way from any earlier schema to this one. `python -m migrations` upgrades to the newest."""
+"""From any earlier schema to the newest one and back. `python -m migrations` upgrades."""

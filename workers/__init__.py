@@ -1,1 +1,4 @@
-"""What is done: one process owns one slot and runs the attempts that are assigned to it."""
+"""One process owns one slot and runs the attempts assigned to it; it starts the vendor's tools and kills them.
+
+The way of an attempt is `tasks.py` → `attempt/execution.py`; owning a slot is `slot.py`. Start with `main.py`.
+"""

@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""Documents about artifacts."""
 
 from datetime import datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""The document of the readiness probe."""
 
 from api.documents.base import View
 

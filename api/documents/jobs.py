@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""Documents about jobs, attempts, metrics, events and orders."""
 
 from datetime import datetime
 from enum import StrEnum

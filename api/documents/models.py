@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""Documents about registered models."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""Documents about pipelines."""
 
 from datetime import datetime
 

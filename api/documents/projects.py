@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""Documents about projects and their shares."""
 
 from pydantic import Field
 

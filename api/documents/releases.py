@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""Documents about toolchain releases and what was found of them on hosts."""
 
 from datetime import datetime
 

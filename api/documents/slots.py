@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""Documents about card groups and CPU seats."""
 
 from datetime import datetime
 from enum import StrEnum

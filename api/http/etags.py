@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""ETags of rows, and whether a request's `If-Match` still fits."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""The header of an answer that was made by an earlier request with the same key."""
 
 from fastapi import Response
 

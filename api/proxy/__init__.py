@@ -1,1 +1,4 @@
-"""One address for every server: requests in OpenAI's words go on to the server that has most room for them."""
+"""One address for all servers: a request in OpenAI's words goes to the server with the most room for it.
+
+Start with `fleet.py` (which server is asked) and `relay.py` (how its answer comes back).
+"""

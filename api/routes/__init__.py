@@ -1,1 +1,1 @@
-"""One module a resource; each route reads, or asks the core to act, and shows the outcome."""
+"""One module a resource. A route checks scope, calls `orchestrator`, and returns a document; it decides nothing."""

@@ -1,1 +1,1 @@
-"""TO SAY."""
+"""From rows to documents: one file a resource."""

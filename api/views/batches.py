@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""Batches as documents."""
 
 from api.documents.batches import BatchView
 from orchestrator.batches import report

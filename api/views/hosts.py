@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""Hosts as documents."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""Pipelines as documents."""
 
 from typing import Any
 

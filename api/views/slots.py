@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""Slots and their history as documents."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta

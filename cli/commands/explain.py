@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""The command that says why a job waits, or why it ran where it ran."""
 
 from cli.pages.explanations import page
 from cli.session import HERE, Exit, Session

@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""The command about hosts."""
 
 from cli.pages.slots import hosts_table
 from cli.session import HERE, Exit, Session

@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""The commands about models."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""The command about pipelines."""
 
 from itertools import islice
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""The commands about who runs when and why: explain, projects."""
+"""The commands about projects."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""The commands about what there is: hosts, pipelines, models, releases."""
+"""The commands about toolchain releases."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,1 +1,1 @@
-"""TO SAY."""
+"""What is printed: tables and pages from API documents; text from outside is cleaned of terminal escapes."""

@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""Tables of artifacts, models, releases and pipelines."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""The table of jobs and the page of one."""
 
 import shlex
 from collections import Counter, defaultdict

@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""Tables of slots and hosts."""
 
 from collections.abc import Iterable
 

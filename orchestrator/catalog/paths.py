@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""Which paths of the server a request may name, and how a path is shown in an error."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""Reads artifacts, models and releases."""
 
 from collections.abc import Sequence
 from typing import TypeVar

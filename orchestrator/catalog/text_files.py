@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""Text files that people hand in (prompts, goldens): read with a size limit, as UTF-8, and checked."""
 
 from pathlib import Path
 

@@ -1,1 +1,4 @@
-"""The one that places: promotes waiting jobs, gives queued ones a slot, rings their workers, repairs what was lost."""
+"""The only process that places: one turn promotes, places, commits and rings; chores repair what was lost.
+
+Any number may run; a SQL lease elects the one that leads. Start with `turn.py`, then `main.py`.
+"""

@@ -1,1 +1,4 @@
-"""Words and rules: states, specs, slots, failures, profiles. No SQL, no I/O."""
+"""The words: states and their arrows, specs, slots, demands, failures, profiles. Pure: no SQL, no I/O.
+
+Start with `states.py` and `specs.py`.
+"""

@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""Whether a slot has a live worker: announced, kept alive by heartbeats, left; and which releases its host lacks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

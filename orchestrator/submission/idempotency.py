@@ -1,4 +1,4 @@
-"""TO SAY."""
+"""The same `Idempotency-Key` makes nothing twice: what an earlier request with it made is the answer."""
 
 from dataclasses import dataclass
 from datetime import datetime

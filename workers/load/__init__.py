@@ -1,1 +1,4 @@
-"""Our own load client: asks one server many times, measures each answer, and writes down what it heard."""
+"""Our own load client: asks one server many times, measures each answer, writes down what it got.
+
+A program of its own (`python -m workers.load`). Start with `driving.py`.
+"""

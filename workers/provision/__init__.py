@@ -1,1 +1,4 @@
-"""Setting up a host with a release: what is to be done, doing it, and what becomes of its slots."""
+"""Setting a host up with a release: the steps, doing them in a program of its own, what follows for its slots.
+
+Start with `plan.py`; `tasks.py` is what a step can do.
+"""
