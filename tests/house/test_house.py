@@ -67,6 +67,59 @@ def test_nothing_names_a_package_registry():
     assert naming == []
 
 
+def _map() -> str:
+    return (ROOT / "ARCHITECTURE.md").read_text().split("## Map\n")[1]
+
+
+def _packages() -> set[str]:
+    """Every folder of the product that a newcomer sees, and its sub-folders where it has any of its own."""
+    layered = [child for top in ("orchestrator", "api", "cli", "workers") for child in (ROOT / top).rglob("*/")]
+    found = {str(each.relative_to(ROOT)) for each in layered if any(each.glob("*.py")) or any(each.glob("*.yaml"))}
+    return found | {"emulator", "migrations"}
+
+
+def test_the_map_has_one_line_for_each_package():
+    listed = re.findall(r"^\| `([\w/]+)/` \|", _map(), flags=re.MULTILINE)
+
+    assert sorted(listed) == sorted(_packages())
+
+
+def _is_defined(name: str) -> bool:
+    """Whether `package.module.function` or `package.module.Class.method` is in the source."""
+    *path, last = name.split(".")
+    for depth in range(len(path), 0, -1):
+        file = ROOT.joinpath(*path[:depth]).with_suffix(".py")
+        if file.is_file():
+            body: list[ast.stmt] = ast.parse(file.read_text()).body
+            for part in (*path[depth:], last):
+                found = [each for each in body if getattr(each, "name", None) == part]
+                if not found:
+                    return False
+                body = getattr(found[0], "body", [])
+            return True
+    return False
+
+
+def test_the_ways_through_the_house_name_what_is_there():
+    ways = _map().split("## Four ways")[1].split("\n## ")[0]
+    named = re.findall(r"`([a-z]+(?:\.\w+)+)`", ways)
+
+    assert len(named) > 20
+    assert [name for name in named if not _is_defined(name)] == []
+
+
+@pytest.mark.parametrize("package", sorted(_packages()))
+def test_a_package_says_in_a_few_lines_what_is_true_there(package: str):
+    init = ROOT / package / "__init__.py"
+    if not init.exists():
+        assert package == "orchestrator/profiles"  # data, no code
+        return
+    said = ast.get_docstring(ast.parse(init.read_text()))
+
+    assert said
+    assert len(said.splitlines()) <= 5
+
+
 def test_the_drawing_of_the_states_is_the_table_of_the_states():
     drawn = (ROOT / "ARCHITECTURE.md").read_text().split("<!-- states -->\n```mermaid\n")[1].split("```")[0]
 
