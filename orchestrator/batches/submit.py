@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, cast
 
 from sqlalchemy import CursorResult, select, update
@@ -17,12 +18,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from orchestrator.batches import lifecycle
-from orchestrator.errors import BadSpec, IllegalTransition, OrchestratorError
+from orchestrator.errors import BadSpec, IllegalTransition
 from orchestrator.jobs import bulk
 from orchestrator.model.batches import BatchRequest, requests_of
 from orchestrator.model.demand import Demand, free_slot
 from orchestrator.model.slots import SlotName
-from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import ServiceState
 from orchestrator.settings import Settings
 from orchestrator.storage import events
@@ -30,9 +30,9 @@ from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Batch, Slot
 from orchestrator.submission import rows
-from orchestrator.submission.drafts import Draft, Drafting
-from orchestrator.submission.files import Intake
-from orchestrator.submission.idempotency import Idempotency, Made, earlier, remember
+from orchestrator.submission.drafts import Draft, Drafting, within
+from orchestrator.submission.idempotency import Idempotency, Made
+from orchestrator.submission.steps import Steps
 
 PORTION = 250
 """Jobs written in one transaction: some hundredths of a second."""
@@ -52,18 +52,17 @@ class BatchSubmission:
     def __init__(self, settings: Settings, database: Database, store: ArtifactStore) -> None:
         self._settings = settings
         self._database = database
-        self._store = store
+        self._steps = Steps(settings, database, store)
 
     def submit(self, request: BatchRequest, idempotency: Idempotency | None = None) -> Made:
         """Submit all jobs or none; BadSpec names the field of the first that can not be.
 
         The same key again is answered with the same batch at once, even while it is still being written.
         """
-        with self._database.read() as session:
-            if (made := earlier(session, idempotency)) is not None:
-                return made
-            checked = self._checked(session, request)
-        made = self._open(request, checked, idempotency)
+        if (made := self._steps.made_before(idempotency)) is not None:
+            return made
+        checked = self._checked(request)
+        made = self._steps.write(idempotency, partial(self._open, request, checked))
         if made.replayed or made.batch is None:
             return made
         try:
@@ -78,22 +77,22 @@ class BatchSubmission:
 
     # ── before a row is written ──────────────────────────────────────────────────────────────────────────────────────
 
-    def _checked(self, session: Session, request: BatchRequest) -> _Checked:
-        drafting, intake = Drafting(session, self._store), Intake(self._settings, self._store)
-        serving, left_out = self._slots(session, request, drafting)
-        jobs = []
-        for place, job in requests_of(request, serving):
-            try:
-                jobs.append(drafting.draft(job, intake.files_of(job.spec)))
-            except OrchestratorError as trouble:
-                raise trouble.within(place) from None
-        return _Checked(jobs, left_out)
+    def _checked(self, request: BatchRequest) -> _Checked:
+        # On which slots the template will run changes nothing in its files.
+        asked = {"template": request.template} if request.template is not None else dict(requests_of(request, ()))
+
+        def check(session: Session, drafting: Drafting) -> _Checked:
+            serving, left_out = self._slots(session, request, drafting)
+            return _Checked([drafting.draft(job, place) for place, job in requests_of(request, serving)], left_out)
+
+        return self._steps.look_up(asked, check)
 
     def _slots(self, session: Session, request: BatchRequest, drafting: Drafting) -> tuple[list[str], dict[str, str]]:
         """The slots that `all` means, and why it does not mean the others of the kind."""
         if request.template is None or request.slots is not None:
             return [], {}
-        wanted = _demand(drafting, request.template)
+        with within("template"):
+            wanted = drafting.demand(request.template)
         alive_since = self._database.now(session) - self._settings.lease
         serving, left_out = [], {}
         for slot in session.scalars(select(Slot).where(Slot.kind == wanted.kind)):
@@ -109,20 +108,15 @@ class BatchSubmission:
 
     # ── the rows ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _open(self, request: BatchRequest, checked: _Checked, idempotency: Idempotency | None) -> Made:
-        with self._database.admission() as (session, now):
-            if (made := earlier(session, idempotency)) is not None:
-                return made
-            batch = Batch(
-                name=request.name, project=request.project, stop_on=request.stop_on, size=len(checked.jobs),
-                left_out=dict(checked.left_out), created_at=now, touched_at=now,
-            )  # fmt: skip
-            session.add(batch)
-            session.flush()
-            made = Made((), batch=batch.id)
-            remember(session, idempotency, made, now)
-            events.record(session, "batch.created", now, batch=batch.id, name=batch.name, size=batch.size)
-            return made
+    def _open(self, request: BatchRequest, checked: _Checked, session: Session, now: datetime) -> Made:
+        batch = Batch(
+            name=request.name, project=request.project, stop_on=request.stop_on, size=len(checked.jobs),
+            left_out=dict(checked.left_out), created_at=now, touched_at=now,
+        )  # fmt: skip
+        session.add(batch)
+        session.flush()
+        events.record(session, "batch.created", now, batch=batch.id, name=batch.name, size=batch.size)
+        return Made((), batch=batch.id)
 
     def _fill(self, batch_id: int, project: str, jobs: Sequence[Draft]) -> None:
         with self._database.admission() as (session, now):
@@ -139,13 +133,6 @@ def _still_open(session: Session, batch_id: int, **change: Any) -> None:
     mine = update(Batch).where(Batch.id == batch_id, Batch.sealed_at.is_(None), Batch.ended_at.is_(None))
     if cast("CursorResult[Any]", session.execute(mine.values(**change))).rowcount == 0:
         raise IllegalTransition(f"batch {batch_id} was given up because writing it took too long; submit it again")
-
-
-def _demand(drafting: Drafting, template: JobRequest) -> Demand:
-    try:
-        return drafting.demand(template)
-    except OrchestratorError as trouble:
-        raise trouble.within("template") from None
 
 
 def _why_not(slot: Slot, wanted: Demand, alive_since: datetime) -> str | None:

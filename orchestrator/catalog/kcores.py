@@ -5,7 +5,7 @@ kernel image are part of it.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 
 from sqlalchemy import select
@@ -72,8 +72,13 @@ def refuse_cards(store: ArtifactStore, digest: str, cards: str | None, *, at: st
         raise BadSpec(told, field=at)
 
 
+def cards_of(spec: InferSpec | CanarySpec | ServeSpec) -> str | None:
+    """The cards that a spec names; a canary has those of its slot."""
+    return None if isinstance(spec, CanarySpec) else spec.cards
+
+
 class Kcores:
-    """The kernel images that the requests of one submission name, as one session sees them.
+    """The kernel images that the requests of one submission name, as one session sees them; their files are not read.
 
     `release` gives name and profile of the release that a request names, `model` the row of a registered model.
     """
@@ -81,14 +86,12 @@ class Kcores:
     def __init__(
         self,
         session: Session,
-        store: ArtifactStore,
         siblings: Mapping[str, JobRequest],
         *,
         release: Callable[[str | None], tuple[str, Profile]],
         model: Callable[[str], Model],
     ) -> None:
         self._session = session
-        self._store = store
         self._siblings = siblings
         self._release = release
         self._model = model
@@ -97,14 +100,17 @@ class Kcores:
     def refuse_unfit(self, spec: InferSpec | CanarySpec | ServeSpec) -> None:
         """BadSpec if the kcore is known to be for another model, precision or number of cards."""
         origin = self._origin("kcore", spec.kcore)
-        cards = None if isinstance(spec, CanarySpec) else spec.cards
-        told = misfit_of_cards(origin.facts.chips, cards)
+        told = misfit_of_cards(origin.facts.chips, cards_of(spec))
         told = told or misfit_of_precision(origin.facts.precision, has_gm=spec.gm is not None)
         if isinstance(spec, ServeSpec):
             told = told or misfit_of_dtype(origin.facts.precision, spec.dtype)
         if told is not None:
             raise BadSpec(told, field="spec.kcore")
         self._refuse_other_weights(spec, origin)
+
+    def stored(self, spec: InferSpec | CanarySpec | ServeSpec) -> str | None:
+        """Digest of the kcore, where that is made by now: `refuse_cards` reads what its files tell."""
+        return self._digest("kcore", spec.kcore)
 
     def _refuse_other_weights(self, spec: InferSpec | CanarySpec | ServeSpec, origin: Origin) -> None:
         made_from = origin.facts.model
@@ -154,11 +160,8 @@ class Kcores:
         if job.kind == "compile" and "c_source" in inputs:
             source = inputs["c_source"]
             if source.from_job_id is not None:
-                origin = self._origin_of_job(source.from_job_id)
-            else:
-                origin = self._origin_of_stored("c_source", source.digest or "")
-            digest = self._digest_made("kcore", number)
-            return origin if digest is None else self._with_chips(origin, digest)
+                return self._origin_of_job(source.from_job_id)
+            return self._origin_of_stored("c_source", source.digest or "")
         if job.kind == "convert":
             profile = Profile.model_validate(self._session.get_one(Release, job.release).profile)
             gm = inputs["gm"].digest if "gm" in inputs else None
@@ -175,12 +178,7 @@ class Kcores:
         if made_by is not None:
             return self._origin_of_job(made_by)
         told = next((facts for _, facts in rows if facts is not None), {})
-        origin = Origin(KcoreFacts.model_validate({name: told.get(name) for name in KcoreFacts.model_fields}))
-        return self._with_chips(origin, digest) if name == "kcore" else origin
-
-    def _with_chips(self, origin: Origin, digest: str) -> Origin:
-        chips = chips_in_tree(self._store, digest) if self._store.exists(digest) else None
-        return origin if chips is None else replace(origin, facts=origin.facts.model_copy(update={"chips": chips}))
+        return Origin(KcoreFacts.model_validate({name: told.get(name) for name in KcoreFacts.model_fields}))
 
     def _digest(self, name: str, source: Source) -> str | None:
         """What is named, where that is stored by now."""

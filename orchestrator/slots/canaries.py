@@ -26,9 +26,9 @@ from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Artifact, Canary, Document, Job, Release, Slot
 from orchestrator.submission import rows
-from orchestrator.submission.drafts import Drafting
-from orchestrator.submission.files import Intake
+from orchestrator.submission.drafts import Draft, Drafting
 from orchestrator.submission.idempotency import Idempotency, Made
+from orchestrator.submission.steps import Steps
 from orchestrator.submission.submit import Submission
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Canaries:
     def __init__(self, settings: Settings, database: Database, store: ArtifactStore, submission: Submission) -> None:
         self._settings = settings
         self._database = database
-        self._store = store
+        self._steps = Steps(settings, database, store)
         self._submission = submission
         self._refused: dict[str, datetime] = {}
 
@@ -71,16 +71,10 @@ class Canaries:
 
         NotFound without such a release; BadSpec or PathRefused names the field at fault."""
         try:
-            files = Intake(self._settings, self._store).files_of(spec)
+            draft, document = self._checked(release, spec)
             with self._database.write() as session:
                 self._database.serialise(session, "registry")
-                if session.get(Release, release) is None:
-                    raise NotFound(f"there is no release {release}; see GET /api/v1/releases", release=release)
-                # On which slot it will run changes nothing here.
-                draft = Drafting(session, self._store).draft(_request(spec, release, "any.g0"), files)
                 rows.name_files(session, [draft])
-                inputs = {wired["name"]: {"digest": _digest(session, wired)} for wired in draft.inputs}
-                document = {**spec.model_dump(mode="json"), **inputs}
                 canary = session.get(Canary, release) or Canary(release=release)
                 canary.spec, canary.set_by, canary.set_at = document, by, self._database.now(session)
                 session.add(canary)
@@ -89,6 +83,20 @@ class Canaries:
             # What is sent is the spec itself, not a request around it.
             trouble.field = trouble.field and trouble.field.removeprefix("spec.")
             raise
+
+    def _checked(self, release: str, spec: CanarySpec) -> tuple[Draft, Document]:
+        """Its draft, and the spec with every input by digest."""
+        # On which slot it will run changes nothing here.
+        request = _request(spec, release, "any.g0")
+
+        def check(session: Session, drafting: Drafting) -> tuple[Draft, Document]:
+            if session.get(Release, release) is None:
+                raise NotFound(f"there is no release {release}; see GET /api/v1/releases", release=release)
+            draft = drafting.draft(request)
+            inputs = {wired["name"]: {"digest": _digest(session, wired)} for wired in draft.inputs}
+            return draft, {**spec.model_dump(mode="json"), **inputs}
+
+        return self._steps.look_up({"": request}, check)
 
     def start(self, slot_id: str, idempotency: Idempotency | None = None) -> Made:
         """Submit the canary that fits a slot; NotFound without such a slot, or without a canary for it."""

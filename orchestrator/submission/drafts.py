@@ -1,10 +1,11 @@
 """From a request to the rows of a job: everything that it names is looked up and checked, nothing is written.
 
 What many requests of one submission name is looked up once, and requests that differ in nothing but the name share a
-draft.
+draft. Nothing is read from the store here, since a session is open: `Drafting.kcores` says what to look at afterwards.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
@@ -12,12 +13,13 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from orchestrator.catalog.kcores import Kcores
+from orchestrator.catalog.kcores import Kcores, cards_of
 from orchestrator.catalog.registry import check_model, model_for, release_for
-from orchestrator.errors import BadSpec
+from orchestrator.errors import BadSpec, OrchestratorError
 from orchestrator.model.calling import how_to_run
 from orchestrator.model.demand import Demand
-from orchestrator.model.profile import KindProfile, Profile
+from orchestrator.model.profile import DefaultLimits, Profile
+from orchestrator.model.provision import ProvisionRequest, ProvisionSpec
 from orchestrator.model.specs import (
     PRODUCES,
     CanarySpec,
@@ -28,17 +30,17 @@ from orchestrator.model.specs import (
     JobOutput,
     JobRequest,
     ServeSpec,
+    Spec,
     StoredArtifact,
     endpoints_of,
     inputs_of,
     profile_kind,
-    slot_kind,
 )
 from orchestrator.model.states import FINAL, JobState
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.tables import Artifact, Document, Job
 from orchestrator.submission import demand as demands
-from orchestrator.submission.files import TakenIn
+from orchestrator.submission.files import Intake, TakenIn
 
 LARGEST_NUMBER = 2**63 - 1
 """Of a job; beyond it the databases take no number at all."""
@@ -61,27 +63,66 @@ class Draft:
         return replace(self, job={**self.job, "name": name, "request": {**self.job["request"], "name": name}})
 
 
+@dataclass(frozen=True)
+class StoredKcore:
+    """A kernel image in the store, and the cards that a job would run it on."""
+
+    digest: str
+    cards: str | None
+
+
+def job_columns(
+    spec: Spec | ProvisionSpec, asked: JobRequest | ProvisionRequest, *, name: str, release: str | None,
+    demand: Demand, defaults: DefaultLimits, kept: Document, tool_retries: int = 0,
+) -> Document:  # fmt: skip
+    """The columns of a job's row that its request decides; `kept` is the request as retry and clone start from it.
+
+    `total_seconds` is no column: it becomes a deadline when the row is written."""
+    limits = asked.limits
+    run_seconds = limits.run_seconds or defaults.run_seconds
+    return {
+        "name": name,
+        "kind": spec.kind,
+        "project": asked.project,
+        "spec": spec.model_dump(mode="json"),
+        "request": kept,
+        "release": release,
+        "slot_kind": demand.kind,
+        "demand": demand.within(run_seconds).key(),
+        "priority": asked.priority,
+        "queue_seconds": limits.queue_seconds or defaults.queue_seconds,
+        "run_seconds": run_seconds,
+        "silence_seconds": limits.silence_seconds or defaults.silence_seconds,
+        "total_seconds": limits.total_seconds,
+        "log_bytes": defaults.log_bytes,
+        "tool_retries": tool_retries,
+    }
+
+
 class Drafting:
     """Checks the requests of one submission against what exists, as one session sees it."""
 
     def __init__(
-        self, session: Session, store: ArtifactStore, siblings: Mapping[str, JobRequest] | None = None
+        self, session: Session, store: ArtifactStore, intake: Intake, siblings: Mapping[str, JobRequest] | None = None
     ) -> None:
-        self._store = store
+        self._intake = intake
         self._siblings = siblings or {}
         self._release = cache(partial(_release, session))
         self._model = cache(partial(model_for, session))
         self._registered = cache(partial(demands.registered, session))
         self._job = cache(partial(session.get, Job))
         self._artifacts = cache(partial(_artifacts, session, store))
-        self._kcores = Kcores(session, store, self._siblings, release=self._release, model=self._model)
+        self._kcores = Kcores(session, self._siblings, release=self._release, model=self._model)
         self._drafts: dict[str, Draft] = {}
+        self.kcores: dict[StoredKcore, str] = {}
+        """What was drafted to run on kernel images that are stored, and the first place where it is asked for."""
 
-    def draft(self, request: JobRequest, files: Mapping[str, TakenIn]) -> Draft:
-        """The rows of a job; BadSpec names the field of the request that is at fault."""
+    def draft(self, request: JobRequest, place: str = "") -> Draft:
+        """The rows of a job whose files were taken in; BadSpec names the field that is at fault, from `place` on."""
         key = request.model_dump_json(exclude={"name"})
         if key not in self._drafts:
-            self._drafts[key] = self._checked(request, files)
+            with within(place):
+                self._drafts[key] = self._checked(request, place)
         return self._drafts[key].called(request.name or request.spec.kind)
 
     def demand(self, request: JobRequest) -> Demand:
@@ -89,8 +130,8 @@ class Drafting:
         release, _ = self._release(request.release)
         return replace(demands.demand(request, self._registered), release=release)
 
-    def _checked(self, request: JobRequest, files: Mapping[str, TakenIn]) -> Draft:
-        spec = request.spec
+    def _checked(self, request: JobRequest, place: str) -> Draft:
+        spec, files = request.spec, self._intake.files_of(request.spec)
         release, profile = self._release(request.release)
         kind = how_to_run(profile, spec)
         if kind is None:
@@ -101,18 +142,24 @@ class Drafting:
         inputs = tuple(self._wire(name, source, files) for name, source in inputs_of(spec).items())
         if isinstance(spec, InferSpec | CanarySpec | ServeSpec):
             self._kcores.refuse_unfit(spec)
+            if (kcore := self._kcores.stored(spec)) is not None:
+                self.kcores.setdefault(StoredKcore(kcore, cards_of(spec)), place)
         for need in request.needs:
             self._kind_of(need, "needs")
-        columns = _columns(request, release, kind)
-        key = demand.within(columns["run_seconds"]).key()
+        limits = kind.limits
+        if isinstance(spec, ServeSpec):
+            limits = limits.model_copy(update={"run_seconds": spec.run_seconds})
         wired = (entry["from_job_id"] for entry in inputs if entry["from_job_id"] is not None)
         return Draft(
-            job={**columns, "demand": key, "request": _kept(request, files)},
+            job=job_columns(
+                spec, request, name=request.name or spec.kind, release=release, demand=demand, defaults=limits,
+                kept=_kept(request, files), tool_retries=request.tool_retries,
+            ),
             inputs=inputs,
             needs=frozenset((*request.needs, *wired)),
             files=files,
             servers=tuple(self._server(request, used) for used in endpoints_of(spec)),
-        )
+        )  # fmt: skip
 
     def _server(self, request: JobRequest, used: JobOutput) -> str | int:
         """The job whose endpoint a request uses."""
@@ -192,21 +239,10 @@ def _kept(request: JobRequest, files: Mapping[str, TakenIn]) -> Document:
     return document
 
 
-def _columns(request: JobRequest, release: str, kind: KindProfile) -> Document:
-    spec, limits = request.spec, request.limits
-    defaults = kind.limits
-    return {
-        "kind": request.spec.kind,
-        "project": request.project,
-        "spec": request.spec.model_dump(mode="json"),
-        "release": release,
-        "slot_kind": slot_kind(request.spec),
-        "priority": request.priority,
-        "queue_seconds": limits.queue_seconds or defaults.queue_seconds,
-        "run_seconds": limits.run_seconds
-        or (spec.run_seconds if isinstance(spec, ServeSpec) else defaults.run_seconds),
-        "silence_seconds": limits.silence_seconds or defaults.silence_seconds,
-        "total_seconds": limits.total_seconds,
-        "log_bytes": defaults.log_bytes,
-        "tool_retries": request.tool_retries,
-    }
+@contextmanager
+def within(place: str) -> Iterator[None]:
+    """A refusal names its field from the root of the document, in which `place` is where the request stands."""
+    try:
+        yield
+    except OrchestratorError as trouble:
+        raise (trouble.within(place) if place else trouble) from None

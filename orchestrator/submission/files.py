@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 
 from orchestrator.catalog.paths import allowed_path
 from orchestrator.catalog.text_files import check_golden, check_prompts, read_text_file, safe_name
@@ -23,17 +22,23 @@ class TakenIn:
 
 
 class Intake:
-    """Checks and stores the files of one submission, each once, however many of its specs name it."""
+    """The files of one submission: checked and stored, each once, however many of its specs name it."""
 
     def __init__(self, settings: Settings, store: ArtifactStore) -> None:
         self._settings = settings
         self._store = store
-        self._taken_in = cache(self._take_in)
+        self._taken_in: dict[tuple[str, FilePath], TakenIn] = {}
+
+    def take_in(self, spec: Spec) -> dict[str, TakenIn]:
+        """Store every file the spec names by path; PathRefused or BadSpec names the field at fault."""
+        for name, source in _files(spec).items():
+            if (name, source) not in self._taken_in:
+                self._taken_in[name, source] = self._take_in(name, source)
+        return self.files_of(spec)
 
     def files_of(self, spec: Spec) -> dict[str, TakenIn]:
-        """Store every file the spec names by path; PathRefused or BadSpec names the field at fault."""
-        files = {name: source for name, source in inputs_of(spec).items() if isinstance(source, FilePath)}
-        return {name: self._taken_in(name, source) for name, source in files.items()}
+        """The files the spec names by path; all of them were taken in before."""
+        return {name: self._taken_in[name, source] for name, source in _files(spec).items()}
 
     def _take_in(self, name: str, source: FilePath) -> TakenIn:
         field = f"spec.{name}.path"
@@ -44,3 +49,7 @@ class Intake:
         (check_golden if name == "golden" else check_prompts)(content, field)
         stored = self._store.put_bytes(content)
         return TakenIn(stored.digest, stored.size, safe_name(path), datetime.now(UTC))
+
+
+def _files(spec: Spec) -> dict[str, FilePath]:
+    return {name: source for name, source in inputs_of(spec).items() if isinstance(source, FilePath)}

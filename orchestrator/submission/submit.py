@@ -1,11 +1,9 @@
-"""From a request to waiting jobs: everything that can be checked is checked before a row is written.
+"""From a request to waiting jobs: everything that can be checked is checked before a row is written (`steps.py`).
 
-Files are read and stored and all that is named is looked up before the transaction; rows, cache look-ups and the
-idempotency record are one transaction, so a submission is there whole or not at all.
+Rows, cache look-ups and the idempotency record are one transaction, so a submission is there whole or not at all.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
@@ -13,7 +11,7 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
-from orchestrator.errors import BadSpec, IllegalTransition, NotFound, OrchestratorError
+from orchestrator.errors import BadSpec, IllegalTransition, NotFound
 from orchestrator.jobs import admission
 from orchestrator.model.specs import JobOutput, JobRequest, PipelineRequest, endpoints_of, inputs_of
 from orchestrator.model.states import FINAL
@@ -22,9 +20,9 @@ from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Job, Pipeline
 from orchestrator.submission import rows
-from orchestrator.submission.drafts import Draft, Drafting
-from orchestrator.submission.files import Intake, TakenIn
-from orchestrator.submission.idempotency import Idempotency, Made, earlier, remember
+from orchestrator.submission.drafts import Draft
+from orchestrator.submission.idempotency import Idempotency, Made
+from orchestrator.submission.steps import Steps
 
 T = TypeVar("T")
 
@@ -33,18 +31,18 @@ class Submission:
     """Turns requests into jobs."""
 
     def __init__(self, settings: Settings, database: Database, store: ArtifactStore) -> None:
-        self._settings = settings
         self._database = database
         self._store = store
+        self._steps = Steps(settings, database, store)
 
     def job(self, request: JobRequest, idempotency: Idempotency | None = None) -> Made:
         """Submit one job."""
-        return self._once(idempotency, lambda: self._drafts({"": request}), self._write)
+        return self._once(idempotency, lambda: self._steps.drafts({"": request}), self._write)
 
     def jobs(self, requests: Sequence[JobRequest], idempotency: Idempotency | None = None) -> Made:
         """Submit many unconnected jobs, all or none."""
         fields = {f"jobs.{index}": request for index, request in enumerate(requests)}
-        return self._once(idempotency, lambda: self._drafts(fields), self._write)
+        return self._once(idempotency, lambda: self._steps.drafts(fields), self._write)
 
     def pipeline(self, request: PipelineRequest, idempotency: Idempotency | None = None) -> Made:
         """Submit named jobs that may use each other's outputs, all or none."""
@@ -52,7 +50,7 @@ class Submission:
         def checked() -> list[list[Draft]]:
             steps = generations(request)
             fields = {f"jobs.{name}": request.jobs[name] for names in steps for name in names}
-            drafts = iter(self._drafts(fields, siblings=request.jobs))
+            drafts = iter(self._steps.drafts(fields, siblings=request.jobs))
             return [[draft.called(name) for name, draft in zip(names, drafts, strict=False)] for names in steps]
 
         return self._once(idempotency, checked, partial(self._write_pipeline, request))
@@ -73,43 +71,17 @@ class Submission:
                 raise IllegalTransition(f"job {job_id} is {job.state}; cancel it first", job=job_id, state=job.state)
             if job.kind == "provision":
                 raise IllegalTransition(f"job {job_id} set up a host; ask for that again: tx81 provision", job=job_id)
-            return self._drafts({"": JobRequest.model_validate(job.request)})
+            return self._steps.drafts({"": JobRequest.model_validate(job.request)})
 
         return self._once(idempotency, again, self._write)
-
-    def _drafts(
-        self, requests: Mapping[str, JobRequest], siblings: Mapping[str, JobRequest] | None = None
-    ) -> list[Draft]:
-        """Check requests, each known by its place in the document, which a refusal names."""
-        intake = Intake(self._settings, self._store)
-        taken: dict[str, Mapping[str, TakenIn]] = {}
-        for field, request in requests.items():
-            with _within(field):
-                taken[field] = intake.files_of(request.spec)
-        drafts = []
-        with self._database.read() as session:
-            drafting = Drafting(session, self._store, siblings)
-            for field, request in requests.items():
-                with _within(field):
-                    drafts.append(drafting.draft(request, taken[field]))
-        return drafts
 
     def _once(
         self, idempotency: Idempotency | None, check: Callable[[], T], make: Callable[[T, Session, datetime], Made]
     ) -> Made:
         """Check, then make in one transaction; a key that was used before is answered with what it made then."""
-        with self._database.read() as session:
-            # Before the check: the files that were named then may be gone by now.
-            if (made := earlier(session, idempotency)) is not None:
-                return made
-        checked = check()
-        with self._database.admission() as (session, now):
-            # And again: the same key may have been sent twice at once.
-            if (made := earlier(session, idempotency)) is not None:
-                return made
-            made = make(checked, session, now)
-            remember(session, idempotency, made, now)
+        if (made := self._steps.made_before(idempotency)) is not None:
             return made
+        return self._steps.write(idempotency, partial(make, check()))
 
     def _write(self, drafts: Sequence[Draft], session: Session, now: datetime) -> Made:
         numbers = rows.write(session, drafts, now=now)
@@ -164,12 +136,3 @@ def generations(request: PipelineRequest) -> list[tuple[str, ...]]:
         steps.append(sorter.get_ready())
         sorter.done(*steps[-1])
     return steps
-
-
-@contextmanager
-def _within(field: str) -> Iterator[None]:
-    """A refusal names its field from the root of the document."""
-    try:
-        yield
-    except OrchestratorError as trouble:
-        raise (trouble.within(field) if field else trouble) from None

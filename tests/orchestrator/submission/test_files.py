@@ -24,7 +24,7 @@ def _take_in(store: ArtifactStore, folder: Path, content: bytes, *, name: str = 
 def _take_path(store: ArtifactStore, root: Path, path: Path, *, name: str = "prompts"):
     digest = {"digest": f"sha256:{'c' * 64}"}
     spec = {"kind": "infer", "model": "m", "kcore": digest, "prompts": digest, name: {"path": str(path)}}
-    return Intake(Settings(allowed_roots=(root,)), store).files_of(request_of(spec).spec)[name]
+    return Intake(Settings(allowed_roots=(root,)), store).take_in(request_of(spec).spec)[name]
 
 
 @pytest.mark.parametrize(
@@ -139,4 +139,4 @@ def test_nothing_is_read_when_no_root_is_configured(store: ArtifactStore, tmp_pa
     spec = request_of({"kind": "infer", "model": "m", "kcore": digest, "prompts": prompts}).spec
 
     with pytest.raises(PathRefused, match="none is configured"):
-        Intake(Settings(), store).files_of(spec)
+        Intake(Settings(), store).take_in(spec)

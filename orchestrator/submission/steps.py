@@ -1,0 +1,75 @@
+"""The three steps of every submission: files are stored, what is named is looked up, rows are written at once.
+
+Each step is over when the next begins. So no file is read or stored while a session of the database is open: a file
+server that is slow keeps nobody else waiting. And a submission is there whole or not at all, the same key once.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy.orm import Session
+
+from orchestrator.catalog.kcores import refuse_cards
+from orchestrator.model.specs import JobRequest
+from orchestrator.settings import Settings
+from orchestrator.storage.artifacts import ArtifactStore
+from orchestrator.storage.database import Database
+from orchestrator.submission.drafts import Draft, Drafting, within
+from orchestrator.submission.files import Intake
+from orchestrator.submission.idempotency import Idempotency, Made, earlier, remember
+
+T = TypeVar("T")
+
+
+class Steps:
+    """What every kind of submission is made of: `made_before`, then `look_up` or `drafts`, then `write`."""
+
+    def __init__(self, settings: Settings, database: Database, store: ArtifactStore) -> None:
+        self._settings = settings
+        self._database = database
+        self._store = store
+
+    def made_before(self, idempotency: Idempotency | None) -> Made | None:
+        """What an earlier request with the same key made. Asked first: the files named then may be gone by now."""
+        with self._database.read() as session:
+            return earlier(session, idempotency)
+
+    def look_up(
+        self, requests: Mapping[str, JobRequest], check: Callable[[Session, Drafting], T],
+        *, siblings: Mapping[str, JobRequest] | None = None,
+    ) -> T:  # fmt: skip
+        """Store the files of these requests, then `check` them and what they name; writes no row.
+
+        Requests are known by their places in the document, from which a refusal names its field."""
+        intake = Intake(self._settings, self._store)
+        for place, request in requests.items():
+            with within(place):
+                intake.take_in(request.spec)
+        with self._database.read() as session:
+            drafting = Drafting(session, self._store, intake, siblings)
+            checked = check(session, drafting)
+        for kcore, place in drafting.kcores.items():
+            with within(place):
+                refuse_cards(self._store, kcore.digest, kcore.cards)
+        return checked
+
+    def drafts(
+        self, requests: Mapping[str, JobRequest], *, siblings: Mapping[str, JobRequest] | None = None
+    ) -> list[Draft]:
+        """The drafts of these requests, in their order."""
+
+        def check(_: Session, drafting: Drafting) -> list[Draft]:
+            return [drafting.draft(request, place) for place, request in requests.items()]
+
+        return self.look_up(requests, check, siblings=siblings)
+
+    def write(self, idempotency: Idempotency | None, make: Callable[[Session, datetime], Made]) -> Made:
+        """Make it in one transaction; a key that was used before is answered with what it made then."""
+        with self._database.admission() as (session, now):
+            # Asked again: the same key may have been sent twice at once.
+            if (made := earlier(session, idempotency)) is not None:
+                return made
+            made = make(session, now)
+            remember(session, idempotency, made, now)
+            return made
