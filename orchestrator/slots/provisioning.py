@@ -10,6 +10,7 @@ from orchestrator.catalog.paths import allowed_target
 from orchestrator.catalog.profile_files import load_profile
 from orchestrator.errors import BadSpec, IllegalTransition
 from orchestrator.model.demand import Demand, labels_of
+from orchestrator.model.profile import DefaultLimits
 from orchestrator.model.provision import ProvisionRequest, ProvisionRule, ProvisionSpec
 from orchestrator.model.slots import GROUPS_PER_HOST, SlotKind
 from orchestrator.model.specs import PlacementRequest
@@ -18,7 +19,7 @@ from orchestrator.settings import Settings
 from orchestrator.slots import hosts
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Document, Job
-from orchestrator.submission.drafts import Draft
+from orchestrator.submission.drafts import Draft, job_columns
 from orchestrator.submission.idempotency import Idempotency, Made
 from orchestrator.submission.submit import Submission
 
@@ -46,7 +47,7 @@ class Provisioning:
             allowed_target(self._settings, getattr(request, field), field)
         with self._database.read() as session:
             _check_host(session, spec, self._settings, self._database)
-        return Draft(job=_columns(spec, request, rule, by), inputs=(), needs=frozenset(), files={})
+        return Draft(job=_job(spec, request, rule, by), inputs=(), needs=frozenset(), files={})
 
     def _rule(self, request: ProvisionRequest) -> ProvisionRule:
         rule = load_profile(self._settings, request.profile).provision
@@ -87,27 +88,14 @@ def _check_host(session: Session, spec: ProvisionSpec, settings: Settings, datab
         raise IllegalTransition(f"job {same} is setting up {spec.host} already; wait for it or cancel it", job=same)
 
 
-def _columns(spec: ProvisionSpec, request: ProvisionRequest, rule: ProvisionRule, by: str) -> Document:
-    limits = request.limits
-    run_seconds = limits.run_seconds or rule.run_seconds
-    document = spec.model_dump(mode="json")
-    return {
-        "name": f"{KIND}-{spec.host}",
-        "kind": KIND,
-        "project": request.project,
-        "spec": document,
-        "request": {
-            "spec": document, "by": by, "limits": limits.model_dump(mode="json"),
-            "placement": PlacementRequest().model_dump(mode="json"),
-        },
-        "release": None,
-        "slot_kind": spec.slot_kind,
-        "demand": demand(spec).within(run_seconds).key(),
-        "priority": request.priority,
-        "queue_seconds": limits.queue_seconds,
-        "run_seconds": run_seconds,
-        "silence_seconds": limits.silence_seconds or rule.silence_seconds,
-        "total_seconds": limits.total_seconds,
-        "log_bytes": rule.log_bytes,
-        "tool_retries": 0,
+def _job(spec: ProvisionSpec, request: ProvisionRequest, rule: ProvisionRule, by: str) -> Document:
+    kept = {
+        "spec": spec.model_dump(mode="json"), "by": by, "limits": request.limits.model_dump(mode="json"),
+        "placement": PlacementRequest().model_dump(mode="json"),
     }  # fmt: skip
+    defaults = DefaultLimits(
+        run_seconds=rule.run_seconds, silence_seconds=rule.silence_seconds, log_bytes=rule.log_bytes
+    )
+    return job_columns(
+        spec, request, name=f"{KIND}-{spec.host}", release=None, demand=demand(spec), defaults=defaults, kept=kept
+    )
