@@ -49,11 +49,6 @@ def _admissible() -> Select[Any]:
 
 _ADMISSIBLE = _admissible()
 _ADMISSIBLE_OF = _ADMISSIBLE.where(_JOB.c.id.in_(bindparam("jobs", expanding=True)))
-_NEEDS = (
-    select(_JOB.c.id, _JOB.c.name, _JOB.c.state, needing.NEED.c.until, needing.met(_JOB).label("met"))
-    .join(needing.NEED, needing.NEED.c.needs_id == _JOB.c.id)
-    .where(needing.NEED.c.job_id == bindparam("job_id"))
-)
 _INPUTS = select(_INPUT).where(_INPUT.c.job_id == bindparam("job_id"))
 
 
@@ -129,7 +124,7 @@ def admit(session: Session, job_id: int, store: ArtifactStore, *, now: datetime)
     job = session.get(Job, job_id, populate_existing=True)
     if job is None or job.state is not JobState.WAITING:
         return
-    needs = session.execute(_NEEDS, {"job_id": job.id}).all()
+    needs = needing.of_job(session, job.id)
     broken = [need for need in needs if need.state in FINAL and not need.met]
     if broken:
         _skip(session, job, broken[0], now)

@@ -1,19 +1,24 @@
-"""What it means that a job's need of another is met: said once, as conditions for every statement that asks."""
+"""When a job's need of another is met: the rule, and the statements that ask by it and write for it.
 
-from sqlalchemy import ColumnElement, Exists, FromClause, and_, exists, or_
+A need that waits until a job has succeeded is met by that. A need of a server is met while an endpoint of it is open. A
+server that is being stopped is as good as closed: a client that began with it now would be cut off. So is one that a
+client has found gone (`note_gone`), before its own attempt is known to have ended; its next attempt counts again.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Exists, FromClause, Row, and_, bindparam, exists, insert, or_, select, update
+from sqlalchemy.orm import Session
 
 from orchestrator.model.states import FINAL, JobState, Until
-from orchestrator.storage.tables import Base
+from orchestrator.storage.tables import Base, Job, JobNeed
 
-NEED, _ENDPOINT = (Base.metadata.tables[name] for name in ("job_need", "endpoint"))
+NEED, _ENDPOINT, _JOB = (Base.metadata.tables[name] for name in ("job_need", "endpoint", "job"))
 
 
 def met(needed: FromClause) -> ColumnElement[bool]:
-    """Whether a row of `NEED` is met by the job it points at.
-
-    A server that is being stopped is as good as closed: who began with it now would be cut off. One that was found
-    gone is so too, before its own attempt is known to have ended.
-    """
+    """Whether a row of `NEED` is met by the job it points at."""
     ended_well = and_(NEED.c.until == Until.SUCCEEDED, needed.c.state == JobState.SUCCEEDED)
     answers = or_(NEED.c.gone_attempt_id.is_(None), NEED.c.gone_attempt_id != _ENDPOINT.c.attempt_id)
     its_own = exists().where(_ENDPOINT.c.job_id == needed.c.id, _ENDPOINT.c.closed_at.is_(None), answers)
@@ -34,3 +39,41 @@ def pending(job: FromClause, needed: FromClause) -> Exists:
 def broken(job: FromClause, needed: FromClause) -> Exists:
     """Whether a job needs something that will never come."""
     return unmet(job, needed).where(needed.c.state.in_(FINAL))
+
+
+# Built once, on plain tables: they are asked for every job on its way in.
+
+_OF_JOB = (
+    select(_JOB.c.id, _JOB.c.name, _JOB.c.state, NEED.c.until, met(_JOB).label("met"))
+    .join(NEED, NEED.c.needs_id == _JOB.c.id)
+    .where(NEED.c.job_id == bindparam("job"))
+    .order_by(_JOB.c.id)
+)
+_ADD = insert(NEED)
+_NOTE_GONE = (
+    update(NEED)
+    .where(NEED.c.job_id == bindparam("client"), NEED.c.needs_id == bindparam("server"))
+    .values(gone_attempt_id=bindparam("gone"))
+)
+
+
+def of_job(session: Session, job_id: int) -> Sequence[Row[Any]]:
+    """What a job needs, by number: `id`, `name` and `state` of the other job, `until` when, and whether it is `met`."""
+    return session.execute(_OF_JOB, {"job": job_id}).all()
+
+
+def servers_of(session: Session, client: int) -> Sequence[Job]:
+    """The servers whose endpoints a job uses, whatever their state."""
+    servers = select(Job).join(JobNeed, JobNeed.needs_id == Job.id)
+    return session.scalars(servers.where(JobNeed.job_id == client, JobNeed.until == Until.READY)).all()
+
+
+def add(session: Session, needs: Sequence[tuple[int, int, Until]]) -> None:
+    """Write needs, each as the job, the job that it needs, and until when it waits for that."""
+    if needs:
+        session.execute(_ADD, [{"job_id": job, "needs_id": needed, "until": until} for job, needed, until in needs])
+
+
+def note_gone(session: Session, client: int, server: int, *, attempt_id: int) -> None:
+    """Say that this attempt at a server does not answer, so that another try of the client does not begin with it."""
+    session.execute(_NOTE_GONE, {"client": client, "server": server, "gone": attempt_id})

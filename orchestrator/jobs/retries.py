@@ -7,10 +7,11 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from orchestrator.jobs import needs
 from orchestrator.model.failures import Await, Failure, FailureKind, GiveUp, Retry, device_kills, next_step
 from orchestrator.model.serving import LONG_ENOUGH, died_at_once
-from orchestrator.model.states import FINAL, Until
-from orchestrator.storage.tables import Attempt, Endpoint, Job, JobNeed
+from orchestrator.model.states import FINAL
+from orchestrator.storage.tables import Attempt, Endpoint, Job
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,7 @@ def _kept(failure: Failure, deaths: int, most: int) -> tuple[Failure, Retry | Gi
 
 def _without_server(session: Session, job: Job, failure: Failure, tries: int, most: int) -> Await | GiveUp:
     """A client waits for kept servers, which are started again; it is no fault of the client, but not for ever."""
-    servers = select(Job).join(JobNeed, JobNeed.needs_id == Job.id)
-    used = session.scalars(servers.where(JobNeed.job_id == job.id, JobNeed.until == Until.READY)).all()
+    used = needs.servers_of(session, job.id)
     coming = bool(used) and all(
         server.spec.get("keep") and server.state not in FINAL and server.stop is None and not server.cancel_requested
         for server in used

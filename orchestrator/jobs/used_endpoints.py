@@ -1,4 +1,4 @@
-"""The servers that a client uses: found when its attempt is claimed, noted as used, noted as gone."""
+"""The servers that a client uses: found when its attempt is claimed, noted as used."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -7,28 +7,24 @@ from datetime import datetime
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from orchestrator.errors import EndpointClosed
 from orchestrator.jobs import endpoints
+from orchestrator.jobs.needs import NEED
 from orchestrator.model.states import Until
 from orchestrator.storage.tables import Base
 
-_NEED, _JOB, _ENDPOINT, _ATTEMPT = (Base.metadata.tables[name] for name in ("job_need", "job", "endpoint", "attempt"))
+_JOB, _ENDPOINT, _ATTEMPT = (Base.metadata.tables[name] for name in ("job", "endpoint", "attempt"))
 
 _USED = (
     select(_JOB.c.id, _JOB.c.name, _ENDPOINT.c.attempt_id, _ENDPOINT.c.url, _ENDPOINT.c.served_id, _ATTEMPT.c.slot_id)
-    .join(_NEED, _NEED.c.needs_id == _JOB.c.id)
+    .join(NEED, NEED.c.needs_id == _JOB.c.id)
     .join(_ENDPOINT, _ENDPOINT.c.job_id == _JOB.c.id)
     .join(_ATTEMPT, _ATTEMPT.c.id == _ENDPOINT.c.attempt_id)
-    .where(_NEED.c.job_id == bindparam("job"), _NEED.c.until == Until.READY, _ENDPOINT.c.closed_at.is_(None))
+    .where(NEED.c.job_id == bindparam("job"), NEED.c.until == Until.READY, _ENDPOINT.c.closed_at.is_(None))
     .order_by(_JOB.c.id)
-)
-_NOTE_GONE = (
-    update(_NEED)
-    .where(_NEED.c.job_id == bindparam("client"), _NEED.c.needs_id == bindparam("server"))
-    .values(gone_attempt_id=bindparam("gone"))
 )
 
 
@@ -73,8 +69,3 @@ def note_use(session: Session, used: Sequence[int], now: datetime) -> None:
     for attempt_id in used:
         with suppress(EndpointClosed):
             endpoints.note_use(session, attempt_id, now)
-
-
-def note_gone(session: Session, client: int, used: UsedEndpoint) -> None:
-    """Say that a server which this job uses does not answer, so that another try does not begin with it."""
-    session.execute(_NOTE_GONE, {"client": client, "server": used.job_id, "gone": used.attempt_id})

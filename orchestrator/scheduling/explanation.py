@@ -12,8 +12,7 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, and_, false, func, or_, select
 from sqlalchemy.orm import Session
 
-from orchestrator.jobs import needs as needing
-from orchestrator.jobs import queries, shares
+from orchestrator.jobs import needs, queries, shares
 from orchestrator.model import demand
 from orchestrator.model.demand import Demand, FreeSlot
 from orchestrator.model.failures import Failure
@@ -26,7 +25,7 @@ from orchestrator.scheduling.placement.order import MOST_URGENT, urgency, waited
 from orchestrator.scheduling.placement.snapshot import Holder, Need, Snapshot, Standing, Subject
 from orchestrator.scheduling.queue import Group, Queued
 from orchestrator.slots import queries as slot_queries
-from orchestrator.storage.tables import Attempt, Base, Batch, Event, Job, JobNeed, Lease, Slot
+from orchestrator.storage.tables import Attempt, Batch, Event, Job, Lease, Slot
 
 PAST_RUNS = 50
 """The latest successful runs of a kind that a forecast looks at."""
@@ -156,15 +155,13 @@ def _subject(session: Session, job: Job, seen: Snapshot, found: Sequence[Group],
         queued = [*queue.heads(session, group, 1), Queued(job.id, group, job.rank, job.created_at, limit)]
         known = queue.known(session, queued)
         candidate = queue.candidates(queued, known, now=seen.now, aging=aging)[-1]
-    met = needing.met(Base.metadata.tables["job"])
-    needs = select(Job.id, Job.name, Job.state, JobNeed.until, met).join(JobNeed, JobNeed.needs_id == Job.id)
     live = select(Attempt.slot_id).where(Attempt.job_id == job.id, Attempt.state == AttemptState.ASSIGNED)
     alike = {group.demand for group in found if Demand.parse(group.demand).unlimited == candidate.demand.unlimited}
     ahead, following = _ahead(session, job, candidate, alike, seen.now, aging)
     return Subject(
         candidate=candidate,
         state=job.state,
-        needs=[Need(*row) for row in session.execute(needs.where(JobNeed.job_id == job.id).order_by(Job.id))],
+        needs=[Need(*row) for row in needs.of_job(session, job.id)],
         joined_to=job.joined_to,
         open_batch=_open_batch(session, job),
         held=_hold(job) if job.held else None,

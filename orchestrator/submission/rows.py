@@ -10,13 +10,13 @@ from typing import Any
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from orchestrator.jobs import bulk
+from orchestrator.jobs import bulk, needs
 from orchestrator.model.states import Until
 from orchestrator.storage.tables import Base, Document
 from orchestrator.submission.drafts import Draft
 
-_NEED, _INPUT, _ARTIFACT = (Base.metadata.tables[name] for name in ("job_need", "job_input", "artifact"))
-_ADD_INPUT, _ADD_NEED, _NAME_FILE = insert(_INPUT), insert(_NEED), insert(_ARTIFACT)
+_INPUT, _ARTIFACT = (Base.metadata.tables[name] for name in ("job_input", "artifact"))
+_ADD_INPUT, _NAME_FILE = insert(_INPUT), insert(_ARTIFACT)
 
 _AT_ONCE = 1000
 """Digests named in one statement: databases take only so many."""
@@ -37,20 +37,20 @@ def write(
         for job_id, draft in zip(made, drafts, strict=True)
         for entry in draft.inputs
     ]
-    needs = [
-        {"job_id": job_id, "needs_id": needed, "until": until}
+    needed = [
+        (job_id, need, until)
         for job_id, draft in zip(made, drafts, strict=True)
-        for needed, until in sorted(_needs(draft, numbers).items())
+        for need, until in sorted(_needs(draft, numbers).items())
     ]
-    for statement, rows in ((_ADD_INPUT, inputs), (_ADD_NEED, needs)):
-        if rows:
-            session.execute(statement, rows)
+    if inputs:
+        session.execute(_ADD_INPUT, inputs)
+    needs.add(session, needed)
     return made
 
 
 def _needs(draft: Draft, numbers: Mapping[str, int]) -> dict[int, Until]:
-    needs = {_numbered(need, numbers): Until.SUCCEEDED for need in draft.needs}
-    return {**needs, **{_numbered(server, numbers): Until.READY for server in draft.servers}}
+    ended = {_numbered(need, numbers): Until.SUCCEEDED for need in draft.needs}
+    return {**ended, **{_numbered(server, numbers): Until.READY for server in draft.servers}}
 
 
 def _job(draft: Draft, now: datetime, numbers: Mapping[str, int], more: Mapping[str, Any]) -> Document:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from orchestrator.errors import EndpointClosed
-from orchestrator.jobs import endpoints, used_endpoints
+from orchestrator.jobs import endpoints, needs
 from orchestrator.jobs.used_endpoints import UsedEndpoint
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.storage.database import Database
@@ -42,5 +42,5 @@ def _gone(database: Database, job_id: int, used: UsedEndpoint) -> str | None:
             return None
     except OSError as error:
         with database.write() as session:
-            used_endpoints.note_gone(session, job_id, used)
+            needs.note_gone(session, job_id, used.job_id, attempt_id=used.attempt_id)
         return f"the server of job {used.job_id} at {used.url} does not answer ({error.strerror or error})"
