@@ -12,7 +12,7 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, and_, false, func, or_, select
 from sqlalchemy.orm import Session
 
-from orchestrator.jobs import needs, queries, shares
+from orchestrator.jobs import needs, queries
 from orchestrator.model import demand
 from orchestrator.model.demand import Demand, FreeSlot
 from orchestrator.model.failures import Failure
@@ -22,10 +22,12 @@ from orchestrator.scheduling.placement.candidate import Candidate
 from orchestrator.scheduling.placement.explain import Reason, explain
 from orchestrator.scheduling.placement.forecast import earliest_start
 from orchestrator.scheduling.placement.order import MOST_URGENT, urgency, waited_for
-from orchestrator.scheduling.placement.snapshot import Holder, Need, Snapshot, Standing, Subject
+from orchestrator.scheduling.placement.snapshot import Holder, Need, Snapshot, Standing, Subject, supply_of
 from orchestrator.scheduling.queue import Group, Queued
 from orchestrator.slots import queries as slot_queries
-from orchestrator.storage.tables import Attempt, Batch, Event, Job, Lease, Slot
+from orchestrator.slots import reservations
+from orchestrator.slots.queries import longest_idle_first, with_leases
+from orchestrator.storage.tables import Attempt, Batch, Event, Job, Slot
 
 PAST_RUNS = 50
 """The latest successful runs of a kind that a forecast looks at."""
@@ -81,26 +83,22 @@ def explanation(
 def _snapshot(
     session: Session, found: Sequence[Group], *, now: datetime, lost_after: timedelta, aging: timedelta
 ) -> Snapshot:
-    supply = queue.supply(session, now, lost_after)
+    slots = _standings(session, now, lost_after)
+    supply = supply_of(slots, now, reservations.windows(session, now))
+    decided = plan.decide(session, found, supply, aging=aging)
     return Snapshot(
-        now=now,
-        slots=_standings(session, now, lost_after),
-        candidates=plan.decide(session, found, supply, aging=aging).candidates,
-        shares=shares.all_shares(session, now),
+        supply=supply,
+        plan=decided.plan,
+        slots=slots,
+        candidates=decided.candidates,
+        shares=decided.shares,
         dispatcher_alive=slot_queries.dispatcher_alive(session, now),
-        windows=supply.windows,
     )
 
 
 def _standings(session: Session, now: datetime, lost_after: timedelta) -> list[Standing]:
     """Every slot, in the order in which free ones are offered."""
-    rows = (
-        select(Slot, Attempt.started_at, Job)
-        .outerjoin(Lease, Lease.slot_id == Slot.id)
-        .outerjoin(Attempt, Attempt.id == Lease.attempt_id)
-        .outerjoin(Job, Job.id == Attempt.job_id)
-        .order_by(Slot.last_ended_at.asc().nulls_first(), Slot.id)
-    )
+    rows = longest_idle_first(with_leases(select(Slot, Attempt.started_at, Job)))
     found, typical = [], dict[str, list[tuple[object, float]]]()
     for slot, started_at, holder in session.execute(rows):
         held = None
@@ -161,7 +159,7 @@ def _subject(session: Session, job: Job, seen: Snapshot, found: Sequence[Group],
     return Subject(
         candidate=candidate,
         state=job.state,
-        needs=[Need(*row) for row in needs.of_job(session, job.id)],
+        needs=[Need(row.id, row.name, row.state, row.until, row.met) for row in needs.of_job(session, job.id)],
         joined_to=job.joined_to,
         open_batch=_open_batch(session, job),
         held=_hold(job) if job.held else None,

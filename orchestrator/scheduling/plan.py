@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.jobs import shares
 from orchestrator.model.demand import Demand
+from orchestrator.model.shares import Share
 from orchestrator.scheduling import queue
 from orchestrator.scheduling.placement.candidate import Candidate
 from orchestrator.scheduling.placement.place import Plan, place
@@ -25,9 +26,10 @@ FEWEST_HEADS = 4
 
 @dataclass(frozen=True)
 class Decided:
-    """The jobs that were looked at, and what becomes of them."""
+    """The jobs that were looked at, how projects stood, and the plan that was made of it."""
 
     candidates: Sequence[Candidate]
+    shares: Mapping[str, Share]
     plan: Plan
 
 
@@ -55,7 +57,7 @@ def decide(session: Session, groups: Sequence[Group], slots: Supply, *, aging: t
         unread = [group for group in most if len(queued[group]) == depth[group] < most[group]]
         short = _with_more_to_get(unread, queued, plan, slots) if unread else []
         if not short:
-            return Decided(candidates, plan)
+            return Decided(candidates, standing, plan)
 
 
 def _with_more_to_get(

@@ -20,6 +20,7 @@ from orchestrator.scheduling.placement.candidate import Candidate
 from orchestrator.scheduling.placement.order import urgency
 from orchestrator.scheduling.placement.supply import BusySlot, Supply
 from orchestrator.slots import reservations
+from orchestrator.slots.queries import longest_idle_first, with_leases
 from orchestrator.storage.tables import Attempt, Job, JobInput, Lease, Slot
 
 AT_ONCE = 1000
@@ -27,25 +28,22 @@ AT_ONCE = 1000
 
 # Built once: these are asked at every wake-up, and building them takes longer than running them.
 
-_SUPPLY = (
-    select(
-        Slot.id, Slot.name, Slot.labels, Slot.kcore, Job.run_seconds, Attempt.started_at,
-        Slot.service_state, Slot.lacks,
-    )
-    .outerjoin(Lease, Lease.slot_id == Slot.id)
-    .outerjoin(Attempt, Attempt.id == Lease.attempt_id)
-    .outerjoin(Job, Job.id == Attempt.job_id)
-    .where(
+_SUPPLY = longest_idle_first(
+    with_leases(
+        select(
+            Slot.id, Slot.name, Slot.labels, Slot.kcore, Job.run_seconds, Attempt.started_at,
+            Slot.service_state, Slot.lacks,
+        )
+    ).where(
         or_(
             Slot.service_state == ServiceState.IN_SERVICE,
             and_(Slot.service_state != ServiceState.DRAINING, Lease.slot_id.is_(None)),
         ),
         Slot.heartbeat_at > bindparam("alive_since"),
     )
-    .order_by(Slot.last_ended_at.asc().nulls_first(), Slot.id)
 )  # fmt: skip
 """Slots with a live worker: in service, with what ends the job on them, or out of it without a job, for those few that
-may enter there. The longest idle first, so that wear is shared."""
+may enter there."""
 
 
 def _groups() -> Select[str, str, int]:

@@ -1,4 +1,4 @@
-"""The SELECTs behind pages and the command line about what there is: artifacts, models, releases, slots.
+"""Slots as they are read: with what holds each, for placing, pages and the command line; and whether anyone places.
 
 All functions read in the caller's session and change nothing.
 """
@@ -6,8 +6,9 @@ All functions read in the caller's session and change nothing.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVarTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from orchestrator.errors import NotFound
@@ -16,6 +17,8 @@ from orchestrator.model.states import JobState
 from orchestrator.model.windows import Window
 from orchestrator.slots import reservations
 from orchestrator.storage.tables import Attempt, Job, Leader, Lease, Slot
+
+Ts = TypeVarTuple("Ts")
 
 
 @dataclass(frozen=True)
@@ -30,21 +33,25 @@ class SlotFacts:
     window: Window | None
 
 
-# ── artifacts, models, releases ──────────────────────────────────────────────────────────────────────────────────────
+def with_leases(slots: Select[*Ts]) -> Select[*Ts]:
+    """A SELECT from slots, each with the lease, attempt and job that it has, or with nulls where it has none."""
+    return (
+        slots.select_from(Slot)
+        .outerjoin(Lease, Lease.slot_id == Slot.id)
+        .outerjoin(Attempt, Attempt.id == Lease.attempt_id)
+        .outerjoin(Job, Job.id == Attempt.job_id)
+    )
 
 
-# ── slots, dispatcher ────────────────────────────────────────────────────────────────────────────────────────────────
+def longest_idle_first(slots: Select[*Ts]) -> Select[*Ts]:
+    """In the order in which free slots are offered, so that wear is shared."""
+    return slots.order_by(Slot.last_ended_at.asc().nulls_first(), Slot.id)
 
 
 def slots(session: Session, slot_id: str | None = None, *, now: datetime) -> list[SlotFacts]:
     """All slots in the order of hosts and numbers, or the one called `slot_id`; NotFound if there is none."""
-    found = (
-        select(Slot, Lease, Attempt, Job)
-        .outerjoin(Lease, Lease.slot_id == Slot.id)
-        .outerjoin(Attempt, Attempt.id == Lease.attempt_id)
-        .outerjoin(Job, Job.id == Attempt.job_id)
-        .order_by(Slot.host, Slot.kind, func.length(Slot.name), Slot.name)
-    )
+    found = with_leases(select(Slot, Lease, Attempt, Job))
+    found = found.order_by(Slot.host, Slot.kind, func.length(Slot.name), Slot.name)
     if slot_id is not None:
         found = found.where(Slot.id == slot_id)
     classes, windows = _queued_classes(session), reservations.windows(session, now)

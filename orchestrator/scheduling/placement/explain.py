@@ -111,7 +111,7 @@ def _unclaimed(job: Subject, seen: Snapshot) -> Iterator[Reason]:
 
 def _unplaced(job: Subject, seen: Snapshot) -> Iterator[Reason]:
     mine = job.candidate
-    if any(placement.job_id == mine.job_id for placement in seen.plan.placements):
+    if seen.starts(mine):
         return
     demand = mine.demand
     in_order = sorted(seen.slots, key=lambda each: (each.slot.host, each.slot.name.kind, each.slot.name.index))

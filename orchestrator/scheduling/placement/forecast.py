@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from orchestrator.model.demand import FreeSlot, hosts_with_enough
 from orchestrator.model.states import JobState
 from orchestrator.scheduling.placement.candidate import Candidate
-from orchestrator.scheduling.placement.explain import explain
 from orchestrator.scheduling.placement.snapshot import Snapshot, Standing, Subject
 
 
@@ -25,7 +24,7 @@ def earliest_start(job: Subject, seen: Snapshot) -> datetime | None:
     hosts = hosts_with_enough(demand, entered)
     if job.state is not JobState.QUEUED or job.held is not None or not hosts or not seen.dispatcher_alive:
         return None
-    if not explain(job, seen):
+    if seen.starts(job.candidate):
         return seen.now
     return _after_those_ahead(job, seen, hosts)
 

@@ -11,7 +11,7 @@ from orchestrator.model.states import JobState, ServiceState, Until
 from orchestrator.model.windows import Window
 from orchestrator.scheduling.placement.candidate import Candidate
 from orchestrator.scheduling.placement.gathering import Gathering
-from orchestrator.scheduling.placement.place import Plan, place
+from orchestrator.scheduling.placement.place import Plan
 from orchestrator.scheduling.placement.supply import BusySlot, Supply
 
 
@@ -58,6 +58,13 @@ class Standing:
         return replace(self.slot, service=self.service)
 
 
+def supply_of(slots: Sequence[Standing], now: datetime, windows: Mapping[str, Sequence[Window]]) -> Supply:
+    """Slots, given in the order in which free ones are offered, as `place` sees them."""
+    free = [each.offered for each in slots if each.free]
+    busy = [BusySlot(each.slot, each.holder.latest) for each in slots if each.serving and each.holder]
+    return Supply(now, free, busy, windows)
+
+
 @dataclass(frozen=True)
 class Need:
     """Another job that has to succeed first, or to be ready."""
@@ -93,26 +100,28 @@ class Subject:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that placing looks at, at one moment. `candidates` include the subject if the next turn looks at it."""
+    """All that placing looks at, at one moment, and what the next turn does with it.
 
-    now: datetime
+    `candidates` include the subject if the next turn looks at it.
+    """
+
+    supply: Supply
+    """`slots` as `place` sees them."""
+    plan: Plan
+    """What `place` made of the supply and the candidates."""
     slots: Sequence[Standing] = ()
     candidates: Sequence[Candidate] = ()
     shares: Mapping[str, Share] = field(default_factory=dict)
     dispatcher_alive: bool = True
-    windows: Mapping[str, Sequence[Window]] = field(default_factory=dict)
 
-    @cached_property
-    def supply(self) -> Supply:
-        """The slots as `place` sees them."""
-        free = [each.offered for each in self.slots if each.free]
-        busy = [BusySlot(each.slot, each.holder.latest) for each in self.slots if each.serving and each.holder]
-        return Supply(self.now, free, busy, self.windows)
+    @property
+    def now(self) -> datetime:
+        """The moment."""
+        return self.supply.now
 
-    @cached_property
-    def plan(self) -> Plan:
-        """What the next turn will do."""
-        return place(self.candidates, self.supply, self.shares)
+    def starts(self, job: Candidate) -> bool:
+        """Whether the next turn places this job."""
+        return any(placement.job_id == job.job_id for placement in self.plan.placements)
 
     @cached_property
     def taken(self) -> dict[str, int]:
@@ -127,7 +136,7 @@ class Snapshot:
     def closing(self, slot: FreeSlot, job: Candidate, at: datetime | None = None) -> Window | None:
         """The window for whose sake this job may not start on the slot now, or `at`."""
         start = at or self.now
-        windows = self.windows.get(slot.id, ())
+        windows = self.supply.windows.get(slot.id, ())
         return next((each for each in windows if each.closed(job.project, start, start + job.run_limit)), None)
 
     def keeping(self, slot: FreeSlot, job: Candidate) -> Gathering | None:

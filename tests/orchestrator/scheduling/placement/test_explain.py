@@ -1,5 +1,6 @@
 """What a job waits for, held against what placing does with the same snapshot."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -25,10 +26,12 @@ from placement_builders import (
 from orchestrator.model.demand import hosts_with_enough
 from orchestrator.model.shares import Share
 from orchestrator.model.states import JobState, ServiceState
+from orchestrator.model.windows import Window
 from orchestrator.scheduling.placement.candidate import Candidate
 from orchestrator.scheduling.placement.explain import Reason, WaitsFor, explain
 from orchestrator.scheduling.placement.forecast import earliest_start
-from orchestrator.scheduling.placement.snapshot import Holder, Need, Snapshot, Standing, Subject
+from orchestrator.scheduling.placement.place import place
+from orchestrator.scheduling.placement.snapshot import Holder, Need, Snapshot, Standing, Subject, supply_of
 
 HOLDERS = st.builds(
     lambda latest, sooner: Holder(1000, NOW + latest * MINUTE, NOW + (latest - sooner) * MINUTE),
@@ -47,8 +50,21 @@ def _standings(draw: st.DrawFn) -> list[Standing]:
     return found
 
 
+def _seen(
+    slots: Sequence[Standing] = (),
+    candidates: Sequence[Candidate] = (),
+    shares: Mapping[str, Share] | None = None,
+    *,
+    windows: Mapping[str, Sequence[Window]] | None = None,
+    dispatcher_alive: bool = True,
+) -> Snapshot:
+    """What placing looks at, and what it does with it."""
+    supply, standing = supply_of(slots, NOW, windows or {}), shares or {}
+    return Snapshot(supply, place(candidates, supply, standing), slots, candidates, standing, dispatcher_alive)
+
+
 SNAPSHOTS = st.builds(
-    Snapshot, st.just(NOW), _standings(), queues(SINGLES | CANARIES | GANGS | PROVISIONS), SHARES,
+    _seen, _standings(), queues(SINGLES | CANARIES | GANGS | PROVISIONS), SHARES,
     windows=st.dictionaries(st.sampled_from(IDS), st.tuples(WINDOWS), max_size=2),
 )  # fmt: skip
 
@@ -84,7 +100,7 @@ def _holder(job: int = 7, latest: float = 10, expected: float = 10) -> Holder:
 
 
 def _kinds(mine: Candidate, *slots: Standing, others: tuple[Candidate, ...] = (), **facts) -> list[WaitsFor]:
-    seen = Snapshot(NOW, slots, (mine, *others), **facts)
+    seen = _seen(slots, (mine, *others), **facts)
     return [reason.kind for reason in explain(_subject(mine, seen), seen)]
 
 
@@ -168,7 +184,7 @@ def test_busy_slots_are_told_in_the_order_of_their_numbers():
 
 def test_older_jobs_of_the_class_are_counted():
     older = tuple(a_job(number) for number in (1, 2, 3))
-    seen = Snapshot(NOW, [_slot("a.g0")], (*older, a_job(9)))
+    seen = _seen([_slot("a.g0")], (*older, a_job(9)))
 
     (reason,) = explain(_subject(seen.candidates[-1], seen), seen)
 
@@ -193,7 +209,7 @@ def test_a_waiting_job_tells_what_it_needs_and_that_nobody_would_notice():
     needs = [Need(4, "convert", JobState.RUNNING), Need(5, "other", JobState.SUCCEEDED, met=True)]
     job = Subject(a_job(1), JobState.WAITING, needs=needs, joined_to=3)
 
-    reasons = explain(job, Snapshot(NOW, dispatcher_alive=False))
+    reasons = explain(job, _seen(dispatcher_alive=False))
 
     assert [(reason.kind, reason.job_id) for reason in reasons] == [
         (WaitsFor.DISPATCHER_AWAY, None),
@@ -205,7 +221,7 @@ def test_a_waiting_job_tells_what_it_needs_and_that_nobody_would_notice():
 @pytest.mark.parametrize("alive", [True, False])
 def test_an_assigned_job_waits_for_the_worker_of_its_slot(alive: bool):
     job = Subject(a_job(1), JobState.ASSIGNED, slot_id="a.g0")
-    seen = Snapshot(NOW, [_slot("a.g0", alive=alive, holder=_holder(1)), _slot("a.g1", alive=False)])
+    seen = _seen([_slot("a.g0", alive=alive, holder=_holder(1)), _slot("a.g1", alive=False)])
 
     reasons = explain(job, seen)
 
@@ -219,27 +235,27 @@ def test_a_canary_starts_at_once_on_the_quarantined_slot_that_it_is_to_check(sta
     quarantined = _slot("a.g0", service=ServiceState.QUARANTINED, holder=_holder(1) if state == "assigned" else None)
     canary = Subject(a_job(1, "card_group a.g0 canary"), state, slot_id="a.g0" if state == "assigned" else None)
 
-    assert earliest_start(canary, Snapshot(NOW, [quarantined], [canary.candidate])) == NOW
+    assert earliest_start(canary, _seen([quarantined], [canary.candidate])) == NOW
 
 
 def test_a_canary_starts_when_what_runs_on_its_quarantined_slot_has_ended():
     busy = _slot("a.g0", service=ServiceState.QUARANTINED, holder=_holder(7, expected=3))
     canary = Subject(a_job(1, "card_group a.g0 canary"), JobState.QUEUED, seconds=10)
 
-    assert earliest_start(canary, Snapshot(NOW, [busy], [canary.candidate])) == NOW + 3 * MINUTE
+    assert earliest_start(canary, _seen([busy], [canary.candidate])) == NOW + 3 * MINUTE
 
 
 def test_the_forecast_lets_those_ahead_take_the_slots_as_they_come_free():
     busy = [_slot("a.g0", holder=_holder(50, expected=1)), _slot("a.g1", holder=_holder(51, expected=0))]
     job = Subject(a_job(9), JobState.QUEUED, ahead=2, next_job=1, seconds=600)
 
-    start = earliest_start(job, Snapshot(NOW, busy, (job.candidate,)))
+    start = earliest_start(job, _seen(busy, (job.candidate,)))
 
     assert start == NOW + 10 * MINUTE
 
 
 def test_a_held_job_waits_for_its_release_and_its_start_can_not_be_said():
-    seen = Snapshot(NOW, [_slot("a.g0")], [a_job(1)])
+    seen = _seen([_slot("a.g0")], [a_job(1)])
     held = Subject(a_job(1), JobState.QUEUED, held="alice holds it")
 
     assert [(reason.kind, reason.detail) for reason in explain(held, seen)] == [(WaitsFor.HELD, "alice holds it")]
@@ -250,7 +266,7 @@ def test_a_held_job_waits_for_its_release_and_its_start_can_not_be_said():
 
 
 def _told(mine: Candidate, *slots: Standing, others: tuple[Candidate, ...] = (), **facts) -> list[Reason]:
-    seen = Snapshot(NOW, slots, (mine, *others), **facts)
+    seen = _seen(slots, (mine, *others), **facts)
     return explain(_subject(mine, seen), seen)
 
 
@@ -306,7 +322,7 @@ def test_a_slot_that_people_have_reserved_tells_by_whom_until_when_and_why():
 def test_a_gang_is_forecast_to_start_when_enough_slots_of_one_host_are_expected_to_be_free():
     ends = {"a.g0": 5, "a.g1": 30, "b.g0": 10, "b.g1": 20}
     slots = [_slot(slot_id, holder=_holder(number, 90, end)) for number, (slot_id, end) in enumerate(ends.items(), 2)]
-    seen = Snapshot(NOW, slots, (a_job(1, "card_group x2"),))
+    seen = _seen(slots, (a_job(1, "card_group x2"),))
     first = Subject(seen.candidates[0], JobState.QUEUED, seconds=600)
 
     starts = [earliest_start(replace(first, ahead=ahead), seen) for ahead in (0, 1, 2)]
@@ -316,13 +332,13 @@ def test_a_gang_is_forecast_to_start_when_enough_slots_of_one_host_are_expected_
 
 def test_a_job_behind_a_gang_is_forecast_to_start_when_the_gang_has_run():
     gang, mine = a_job(1, "card_group x2", run_limit=20 * MINUTE), a_job(2, run_limit=60 * MINUTE)
-    seen = Snapshot(NOW, [_slot("a.g0"), _slot("a.g1", holder=_holder(latest=10))], (gang, mine))
+    seen = _seen([_slot("a.g0"), _slot("a.g1", holder=_holder(latest=10))], (gang, mine))
 
     assert earliest_start(Subject(mine, JobState.QUEUED, seconds=60), seen) == NOW + 30 * MINUTE
 
 
 def test_a_job_is_forecast_to_start_when_a_reservation_by_people_is_over():
     mine = a_job(1, run_limit=30 * MINUTE)
-    seen = Snapshot(NOW, [_slot("a.g0")], (mine,), windows={"a.g0": (a_window(20, 60),)})
+    seen = _seen([_slot("a.g0")], (mine,), windows={"a.g0": (a_window(20, 60),)})
 
     assert earliest_start(Subject(mine, JobState.QUEUED, seconds=60), seen) == NOW + 60 * MINUTE
