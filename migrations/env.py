@@ -26,7 +26,7 @@ with database.engine.connect() as connection:
     )
     with context.begin_transaction():
         if not database.is_sqlite:
-            # A migration that waits for a lock blocks everyone behind it; better it fails and is tried again.
+            # For migrations that do not set it themselves, and for Alembic's own table (see script.py.mako).
             connection.exec_driver_sql("SET LOCAL lock_timeout = '5s'")
         context.run_migrations()
     connection.commit()

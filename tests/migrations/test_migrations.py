@@ -1,15 +1,19 @@
 """The way from nothing to the tables and back."""
 
+import os
 import re
+import time
 from pathlib import Path
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from core_builders import a_running_attempt, rows
 from sqlalchemy import inspect, select
+from sqlalchemy.exc import OperationalError
 
 import migrations
 from migrations.__main__ import config, default_differs
@@ -108,3 +112,59 @@ def test_rows_survive_the_way_down_and_up_again(url: str):
         attempt = session.scalars(select(Attempt)).one()
         assert attempt.slot_ids == [attempt.slot_id]
     database.close()
+
+
+def _one_more(url: str, folder: Path) -> tuple[Config, Path]:
+    """The configuration with one more migration in `folder`, written from the template: a new column of `job`."""
+    made = config(url)
+    made.set_main_option("path_separator", "os")
+    made.set_main_option("version_locations", f"{VERSIONS}{os.pathsep}{folder}")
+    script = command.revision(made, "jobs have a colour", version_path=str(folder))
+    file = Path(script.path)
+    up, down = file.read_text().split("def downgrade")
+    up = up.replace("    pass", "    op.add_column('job', sa.Column('colour', sa.Integer()))")
+    down = down.replace("    pass", "    op.drop_column('job', 'colour')")
+    file.write_text(f"{up}def downgrade{down}")
+    return made, file
+
+
+def _columns_of_job(url: str) -> set[str]:
+    database = Database(url)
+    with database.engine.connect() as connection:
+        found = {column["name"] for column in inspect(connection).get_columns("job")}
+    database.close()
+    return found
+
+
+def test_a_new_migration_limits_its_waits_for_locks_and_runs_up_and_down(url: str, tmp_path: Path):
+    made, file = _one_more(url, tmp_path)
+
+    command.upgrade(made, "head")
+    up = _columns_of_job(url)
+    command.downgrade(made, "-1")
+
+    assert "colour" in up
+    assert "colour" not in _columns_of_job(url)
+    for function in ("upgrade", "downgrade"):
+        assert f"def {function}() -> None:\n    limit_lock_waits()\n" in file.read_text()
+
+
+def test_a_migration_of_a_locked_table_fails_in_time_and_succeeds_later(own_postgres_url: str, tmp_path: Path):
+    made, file = _one_more(own_postgres_url, tmp_path)
+    assert "lock_timeout = '5s'" in file.read_text()
+    file.write_text(file.read_text().replace("lock_timeout = '5s'", "lock_timeout = '200ms'"))
+    database = Database(own_postgres_url)
+
+    with database.engine.connect() as reader:
+        reader.exec_driver_sql("LOCK TABLE job IN ACCESS SHARE MODE")
+        began = time.monotonic()
+        with pytest.raises(OperationalError, match="lock timeout"):
+            command.upgrade(made, "head")
+        waited = time.monotonic() - began
+    before = _columns_of_job(own_postgres_url)
+    command.upgrade(made, "head")
+    database.close()
+
+    assert waited < 5
+    assert "colour" not in before
+    assert "colour" in _columns_of_job(own_postgres_url)
