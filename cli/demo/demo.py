@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -21,8 +22,7 @@ from api.client.client import ApiError, Client
 from api.documents.answers import AnswerView
 from api.documents.jobs import JobDetail
 from cli.commands.jobs import all_answers
-from cli.demo import flower
-from cli.demo.leftovers import left_of, moment
+from cli.demo import flower, leftovers
 from cli.demo.subject import Showpiece, Subject, subject
 from cli.input.documents import model_to_answers, validated
 from cli.pages.jobs import reason
@@ -135,13 +135,13 @@ def demo(
 
 def _play(plan: Plan, seen: Seen, model: Showpiece) -> None:
     """Everything from the first process to the last, and the verdict on it."""
-    booted, began = moment(), time.time()
+    before, began = leftovers.running(), time.time()
     try:
         with running(plan) as stack, Client(stack.server, stack.token) as client:
             seen.events = Path(stack.tools["events"])
             _work(client, stack, seen, model)
     finally:
-        seen.leftover_processes = _leftovers(plan, booted, seen)
+        seen.leftover_processes = _leftovers(plan, before, seen)
         seen.violations = _violations(seen.events, began) if seen.events else 0
     seen.complete = True
     if seen.good != seen.expected:
@@ -217,12 +217,12 @@ def _finished(client: Client, jobs: Sequence[int], seen: Seen, longest: float) -
     return ended
 
 
-def _leftovers(plan: Plan, since: int, seen: Seen) -> int:
-    """How many processes outlived the stack, after the second that the kernel may need to bury the last."""
+def _leftovers(plan: Plan, before: frozenset[psutil.Process], seen: Seen) -> int:
+    """How many processes outlived the stack, after the second that the kernel may need to remove the last."""
     deadline = time.monotonic() + 1.0
-    while (left := left_of(plan.mark, plan.state, since=since)) and time.monotonic() < deadline:
+    while (left := leftovers.left_of(plan.mark, plan.state, before=before)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    seen.troubles += [f"process {process.pid} is still there: {clean(process.command)}" for process in left]
+    seen.troubles += [f"process {one.pid} is still running: {clean(leftovers.command(one))}" for one in left]
     return len(left)
 
 

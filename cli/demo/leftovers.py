@@ -1,70 +1,49 @@
-"""Processes that a stack should have ended and did not, found in /proc.
+"""Processes that a stack should have ended and did not.
 
 Services and all they start carry the run's mark in their environment. A vendor's process gets only the environment of
 its profile, but works below the state folder or was called with a path in it. Processes that are older than the stack
-(a shell that stands in the folder) and zombies do not count.
+(a shell whose working directory is the folder), zombies, and processes of other users do not count.
 """
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
-_PROC = Path("/proc")
+import psutil
 
 
-@dataclass(frozen=True)
-class Process:
-    """One process that lives, and how it was called."""
-
-    pid: int
-    command: str
+def running() -> frozenset[psutil.Process]:
+    """The processes that exist now; equal only to themselves, also after their number was given to another process."""
+    return frozenset(_processes())
 
 
-def moment() -> int:
-    """Now, in the unit in which /proc tells when a process started: clock ticks since boot."""
-    return int(float((_PROC / "uptime").read_text().split()[0]) * os.sysconf("SC_CLK_TCK"))
+def left_of(mark: str, state: Path, *, before: frozenset[psutil.Process]) -> list[psutil.Process]:
+    """The processes of the stack with this mark, or at work below `state`, that live and are not among `before`."""
+    return [process for process in _processes() if process not in before and _belongs(process, mark, state)]
 
 
-def left_of(mark: str, state: Path, *, since: int) -> list[Process]:
-    """The living processes of the stack with this mark or at work below `state`, started at or after `since`."""
-    found = []
-    for folder in _PROC.iterdir():
-        if folder.name.isdigit() and int(folder.name) != os.getpid():
-            try:
-                if _belongs(folder, mark.encode(), state, since):
-                    found.append(Process(int(folder.name), _command(folder)))
-            except (OSError, ValueError):
-                continue  # it ended while we looked, or is another user's
-    return found
+def command(process: psutil.Process) -> str:
+    """How it was called; empty if it has ended meanwhile."""
+    with suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
 
 
-def _belongs(folder: Path, mark: bytes, state: Path, since: int) -> bool:
-    if _is_zombie(folder) or _started_at(folder) < since:
-        return False
-    if mark in (folder / "environ").read_bytes():
-        return True
-    below = os.fsencode(state) + b"/"
-    cwd = os.fsencode(os.readlink(folder / "cwd")) + b"/"
-    return cwd.startswith(below) or any(part.startswith(below) for part in _argv(folder))
+def _processes() -> Iterator[psutil.Process]:
+    # Not `process_iter`: it returns cached objects, also where the number belongs to another process by now.
+    for pid in psutil.pids():
+        if pid != os.getpid():
+            with suppress(psutil.Error):
+                yield psutil.Process(pid)
 
 
-def _argv(folder: Path) -> Iterator[bytes]:
-    yield from (folder / "cmdline").read_bytes().split(b"\0")
-
-
-def _command(folder: Path) -> str:
-    return b" ".join(_argv(folder)).decode(errors="replace").strip()
-
-
-def _is_zombie(folder: Path) -> bool:
-    return _stat(folder)[0] in "ZX"
-
-
-def _started_at(folder: Path) -> int:
-    return int(_stat(folder)[19])
-
-
-def _stat(folder: Path) -> list[str]:
-    """Fields of `stat` from the third on (state); the second, the name, may hold blanks and brackets: proc(5)."""
-    return (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+def _belongs(process: psutil.Process, mark: str, state: Path) -> bool:
+    with suppress(psutil.Error):
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return False
+        if mark in process.environ().values():
+            return True
+        below = f"{state}/"
+        return f"{process.cwd()}/".startswith(below) or any(part.startswith(below) for part in process.cmdline())
+    return False

@@ -7,10 +7,9 @@ import uuid
 from pathlib import Path
 
 import pytest
-from eventually import eventually
 
 from cli.demo.demo import Seen
-from cli.demo.leftovers import left_of, moment
+from cli.demo.leftovers import left_of, running
 from cli.session import Stop
 from cli.stack.embedded import MARKER, Plan, free_port, more_hosts, settings_env
 from cli.stack.supervisor import sole_user_of
@@ -49,34 +48,32 @@ def test_a_taken_port_is_passed_over_and_said(capsys):
 
 
 def test_a_process_that_carries_the_mark_is_found(tmp_path, started):
-    since = moment()
+    before = running()
     pid = started(env={**os.environ, MARKER: MARK})
 
-    assert [process.pid for process in left_of(MARK, tmp_path, since=since)] == [pid]
+    assert [process.pid for process in left_of(MARK, tmp_path, before=before)] == [pid]
 
 
 def test_a_process_that_works_below_the_state_folder_is_found_without_a_mark(tmp_path, started):
-    since = moment()
+    before = running()
     pid = started(env={}, cwd=tmp_path)
 
-    assert [process.pid for process in left_of(MARK, tmp_path, since=since)] == [pid]
+    assert [process.pid for process in left_of(MARK, tmp_path, before=before)] == [pid]
 
 
 def test_a_shell_that_stood_there_before_does_not_count(tmp_path, started):
     started(cwd=tmp_path)
-    before = moment()
-    eventually(lambda: moment() > before)
 
-    assert left_of(MARK, tmp_path, since=moment()) == []
+    assert left_of(MARK, tmp_path, before=running()) == []
 
 
 def test_a_folder_whose_name_only_begins_alike_is_another_one(tmp_path, started):
     other = tmp_path / "state-2"
     other.mkdir()
-    since = moment()
+    before = running()
     started(cwd=other)
 
-    assert left_of(MARK, tmp_path / "state", since=since) == []
+    assert left_of(MARK, tmp_path / "state", before=before) == []
 
 
 def test_where_things_are_is_told_whatever_the_callers_environment_says(tmp_path, monkeypatch):
