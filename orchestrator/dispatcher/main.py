@@ -6,20 +6,17 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from celery import Celery
 from kombu.exceptions import KombuError
 from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
-from orchestrator.batches import lifecycle
 from orchestrator.broker import Bell, create_app, ring
-from orchestrator.dispatcher import sweeps
+from orchestrator.dispatcher.chores import Chores, Clock, table
 from orchestrator.dispatcher.leader import Leadership, LeadLost
 from orchestrator.dispatcher.turn import take_turn
-from orchestrator.jobs import shares
 from orchestrator.settings import Settings
-from orchestrator.slots import hosts
 from orchestrator.slots.canaries import Canaries
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
@@ -34,8 +31,6 @@ APART_SECONDS = 0.02
 """Turns begin at least so far apart: what ends meanwhile is placed together. Most commits of a busy lab give a turn
 nothing to do, and each turn reads all slots."""
 
-SWEEP_SECONDS = 1.0
-
 Doorbell = Callable[[Sequence[Bell]], None]
 """Wakes workers; may lose bells, which are rung again."""
 
@@ -43,17 +38,23 @@ Doorbell = Callable[[Sequence[Bell]], None]
 class Dispatcher:
     """Places, rings and repairs until told to stop."""
 
-    def __init__(self, settings: Settings, database: Database | None = None, doorbell: Doorbell | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database | None = None,
+        doorbell: Doorbell | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
         self._settings = settings
         self._database = database or Database(settings.database)
         self._store = ArtifactStore(settings.store)
         submission = Submission(settings, self._database, self._store)
-        self._canaries = Canaries(settings, self._database, self._store, submission)
+        canaries = Canaries(settings, self._database, self._store, submission)
         self._celery: Celery = create_app(settings.broker_url)
         self._doorbell = doorbell or self._ring
+        self._chores = Chores(table(settings, self._database, canaries, self._doorbell), clock)
         name = f"{settings.host}#{os.getpid()}-{secrets.token_hex(3)}"
         self._leadership = Leadership(self._database, name, settings.leader_term)
-        self._lost_after = settings.lease
         self._stop = threading.Event()
         self.leading = False
         """Whether it has the lead as far as it knows; the turn asks again in its own transaction."""
@@ -65,7 +66,7 @@ class Dispatcher:
     def run(self) -> None:
         """Serve until `stop`; a database that is away is waited for."""
         watch = self._database.watch()
-        next_hold = next_sweep = 0.0
+        next_hold = 0.0
         try:
             while not self._stop.is_set():
                 began = time.monotonic()
@@ -74,9 +75,7 @@ class Dispatcher:
                         next_hold = began + self._settings.leader_term.total_seconds() / 3
                         self.lead()
                     self.turn()
-                    if time.monotonic() >= next_sweep:
-                        next_sweep = time.monotonic() + SWEEP_SECONDS
-                        self.sweep()
+                    self.sweep()
                 except (OperationalError, InterfaceError) as trouble:
                     log.warning("the database does not answer; trying again: %s", trouble.orig)
                     self._stop.wait(IDLE_SECONDS)
@@ -106,7 +105,7 @@ class Dispatcher:
                     self._database,
                     self._store,
                     lease=self._settings.lease,
-                    lost_after=self._lost_after,
+                    lost_after=self._settings.lease,
                     aging=self._settings.aging,
                     leadership=self._leadership,
                 )
@@ -114,19 +113,9 @@ class Dispatcher:
         except LeadLost:
             self._note(False)
 
-    def sweep(self) -> None:
-        """While leading: repair what was lost, end what is overdue. Every repair is guarded in SQL by itself."""
-        if not self.leading:
-            return
-        sweeps.end_expired_leases(self._database, max_attempts=self._settings.max_attempts)
-        sweeps.fail_overdue(self._database)
-        sweeps.stop_servers(self._database)
-        self._canaries.tend()
-        sweeps.note_reservations(self._database)
-        hosts.note_presence(self._database, lost_after=self._lost_after)
-        lifecycle.give_up_stale(self._database)
-        shares.keep_half_life(self._database, self._settings.share_half_life)
-        self._doorbell(sweeps.ring_again(self._database, after=self._settings.ring_again))
+    def sweep(self) -> Mapping[str, Exception]:
+        """While leading: do the chores that are due; returns those that have failed, which are logged."""
+        return self._chores.run() if self.leading else {}
 
     def _note(self, leading: bool) -> None:
         if leading != self.leading:

@@ -1,5 +1,5 @@
-"""On a timer: bells that were lost, leases that ran out, jobs that waited too long, servers that are done with,
-reservations that begin or end.
+"""What time does to jobs and slots: bells that were lost, leases that ran out, jobs that waited too long, servers that
+are done with, reservations that begin or end. Each returns what it found to do, for `chores.py`.
 """
 
 from contextlib import suppress
@@ -82,19 +82,21 @@ def fail_overdue(database: Database) -> int:
     return failed
 
 
-def stop_servers(database: Database) -> None:
-    """Stop servers that nobody uses, whose life is over, or whose clients have ended."""
+def stop_servers(database: Database) -> int:
+    """Stop servers that nobody uses, whose life is over, or whose clients have ended; returns how many were asked."""
     with database.read() as session:
         due = server_stops.to_stop(session, database.now(session))
     for job_id, why in due:
         with suppress(IllegalTransition), database.write() as session:
             lifecycle.stop(session, job_id, now=database.now(session), why=why)
+    return len(due)
 
 
-def note_reservations(database: Database) -> None:
-    """Tell of reservations that have begun or ended, and take back what has not begun on their slots."""
+def note_reservations(database: Database) -> int:
+    """Note reservations that have begun or ended, and take back what has not begun on their slots; how many."""
     with database.read() as session:
         due = reservations.passages(session, database.now(session))
     if due:
         with database.admission() as (session, now):
             reservations.note_passages(session, now)
+    return len(due)

@@ -60,18 +60,20 @@ def set_weight(session: Session, name: str, weight: float, *, now: datetime) -> 
     return project
 
 
-def keep_half_life(database: Database, half_life: timedelta) -> None:
-    """See to it that every project's use fades as the setting says; what had faded before stays as it was."""
+def set_half_life(database: Database, half_life: timedelta) -> int:
+    """Make every project's use fade as the setting says; returns how many did not. What had faded stays as it was."""
     seconds = half_life.total_seconds()
     other = Project.half_life_seconds != seconds
     with database.read() as session:
         if session.scalar(select(Project.name).where(other).limit(1)) is None:
-            return
+            return 0
     with database.write() as session:
         now = database.now(session)
-        for project in session.scalars(_locked(other).order_by(Project.name)):
+        projects = session.scalars(_locked(other).order_by(Project.name)).all()
+        for project in projects:
             _settle(project, now)
             project.half_life_seconds = seconds
+        return len(projects)
 
 
 def all_shares(session: Session, now: datetime) -> dict[str, Share]:

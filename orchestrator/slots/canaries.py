@@ -112,28 +112,32 @@ class Canaries:
             request = _request(CanarySpec.model_validate(canary.spec), canary.release, slot_id)
         return self._submission.job(request, idempotency)
 
-    def tend(self) -> None:
-        """Do for every quarantined slot what its canaries call for; called by the dispatcher that leads."""
+    def tend(self) -> int:
+        """Do for every quarantined slot what its canaries call for; returns for how many something was done."""
         with self._database.read() as session:
             now = self._database.now(session)
             patients = _patients(session, now - self._settings.lease)
             if not patients:
-                return
+                return 0
             history = runs(session)
             decisions = [
                 (patient, self._decide(patient, history.get(patient.slot_id, ()), now)) for patient in patients
             ]
             startable = {patient.slot_id for patient in patients if canary_for(session, patient.job_id) is not None}
+        done = 0
         for patient, decision in decisions:
             match decision:
                 case Restore(job_id):
                     with self._database.admission() as (session, moment):
                         service.restore(session, patient.slot_id, job_id=job_id, now=moment)
+                    done += 1
                 case GiveUp(jobs):
                     with self._database.admission() as (session, moment):
                         service.give_up(session, patient.slot_id, jobs=jobs, now=moment)
+                    done += 1
                 case Start() if patient.slot_id in startable:
-                    self._try_to_start(patient.slot_id, now)
+                    done += self._try_to_start(patient.slot_id, now)
+        return done
 
     def _decide(
         self, patient: _Patient, history: Sequence[tuple[Job, CanaryRun]], now: datetime
@@ -147,15 +151,17 @@ class Canaries:
             most_failures=self._settings.canary_failures,
         )
 
-    def _try_to_start(self, slot_id: str, now: datetime) -> None:
+    def _try_to_start(self, slot_id: str, now: datetime) -> bool:
         if now < self._refused.get(slot_id, now):
-            return
+            return False
         try:
             self.start(slot_id)
+            return True
         except OrchestratorError as refused:
             # The canary itself is at fault: a model or a file of it is gone.
             self._refused[slot_id] = now + _REFUSED_PAUSE
             log.warning("canary of %s refused: %s", slot_id, refused.detail)
+            return False
 
 
 def canaries(session: Session) -> Sequence[Canary]:

@@ -48,14 +48,17 @@ def hosts(session: Session, name: str | None = None, *, now: datetime, lost_afte
     return [_facts(host, slots, now - lost_after, noted.get(host)) for host, slots in grouped.items()]
 
 
-def note_presence(database: Database, *, lost_after: timedelta) -> None:
-    """Write down, once each, that a host has gone away or is back; a host that was there from the start is no event."""
+def note_presence(database: Database, *, lost_after: timedelta) -> int:
+    """Write down, once each, that a host has gone away or is back; returns how many have.
+
+    A host that was there from the start is no event."""
     with database.read() as session:
         if not _changed(session, database.now(session) - lost_after):
-            return
+            return 0
     with database.write() as session:
         now = database.now(session)
-        for name, last_seen, slots, known, away_since in _changed(session, now - lost_after):
+        changed = _changed(session, now - lost_after)
+        for name, last_seen, slots, known, away_since in changed:
             there = last_seen is not None and last_seen > now - lost_after
             host = session.get(Host, name) if known else Host(name=name, away_since=None)
             assert host is not None
@@ -67,6 +70,7 @@ def note_presence(database: Database, *, lost_after: timedelta) -> None:
                 why = "its workers said goodbye" if last_seen is None else "none of its workers gives signs of life"
                 since = host.away_since.isoformat()
                 record(session, "host.away", now, host=name, away_since=since, slots=slots, why=why)
+        return len(changed)
 
 
 def _changed(

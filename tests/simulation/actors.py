@@ -80,14 +80,19 @@ class Dispatching(Actor):
     def start(self) -> None:
         """As a new process, which has yet to ask for the lead."""
         super().start()
-        self._process = Dispatcher(self.world.settings(self.name), self.world.database, self._ring)
+        seconds = self.world.clock.seconds
+        self._process = Dispatcher(self.world.settings(self.name), self.world.database, self._ring, seconds)
         self._next = 0
 
     def step(self) -> None:
         """Hold, turn and sweep go round."""
         self._turning = self._next % 3 == 1
-        (self._process.lead, self._process.turn, self._process.sweep)[self._next % 3]()
+        (self._process.lead, self._process.turn, self._sweep)[self._next % 3]()
         self._next += 1
+
+    def _sweep(self) -> None:
+        for name, trouble in self._process.sweep().items():
+            raise AssertionError(f"{self.name}: chore failed: {name}") from trouble
 
     def _ring(self, bells: Sequence[Bell]) -> None:
         if bells:

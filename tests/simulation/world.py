@@ -30,6 +30,10 @@ class Clock:
     def __init__(self) -> None:
         self.now = START
 
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return (self.now - START).total_seconds()
+
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self.now += timedelta(seconds=seconds)
@@ -124,4 +128,4 @@ class World:
 
     def tell(self, who: str, what: str) -> None:
         """Add a line to the story."""
-        self.story.append(f"{(self.clock.now - START).total_seconds():8.1f} {who}: {what}")
+        self.story.append(f"{self.clock.seconds():8.1f} {who}: {what}")

@@ -107,7 +107,7 @@ def test_what_was_used_fades_with_the_half_life_that_the_dispatcher_sets(desk: D
         a_job(session, project="a")
         session.execute(update(Project).values(used_seconds=800.0, used_at=now() - HOUR, half_life_seconds=3600.0))
 
-    shares.keep_half_life(desk.database, HOUR * 24)
+    shares.set_half_life(desk.database, HOUR * 24)
 
     with desk.database.read() as session:
         row = session.get_one(Project, "a")
