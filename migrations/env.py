@@ -4,9 +4,9 @@ from alembic import context
 
 from migrations.__main__ import default_differs
 from orchestrator.settings import Settings
-from orchestrator.storage.base import Instant
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Base
+from orchestrator.storage.tables.base import Instant
 
 
 def _plain(kind: str, column_type: object, _context: object) -> str | bool:

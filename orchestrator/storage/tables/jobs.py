@@ -1,158 +1,14 @@
-"""The mapped classes. What a column promises is said here; what may change it, in `orchestrator.jobs.lifecycle`."""
+"""Jobs: what they were submitted as, what they need and consume, each try at them, and what happened."""
 
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, false, text
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from orchestrator.model.batches import StopOn
 from orchestrator.model.slots import SlotKind
-from orchestrator.model.states import AttemptState, JobState, ServiceState, Until
-from orchestrator.storage.base import Base as Base
-from orchestrator.storage.base import BigKey
-from orchestrator.storage.base import Document as Document
-from orchestrator.storage.endpoints import Endpoint as Endpoint
-from orchestrator.storage.release_checks import CheckedRelease as CheckedRelease
-from orchestrator.storage.reservations import Reservation as Reservation
-from orchestrator.storage.reservations import ReservationSlot as ReservationSlot
-from orchestrator.storage.result_tables import Answer as Answer
-from orchestrator.storage.result_tables import LogChunk as LogChunk
-from orchestrator.storage.result_tables import Metric as Metric
-
-
-def _only(rows: str) -> dict[str, Any]:
-    """The condition of a partial index, for both databases."""
-    return {"sqlite_where": text(rows), "postgresql_where": text(rows)}
-
-
-class Token(Base):
-    """A bearer token; only its SHA-256 is kept."""
-
-    __tablename__ = "token"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(String(100), unique=True)
-    sha256: Mapped[str] = mapped_column(String(64), unique=True)
-    scopes: Mapped[list[str]]
-    created_at: Mapped[datetime]
-    revoked_at: Mapped[datetime | None]
-    """Since when it is refused. The row stays, for what it did and so that its name is never another's."""
-
-
-class IdempotencyRecord(Base):
-    """What an Idempotency-Key made, written in the transaction that made it."""
-
-    __tablename__ = "idempotency"
-
-    token_id: Mapped[int] = mapped_column(ForeignKey("token.id"), primary_key=True)
-    key: Mapped[str] = mapped_column(String(200), primary_key=True)
-    fingerprint: Mapped[str] = mapped_column(String(64))
-    made: Mapped[Document]
-    created_at: Mapped[datetime]
-
-
-class Model(Base):
-    """A registered weights directory with the config.json files that its uses need."""
-
-    __tablename__ = "model"
-
-    name: Mapped[str] = mapped_column(String(100), primary_key=True)
-    path: Mapped[str] = mapped_column(Text)
-    family: Mapped[str] = mapped_column(String(40))
-    official_config: Mapped[Document | None]
-    tx81_config: Mapped[Document | None]
-    digest: Mapped[str] = mapped_column(String(71))
-    """Of everything in the folder but config.json, which conversion and inference each need another of."""
-    size: Mapped[int] = mapped_column(BigInteger)
-    stamp: Mapped[str | None] = mapped_column(String(71))
-    """Of the names, sizes and times of the files behind `digest`: as long as it is the same, nobody wrote to them."""
-    weights: Mapped[str | None] = mapped_column(String(71))
-    """Of the *.safetensors alone; the same for folders that differ in tokenizer or papers. Null on older rows."""
-    created_at: Mapped[datetime]
-
-
-class Release(Base):
-    """One installed build of the vendor's tools: a profile and the root it is installed at."""
-
-    __tablename__ = "release"
-
-    name: Mapped[str] = mapped_column(String(100), primary_key=True)
-    profile: Mapped[Document]
-    root: Mapped[str] = mapped_column(Text)
-    digest: Mapped[str] = mapped_column(String(71))
-    is_default: Mapped[bool] = mapped_column(default=False)
-    created_at: Mapped[datetime]
-
-
-class Slot(Base):
-    """One place where one job runs at a time. Occupied exactly while a lease names it."""
-
-    __tablename__ = "slot"
-
-    id: Mapped[str] = mapped_column(String(80), primary_key=True)
-    """HOST.SLOT, also the name of its Celery queue."""
-    host: Mapped[str] = mapped_column(String(63))
-    name: Mapped[str] = mapped_column(String(10))
-    kind: Mapped[SlotKind]
-    service_state: Mapped[ServiceState] = mapped_column(default=ServiceState.IN_SERVICE)
-    worker: Mapped[str | None] = mapped_column(String(100))
-    """Name of the worker process that owns it, new at every start."""
-    worker_pid: Mapped[int | None]
-    heartbeat_at: Mapped[datetime | None]
-    """Last sign of life of its worker; null when the worker said goodbye."""
-    lock_domain: Mapped[str | None] = mapped_column(String(32))
-    """Of its worker: who shares it sees each other's locks, and knows by them who is dead."""
-    last_ended_at: Mapped[datetime | None]
-    service_change: Mapped[Document | None]
-    """Who drained, resumed or quarantined it last, when and why; `by` is null where no person did."""
-    quarantined_because: Mapped[Document | None]
-    """Why it is quarantined: reason, signature, job, attempt, evidence, who, when. Kept when canaries have failed."""
-    resume_requested: Mapped[Document | None]
-    """Who asked for it back, when and why, until its worker has looked at its cards and answered."""
-    labels: Mapped[Document | None]
-    """Of its host, as its worker announced them; null until one did."""
-    kcore: Mapped[str | None] = mapped_column(String(71))
-    """Digest of the kernel image that was placed on it last."""
-    lacks: Mapped[Document | None]
-    """Releases whose tools its host turned out not to have, each with the reason, until its worker is started again."""
-
-
-class Canary(Base):
-    """What proves that the cards of a quarantined slot work: a short inference whose answers are known."""
-
-    __tablename__ = "canary"
-
-    release: Mapped[str] = mapped_column(ForeignKey("release.name"), primary_key=True)
-    spec: Mapped[Document]
-    """`orchestrator.model.specs.CanarySpec` with every input by digest, so that it is always the same."""
-    set_by: Mapped[str] = mapped_column(String(100))
-    set_at: Mapped[datetime]
-
-
-class Host(Base):
-    """One server with cards, once the dispatcher has seen a slot of it."""
-
-    __tablename__ = "host"
-
-    name: Mapped[str] = mapped_column(String(63), primary_key=True)
-    away_since: Mapped[datetime | None]
-    """Last sign of life of any of its workers before it was found away; null while one is there."""
-
-
-class Project(Base):
-    """Whose jobs they are, and what of the slots' time it has had."""
-
-    __tablename__ = "project"
-
-    name: Mapped[str] = mapped_column(String(100), primary_key=True)
-    weight: Mapped[float] = mapped_column(default=1.0)
-    """Its share beside the others, while they have work."""
-    used_seconds: Mapped[float] = mapped_column(default=0.0)
-    """Slot-seconds of its attempts that have ended, as they had faded by `used_at`."""
-    used_at: Mapped[datetime]
-    half_life_seconds: Mapped[float]
-    """In which half of the used seconds fades; the dispatcher keeps it as its setting says."""
+from orchestrator.model.states import AttemptState, JobState, Until
+from orchestrator.storage.tables.base import Base, BigKey, Document, only
 
 
 class Pipeline(Base):
@@ -198,9 +54,9 @@ class Job(Base):
         Index("ix_job_queue", "state", "held", "demand", "project", "priority", "rank", "id"),
         Index("ix_job_cache_key_state", "cache_key", "state"),
         # The few canaries and servers among all jobs.
-        Index("ix_job_canary", "id", **_only("kind = 'canary'")),
-        Index("ix_job_serve", "state", **_only("kind = 'serve'")),
-        Index("ix_job_batch_id_state", "batch_id", "state", **_only("batch_id IS NOT NULL")),
+        Index("ix_job_canary", "id", **only("kind = 'canary'")),
+        Index("ix_job_serve", "state", **only("kind = 'serve'")),
+        Index("ix_job_batch_id_state", "batch_id", "state", **only("batch_id IS NOT NULL")),
         UniqueConstraint("pipeline_id", "name"),
     )
 
@@ -290,7 +146,7 @@ class Attempt(Base):
         Index("ix_attempt_slot_id_ended_at", "slot_id", "ended_at"),
         Index("ix_attempt_ended_at", "ended_at"),
         # Few attempts put their slot under suspicion, and those are what a batch is stopped for.
-        Index("ix_attempt_suspicion", "job_id", **_only("suspicion IS NOT NULL")),
+        Index("ix_attempt_suspicion", "job_id", **only("suspicion IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
@@ -332,6 +188,28 @@ class Lease(Base):
     expires_at: Mapped[datetime]
 
 
+class Endpoint(Base):
+    """Where one attempt at a `serve` job answers, from the moment it was ready. Open until the attempt ends."""
+
+    __tablename__ = "endpoint"
+    __table_args__ = (Index("ix_endpoint_open", "model", **only("closed_at IS NULL")),)
+
+    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey("job.id"), index=True)
+    model: Mapped[str] = mapped_column(String(100))
+    """As it is registered."""
+    served_id: Mapped[str] = mapped_column(Text)
+    """What the server calls the model; a request has to name it so."""
+    url: Mapped[str] = mapped_column(String(300))
+    """`http://ADDRESS:PORT`, below which the paths of OpenAI's interface begin with `/v1`."""
+    groups: Mapped[int]
+    """Card groups, each of which has one request at a time."""
+    ready_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    """Not every use is noted: a few seconds may lie between two notes."""
+    closed_at: Mapped[datetime | None]
+
+
 class Event(Base):
     """One thing that happened, written in the transaction in which it became true."""
 
@@ -344,33 +222,3 @@ class Event(Base):
     attempt_id: Mapped[int | None] = mapped_column(ForeignKey("attempt.id"))
     slot_id: Mapped[str | None] = mapped_column(String(80))
     data: Mapped[Document]
-
-
-class Artifact(Base):
-    """A stored file or tree, as one job's named output or as an input taken in at submission."""
-
-    __tablename__ = "artifact"
-    __table_args__ = (UniqueConstraint("job_id", "attempt_id", "name"), Index("ix_artifact_digest", "digest"))
-
-    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
-    digest: Mapped[str] = mapped_column(String(71))
-    tree: Mapped[bool]
-    name: Mapped[str] = mapped_column(String(100))
-    """What the producing kind calls it: gm, c_source, kcore, answers, log … ; `prompts`, `golden` for inputs."""
-    file_name: Mapped[str] = mapped_column(String(255))
-    size: Mapped[int] = mapped_column(BigInteger)
-    job_id: Mapped[int | None] = mapped_column(ForeignKey("job.id"))
-    attempt_id: Mapped[int | None] = mapped_column(ForeignKey("attempt.id"))
-    facts: Mapped[Document | None]
-    """Of one that was imported: what is known of how it was made. A job's output is known by its job."""
-    created_at: Mapped[datetime]
-
-
-class Leader(Base):
-    """Which process holds a role that only one may hold, and until when."""
-
-    __tablename__ = "leader"
-
-    role: Mapped[str] = mapped_column(String(40), primary_key=True)
-    holder: Mapped[str] = mapped_column(String(100))
-    expires_at: Mapped[datetime]

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Enum, Integer, MetaData
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Enum, Integer, MetaData, text
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
@@ -39,6 +39,11 @@ def _word(enum: type) -> Enum:
     return Enum(
         enum, native_enum=False, length=20, create_constraint=False, values_callable=lambda e: [m.value for m in e]
     )
+
+
+def only(rows: str) -> dict[str, Any]:
+    """The condition of a partial index, for both databases."""
+    return {"sqlite_where": text(rows), "postgresql_where": text(rows)}
 
 
 BigKey = BigInteger().with_variant(Integer, "sqlite")

@@ -1,9 +1,9 @@
-"""The mapped classes of what an attempt brings forth: answers, numbers, and its log while it is written."""
+"""What an attempt brings forth: answers, numbers, and its log while it is written."""
 
 from sqlalchemy import BigInteger, ForeignKey, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from orchestrator.storage.base import Base
+from orchestrator.storage.tables.base import Base
 
 
 class Answer(Base):

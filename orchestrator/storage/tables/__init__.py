@@ -1,0 +1,43 @@
+"""Every mapped class: importing this gives all tables, so that `Base.metadata` is complete.
+
+What a column promises is said at its class; what may change a job or an attempt, in `orchestrator.jobs.lifecycle`.
+Start with `jobs.py` and `slots.py`.
+"""
+
+from orchestrator.storage.tables.access import IdempotencyRecord, Token
+from orchestrator.storage.tables.base import Base, Document
+from orchestrator.storage.tables.catalog import Artifact, CheckedRelease, Model, Release
+from orchestrator.storage.tables.jobs import Attempt, Batch, Endpoint, Event, Job, JobInput, JobNeed, Lease, Pipeline
+from orchestrator.storage.tables.results import Answer, LogChunk, Metric
+from orchestrator.storage.tables.scheduling import Leader, Project
+from orchestrator.storage.tables.slots import Canary, Host, Reservation, ReservationSlot, Slot
+
+__all__ = [
+    "Answer",
+    "Artifact",
+    "Attempt",
+    "Base",
+    "Batch",
+    "Canary",
+    "CheckedRelease",
+    "Document",
+    "Endpoint",
+    "Event",
+    "Host",
+    "IdempotencyRecord",
+    "Job",
+    "JobInput",
+    "JobNeed",
+    "Leader",
+    "Lease",
+    "LogChunk",
+    "Metric",
+    "Model",
+    "Pipeline",
+    "Project",
+    "Release",
+    "Reservation",
+    "ReservationSlot",
+    "Slot",
+    "Token",
+]

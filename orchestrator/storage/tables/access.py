@@ -1,0 +1,34 @@
+"""Who may ask, and what a repeated request made before."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from orchestrator.storage.tables.base import Base, Document
+
+
+class Token(Base):
+    """A bearer token; only its SHA-256 is kept."""
+
+    __tablename__ = "token"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[list[str]]
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    """Since when it is refused. The row stays, for what it did and so that its name is never another's."""
+
+
+class IdempotencyRecord(Base):
+    """What an Idempotency-Key made, written in the transaction that made it."""
+
+    __tablename__ = "idempotency"
+
+    token_id: Mapped[int] = mapped_column(ForeignKey("token.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    made: Mapped[Document]
+    created_at: Mapped[datetime]

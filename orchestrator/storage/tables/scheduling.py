@@ -1,0 +1,33 @@
+"""What placing goes by beside jobs and slots: the shares of projects, and which process places."""
+
+from datetime import datetime
+
+from sqlalchemy import String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from orchestrator.storage.tables.base import Base
+
+
+class Project(Base):
+    """Whose jobs they are, and what of the slots' time it has had."""
+
+    __tablename__ = "project"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    weight: Mapped[float] = mapped_column(default=1.0)
+    """Its share beside the others, while they have work."""
+    used_seconds: Mapped[float] = mapped_column(default=0.0)
+    """Slot-seconds of its attempts that have ended, as they had faded by `used_at`."""
+    used_at: Mapped[datetime]
+    half_life_seconds: Mapped[float]
+    """In which half of the used seconds fades; the dispatcher keeps it as its setting says."""
+
+
+class Leader(Base):
+    """Which process holds a role that only one may hold, and until when."""
+
+    __tablename__ = "leader"
+
+    role: Mapped[str] = mapped_column(String(40), primary_key=True)
+    holder: Mapped[str] = mapped_column(String(100))
+    expires_at: Mapped[datetime]
