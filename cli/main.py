@@ -34,13 +34,13 @@ app = App(
 )
 
 _COMMANDS = {
-    "Start here": {
+    "Getting started": {
         "up": ("cli.commands.up:up", "Run the whole stack on this machine until Ctrl-C."),
         "demo": (
             "cli.demo.demo:demo",
             "Take a small real model from weights to answers on eight emulated card groups.",
         ),
-        "doctor": ("cli.commands.doctor:doctor", "Look at this machine and the server; say what to mend and how."),
+        "doctor": ("cli.commands.doctor:doctor", "Check this machine and the server; report what to fix and how."),
     },
     "Jobs": {
         "run": ("cli.commands.jobs:run", "From a model to answers: convert, compile, infer, wait, print."),
@@ -49,68 +49,71 @@ _COMMANDS = {
             "Submit a job, a list of jobs or a pipeline from a file (JSON or YAML).",
         ),
         "jobs": ("cli.commands.jobs:jobs", "List jobs, newest first."),
-        "show": ("cli.commands.jobs:show", "Everything about one job."),
-        "explain": ("cli.commands.explain:explain", "Why a job waits and until when; why it ran where it ran."),
+        "show": ("cli.commands.jobs:show", "Show one job in detail."),
+        "explain": (
+            "cli.commands.explain:explain",
+            "Why a job waits and until when; why it ran where it ran.",
+        ),
         "logs": ("cli.commands.jobs:logs", "Print a job's log; -f follows it."),
         "wait": ("cli.commands.jobs:wait", "Wait until jobs have ended; exit 0 only if all succeeded."),
-        "cancel": ("cli.commands.orders:cancel", "Ask jobs to stop."),
-        "serve": ("cli.commands.servers:serve", "Start a server for OpenAI's interface; waits until it answers."),
-        "stop": ("cli.commands.servers:stop", "End servers in good order."),
-        "endpoints": ("cli.commands.servers:endpoints", "List servers that can be asked now."),
-        "load": ("cli.commands.load:load", "Ask a server many times: latencies, throughput, goodput."),
-        "hold": ("cli.commands.orders:hold", "Keep jobs from being placed until they are released."),
-        "release": ("cli.commands.orders:release", "Undo holds."),
-        "priority": ("cli.commands.orders:priority", "Give jobs that have not begun another priority."),
-        "front": ("cli.commands.orders:front", "Move jobs before all others of their priority."),
+        "cancel": ("cli.commands.orders:cancel", "Cancel jobs."),
+        "serve": ("cli.commands.servers:serve", "Start a server with the OpenAI API and wait until it is ready."),
+        "stop": ("cli.commands.servers:stop", "Stop servers gracefully."),
+        "endpoints": ("cli.commands.servers:endpoints", "List servers that are ready."),
+        "load": ("cli.commands.load:load", "Run a load test on a server: latency, throughput, goodput."),
+        "hold": ("cli.commands.orders:hold", "Hold jobs: they are not placed until `unhold`."),
+        "unhold": ("cli.commands.orders:unhold", "Remove holds."),
+        "priority": ("cli.commands.orders:priority", "Change the priority of jobs that have not started."),
+        "front": ("cli.commands.orders:front", "Move jobs to the front of their priority."),
         "retry": ("cli.commands.jobs:retry", "Submit a finished job's request again."),
-        "stress": ("cli.commands.stress:stress", "Run the same job many times on many slots; one report, JUnit."),
+        "stress": ("cli.commands.stress:stress", "Run one job many times on many slots; report, JUnit."),
         "batches": (
             "cli.commands.batches:app",
-            "Many jobs as one thing: list, `show`, `wait`, `report`, `cancel` and more.",
+            "Many jobs with one report: list, `show`, `wait`, `report`, `cancel` and more.",
         ),
         "pipelines": ("cli.commands.pipelines:pipelines", "List pipelines, newest first."),
     },
-    "What there is": {
+    "Inventory": {
         "hosts": (
             "cli.commands.hosts:hosts",
-            "Servers with cards: who is there, what is free, since when one is away.",
+            "List hosts: which are present, which slots are free, since when one is away.",
         ),
         "slots": ("cli.commands.slots:app", "Card groups and CPU seats; `show` one; `drain`, `resume`, `quarantine`."),
-        "canary": ("cli.commands.canaries:app", "What checks the cards of quarantined slots; `set`, `show`, `run`."),
+        "canary": ("cli.commands.canaries:app", "Canary jobs, which check quarantined slots; `set`, `show`, `run`."),
         "provision": (
             "cli.commands.provision:provision",
             "Install a release on a host, as a job on all its card groups.",
         ),
         "reserve": (
             "cli.commands.reservations:reserve",
-            "Keep slots for a person, a project or maintenance, for a time.",
+            "Reserve slots for a person, a project or maintenance.",
         ),
-        "reservations": ("cli.commands.reservations:reservations", "List reservations that are or will be."),
-        "unreserve": ("cli.commands.reservations:unreserve", "Give the slots of a reservation back."),
-        "projects": ("cli.commands.projects:projects_app", "Projects and their shares; `set` gives one a weight."),
+        "reservations": ("cli.commands.reservations:reservations", "List current and future reservations."),
+        "unreserve": ("cli.commands.reservations:unreserve", "Cancel a reservation."),
+        "projects": ("cli.commands.projects:projects_app", "Projects and their shares; `set` changes a weight."),
         "artifacts": (
             "cli.commands.artifacts:app",
-            "Stored files and trees; `get` downloads one, `import-kcore` takes one in.",
+            "Stored files and trees; `get` downloads one, `import-kcore` imports a kernel image.",
         ),
         "golden": (
             "cli.commands.golden:app",
-            "Reference answers; `import` takes in a file of them, or a job's answers.",
+            "Reference answers; `import` imports a file, or the answers of a job.",
         ),
         "models": ("cli.commands.models:models_app", "Registered models; `add` registers one."),
         "releases": (
             "cli.commands.releases:releases_app",
-            "Toolchain releases; `add` registers one, `check` tries its tools.",
+            "Toolchain releases; `add` registers one, `check` tests its tools.",
         ),
         "tokens": (
             "cli.commands.tokens:app",
-            "Who may come in, and how far; `create` makes a token, `revoke` ends one.",
+            "API tokens and their scopes; `create` and `revoke`.",
         ),
     },
     "Services": {
         "api": ("cli.commands.services:api", "Run the API."),
         "dispatcher": ("cli.commands.services:dispatcher", "Run the dispatcher."),
         "worker": ("cli.commands.services:worker", "Run the worker of one slot."),
-        "migrate": ("cli.commands.services:migrate", "Bring the database to the newest schema."),
+        "migrate": ("cli.commands.services:migrate", "Migrate the database to the newest schema."),
     },
 }
 
@@ -118,6 +121,9 @@ for _place, (_title, _entries) in enumerate(_COMMANDS.items()):
     _group = Group(_title, sort_key=_place)
     for _order, (_name, (_path, _help)) in enumerate(_entries.items()):
         app.command(_path, name=_name, help=_help, group=_group, sort_key=_order)
+
+
+app.command("cli.commands.orders:unhold", name="release", help="Old name of `unhold`.", show=False)
 
 
 def main() -> None:

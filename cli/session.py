@@ -55,7 +55,7 @@ class Printing:
     """The option that every command with a result takes."""
 
     output: Literal["table", "json"] = "table"
-    "How to print the result on standard output."
+    "Format of the result on standard output."
 
     @property
     def as_json(self) -> bool:
@@ -76,10 +76,10 @@ class Session(Printing):
     """The options that every command takes which asks a server."""
 
     server: Annotated[str, Parameter(env_var="TX81_SERVER")] = DEFAULT_SERVER
-    "Where the API is."
+    "URL of the API."
 
     token_file: Path | None = None
-    "File with the bearer token; else $TX81_TOKEN, else admin-token in $TX81_STATE_DIR or .tx81."
+    "File with the bearer token. Default: $TX81_TOKEN, else admin-token in $TX81_STATE_DIR or .tx81."
 
     def token(self) -> str:
         """The bearer token; `Stop` says where it was looked for."""
@@ -91,11 +91,11 @@ class Session(Printing):
         except OSError as error:
             raise Stop(
                 f"no token: {file} cannot be read ({error.strerror}); set TX81_TOKEN or --token-file, "
-                "or start a server here with: tx81 up",
+                "or start a server with: tx81 up",
                 Exit.SERVER,
             ) from None
         except UnicodeDecodeError:
-            raise Stop(f"{file} holds no token: it is not text", Exit.SERVER) from None
+            raise Stop(f"{file} has no token: it is not text", Exit.SERVER) from None
 
     def address(self) -> str:
         """The server's URL without a slash at its end."""
@@ -181,9 +181,7 @@ def once(key: str | None) -> Iterator[str]:
     try:
         yield sent
     except KeyboardInterrupt:
-        raise Stop(
-            f"interrupted; to be sure, repeat with --key {sent}: it is never done twice", Exit.DETACHED
-        ) from None
+        raise Stop(f"interrupted; it may have been done: repeat it safely with --key {sent}", Exit.DETACHED) from None
 
 
 def _plain(document: Any) -> Any:
@@ -194,7 +192,7 @@ def _plain(document: Any) -> Any:
 
 def _usable(token: str, source: str) -> str:
     if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise Stop(f"{source} holds no token: one word of plain letters is expected", Exit.SERVER)
+        raise Stop(f"{source} has no token: expected one word of ASCII characters", Exit.SERVER)
     return token
 
 

@@ -1,4 +1,4 @@
-"""`tx81 artifacts`: what is stored, how to have it here, and how to take in what was made elsewhere."""
+"""`tx81 artifacts`: list what is stored, download it, and import what was made elsewhere."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ from cli.pages.layout import size
 from cli.session import HERE, Exit, Session, Stop, hint_on_terminal
 from cli.waiting.jobs import sending
 
-app = App(name="artifacts", help="Stored files and trees; `get` downloads one, `import-kcore` takes one in.")
+app = App(name="artifacts", help="Stored files and trees; `get` downloads one, `import-kcore` imports a kernel image.")
 
 
 @app.default
@@ -33,9 +33,9 @@ def artifacts(
     Parameters
     ----------
     job
-        Only what this job made.
+        Only those that this job produced.
     name
-        Only those called this: gm, c_source, kcore, answers, log.
+        Only those with this name: gm, c_source, kcore, answers, log.
     """
     with session.client() as client:
         found = client.artifacts(limit=limit, job=job, name=name).items
@@ -56,7 +56,7 @@ def get(
     Parameters
     ----------
     to
-        Where to put it; its own name in this folder if absent. What exists there is not overwritten.
+        Where to write it. Default: its own name in the current folder. An existing file is not overwritten.
     """
     with session.client() as client:
         found = client.artifact(artifact)
@@ -81,7 +81,7 @@ def import_kcore(
     precision: Literal["bf16", "fp16", "quant"] | None = None,
     session: Session = HERE,
 ) -> Exit:
-    """Take in a kernel image that was compiled elsewhere; prints the digest that `kcore` inputs name.
+    """Import a kernel image that was compiled elsewhere; print the digest to use as `kcore` input.
 
     Parameters
     ----------
@@ -89,11 +89,11 @@ def import_kcore(
         A folder with a node folder in it, kcore.bin itself, or a .tar or .tar.gz of either; under a root that the
         server allows.
     upload
-        The archive is on this machine: send it. Sent again after a break, it goes on where it was.
+        The archive is on this machine: upload it. An interrupted upload resumes where it stopped.
     model
         Name of the registered model it was compiled from. Jobs with other weights are then refused.
     precision
-        Of its weights, where its name does not tell.
+        Precision of its weights, if its name does not contain it.
     """
     with session.client() as client:
         if upload:
@@ -103,7 +103,7 @@ def import_kcore(
             made = client.imports.kcore(str(path.absolute()), model, precision)
     session.emit(made, artifacts_table([made]))
     known = ", ".join(f"{name} {value}" for name, value in (made.facts or {}).items())
-    hint_on_terminal(f"{known or 'nothing is known of how it was made'}; in a job: kcore: {{digest: {made.digest}}}")
+    hint_on_terminal(f"{known or 'nothing is known about its origin'}; in a job: kcore: {{digest: {made.digest}}}")
     return Exit.OK
 
 
@@ -111,15 +111,15 @@ def _target(artifact: ArtifactView, to: Path | None) -> Path:
     own_name = Path(artifact.file_name).name or f"artifact-{artifact.id}"
     target = Path(own_name) if to is None else to / own_name if to.is_dir() else to
     if target.exists() or target.is_symlink():
-        raise Stop(f"-o: {target} exists; name another place")
+        raise Stop(f"-o: {target} exists; choose another path")
     if not target.absolute().parent.is_dir():
-        raise Stop(f"-o: there is no folder {target.absolute().parent}; make it first")
+        raise Stop(f"-o: folder {target.absolute().parent} does not exist; create it first")
     return target
 
 
 @contextmanager
 def _emerging(target: Path) -> Iterator[Path]:
-    """A place beside the target that becomes the target if all goes well, and vanishes if not."""
+    """A temporary path next to the target: renamed to the target on success, removed on failure."""
     with TemporaryDirectory(dir=target.absolute().parent, prefix=".tx81-") as folder:
         draft = Path(folder) / "draft"
         yield draft
@@ -132,7 +132,7 @@ def _download_tree(client: Client, artifact: int, folder: Path) -> None:
         place = PurePosixPath(entry.path)
         if place.is_absolute() or ".." in place.parts or not place.parts:
             raise Stop(
-                f"artifact {artifact} holds a file called {entry.path!r}, which would leave the folder", Exit.SERVER
+                f"artifact {artifact} has a file named {entry.path!r}, which would be outside the folder", Exit.SERVER
             )
         file = folder / place
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from cli.commands.orders import command_of
 from cli.input.documents import batch_in
 from cli.pages.batches import batch_page, batches_table
 from cli.pages.jobs import orders_table
@@ -12,7 +13,7 @@ from cli.session import HERE, Exit, Session, Stop, hint, hint_on_terminal, once
 from cli.waiting.batches import checked_place, end_of, followed, saved_junit
 from orchestrator.model.orders import Action
 
-app = App(name="batches", help="Many jobs as one thing with one report; `show`, `wait`, `report`, `cancel` and more.")
+app = App(name="batches", help="Many jobs with one report; `show`, `wait`, `report`, `cancel` and more.")
 
 
 @app.default
@@ -35,7 +36,7 @@ app.command(batches, name="list")
 
 @app.command
 def show(batch: int, /, *, session: Session = HERE) -> Exit:
-    """A batch with its report: failures by kind, faults apart, each slot beside the others."""
+    """Show a batch with its report: failures by kind, faults separately, slots side by side."""
     with session.client() as client:
         found = client.batches.show(batch)
         session.emit(found, batch_page(found))
@@ -55,16 +56,16 @@ def submit(
     Parameters
     ----------
     file
-        The document; - reads standard input.
+        The document; - means standard input.
     key
-        Idempotency key: the same key and document never makes a second batch.
+        Idempotency key: repeating the command with the same key and document never creates a second batch.
     """
     request = batch_in(file)
     with session.client() as client:
         with once(key) as sent:
             made = client.batches.submit(request, key=sent)
         session.emit(made, batches_table([made]))
-        hint_on_terminal(f"submitted; watch with: tx81 batches wait {made.id}")
+        hint_on_terminal(f"submitted; wait with: tx81 batches wait {made.id}")
     return Exit.OK
 
 
@@ -82,9 +83,9 @@ def wait(
     Parameters
     ----------
     timeout
-        Seconds; then exit 124, and the batch goes on.
+        Seconds to wait; then exit with 124. The batch continues.
     junit
-        Write the report as JUnit XML into this file too.
+        Also write the report as JUnit XML into this file.
     """
     checked_place(junit)
     with session.client() as client:
@@ -96,12 +97,12 @@ def wait(
 
 @app.command
 def report(batch: int, /, *, junit: Path, session: Session = HERE) -> Exit:
-    """Write the report of a batch as JUnit XML, whether it has ended or not: faults are errors, failed jobs failures.
+    """Write the report of a batch as JUnit XML, also while it runs: faults are errors, failed jobs are failures.
 
     Parameters
     ----------
     junit
-        The file; one that is there is replaced.
+        The file; an existing one is replaced.
     """
     checked_place(junit)
     with session.client() as client:
@@ -112,32 +113,35 @@ def report(batch: int, /, *, junit: Path, session: Session = HERE) -> Exit:
 
 @app.command
 def cancel(batch: int, /, *, note: str | None = None, session: Session = HERE) -> Exit:
-    """Ask all jobs of a batch that have not ended to stop.
+    """Cancel all jobs of a batch that have not ended.
 
     Parameters
     ----------
     note
-        Why; shown as the reason of each job.
+        Reason; shown with each job.
     """
     return _ordered(batch, Action.CANCEL, note, session)
 
 
 @app.command
 def hold(batch: int, /, *, note: str | None = None, session: Session = HERE) -> Exit:
-    """Keep the jobs of a batch from being placed until they are released; what runs goes on.
+    """Hold the jobs of a batch: they are not placed until `unhold`. Running jobs continue.
 
     Parameters
     ----------
     note
-        Why; everybody who looks at the jobs sees it.
+        Reason; shown with each job.
     """
     return _ordered(batch, Action.HOLD, note, session)
 
 
 @app.command
-def release(batch: int, /, *, note: str | None = None, session: Session = HERE) -> Exit:
-    """Undo the holds of all jobs of a batch."""
+def unhold(batch: int, /, *, note: str | None = None, session: Session = HERE) -> Exit:
+    """Remove the holds of all jobs of a batch."""
     return _ordered(batch, Action.RELEASE, note, session)
+
+
+app.command(unhold, name="release", help="Old name of `unhold`.", show=False)
 
 
 @app.command
@@ -149,27 +153,27 @@ def priority(
     note: str | None = None,
     session: Session = HERE,
 ) -> Exit:
-    """Give the jobs of a batch that have not begun another priority.
+    """Change the priority of the jobs of a batch that have not started.
 
     Parameters
     ----------
     to
-        The new priority, 0 to 9; 9 goes first.
+        The new priority, 0 to 9; 9 is placed first.
     """
     return _ordered(batch, Action.PRIORITY, note, session, to)
 
 
 @app.command
 def front(batch: int, /, *, note: str | None = None, session: Session = HERE) -> Exit:
-    """Move the jobs of a batch before all others of their priority, in the order they have."""
+    """Move the jobs of a batch to the front of their priority; their order stays the same."""
     return _ordered(batch, Action.FRONT, note, session)
 
 
 def _ordered(batch: int, action: Action, note: str | None, session: Session, to: int | None = None) -> Exit:
-    """Exit 0 unless nothing could be done: that some jobs are too far gone is what an order for many meets."""
+    """Exit 0 unless nothing could be done: it is normal that some jobs have already ended or started."""
     with session.client() as client:
         found = client.batches.order(batch, action, note, to)
     session.emit(found, orders_table(found.items))
     if not found.items:
-        raise Stop(f"no job of batch {batch} is left to {action}: all have ended")
+        raise Stop(f"no job of batch {batch} is left to {command_of(action)}: all have ended")
     return Exit.OK if found.done else Exit.USAGE

@@ -17,7 +17,7 @@ from orchestrator.model.states import JobState
 _UNTOLD = Inference()
 _NEEDED = ("model", "kcore", "prompts", "golden")
 
-app = App(name="canary", help="What checks the cards of quarantined slots; `set`, `show`, `run`.")
+app = App(name="canary", help="Canaries, the jobs that check quarantined slots; `set`, `show`, `run`.")
 
 
 @app.command(name="set")
@@ -29,19 +29,19 @@ def set_canary(
     release: str | None = None,
     session: Session = HERE,
 ) -> Exit:
-    """Make an inference with known answers the canary of a release; keep it short, and its answers certain.
+    """Register an inference with known answers as the canary of a release. Keep it short and deterministic.
 
-    Of each answer 128 tokens are asked for where --max-tokens says nothing.
+    Without --max-tokens, each answer has at most 128 tokens.
 
     Parameters
     ----------
     file
-        JSON or YAML with these as fields, and gm for an int8 kernel image; - reads standard input.
+        JSON or YAML with these options as fields, and gm for an int8 kernel image; - means standard input.
     release
-        The default one if not given.
+        Default: the default release.
     """
     if (file is None) == (inference == _UNTOLD):
-        raise Stop("canary set: give either a file, or --model, --kcore, --prompts and --golden")
+        raise Stop("canary set: give either a file or --model, --kcore, --prompts and --golden")
     asked = document_in(file)[0] if file else inference.fields("canary set", _NEEDED)
     spec = validated(CanarySpec, asked)
     with session.client() as client:
@@ -64,14 +64,14 @@ def show(*, session: Session = HERE) -> Exit:
 
 @app.command
 def run(slot: str, *, session: Session = HERE) -> Exit:
-    """Check a slot (HOST.g3) now and wait for the outcome; one that fails is quarantined, or stays so."""
+    """Check a slot (HOST.g3) now and wait for the result; a slot that fails is quarantined."""
     with session.client() as client:
         job = client.run_canary(slot).id
         hint(f"canary job {job} on {slot}; Ctrl-C detaches")
         try:
             ended = client.wait([job])[job]
         except KeyboardInterrupt:
-            raise Stop(f"detached; look again: tx81 show {job}", Exit.DETACHED) from None
+            raise Stop(f"detached; see: tx81 show {job}", Exit.DETACHED) from None
         session.emit(ended, job_page(ended))
     return Exit.OK if ended.state is JobState.SUCCEEDED else Exit.FAULT
 

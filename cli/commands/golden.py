@@ -9,11 +9,11 @@ from cyclopts import App, Parameter
 from cli.pages.catalog import artifacts_table
 from cli.session import HERE, Exit, Session, Stop, hint_on_terminal
 
-app = App(name="golden", help="Reference answers; `import` takes in a file of them, or a job's answers.")
+app = App(name="golden", help="Reference answers; `import` imports a file, or the answers of a job.")
 
 
 class Written(StrEnum):
-    """How the answers stand in the file."""
+    """How the answers are written in the file."""
 
     AUTO = "auto"
     JSON_LINES = "json_lines"
@@ -31,7 +31,7 @@ def import_golden(
     job: int | None = None,
     session: Session = HERE,
 ) -> Exit:
-    """Take in one answer for each prompt; prints the digest that `golden` inputs name.
+    """Import one answer for each prompt; print the digest to use as `golden` input.
 
     Parameters
     ----------
@@ -39,18 +39,18 @@ def import_golden(
         The answers, under a root that the server allows: JSON lines with question and answer (or response), or one
         answer a line in the order of the prompts.
     prompts
-        The questions: a file under such a root, or the digest sha256:… of one.
+        The questions: a file under an allowed root, or the digest sha256:… of a stored one.
     model
         Name of the registered model whose answers they are.
     how
-        How the file is written, where its first character does not tell.
+        Format of the file. Default: decided by its first character.
     job
-        Instead of a file: what this inference has answered, in its first repeat.
+        Instead of a file: the answers of this inference job, of its first repeat.
     """
     if (file is None) == (job is None):
-        raise Stop("give either a file of answers, or --job")
+        raise Stop("give either a file of answers or --job")
     if (file is None) != (prompts is None):
-        raise Stop("--prompts: needed with a file, and only there")
+        raise Stop("--prompts: required with a file, and only allowed with one")
     if file is None or prompts is None:
         request: dict[str, Any] = {"job": job}
     else:

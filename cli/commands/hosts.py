@@ -5,7 +5,7 @@ from cli.session import HERE, Exit, Session
 
 
 def hosts(*, session: Session = HERE) -> Exit:
-    """List the hosts: who is there, what is free, and since when one is away."""
+    """List hosts: which are present, which slots are free, and since when one is away."""
     with session.client() as client:
         found = client.hosts()
         session.emit(found, hosts_table(found))

@@ -36,20 +36,20 @@ def submit(
     Parameters
     ----------
     file
-        The document; - reads standard input. A mapping with `jobs` is a pipeline, a list is many jobs.
+        The document; - means standard input. A mapping with `jobs` is a pipeline, a list is many jobs.
     wait
-        Return when all jobs have ended; the exit code says how.
+        Wait until all jobs have ended; the exit code tells how they ended.
     follow
-        Like --wait, and print the log of the last job as it grows, on standard error.
+        Like --wait, and follow the log of the last job on standard error.
     key
-        Idempotency key: the same key and document never makes a second job.
+        Idempotency key: repeating the command with the same key and document never creates a second job.
     """
     request = requests_in(file)
     with session.client() as client:
         with once(key) as sent:
             made = _submitted(client, request, sent)
         jobs = made.jobs if isinstance(made, PipelineDetail) else made
-        hint_on_terminal(f"submitted; watch with: tx81 wait {_numbers(jobs)}")
+        hint_on_terminal(f"submitted; wait with: tx81 wait {_numbers(jobs)}")
         if not (wait or follow):
             session.emit(made if isinstance(request, PipelineRequest) else _as_asked(request, jobs), jobs_table(jobs))
             return Exit.OK
@@ -62,10 +62,10 @@ def submit(
 
 
 def _warn_of_endless(jobs: Sequence[JobView]) -> None:
-    """Servers end when they are stopped; where nobody of the same submission asks them, that may be in hours."""
+    """A server ends only when it is stopped. If no client is in the same submission, that may take hours."""
     servers = " ".join(str(job.id) for job in jobs if job.kind == "serve")
     if servers and all(job.kind != "client" for job in jobs):
-        hint(f"a server ends when it is stopped, and only then does this: tx81 stop {servers}")
+        hint(f"this waits until the server is stopped: tx81 stop {servers}")
 
 
 def run(
@@ -99,19 +99,19 @@ def run(
     quantize
         Quantise the weights first, for the *_quant types.
     max_tokens
-        Longest answer.
+        Maximum number of tokens of an answer.
     groups
-        So many card groups of one host answer side by side, each all prompts.
+        Number of card groups of one host; each answers all prompts.
     cards
-        Which ones: 0..3, 4..7, … 28..31, several (0..3,8..11), 0..31, or the single card 0.
+        The cards instead: 0..3, 4..7, … 28..31, several ranges (0..3,8..11), 0..31, or the single card 0.
     batch_sizes
-        The whole test on so many card groups, and then on so many: 1,5,6
+        Run the whole test once for each number of card groups, e.g. 1,5,6.
     release
-        Toolchain release; the default one if absent.
+        Toolchain release. Default: the default release.
     name
-        What to call the pipeline.
+        Name of the pipeline.
     key
-        Idempotency key: the same key and options never start a second pipeline.
+        Idempotency key: repeating the command with the same key and options never starts a second pipeline.
     """
     request = model_to_answers(
         name=name or f"run-{model}"[:100],
@@ -164,7 +164,7 @@ def jobs(
 
 
 def show(job: int, /, *, session: Session = HERE) -> Exit:
-    """Everything about one job: spec, state and why, attempts, inputs, outputs, metrics, origin of a cached result."""
+    """Show one job in detail: spec, state and reason, attempts, inputs, outputs, metrics, origin of a cached result."""
     with session.client() as client:
         detail = client.job(job)
         session.emit(detail, job_page(detail))
@@ -184,9 +184,9 @@ def logs(
     Parameters
     ----------
     follow
-        Go on until the job has ended; a broken connection is resumed where it broke.
+        Follow until the job has ended; a broken connection resumes where it stopped.
     attempt
-        Number of an attempt; the latest one if absent.
+        Number of the attempt. Default: the latest.
     """
     with session.client() as client:
         try:
@@ -199,7 +199,7 @@ def logs(
                     sys.stdout.buffer.write(piece)
                     sys.stdout.buffer.flush()
         except KeyboardInterrupt:
-            raise Stop(f"detached; the job goes on. Follow again: tx81 logs -f {job}", Exit.DETACHED) from None
+            raise Stop(f"detached; the job continues. To follow it again: tx81 logs -f {job}", Exit.DETACHED) from None
     return Exit.OK
 
 
@@ -209,7 +209,7 @@ def wait(*jobs: int, timeout: float | None = None, session: Session = HERE) -> E
     Parameters
     ----------
     timeout
-        Seconds; then exit 124, and the jobs go on.
+        Seconds to wait; then exit with 124. The jobs continue.
     """
     if not jobs:
         raise Stop("wait: name at least one job; see: tx81 jobs")
@@ -269,7 +269,7 @@ def log_followed(client: Client, job: int) -> None:
             sys.stderr.buffer.write(piece)
             sys.stderr.buffer.flush()
     except KeyboardInterrupt:
-        raise Stop(f"detached; the job goes on. Follow again: tx81 logs -f {job}", Exit.DETACHED) from None
+        raise Stop(f"detached; the job continues. To follow it again: tx81 logs -f {job}", Exit.DETACHED) from None
 
 
 def _growing(client: Client, job: int, attempt: int | None) -> Iterator[bytes]:
@@ -280,7 +280,7 @@ def _growing(client: Client, job: int, attempt: int | None) -> Iterator[bytes]:
 def _judged(answers: Sequence[AnswerView], golden: Path | None) -> None:
     if answers and golden:
         exact = sum(answer.exact is True for answer in answers)
-        hint(f"{exact} of {len(answers)} answers equal the golden ones")
+        hint(f"{exact} of {len(answers)} answers equal the golden answers")
 
 
 def _numbers(jobs: Iterable[JobView]) -> str:

@@ -1,4 +1,4 @@
-"""`tx81 load`: a load on a running server, followed to its end and told in numbers."""
+"""`tx81 load`: a load test on a running server, followed until it ends; prints the measurements."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,48 +39,48 @@ def load(
     key: str | None = None,
     session: Session = HERE,
 ) -> Exit:
-    """Ask a server many times and measure it: waits, and prints latencies and throughput.
+    """Run a load test on a server; wait for it, and print latency and throughput.
 
     Parameters
     ----------
     server
-        Number of its job; see: tx81 endpoints
+        Job number of the server; see: tx81 endpoints
     prompts
         File with one question a line, under a root that the server allows.
     golden
         File with the expected answers, to compare with.
     concurrency
-        So many requests under way at any time; 1 if there is no rate either.
+        Number of requests in flight at any time. Default: 1, unless --rate is given.
     rate
-        Instead: so many requests a second on average, whatever has been answered.
+        Instead: average number of requests per second, independent of the answers.
     requests
-        How many are measured; each prompt `--repeats` times if absent.
+        Number of measured requests. Default: each prompt `--repeats` times.
     repeats
         How often each prompt is asked.
     warmup
-        Requests before these, not measured.
+        Number of requests sent before, which are not measured.
     shuffle
-        Ask the prompts in an order drawn by --seed.
+        Send the prompts in a random order, from --seed.
     seed
-        Of that order, and of the times of sending.
+        Seed of that order, and of the times of sending.
     max_tokens
-        Longest answer.
+        Maximum number of tokens of an answer.
     completion
-        Send each prompt as a text to go on from, not as a chat.
+        Send each prompt as a completion, not as a chat.
     ignore_eos
-        Let every answer go on until --max-tokens.
+        Let every answer have exactly --max-tokens tokens.
     ttft
-        Goodput: at most so many seconds to the first text.
+        Goodput: maximum seconds to the first text.
     tpot
-        Goodput: at most so many seconds per token after it.
+        Goodput: maximum seconds per token after the first.
     latency
-        Goodput: at most so many seconds to the end of the answer.
+        Goodput: maximum seconds to the end of the answer.
     project
-        Whose job it is.
+        Project of the job.
     name
-        What to call the job.
+        Name of the job.
     key
-        Idempotency key: the same key and options never start a second load.
+        Idempotency key: repeating the command with the same key and options never starts a second load.
     """
     limits = _said(ttft_seconds=ttft, tpot_seconds=tpot, request_seconds=latency)
     shape = _said(
@@ -99,7 +99,7 @@ def load(
     with session.client() as client:
         with once(key) as sent:
             job = client.submit(request, key=sent).id
-        hint_on_terminal(f"submitted; watch with: tx81 logs -f {job}")
+        hint_on_terminal(f"submitted; wait with: tx81 logs -f {job}")
         with live_progress() as progress:
             (ended,) = wait_for(client, [job], progress=progress, timeout=None)
         session.emit(ended, Group(jobs_table([ended]), *([metrics_table(ended)] if ended.metrics else [])))

@@ -30,16 +30,16 @@ def add_model(
     tx81_config: Path | None = None,
     session: Session = HERE,
 ) -> Exit:
-    """Register a folder of weights under a root that the server allows; hashing it takes a while.
+    """Register a folder of weights under a root that the server allows. It is hashed, which takes time.
 
     Parameters
     ----------
     path
-        The folder, as the server sees it.
+        Path of the folder on the server.
     official_config
-        The publisher's config.json, if the folder holds the TX81 one.
+        The publisher's config.json, if the folder has the TX81 one.
     tx81_config
-        The config.json with param_dir, if the folder holds the publisher's.
+        The config.json with param_dir, if the folder has the publisher's.
     """
     with session.client() as client:
         made = client.register_model(name, str(path.absolute()), _text(official_config), _text(tx81_config))
@@ -57,17 +57,17 @@ def upload_model(
     tx81_config: Path | None = None,
     session: Session = HERE,
 ) -> Exit:
-    """Send weights packed as .tar or .tar.gz and register them; sent again after a break, it goes on where it was.
+    """Upload weights as .tar or .tar.gz and register them. An interrupted upload resumes where it stopped.
 
     Parameters
     ----------
     archive
-        Holds config.json, the *.safetensors and the tokenizer; the other config.json beside it as config_tx81.json or
-        config_official.json, or it is named here.
+        Contains config.json, the *.safetensors and the tokenizer. The other config.json is next to it, as
+        config_tx81.json or config_official.json, or it is named here.
     official_config
-        The publisher's config.json as the server sees it, if the archive holds the TX81 one, as the vendor's do.
+        Path on the server of the publisher's config.json, if the archive has the TX81 one, as the vendor's archives do.
     tx81_config
-        The config.json with param_dir as the server sees it, if the archive holds the publisher's.
+        Path on the server of the config.json with param_dir, if the archive has the publisher's.
     """
     with session.client() as client, sending(archive.name) as told:
         made = client.upload_model(name, archive, told, _text(official_config), _text(tx81_config))

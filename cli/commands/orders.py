@@ -1,4 +1,4 @@
-"""The commands that order something of jobs that exist: cancel, hold, release, priority, front (and `serving.stop`)."""
+"""The commands that change existing jobs: cancel, hold, unhold, priority, front; `stop` is in `servers`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from orchestrator.model.states import FINAL, JobState
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Which:
-    """Many jobs at once: those that have not ended and fit all that is said."""
+    """Selects many jobs: those that have not ended and match all given options."""
 
     pipeline: int | None = None
     "All jobs of this pipeline."
@@ -36,7 +36,7 @@ class Which:
     "All jobs in this state."
 
     def filter(self) -> dict[str, Any]:
-        """As the server wants it; empty if nothing is said."""
+        """The filter as the server expects it; empty if no option is given."""
         said = {"pipeline": self.pipeline, "batch": self.batch, "project": self.project, "kind": self.kind}
         chosen = {name: value for name, value in said.items() if value is not None}
         return chosen | ({"states": [self.state]} if self.state is not None else {})
@@ -46,12 +46,12 @@ _ANY = Which()
 
 
 def cancel(*jobs: int, which: Which = _ANY, note: str | None = None, session: Session = HERE) -> Exit:
-    """Ask jobs to stop; one that runs is ended by its worker, which takes some seconds.
+    """Cancel jobs. A running job is ended by its worker, which takes some seconds.
 
     Parameters
     ----------
     note
-        Why; shown as the reason of jobs that are chosen by --pipeline, --batch, --project, --kind or --state.
+        Reason; shown with jobs that are selected by --pipeline, --batch, --project, --kind or --state.
     """
     if which != _ANY or not jobs:
         return ordered(Action.CANCEL, jobs, which, note, session)
@@ -59,23 +59,23 @@ def cancel(*jobs: int, which: Which = _ANY, note: str | None = None, session: Se
         asked = [client.cancel(job) for job in jobs]
         session.emit(asked, jobs_table(asked))
         if going := [job for job in asked if job.state not in FINAL]:
-            hint_on_terminal(f"asked; see them end with: tx81 wait {' '.join(str(job.id) for job in going)}")
+            hint_on_terminal(f"requested; wait for the end with: tx81 wait {' '.join(str(job.id) for job in going)}")
     return Exit.OK
 
 
 def hold(*jobs: int, which: Which = _ANY, note: str | None = None, session: Session = HERE) -> Exit:
-    """Keep jobs from being placed until they are released; what runs goes on.
+    """Hold jobs: they are not placed until `unhold`. Running jobs continue.
 
     Parameters
     ----------
     note
-        Why; everybody who looks at the job sees it.
+        Reason; shown with the job.
     """
     return ordered(Action.HOLD, jobs, which, note, session)
 
 
-def release(*jobs: int, which: Which = _ANY, note: str | None = None, session: Session = HERE) -> Exit:
-    """Undo holds."""
+def unhold(*jobs: int, which: Which = _ANY, note: str | None = None, session: Session = HERE) -> Exit:
+    """Remove holds."""
     return ordered(Action.RELEASE, jobs, which, note, session)
 
 
@@ -86,45 +86,50 @@ def priority(
     note: str | None = None,
     session: Session = HERE,
 ) -> Exit:
-    """Give jobs that have not begun another priority.
+    """Change the priority of jobs that have not started.
 
     Parameters
     ----------
     to
-        The new priority, 0 to 9; 9 goes first.
+        The new priority, 0 to 9; 9 is placed first.
     """
     return ordered(Action.PRIORITY, jobs, which, note, session, priority=to)
 
 
 def front(*jobs: int, which: Which = _ANY, note: str | None = None, session: Session = HERE) -> Exit:
-    """Move jobs before all others of their priority; several stay in the order they have."""
+    """Move jobs to the front of their priority; the order among them stays the same."""
     return ordered(Action.FRONT, jobs, which, note, session)
 
 
+def command_of(action: Action) -> str:
+    """The command of this action."""
+    return "unhold" if action is Action.RELEASE else action
+
+
 def ordered(action: Action, jobs: Sequence[int], which: Which, note: str | None, session: Session, **more: int) -> Exit:
-    """Carry out an order for these jobs, or for those that fit; exit 0 only if nothing was refused."""
+    """Apply an action to these jobs, or to those that match; exit 0 only if nothing was refused."""
     wanted = which.filter()
     if bool(jobs) == bool(wanted):
         raise Stop(
-            f"{action}: name at least one job, or else choose by --pipeline, --batch, --project, --kind or --state"
+            f"{command_of(action)}: name at least one job, or use --pipeline, --batch, --project, --kind or --state"
         )
     target = {"jobs": list(jobs)} if jobs else {"filter": wanted}
     order = validated(BulkOrder, {"action": action, **target, **({"note": note} if note else {}), **more})
     with session.client() as client:
         by_filter = action in (Action.CANCEL, Action.STOP)
         if which == Which(pipeline=which.pipeline) and which.pipeline is not None and not by_filter:
-            # By its own route, which also tells which of its jobs it is too late for.
+            # By its own route, which also reports the jobs for which it is too late.
             report = client.order_pipeline(which.pipeline, action, note, more.get("priority"))
         else:
             report = _all(client, order)
     session.emit(report, orders_table(report.items))
     if not report.items:
-        hint("no job fits")
+        hint("no job matches")
     return Exit.OK if report.refused == 0 else Exit.USAGE
 
 
 def _all(client: Client, order: BulkOrder) -> OrderReport:
-    """Order again until no job is left that fits; each answer is one transaction of the server."""
+    """Repeat until no matching job is left; each request is one transaction of the server."""
     items: list[OrderOutcome] = []
     while True:
         report = client.order(order)

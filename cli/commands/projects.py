@@ -15,7 +15,7 @@ projects_app = App(name="projects", help="Projects and their shares of the slots
 
 @projects_app.default
 def projects(*, session: Session = HERE) -> Exit:
-    """List projects: weight, and what each has had of the slots' time lately."""
+    """List projects: weight, and recent use of slot time."""
     with session.client() as client:
         found = client.projects()
         session.emit(found, _projects_table(found))
@@ -30,12 +30,12 @@ def set_project(
     weight: Annotated[float, Parameter(validator=Number(gt=0))],
     session: Session = HERE,
 ) -> Exit:
-    """Give a project a weight: while both have work, one of 2 gets twice as much as one of 1.
+    """Set the weight of a project: while both have work, weight 2 gets twice the slot time of weight 1.
 
     Parameters
     ----------
     weight
-        Above 0; a project that nobody gave one has 1.
+        Greater than 0. Default weight of a project: 1.
     """
     with session.client() as client:
         made = client.set_weight(name, weight)

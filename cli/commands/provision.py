@@ -1,4 +1,4 @@
-"""The command that sets a host up: `tx81 provision`."""
+"""The command that provisions a host: `tx81 provision`."""
 
 from typing import Annotated
 
@@ -34,33 +34,34 @@ def provision(
     key: str | None = None,
     session: Session = HERE,
 ) -> Exit:
-    """Install a release on a host and register it, from the vendor's packages on; prints the log, then every step.
+    """Install a release on a host from the vendor's packages and register it; print the log, then the steps.
 
-    It waits until all eight card groups of the host are free, and drains them. If a step fails they stay so, with the
-    reason; else each comes back when its canary has passed. What is installed already is left alone.
+    The job waits until all eight card groups of the host are free, and drains them. If a step fails they stay
+    drained, with the reason; otherwise each returns to service when its canary has passed. Steps that are already
+    done are skipped.
 
     Parameters
     ----------
     packages
         Folder on that host with the vendor's archives and SHA256SUMS.
     root
-        Folder on that host to install into; made if it is not there. Another root is another installation.
+        Folder on that host to install into; created if missing. Another root is another installation.
     release
-        What the installation is registered as; jobs name it.
+        Name to register the release under; jobs use this name.
     profile
-        The profile that says how.
+        Name of the profile with the steps.
     steps
-        Only these, by commas: packages, those of the profile, register, prove.
+        Only these steps, separated by commas: packages, those of the profile, register, prove.
     driver
-        --no-driver leaves the driver as it is.
+        --no-driver does not install the driver.
     force
-        Do the named steps even if they are done already.
+        Do the steps in --steps even if they are already done.
     dry_run
-        Only tell what there is to do; the host goes on working.
+        Only print what would be done; the host stays in service.
     project
-        Whose time it is; a reservation for maintenance lets only its own project in.
+        Project of the job; inside a reservation, only jobs of its project are placed.
     key
-        Idempotency key: the same key and options never start it twice.
+        Idempotency key: repeating the command with the same key and options never starts a second job.
     """
     asked = {
         "packages": packages, "root": root, "release": release, "profile": profile, "driver": driver, "force": force,
@@ -71,7 +72,7 @@ def provision(
     with session.client() as client:
         with once(key) as sent:
             job = client.provisioning.start(host, request, key=sent)
-        hint(f"job {job.id} sets {host} up; what it waits for: tx81 explain {job.id}; Ctrl-C detaches")
+        hint(f"job {job.id} provisions {host}; to see what it waits for: tx81 explain {job.id}; Ctrl-C detaches")
         log_followed(client, job.id)
         (ended,) = wait_for(client, [job.id])
         report = client.provisioning.report(ended)

@@ -1,4 +1,4 @@
-"""What is known of a release: how it is called, what hosts have found of it, and a look at it on this machine."""
+"""The commands about one release: its profile, the checks of its tools on hosts, and checking them here."""
 
 import json
 import os
@@ -22,7 +22,7 @@ _FORBIDDEN = 403
 
 
 def show(name: str, /, *, session: Session = HERE) -> Exit:
-    """Show a release: its profile in full, and what its latest check on each host has found."""
+    """Show a release: its profile in full, and the latest check of each host."""
     with session.client() as client:
         release, checks = client.release(name), client.release_checks(name)
     known = table("host", "ok", "checked", "by", "errors")
@@ -37,16 +37,16 @@ def show(name: str, /, *, session: Session = HERE) -> Exit:
 
 
 def check(name: str, /, *, root: Path | None = None, session: Session = HERE) -> Exit:
-    """Try a release on this machine: folders, conda environments, container, and what the tools' help says.
+    """Check a release on this machine: folders, conda environments, container, and the flags in the tools' help.
 
-    Exit code 1 if a job would fail for what is found. The tools are asked for their help and do nothing else; those for
-    cards only while nobody uses cards 0..3. TX81_… settings are those of this host's workers. What was found stays with
-    the server, if the token has the scope operator.
+    Exit code 1 if a job would fail. The tools are only asked for their help; those that use cards are only asked while
+    cards 0..3 are free. Use the TX81_… settings of this host's workers. The result is stored on the server if the token
+    has the scope operator.
 
     Parameters
     ----------
     root
-        Where the release is on this machine, if not where it was registered or TX81_RELEASE_ROOTS says.
+        Folder of the release on this machine. Default: the registered one, or that in TX81_RELEASE_ROOTS.
     """
     with session.client() as client:
         release = client.release(name)
@@ -56,7 +56,7 @@ def check(name: str, /, *, root: Path | None = None, session: Session = HERE) ->
         except ApiError as refusal:
             if refusal.status != _FORBIDDEN:
                 raise
-            hint("what was found is not kept: that needs a token with the scope operator")
+            hint("the result is not stored: that needs a token with the scope operator")
     session.emit({**found.model_dump(mode="json"), "ok": found.ok}, _findings(found.findings))
     return Exit.OK if found.ok else Exit.JOB_FAILED
 
@@ -69,7 +69,7 @@ def _looked_at(release: ReleaseDetail, root: Path | None) -> ReleaseCheck:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if not done.stdout:
-        lines = done.stderr.strip().splitlines() or [f"the check ended with {done.returncode}"]
+        lines = done.stderr.strip().splitlines() or [f"the check failed with exit code {done.returncode}"]
         raise Stop(lines[-1], Exit.FAULT)
     return ReleaseCheck.model_validate_json(done.stdout)
 

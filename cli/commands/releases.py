@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 from cli.pages.catalog import releases_table
 from cli.session import HERE, Exit, Session
 
-releases_app = App(name="releases", help="Toolchain releases; `add` registers one, `check` tries its tools.")
+releases_app = App(name="releases", help="Toolchain releases; `add` registers one, `check` tests its tools.")
 
 
 @releases_app.default
@@ -30,7 +30,7 @@ def add_release(
     default: Annotated[bool, Parameter(negative="")] = False,
     session: Session = HERE,
 ) -> Exit:
-    """Register the vendor's tools installed at a folder, called as a profile says.
+    """Register the vendor's tools that are installed in a folder, and the profile that tells how to call them.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def add_release(
     root
         The folder that the vendor's guide calls $HOME_PATH.
     default
-        Use it where a job names no release.
+        Use it for jobs that name no release.
     """
     with session.client() as client:
         made = client.register_release(name, profile, str(root.absolute()), default)

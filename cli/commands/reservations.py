@@ -27,20 +27,20 @@ def reserve(
     project: str | None = None,
     session: Session = HERE,
 ) -> Exit:
-    """Keep slots (HOST.g3) or all slots of hosts (HOST) for a time; what runs there goes on.
+    """Reserve slots (HOST.g3), or all slots of hosts (HOST). Running jobs continue.
 
     Parameters
     ----------
     from_
-        When it starts: 14:00 (the next), '2026-03-01 14:00', or with a zone; now if it is left out.
+        Start: 14:00 (the next), '2026-03-01 14:00', or with a time zone. Default: now.
     until
-        When it ends, written alike.
+        End, in the same format.
     for_
-        How long instead: 90m, 2h, 1h30m, 1d.
+        Duration instead of the end: 90m, 2h, 1h30m, 1d.
     note
-        Why; everybody whom it keeps waiting sees it.
+        Reason; shown with the reservation and with jobs that wait for it.
     project
-        Whose jobs may run inside; nobody's if it is left out.
+        Project whose jobs may run inside. Default: none.
     """
     request = validated(
         ReservationRequest, {**_places(places), **_times(from_, until, for_), "note": note, "project": project}
@@ -52,14 +52,14 @@ def reserve(
 
 
 def reservations(*, slot: str | None = None, past: bool = False, session: Session = HERE) -> Exit:
-    """List reservations that are or will be, by their start.
+    """List current and future reservations by start time.
 
     Parameters
     ----------
     slot
         Only those of this slot (HOST.g3).
     past
-        Those too that are over: the last 500 that were made.
+        Past ones too: the latest 500.
     """
     with session.client() as client:
         found = client.reservations.page(limit=500, slot=slot, past=past).items
@@ -68,12 +68,12 @@ def reservations(*, slot: str | None = None, past: bool = False, session: Sessio
 
 
 def unreserve(reservation: int, /, *, note: str | None = None, session: Session = HERE) -> Exit:
-    """Give the slots of a reservation back, now or before it begins.
+    """Cancel a reservation, before or while it is active.
 
     Parameters
     ----------
     note
-        Why; kept in the events.
+        Reason; kept in the events.
     """
     with session.client() as client:
         ended = client.reservations.cancel(reservation, note)
@@ -101,7 +101,7 @@ def _is_slot(place: str) -> bool:
 def _times(start: str | None, until: str | None, length: str | None) -> dict[str, Any]:
     """When it is, as the server wants it: without a start its clock alone counts, not that of this machine."""
     if (until is None) == (length is None):
-        raise Stop("reserve: say when it ends, with either --until (14:00, '2026-03-01 14:00') or --for (2h)")
+        raise Stop("reserve: give the end, with either --until (14:00, '2026-03-01 14:00') or --for (2h)")
     now = datetime.now(UTC)
     starts_at = None if start is None else moment(start, "--from", after=now)
     said: dict[str, Any] = {} if starts_at is None else {"starts_at": starts_at}
@@ -120,6 +120,6 @@ def _table(found: Iterable[ReservationView]) -> Table:
 
 def _reaching(made: ReservationView) -> list[RenderableType]:
     return [
-        Text(f"job {job.job_id} ({clean(job.name)}) has {job.slot_id} and may go on until {shown(job.until)}")
+        Text(f"job {job.job_id} ({clean(job.name)}) runs on {job.slot_id} and may continue until {shown(job.until)}")
         for job in made.reaching
     ]

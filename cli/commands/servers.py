@@ -49,7 +49,7 @@ def serve(
     key: str | None = None,
     session: Session = HERE,
 ) -> Exit:
-    """Start a server and wait until it is ready; prints where it answers, and how to ask it.
+    """Start a server and wait until it is ready; print its address and an example request.
 
     Parameters
     ----------
@@ -58,29 +58,29 @@ def serve(
     kcore
         The kernel image: number of the job that made it, or its digest sha256:…
     gm
-        The quantised weights an int8 kernel image was built from, named alike.
+        The quantised weights an int8 kernel image was built from, in the same form.
     groups
-        Card groups of one host; each answers one request at a time.
+        Number of card groups of one host; each answers one request at a time.
     cards
-        Which ones: 0..3, 4..7, … 28..31, several (0..3,8..11), or 0..31.
+        The cards instead: 0..3, 4..7, … 28..31, several ranges (0..3,8..11), or 0..31.
     idle
-        Stop it after so long without use (15m, 2h), or never.
+        Stop it after this time without use (15m, 2h), or never.
     life
-        Stop it so long after it was ready: 8h.
+        Stop it this long after it was first ready: 8h.
     ready
-        How long it may take to become ready: 10m.
+        Maximum time until it is ready: 10m.
     max_model_len
-        Tokens that a prompt and its answer may have together.
+        Maximum number of tokens of a prompt and its answer together.
     keep
-        Start it again whenever it dies.
+        Restart policy: start it again whenever it dies.
     release
-        Toolchain release; the default one if absent.
+        Toolchain release. Default: the default release.
     project
-        Whose job it is.
+        Project of the job.
     name
-        What to call the job.
+        Name of the job.
     key
-        Idempotency key: the same key and options never start a second server.
+        Idempotency key: repeating the command with the same key and options never starts a second server.
     """
     said: dict[str, Any] = {
         "model": model,
@@ -104,23 +104,23 @@ def serve(
         if detail.endpoint is None:
             raise Stop(f"job {job} is {detail.state}: {reason(detail) or 'it has ended'}", exit_for([detail]))
         session.emit(detail.endpoint, Group(endpoints_table([detail.endpoint]), Text(f"\n{_curl(detail.endpoint)}")))
-        hint(f"it serves until it is stopped: tx81 stop {job}")
+        hint(f"it runs until it is stopped: tx81 stop {job}")
     return Exit.OK
 
 
 def stop(*jobs: int, which: Which = _ANY, note: str | None = None, session: Session = HERE) -> Exit:
-    """End servers in good order; each has succeeded when its cards are free again.
+    """Stop servers gracefully; each has succeeded when its cards are free again.
 
     Parameters
     ----------
     note
-        Why; kept in the events.
+        Reason; kept in the events.
     """
     return ordered(Action.STOP, jobs, which, note, session)
 
 
 def endpoints(*, model: str | None = None, session: Session = HERE) -> Exit:
-    """List servers that can be asked now.
+    """List servers that are ready.
 
     Parameters
     ----------
@@ -136,8 +136,8 @@ def endpoints(*, model: str | None = None, session: Session = HERE) -> Exit:
 def endpoints_table(found: Iterable[EndpointView]) -> Table:
     """Endpoints, one a line."""
     listing = table(
-        "job", "model", "url", "groups", "under way", "ready since", "last used", "served as",
-        right={"job", "groups", "under way"},
+        "job", "model", "url", "groups", "in flight", "ready since", "last used", "served as",
+        right={"job", "groups", "in flight"},
     )  # fmt: skip
     for each in found:
         used = "not yet" if each.last_used_at is None else shown(each.last_used_at)
@@ -160,11 +160,11 @@ def _until_ready(client: Client, job: int) -> JobDetail:
                     return detail
                 time.sleep(_POLL)
     except KeyboardInterrupt:
-        raise Stop(f"detached; job {job} goes on. Look: tx81 show {job}", Exit.DETACHED) from None
+        raise Stop(f"detached; job {job} continues. See: tx81 show {job}", Exit.DETACHED) from None
 
 
 def _curl(endpoint: EndpointView) -> str:
-    """A line for the shell that asks it something."""
+    """A shell command with an example request."""
     question = {"model": endpoint.served_id, "messages": [{"role": "user", "content": "你好"}]}
     body = shlex.quote(json.dumps(question, ensure_ascii=False))
     return clean(f"curl {endpoint.url}/v1/chat/completions -H 'Content-Type: application/json' -d {body}")

@@ -27,7 +27,7 @@ def worker(slot: str, /) -> NoReturn:
 
 
 def migrate() -> NoReturn:
-    """Bring the database to the newest schema. Settings are environment variables, TX81_…"""
+    """Migrate the database to the newest schema. Settings are environment variables, TX81_…"""
     _become("migrations")
 
 

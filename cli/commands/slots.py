@@ -1,4 +1,4 @@
-"""The commands about slots: what each is doing, and taking them out of service and back."""
+"""The commands about slots: list, show, drain, quarantine, resume."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,14 +14,14 @@ from cli.session import HERE, Exit, Session, Stop, hint
 from orchestrator.model.states import ServiceState
 
 _POLL = 0.5
-"""Seconds between two looks at a slot that drains, or that is looked at by its worker."""
+"""Seconds between two requests for a slot that drains, or whose cards its worker checks."""
 
 app = App(name="slots", help="Card groups and CPU seats; `show` one; `drain`, `resume`, `quarantine`.")
 
 
 @app.default
 def slots(*, session: Session = HERE) -> Exit:
-    """Card groups and CPU seats: who is there, what it does, and why one is given no work."""
+    """List card groups and CPU seats: presence, current job, and why one is out of service."""
     with session.client() as client:
         found = client.slots()
         session.emit(found, slots_table(found))
@@ -36,16 +36,16 @@ def drain(
     wait: Annotated[bool, Parameter(negative="")] = False,
     session: Session = HERE,
 ) -> Exit:
-    """Let slots (HOST.g3) finish what they run and take no more.
+    """Drain slots (HOST.g3): they finish their jobs and get no new ones.
 
     Parameters
     ----------
     host
         All slots of this host.
     note
-        Why; everybody who looks at the slot sees it.
+        Reason; shown with the slot.
     wait
-        Return when all are drained.
+        Wait until all are drained.
     """
     with session.client() as client:
         changed = _changed(client, "drain", slots, host, lambda slot: client.drain(slot, note))
@@ -57,7 +57,7 @@ def drain(
 
 @app.command
 def show(slot: str, *, session: Session = HERE) -> Exit:
-    """Everything about one slot (HOST.g3): why it is out of service, what was tried there, and its canaries."""
+    """Show one slot (HOST.g3) in detail: why it is out of service, its latest attempts and canaries."""
     with session.client() as client:
         found = client.slot(slot)
         session.emit(found, slot_page(found))
@@ -72,14 +72,14 @@ def resume(
     timeout: float = 150.0,
     session: Session = HERE,
 ) -> Exit:
-    """Give slots work again; cards under suspicion are looked at first, and 4 is the exit if they are not free.
+    """Return slots to service. Suspected cards are checked first; exit with 4 if they are not free.
 
     Parameters
     ----------
     host
         All slots of this host.
     timeout
-        Seconds to wait for the slots' workers, which look at the cards; the request stands afterwards too.
+        Seconds to wait for the workers to check the cards; the request stays valid afterwards.
     """
     with session.client() as client:
         changed = _changed(client, "resume", slots, host, lambda slot: client.resume(slot, note))
@@ -87,7 +87,7 @@ def resume(
         session.emit(changed, slots_table(changed))
     for slot in changed:
         if slot.resume_requested is not None:
-            hint(f"{slot.id}: its worker has not looked at its cards yet; it will when it can. See: tx81 slots")
+            hint(f"{slot.id}: its worker has not checked its cards yet; the request stays valid. See: tx81 slots")
         elif slot.service_state is not ServiceState.IN_SERVICE:
             hint(f"{slot.id}: not resumed; {refused(slot)}")
     if all(slot.service_state is ServiceState.IN_SERVICE for slot in changed):
@@ -97,14 +97,14 @@ def resume(
 
 @app.command
 def quarantine(*slots: str, host: str | None = None, note: str | None = None, session: Session = HERE) -> Exit:
-    """Give suspect slots no work until someone resumes them; what they run goes on.
+    """Quarantine slots: they get no jobs until someone resumes them. Running jobs continue.
 
     Parameters
     ----------
     host
         All slots of this host.
     note
-        What is wrong with them.
+        Reason: what is wrong with them.
     """
     with session.client() as client:
         changed = _changed(client, "quarantine", slots, host, lambda slot: client.quarantine(slot, note))
@@ -119,7 +119,7 @@ def _changed(
         raise Stop(f"slots {what}: name slots (HOST.g3) or give --host; see: tx81 slots")
     wanted = named or [slot.id for slot in client.slots() if slot.host == host]
     if not wanted:
-        raise Stop(f"--host: there is no slot of a host {host}; see: tx81 slots")
+        raise Stop(f"--host: host {host} has no slots; see: tx81 slots")
     return [change(slot) for slot in wanted]
 
 
@@ -134,7 +134,7 @@ def _answered(client: Client, slots: Sequence[SlotView], deadline: float) -> lis
         except ServerUnreachable:
             continue  # it may be restarted; the request stands all the same
         except KeyboardInterrupt:
-            raise Stop("detached; the request stands. Look again: tx81 slots", Exit.DETACHED) from None
+            raise Stop("detached; the request stays valid. See: tx81 slots", Exit.DETACHED) from None
     return list(slots)
 
 
@@ -145,12 +145,12 @@ def _drained(client: Client, slots: Sequence[SlotView]) -> list[SlotView]:
         for slot in draining:
             if slot.id not in told:
                 told.add(slot.id)
-                hint(f"  {slot.id} finishes job {slot.job.id if slot.job else '?'}; {out_of_service(slot)}")
+                hint(f"  {slot.id} is finishing job {slot.job.id if slot.job else '?'}; {out_of_service(slot)}")
         try:
             time.sleep(_POLL)
             slots = [client.slot(slot.id) for slot in slots]
         except ServerUnreachable:
             continue  # it may be restarted; the slots drain all the same
         except KeyboardInterrupt:
-            raise Stop("detached; the slots go on draining. Look again: tx81 slots", Exit.DETACHED) from None
+            raise Stop("detached; the slots continue to drain. See: tx81 slots", Exit.DETACHED) from None
     return list(slots)

@@ -1,4 +1,4 @@
-"""`tx81 stress`: the same job many times on many slots, followed to its end and told in one report."""
+"""`tx81 stress`: one job many times on many slots, followed until it ends, with one report."""
 
 from pathlib import Path
 from typing import Annotated
@@ -33,30 +33,30 @@ def stress(
     key: str | None = None,
     session: Session = HERE,
 ) -> Exit:
-    """Run the same job many times on many slots, each pinned: which group fails, is slow, or answers otherwise?
+    """Run one job many times on many slots, to find a card group that fails, is slow, or gives other answers.
 
     Parameters
     ----------
     file
-        The job, JSON or YAML; - reads standard input. Or say it by --model, --kcore and --prompts.
+        The job, JSON or YAML; - means standard input. Or use --model, --kcore and --prompts.
     times
-        How often on each slot.
+        Number of runs on each slot.
     slots
-        `all` that serve, or some: g0,g3,HOST.g5
+        `all` that are in service, or a list: g0,g3,HOST.g5
     stop_on
-        Skip what has not begun at the first lasting fault of a card, or at the first failed job.
+        When to skip the jobs that have not started: at the first sticky fault of a card, or at the first failed job.
     name
-        What to call the batch.
+        Name of the batch.
     project
-        Whose jobs they are.
+        Project of the jobs.
     wait
-        Follow it to its end and print the report; the exit code says how it ended.
+        Wait until it has ended and print the report; the exit code tells how it ended.
     timeout
-        Seconds to wait; then exit 124, and the batch goes on.
+        Seconds to wait; then exit with 124. The batch continues.
     junit
-        Write the report as JUnit XML into this file too; waits.
+        Also write the report as JUnit XML into this file; implies --wait.
     key
-        Idempotency key: the same key and options never start a second batch.
+        Idempotency key: repeating the command with the same key and options never starts a second batch.
     """
     template = _job(file, inference)
     checked_place(junit)
@@ -76,7 +76,7 @@ def stress(
             made = client.batches.submit(request, key=sent)
         if not (wait or timeout is not None or junit is not None):
             session.emit(made, batches_table([made]))
-            hint_on_terminal(f"submitted; watch with: tx81 batches wait {made.id}")
+            hint_on_terminal(f"submitted; wait with: tx81 batches wait {made.id}")
             return Exit.OK
         ended = followed(client, made.id, timeout)
         saved_junit(client, made.id, junit)
@@ -87,11 +87,11 @@ def stress(
 def _job(file: str | None, inference: Inference) -> JobRequest:
     """The job to repeat: that of a file, or an inference by options."""
     if (file is None) == (inference == _UNTOLD):
-        raise Stop("stress: give either a file with one job, or --model, --kcore and --prompts")
+        raise Stop("stress: give either a file with one job or --model, --kcore and --prompts")
     if file is not None:
         request = requests_in(file)
         if not isinstance(request, JobRequest):
-            raise Stop(f"{file}: one job is expected; for many different ones use: tx81 batches submit")
+            raise Stop(f"{file}: expected one job; for several different jobs use: tx81 batches submit")
         return request
     told = inference.fields("stress", ("model", "kcore", "prompts"))
     return validated(JobRequest, {"spec": {"kind": "infer", **told}})

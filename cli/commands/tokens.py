@@ -1,4 +1,4 @@
-"""The commands about tokens: who may come in, and how far."""
+"""The commands about API tokens and their scopes."""
 
 from collections.abc import Iterable
 from typing import Annotated
@@ -13,12 +13,12 @@ from cli.pages.layout import row, table
 from cli.session import HERE, Exit, Session
 from orchestrator.model.scopes import Scope
 
-app = App(name="tokens", help="Who may come in, and how far; `create` makes a token, `revoke` ends one.")
+app = App(name="tokens", help="API tokens and their scopes; `create` and `revoke`.")
 
 
 @app.default
 def tokens(*, session: Session = HERE) -> Exit:
-    """List tokens: names and scopes, never what they are."""
+    """List tokens: names and scopes, never their values."""
     with session.client() as client:
         found = client.tokens()
         session.emit(found, _table(found))
@@ -27,15 +27,15 @@ def tokens(*, session: Session = HERE) -> Exit:
 
 @app.command
 def create(name: str, /, *, scope: Annotated[Scope, Parameter()], session: Session = HERE) -> Exit:
-    """Make a token and print it: it is shown this once and never again.
+    """Create a token and print it. It is shown only once.
 
     Parameters
     ----------
     name
-        Whose it is; it stands in every event of what the token does.
+        Name of its user; recorded in every event that the token causes.
     scope
-        viewer reads; submitter also submits and steers jobs; operator also takes slots out of service and back;
-        admin also makes tokens and registers releases; inference asks served models, and does nothing else.
+        viewer reads; submitter also submits and changes jobs; operator also drains and resumes slots;
+        admin also creates tokens and registers releases; inference sends requests to servers and does nothing else.
     """
     with session.client() as client:
         made = client.make_token(validated(TokenRequest, {"name": name, "scope": scope}))
@@ -45,7 +45,7 @@ def create(name: str, /, *, scope: Annotated[Scope, Parameter()], session: Sessi
 
 @app.command
 def revoke(name: str, /, *, session: Session = HERE) -> Exit:
-    """Refuse a token from now on; the last admin token is kept."""
+    """Revoke a token, at once. The last admin token cannot be revoked."""
     with session.client() as client:
         client.revoke_token(name)
         found = [token for token in client.tokens() if token.name == name]

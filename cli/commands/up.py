@@ -26,15 +26,15 @@ def up(
     Parameters
     ----------
     state
-        Folder for database, store, logs and working folders; $TX81_STATE_DIR or .tx81 if absent.
+        Folder for database, store, logs and working folders. Default: $TX81_STATE_DIR or .tx81.
     root
-        Folder with the vendor's tools; emulated ones in the state folder if absent.
+        Folder with the vendor's tools. Default: emulated tools in the state folder.
     hosts
-        How many hosts with 32 emulated cards each; every one takes some 700 MB of memory.
+        Number of hosts with 32 emulated cards each; each needs about 700 MB of memory.
     port
-        Of the API; the next free one if taken.
+        Port of the API; if it is in use, the next free one.
     flower_port
-        Of Flower; the next free one if taken.
+        Port of Flower; if it is in use, the next free one.
     """
     folder = (state or settings().state_dir).absolute()
     plan = Plan(state=folder, root=root, hosts=hosts, api_port=free_port(port), flower_port=free_port(flower_port))

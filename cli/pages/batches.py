@@ -54,14 +54,14 @@ def _about(batch: BatchDetail) -> dict[str, object]:
 def _agreement(found: AgreementView) -> str | None:
     if not found.prompts:
         return None
-    said = [f"{odd.slot_id} answers {odd.prompts} of {found.prompts} prompts unlike the others" for odd in found.odd]
-    said += [f"{found.undecided} prompts on which no answer has a majority"] if found.undecided else []
-    said += [f"{slot} does not always answer alike" for slot in found.unsteady]
-    return "; ".join(said) or f"all slots answer all {found.prompts} prompts alike"
+    said = [f"{odd.slot_id} differs from the majority on {odd.prompts} of {found.prompts} prompts" for odd in found.odd]
+    said += [f"{found.undecided} prompts without a majority answer"] if found.undecided else []
+    said += [f"{slot} is not deterministic" for slot in found.unsteady]
+    return "; ".join(said) or f"all slots give the same answers to all {found.prompts} prompts"
 
 
 def _slots(slots: Iterable[SlotLineView]) -> Table:
-    numbers = ("jobs", "failures", "faults", "p50 s", "p95 s", "max s", "exact", "unlike others")
+    numbers = ("jobs", "failures", "faults", "p50 s", "p95 s", "max s", "exact", "differs")
     shown = table("slot", *numbers, right=set(numbers))
     for line in slots:
         exact = "" if line.compared is None else f"{line.exact}/{line.compared}"

@@ -22,11 +22,11 @@ def page(found: ExplanationView) -> RenderableType:
             row(waits, kind, detail)
         parts += [Text(""), waits]
     elif job.state in ("waiting", "queued", "assigned"):
-        parts.append(Text("nothing keeps it: the next turn of the dispatcher moves it on"))
+        parts.append(Text("nothing: the dispatcher will place it in its next turn"))
     if found.earliest_start is not None:
         parts.append(Text(f"\nearliest start: {found.earliest_start:%Y-%m-%d %H:%M:%S} UTC"))
     if found.past:
-        past = table("so far", "on", "because")
+        past = table("history", "on", "because")
         for told in found.past:
             row(past, told.about, told.slot_id, told.why)
         parts += [Text(""), past]
@@ -42,13 +42,13 @@ def folded(reasons: Iterable[ReasonView]) -> Iterator[tuple[str, str]]:
     for (kind, _), same in alike.items():
         first, *others = sorted(same, key=lambda reason: reason.slot_id or "")
         slots = ", ".join(other.slot_id for other in others if other.slot_id)
-        yield kind, first.detail + (f"; the same is true of {slots}" if slots else "")
+        yield kind, first.detail + (f"; also {slots}" if slots else "")
 
 
 def _tries(found: ExplanationView) -> list[RenderableType]:
     if not found.tries:
         return []
-    listing = table("attempt", "on", "state", "ended because", "tried again because", right={"attempt"})
+    listing = table("attempt", "on", "state", "ended because", "retried because", right={"attempt"})
     for tried in found.tries:
         failure = failure_line(tried.failure) if tried.failure else ""
         row(listing, tried.number, tried.slot_id, tried.state, failure, tried.again_because)

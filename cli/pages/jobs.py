@@ -99,12 +99,12 @@ def reason(job: JobView) -> str:
     if job.cancel_requested:
         return "cancel requested"
     if job.stop is not None:
-        return f"being stopped: {job.stop['why']}"
+        return f"stopping: {job.stop['why']}"
     if job.hold is not None:
         return f"held by {job.hold.by}" + (f": {job.hold.note}" if job.hold.note else "")
     last = job.attempts[-1] if isinstance(job, JobDetail) and job.attempts else None
     if last is not None and last.failure:
-        return f"again, after {failure_line(last.failure)}"
+        return f"retry after {failure_line(last.failure)}"
     return _progress(last.progress) if last is not None and last.progress else ""
 
 

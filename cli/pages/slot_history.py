@@ -19,10 +19,10 @@ def slot_page(slot: SlotHistory) -> RenderableType:
     if why := out_of_service(slot):
         parts.append(Text(f"  {clean(why)}", style="red"))
     if slot.resume_requested is not None:
-        parts.append(Text(f"  {clean(slot.resume_requested.by)} wants it back: its worker looks at its cards first"))
+        parts.append(Text(f"  {clean(slot.resume_requested.by)} requested resume: its worker checks the cards first"))
     elif said := refused(slot):
         parts.append(Text(f"  {clean(said)}", style="red"))
-    parts += [Text(f"  no jobs of release {clean(name)}: {clean(why)}") for name, why in slot.lacks.items()]
+    parts += [Text(f"  excluded for jobs of release {clean(name)}: {clean(why)}") for name, why in slot.lacks.items()]
     counted = f", from attempts {', '.join(map(str, slot.counted))}" if slot.counted else ""
     parts.append(Text(f"  suspicion {slot.score:.2f} of {slot.suspect_at:g}{counted}"))
     if slot.quarantined_because is not None and slot.quarantined_because.evidence:

@@ -18,9 +18,9 @@ def main() -> None:
     parent, program = int(sys.argv[1]), sys.argv[2:]
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        sys.exit(f"the kernel refuses to watch the parent: {os.strerror(ctypes.get_errno())}")
+        sys.exit(f"cannot set the parent-death signal: {os.strerror(ctypes.get_errno())}")
     if os.getppid() != parent:
-        sys.exit("the parent died first")
+        sys.exit("the parent has already ended")
     for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):  # an ignored signal stays ignored across exec
         signal.signal(ignored_by_python, signal.SIG_DFL)
     try:

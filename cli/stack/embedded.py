@@ -124,10 +124,10 @@ def free_port(wanted: int) -> int:
                 continue
             found = int(probe.getsockname()[1])
         if wanted and found != wanted:
-            hint(f"port {wanted} is taken; using {found}")
+            hint(f"port {wanted} is in use; using {found}")
         return found
     raise Stop(
-        f"ports {wanted} to {wanted + 99} are all taken or not allowed; choose another with --port/--flower-port"
+        f"ports {wanted} to {wanted + 99} are all in use or not allowed; choose another with --port/--flower-port"
     )
 
 
@@ -155,7 +155,7 @@ def settings_env(plan: Plan, tools: Mapping[str, str]) -> dict[str, str]:
 def more_hosts(plan: Plan) -> dict[str, dict[str, str]]:
     """What the workers of each host beyond the first are told; their tools are laid out or renewed."""
     if plan.hosts > 1 and plan.root:
-        raise Stop("--hosts: only emulated hosts can be more than one on this machine; leave --root out")
+        raise Stop("--hosts: several hosts on one machine must be emulated; omit --root")
     told = {}
     for number in range(2, plan.hosts + 1):
         name = f"{settings().host}-{number}"
@@ -181,7 +181,7 @@ def _tools(plan: Plan) -> dict[str, str]:
 
 def _install(plan: Plan, tree: Path) -> dict[str, str]:
     command = [sys.executable, "-m", "emulator", "install", str(tree)]
-    printed = run_to_end(f"laying out the emulated tools in {tree}", command, {}, plan.state)
+    printed = run_to_end(f"installing the emulated tools in {tree}", command, {}, plan.state)
     places: dict[str, str] = json.loads(printed.splitlines()[-1])
     return places
 
@@ -208,7 +208,7 @@ def _token(state: Path) -> str:
     try:
         return _token_file(state).read_text().strip()
     except OSError as error:
-        raise Stop(f"the API left no token in {_token_file(state)} ({error.strerror}); remove {state} and start anew",
+        raise Stop(f"the API wrote no token to {_token_file(state)} ({error.strerror}); remove {state} and start again",
                    Exit.FAULT) from None  # fmt: skip
 
 
@@ -229,7 +229,7 @@ def _await_ready(client: Client, logs: Path, hosts: Sequence[str]) -> None:
             return
         missing = missing or ["dispatcher"]
         time.sleep(0.2)
-    raise Stop(f"not there after {within:g} s: {', '.join(missing)}; their logs are in {logs}", Exit.FAULT)
+    raise Stop(f"not ready after {within:g} s: {', '.join(missing)}; their logs are in {logs}", Exit.FAULT)
 
 
 def _register(client: Client, plan: Plan, tools: Mapping[str, str]) -> tuple[str, str | None]:
@@ -254,7 +254,7 @@ def _under_a_free_name(wanted: str, register: Callable[[str], str]) -> str:
         except ApiError as error:
             if error.code != "already_exists":
                 raise
-    raise Stop(f"{wanted}: {MOST_NAMES} different ones are registered; start with another state folder", Exit.FAULT)
+    raise Stop(f"{wanted}: {MOST_NAMES} versions of it are registered; use another state folder", Exit.FAULT)
 
 
 def _names(wanted: str) -> list[str]:

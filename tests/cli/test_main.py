@@ -16,7 +16,7 @@ COMMANDS = [
     "wait",
     "cancel",
     "hold",
-    "release",
+    "unhold",
     "priority",
     "front",
     "retry",

@@ -86,16 +86,16 @@ def test_a_stress_run_can_be_said_by_options(tx81, at_site):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ([], "give either a file with one job, or --model"),
-        (["job.json", "--model", "tiny"], "give either a file with one job, or --model"),
+        ([], "give either a file with one job or --model"),
+        (["job.json", "--model", "tiny"], "give either a file with one job or --model"),
         (["--model", "tiny", "--kcore", "4"], "--prompts is missing"),
-        (["--model", "tiny", "--kcore", "latest", "--prompts", "p"], "neither the number of a job nor a digest"),
+        (["--model", "tiny", "--kcore", "latest", "--prompts", "p"], "neither a job number nor a digest"),
         (["job.json", "--slots", "g9"], "slots.0"),
         (["job.json", "--times", "0"], "--times"),
         (["job.json", "--slots", "cpu0", "--times", "10001"], "times"),
         (["job.json", "--stop-on", "sometimes"], "stop-on"),
-        (["job.json", "--junit", "nowhere/report.xml"], "no file in a folder that is there"),
-        (["jobs.json"], "one job is expected"),
+        (["job.json", "--junit", "nowhere/report.xml"], "its folder does not exist"),
+        (["jobs.json"], "expected one job"),
         (["missing.json"], "cannot be read"),
     ],
 )
@@ -141,7 +141,7 @@ def test_a_batch_of_which_nothing_runs_says_once_why(tx81, stress, monkeypatch):
 def test_a_batch_is_ordered_about_and_cancelled(tx81, stress):
     codes = [
         tx81("batches", "hold", stress, "--note", "new driver").code,
-        tx81("batches", "release", stress).code,
+        tx81("batches", "unhold", stress).code,
         tx81("batches", "priority", stress, "--to", 9).code,
         tx81("batches", "front", stress).code,
         tx81("hold", "--batch", stress).code,
@@ -181,7 +181,7 @@ def test_the_page_names_the_dead_slot_the_odd_answers_and_what_was_left_out(repo
         screen.print(batch_page(report))
 
     page = printed.get()
-    assert "lab1.g1 answers 1 of 85 prompts unlike the others" in page
+    assert "lab1.g1 differs from the majority on 1 of 85 prompts" in page
     assert "84/85" in page
     assert "lab1.g4 is drained" in page
     assert "HPGR\\x1b[31m (slot quarantined)" in page

@@ -9,11 +9,11 @@ import pytest
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ([], "give either a file, or --model, --kcore, --prompts and --golden"),
-        (["canary.json", "--model", "tiny"], "give either a file, or --model"),
+        ([], "give either a file or --model, --kcore, --prompts and --golden"),
+        (["canary.json", "--model", "tiny"], "give either a file or --model"),
         (["--model", "tiny", "--prompts", "p", "--golden", "g"], "--kcore is missing"),
         (["--model", "tiny", "--kcore", "1", "--prompts", "p"], "--golden is missing"),
-        (["--model", "tiny", "--kcore", "x", "--prompts", "p", "--golden", "g"], "--kcore: 'x' is neither the number"),
+        (["--model", "tiny", "--kcore", "x", "--prompts", "p", "--golden", "g"], "--kcore: 'x' is neither a job number"),
         (["canary.json"], "kcore.artifact: is missing; add it"),
     ],
 )

@@ -58,6 +58,6 @@ def test_golden_answers_are_taken_in_and_a_wrong_line_is_named(tx81, at_site):
 
 
 def test_golden_answers_come_from_a_file_or_from_a_job(tx81, at_site):
-    assert "give either a file of answers, or --job" in tx81("golden", "import").err
-    assert "--prompts: needed with a file" in tx81("golden", "import", "answers.txt").err
+    assert "give either a file of answers or --job" in tx81("golden", "import").err
+    assert "--prompts: required with a file" in tx81("golden", "import", "answers.txt").err
     assert "there is no job 999999" in tx81("golden", "import", "--job", "999999").err

@@ -36,11 +36,20 @@ def _jobs(tx81, numbers) -> list[dict]:
 def test_several_jobs_are_held_and_released_and_the_listing_says_by_whom(tx81, many):
     held = tx81("hold", *many, "--note", "等新的 kcore")
     listed = tx81("jobs", "--project", _jobs(tx81, many)[0]["project"]).out
-    released = tx81("release", *many, "--output", "json")
+    released = tx81("unhold", *many, "--output", "json")
 
     assert (held.code, held.out.count("done")) == (0, 3)
     assert listed.count("held by admin: 等新的 kcore") == 3
     assert (released.code, released.document["done"]) == (0, 3)
+    assert not any(job["held"] for job in _jobs(tx81, many))
+
+
+def test_release_is_the_old_name_of_unhold(tx81, many):
+    tx81("hold", *many)
+
+    codes = [tx81("release", many[0]).code, tx81("unhold", *many[1:]).code]
+
+    assert codes == [0, 0]
     assert not any(job["held"] for job in _jobs(tx81, many))
 
 
@@ -85,8 +94,8 @@ def test_a_pipeline_is_held_as_one(at_site, tx81):
     ("argv", "told"),
     [
         (["hold"], "at least one job"),
-        (["hold", "1", "--project", "p"], "or else"),
-        (["release"], "at least one job"),
+        (["hold", "1", "--project", "p"], "or use"),
+        (["unhold"], "at least one job"),
         (["priority", "1", "--to", "10"], "priority"),
         (["priority", "1"], "--to"),
         (["front", "x"], "x"),
@@ -108,7 +117,7 @@ def test_a_filter_that_fits_nothing_is_no_mistake(at_site, tx81):
     ran = tx81("hold", "--project", "nobody")
 
     assert ran.code == 0
-    assert "no job fits" in ran.err
+    assert "no job matches" in ran.err
 
 
 def test_a_host_is_drained_with_a_note_and_resumed(tx81, slots):

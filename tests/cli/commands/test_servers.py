@@ -119,14 +119,14 @@ def test_who_waits_for_the_end_of_a_server_is_told_that_it_has_to_be_stopped(sit
     done = tx81("submit", "serve.json", "--wait")
     stopper.join()
 
-    assert "a server ends when it is stopped, and only then does this: tx81 stop " in done.err
+    assert "this waits until the server is stopped: tx81 stop " in done.err
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--kcore", "kcore.bin"), "--kcore: 'kcore.bin' is neither the number of a job nor a digest"),
-        (("--kcore", "1", "--idle", "soon"), "--idle: 'soon' is no duration"),
+        (("--kcore", "kcore.bin"), "--kcore: 'kcore.bin' is neither a job number nor a digest"),
+        (("--kcore", "1", "--idle", "soon"), "--idle: 'soon' is not a duration"),
         (("--kcore", "1", "--groups", "9"), "spec.groups"),
         (("--kcore", "1", "--cards", "0"), "write cards 0..3"),
         ((), "kcore"),
@@ -143,7 +143,7 @@ def test_a_server_that_can_not_be_is_refused_in_one_line(at_site, tx81, words, t
 def test_all_servers_of_a_pipeline_are_stopped_at_once(at_site, tx81):
     done = tx81("stop", "--pipeline", 4711)
 
-    assert (done.code, done.err) == (0, "no job fits\n")
+    assert (done.code, done.err) == (0, "no job matches\n")
 
 
 def test_stopping_what_is_no_server_is_refused_by_name(at_site, tx81, queued):

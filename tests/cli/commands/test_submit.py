@@ -69,7 +69,7 @@ def test_without_a_key_every_submission_is_a_new_job(tx81, at_site):
         ("[]", "empty"),
         ("spec: [", "line 1"),
         ("[" * 100_000, "not JSON or YAML"),
-        ("[{spec: {kind: quantize, model: m}, prio: 9}]", "jobs.0.prio: there is no such field"),
+        ("[{spec: {kind: quantize, model: m}, prio: 9}]", "jobs.0.prio: unknown field"),
         ("jobs: {a: {spec: {kind: infer, model: m, kcore: {job: b}}}}", "name: is missing"),
         ("name: p\njobs: {infer: {spec: {kind: compile, c_source: {path: /x}}}}", "jobs.infer.spec.c_source"),
         (b"\xff\xfe\x00", "not UTF-8"),

@@ -114,7 +114,7 @@ def test_a_port_in_use_is_named_before_anything_starts(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
 
-        with pytest.raises(PortTaken, match=f"the API cannot have port {port}"):
+        with pytest.raises(PortTaken, match=f"the API cannot use port {port}"):
             the_stack(tmp_path, api_port=port)
 
 
@@ -125,7 +125,7 @@ def test_a_socket_folder_planted_by_somebody_else_is_refused(tmp_path, monkeypat
     state = tmp_path / ("long" * 40)
     broker_socket(state).parent.symlink_to(tmp_path)
 
-    with pytest.raises(UnsafeFolder, match="not a folder of ours"):
+    with pytest.raises(UnsafeFolder, match="belongs to another user"):
         the_stack(state)
 
 
