@@ -142,8 +142,8 @@ def _refuse_unknown_parameters(request: Request, known: set[str]) -> None:
     """A misspelled filter that is silently left out would answer with everything there is."""
     for name in request.query_params:
         if name not in known:
-            instead = f"known: {', '.join(sorted(known))}" if known else "there are none here"
-            raise BadRequest(f"there is no such query parameter; {instead}", field=name)
+            instead = f"known: {', '.join(sorted(known))}" if known else "this route has none"
+            raise BadRequest(f"unknown query parameter; {instead}", field=name)
 
 
 def _limited(request: Request, most: int) -> Receive:
@@ -177,7 +177,7 @@ def _refuse_beyond_scope(bearer: Bearer, needed: Scope) -> None:
     if not allows(bearer.scopes, needed):
         granted = ", ".join(bearer.scopes) or "no scope"
         raise Forbidden(
-            f"this needs the scope {needed}, and token {bearer.name} has {granted}; an admin makes another one: "
+            f"this needs the scope {needed}, but token {bearer.name} has {granted}; an admin can create another token: "
             f"tx81 tokens create NAME --scope {needed}"
         )
 
@@ -195,7 +195,7 @@ IdempotencyKey = Annotated[
     Header(
         alias="Idempotency-Key",
         pattern=r"^[\x20-\x7e]{1,200}$",
-        description="With the same key, saying it twice makes the thing once.",
+        description="With the same key, a repeated request creates nothing a second time.",
     ),
 ]
 

@@ -57,8 +57,8 @@ def _problem_schema() -> dict[str, Any]:
 _PROBLEM = {"application/problem+json": {"schema": _problem_schema()}}
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     "4XX": {"description": "Refused; `code` says why and `field` where.", "content": _PROBLEM},
-    "5XX": {"description": "The server failed; its log tells more under `incident`.", "content": _PROBLEM},
-    422: {"description": "Refused: the request can never be done as written.", "content": _PROBLEM},
+    "5XX": {"description": "The server failed; see its log for `incident`.", "content": _PROBLEM},
+    422: {"description": "Refused: the request can never be accepted as written.", "content": _PROBLEM},
 }
 
 

@@ -38,7 +38,7 @@ JOB: dict[str, Any] = {
         },
     },
     "serve": {
-        "summary": "A server on two card groups that is started again whenever it dies",
+        "summary": "A server on two card groups that is restarted whenever it dies",
         "value": {
             "spec": {
                 "kind": "serve",
@@ -62,7 +62,7 @@ PIPELINE: dict[str, Any] = {
 
 BATCH: dict[str, Any] = {
     "stress": {
-        "summary": "Twice on every card group that serves; stop at the first dead card",
+        "summary": "Twice on every card group in service; stop at the first dead card",
         "value": {
             "name": "stress-qwen2-7b",
             "stop_on": "sticky_fault",
@@ -90,14 +90,14 @@ ORDER: dict[str, Any] = {
         "value": {"action": "hold", "filter": {"project": "nightly"}, "note": "new driver at noon"},
     },
     "priority": {
-        "summary": "Let three jobs go first",
+        "summary": "Move three jobs to the front",
         "value": {"action": "priority", "jobs": [41, 42, 43], "priority": 9},
     },
 }
 
 PROVISION: dict[str, Any] = {
     "look": {
-        "summary": "Only look what there is to do",
+        "summary": "Only report what would be done",
         "value": {
             "packages": "/srv/packages/1.2.1_build0307",
             "root": "/opt/tx81/1.2.1_build0307",
@@ -107,7 +107,7 @@ PROVISION: dict[str, Any] = {
         },
     },
     "second": {
-        "summary": "Another release beside the one that is there, with the driver as it is",
+        "summary": "Another release next to the installed one, without the driver",
         "value": {
             "packages": "/srv/packages/1.2.1_build0307",
             "root": "/opt/tx81/1.2.1_build0307",

@@ -34,9 +34,9 @@ NameFilter = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 KindFilter = Annotated[str, StringConstraints(pattern=f"^({'|'.join(PRODUCES)}|provision)$")]
 DigestFilter = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
 FreeText = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00]*$")]
-Cursor = Annotated[str, Query(max_length=100, description="`next` of the page before.")]
+Cursor = Annotated[str, Query(max_length=100, description="`next` of the previous page.")]
 RangeHeader = Annotated[str | None, Header(alias="Range", description="One range of bytes.")]
-ResumeAfter = Annotated[str | None, Header(alias="Last-Event-ID", description="The `id` of the last event seen.")]
+ResumeAfter = Annotated[str | None, Header(alias="Last-Event-ID", description="The `id` of the last event received.")]
 
 
 def page(views: Sequence[T], limit: int, key: Callable[[T], tuple[int, ...]]) -> Page[T]:
@@ -67,7 +67,7 @@ def position(cursor: str | None, length: int) -> tuple[int, ...] | None:
         text = ""
     numbers = tuple(int(part) for part in text.split(".") if re.fullmatch(r"-?\d{1,18}", part))
     if len(numbers) != length or text != ".".join(map(str, numbers)):
-        raise BadRequest("this is no cursor: send `next` of the page before, as it was", field="cursor")
+        raise BadRequest("not a valid cursor: send `next` of the previous page unchanged", field="cursor")
     return numbers
 
 

@@ -134,7 +134,7 @@ class WakeUps:
                 self._notify()
                 watch.wait(UNSETTLED_SECONDS if self._head.unsettled else LISTEN_SECONDS)
             except Exception:  # the one thread that all streams hang on must outlive a database that is away
-                log.warning("no sign from the database", exc_info=True)
+                log.warning("the database does not answer", exc_info=True)
                 _close(watch)
                 watch = None
                 self._stopping.wait(IDLE_SECONDS)

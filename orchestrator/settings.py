@@ -150,7 +150,7 @@ class Settings(BaseSettings):
     @classmethod
     def _some_pause(cls, pauses: tuple[timedelta, ...]) -> tuple[timedelta, ...]:
         if not pauses or any(pause <= timedelta(0) for pause in pauses):
-            raise ValueError("give at least one duration, each longer than nothing: [10, 60, 300]")
+            raise ValueError("give at least one duration, each greater than 0: [10, 60, 300]")
         return pauses
 
     @field_validator("server_silence", "share_half_life", "aging", "suspect_half_life", "leader_term")

@@ -71,7 +71,7 @@ def revoke(database: Database, name: str, *, by: str) -> None:
             raise NotFound(f"there is no token {name}; see: tx81 tokens", field="name")
         left = [token for token in rows.values() if token.name != name and token.revoked_at is None]
         if not any(allows(token.scopes, Scope.ADMIN) for token in left):
-            raise IllegalTransition(f"{name} is the last admin token: make another one first, then revoke it")
+            raise IllegalTransition(f"{name} is the last admin token: create another one first, then revoke it")
         if rows[name].revoked_at is None:
             rows[name].revoked_at = now = database.now(session)
             events.record(session, "token.revoked", now, name=name, by=by)
@@ -85,7 +85,7 @@ def verify(session: Session, plain: str) -> Bearer:
         if token is not None and token.revoked_at is None and hmac.compare_digest(token.sha256, digest):
             return Bearer(token.id, token.name, tuple(token.scopes))
     raise Unauthenticated(
-        "the bearer token is not known here, or was revoked; the first start left one in the admin token file"
+        "the bearer token is unknown or was revoked; the first start of the API wrote one to the admin token file"
     )
 
 

@@ -69,11 +69,11 @@ class _Look:
 
     def findings(self) -> Iterator[Finding]:
         if not self.root.is_dir():
-            yield _error("root", f"{self.root} is no folder on this host; see TX81_RELEASE_ROOTS")
+            yield _error("root", f"{self.root} is not a folder on this host; see TX81_RELEASE_ROOTS")
             return
         yield from self._files()
         if self.digest not in (None, release_digest(self.profile, self.root)):
-            yield _error("build", "these are not the tools that were registered: register them under another name")
+            yield _error("build", "the tools differ from the registered ones: register them under another name")
         yield from self._environments()
         docker = container_of(self.profile)
         if docker is not None:
@@ -96,7 +96,7 @@ class _Look:
             yield from self._scripts(name, kind)
         for pattern in self.profile.fingerprint:
             if not any(file.is_file() for file in self.root.glob(pattern)):
-                yield _error("fingerprint", f"no file matches {pattern}: another build would not be noticed")
+                yield _error("fingerprint", f"no file matches {pattern}: another build would not be detected")
 
     def _scripts(self, name: str, kind: KindProfile) -> Iterator[Finding]:
         """The files of the release that are run; programs are found by PATH, and by asking them."""
@@ -117,7 +117,7 @@ class _Look:
         for conda in sorted({kind.conda for kind in self.profile.kinds.values()} | own):
             folder = fill(template, self._words(conda))
             there = Path(folder).is_dir()
-            yield _fine("conda", f"{conda} is there") if there else _error("conda", f"{conda}: there is no {folder}")
+            yield _fine("conda", f"{conda} exists") if there else _error("conda", f"{conda}: there is no {folder}")
 
     def _container(self, docker: DockerExec) -> Iterator[Finding]:
         about = f"container {docker.container}"
@@ -129,7 +129,7 @@ class _Look:
             yield _error(about, trouble.detail)
             return
         for folder in unseen:
-            yield _error(about, f"has no {folder}, though the profile says that it is mounted")
+            yield _error(about, f"has no {folder}, although the profile says that it is mounted")
         if not unseen:
             yield _fine(about, "runs, and sees the tools and the working folder")
 
@@ -144,10 +144,10 @@ class _Look:
                     )
                 told = self._help(kind, docker)
             except OrchestratorError as trouble:
-                yield _error(name, f"not asked: {trouble.detail}")
+                yield _error(name, f"not checked: {trouble.detail}")
                 return
             except OSError as trouble:
-                yield _error(name, f"not asked: {trouble}; run this as the user of the workers")
+                yield _error(name, f"not checked: {trouble}; run this as the user of the workers")
                 return
         argv = " ".join(kind.help)
         if told.exit_code != 0:

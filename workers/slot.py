@@ -54,7 +54,7 @@ class OwnedSlot:
 
     def abandon(self, why: str) -> None:
         """Stop this process and claim nothing more; whatever holds the lock after it keeps the slot from restarting."""
-        log.error("slot abandoned", extra={"slot": self.id, "why": why})
+        log.error("slot given up", extra={"slot": self.id, "why": why})
         self.lost.set()
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -148,7 +148,7 @@ def announce(slot: OwnedSlot) -> None:
             log.info("slot announced", extra={"slot": slot.id, "worker": slot.worker, "lost": len(left)})
             return
         except SQLAlchemyError as trouble:
-            log.warning("slot not announced; trying again", extra={"slot": slot.id, "why": str(trouble)})
+            log.warning("slot not announced; retrying", extra={"slot": slot.id, "why": str(trouble)})
             threading.Event().wait(_TRY_AGAIN)
 
 
@@ -178,7 +178,7 @@ def _answer_resume(slot: OwnedSlot) -> None:
             )  # fmt: skip
     except Exception:
         # It is asked for at the next beat as well.
-        log.warning("resume not answered; trying again", exc_info=True, extra={"slot": slot.id})
+        log.warning("resume not answered; retrying", exc_info=True, extra={"slot": slot.id})
 
 
 def _beat(slot: OwnedSlot, ended: threading.Event) -> None:
@@ -199,7 +199,7 @@ def _beat(slot: OwnedSlot, ended: threading.Event) -> None:
             slot.abandon("another worker has announced it")
             return
         except Exception:
-            log.warning("slot beat failed; trying again", exc_info=True, extra={"slot": slot.id})
+            log.warning("slot heartbeat failed; retrying", exc_info=True, extra={"slot": slot.id})
             wait = _TRY_AGAIN
 
 
@@ -208,4 +208,4 @@ def _leave(slot: OwnedSlot) -> None:
         with slot.database.write() as session:
             presence.leave(session, slot.id, worker=slot.worker, now=slot.database.now(session))
     except SQLAlchemyError as trouble:
-        log.warning("slot not left", extra={"slot": slot.id, "why": str(trouble)})
+        log.warning("slot not released", extra={"slot": slot.id, "why": str(trouble)})

@@ -164,7 +164,9 @@ def _reached(address: str) -> Iterator[None]:
     try:
         yield
     except (httpx2.HTTPError, httpx2.InvalidURL) as trouble:
-        raise ServerUnreachable(f"no orchestrator at {address}: {trouble or type(trouble).__name__}") from trouble
+        raise ServerUnreachable(
+            f"cannot reach the orchestrator at {address}: {trouble or type(trouble).__name__}"
+        ) from trouble
 
 
 def _checked(answer: httpx2.Response) -> httpx2.Response:

@@ -11,10 +11,10 @@ class AnswerView(View):
     attempt_id: int
     repeat: int
     index: int
-    batch: int = Field(default=0, description="Which of the attempt's slots gave it, from 0.")
+    batch: int = Field(default=0, description="Index of the attempt's slot that gave it, from 0.")
     batch_size: int | None = Field(
         default=None,
-        description="How many slots answered side by side; repeats count on from one batch size to the next.",
+        description="How many slots ran in parallel; repeats are numbered on from one batch size to the next.",
     )
     slot_id: str | None = Field(default=None, description="The slot that gave it.")
     question: str

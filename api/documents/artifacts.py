@@ -19,7 +19,7 @@ class ArtifactView(View):
     size: int
     job_id: int | None
     attempt_id: int | None
-    facts: dict[str, Any] | None = Field(default=None, description="Of one that was imported: how it was made.")
+    facts: dict[str, Any] | None = Field(default=None, description="If it was imported: its origin.")
     created_at: datetime
 
 

@@ -42,4 +42,4 @@ class Problem(View):
     code: str
     field: str | None = None
     errors: tuple[FieldError, ...] = ()
-    incident: str | None = Field(default=None, description="Of a 500: what to look for in the server's log.")
+    incident: str | None = Field(default=None, description="For a 500: what to search for in the server's log.")

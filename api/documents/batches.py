@@ -30,7 +30,7 @@ class BatchView(View):
     stop_on: StopOn
     size: int
     counts: dict[JobState, int]
-    left_out: dict[str, str] = Field(description="Slots that `all` did not mean, and why.")
+    left_out: dict[str, str] = Field(description="Slots that `all` left out, and why.")
     stop: StopView | None
     created_at: datetime
     ended_at: datetime | None
@@ -44,11 +44,11 @@ class SlotLineView(View):
     failures: int
     faults: int
     seconds_p50: float | None
-    seconds_p95: float | None = Field(description="Null below 130 attempts: a tail of fewer is chance.")
+    seconds_p95: float | None = Field(description="Null below 130 attempts: too few for a 95th percentile.")
     seconds_max: float | None
     exact: int | None = Field(description="Answers equal to the golden ones, of `compared`.")
     compared: int | None
-    odd_prompts: int = Field(description="Prompts to which it answered unlike most of the slots.")
+    odd_prompts: int = Field(description="Prompts on which it differs from the majority of the slots.")
 
 
 class OddSlotView(View):
@@ -64,8 +64,10 @@ class AgreementView(View):
 
     prompts: int
     odd: tuple[OddSlotView, ...]
-    undecided: int = Field(description="Prompts to which no answer is that of most of the slots.")
-    unsteady: tuple[str, ...] = Field(description="Slots that did not always answer the same prompt alike.")
+    undecided: int = Field(description="Prompts without a majority answer.")
+    unsteady: tuple[str, ...] = Field(
+        description="Slots that are not deterministic: different answers to the same prompt."
+    )
 
 
 class FailedJobView(View):
@@ -92,8 +94,8 @@ class FaultView(View):
 class BatchDetail(BatchView):
     """A batch with its report."""
 
-    failures: dict[str, int] = Field(description="Failed jobs by kind, those that ended by a fault apart.")
-    faults: int = Field(description="Attempts that the infrastructure spoiled; what was skipped after it is none.")
+    failures: dict[str, int] = Field(description="Failed jobs by kind; faults are counted separately.")
+    faults: int = Field(description="Attempts that ended with an infrastructure fault; skipped jobs are not counted.")
     slots: tuple[SlotLineView, ...]
     agreement: AgreementView
     first_failures: tuple[FailedJobView, ...]

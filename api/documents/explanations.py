@@ -23,13 +23,13 @@ class ReasonView(View):
     job_id: int | None
     slot_id: str | None
     project: str | None
-    host: str | None = Field(description="Of gathering: the host that has some of the slots it needs at once.")
+    host: str | None = Field(description="For gathering: the host that has some of the slots it needs.")
     count: int | None = Field(
-        description="Of behind_in_queue: how many jobs like it come before it; of gathering: how many slots `host` has."
+        description="For behind_in_queue: number of jobs of its class before it; for gathering: free slots of `host`."
     )
     until: datetime | None = Field(
-        description="Of slot_busy: when its run limit ends the job that has the slot; of gathering and kept_for_gang: "
-        "when the gang starts at the latest; of reserved: when the reservation ends."
+        description="For slot_busy: when the job on the slot reaches its run limit; for gathering and kept_for_gang: "
+        "when the gang starts at the latest; for reserved: when the reservation ends."
     )
 
 
@@ -61,7 +61,7 @@ class ChangedInputView(View):
     part: str = Field(description="`kind`, `release`, `parameter NAME` or `input NAME`.")
     before: Any
     after: Any
-    before_from: int | None = Field(description="The job that made the artifact; null for what is none.")
+    before_from: int | None = Field(description="The job that produced the artifact; null if it is not an artifact.")
     after_from: int | None
 
 
@@ -71,8 +71,8 @@ class CacheReviewView(View):
     outcome: CacheOutcome
     why: str
     job_id: int | None = Field(description="The job whose result was taken, or is waited for.")
-    nearest: int | None = Field(description="Of a miss: the earlier build that differed in the fewest parts.")
-    changed: tuple[ChangedInputView, ...] = Field(description="What was different in that one.")
+    nearest: int | None = Field(description="For a miss: the earlier build that differs in the fewest parts.")
+    changed: tuple[ChangedInputView, ...] = Field(description="What differs from that build.")
 
 
 class ExplanationView(View):
@@ -80,11 +80,11 @@ class ExplanationView(View):
 
     job: JobReference
     reasons: tuple[ReasonView, ...] = Field(
-        description="Everything it waits for; empty if it runs, has ended, or is placed in the next turn."
+        description="Everything it waits for; empty if it runs, has ended, or will be placed in the next turn."
     )
     earliest_start: datetime | None = Field(
-        description="A forecast from the jobs before it and how long such jobs took; null if it cannot be said."
+        description="A forecast from the jobs before it and the run times of similar jobs; null if unknown."
     )
     past: tuple[PastView, ...]
-    tries: tuple[TriedView, ...] = Field(default=(), description="Every attempt, and why another one followed.")
+    tries: tuple[TriedView, ...] = Field(default=(), description="Every attempt, and why it was retried.")
     cache: CacheReviewView | None = None

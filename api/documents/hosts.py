@@ -17,9 +17,11 @@ class HostView(View):
     """One server with cards, and how many of its slots stand how."""
 
     name: str
-    labels: dict[str, str] = Field(description="As the worker that was seen last announced them.")
-    last_seen_at: datetime | None = Field(description="Last sign of life of any worker; null after all said goodbye.")
-    away_since: datetime | None = Field(description="Null while a worker is there. Nothing is placed on a host away.")
+    labels: dict[str, str] = Field(description="As announced by the worker that was seen last.")
+    last_seen_at: datetime | None = Field(description="Latest heartbeat of any worker; null after all workers stopped.")
+    away_since: datetime | None = Field(
+        description="Null while a worker is present. No job is placed on a host that is away."
+    )
     slots: int
     free: dict[SlotKind, int] = Field(description="Slots that could be given a job now.")
     presence: dict[Presence, int]

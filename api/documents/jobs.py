@@ -44,7 +44,7 @@ class JobView(JobReference):
     batch_id: int | None = None
     priority: int
     rank: int = Field(default=0, description="Order within a priority: below 0 since it was moved to the front.")
-    held: bool = Field(default=False, description="Not placed until someone releases it.")
+    held: bool = Field(default=False, description="On hold: not placed until someone removes the hold.")
     hold: Hold | None = None
     model: str | None = None
     release: str | None
@@ -52,15 +52,19 @@ class JobView(JobReference):
     last_slot_id: str | None = Field(default=None, description="Slot of its latest attempt; of several, the first.")
     last_slot_ids: tuple[str, ...] = Field(default=(), description="All slots of its latest attempt.")
     cancel_requested: bool
-    stop: Document | None = Field(default=None, description="Of a server: why it is to end, who asked, and when.")
+    stop: Document | None = Field(
+        default=None, description="For a server: why it is to stop, who requested it, and when."
+    )
     cached_from: int | None = Field(description="The job whose stored result this one took.")
-    joined_to: int | None = Field(description="The identical build under way that this job waits for.")
+    joined_to: int | None = Field(description="The identical build in progress that this job waits for.")
     failure: Failure | None
     created_at: datetime
     queued_at: datetime | None
     started_at: datetime | None
     ended_at: datetime | None
-    version: int = Field(description="Grows with every change of the job; send it as If-Match to act on what you saw.")
+    version: int = Field(
+        description="Increases with every change of the job; send it as If-Match to act only on this version."
+    )
 
 
 class InputView(View):
@@ -90,7 +94,7 @@ class AttemptView(View):
     seconds: float | None = Field(description="Wall time of the vendor process.")
     failure: Failure | None
     suspicion: Suspicion | None = Field(default=None, description="Why its slot was quarantined when it ended.")
-    command: Document | None = Field(description="argv, environment and folder exactly as started.")
+    command: Document | None = Field(description="argv, environment and working folder of the process.")
     progress: Document | None
     log_bytes: int
     log_digest: str | None = Field(description="The sealed log in the store; null while it is still shipped.")
@@ -158,7 +162,7 @@ class JobDetail(JobView):
     outputs: tuple[ArtifactView, ...]
     metrics: tuple[MetricView, ...]
     answers: int = Field(description="How many answers the latest attempt has.")
-    endpoint: EndpointView | None = Field(default=None, description="Of a server, while it is ready.")
+    endpoint: EndpointView | None = Field(default=None, description="For a server, while it is ready.")
     cache: CacheView
     timings: Timings
 
@@ -180,8 +184,8 @@ class OrderOutcome(View):
 
     job: int
     done: bool
-    state: JobState | None = Field(description="Where the job stands now; null if there is no such job.")
-    code: str | None = Field(default=None, description="Why the order was refused, for a program.")
+    state: JobState | None = Field(description="Its state now; null if there is no such job.")
+    code: str | None = Field(default=None, description="Why the action was refused, for a program.")
     detail: str | None = Field(default=None, description="Why, for a person.")
 
 
@@ -191,4 +195,4 @@ class OrderReport(View):
     items: tuple[OrderOutcome, ...]
     done: int
     refused: int
-    left: int = Field(default=0, description="Jobs that fit the filter too; send the order again for them.")
+    left: int = Field(default=0, description="More jobs that match the filter; send the same request again for them.")

@@ -11,11 +11,15 @@ class ProjectView(View):
 
     name: str
     weight: float
-    used_slot_seconds: float = Field(description="What it has had, faded by the half-life, with what runs now.")
-    standing: float = Field(description="The same for each unit of weight: of equally urgent jobs the lowest is first.")
+    used_slot_seconds: float = Field(description="Its slot time, decayed by the half-life, including running jobs.")
+    standing: float = Field(
+        description="The same per unit of weight: of equally urgent jobs, the project with the lowest value is first."
+    )
 
 
 class WeightRequest(Strict):
     """How much of the slots' time a project gets beside the others, while they all have work."""
 
-    weight: float = Field(ge=1e-6, le=1e6, allow_inf_nan=False, description="Of 2 and 1, the first gets two thirds.")
+    weight: float = Field(
+        ge=1e-6, le=1e6, allow_inf_nan=False, description="With weights 2 and 1, the first project gets two thirds."
+    )

@@ -31,15 +31,15 @@ class ReservationView(View):
     id: int
     state: ReservationState
     slots: tuple[str, ...]
-    project: str | None = Field(description="Whose jobs may run inside; nobody's if null.")
+    project: str | None = Field(description="Project whose jobs may run inside; null: none.")
     by: str
     note: str | None
     starts_at: datetime
-    ends_at: datetime = Field(description="As it was planned; a cancelled one ended before.")
+    ends_at: datetime = Field(description="As planned; a cancelled one ended earlier.")
     created_at: datetime
     began_at: datetime | None
     ended_at: datetime | None
     cancelled: Cancellation | None
     reaching: tuple[ReachingView, ...] = Field(
-        description="What has its slots now and may still run inside it: it goes on, and nothing follows it."
+        description="Jobs that run on its slots and may reach into it: they continue."
     )

@@ -43,14 +43,14 @@ class Evidence(View):
     reason: str
     signature: str | None = None
     slots: tuple[str, ...] = Field(
-        default=(), description="The slots that are suspect together: of several, nobody can tell which it was."
+        default=(), description="The slots that are suspected together: unknown which one it was."
     )
     job_id: int | None = None
     attempt_id: int | None = None
     evidence: Document | None = Field(
         default=None, description="What a probe saw, or which attempts failed here alone."
     )
-    resume_refused: Document | None = Field(default=None, description="Why it was not given back when someone asked.")
+    resume_refused: Document | None = Field(default=None, description="Why it was not returned to service on request.")
     by: str | None = None
     at: datetime
 
@@ -68,9 +68,9 @@ class SlotView(View):
     service_state: ServiceState
     service_change: ServiceChange | None = None
     quarantined_because: Evidence | None = None
-    resume_requested: ServiceChange | None = Field(default=None, description="Its worker looks at the cards first.")
+    resume_requested: ServiceChange | None = Field(default=None, description="Its worker checks the cards first.")
     drained_when: datetime | None = Field(
-        default=None, description="While it drains: when what it runs reaches its run limit, at the latest."
+        default=None, description="While it drains: when its job reaches its run limit, at the latest."
     )
     worker: str | None
     worker_pid: int | None
@@ -80,7 +80,7 @@ class SlotView(View):
     attempt: AttemptView | None
     job: JobReference | None
     queued: int = Field(description="Jobs in the queue that may only run here.")
-    reservation: Window | None = Field(default=None, description="The one that it is in now, else the next to come.")
+    reservation: Window | None = Field(default=None, description="The current one, else the next one.")
 
 
 class SlotDetail(SlotView):
@@ -112,9 +112,9 @@ class CanaryRunView(JobReference):
 class SlotHistory(SlotDetail):
     """A slot with everything that speaks for or against its cards."""
 
-    score: float = Field(description="Unrelated failures here that such jobs do not have elsewhere, faded by age.")
+    score: float = Field(description="Unrelated failures here that such jobs do not have elsewhere, decayed by age.")
     suspect_at: float = Field(description="The score from which on a slot is quarantined.")
     counted: tuple[int, ...] = Field(description="The attempts that make the score.")
     recent: tuple[TriedView, ...] = Field(description="Its latest attempts, newest first.")
     canaries: tuple[CanaryRunView, ...] = Field(description="Its latest canaries, newest first.")
-    lacks: dict[str, str] = Field(description="Releases that its host turned out not to have, each with the reason.")
+    lacks: dict[str, str] = Field(description="Releases that its host does not have, each with the reason.")

@@ -12,7 +12,7 @@ from orchestrator.model.specs import Name, Strict
 class TokenRequest(Strict):
     """A token to be made."""
 
-    name: Name = Field(description="Whose it is; it stands in every event of what the token does.")
+    name: Name = Field(description="Name of its user; recorded in every event that the token causes.")
     scope: Scope
 
 

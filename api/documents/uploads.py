@@ -10,4 +10,4 @@ class UploadView(View):
 
     digest: str
     size: int
-    offset: int = Field(description="Where the next piece begins; `size` when all is here.")
+    offset: int = Field(description="Where the next piece begins; equals `size` when complete.")

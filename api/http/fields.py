@@ -17,7 +17,7 @@ MOST_ERRORS = 50
 
 _Place = tuple[str | int, ...]
 _SAID_BETTER = {
-    "extra_forbidden": "there is no such field",
+    "extra_forbidden": "unknown field",
     f"String should match pattern '{NAME_PATTERN}'": (
         "a name is 1 to 100 of A-Z a-z 0-9 . _ - and begins with a letter or a digit"
     ),

@@ -135,5 +135,5 @@ def _incident(error: Exception) -> ProblemResponse:
     """The answer to a fault of ours: its text may hold anything, so the caller gets only a name to look it up by."""
     incident = secrets.token_hex(6)
     log.error("request failed, incident %s", incident, exc_info=error)
-    detail = f"the server failed; its log tells more under incident {incident}"
+    detail = f"the server failed; see its log for incident {incident}"
     return respond(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail, incident=incident)

@@ -175,7 +175,7 @@ class Fleet:
             except EndpointClosed:
                 pass  # it ended under way; whoever was asking has been told
             except Exception:  # were the task to die, servers would end under their clients as idle
-                log.warning("the use of attempt %s was not noted", attempt_id, exc_info=True)
+                log.warning("the use of attempt %s was not recorded", attempt_id, exc_info=True)
 
 
 def _server(row: Endpoint) -> Server:
@@ -192,7 +192,7 @@ def _named(model: str, servers: Collection[Server]) -> list[Server]:
 def _missing(model: str, coming: Sequence[int], served: Sequence[str]) -> NotServed | NoServerReady:
     name = model if len(model) <= 100 else f"{model[:100]}…"
     if coming:
-        waited = f"no server of {name} is ready yet; job {coming[0]} is on its way: tx81 show {coming[0]}"
+        waited = f"no server of {name} is ready yet; job {coming[0]} is starting one: tx81 show {coming[0]}"
         return NoServerReady(waited, retry_after=COMING_SECONDS)
     there = f"served now: {', '.join(served)}" if served else "nothing is served now, see: tx81 serve"
     return NotServed(f"the model {name!r} is not served; {there}", field="model")

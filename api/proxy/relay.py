@@ -145,12 +145,14 @@ class Relay(Response):
                         return answer
                     full = True
             except httpx2.ReadTimeout:
-                raise ServerSilent("the server has said nothing for too long") from None
+                raise ServerSilent("the server sent nothing for too long") from None
             except httpx2.TransportError as trouble:
                 log.warning("the server of job %s at %s: %r", server.job_id, server.url, trouble)
                 breaks += not isinstance(trouble, httpx2.ConnectError | httpx2.ConnectTimeout)
                 if breaks == MOST_BREAKS:
-                    raise ServerFailed("two servers broke off at this request; it is given to no third") from None
+                    raise ServerFailed(
+                        "two servers closed the connection during this request; it is not sent to a third"
+                    ) from None
             self._fleet.avoid(server)
         raise _not_taken(self._question.model, full=full, broke=breaks > 0)
 
@@ -162,7 +164,7 @@ class Relay(Response):
         )
         held.push_async_callback(answer.aclose)
         if answer.is_redirect:
-            raise ServerFailed("the server sends the request elsewhere, which is not followed")
+            raise ServerFailed("the server answered with a redirect, which is not followed")
         kept = ("content-type", "retry-after")
         headers = {name: answer.headers[name] for name in kept if name in answer.headers}
         headers["x-tx81-job"] = str(server.job_id)
@@ -200,18 +202,16 @@ async def _pass_on(
             await tell(events.feed(piece))
         await tell(events.rest())
     except httpx2.ReadTimeout:
-        await tell(last_event(ServerSilent("the server stopped in the middle of its answer, without a word since")))
+        await tell(last_event(ServerSilent("the server stopped in the middle of its answer and sent nothing more")))
     except httpx2.TransportError:
-        await tell(last_event(ServerFailed("the server broke off in the middle of its answer")))
+        await tell(last_event(ServerFailed("the server closed the connection in the middle of its answer")))
     except ServerFailed as error:
         await tell(last_event(error))
 
 
 def _not_taken(model: str, *, full: bool, broke: bool) -> OrchestratorError:
     if full:
-        return ServersFull(
-            f"every server of {model} has as many requests waiting as it takes", retry_after=FULL_SECONDS
-        )
+        return ServersFull(f"the queues of all servers of {model} are full", retry_after=FULL_SECONDS)
     if broke:
-        return ServerFailed(f"the server broke off before it answered, and {model} has no other")
+        return ServerFailed(f"the server closed the connection before it answered, and {model} has no other server")
     return NoServerReady(f"no server of {model} can be reached", retry_after=FULL_SECONDS)

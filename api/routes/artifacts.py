@@ -108,7 +108,7 @@ def download(
     elif path is None:
         digest, size, file_name = row.digest, row.size, row.file_name
     else:
-        raise BadRequest(f"artifact {artifact} is one file: leave path out", field="path")
+        raise BadRequest(f"artifact {artifact} is one file: omit path", field="path")
     headers = {"Content-Disposition": attachment(file_name), "ETag": f'"{digest}"'}
     return stream(reader(context.store, digest), size, range_, headers, _BINARY)
 

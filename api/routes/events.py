@@ -21,7 +21,7 @@ def _after(
     if resume is None:
         return after
     if not resume.isdecimal() or len(resume) > 18:
-        raise BadRequest("Last-Event-ID is no number: send the `id` of an event as it was", field="Last-Event-ID")
+        raise BadRequest("Last-Event-ID is not a number: send the `id` of an event unchanged", field="Last-Event-ID")
     return int(resume)
 
 
@@ -32,7 +32,7 @@ async def follow_events(
     job: Annotated[list[NumberFilter], Query(max_length=100)] = [],  # noqa: B006  # FastAPI copies defaults
     pipeline: NumberFilter | None = None,
     batch: NumberFilter | None = None,
-    seconds: Annotated[float | None, Query(gt=0, le=86_400, description="End after so long.")] = None,
+    seconds: Annotated[float | None, Query(gt=0, le=86_400, description="Seconds after which the stream ends.")] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """What happens from now on, or after event number `after`: none is left out, none comes twice, all are in order."""
     async for event in streams.events(context, streams.Chosen(tuple(job), pipeline, batch), after, seconds):

@@ -36,5 +36,5 @@ def _readiness(context: Given) -> Readiness:
             alive = queries.dispatcher_alive(session, context.database.now(session))
     except SQLAlchemyError as error:
         return Readiness(ready=False, database=False, dispatcher=False, detail=f"no database: {type(error).__name__}")
-    detail = None if alive else "no dispatcher is running: jobs are taken, but wait"
+    detail = None if alive else "no dispatcher is running: jobs are accepted, but wait"
     return Readiness(ready=True, database=True, dispatcher=alive, detail=detail)

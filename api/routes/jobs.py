@@ -39,7 +39,7 @@ from orchestrator.submission.idempotency import Made
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=GuardedRoute)
 
-IfMatch = Annotated[str | None, Header(description="Only if the job is still as it was seen: its ETag or version.")]
+IfMatch = Annotated[str | None, Header(description="Only if the job has not changed: its ETag or version.")]
 _NO_REASON = Reason()
 
 
@@ -103,7 +103,7 @@ def list_jobs(
     return page(views, limit, number_of)
 
 
-@router.get("/{job}", response_model=JobDetail, responses={304: {"description": "Nothing of it has changed."}})
+@router.get("/{job}", response_model=JobDetail, responses={304: {"description": "Not changed."}})
 def show(
     job: Number, context: Given, response: Response, if_none_match: Annotated[str | None, Header()] = None
 ) -> JobDetail | Response:
@@ -205,7 +205,7 @@ def retry(job: Number, context: Given, request: Request, response: Response, onc
 def _check_version(session: Session, job: int, if_match: str | None) -> None:
     version = queries.locked_version(session, job)
     if if_match is not None and not matches(if_match, version):
-        raise StaleVersion(f"job {job} has changed; look at it again", field="If-Match")
+        raise StaleVersion(f"job {job} has changed; read it again", field="If-Match")
 
 
 def _ordered(context: Context, job: int, order: Order, if_match: str | None) -> JobView:

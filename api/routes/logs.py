@@ -27,7 +27,7 @@ def read_log(
     job: Number,
     context: Given,
     attempt: NumberFilter | None = None,
-    tail: Annotated[int | None, Query(ge=0, le=1_000_000, description="Only so many last lines.")] = None,
+    tail: Annotated[int | None, Query(ge=0, le=1_000_000, description="Only this many lines from the end.")] = None,
     range_: RangeHeader = None,
 ) -> Response:
     """The log of the latest attempt, or of attempt number `attempt`, byte for byte as the tool wrote it.
@@ -63,7 +63,7 @@ def _start(
 def _resumed(position: str) -> streams.LogPosition:
     match = re.fullmatch(r"(?:(\d{1,9}):)?(\d{1,18})", position)
     if match is None:
-        detail = "this is no position in a log: send the `id` of an event as it was"
+        detail = "not a position in a log: send the `id` of an event unchanged"
         raise BadRequest(detail, field="Last-Event-ID")
     return streams.LogPosition(int(match[1] or 0), int(match[2]))
 

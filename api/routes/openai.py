@@ -42,7 +42,7 @@ REFUSED: dict[int | str, dict[str, Any]] = {
     status: {"description": description, "model": ErrorDocument}
     for status, description in (
         ("4XX", "Refused; `error.code` says why."),
-        ("5XX", "No server answered; with `Retry-After` it is worth asking again."),
+        ("5XX", "No server answered; with `Retry-After`, try again later."),
     )
 }
 """Every refusal here has OpenAI's form."""

@@ -36,7 +36,7 @@ def reserve(
 def list_reservations(
     context: Given,
     slot: NameFilter | None = None,
-    past: Annotated[bool, Query(description="Those too that are over.")] = False,
+    past: Annotated[bool, Query(description="Past ones too.")] = False,
     limit: Limit = 100,
     cursor: Cursor | None = None,
 ) -> Page[ReservationView]:

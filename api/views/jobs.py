@@ -64,19 +64,19 @@ def answer_view(answer: Answer, attempt: Attempt) -> AnswerView:
 def cache_view(job: Job, queued_because: str | None) -> CacheView:
     """What the cache did for a job, from its row and from what was said when it was queued."""
     if job.kind not in BUILD_KINDS:
-        return CacheView(outcome=CacheOutcome.NEVER, why=f"what {job.kind} gives depends on more than its inputs")
+        return CacheView(outcome=CacheOutcome.NEVER, why=f"the result of {job.kind} depends on more than its inputs")
     known: dict[str, Any] = {"key": job.cache_key, "parts": job.cache_parts}
     if job.cached_from is not None:
         why = f"job {job.cached_from} was built from the same inputs"
         return CacheView(outcome=CacheOutcome.HIT, why=why, job_id=job.cached_from, **known)
     if job.joined_to is not None:
-        why = f"job {job.joined_to} is building the same"
+        why = f"job {job.joined_to} is running the same build"
         return CacheView(outcome=CacheOutcome.JOINED, why=why, job_id=job.joined_to, **known)
     if not job.request.get("use_cache", True):
         return CacheView(outcome=CacheOutcome.OFF, why="the request says use_cache: false", **known)
     if job.cache_key is None:
         return CacheView(outcome=CacheOutcome.PENDING, why="not all of its inputs are known", **known)
-    return CacheView(outcome=CacheOutcome.MISS, why=queued_because or "nothing identical was stored", **known)
+    return CacheView(outcome=CacheOutcome.MISS, why=queued_because or "no identical build is stored", **known)
 
 
 def explanation_view(found: Explanation, review: Review) -> ExplanationView:

@@ -81,7 +81,7 @@ def give_up(database: Database, batch_id: int, *, silent_for: timedelta | None =
     Its idempotency key is free again: the client that never got an answer may ask once more.
     """
     with database.admission() as (session, now):
-        why = "the submission of its batch broke off, so it is not whole; submit it again"
+        why = "the submission of its batch was interrupted, so it is incomplete; submit it again"
         left = update(Batch).where(Batch.id == batch_id, *_OPEN)
         if silent_for is not None:
             left = left.where(Batch.touched_at < now - silent_for)
@@ -161,7 +161,7 @@ def _end_unbegun(session: Session, batch: Batch, now: datetime) -> None:
         if failure.kind is FailureKind.STOPPED:
             lifecycle.cancel(session, job_id, now=now, why=f"its worker was stopped, and then {stopped}")
             continue
-        told = failure.model_copy(update={"reason": f"{failure.reason} (not tried again: {stopped})"})
+        told = failure.model_copy(update={"reason": f"{failure.reason} (not retried: {stopped})"})
         lifecycle.fail_unstarted(session, job_id, start=JobState.QUEUED, failure=told, now=now)
     skipped = Failure(kind=FailureKind.CANCELLED, reason=f"{stopped} by {batch.stop['reason']}")
     bulk.end_unbegun(session, batch.id, to=JobState.SKIPPED, failure=skipped, now=now)

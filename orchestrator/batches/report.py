@@ -77,13 +77,13 @@ class SlotLine:
     faults: int = 0
     seconds_p50: float | None = None
     seconds_p95: float | None = None
-    """Null below 130 attempts: a tail of fewer is chance."""
+    """Null below 130 attempts: too few for a 95th percentile."""
     seconds_max: float | None = None
     exact: int | None = None
     compared: int | None = None
     """Answers for which there is a golden one; null if there is none."""
     odd_prompts: int = 0
-    """Prompts to which it answered unlike most of the slots."""
+    """Prompts on which it differs from the majority of the slots."""
 
 
 @dataclass(frozen=True)

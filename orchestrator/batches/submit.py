@@ -103,7 +103,9 @@ class BatchSubmission:
                 left_out[slot.id] = why
         if not serving:
             others = "; ".join(f"{slot} {why}" for slot, why in sorted(left_out.items())) or "none is registered"
-            raise BadSpec(f"no slot of this kind serves now ({others}); name the slots to wait for them", field="slots")
+            raise BadSpec(
+                f"no slot of this kind is in service ({others}); name the slots to wait for them", field="slots"
+            )
         return [slot.id for slot in sorted(serving, key=_in_order)], dict(sorted(left_out.items()))
 
     # ── the rows ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -132,7 +134,7 @@ class BatchSubmission:
 def _still_open(session: Session, batch_id: int, **change: Any) -> None:
     mine = update(Batch).where(Batch.id == batch_id, Batch.sealed_at.is_(None), Batch.ended_at.is_(None))
     if cast("CursorResult[Any]", session.execute(mine.values(**change))).rowcount == 0:
-        raise IllegalTransition(f"batch {batch_id} was given up because writing it took too long; submit it again")
+        raise IllegalTransition(f"batch {batch_id} was abandoned because writing it took too long; submit it again")
 
 
 def _why_not(slot: Slot, wanted: Demand, alive_since: datetime) -> str | None:

@@ -27,7 +27,7 @@ def unpack(archive: Path, target: Path, *, most_bytes: int) -> Path:
         with tarfile.open(archive, mode="r|*", encoding="utf-8", errors="strict") as opened:
             _take_all(opened, target, most_bytes)
     except (tarfile.TarError, EOFError, UnicodeDecodeError, zlib.error) as trouble:
-        raise BadSpec(f"it is not a whole .tar or .tar.gz: {trouble}", field="upload") from None
+        raise BadSpec(f"not a complete .tar or .tar.gz: {trouble}", field="upload") from None
     entries = list(target.iterdir())
     if not entries:
         raise BadSpec("the archive is empty", field="upload")
@@ -68,7 +68,7 @@ def _checked(member: tarfile.TarInfo) -> PurePosixPath:
             field="upload",
         )
     if name.is_absolute() or ".." in name.parts or "\0" in member.name:
-        raise BadSpec(f"{member.name!r} in the archive leads out of its folder", field="upload")
+        raise BadSpec(f"{member.name!r} in the archive is a path outside its folder", field="upload")
     return name
 
 
@@ -91,12 +91,12 @@ def unpack_over(archive: Path, root: Path, *, most_bytes: int) -> None:
             for member in opened:
                 left -= member.size
                 if left < 0:
-                    raise BadSpec(f"{archive.name} holds more than the {most_bytes} bytes that there is room for")
+                    raise BadSpec(f"{archive.name} has more than {most_bytes} bytes, the free space")
                 _put(opened, tarfile.data_filter(member, str(root)), root, Path(staging) / "fresh")
     except tarfile.FilterError as trouble:
         raise BadSpec(f"{archive.name} is not unpacked: {trouble}") from None
     except (tarfile.TarError, EOFError, zlib.error) as trouble:
-        raise BadSpec(f"{archive.name} is not a whole .tar or .tar.gz: {trouble}") from None
+        raise BadSpec(f"{archive.name} is not a complete .tar or .tar.gz: {trouble}") from None
 
 
 def _put(opened: tarfile.TarFile, member: tarfile.TarInfo, root: Path, fresh: Path) -> None:

@@ -33,7 +33,7 @@ class GoldenImport(Strict):
         if (self.path is None) == (self.job is None):
             raise ValueError("give either path or job")
         if (self.prompts is None) != (self.path is None):
-            raise ValueError("prompts belong to path, and a job knows its own")
+            raise ValueError("prompts is only allowed with path: a job has its own prompts")
         return self
 
 

@@ -43,7 +43,7 @@ class KcoreImport(Strict):
     path: AbsolutePath | None = None
     upload: Digest | None = Field(default=None, description="Of a .tar or .tar.gz that was uploaded.")
     model: Name | None = Field(default=None, description="The registered model it was compiled from, if that is known.")
-    precision: Precision | None = Field(default=None, description="Of its weights; what its name tells if absent.")
+    precision: Precision | None = Field(default=None, description="Precision of its weights. Default: as in its name.")
 
     @model_validator(mode="after")
     def _one_source(self) -> "KcoreImport":
@@ -150,7 +150,7 @@ def _require_whole(node: Path, field: str) -> None:
     except BadKcore as bad:
         raise BadSpec(str(bad), field=field) from None
     if lacking is not None:
-        raise BadSpec(f"the kernel image is not whole: {lacking} is missing or empty", field=field)
+        raise BadSpec(f"the kernel image is incomplete: {lacking} is missing or empty", field=field)
 
 
 def _copy_alone(literal: Path, folder: Path) -> None:

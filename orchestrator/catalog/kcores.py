@@ -126,7 +126,7 @@ class Kcores:
         given = None if spec.gm is None else self._digest("gm", spec.gm)
         if None not in (given, origin.gm) and given != origin.gm:
             raise BadSpec(
-                "these are not the quantised weights that the kcore was compiled from: give those its conversion took",
+                "the kcore was not compiled from these quantised weights: give those that its conversion used",
                 field="spec.gm",
             )
 

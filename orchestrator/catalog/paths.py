@@ -16,7 +16,7 @@ def allowed_path(settings: Settings, text: str, field: str) -> Path:
     except (OSError, RuntimeError) as trouble:
         raise PathRefused(f"{text} cannot be read: {reason(trouble)}", field=field) from None
     if shown(str(path)) != str(path):
-        raise PathRefused(f"{text} leads to a name that is not UTF-8; rename it", field=field)
+        raise PathRefused(f"{text} is a link to a name that is not UTF-8; rename it", field=field)
     if not any(path.is_relative_to(root) for root in settings.readable_roots):
         raise _outside(settings, text, field)
     return path

@@ -77,7 +77,7 @@ def _whole(settings: Settings, name: str, above: tuple[Path, ...]) -> _Document:
     base = own.values.pop(EXTENDS)
     known = _files(settings, base) if isinstance(base, str) else []
     if not set(known) - {*above, file}:
-        why = "would extend itself" if known else f"is not there; known: {_known(settings)}"
+        why = "would extend itself" if known else f"does not exist; known: {_known(settings)}"
         _refuse(own.place((EXTENDS,)), f"extends {base!r}, which {why}")
     own.values.setdefault("profile", file.stem)
     return _over(_whole(settings, base, (*above, file)), own)
@@ -153,7 +153,7 @@ def _told(trouble: ValidationError, document: _Document) -> str:
     told = []
     for error in trouble.errors()[:_MOST_ERRORS]:
         path = _entry(error["loc"], document)
-        what = "there is no such key" if error["type"] == "extra_forbidden" else error["msg"]
+        what = "unknown key" if error["type"] == "extra_forbidden" else error["msg"]
         told.append(f"{document.place(path)}: {'.'.join(map(str, path)) or 'profile'}: {what}")
     return "; ".join(told)
 

@@ -127,7 +127,7 @@ class Registry:
             self._database.serialise(session, "registry")
             found = session.get(Model, request.name)
             if not folder.is_dir():
-                raise PathRefused(f"{folder} was cleared away meanwhile: register it again", field="path")
+                raise PathRefused(f"{folder} was removed meanwhile: register it again", field="path")
             if found is None:
                 found = Model(name=request.name, created_at=self._database.now(session), **row)
                 session.add(found)
@@ -172,7 +172,7 @@ class Registry:
         profile = load_profile(self._settings, request.profile)
         for name, below in profile.folders.items():
             if name not in MADE_LATER and not (root / below).is_dir():
-                raise PathRefused(f"{root} has no {below}: is this where {request.profile} is installed?", field="root")
+                raise PathRefused(f"{root} has no {below}: is {request.profile} installed there?", field="root")
         document = profile.model_dump(mode="json")
         digest = release_digest(profile, root)
         with self._database.write() as session:
@@ -259,7 +259,7 @@ def _check_backend_type(spec: ConvertSpec, model: Model, profile: Profile) -> No
     if backend.precision == "quant" and spec.gm is None:
         raise BadSpec(f"backend type {spec.backend_type} needs quantised weights: give gm", field="spec.gm")
     if backend.precision != "quant" and spec.gm is not None:
-        raise BadSpec(f"backend type {spec.backend_type} takes no quantised weights: leave gm out", field="spec.gm")
+        raise BadSpec(f"backend type {spec.backend_type} takes no quantised weights: omit gm", field="spec.gm")
 
 
 def release_digest(profile: Profile, root: Path) -> str:

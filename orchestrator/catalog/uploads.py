@@ -66,7 +66,7 @@ class Uploads:
     def begin(self, request: UploadRequest) -> Upload:
         """Make room for a file, or find how far it has come; BadRequest if it is larger than uploads may be."""
         if request.size > self._most:
-            raise BadRequest(f"an upload may have {self._most} bytes; see TX81_MAX_UPLOAD_BYTES", field="size")
+            raise BadRequest(f"an upload may have at most {self._most} bytes; see TX81_MAX_UPLOAD_BYTES", field="size")
         self._forget_old()
         self._folder.mkdir(parents=True, exist_ok=True)
         with suppress(NotFound):
@@ -95,7 +95,7 @@ class Uploads:
             fcntl.flock(part, fcntl.LOCK_EX)
             there, size = os.fstat(part.fileno()).st_size, _size_of(path)
             if offset != there:
-                raise WrongOffset(f"{there} bytes are here: go on with the byte at offset {there}", offset=there)
+                raise WrongOffset(f"{there} bytes have arrived: continue at offset {there}", offset=there)
             if there + len(piece) > size:
                 raise BadRequest(f"the piece ends after the {size} bytes that were announced", field="Upload-Offset")
             try:
@@ -133,7 +133,7 @@ class Uploads:
         upload = self.state(digest)
         if not upload.complete:
             raise BadSpec(
-                f"only {upload.offset} of {upload.size} bytes of the upload are here: send the rest", field="upload"
+                f"only {upload.offset} of {upload.size} bytes of the upload have arrived: send the rest", field="upload"
             )
         self._check(digest)
         with self.unpacked_archive(self._find(digest)) as content:
@@ -172,7 +172,9 @@ class Uploads:
             found = f"sha256:{hashlib.file_digest(whole, 'sha256').hexdigest()}"
         if found != digest:
             self.discard(digest)
-            raise BadSpec(f"the bytes that came are {found}, not {digest}: send the file again", field="upload")
+            raise BadSpec(
+                f"the digest of the received bytes is {found}, not {digest}: send the file again", field="upload"
+            )
 
     def _forget_old(self) -> None:
         if self._folder.is_dir():

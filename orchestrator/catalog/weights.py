@@ -91,7 +91,7 @@ def _files_below(settings: Settings, folder: Path) -> Iterator[tuple[str, Path]]
     for base, folders, names in os.walk(folder, onerror=refuse):
         for name in sorted(folders):
             if Path(base, name).is_symlink():
-                raise PathRefused(f"{shown(name)} is a link to a folder; put the folder itself there", field="path")
+                raise PathRefused(f"{shown(name)} is a link to a folder; replace the link by the folder", field="path")
         for name in sorted(names):
             file = Path(base, name)
             try:
@@ -99,7 +99,7 @@ def _files_below(settings: Settings, folder: Path) -> Iterator[tuple[str, Path]]
             except RuntimeError:  # how Python 3.11 reports a loop of links
                 raise PathRefused(f"{shown(name)} is a link to itself", field="path") from None
             if not any(real.is_relative_to(root) for root in roots):
-                raise PathRefused(f"{shown(name)} is a link that leaves the allowed roots", field="path")
+                raise PathRefused(f"{shown(name)} is a link to a path outside the allowed roots", field="path")
             if not file.is_file():
                 raise PathRefused(f"{shown(name)} is not a readable file", field="path")
             yield str(file.relative_to(folder)), file
@@ -147,7 +147,7 @@ def _require_shards(folder: Path, index: str) -> None:
         raise BadSpec(f"{index} is not an index of shards: it has no weight_map", field="path") from None
     for shard in sorted(map(str, shards)):
         if Path(shard).name != shard or not shard.endswith(".safetensors") or not (file.parent / shard).is_file():
-            raise BadSpec(f"the weights are not whole: {index} names {shard}, which is not beside it", field="path")
+            raise BadSpec(f"the weights are incomplete: {index} names {shard}, which is missing", field="path")
 
 
 def _extent(entry: dict[str, Any]) -> tuple[int, int]:

@@ -50,7 +50,7 @@ class Leadership:
             Leader.role == ROLE, Leader.holder == self._holder, Leader.expires_at > self._database.now(session)
         )
         if session.scalar(mine.with_for_update(read=True)) is None:
-            raise LeadLost(f"{self._holder} leads no more")
+            raise LeadLost(f"{self._holder} is no longer the leader")
 
     def resign(self) -> None:
         """Let another process lead at once."""

@@ -77,10 +77,10 @@ class Dispatcher:
                     self.turn()
                     self.sweep()
                 except (OperationalError, InterfaceError) as trouble:
-                    log.warning("the database does not answer; trying again: %s", trouble.orig)
+                    log.warning("the database does not answer; retrying: %s", trouble.orig)
                     self._stop.wait(IDLE_SECONDS)
                 except SQLAlchemyError:
-                    log.exception("the database refused a turn; trying again")
+                    log.exception("the database refused a turn; retrying")
                     self._stop.wait(IDLE_SECONDS)
                 watch.wait(IDLE_SECONDS)
                 self._stop.wait(max(0.0, began + APART_SECONDS - time.monotonic()))
@@ -128,7 +128,7 @@ class Dispatcher:
                 ring(self._celery, bells)
         except (KombuError, OSError) as trouble:
             # The sweep rings them all again.
-            log.warning("the broker does not answer; bells will be rung again: %s", trouble)
+            log.warning("the broker does not answer; attempts will be rung again: %s", trouble)
 
 
 def main() -> int:

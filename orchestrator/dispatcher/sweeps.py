@@ -54,7 +54,11 @@ def end_expired_leases(database: Database, *, max_attempts: int) -> int:
             still = select(Lease.slot_id).where(Lease.attempt_id == attempt_id, Lease.expires_at < now)
             if session.scalars(still).first() is not None:
                 lost += lifecycle.lose(
-                    session, attempt_id, now=now, why="its worker stopped renewing", max_attempts=max_attempts
+                    session,
+                    attempt_id,
+                    now=now,
+                    why="no heartbeat from its worker; the lease expired",
+                    max_attempts=max_attempts,
                 )
     return lost
 
@@ -73,9 +77,9 @@ def fail_overdue(database: Database) -> int:
         in_all = deadline is not None and deadline < now
         failure = Failure(
             kind=FailureKind.TOTAL_DEADLINE if in_all else FailureKind.QUEUE_DEADLINE,
-            reason="its total time ran out before it started"
+            reason="its total deadline passed before it started"
             if in_all
-            else "no slot was free before its queue deadline",
+            else "its queue deadline passed before a slot was free",
         )
         with database.write() as session:
             failed += lifecycle.fail_unstarted(session, job_id, start=state, failure=failure, now=database.now(session))

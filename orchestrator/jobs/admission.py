@@ -114,7 +114,7 @@ def _admit_or_fail(session: Session, job_id: int, store: ArtifactStore, now: dat
     try:
         admit(session, job_id, store, now=now)
     except ValidationError as trouble:
-        reason = f"its stored request is not valid any more: {trouble.errors()[0]['msg']}; submit it anew"
+        reason = f"its stored request is no longer valid: {trouble.errors()[0]['msg']}; submit it anew"
         failure = Failure(kind=FailureKind.BAD_SPEC, reason=reason)
         lifecycle.fail_unstarted(session, job_id, start=JobState.WAITING, failure=failure, now=now)
 
@@ -132,7 +132,7 @@ def admit(session: Session, job_id: int, store: ArtifactStore, *, now: datetime)
         session.execute(_RESOLVE, {"jobs": [job.id]})
         missing = next((entry for entry in session.execute(_INPUTS, {"job_id": job.id}) if entry.digest is None), None)
         if missing is not None:
-            gone = f"there is no {missing.from_artifact} of it any more"
+            gone = f"its {missing.from_artifact} no longer exists"
             reason = f"job {missing.from_job_id} has succeeded, but {gone}"
             failure = Failure(kind=FailureKind.OUTPUT_MISSING, reason=reason)
             lifecycle.fail_unstarted(session, job.id, start=JobState.WAITING, failure=failure, now=now)
@@ -164,7 +164,7 @@ def _skip(session: Session, job: Job, broken: Row[Any], now: datetime) -> None:
     what = "the endpoint of job" if broken.until is Until.READY else "job"
     reason = f"it needs {what} {broken.id} ({broken.name}), which {how}{broken.state}"
     if job.started_at is not None:
-        gone = Failure(kind=FailureKind.SERVER_GONE, reason=f"it had to begin again, but {reason}")
+        gone = Failure(kind=FailureKind.SERVER_GONE, reason=f"it had to start again, but {reason}")
         lifecycle.fail_unstarted(session, job.id, start=JobState.WAITING, failure=gone, now=now)
         return
     failure = Failure(kind=FailureKind.CANCELLED, reason=reason)

@@ -21,7 +21,7 @@ def announce(session: Session, attempt_id: int, *, worker: str, url: str, served
     mine = (Attempt.id == attempt_id, Attempt.worker == worker, Attempt.state == AttemptState.RUNNING)
     found = session.execute(running.where(*mine).with_for_update(of=Attempt, key_share=True)).one_or_none()
     if found is None:
-        raise OwnershipLost("the attempt was taken from this worker", attempt=attempt_id)
+        raise OwnershipLost("this worker no longer owns the attempt", attempt=attempt_id)
     slot_id, job_id, spec = found
     opened = Endpoint(
         attempt_id=attempt_id, job_id=job_id, model=spec["model"], served_id=served_id, url=url,
@@ -62,7 +62,7 @@ def note_use(session: Session, attempt_id: int, now: datetime) -> None:
     standing = update(Endpoint).where(Endpoint.attempt_id == attempt_id, Endpoint.closed_at.is_(None))
     noted = standing.values(last_used_at=now).returning(Endpoint.attempt_id)
     if session.scalar(noted) is None:
-        raise EndpointClosed("the endpoint has closed: its server has ended", attempt=attempt_id)
+        raise EndpointClosed("the endpoint is closed: its server has ended", attempt=attempt_id)
 
 
 def _open() -> Select[Endpoint]:

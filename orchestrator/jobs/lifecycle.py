@@ -128,13 +128,13 @@ def renew(session: Session, attempt_id: int, *, worker: str, now: datetime, leas
     locked = running.where(*mine).with_for_update(of=Attempt, key_share=True)
     asked = session.execute(locked).one_or_none()
     if asked is None or not leases.extend(session, attempt_id, until=now + lease):
-        raise OwnershipLost("the attempt was taken from this worker", attempt=attempt_id)
+        raise OwnershipLost("this worker no longer owns the attempt", attempt=attempt_id)
     return Renewal(cancel_requested=asked.cancel_requested, stop_requested=asked.stop is not None)
 
 
 @dataclass(frozen=True)
 class Started:
-    """The vendor process of an attempt, and its argv, environment and folder exactly as started."""
+    """The vendor process of an attempt, and its argv, environment and working folder of the process."""
 
     pid: int
     command: dict[str, Any]
@@ -147,7 +147,7 @@ def note_start(session: Session, attempt_id: int, started: Started, *, worker: s
     )
     attempt = noted.one_or_none()
     if attempt is None:
-        raise OwnershipLost("the attempt was taken from this worker", attempt=attempt_id)
+        raise OwnershipLost("this worker no longer owns the attempt", attempt=attempt_id)
     about = {"job_id": attempt.job_id, "attempt_id": attempt_id, "slot_id": attempt.slot_id}
     record(session, "attempt.started", now, **about, pid=started.pid)
 
@@ -216,7 +216,7 @@ def finish(
         seconds=ending.seconds, log_digest=ending.log_digest, log_bytes=ending.log_bytes,
         answers_digest=ending.answers_digest, **begun,
     ):  # fmt: skip
-        raise OwnershipLost("the attempt was taken from this worker", attempt=attempt_id)
+        raise OwnershipLost("this worker no longer owns the attempt", attempt=attempt_id)
     about = {"job_id": job_id, "attempt_id": attempt_id, "slot_id": attempt.slot_id}
     if ending.started is not None:
         record(session, "attempt.started", now, **about, pid=ending.started.pid)
@@ -273,7 +273,7 @@ def cancel(session: Session, job_id: int, *, now: datetime, why: str = "cancelle
         failure = Failure(kind=FailureKind.CANCELLED, reason=why)
         if _end_cancelled(session, job_id, job.state, now, failure):
             return JobState.CANCELLED
-    raise IllegalTransition(f"job {job_id} is changing hands; ask again", job=job_id)
+    raise IllegalTransition(f"job {job_id} is changing state; try again", job=job_id)
 
 
 def stop(session: Session, job_id: int, *, now: datetime, why: str, by: str | None = None) -> JobState:
@@ -283,7 +283,7 @@ def stop(session: Session, job_id: int, *, now: datetime, why: str, by: str | No
     """
     job = _job(session, job_id, lock=True)
     if job.kind != "serve":
-        raise IllegalTransition(f"job {job_id} is {job.kind}, not a server: to end it, cancel it", job=job_id)
+        raise IllegalTransition(f"job {job_id} is {job.kind}, not a server: use cancel", job=job_id)
     if job.state not in FINAL | {JobState.RUNNING}:
         return cancel(session, job_id, now=now, why=f"stopped before it was ready: {why}")
     if job.state is JobState.RUNNING and job.stop is None:

@@ -130,14 +130,14 @@ def _release(session: Session, job: Job, order: Order, now: datetime) -> None:
 
 
 def _prioritise(session: Session, job: Job, order: Order, now: datetime) -> None:
-    _require(job, _UNBEGUN, "given another priority", "its turn has come")
+    _require(job, _UNBEGUN, "given another priority", "it is already assigned or running")
     if order.priority is not None and job.priority != order.priority:
         was, job.priority, job.rank = job.priority, order.priority, 0
         _changed(session, job, "job.reprioritised", order, now, was=was, priority=order.priority)
 
 
 def _to_front(session: Session, job: Job, order: Order, now: datetime) -> None:
-    _require(job, _UNPLACED, "moved to the front", "its turn has come")
+    _require(job, _UNPLACED, "moved to the front", "it is already assigned or running")
     # The later, the further to the front; jobs that are moved together stay in their order.
     job.rank = -int(now.timestamp() * 1_000_000)
     _changed(session, job, "job.moved_to_front", order, now, priority=job.priority)
@@ -182,7 +182,7 @@ def _changes(order: Order) -> ColumnElement[bool]:
 
 def _require(job: Job, states: frozenset[JobState], what: str, remedy: str) -> None:
     if job.state not in states:
-        raise IllegalTransition(f"job {job.id} is {job.state} and can not be {what}: {remedy}", job=job.id)
+        raise IllegalTransition(f"job {job.id} is {job.state} and cannot be {what}: {remedy}", job=job.id)
 
 
 def _changed(session: Session, job: Job, kind: str, order: Order, now: datetime, **about: object) -> None:

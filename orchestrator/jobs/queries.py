@@ -90,7 +90,7 @@ class JobFacts:
     metrics: Sequence[Metric]
     answers: int
     endpoint: Endpoint | None
-    """Of a server, while it is ready."""
+    """For a server, while it is ready."""
     queued_because: str | None
     """What the event says with which it was first queued: why the cache was missed."""
 

@@ -57,9 +57,9 @@ def after(session: Session, job: Job, failure: Failure, max_attempts: int) -> tu
 
 def _kept(failure: Failure, deaths: int, most: int) -> tuple[Failure, Retry | GiveUp]:
     if deaths < most:
-        return failure, Retry(f"it is kept, so it is started again: {failure.reason}")
+        return failure, Retry(f"restart policy keep: {failure.reason}")
     seconds = int(LONG_ENOUGH.total_seconds())
-    why = f"{deaths} times in a row it was not ready for {seconds} s, so it is not started again: {failure.reason}"
+    why = f"{deaths} times in a row it was not ready for {seconds} s, so it is not restarted: {failure.reason}"
     return failure.model_copy(update={"reason": why}), GiveUp(why)
 
 
@@ -71,7 +71,7 @@ def _without_server(session: Session, job: Job, failure: Failure, tries: int, mo
         for server in used
     )
     if coming and tries < most:
-        return Await(f"its server is kept, so it waits for the next: {failure.reason}")
+        return Await(f"its server will be restarted, and it waits for it: {failure.reason}")
     return GiveUp(failure.reason)
 
 

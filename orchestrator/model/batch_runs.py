@@ -10,7 +10,7 @@ from orchestrator.model.slots import GROUPS_PER_HOST
 
 def _differ(sizes: tuple[int, ...]) -> tuple[int, ...]:
     if len(set(sizes)) < len(sizes):
-        raise ValueError("the same size twice: use repeats to run one more often")
+        raise ValueError("a size is listed twice: use repeats instead")
     return sizes
 
 
@@ -26,14 +26,14 @@ class BatchRuns(BaseModel):
     groups: int
     batch_sizes: BatchSizes | None = Field(
         default=None,
-        description="The whole test once for each of these numbers of groups, one after the other ([1, 5, 6]); it "
-        "holds as many groups as the largest needs, all the time.",
+        description="The whole test once for each of these numbers of groups, one after the other ([1, 5, 6]); "
+        "the job occupies the largest number of groups all the time.",
     )
     traverse: bool = Field(
-        default=True, description="False deals the prompts out among the batches; each answers all of them if true."
+        default=True, description="True: each batch answers all prompts; false: the prompts are divided among them."
     )
     txda_log: bool = Field(
-        default=False, description="The device runtime logs to files, kept as txda_log, not among the tool's output."
+        default=False, description="The device runtime logs to files, stored as txda_log, instead of the tool's output."
     )
 
     @model_validator(mode="before")
@@ -51,7 +51,7 @@ class BatchRuns(BaseModel):
         if self.batch_sizes is not None and max(self.batch_sizes) != self.groups:
             told = "1 card group" if self.groups == 1 else f"{self.groups} card groups"
             most = max(self.batch_sizes)
-            raise ValueError(f"the largest of batch_sizes is {most}, but it has {told}: leave groups and cards out")
+            raise ValueError(f"the largest of batch_sizes is {most}, but it has {told}: omit groups and cards")
         return self
 
     @property

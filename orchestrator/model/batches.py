@@ -64,9 +64,10 @@ class BatchRequest(Strict):
     stop_on: StopOn = StopOn.NEVER
     jobs: tuple[JobRequest, ...] | None = Field(default=None, min_length=1, max_length=MOST_JOBS)
     template: JobRequest | None = None
-    times: Times | None = Field(default=None, description="Of the template, on each slot; once if absent.")
+    times: Times | None = Field(default=None, description="With template: runs on each slot. Default: 1.")
     slots: Slots = Field(
-        default=None, description="Of the template: some, as g3 or HOST.g3; else all of its kind that serve."
+        default=None,
+        description="With template: slots, as g3 or HOST.g3. Default: all of its kind that are in service.",
     )
 
     @model_validator(mode="after")
@@ -74,7 +75,7 @@ class BatchRequest(Strict):
         if (self.jobs is None) == (self.template is None):
             raise ValueError("give either jobs (a list of requests) or template (one request)")
         if self.jobs is not None and (self.times is not None or self.slots is not None):
-            raise ValueError("times and slots go with template; leave them out, or give a template")
+            raise ValueError("times and slots need a template; omit them, or give a template")
         if self.slots == ():
             raise ValueError('slots is empty: name one, or write "all"')
         return self
@@ -92,7 +93,7 @@ def requests_of(batch: BatchRequest, serving: Sequence[str]) -> list[tuple[str, 
     seen: set[str] = set()
     for place, request in requests:
         if request.name is not None and request.name in seen:
-            raise BadSpec(f"two jobs of the batch are called {request.name}; rename one", field=f"{place}.name")
+            raise BadSpec(f"two jobs of the batch have the name {request.name}; rename one", field=f"{place}.name")
         seen.update([request.name] if request.name else [])
     return requests
 
@@ -138,7 +139,7 @@ class Trouble:
     def told(self) -> str:
         """One line for whoever was skipped for it."""
         where = f" on {self.slot_id}" if self.slot_id else ""
-        what = "a lasting fault" if self.sticky else "a failure"
+        what = "a sticky fault" if self.sticky else "a failure"
         return f"{what} of job {self.job_id} ({self.job_name}){where}: {self.reason}"
 
 

@@ -14,12 +14,12 @@ class OnCards(Strict):
 
     groups: int = Field(
         default=1, ge=1, le=GROUPS_PER_HOST,
-        description="Card groups of one host that work side by side; as many as `cards` names.",
+        description="Number of card groups of one host, used in parallel. Default: as many as `cards` names.",
     )  # fmt: skip
     cards: Cards | None = Field(
         default=None,
         description="0..3, 4..7, … 28..31, several of them (0..3,8..11), 0..31, or for infer the single card 0 (which "
-        "holds g0 whole); any free groups if absent.",
+        "occupies all of g0). Default: any free groups.",
     )
 
     @model_validator(mode="before")
@@ -38,7 +38,7 @@ class OnCards(Strict):
         if self.cards is not None and len(groups_of_cards(self.cards)) != self.groups:
             named = len(groups_of_cards(self.cards))
             told = "1 card group" if named == 1 else f"{named} card groups"
-            raise ValueError(f"cards {self.cards} are {told}, but groups says {self.groups}: leave one of the two out")
+            raise ValueError(f"cards {self.cards} are {told}, but groups says {self.groups}: omit one of the two")
         return self
 
 
@@ -54,27 +54,31 @@ class ServeSpec(OnCards):
     kcore: BuildInput
     gm: BuildInput | None = Field(default=None, description="The quantised weights an int8 kcore was built from.")
     dtype: Literal["bfloat16", "int8"] = Field(
-        default="bfloat16", description="What the kcore computes in; int8 if it is absent and `gm` is given."
+        default="bfloat16", description="Data type of the kcore. Default: int8 if `gm` is given."
     )
     max_model_len: int = Field(default=8192, ge=1, le=1 << 20, description="Tokens of a prompt and its answer.")
     gpu_blocks: int = Field(default=512, ge=1, le=1 << 20, description="Blocks of the cache of keys and values.")
     block_size: int = Field(default=16, ge=1, le=1 << 20, description="Tokens in a block.")
     ready_seconds: int = Field(
-        default=600, ge=1, le=LONGEST_SECONDS, description="It fails if it does not answer so long after its start."
+        default=600,
+        ge=1,
+        le=LONGEST_SECONDS,
+        description="It fails if it is not ready this many seconds after its start.",
     )
     idle_seconds: int | None = Field(
-        default=900, ge=1, le=LONGEST_SECONDS, description="Stopped after so long without use; null: never."
+        default=900, ge=1, le=LONGEST_SECONDS, description="Stopped after this many seconds without use; null: never."
     )
     life_seconds: int = Field(
-        default=8 * 3600, ge=1, le=LONGEST_SECONDS, description="Stopped so long after it was ready first."
+        default=8 * 3600, ge=1, le=LONGEST_SECONDS, description="Stopped this many seconds after it was first ready."
     )
     keep: bool = Field(
-        default=False, description="Started again whenever it dies, as long as it does not die at once every time."
+        default=False,
+        description="Restart policy: it is restarted whenever it dies, unless it dies at once several times in a row.",
     )
     until: Literal["stopped", "clients_ended"] | None = Field(
         default=None,
-        description="clients_ended: stopped when all jobs that use its endpoint have ended, and there was one. "
-        "If absent, so in a pipeline in which a job uses it.",
+        description="clients_ended: stopped when all jobs that use its endpoint have ended, and there was at "
+        "least one. Default: clients_ended in a pipeline in which a job uses it, else stopped.",
     )
 
     @model_validator(mode="before")
@@ -89,7 +93,7 @@ class ServeSpec(OnCards):
         if self.cards == SINGLE_CARD:
             raise ValueError("a server runs on whole card groups: write cards 0..3 for the first")
         if self.gm is not None and self.dtype != "int8":
-            raise ValueError(f"gm holds int8 weights, but dtype says {self.dtype}: leave one of the two out")
+            raise ValueError(f"gm holds int8 weights, but dtype says {self.dtype}: omit one of the two")
         return self
 
     @property

@@ -47,25 +47,29 @@ class Load(Strict):
     """The shape of a load: so many requests at a time (closed loop), or so many a second (open loop)."""
 
     concurrency: int | None = Field(
-        default=None, ge=1, le=512, description="Requests under way at any time; 1 if there is no rate either."
+        default=None, ge=1, le=512, description="Requests in flight at any time. Default: 1, unless rate is given."
     )
     rate: float | None = Field(
         default=None, ge=0.001, le=10_000, allow_inf_nan=False,
-        description="Requests a second on average, at the times of a Poisson process, whatever has been answered.",
+        description="Average requests per second, at the times of a Poisson process, independent of the answers.",
     )  # fmt: skip
     requests: int | None = Field(
         default=None,
         ge=1,
         le=MOST_REQUESTS,
-        description="How many are measured; if absent, each prompt `repeats` times.",
+        description="Number of measured requests. Default: each prompt `repeats` times.",
     )
-    warmup: int = Field(default=0, ge=0, le=10_000, description="Requests before these, one by one, not measured.")
-    shuffle: bool = Field(default=False, description="Prompts in an order drawn by `seed`, each equally often.")
-    seed: int = Field(default=0, ge=0, lt=1 << 32, description="Of the order of prompts and of the times of sending.")
+    warmup: int = Field(
+        default=0, ge=0, le=10_000, description="Requests sent before, one by one, which are not measured."
+    )
+    shuffle: bool = Field(default=False, description="Prompts in a random order from `seed`, each equally often.")
+    seed: int = Field(
+        default=0, ge=0, lt=1 << 32, description="Seed of the order of prompts and of the times of sending."
+    )
     interface: Literal["chat", "completion"] = Field(
-        default="chat", description="Each prompt as a chat's only message, or as a text to go on from."
+        default="chat", description="Send each prompt as the only message of a chat, or as a text to complete."
     )
-    ignore_eos: bool = Field(default=False, description="Answers go on until max_tokens: all of the same length.")
+    ignore_eos: bool = Field(default=False, description="Every answer has exactly max_tokens tokens.")
     goodput: Goodput | None = None
 
     @model_validator(mode="after")
@@ -89,7 +93,7 @@ class ClientSpec(Strict):
     kind: Literal["client"] = "client"
     endpoint: Endpoints = Field(
         description="That of a serve job: {job: NAME or number, artifact: endpoint}. "
-        "A list for the programs of several processes, which use them in turn."
+        "A list for the programs with several processes, which use the endpoints in turn."
     )
     program: Program = Field(default="load", description="Our own load client, or one of the vendor's four scripts.")
     prompts: FileInput
@@ -102,7 +106,7 @@ class ClientSpec(Strict):
         "Each asks all prompts.",
     )  # fmt: skip
     load: Load | None = Field(
-        default=None, description="Of the program load: its shape; one request at a time if absent."
+        default=None, description="Shape of the load, for the program load. Default: one request at a time."
     )
 
     @model_validator(mode="before")
@@ -119,19 +123,17 @@ class ClientSpec(Strict):
         if not 1 <= len(self.endpoints) <= MOST_PROCESSES:
             raise ValueError(f"endpoint: give one, or a list of at most {MOST_PROCESSES}")
         if len(set(self.endpoints)) < len(self.endpoints):
-            raise ValueError("endpoint: one is listed twice; say by processes how many ask it")
+            raise ValueError("endpoint: one is listed twice; use processes to set how many ask it")
         if not many and len(self.endpoints) > 1:
             raise ValueError(
-                f"program {self.program} asks one server: give one endpoint, or a program of several processes"
+                f"program {self.program} asks one server: give one endpoint, or use a program of several processes"
             )
         if not many and self.processes is not None:
-            raise ValueError(
-                f"program {self.program} is one process: leave processes out, or take {self.program}_processes"
-            )
+            raise ValueError(f"program {self.program} is one process: omit processes, or use {self.program}_processes")
         if many and self.askers < len(self.endpoints):
-            raise ValueError(f"{self.askers} processes cannot ask {len(self.endpoints)} endpoints: leave processes out")
+            raise ValueError(f"{self.askers} processes cannot ask {len(self.endpoints)} endpoints: omit processes")
         if self.program != "load" and self.load is not None:
-            raise ValueError(f"program {self.program} has a shape of its own: leave load out, or take program load")
+            raise ValueError(f"program {self.program} has its own load shape: omit load, or use program load")
         return self
 
     @property

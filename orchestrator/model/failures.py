@@ -34,7 +34,7 @@ class Failure(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     kind: FailureKind
-    reason: str = Field(description="One line a person understands, without opening the log.")
+    reason: str = Field(description="One line that a person understands without opening the log.")
     exit_code: int | None = None
     signal: int | None = None
     signature: str | None = Field(default=None, description="Name of the profile's pattern that matched.")
@@ -47,8 +47,10 @@ class Suspicion(BaseModel):
 
     reason: str
     signature: str | None = Field(default=None, description="Name of the profile's pattern that matched.")
-    blames_job: bool = Field(default=True, description="False if the slot was found so before the job did anything.")
-    slots: tuple[str, ...] = Field(default=(), description="The slots it speaks of; all of the attempt's if empty.")
+    blames_job: bool = Field(
+        default=True, description="False if the slot was in this condition before the job started."
+    )
+    slots: tuple[str, ...] = Field(default=(), description="The slots it is about; empty: all slots of the attempt.")
     evidence: dict[str, Any] | None = Field(
         default=None, description="What a probe saw of the cards, or the attempts that failed on this slot alone."
     )
@@ -56,7 +58,7 @@ class Suspicion(BaseModel):
 
 def of_one_among(reason: str, slots: Collection[str]) -> str:
     """The reason as it is told of each of `slots`, when it is true of one of them and nobody can tell of which."""
-    return reason if len(slots) < 2 else f"{reason} (on one of {', '.join(sorted(slots))}; nobody can tell which)"
+    return reason if len(slots) < 2 else f"{reason} (on one of {', '.join(sorted(slots))}; unknown which)"
 
 
 MOST_DEVICE_KILLS = 2
@@ -107,5 +109,5 @@ def device_kills(last: Failure, slots: Collection[str]) -> Failure | None:
     """The failure of a job whose attempts put `slots` into quarantine; None if those are too few to blame the job."""
     if len(slots) < MOST_DEVICE_KILLS:
         return None
-    reason = f"{' and '.join(sorted(slots))} were quarantined while it ran, so it is not tried again: {last.reason}"
+    reason = f"{' and '.join(sorted(slots))} were quarantined while it ran, so it is not retried: {last.reason}"
     return last.model_copy(update={"kind": FailureKind.DEVICE_KILLS, "reason": reason})

@@ -84,16 +84,16 @@ def misfit_of_cards(chips: int | None, cards: str | None) -> str | None:
         return None
     compiled = "1 card" if chips == 1 else f"{chips} cards"
     if chips == 1:
-        return f'the kcore was compiled for {compiled}, not for a card group: ask for cards: "{SINGLE_CARD}"'
+        return f'the kcore was compiled for {compiled}, not for a card group: use cards: "{SINGLE_CARD}"'
     if wanted == 1 and chips == CARDS_PER_GROUP:
-        return f"the kcore was compiled for {compiled}, and cards {SINGLE_CARD} is one: ask for a whole card group"
+        return f"the kcore was compiled for {compiled}, but cards {SINGLE_CARD} is one card: request a whole card group"
     return f"the kcore was compiled for {compiled}, but this job runs on {wanted}: compile one for them"
 
 
 def misfit_of_precision(precision: Precision | None, *, has_gm: bool) -> str | None:
     """Why a kernel image of that precision does not take the quantised weights that a job gives it."""
     if has_gm and precision in ("bf16", "fp16"):
-        return f"the kcore was compiled for {precision} weights and takes no quantised ones: leave gm out"
+        return f"the kcore was compiled for {precision} weights and takes no quantised weights: omit gm"
     return None
 
 

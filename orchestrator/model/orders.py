@@ -72,5 +72,5 @@ class BulkOrder(Reason):
         if bool(self.jobs) == (self.filter is not None):
             raise ValueError("give either jobs (a list of numbers) or filter")
         if (self.action is Action.PRIORITY) != (self.priority is not None):
-            raise ValueError("priority goes with the action priority: give both or neither")
+            raise ValueError("priority is only allowed with the action priority: give both or neither")
         return self

@@ -60,7 +60,7 @@ class StepRule(Strict):
     @model_validator(mode="after")
     def _is_not_one_of_ours(self) -> Self:
         if self.name in STEPS_OF_OURS:
-            raise ValueError(f"{self.name} is a step that every plan has; choose another name")
+            raise ValueError(f"{self.name} is the name of a built-in step; choose another name")
         return self
 
 
@@ -94,7 +94,7 @@ class ProvisionRule(Strict):
             if name not in self.names:
                 raise ValueError(f"there is no step {name!r}; known: {', '.join(self.names)}")
             if name in drivers and not driver:
-                raise ValueError(f"step {name} is of the driver, which is to be left alone: leave one of the two out")
+                raise ValueError(f"step {name} is of the driver, which is excluded: omit one of the two")
         return tuple(
             name for name in self.names if (steps is None or name in steps) and (driver or name not in drivers)
         )
@@ -110,12 +110,14 @@ class ProvisionOptions(Strict):
     steps: tuple[Name, ...] | None = Field(default=None, min_length=1, description="Only these; all if absent.")
     driver: bool = Field(default=True, description="False leaves the driver of the host as it is.")
     force: bool = Field(default=False, description="Do the named `steps` even if their checks say they are done.")
-    dry_run: bool = Field(default=False, description="Only look and tell; on a CPU seat, while others work.")
+    dry_run: bool = Field(
+        default=False, description="Only report what would be done; runs on a CPU seat while other jobs run."
+    )
 
     @model_validator(mode="after")
     def _names_what_it_forces(self) -> Self:
         if self.force and self.steps is None:
-            raise ValueError("force is for named steps: give steps")
+            raise ValueError("force needs steps")
         return self
 
 

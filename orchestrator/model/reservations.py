@@ -33,9 +33,9 @@ def _moment(value: object) -> object:
     except ValueError:
         moment = None
     if not isinstance(moment, datetime):
-        raise ValueError(f"this is no date and time: write it as text with its zone, {example}")
+        raise ValueError(f"not a date and time: write it as text with a time zone, {example}")
     if moment.utcoffset() is None:
-        raise ValueError(f"the zone is missing: write it {example}, or with Z for UTC")
+        raise ValueError(f"the time zone is missing: write it {example}, or with Z for UTC")
     return moment
 
 
@@ -46,13 +46,11 @@ class ReservationRequest(Strict):
     """Slots that are to be kept, from when until when, for whom and why."""
 
     slots: tuple[Name, ...] = Field(default=(), max_length=MOST_SLOTS, description="Written HOST.g3.")
-    hosts: tuple[Name, ...] = Field(
-        default=(), max_length=MOST_SLOTS, description="All slots that these hosts have now."
-    )
-    starts_at: Moment | None = Field(default=None, description="With its zone; now if it is left out.")
-    ends_at: Moment | None = Field(default=None, description="With its zone; give this or `seconds`.")
+    hosts: tuple[Name, ...] = Field(default=(), max_length=MOST_SLOTS, description="All slots of these hosts.")
+    starts_at: Moment | None = Field(default=None, description="With time zone. Default: now.")
+    ends_at: Moment | None = Field(default=None, description="With time zone; give this or `seconds`.")
     seconds: int | None = Field(default=None, ge=1, le=int(LONGEST.total_seconds()), description="From its start.")
-    project: Name | None = Field(default=None, description="Whose jobs may run inside; nobody's if it is left out.")
+    project: Name | None = Field(default=None, description="Project whose jobs may run inside. Default: none.")
     note: Note | None = None
 
     @model_validator(mode="after")
@@ -60,7 +58,7 @@ class ReservationRequest(Strict):
         if not self.slots and not self.hosts:
             raise ValueError("name the slots (HOST.g3), or hosts")
         if (self.ends_at is None) == (self.seconds is None):
-            raise ValueError("say when it ends: give either ends_at or seconds")
+            raise ValueError("the end is missing: give either ends_at or seconds")
         return self
 
 

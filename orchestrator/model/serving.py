@@ -37,11 +37,11 @@ def why_stop(spec: ServeSpec, seen: Served, now: datetime) -> str | None:
     if with_clients and seen.clients and not seen.unfinished:
         return f"all jobs that use its endpoint have ended ({seen.clients})"
     if seen.began_at is not None and now >= seen.began_at + timedelta(seconds=spec.life_seconds):
-        return f"its life of {spec.life_seconds} s is over"
+        return f"it has run for its life_seconds ({spec.life_seconds} s)"
     if seen.ready_at is None or spec.idle_seconds is None or seen.unfinished:
         return None
     if now >= max(seen.ready_at, seen.used_at or seen.ready_at) + timedelta(seconds=spec.idle_seconds):
-        return f"nobody has used it for {spec.idle_seconds} s"
+        return f"not used for {spec.idle_seconds} s (idle_seconds)"
     return None
 
 

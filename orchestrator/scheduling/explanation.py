@@ -177,7 +177,7 @@ def _open_batch(session: Session, job: Job) -> int | None:
 def _hold(job: Job) -> str:
     hold = job.hold or {}
     note = f": {hold['note']}" if hold.get("note") else ""
-    return f"{hold.get('by')} holds it since {hold.get('at')}{note}; release it: tx81 release {job.id}"
+    return f"{hold.get('by')} put it on hold at {hold.get('at')}{note}; to remove the hold: tx81 unhold {job.id}"
 
 
 def _ahead(

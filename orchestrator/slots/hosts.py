@@ -67,7 +67,7 @@ def note_presence(database: Database, *, lost_after: timedelta) -> int:
             if there and away_since is not None:
                 record(session, "host.back", now, host=name, away_since=away_since.isoformat())
             elif host.away_since is not None:
-                why = "its workers said goodbye" if last_seen is None else "none of its workers gives signs of life"
+                why = "all workers stopped" if last_seen is None else "no heartbeat from any worker"
                 since = host.away_since.isoformat()
                 record(session, "host.away", now, host=name, away_since=since, slots=slots, why=why)
         return len(changed)

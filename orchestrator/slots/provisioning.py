@@ -52,7 +52,7 @@ class Provisioning:
     def _rule(self, request: ProvisionRequest) -> ProvisionRule:
         rule = load_profile(self._settings, request.profile).provision
         if rule is None:
-            raise BadSpec(f"profile {request.profile} does not say how a host is set up (provision:)", field="profile")
+            raise BadSpec(f"profile {request.profile} has no provision: it cannot set up a host", field="profile")
         try:
             rule.chosen(request.steps, driver=request.driver)
         except ValueError as trouble:
@@ -73,12 +73,12 @@ def _check_host(session: Session, spec: ProvisionSpec, settings: Settings, datab
     kinds = [each.slot.kind for each in facts.slots]
     if spec.dry_run:
         if SlotKind.CPU not in kinds:
-            raise BadSpec(f"{spec.host} has no CPU seat to look from; start its worker cpu0", field="host")
+            raise BadSpec(f"{spec.host} has no CPU seat for a dry run; start its worker cpu0", field="host")
         return
     groups = kinds.count(SlotKind.CARD_GROUP)
     if groups != GROUPS_PER_HOST:
         raise BadSpec(
-            f"{spec.host} has {groups} registered card groups, and all {GROUPS_PER_HOST} of a host are needed to set "
+            f"{spec.host} has {groups} registered card groups, but all {GROUPS_PER_HOST} of a host are needed to set "
             "it up; start the workers of the others",
             field="host",
         )

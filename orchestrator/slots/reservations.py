@@ -130,7 +130,7 @@ def cancel(
     """End a reservation now, or before it begins; one that is cancelled stays so. IllegalTransition if it is over."""
     found = reservation(session, reservation_id, now)
     if found.state is ReservationState.ENDED:
-        raise IllegalTransition(f"reservation {reservation_id} has ended; there is nothing to cancel")
+        raise IllegalTransition(f"reservation {reservation_id} has already ended")
     if found.state is not ReservationState.CANCELLED:
         kept = found.reservation
         kept.ended_at, kept.cancelled = now, {"by": by, "note": note, "at": now.isoformat()}

@@ -37,9 +37,7 @@ def drain(session: Session, slot_id: str, *, by: str, note: str | None, now: dat
     _empty(session, slot_id, now, f"{slot_id} is drained")
     slot = _locked(session, slot_id)
     if slot.service_state is ServiceState.QUARANTINED:
-        raise IllegalTransition(
-            f"{slot_id} is quarantined and takes no work already; resume it when it is mended", slot=slot_id
-        )
+        raise IllegalTransition(f"{slot_id} is already quarantined; resume it when it is repaired", slot=slot_id)
     if slot.service_state is ServiceState.IN_SERVICE:
         # After the lock: an attempt that ends now waits for it, and finds the slot draining.
         busy = session.scalar(select(Lease.attempt_id).where(Lease.slot_id == slot_id)) is not None
@@ -188,7 +186,7 @@ def give_up(session: Session, slot_id: str, *, jobs: Sequence[int], now: datetim
     """Leave a quarantined slot to people, with its evidence, because so many canaries have failed there."""
     slot = _locked(session, slot_id)
     if slot.service_state is ServiceState.QUARANTINED:
-        note = f"canary jobs {', '.join(map(str, jobs))} failed one after the other"
+        note = f"canary jobs {', '.join(map(str, jobs))} failed in a row"
         _serve(session, slot, ServiceState.DRAINED, None, note, now, job_id=jobs[-1], canaries=list(jobs))
 
 

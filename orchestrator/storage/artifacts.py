@@ -134,7 +134,7 @@ class ArtifactStore:
         for suffix in (_TREE, ""):
             if (place := self._at(digest, suffix)).exists():
                 return place
-        raise UnknownArtifact(f"the store has no {digest}; it may have been pruned: build it again", digest=digest)
+        raise UnknownArtifact(f"the store has no {digest}; it may have been removed: build it again", digest=digest)
 
     def open(self, digest: str) -> BinaryIO:
         """The bytes (of a tree: its manifest), for reading."""

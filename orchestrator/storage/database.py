@@ -157,7 +157,7 @@ def _postgres_engine(url: URL) -> Engine:
         heard = select.poll()
         heard.register(connection.fileno(), select.POLLIN)
         if heard.poll(0):
-            raise DisconnectionError("the server has closed the connection, or said something unasked")
+            raise DisconnectionError("the server has closed the connection, or sent something unexpected")
 
     return engine
 

@@ -143,7 +143,7 @@ class SealedLogReader:
             raise self._damage("no index at its end")
         sealed.seek(length - index_length - _SKIPPABLE.size)
         if _SKIPPABLE.unpack(sealed.read(_SKIPPABLE.size)) != (_SKIPPABLE_MAGIC, index_length):
-            raise self._damage("its index has another length than its frame")
+            raise self._damage("the length in its index differs from its frame")
         self._frames = [_Frame(*entry) for entry in _ENTRY.iter_unpack(sealed.read(count * _ENTRY.size))]
 
     def _unpacked(self, *, from_offset: int) -> Iterator[tuple[_Frame, bytes]]:
@@ -161,5 +161,5 @@ class SealedLogReader:
                 yield frame, content
 
     def _damage(self, reason: str) -> DamagedLog:
-        detail = f"{self._path.name} is not a whole sealed log: {reason}; verify the artifact it came from"
+        detail = f"{self._path.name} is not a complete sealed log: {reason}; verify the artifact it came from"
         return DamagedLog(detail, path=str(self._path))

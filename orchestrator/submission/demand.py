@@ -38,7 +38,7 @@ def demand(request: JobRequest, known: Callable[[SlotKind], Sequence[FreeSlot]])
     wanted = _wanted(request)
     if len(wanted.key()) > LONGEST_DEMAND:
         field = "placement.exclude" if wanted.exclude else "placement.labels"
-        raise BadSpec("so many slots or labels can not be told apart; use placement.slot", field=field)
+        raise BadSpec("placement lists too many slots or labels", field=field)
     if not request.placement.wait_for_slot and wanted != Demand(wanted.kind):
         _check(wanted, known(wanted.kind), _field_of_slots(request))
     return wanted
@@ -76,7 +76,7 @@ def _check(wanted: Demand, slots: Sequence[FreeSlot], field: str) -> None:
     if not hosts_with_enough(able, slots):
         raise BadSpec(
             "no CPU seat that fits has torch and transformers: pip install '.[golden]' where its worker is installed, "
-            f"or name an interpreter that has them in TX81_GOLDEN_PYTHON, and start that worker again; or {wait}",
+            f"or name an interpreter that has them in TX81_GOLDEN_PYTHON, and restart that worker; or {wait}",
             field="spec.kind",
         )
     labelled = replace(wanted, exclude=frozenset())
@@ -87,7 +87,7 @@ def _check(wanted: Demand, slots: Sequence[FreeSlot], field: str) -> None:
         raise BadSpec(f"no{several} {asked}; there are {_some(there)}; or {wait}", field="placement.labels")
     left = [slot.id for slot in slots if labelled.admits(slot)]
     raise BadSpec(
-        f"too few slots that fit are not excluded, of {_some(left)}; exclude fewer, or {wait}",
+        f"too few of the slots that fit ({_some(left)}) are not excluded; exclude fewer, or {wait}",
         field="placement.exclude",
     )
 

@@ -167,7 +167,7 @@ class Drafting:
         _check_output("endpoint", used, self._kind_of(used.job, field))
         if used.job in request.needs:
             raise BadSpec(
-                f"it uses job {used.job} while that serves, and can not need that it has ended: leave it out of needs",
+                f"it uses job {used.job} while that runs, and cannot also need its end: remove it from needs",
                 field=field,
             )
         ended = self._job(used.job) if isinstance(used.job, int) else None
@@ -203,7 +203,7 @@ class Drafting:
             known = "name a job of the same pipeline, or give a job's number"
             raise BadSpec(f"there is no job {need!r}: {known}", field=field)
         if job.state in FINAL and job.state is not JobState.SUCCEEDED:
-            raise BadSpec(f"job {need} has {job.state}, so nothing can use it", field=field)
+            raise BadSpec(f"job {need} has {job.state}, so it cannot be used", field=field)
         return job.kind
 
 
@@ -219,7 +219,7 @@ def _artifacts(session: Session, store: ArtifactStore, digest: str) -> Sequence[
 
 
 def _check_output(name: str, source: JobOutput, producer: str) -> None:
-    made = PRODUCES.get(producer, "nothing that a job takes")
+    made = PRODUCES.get(producer, "no artifact that a job can use")
     if source.artifact != name or made != name:
         raise BadSpec(
             f"{name} takes an artifact called {name}, but job {source.job} is a {producer} job, which makes "

@@ -70,7 +70,7 @@ class Submission:
             if job.state not in FINAL:
                 raise IllegalTransition(f"job {job_id} is {job.state}; cancel it first", job=job_id, state=job.state)
             if job.kind == "provision":
-                raise IllegalTransition(f"job {job_id} set up a host; ask for that again: tx81 provision", job=job_id)
+                raise IllegalTransition(f"job {job_id} set up a host; to do it again, use: tx81 provision", job=job_id)
             return self._steps.drafts({"": JobRequest.model_validate(job.request)})
 
         return self._once(idempotency, again, self._write)
@@ -129,7 +129,7 @@ def generations(request: PipelineRequest) -> list[tuple[str, ...]]:
     except CycleError as trouble:
         circle = " → ".join(reversed(trouble.args[1]))
         raise BadSpec(
-            f"these jobs need each other in a circle: {circle}", field=f"jobs.{trouble.args[1][0]}.needs"
+            f"these jobs depend on each other in a cycle: {circle}", field=f"jobs.{trouble.args[1][0]}.needs"
         ) from None
     steps = []
     while sorter.is_active():

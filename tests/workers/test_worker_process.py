@@ -97,7 +97,7 @@ def test_a_bell_runs_its_attempt_and_a_doubled_one_changes_nothing(lab, worker):
     worker.ring(attempt_id)
 
     eventually(lambda: lab.job(attempt_id).state is JobState.SUCCEEDED)
-    eventually(lambda: "bell dropped" in worker.journal.read_text())
+    eventually(lambda: "doorbell ignored" in worker.journal.read_text())
     assert lab.attempt(attempt_id).number == 1
 
 

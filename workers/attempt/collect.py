@@ -66,7 +66,7 @@ def collect(plan: Plan, store: ArtifactStore, *, since_ns: int, seconds: float) 
             continue
         if not found:
             where = f"{rule.glob} below {plan.path(rule.search)}{_usually(plan)}"
-            results.problems.append(f"no {name}: nothing new matches {where}")
+            results.problems.append(f"no {name}: no new file matches {where}")
         elif lacking:
             results.problems.append(
                 f"{name} is incomplete: no {', '.join(glob for _, glob in lacking)} in {lacking[0][0]}"
@@ -127,7 +127,7 @@ def _read_answers(plan: Plan, spec: InferSpec | ClientSpec, results: Results, *,
     out = Path(plan.words["out"])
     files = sorted(path for path in out.glob(rule.glob) if _written_ns(path) >= since_ns)
     if not files and not results.problems:
-        results.problems.append(f"no answers to read: nothing new matches {rule.glob} below {out}")
+        results.problems.append(f"no answers: no new file matches {rule.glob} below {out}")
     if results.problems:
         return
     loaded = isinstance(spec, ClientSpec) and spec.load is not None

@@ -129,7 +129,7 @@ class _Execution:
         except EndpointClosed as closed:
             self.failure = Failure(kind=FailureKind.SERVER_GONE, reason=closed.detail)
         except Exception as trouble:
-            log.exception("attempt broke", extra={"attempt": self.assignment.attempt_id})
+            log.exception("attempt failed unexpectedly", extra={"attempt": self.assignment.attempt_id})
             # What the tool itself died of comes first.
             self.failure = self.failure or _fault(trouble)
         match self.outcome and self.outcome.stopped:
@@ -246,7 +246,7 @@ class _Execution:
             self.stop.request(StopReason.LEASE_LOST, within=timedelta(0))
         except SQLAlchemyError:
             # Not worth a running tool; the heartbeat decides what a database that does not answer means.
-            log.warning("start not noted", exc_info=True, extra={"attempt": attempt_id})
+            log.warning("start not recorded", exc_info=True, extra={"attempt": attempt_id})
 
     def _judge(self, plan: Plan, outcome: Outcome, guard: CardGuard, since_ns: int) -> None:
         known = plan.fault_signatures
@@ -327,7 +327,7 @@ class _Execution:
             )  # fmt: skip
             self.results.outputs.append(box)
         except Exception:
-            log.exception("no black box", extra={"attempt": self.assignment.attempt_id})
+            log.exception("black box not stored", extra={"attempt": self.assignment.attempt_id})
 
     def _warn_of_slot(self) -> None:
         if self.suspicion is not None:
@@ -352,7 +352,7 @@ class _Execution:
                 return _ended(failure)
             except (OperationalError, InterfaceError):
                 # Results of hours are not thrown away for a blip, but nobody can wait longer than the lease.
-                log.warning("end not reported; trying again", exc_info=True)
+                log.warning("end not reported; retrying", exc_info=True)
                 if time.monotonic() > give_up:
                     raise OwnershipLost("the end could not be reported in time") from None
                 time.sleep(_REPORT_AGAIN)

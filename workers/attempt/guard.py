@@ -96,7 +96,7 @@ class CardGuard:
         """Why an attempt whose tool left its own cards failed: a fault of nobody's, but of what it was told to do."""
         if not self.strayed or outcome.stopped not in (None, StopReason.WRONG_CARDS):
             return None
-        own = f"its own are {_told(self._cards)}" if self._cards else "a CPU job has none"
+        own = f"its own are {_told(self._cards)}" if self._cards else "a CPU job has no cards"
         reason = f"it opened cards {_told(self.strayed)}, and {own}: see the profile's arguments for cards"
         return Failure(kind=FailureKind.WRONG_CARDS, reason=reason, exit_code=outcome.exit_code, signal=outcome.signal)
 
@@ -106,7 +106,7 @@ class CardGuard:
         if not missing or failure is None or failure.kind not in COUNTED:
             return failure
         card, what = missing[0]
-        reason = f"card {card} is not there any more ({what}); the tool said: {failure.reason}"
+        reason = f"card {card} has disappeared ({what}); the tool failed with: {failure.reason}"
         return failure.model_copy(update={"kind": FailureKind.FAULT, "reason": reason})
 
     def left_behind(self, unkillable: Sequence[int]) -> Suspicion | None:
@@ -150,7 +150,7 @@ class CardGuard:
                 self._look_at_the_tree()
             except Exception:
                 # A look that fails must not end a run of hours.
-                log.warning("open cards not looked at", exc_info=True)
+                log.warning("open cards not checked", exc_info=True)
 
     def _look_at_the_tree(self) -> None:
         pids = [*descendants(self._slot.shim.pid), *self._elsewhere()]

@@ -79,11 +79,11 @@ class Heartbeat:
                     self._follow(watch)
             except OwnershipLost:
                 if not self._ended.is_set():
-                    self._lose("attempt was taken from this worker")
+                    self._lose("this worker no longer owns the attempt")
                 return
             except Exception:
                 # Whatever it is, the guard stops the tool before the lease runs out.
-                log.warning("heartbeat failed; trying again", exc_info=True, extra={"attempt": self._attempt_id})
+                log.warning("heartbeat failed; retrying", exc_info=True, extra={"attempt": self._attempt_id})
                 self._ended.wait(_TRY_AGAIN)
 
     def _follow(self, watch: CommitWatch) -> None:
@@ -116,7 +116,7 @@ class Heartbeat:
         with self._database.read() as session:
             asked = session.execute(mine).one_or_none()
         if asked is None:
-            raise OwnershipLost("the attempt was taken from this worker", attempt=self._attempt_id)
+            raise OwnershipLost("this worker no longer owns the attempt", attempt=self._attempt_id)
         self._pass_on(cancel=asked.cancel_requested, stop=asked.stop is not None)
 
     def _pass_on(self, *, cancel: bool, stop: bool) -> None:

@@ -120,8 +120,8 @@ class Setup:
         if self._planned.spec.dry_run:
             return
         job_id, release = self._assignment.job_id, self._planned.spec.release
-        note = f"job {job_id} sets the host up with release {release}"
-        reason = f"job {job_id} has not come to the end of setting the host up with release {release}"
+        note = f"job {job_id} is setting up the host with release {release}"
+        reason = f"job {job_id} has not finished setting up the host with release {release}"
         with self._slot.database.admission() as (session, now):
             self._require_ours(session)
             by = session.get_one(Job, job_id).request["by"]
@@ -186,10 +186,10 @@ class Setup:
         try:
             spec = ProvisionSpec.model_validate(self._assignment.spec)
         except ValidationError as trouble:
-            raise BadSpec(f"its stored spec is not valid any more: {trouble.errors()[0]['msg']}") from None
+            raise BadSpec(f"its stored spec is no longer valid: {trouble.errors()[0]['msg']}") from None
         profile = load_profile(self._slot.settings, spec.profile)
         if profile.provision is None:
-            raise BadSpec(f"profile {spec.profile} of this host does not say how it is set up", field="profile")
+            raise BadSpec(f"profile {spec.profile} of this host has no provision: it cannot be set up", field="profile")
         return spec, profile, profile.provision
 
     def _tools(self, spec: ProvisionSpec, profile: Profile) -> ToolsContainer | None:
@@ -228,7 +228,7 @@ class Setup:
                         service.keep_out(session, slot_id, reason=reason, job_id=job_id, attempt_id=attempt_id, now=now)
 
     def _require_ours(self, session: Session) -> None:
-        """OwnershipLost, with which the transaction is left, if the attempt was taken from this worker."""
+        """OwnershipLost, with which the transaction is left, if this worker no longer owns the attempt."""
         now, lease = self._slot.database.now(session), self._slot.settings.lease
         lifecycle.renew(session, self._assignment.attempt_id, worker=self._slot.worker, now=now, lease=lease)
 
@@ -236,7 +236,7 @@ class Setup:
         what = f"job {self._assignment.job_id}, which set the host up with release {self._assignment.spec['release']},"
         stopped = failed(outcomes)
         if failure is None:
-            told = f"{what} has ended; the cards are yet to be proven"
+            told = f"{what} has ended; the cards must pass a canary"
         elif stopped is None:
             told = f"{what} failed: {failure.reason}"
         else:

@@ -102,7 +102,7 @@ def failure_of_run(
         case StopReason.CANCELLED:
             return _failure(FailureKind.CANCELLED, "cancelled on request", outcome)
         case StopReason.LOG_LIMIT:
-            reason = f"it printed more than the {clocks.log_bytes} bytes a log may hold"
+            reason = f"it printed more than the log limit of {clocks.log_bytes} bytes"
             return _failure(FailureKind.LOG_LIMIT, reason, outcome)
         case None if outcome.launch_error is not None:
             return _failure(FailureKind.FAULT, outcome.launch_error, outcome)
@@ -112,14 +112,14 @@ def failure_of_run(
         return fault
     match outcome.stopped:
         case StopReason.RUN_LIMIT if clocks.total_first:
-            return _failure(FailureKind.TOTAL_DEADLINE, "it was not finished before its total deadline", outcome)
+            return _failure(FailureKind.TOTAL_DEADLINE, "it had not finished by its total deadline", outcome)
         case StopReason.RUN_LIMIT:
             reason = f"it ran longer than its run limit of {clocks.run_seconds} s"
             return _failure(FailureKind.RUN_LIMIT, reason, outcome)
         case StopReason.SILENCE:
             return _failure(FailureKind.SILENCE, f"it printed nothing for {clocks.silence_seconds} s", outcome)
         case StopReason.NOT_READY:
-            reason = f"it was not ready in time; it said last: {evidence.last_line() or 'nothing'}"
+            reason = f"it was not ready in time; its last line: {evidence.last_line() or 'nothing'}"
             return _failure(FailureKind.TOOL, reason, outcome)
     told = _told(outcome, evidence)
     by_itself = told if evidence.was_ready is None else f"the server ended by itself: {told}"
@@ -147,7 +147,7 @@ def suspicion(
     """
     if outcome.unkillable:
         processes = ", ".join(map(str, outcome.unkillable))
-        return Suspicion(reason=f"processes {processes} outlived SIGKILL and may still hold its cards")
+        return Suspicion(reason=f"processes {processes} survived SIGKILL and may still have its cards open")
     killed = outcome.stopped is StopReason.STOPPED and outcome.exit_code != 0
     if killed or (failure is not None and failure.kind is not FailureKind.FAULT):
         return None

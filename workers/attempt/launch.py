@@ -37,7 +37,7 @@ class LeftInContainer(OrchestratorError):
 
     def __init__(self, docker: DockerExec, pids: Sequence[int]) -> None:
         reason = (
-            f"processes {', '.join(map(str, pids))} of an earlier attempt live on in container {docker.container} "
+            f"processes {', '.join(map(str, pids))} of an earlier attempt still run in container {docker.container} "
             f"after SIGKILL: restart it (`{docker.program} restart {docker.container}`), then resume the slot"
         )
         super().__init__(reason)
@@ -113,8 +113,8 @@ class ContainerLaunch(Launch):
         except ContainerAway as away:
             self._lost = f"container {self._docker.container} was stopped while the tool ran in it; start it again"
             if not self._container.is_down():
-                self._lost = f"while the tool ran, contact was lost: {away.detail}"
-                self.doubt = Suspicion(reason=f"what still runs is not known: {away.detail}", blames_job=False)
+                self._lost = f"contact with the container was lost while the tool ran: {away.detail}"
+                self.doubt = Suspicion(reason=f"unknown what still runs: {away.detail}", blames_job=False)
 
     def settled(self, outcome: Outcome) -> Outcome:
         """With the client's exit code told apart from the tool's."""

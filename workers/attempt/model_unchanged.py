@@ -50,7 +50,7 @@ def _away_told(model: RegisteredModel) -> Iterator[None]:
     try:
         yield
     except PathRefused as refused:
-        raise ModelAway(f"model {model.name} is not to be had on this host: {refused.detail}") from None
+        raise ModelAway(f"model {model.name} is not available on this host: {refused.detail}") from None
 
 
 def _compare(model: RegisteredModel, digest: str) -> None:

@@ -29,8 +29,8 @@ def here(assignment: Assignment, settings: Settings) -> Assignment:
     found = _digest(named, Profile.model_validate(assignment.profile).model_dump_json())
     if found != assignment.release_digest:
         raise NotInstalled(
-            f"{settings.host} has no release {assignment.release} at {named}: what is there differs from what is "
-            f"registered; install that build there, or mend TX81_RELEASE_ROOTS of this host"
+            f"{settings.host} has no release {assignment.release} at {named}: the build there differs from the one "
+            f"registered; install that build there, or correct TX81_RELEASE_ROOTS of this host"
         )
     return replace(assignment, root=str(named))
 

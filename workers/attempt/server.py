@@ -83,7 +83,7 @@ class Server:
             by_itself = outcome.stopped is None and not self.was_ready
             if not left or not by_itself or not self._has_printed(self._rule.port_taken, begun):
                 break
-            log.warning("port taken; trying another", extra={"attempt": self._attempt_id, "port": begun.port})
+            log.warning("port in use; trying another", extra={"attempt": self._attempt_id, "port": begun.port})
         return outcome
 
     @contextmanager
@@ -99,7 +99,7 @@ class Server:
             if self._became_ready(begun, ended):
                 self._see_uses(begun.port, ended)
         except Exception:
-            log.exception("server not watched any more", extra={"attempt": self._attempt_id})
+            log.exception("server no longer watched", extra={"attempt": self._attempt_id})
             if not self.was_ready:
                 # It would hold its cards, and nobody would ever know where it answers.
                 self._stop.request(StopReason.NOT_READY)
@@ -137,7 +137,7 @@ class Server:
             self._stop.request(StopReason.LEASE_LOST, within=timedelta(0))
             return False
         except SQLAlchemyError:
-            log.warning("endpoint not opened; trying again", exc_info=True, extra={"attempt": self._attempt_id})
+            log.warning("endpoint not opened; retrying", exc_info=True, extra={"attempt": self._attempt_id})
             return False
         self.was_ready = True
         return True

@@ -28,7 +28,9 @@ class CardsHeld(OrchestratorError):
     code = "cards_held"
 
     def __init__(self, slot_id: str, holder: str) -> None:
-        reason = f"the cards of {slot_id} are still held by {holder}: end what is left of it, then resume the slot"
+        reason = (
+            f"the cards of {slot_id} are still locked by {holder}: end its remaining processes, then resume the slot"
+        )
         super().__init__(reason, slot=slot_id)
         self.failure = Failure(kind=FailureKind.FAULT, reason=reason)
         self.suspicion = Suspicion(reason=reason, blames_job=False, slots=(slot_id,))

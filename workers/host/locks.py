@@ -40,7 +40,7 @@ def take(path: Path, *, owner: str) -> int:
     except BlockingIOError:
         holder = os.pread(descriptor, 400, 0).decode("utf-8", "replace").strip()
         os.close(descriptor)
-        raise Held(path, holder or "a process that has not given its name yet") from None
+        raise Held(path, holder or "a process that has not written its name yet") from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{owner}\n".encode(), 0)
     return descriptor
@@ -60,7 +60,7 @@ def waited_for(path: Path, *, owner: str, log: Path, stop: StopSignal) -> Iterat
             except Held as held:
                 if held.holder != told:
                     told = held.holder
-                    _say(log, f"waiting for {path.stem}, held by {told}")
+                    _say(log, f"waiting for {path.stem}, locked by {told}")
                 select.select([waker], [], [], _LOOK_AGAIN)
     try:
         yield descriptor

@@ -83,14 +83,14 @@ class Finding:
         """What speaks against the cards, in one line."""
         if self.missing:
             card, what = self.missing[0]
-            return f"card {card} is not there: {what}"
+            return f"card {card} is missing: {what}"
         if self.holders:
-            return f"card {self.holders[0].card} is held by {self.holders[0]}"
+            return f"card {self.holders[0].card} is open in {self.holders[0]}"
         if self.busy:
             card, said = self.busy[0]
             last = next((line for line in reversed(said.splitlines()) if line.strip()), "it printed nothing")
-            return f"card {card} is not free, says the vendor's check: {last.strip()}"
-        return f"cards {', '.join(map(str, self.cards))} are free" if self.cards else "there is no card to look at"
+            return f"card {card} is not free according to the vendor's check: {last.strip()}"
+        return f"cards {', '.join(map(str, self.cards))} are free" if self.cards else "there is no card to check"
 
     def document(self) -> dict[str, Any]:
         """The same as JSON."""
@@ -163,7 +163,7 @@ class Probe:
                 files |= found
                 by_card |= dict.fromkeys(found.values(), card)
                 if not found:
-                    missing.append((card, f"{_fill(pattern, self._words, card)}; is the driver up?"))
+                    missing.append((card, f"{_fill(pattern, self._words, card)}; is the driver loaded?"))
         return _Nodes(files, by_card), missing
 
     def _files(self, pattern: str, card: int) -> dict[Path, Identity]:
@@ -242,7 +242,9 @@ def _fill(text: str, words: Mapping[str, str], card: int) -> str:
 
     def word(match: re.Match[str]) -> str:
         if match[1] not in known:
-            raise BadSpec(f"the profile's probe uses {{{match[1]}}}, but knows only {', '.join(sorted(known))}")
+            raise BadSpec(
+                f"the profile's probe uses {{{match[1]}}}, but only these are known: {', '.join(sorted(known))}"
+            )
         return known[match[1]]
 
     return re.sub(r"\{(\w+)\}", word, text)

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         prompts = read_prompts(Path(given.prompts))
         if not prompts:
-            return _failed(f"{given.prompts}: no questions in it")
+            return _failed(f"{given.prompts} has no questions")
         return asyncio.run(_made(given, prompts))
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workers.load")
     parser.add_argument("--url", required=True, help="http://ADDRESS:PORT of the server")
-    parser.add_argument("--model", required=True, help="what the server calls its model")
+    parser.add_argument("--model", required=True, help="name of the model on the server")
     parser.add_argument("--prompts", required=True, help="one question a line")
     parser.add_argument("--out", required=True, help="folder for answers, times and numbers")
     parser.add_argument("--max-tokens", type=int, required=True)

@@ -100,7 +100,7 @@ def read_metrics(folder: Path) -> list[Measured]:
     except (ValueError, TypeError, KeyError):
         raise BadMetrics(f"{METRICS} is not what the load client writes") from None
     if strangers := [number.definition for number in found if number.definition not in _KNOWN]:
-        raise BadMetrics(f"{METRICS} has a number of an unknown definition: {strangers[0]}")
+        raise BadMetrics(f"{METRICS} has a metric without a definition: {strangers[0]}")
     return found
 
 

@@ -66,7 +66,7 @@ class Conversation:
                     times.append(at)
                 reason = choice.get("finish_reason") or reason
         if reason not in _WHOLE:
-            raise Unanswered("cut_short", f"the answer broke off ({reason or 'without a finish reason'})")
+            raise Unanswered("cut_short", f"the answer was cut off ({reason or 'without a finish reason'})")
         if not times:
             raise Unanswered("empty", f"the answer is empty ({reason})")
         return Heard(
@@ -99,15 +99,15 @@ def _trouble() -> Iterator[None]:
     try:
         yield
     except httpx2.TimeoutException as error:
-        raise Unanswered("timeout", f"nothing came for too long ({type(error).__name__})") from None
+        raise Unanswered("timeout", f"no data for too long ({type(error).__name__})") from None
     except httpx2.ConnectError as error:
         if any(isinstance(cause, ConnectionRefusedError) for cause in _causes(error)):
             raise ServerGone("connection refused") from None
         raise Unanswered("not_connected", str(error) or type(error).__name__) from None
     except httpx2.HTTPError as error:
-        raise Unanswered("broken_stream", f"the connection broke: {str(error) or type(error).__name__}") from None
+        raise Unanswered("broken_stream", f"connection lost: {str(error) or type(error).__name__}") from None
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise Unanswered("not_openai", f"this is no answer of OpenAI's interface: {error!r}"[:_TOLD]) from None
+        raise Unanswered("not_openai", f"not an answer of the OpenAI API: {error!r}"[:_TOLD]) from None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -73,7 +73,7 @@ class Driving:
                     self._under_way += 1
                     group.create_task(self._sent(ask, due))
                 else:
-                    self._lost(ask, Unanswered("not_sent", f"{MOST_UNDER_WAY} requests were under way"), due)
+                    self._lost(ask, Unanswered("not_sent", f"{MOST_UNDER_WAY} requests were in flight"), due)
 
     async def _one(self, ask: Ask, due: float | None) -> None:
         self._under_way += 1
@@ -100,7 +100,7 @@ class Driving:
     def _tell(self, which: str, why: Unanswered) -> None:
         self._told[why.sort] += 1
         if self._told[why.sort] <= _SAID_OF_A_SORT:
-            more = "; more of these are only counted" if self._told[why.sort] == _SAID_OF_A_SORT else ""
+            more = "; further ones are only counted" if self._told[why.sort] == _SAID_OF_A_SORT else ""
             print(f"{which} failed: {why.sort}: {why}{more}", flush=True)
 
     def _count(self) -> None:
@@ -109,7 +109,7 @@ class Driving:
         if self.done == self.total or now >= self._said_at + _SAY_EVERY:
             self._said_at = now
             failed = self._book.failed.total()
-            print(f"request {self.done}/{self.total}, {failed} failed, {self._under_way} under way", flush=True)
+            print(f"request {self.done}/{self.total}, {failed} failed, {self._under_way} in flight", flush=True)
 
 
 def _first(group: BaseExceptionGroup[ServerGone | OSError]) -> ServerGone | OSError:

@@ -66,7 +66,7 @@ class ContainerAway(OrchestratorError):
 
     def __init__(self, docker: DockerExec, said: str) -> None:
         super().__init__(
-            f"container {docker.container} can not be entered ({said}): start it with "
+            f"container {docker.container} cannot be entered ({said}): start it with "
             f"`{docker.program} start {docker.container}`, or create it as the vendor's guide says"
         )
 

@@ -312,7 +312,7 @@ def _launch_error(facts: Mapping[str, Any], command: Command) -> str | None:
         case "chdir":
             what = f"cannot enter the working folder {str(command.cwd)!r}"
         case "descriptors":
-            what = "cannot pass on the log and the kept descriptors"
+            what = "cannot pass the log and the inherited descriptors"
         case _:
             what = f"cannot execute {command.argv[0]!r}" if command.argv else "cannot execute an empty command"
     return f"{what}: {os.strerror(facts['launch_errno'])}"

@@ -24,8 +24,8 @@ class ShimLostError(RuntimeError):
     have run. The next run under the same Shim starts a new process."""
 
     def __init__(self, pid: int) -> None:
-        above = f"above process {pid}" if pid else "before its tool was known to run"
-        super().__init__(f"the shim was killed {above}; check the slot for processes left behind")
+        above = f"above process {pid}" if pid else "before its tool had started"
+        super().__init__(f"the shim was killed {above}; check the slot for leftover processes")
         self.pid = pid
 
 
@@ -33,7 +33,7 @@ class ShimBusyError(RuntimeError):
     """A run was asked of a shim that has one: it could not tell the processes of the two apart."""
 
     def __init__(self, pid: int) -> None:
-        super().__init__(f"shim {pid} already has a run; wait for its end, or give each slot a shim of its own")
+        super().__init__(f"shim {pid} already has a run; wait for its end, or use one shim for each slot")
         self.pid = pid
 
 

@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _taken(task: Task, journal: Journal, *, dry_run: bool) -> tuple[StepState, str]:
     """Take one step, and say what became of it."""
-    lacking = task.lacking() or ("it is to be done again" if task.force else None)
+    lacking = task.lacking() or ("it will be done again (force)" if task.force else None)
     if lacking is None:
         return StepState.DONE_BEFORE, ""
     if dry_run:

@@ -94,7 +94,7 @@ def _at_rest(outcome: Outcome) -> Outcome:
     """Nothing goes on any more when it is read."""
     if outcome.state not in _UNFINISHED:
         return outcome
-    return replace(outcome, state=StepState.INTERRUPTED, why="it did not come to its end")
+    return replace(outcome, state=StepState.INTERRUPTED, why="it did not finish")
 
 
 def failed(outcomes: Iterable[Outcome]) -> Outcome | None:

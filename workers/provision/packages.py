@@ -45,7 +45,7 @@ def listed(folder: Path, globs: Sequence[str]) -> list[Archive]:
     try:
         # A pipe or a device would be read for ever.
         if not sums.is_file() or sums.stat().st_size > _LARGEST_SUMS:
-            raise BadPackages(f"{folder} has no {SUMS}; make it where the packages come from: sha256sum * > {SUMS}")
+            raise BadPackages(f"{folder} has no {SUMS}; create it where the packages come from: sha256sum * > {SUMS}")
         lines = sums.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as trouble:
         raise BadPackages(f"{sums} cannot be read: {trouble}") from None
@@ -68,7 +68,7 @@ def pending(archives: Sequence[Archive], root: Path) -> list[Archive]:
             left.append(archive)
         elif receipt.read_text("utf-8", "replace").strip() != archive.digest:
             raise BadPackages(
-                f"{root} holds another build of {archive.path.name}; builds are not mixed: give a root of its own"
+                f"{root} contains another build of {archive.path.name}; builds are not mixed: use another root"
             )
     return left
 
@@ -78,13 +78,13 @@ def prove(archive: Archive) -> None:
     path = archive.path
     try:
         if not path.is_file():
-            raise BadPackages(f"{path} is in {SUMS}, but there is no such file")
+            raise BadPackages(f"{path} is in {SUMS}, but the file is missing")
         with path.open("rb") as opened:
             found = hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError as trouble:
         raise BadPackages(f"{path} cannot be read: {trouble.strerror}") from None
     if found != archive.digest:
-        raise BadPackages(f"{path} is not what {SUMS} says (it is {found}); fetch it again")
+        raise BadPackages(f"{path} does not match {SUMS} (its digest is {found}); copy it again")
 
 
 def unpack(archive: Archive, root: Path) -> None:

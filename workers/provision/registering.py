@@ -19,7 +19,7 @@ def refuse_another_installation(settings: Settings, database: Database, spec: Pr
     known = _known(database, spec.release)
     if known is not None and known.root != spec.root and not _said_here(settings, spec):
         raise BadSpec(
-            f"release {spec.release} is registered at {known.root}; install it there, or choose another name, or name "
+            f"release {spec.release} is registered at {known.root}; install it there, or choose another name, or set "
             f"{spec.root} in TX81_RELEASE_ROOTS of this host",
             field="release",
         )
@@ -54,4 +54,4 @@ def _said_here(settings: Settings, spec: ProvisionSpec) -> bool:
 
 def _require_same_build(settings: Settings, spec: ProvisionSpec, known: Release) -> None:
     if release_digest(load_profile(settings, spec.profile), Path(spec.root)) != known.digest:
-        raise BadSpec(f"what is installed at {spec.root} is another build than the registered {spec.release}")
+        raise BadSpec(f"the build at {spec.root} is not the registered {spec.release}")

@@ -98,19 +98,19 @@ class CommandTask:
         """What speaks against its being done: device nodes that are not there, or what its check says."""
         missing = [pattern for pattern in self._step.nodes if not glob.glob(pattern)]
         if missing:
-            return f"{len(missing)} of {len(self._step.nodes)} device nodes are not there, the first {missing[0]}"
+            return f"{len(missing)} of {len(self._step.nodes)} device nodes are missing, the first is {missing[0]}"
         shown = self._step.check.shown
         try:
             asked = _started(self._step.check, stdout=subprocess.PIPE, timeout=_CHECK_SECONDS)
         except OSError as trouble:
-            return f"{shown} can not be asked: {trouble.strerror}"
+            return f"{shown} cannot be run: {trouble.strerror}"
         except subprocess.TimeoutExpired:
-            return f"{shown} has said nothing for {_CHECK_SECONDS} s"
+            return f"{shown} has not ended after {_CHECK_SECONDS} s"
         said = asked.stdout[:_SAID_BYTES].decode("utf-8", "replace")
         if asked.returncode != 0:
             return f"{shown} ended with {asked.returncode}: {_last_line(said)}"
         if self._step.prints is not None and re.search(self._step.prints, said) is None:
-            return f"{shown} does not say {self._step.prints}"
+            return f"the output of {shown} does not match {self._step.prints}"
         return None
 
     def told(self) -> Iterator[str]:
@@ -126,7 +126,7 @@ class CommandTask:
             try:
                 code = _started(run, stdout=None, timeout=None).returncode
             except OSError as trouble:
-                raise StepFailed(f"{shown} can not be run in {run.where}: {trouble.strerror}") from None
+                raise StepFailed(f"{shown} cannot be run in {run.where}: {trouble.strerror}") from None
             if code != 0:
                 raise StepFailed(f"{shown} ended with {code}: {_last_line(_said_since(before))}")
 

@@ -50,7 +50,7 @@ def read_answers(
         if place in answers:
             raise BadAnswers(f"{row.where} answers {_which(answer)} a second time")
         if len(answers) == most:
-            raise BadAnswers(f"{row.where} is one more than the {most} answers that were asked for")
+            raise BadAnswers(f"{row.where} is one more than the {most} requested answers")
         answers[place] = answer
     return list(answers.values())
 
@@ -87,7 +87,9 @@ def problems_with(answers: Sequence[GivenAnswer], asked: Asked) -> list[str]:
         short = _short(answers, asked, asked.sizes[0], told="")
     elif untold := [each for each in answers if each.batch_size not in asked.sizes]:
         sizes = ", ".join(map(str, asked.sizes))
-        return [f"answers of batch size {untold[0].batch_size}, but {sizes} ran: the profile must say where it stands"]
+        return [
+            f"answers of batch size {untold[0].batch_size}, but {sizes} ran: the profile must tell where to read it"
+        ]
     elif [each for each in answers if not 1 <= each.repeat <= asked.repeats]:
         return [f"answers of repeats beyond 1 to {asked.repeats}"]
     else:

@@ -46,11 +46,15 @@ def _require_reach(spec: ClientSpec, endpoint: UsedEndpoint, here: str) -> None:
     where = f"the server of job {endpoint.job_id} is on {endpoint.host}, and this client was placed on {here}"
     remedy = f"pin it there: placement: {{labels: {{host: {endpoint.host}}}}}"
     if endpoint.host != here and (spec.program != "load" or endpoint.on_loopback):
-        why = "its address is of its own host alone" if spec.program == "load" else "the vendor's clients ask their own"
+        why = (
+            "its address is only reachable on its own host"
+            if spec.program == "load"
+            else "the vendor's clients only ask their own host"
+        )
         raise BadSpec(f"{where}; {why}. {remedy[0].upper()}{remedy[1:]}", field="placement.labels")
     if spec.program != "load" and not endpoint.on_loopback:
         raise BadSpec(
             f"the server of job {endpoint.job_id} listens on {endpoint.url}, and the vendor's clients ask 127.0.0.1: "
-            "take program load",
+            "use program load",
             field="program",
         )

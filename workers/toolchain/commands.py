@@ -140,7 +140,7 @@ def fill(text: str, words: Mapping[str, str]) -> str:
     def word(match: re.Match[str]) -> str:
         if match[1] not in words:
             known = ", ".join(sorted(words))
-            raise BadSpec(f"the profile uses {{{match[1]}}}, which this job does not have (it has {known})")
+            raise BadSpec(f"the profile uses {{{match[1]}}}, which this job does not have (known: {known})")
         return words[match[1]]
 
     return _PLACE_HOLDER.sub(word, text)
@@ -194,7 +194,9 @@ def _cards(spec: OnCards, assignment: Assignment) -> str:
     wanted = groups if spec.cards is None else groups_of_cards(spec.cards)
     if len(groups) != spec.groups or set(groups) != set(wanted):
         asked = spec.cards or ("of 1 group" if spec.groups == 1 else f"of {spec.groups} groups")
-        raise BadSpec(f"the job wants cards {asked}, but was placed on {', '.join(assignment.slot_ids)}", field="cards")
+        raise BadSpec(
+            f"the job requests cards {asked}, but was placed on {', '.join(assignment.slot_ids)}", field="cards"
+        )
     if spec.cards == SINGLE_CARD:
         return SINGLE_CARD
     whole = isinstance(spec, ServeSpec) and len(groups) == GROUPS_PER_HOST
@@ -213,7 +215,7 @@ def _place(
         default = work / "inputs" / _plain(artifact.name) / names[f"{artifact.name}_name"]
         target = default if copied is None else Path(fill(copied, {**words, **names}))
         if ".." in target.parts or not target.is_relative_to(work):
-            raise BadSpec(f"the profile lays {artifact.name} at {target}, outside the working folder {work}")
+            raise BadSpec(f"the profile places {artifact.name} at {target}, outside the working folder {work}")
         laid.append(LaidInput(artifact.name, artifact.digest, target, private=copied is not None))
     return tuple(laid)
 

@@ -78,9 +78,9 @@ def _text_rows(rule: TextAnswers, files: Sequence[Path], seconds: int) -> Iterat
             input=json.dumps(asked).encode(), stdout=found, stderr=subprocess.PIPE, check=False,
         )  # fmt: skip
         if ended.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
-            raise BadAnswers(f"the profile's pattern was not done with the answers after {seconds} s: simplify it")
+            raise BadAnswers(f"matching the profile's pattern took more than {seconds} s: simplify it")
         if ended.returncode:
-            told = ended.stderr.decode("utf-8", "replace").strip().splitlines() or ["it ended without a word"]
+            told = ended.stderr.decode("utf-8", "replace").strip().splitlines() or ["it ended without output"]
             raise BadAnswers(f"the answers cannot be read: {told[-1]}")
         found.seek(0)
         for line in found:

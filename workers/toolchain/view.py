@@ -26,7 +26,7 @@ class View:
         if not covering or ".." in path.parts:
             known = ", ".join(f"{host} at {inside}" for host, inside in self._mounts.items())
             raise BadSpec(
-                f"the tools in container {self.container} do not see {path}: mounted there are {known}; put it below "
+                f"the tools in container {self.container} do not see {path}: the mounts are {known}; move it below "
                 "one of these, or mount it and add it to launcher.docker.mounts of the profile"
             )
         nearest = max(covering, key=lambda host: len(host.parts))

@@ -100,7 +100,11 @@ class Board:
             left = [slot for slot in fitting if self._open(slot, candidate)]
             best = min(left, key=lambda slot: (slot.id in candidate.avoid, self._claims(slot), _cold(candidate, slot)))
             failed = best.id in candidate.avoid
-            why = "nothing else was free, though it failed here before" if failed else "it has not failed here"
+            why = (
+                "no other slot was free, although the job failed here before"
+                if failed
+                else "the job has not failed here"
+            )
             return [best], why
         warm = self._warm(candidate, best)
         if warm is not None:
@@ -113,10 +117,10 @@ class Board:
         if not any(self._open(slot, candidate) for slot in fitting if slot is not best):
             return "it was the only free slot that fits"
         if self._claims(best) < self._claims(fitting[-1]):
-            return "other free slots are the only ones that some jobs may have"
+            return "other free slots are the only ones on which some jobs may run"
         if self._crowd(best) < self._crowd(fitting[-1]):
-            return "its host has the fewest free slots, so that others stay whole for jobs that need several"
-        return "of the free slots that fit it was idle longest"
+            return "its host has the fewest free slots, which leaves other hosts for jobs that need several"
+        return "of the free slots that fit, it was idle longest"
 
     def _several(self, candidate: Candidate) -> tuple[list[FreeSlot], str] | None:
         """Enough slots of one host and why that one: of those that have enough, the one with the fewest free."""
@@ -138,7 +142,7 @@ class Board:
         best = min(chosen, key=worse)
         if len(hosts) == 1:
             return in_order(chosen[best]), "it was the only host with enough free slots that fit"
-        return in_order(chosen[best]), "of the hosts with enough free slots that fit it had the fewest"
+        return in_order(chosen[best]), "of the hosts with enough free slots that fit, it had the fewest"
 
     def _fitting(self, demand: Demand) -> deque[FreeSlot]:
         """The slots that the demand admits, best first; the foremost of them is free."""

@@ -99,12 +99,12 @@ def _needed(job: Subject) -> Iterator[Reason]:
             detail = f"job {need.job_id} ({need.name}) has to {far} first; it is {need.state}"
             yield Reason(WaitsFor.NEEDS_JOB, detail, job_id=need.job_id)
     if job.joined_to is not None:
-        detail = f"job {job.joined_to} is building the same; its result will be taken"
+        detail = f"job {job.joined_to} is running the same build; its result will be taken"
         yield Reason(WaitsFor.IDENTICAL_BUILD_UNDER_WAY, detail, job_id=job.joined_to)
 
 
 def _unclaimed(job: Subject, seen: Snapshot) -> Iterator[Reason]:
-    detail = f"{job.slot_id} is leased to it; the slot's worker has been rung and has not taken it yet"
+    detail = f"{job.slot_id} is leased to it; the slot's worker was notified and has not started it yet"
     yield Reason(WaitsFor.ASSIGNED_NOT_CLAIMED, detail, slot_id=job.slot_id)
     yield from (_away(each) for each in seen.slots if each.slot.id == job.slot_id and not each.alive)
 
@@ -129,7 +129,7 @@ def _unplaced(job: Subject, seen: Snapshot) -> Iterator[Reason]:
             yield Reason(WaitsFor.EXCLUDED, detail, slot_id=standing.slot.id)
         elif demand.selects(standing.slot) and demand.misses(standing.slot):
             why = standing.lacks[demand.release or ""]
-            detail = f"{standing.slot.id} is not taken until its worker is started again: {why}"
+            detail = f"{standing.slot.id} is excluded until its worker is restarted: {why}"
             yield Reason(WaitsFor.LACKS_RELEASE, detail, slot_id=standing.slot.id, host=standing.slot.host)
     yield from _gathering(job, seen)
     for standing in fitting:
@@ -152,7 +152,7 @@ def _gathering(job: Subject, seen: Snapshot) -> Iterator[Reason]:
         for kept in seen.plan.gatherings:
             if (kept.job_id, kept.host) == (mine.job_id, host):
                 until = kept.starts_at
-                detail += f"; {', '.join(kept.slot_ids)} are kept for it, from {_moment(until)} at the latest"
+                detail += f"; {', '.join(kept.slot_ids)} are set aside for it, from {_moment(until)} at the latest"
         yield Reason(WaitsFor.GATHERING, detail, count=count, until=until, host=host)
 
 
@@ -162,7 +162,7 @@ def _closed(job: Subject, seen: Snapshot, slot: FreeSlot) -> Iterator[Reason]:
     kept = seen.keeping(slot, job.candidate)
     if kept is not None:
         detail = (
-            f"{slot.id} is kept for job {kept.job_id}, which needs {len(kept.slot_ids)} slots of {kept.host} at once, "
+            f"{slot.id} is set aside for job {kept.job_id}, which needs {len(kept.slot_ids)} slots of {kept.host}, "
             f"from {_moment(kept.starts_at)} at the latest; {ends}, might not end before"
         )
         yield Reason(WaitsFor.KEPT_FOR_GANG, detail, kept.job_id, slot.id, until=kept.starts_at)
@@ -187,10 +187,10 @@ def _occupied(standing: Standing, demand: Demand) -> Iterator[Reason]:
         yield _away(standing)
     match standing.service:
         case ServiceState.QUARANTINED if not (demand.canary or demand.provision):
-            detail = f"{slot_id} is quarantined{why}; a canary that passes brings it back, or a person who resumes it"
+            detail = f"{slot_id} is quarantined{why}; returns to service when a canary passes or a person resumes it"
             yield Reason(WaitsFor.SLOT_QUARANTINED, detail, slot_id=slot_id)
         case ServiceState.DRAINING | ServiceState.DRAINED if not (demand.provision and standing.free):
-            detail = f"{slot_id} is {standing.service}{why}; resume it to have it back"
+            detail = f"{slot_id} is {standing.service}{why}; resume it to return it to service"
             yield Reason(WaitsFor.SLOT_DRAINING, detail, slot_id=slot_id)
     if holder is not None:
         detail = f"job {holder.job_id} has {slot_id}, until {_moment(holder.latest)} at the latest"
@@ -198,7 +198,7 @@ def _occupied(standing: Standing, demand: Demand) -> Iterator[Reason]:
 
 
 def _away(standing: Standing) -> Reason:
-    detail = f"the worker of {standing.slot.id} gives no sign of life"
+    detail = f"no heartbeat from the worker of {standing.slot.id}"
     return Reason(WaitsFor.WORKER_AWAY, detail, slot_id=standing.slot.id)
 
 
@@ -206,7 +206,7 @@ def _before(job: Subject, seen: Snapshot) -> Iterator[Reason]:
     """Who comes first: in its class, and of other classes those that get a slot it could have."""
     mine = job.candidate
     if job.ahead:
-        detail = f"{job.ahead} jobs like it are more urgent or older; the next of them is job {job.next_job}"
+        detail = f"{job.ahead} jobs of its class are more urgent or older; the first of them is job {job.next_job}"
         yield Reason(WaitsFor.BEHIND_IN_QUEUE, detail, job.next_job, count=job.ahead)
     standing = seen.shares.get(mine.project, UNUSED).standing
     fits = {each.slot.id: each.slot for each in seen.slots if mine.demand.admits(each.slot)}

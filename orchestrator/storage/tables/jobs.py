@@ -35,7 +35,7 @@ class Batch(Base):
     size: Mapped[int]
     """How many jobs it has once it is sealed."""
     left_out: Mapped[Document]
-    """Slots that `all` did not mean, and why."""
+    """Slots that `all` left out, and why."""
     created_at: Mapped[datetime]
     touched_at: Mapped[datetime]
     """While it is open: when the last of its jobs was written."""
@@ -91,7 +91,7 @@ class Job(Base):
     """Known once all inputs are; null for kinds that are never cached."""
     cache_parts: Mapped[Document | None]
     joined_to: Mapped[int | None] = mapped_column(ForeignKey("job.id"))
-    """The identical build under way that this job waits for."""
+    """The identical build in progress that this job waits for."""
     cached_from: Mapped[int | None] = mapped_column(ForeignKey("job.id"))
     queue_seconds: Mapped[int | None]
     queue_deadline_at: Mapped[datetime | None]
@@ -164,7 +164,7 @@ class Attempt(Base):
     ended_at: Mapped[datetime | None]
     pid: Mapped[int | None]
     command: Mapped[Document | None]
-    """argv, environment and folder exactly as started."""
+    """argv, environment and working folder of the process."""
     progress: Mapped[Document | None]
     seconds: Mapped[float | None]
     """Wall time of the vendor process."""

@@ -116,7 +116,7 @@ def test_a_refused_field_is_named_as_the_client_wrote_it(http):
 
     assert [(error["field"], error["message"]) for error in problem["errors"]] == [
         ("spec.prompts.path", "must be an absolute path"),
-        ("spec.colour", "there is no such field"),
+        ("spec.colour", "unknown field"),
     ]
 
 

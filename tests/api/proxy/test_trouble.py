@@ -239,7 +239,7 @@ def test_a_stream_that_breaks_ends_behind_its_last_whole_event_with_an_error(ope
     first, last, rest = answer.text.split("\n\n")
     assert (answer.status_code, first, rest) == (200, 'data: {"a": 1}', "")
     assert json.loads(last.removeprefix("data: "))["error"] == {
-        "message": "the server broke off in the middle of its answer",
+        "message": "the server closed the connection in the middle of its answer",
         "type": "server_error",
         "param": None,
         "code": "server_failed",

@@ -16,7 +16,7 @@ from cli.waiting.batches import end_of, progress_line
 REPORT = {
     "id": 7, "name": "stress", "project": "default", "state": "stopped", "stop_on": "sticky_fault", "size": 16,
     "counts": {"succeeded": 7, "failed": 1, "skipped": 8}, "left_out": {"lab1.g4": "is drained"},
-    "stop": {"reason": "a lasting fault of job 2 (lab1.g1-1) on lab1.g1: HPGR", "at": "2026-03-01T12:00:00Z"},
+    "stop": {"reason": "a sticky fault of job 2 (lab1.g1-1) on lab1.g1: HPGR", "at": "2026-03-01T12:00:00Z"},
     "created_at": "2026-03-01T12:00:00Z", "ended_at": "2026-03-01T13:00:00Z", "failures": {}, "faults": 1,
     "slots": [
         {
@@ -185,7 +185,7 @@ def test_the_page_names_the_dead_slot_the_odd_answers_and_what_was_left_out(repo
     assert "84/85" in page
     assert "lab1.g4 is drained" in page
     assert "HPGR\\x1b[31m (slot quarantined)" in page
-    assert "7 succeeded, 1 failed, 8 skipped of 16; stopped: a lasting fault" in progress_line(report)
+    assert "7 succeeded, 1 failed, 8 skipped of 16; stopped: a sticky fault" in progress_line(report)
 
 
 @pytest.mark.parametrize(

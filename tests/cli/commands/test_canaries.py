@@ -13,7 +13,10 @@ import pytest
         (["canary.json", "--model", "tiny"], "give either a file or --model"),
         (["--model", "tiny", "--prompts", "p", "--golden", "g"], "--kcore is missing"),
         (["--model", "tiny", "--kcore", "1", "--prompts", "p"], "--golden is missing"),
-        (["--model", "tiny", "--kcore", "x", "--prompts", "p", "--golden", "g"], "--kcore: 'x' is neither a job number"),
+        (
+            ["--model", "tiny", "--kcore", "x", "--prompts", "p", "--golden", "g"],
+            "--kcore: 'x' is neither a job",
+        ),
         (["canary.json"], "kcore.artifact: is missing; add it"),
     ],
 )

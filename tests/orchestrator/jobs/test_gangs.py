@@ -233,7 +233,7 @@ def test_a_suspicion_quarantines_every_slot_since_nobody_can_tell_which(database
     with database.read() as session:
         for name in NAMES:
             because = session.get_one(Slot, name).quarantined_because
-            assert because["reason"] == "HPGR: device error (on one of lab1.g0, lab1.g2; nobody can tell which)"
+            assert because["reason"] == "HPGR: device error (on one of lab1.g0, lab1.g2; unknown which)"
             assert (because["slots"], because["attempt_id"]) == (list(NAMES), attempt.id)
         quarantined = session.scalars(select(Event.slot_id).where(Event.kind == "slot.quarantined")).all()
     assert sorted(quarantined) == list(NAMES)

@@ -174,7 +174,7 @@ def test_no_other_number_of_groups_can_be_asked_for(groups: object):
 
 @pytest.mark.parametrize(("cards", "groups"), [("0..3", 2), ("0..3,8..11", 1), ("0..31", 7), ("0", 2)])
 def test_cards_and_groups_must_agree(cards: str, groups: int):
-    assert "leave one of the two out" in _refused({**INFER, "cards": cards, "groups": groups})
+    assert "omit one of the two" in _refused({**INFER, "cards": cards, "groups": groups})
 
 
 @pytest.mark.parametrize("more", [{}, {"groups": 6}, {"cards": "0..3,4..7,8..11,12..15,16..19,20..23"}])
@@ -195,7 +195,7 @@ def test_batch_sizes_need_as_many_groups_as_the_largest(more: dict):
         ({"batch_sizes": [1, "x"]}, "valid integer"),
         ({"batch_sizes": [2, 2]}, "use repeats"),
         ({"batch_sizes": "[1,5]"}, "batch_sizes"),
-        ({"batch_sizes": [1, 5], "groups": 8}, "leave groups and cards out"),
+        ({"batch_sizes": [1, 5], "groups": 8}, "omit groups and cards"),
         ({"batch_sizes": [1, 5], "cards": "0..3"}, "5, but it has 1 card group"),
         ({"batch_sizes": [1, 5], "cards": "0..5"}, "does not name whole card groups"),
     ],
@@ -209,7 +209,7 @@ def test_a_server_computes_in_what_its_weights_are_quantised_to():
 
     assert quantised.dtype == "int8"
     assert _request(SPECS["serve"]).spec.dtype == "bfloat16"
-    assert "leave one of the two out" in _refused({**SPECS["serve"], "gm": DIGEST, "dtype": "bfloat16"})
+    assert "omit one of the two" in _refused({**SPECS["serve"], "gm": DIGEST, "dtype": "bfloat16"})
 
 
 def test_a_server_runs_on_whole_card_groups():

@@ -106,7 +106,7 @@ def test_answers_that_do_not_say_their_batch_size_are_no_result(lab, g0, g1):
 
     lab.run(attempt_id, g0)
 
-    assert "the profile must say where it stands" in lab.job(attempt_id).failure["reason"]
+    assert "the profile must tell where to read it" in lab.job(attempt_id).failure["reason"]
 
 
 def test_prompts_that_are_dealt_out_need_one_answer_each(lab, g0, g1):

@@ -99,7 +99,7 @@ def test_a_server_that_a_device_error_ended_met_a_fault(ended):
 def test_a_server_that_was_not_ready_in_time_is_told_by_the_last_thing_it_said():
     failure = of_a_server(outcome(15, stopped=StopReason.NOT_READY), "loading\n", was_ready=False)
 
-    assert failure.reason == "it was not ready in time; it said last: loading"
+    assert failure.reason == "it was not ready in time; its last line: loading"
 
 
 @pytest.mark.parametrize(("code", "suspect"), [(0, True), (130, False), (None, False)])

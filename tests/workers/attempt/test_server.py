@@ -192,7 +192,7 @@ def test_a_server_that_is_not_ready_in_time_fails_with_what_it_said_last(lab, g0
 
     failure = lab.job(attempt_id).failure
     assert failure["kind"] == "tool"
-    assert failure["reason"] == "it was not ready in time; it said last: loading layer 3 of 28"
+    assert failure["reason"] == "it was not ready in time; its last line: loading layer 3 of 28"
 
 
 def test_a_fault_of_the_card_while_it_starts_is_a_fault(lab, g0, serving):

@@ -133,7 +133,7 @@ def test_a_build_on_a_cpu_seat_may_open_no_card_at_all(lab, cpu0):
 
     lab.run(attempt_id, cpu0)
 
-    assert "it opened cards 0, and a CPU job has none" in lab.job(attempt_id).failure["reason"]
+    assert "it opened cards 0, and a CPU job has no cards" in lab.job(attempt_id).failure["reason"]
 
 
 def test_a_fault_leaves_a_black_box_with_the_command_without_its_secrets(lab, g0):

@@ -111,5 +111,5 @@ def test_a_client_on_another_host_is_told_where_it_has_to_be_pinned():
 
 
 def test_the_vendors_clients_cannot_ask_a_server_that_listens_on_the_network_alone():
-    with pytest.raises(BadSpec, match="take program load"):
+    with pytest.raises(BadSpec, match="use program load"):
         planned(client(program="chat"), dataclasses.replace(SERVER, url="http://10.0.0.1:20003"))
