@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from emulator.events import record
-from emulator.folders import lock_holder
+from emulator.locks import lock_holder
 from emulator.strikes import Strikes
 from emulator.tool import Failed, ToolError, complain
 from emulator.tree import Tree

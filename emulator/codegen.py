@@ -20,15 +20,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from emulator import layers
+from emulator import decoder, layers
 from emulator.config import Dimensions
+from emulator.image import FORMAT, MANIFEST
 from emulator.tree import GROUP, Precision
 from emulator.weights import Tensor
 
 FIXED = Path(__file__).parent / "csource"
-MANIFEST = "manifest.json"
-FORMAT = 2
-"""Of the manifest; a kcore with another one was compiled by another build of this toolchain."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Plan:
     model_type: str
     precision: Precision
     dims: Dimensions
-    tensors: tuple[tuple[layers.Slot, str], ...]
+    tensors: tuple[tuple[decoder.Slot, str], ...]
     """Each slot with the dtype found for it."""
     weights: str
     """The file the weights were read from: `model.safetensors`, or the name of the `.gm`."""
@@ -72,7 +70,7 @@ def plan(
 ) -> Plan:
     """Check every tensor against the dimensions, and fix what will be generated."""
     int8 = precision is Precision.INT8
-    found = [(slot, layers.check(slot, tensors, int8=int8).dtype) for slot in layers.slots(dims)]
+    found = [(slot, decoder.check(slot, tensors, int8=int8).dtype) for slot in decoder.slots(dims)]
     return Plan(model_type, precision, dims, tuple(found), weights, chips)
 
 
@@ -138,7 +136,7 @@ def _weights_header(plan: Plan) -> str:
     return _guarded("WEIGHTS_H", lines)
 
 
-def _table_row(slot: layers.Slot, dtype: str) -> str:
+def _table_row(slot: decoder.Slot, dtype: str) -> str:
     is_vector = len(slot.shape) == 1
     rows, cols = (1, *slot.shape) if is_vector else slot.shape
     return f'    [{slot.symbol}] = {{"{slot.name}", DT_{dtype}, {rows:d}, {cols:d}, {is_vector:d}}},'

@@ -6,22 +6,19 @@ gives the same bits as a plain build, because every sum's order is fixed and not
 
 import json
 import os
-import platform
 import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from emulator import folders
-from emulator.codegen import MANIFEST
+from emulator.image import KCORE, MANIFEST, best_march
 from emulator.strikes import StageFaults
 from emulator.tool import Failed, Parser, Refused, run, say
 from emulator.tree import this_tree
 
-KCORE = "kcore.bin"
 SOURCES = ("kernels.c", "node.c", "layers.c", "main.c")
 _FLAGS = ("-O3", "-std=gnu11", "-fPIC", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi")
-_V3_CPU = frozenset({"avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"})
 
 
 def main(argv: Sequence[str]) -> int:
@@ -74,26 +71,6 @@ def _model_info(node: Path) -> dict[str, int]:
     chips = int(json.loads((node / MANIFEST).read_text("utf-8"))["chip_num"])
     across = 2 if chips > 1 else 1
     return {"chip_num": chips, "chip_x": across, "chip_y": chips // across}
-
-
-def best_march() -> str:
-    """The `-march` for this host; empty where gcc's default is the right one."""
-    is_v3 = platform.machine() == "x86_64" and cpu_flags() >= _V3_CPU
-    return "x86-64-v3" if is_v3 else ""
-
-
-def cpu_flags() -> frozenset[str]:
-    """The instruction sets of this host's first CPU, as the kernel lists them."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return frozenset()
-    return next((frozenset(line.split()[2:]) for line in lines if line.startswith("flags")), frozenset())
-
-
-def runs_here(march: str) -> bool:
-    """Whether code built with that `-march` can run on this host, instead of dying of SIGILL."""
-    return march != "x86-64-v3" or best_march() == march
 
 
 def _gcc(arguments: list[str]) -> None:

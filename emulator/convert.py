@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emulator import codegen, config, folders
-from emulator.compile import KCORE
+from emulator.image import KCORE, MANIFEST
 from emulator.strikes import StageFaults
 from emulator.tool import Parser, Refused, require_conda, run, say
 from emulator.tree import MODEL_TYPES, Family, ModelType, Precision, Tree, this_tree
@@ -77,7 +77,7 @@ def _convert(plan: codegen.Plan, node: Path, faults: StageFaults) -> None:
         say(f"[convert] layer {done + 1}/{layers}")
         return wrong
 
-    for old in (node / KCORE, node / codegen.MANIFEST):
+    for old in (node / KCORE, node / MANIFEST):
         old.unlink(missing_ok=True)
     codegen.emit(plan, node, before_layer)
 

@@ -14,12 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emulator import wheels
+from emulator.deployed import INFERENCE
 from emulator.scripts import BASE, ENVIRONMENTS
 from emulator.tool import CONDA, Failed, Parser, Refused, require_conda, run, say
 from emulator.tree import ENGINE, Tree, this_tree
-
-_INFERENCE = "tx8_txnn"
-_MODULE = "txnn"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -32,15 +30,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("home", type=Path, help="the folder that the packages were unpacked in")
     parser.add_argument("version", help="like txnn.1.2.1_build0307")
     options = parser.parse_args(argv[1:])
-    require_conda(_INFERENCE)
+    require_conda(INFERENCE)
     return _install_engine(tree, options.home, options.version)
-
-
-def require_engine(tree: Tree) -> None:
-    """Refuse a tree whose inference environment was not deployed."""
-    if _MODULE not in wheels.installed(tree, _INFERENCE):
-        script = tree.script / "deploy" / "install_vllm.sh"
-        raise Refused(f"No module named {_MODULE!r}; run: bash {script} {tree.home} {ENGINE}")
 
 
 def _install_engine(tree: Tree, home: Path, version: str) -> int:
@@ -54,7 +45,7 @@ def _install_engine(tree: Tree, home: Path, version: str) -> int:
     say(f"[deploy] {found[0]}")
     for name in deploy(tree, found[0]):
         say(f"[deploy] Successfully installed {name}")
-    say(f"[deploy] install vllm success, environment {_INFERENCE}")
+    say(f"[deploy] install vllm success, environment {INFERENCE}")
     return 0
 
 
@@ -67,7 +58,7 @@ def deploy(tree: Tree, archive: Path) -> list[str]:
                 packed.extractall(folder, filter="data")
         except (tarfile.TarError, EOFError) as error:
             raise Failed(f"{archive}: cannot be unpacked: {error}") from None
-        return [wheels.install(tree, _INFERENCE, wheel) for wheel in sorted(Path(folder).rglob("*.whl"))]
+        return [wheels.install(tree, INFERENCE, wheel) for wheel in sorted(Path(folder).rglob("*.whl"))]
 
 
 def _require_checksum(archive: Path) -> None:

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from emulator.config import dimensions
-from emulator.install import SHIPPED
-from emulator.layers import Slot, slots
-from emulator.quantise import to_bfloat16
+from emulator.decoder import Slot, slots
+from emulator.floats import to_bfloat16
+from emulator.shipped import SHIPPED
 from emulator.tool import Refused, say
 from emulator.weights import INDEX, SINGLE, Planned, write
 

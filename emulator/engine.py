@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from emulator.codegen import FORMAT, MANIFEST
-from emulator.compile import KCORE, runs_here
 from emulator.config import Dimensions, dimensions
-from emulator.layers import scale_name, scale_shape
+from emulator.decoder import scale_name, scale_shape
+from emulator.image import FORMAT, KCORE, MANIFEST, runs_here
 from emulator.tool import Failed, Refused
 from emulator.tree import Precision
 from emulator.weights import SafetensorsFile, Tensor, open_model

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from emulator.quantise import Floats
+from emulator.floats import Floats
 from emulator.tool import Refused
 
 _BEGINNING = b"GGUF" + struct.pack("<I", 3)

@@ -13,14 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from emulator import driver
-from emulator.deploy import deploy, require_engine
+from emulator.deploy import deploy
+from emulator.deployed import require_engine
 from emulator.packages import marker_text, write_wheels
 from emulator.scripts import ENVIRONMENTS, launcher, link, write, write_conda, write_scripts
+from emulator.shipped import SHIPPED
 from emulator.tool import Refused
 from emulator.tree import MODEL_TYPES, TINY, Tree
-
-SHIPPED = Path(__file__).parent / "tiny"
-"""The small model and its questions that every tree gets."""
 
 
 def install(tree: Tree, *, with_driver: bool, shipped: Path = SHIPPED) -> dict[str, str]:

@@ -31,7 +31,7 @@ from emulator.answers import (
 )
 from emulator.cards import CardGroup
 from emulator.chat import Chat
-from emulator.deploy import require_engine
+from emulator.deployed import require_engine
 from emulator.engine import Generation, Kcore, Session, Weights, generate
 from emulator.loading import load
 from emulator.selection import batch_sizes, card_groups, groups_for, require_cards, spelled

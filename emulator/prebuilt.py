@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emulator import codegen, config
-from emulator.compile import KCORE, build
+from emulator.compile import build
+from emulator.image import KCORE, MANIFEST
 from emulator.tool import Parser, Refused, say
 from emulator.tree import GROUP, Precision
 from emulator.weights import open_model
 
-_KEPT = (KCORE, "model_info.json", codegen.MANIFEST)
+_KEPT = (KCORE, "model_info.json", MANIFEST)
 """Of a node's folder; the source stays with the vendor."""
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from emulator import config, layers, perplexity
+from emulator import config, decoder, perplexity
+from emulator.floats import Floats, to_bfloat16, widened
 from emulator.strikes import StageFaults
 from emulator.tool import Parser, Refused, run, say
 from emulator.tree import Tree, this_tree
 from emulator.weights import Planned, Tensor, open_model, write
 
-Floats = npt.NDArray[np.float32]
 _FLAGS = {"-dv": "cpu", "-qm": "weight_only", "-wm": "rtn", "-dtype": "bfloat16"}
 """The one value of each flag that the guide shows."""
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     save.mkdir(parents=True, exist_ok=True)
     name = f"{Path(os.path.abspath(model)).name}_quant_{options.dtype}"
     output = save / f"{name}.gm"
-    say(f"[tx8-quant] model {model}, weight_only rtn int8, group {layers.QUANT_GROUP}, {options.dtype}")
+    say(f"[tx8-quant] model {model}, weight_only rtn int8, group {decoder.QUANT_GROUP}, {options.dtype}")
     error = quantise(dims, tensors, output, source=model.resolve().name, faults=StageFaults(tree, "quant"))
     say(f"[tx8-quant] relative squared weight error {error:.3e}")
     if options.interface == "ppl":
@@ -60,7 +60,7 @@ def quantise(
     dims: config.Dimensions, tensors: Mapping[str, Tensor], output: Path, *, source: str, faults: StageFaults
 ) -> float:
     """Write the `.gm`; answers the squared error of the linear weights over their squared size."""
-    found = [(slot, layers.check(slot, tensors, int8=False)) for slot in layers.slots(dims)]
+    found = [(slot, decoder.check(slot, tensors, int8=False)) for slot in decoder.slots(dims)]
     plan = [planned for slot, _ in found for planned in _planned(slot)]
     squares = [0.0, 0.0]
 
@@ -87,38 +87,23 @@ def quantise(
 
 def _metadata(dims: config.Dimensions, source: str) -> dict[str, str]:
     facts = {"format": "tx8-quant", "method": "weight_only", "algorithm": "rtn", "bits": "8", "dtype": "bfloat16"}
-    return {**facts, "group": str(layers.QUANT_GROUP), "source": source, "dimensions": json.dumps(asdict(dims))}
+    return {**facts, "group": str(decoder.QUANT_GROUP), "source": source, "dimensions": json.dumps(asdict(dims))}
 
 
-def _planned(slot: layers.Slot) -> list[Planned]:
+def _planned(slot: decoder.Slot) -> list[Planned]:
     if not slot.linear:
         return [Planned(slot.name, "BF16", slot.shape)]
-    scale = Planned(layers.scale_name(slot.name), "F32", layers.scale_shape(slot.shape))
+    scale = Planned(decoder.scale_name(slot.name), "F32", decoder.scale_shape(slot.shape))
     return [Planned(slot.name, "I8", slot.shape), scale]
-
-
-def widened(tensor: Tensor) -> Floats:
-    """A tensor's values in fp32, exactly."""
-    if tensor.dtype == "BF16":
-        raw = np.frombuffer(tensor.bytes(), np.uint16).astype(np.uint32) << 16
-        return raw.view(np.float32).reshape(tensor.shape)
-    kind = np.float16 if tensor.dtype == "F16" else np.float32
-    return np.frombuffer(tensor.bytes(), kind).astype(np.float32).reshape(tensor.shape)
-
-
-def to_bfloat16(values: Floats) -> npt.NDArray[np.uint16]:
-    """Finite fp32 values as the nearest bfloat16, ties to even."""
-    raw = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    return ((raw + 0x7FFF + ((raw >> 16) & 1)) >> 16).astype(np.uint16)
 
 
 def round_to_nearest(values: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
     """Rows as int8 with one scale a group of inputs; the last group of a row may be short."""
     rows, cols = values.shape
-    groups = -(-cols // layers.QUANT_GROUP)
-    padded = np.zeros((rows, groups * layers.QUANT_GROUP), np.float32)
+    groups = -(-cols // decoder.QUANT_GROUP)
+    padded = np.zeros((rows, groups * decoder.QUANT_GROUP), np.float32)
     padded[:, :cols] = values
-    blocks = padded.reshape(rows, groups, layers.QUANT_GROUP)
+    blocks = padded.reshape(rows, groups, decoder.QUANT_GROUP)
     scales = (np.abs(blocks).max(axis=2) / np.float32(127)).astype(np.float32)
     divisor = np.where(scales > 0, scales, np.float32(1))[:, :, None]
     whole = np.clip(np.rint(blocks / divisor), -127, 127).astype(np.int8)
@@ -127,7 +112,7 @@ def round_to_nearest(values: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
 
 def restored(whole: npt.NDArray[np.int8], scales: Floats) -> Floats:
     """The fp32 values that int8 rows and their scales stand for."""
-    spread = np.repeat(scales, layers.QUANT_GROUP, axis=1)[:, : whole.shape[1]]
+    spread = np.repeat(scales, decoder.QUANT_GROUP, axis=1)[:, : whole.shape[1]]
     return whole.astype(np.float32) * spread
 
 

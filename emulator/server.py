@@ -22,7 +22,7 @@ from pathlib import Path
 from emulator.answering import Answering
 from emulator.answers import RunLog, timestamp
 from emulator.cards import CardGroup
-from emulator.deploy import require_engine
+from emulator.deployed import require_engine
 from emulator.endpoint import Endpoint
 from emulator.engine import Session
 from emulator.lanes import Lane, Lanes

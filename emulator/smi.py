@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emulator.cards import CardGroup
-from emulator.folders import lock_holder
+from emulator.locks import lock_holder
 from emulator.tool import Failed, Parser, Refused, run, say
 from emulator.tree import CARDS, DRIVER, GROUP, Tree, this_tree
 

@@ -19,9 +19,9 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from emulator import config
+from emulator.decoder import Slot, slots
+from emulator.floats import Floats, to_bfloat16
 from emulator.gguf import GgufFile
-from emulator.layers import Slot, slots
-from emulator.quantise import Floats, to_bfloat16
 from emulator.tool import Failed, Refused, say
 from emulator.weights import SINGLE, Planned, write
 

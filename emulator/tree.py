@@ -138,6 +138,10 @@ class Tree:
         """One conda environment's folder; `base` is conda's own."""
         return self.conda if name == "base" else self.conda / "envs" / name
 
+    def packages(self, environment: str) -> Path:
+        """The folder that a conda environment imports Python packages from."""
+        return self.environment(environment) / "lib" / "python3.10" / "site-packages"
+
     @property
     def convert(self) -> Path:
         """The converter's folder, with `convert_weight.py`."""

@@ -55,7 +55,7 @@ def _say_uninstalled(name: str, version: str | None) -> None:
 
 def installed(tree: Tree, environment: str) -> dict[str, str]:
     """Version by name of what an environment holds."""
-    found = (path.name.removesuffix(".dist-info") for path in _site(tree, environment).glob("*.dist-info"))
+    found = (path.name.removesuffix(".dist-info") for path in tree.packages(environment).glob("*.dist-info"))
     return dict(name.split("-", 1) for name in found if "-" in name)
 
 
@@ -84,16 +84,12 @@ def uninstalled(tree: Tree, environment: str, name: str) -> str | None:
     version = installed(tree, environment).get(wanted)
     if version is None:
         return None
-    facts = _site(tree, environment) / f"{wanted}-{version}.dist-info"
+    facts = tree.packages(environment) / f"{wanted}-{version}.dist-info"
     record = facts / "RECORD"
     for entry in _record(record.read_bytes()) if record.is_file() else {}:
         _place(tree, environment, entry).unlink(missing_ok=True)
     shutil.rmtree(facts, ignore_errors=True)
     return version
-
-
-def _site(tree: Tree, environment: str) -> Path:
-    return tree.environment(environment) / "lib" / "python3.10" / "site-packages"
 
 
 def _place(tree: Tree, environment: str, name: str) -> Path:
@@ -103,7 +99,7 @@ def _place(tree: Tree, environment: str, name: str) -> Path:
         raise Refused(f"a wheel with the file name {name!r} is not installed")
     if len(path.parts) == 3 and path.parts[0].endswith(".data") and path.parts[1] == "scripts":
         return tree.environment(environment) / "bin" / path.name
-    return _site(tree, environment) / path
+    return tree.packages(environment) / path
 
 
 def _checked(wheel: Path, facts: str) -> dict[str, bytes]:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from emulator.quantise import restored, widened
+from emulator.floats import widened
+from emulator.quantise import restored
 from emulator.weights import SafetensorsFile
 
 

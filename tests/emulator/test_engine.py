@@ -9,8 +9,8 @@ import pytest
 from emulator import codegen, config
 from emulator.compile import build
 from emulator.engine import Kcore, Session, Weights, generate
-from emulator.install import SHIPPED
 from emulator.quantise import quantise
+from emulator.shipped import SHIPPED
 from emulator.strikes import StageFaults
 from emulator.tool import Failed
 from emulator.tree import Precision, Tree

@@ -10,9 +10,9 @@ import pytest
 
 from emulator import config, models, smollm2
 from emulator.chat import Chat
+from emulator.decoder import slots
+from emulator.floats import widened
 from emulator.gguf import GgufFile
-from emulator.layers import slots
-from emulator.quantise import widened
 from emulator.tool import Refused
 from emulator.weights import open_model
 from tests.emulator.builders import LLAMA, a_model

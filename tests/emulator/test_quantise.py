@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from emulator.quantise import restored, round_to_nearest, to_bfloat16
+from emulator.floats import to_bfloat16
+from emulator.quantise import restored, round_to_nearest
 
 
 @pytest.mark.parametrize("cols", [1, 31, 32, 33, 80, 128])

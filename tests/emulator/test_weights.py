@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 
-from emulator.quantise import widened
+from emulator.floats import widened
 from emulator.tool import Refused
 from emulator.weights import Planned, SafetensorsFile, open_model, write
 from tests.emulator.builders import a_model
