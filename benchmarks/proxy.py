@@ -25,7 +25,7 @@ from eventually import eventually
 
 from benchmarks.processor import seconds_by_name
 from cli.stack.embedded import free_port
-from emulator.install import install
+from emulator.installation.install import install
 from emulator.tree import Tree
 from migrations.__main__ import config
 from orchestrator.settings import Settings

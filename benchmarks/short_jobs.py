@@ -140,7 +140,7 @@ def both(database: str) -> Iterator[tuple[Ours, Bare]]:
 def _our_side(folder: Path, program: Path, database_url: str) -> Iterator[Ours]:
     state = folder / "state"
     (folder / "cards").mkdir()
-    model = shutil.copytree(HERE.parent / "emulator" / "tiny" / "model", folder / "model")
+    model = shutil.copytree(HERE.parent / "emulator" / "samples" / "tiny" / "model", folder / "model")
     prompts = folder / "prompts.txt"
     prompts.write_text("?\n")
     port = free_port(0)

@@ -2,4 +2,5 @@
 
 It quantises, writes C, compiles it with gcc and runs the result on 32 emulated cards that refuse a second opener. Run
 `python -m emulator install DIR` and type the vendor guide's commands in DIR. What it needs: numpy, tokenizers, gcc.
+Data goes from `models/` through `compiler/` to `engine/` and `server/`; read `tree.py` and `tool.py` first.
 """

@@ -6,10 +6,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from emulator import models, prebuilt
-from emulator.events import audit
-from emulator.install import install, lay_out
-from emulator.packages import package
+from emulator.cards.events import audit
+from emulator.compiler import prebuilt
+from emulator.installation.install import install, lay_out
+from emulator.installation.packages import package
+from emulator.samples import make
 from emulator.tool import Parser, Refused, run, say
 from emulator.tree import CARDS, MODEL_TYPES, Tree
 
@@ -17,7 +18,7 @@ from emulator.tree import CARDS, MODEL_TYPES, Tree
 def main(argv: Sequence[str]) -> int:
     """Do what the command line asks; `install` prints one JSON object with the tree's places as its last line."""
     if argv[:1] == ["models"]:
-        return models.main(argv[1:])
+        return make.main(argv[1:])
     if argv[:1] == ["kcore"]:
         return prebuilt.main(argv[1:])
     parser = Parser("python -m emulator")

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from emulator.weights import Planned, open_model, write
+from emulator.models.weights import Planned, open_model, write
 
 MARKS = ["<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>"]
 CONFIG = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator.install import install
+from emulator.installation.install import install
 from emulator.tree import Tree
 from tests.emulator.desk import BF16, INT8, Desk, end
 

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
-from emulator import config
-from emulator.quantise import quantise
-from emulator.strikes import StageFaults
+from emulator.cards.strikes import StageFaults
+from emulator.compiler.quantise import quantise
+from emulator.models import config
+from emulator.models.weights import open_model
 from emulator.tree import Tree
-from emulator.weights import open_model
 from tests.emulator import reference
 from tests.emulator.builders import a_model
 from tests.emulator.kinds import INPUT, KINDS, POSITIONS

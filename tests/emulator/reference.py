@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from emulator.floats import widened
-from emulator.quantise import restored
-from emulator.weights import SafetensorsFile
+from emulator.compiler.quantise import restored
+from emulator.models.floats import widened
+from emulator.models.weights import SafetensorsFile
 
 
 def weights(*paths):

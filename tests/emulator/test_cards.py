@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from eventually import eventually
 
-from emulator.events import audit, record
+from emulator.cards.events import audit, record
 
 
 def hold(desk, running, cards="0..3"):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from emulator.install import install
+from emulator.installation.install import install
 from emulator.tree import MODEL_TYPES, Tree
 from tests.emulator.builders import as_llama
 from tests.emulator.conftest import ROOT

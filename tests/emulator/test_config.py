@@ -5,10 +5,11 @@ import re
 
 import pytest
 
-from emulator import codegen, config
+from emulator.compiler import codegen
+from emulator.models import config
+from emulator.models.weights import open_model
 from emulator.tool import Refused
 from emulator.tree import Family, Precision
-from emulator.weights import open_model
 from tests.emulator.builders import CONFIG, LLAMA, a_model
 from tests.emulator.kinds import STRETCHED
 

@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emulator import codegen, config
-from emulator.compile import build
-from emulator.engine import Kcore, Session, Weights, generate
-from emulator.quantise import quantise
-from emulator.shipped import SHIPPED
-from emulator.strikes import StageFaults
+from emulator.cards.strikes import StageFaults
+from emulator.compiler import codegen
+from emulator.compiler.compile import build
+from emulator.compiler.quantise import quantise
+from emulator.engine.kcore import Kcore, Session, Weights, generate
+from emulator.models import config
+from emulator.models.weights import SafetensorsFile, open_model
+from emulator.samples.shipped import SHIPPED
 from emulator.tool import Failed
 from emulator.tree import Precision, Tree
-from emulator.weights import SafetensorsFile, open_model
 from tests.emulator import reference
 from tests.emulator.builders import a_model
 from tests.emulator.kinds import INPUT, KINDS, POSITIONS

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from eventually import eventually
 
-from emulator.events import audit
-from emulator.faults import Fault, FaultFile, parse
+from emulator.cards.events import audit
+from emulator.cards.faults import Fault, FaultFile, parse
 from emulator.tool import Refused
 from emulator.tree import Tree
 from tests.emulator.desk import INT8

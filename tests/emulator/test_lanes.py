@@ -5,7 +5,7 @@ import threading
 import pytest
 from eventually import eventually
 
-from emulator.lanes import ClientGone, Closing, Lane, Lanes, QueueFull
+from emulator.server.lanes import ClientGone, Closing, Lane, Lanes, QueueFull
 
 
 def lanes_of(count, *, queue_limit=8):

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emulator import config, models, smollm2
-from emulator.chat import Chat
-from emulator.decoder import slots
-from emulator.floats import widened
-from emulator.gguf import GgufFile
+from emulator.models import config
+from emulator.models.chat import Chat
+from emulator.models.decoder import slots
+from emulator.models.floats import widened
+from emulator.models.gguf import GgufFile
+from emulator.models.weights import open_model
+from emulator.samples import make, smollm2
 from emulator.tool import Refused
-from emulator.weights import open_model
 from tests.emulator.builders import LLAMA, a_model
 
 TEMPLATE = "{% for m in messages %}<s>{{ m['content'] }}</s>{% endfor %}{% if add_generation_prompt %}<s>{% endif %}"
@@ -31,7 +32,7 @@ TEMPLATE = "{% for m in messages %}<s>{{ m['content'] }}</s>{% endfor %}{% if ad
 def test_a_random_model_has_the_size_it_was_asked_for_and_all_its_weights(tmp_path, flags, files):
     folder = tmp_path / "model"
 
-    assert models.main(["random", str(folder), *flags]) == 0
+    assert make.main(["random", str(folder), *flags]) == 0
 
     dims, tensors = config.dimensions(config.read(folder)), open_model(folder)
     wanted = {"100K": 100_000, "2.5M": 2_500_000, "1M": 1_000_000}[flags[1]]
@@ -43,7 +44,7 @@ def test_a_random_model_has_the_size_it_was_asked_for_and_all_its_weights(tmp_pa
 
 def test_the_same_seed_draws_the_same_model_and_another_one_another(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        models.main(["random", str(tmp_path / name), "--params", "100K", "--seed", str(seed)])
+        make.main(["random", str(tmp_path / name), "--params", "100K", "--seed", str(seed)])
 
     first, same, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in "abc")
     assert first == same != other
@@ -52,7 +53,7 @@ def test_the_same_seed_draws_the_same_model_and_another_one_another(tmp_path):
 def test_a_random_model_goes_through_the_chain(desk):
     made = desk.type(
         f"{sys.executable} -m emulator models random drawn --params 300K --family llama --dtype f16",
-        PYTHONPATH=str(Path(models.__file__).parents[1]),
+        PYTHONPATH=str(Path(make.__file__).parents[2]),
     )
     node = desk.node("llama2_7b_fp16_32b_c4_2")
 
@@ -78,13 +79,13 @@ def test_what_cannot_be_made_is_refused_with_the_reason(tmp_path, argv, reason):
     (tmp_path / "file").write_text("x")
 
     with pytest.raises(Refused, match=reason):
-        models.main([word.format(full=tmp_path, new=tmp_path / "new") for word in argv])
+        make.main([word.format(full=tmp_path, new=tmp_path / "new") for word in argv])
 
 
 @pytest.mark.parametrize("size", ["10K", "1T", "-5", "٣M", "nan"])
 def test_a_size_that_is_none_is_refused(tmp_path, size):
     with pytest.raises(SystemExit):
-        models.main(["random", str(tmp_path / "new"), "--params", size])
+        make.main(["random", str(tmp_path / "new"), "--params", size])
 
     assert not (tmp_path / "new").exists()
 
@@ -93,7 +94,7 @@ def test_a_download_that_fails_says_so_in_one_line(desk):
     nowhere = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(desk.work), "PIP_CONFIG_FILE": "/dev/null"}
 
     done = desk.type(
-        f"{sys.executable} -m emulator models smollm2 made", PYTHONPATH=str(Path(models.__file__).parents[1]), **nowhere
+        f"{sys.executable} -m emulator models smollm2 made", PYTHONPATH=str(Path(make.__file__).parents[2]), **nowhere
     )
 
     assert done.returncode == 1

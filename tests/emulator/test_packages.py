@@ -11,8 +11,8 @@ import zipfile
 import pytest
 from eventually import eventually
 
-from emulator.events import audit
-from emulator.wheels import digest
+from emulator.cards.events import audit
+from emulator.installation.wheels import digest
 from tests.emulator.conftest import ROOT
 from tests.emulator.desk import BF16
 

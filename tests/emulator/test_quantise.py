@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from emulator.floats import to_bfloat16
-from emulator.quantise import restored, round_to_nearest
+from emulator.compiler.quantise import restored, round_to_nearest
+from emulator.models.floats import to_bfloat16
 
 
 @pytest.mark.parametrize("cols", [1, 31, 32, 33, 80, 128])

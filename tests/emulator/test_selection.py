@@ -2,7 +2,7 @@
 
 import pytest
 
-from emulator.selection import batch_sizes, card_groups, groups_for
+from emulator.runs.selection import batch_sizes, card_groups, groups_for
 from emulator.tool import Refused
 
 FIRST, SECOND, THIRD = [0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]

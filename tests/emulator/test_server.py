@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from eventually import eventually
 
-from emulator.events import audit
+from emulator.cards.events import audit
 from tests.emulator.desk import events_of, said, status_of
 
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"

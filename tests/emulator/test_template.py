@@ -2,8 +2,8 @@
 
 import pytest
 
-from emulator.chat import Wording
-from emulator.template import Template
+from emulator.models.chat import Wording
+from emulator.models.template import Template
 from emulator.tool import Refused
 
 DEEPSEEK = (

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from emulator.tiny.pairs import ASSISTANT, BOS, END_OF_THINK, EOS, THINK, USER, all_pairs, prompt
+from emulator.samples.tiny.pairs import ASSISTANT, BOS, END_OF_THINK, EOS, THINK, USER, all_pairs, prompt
 
-TINY = Path(__file__).parents[2] / "emulator" / "tiny"
+TINY = Path(__file__).parents[2] / "emulator" / "samples" / "tiny"
 MODEL = TINY / "model"
 MEGABYTE = 1_000_000
 

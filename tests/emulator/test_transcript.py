@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.transcript import Transcript
+from emulator.server.transcript import Transcript
 
 
 def lossy(tokens):

@@ -6,9 +6,9 @@ import struct
 import numpy as np
 import pytest
 
-from emulator.floats import widened
+from emulator.models.floats import widened
+from emulator.models.weights import Planned, SafetensorsFile, open_model, write
 from emulator.tool import Refused
-from emulator.weights import Planned, SafetensorsFile, open_model, write
 from tests.emulator.builders import a_model
 
 

@@ -11,7 +11,7 @@ from lab import Lab, running_lab
 from api.documents.jobs import JobDetail
 from api.documents.slots import Occupancy, Presence
 from cli.commands.jobs import all_answers
-from emulator.events import audit
+from emulator.cards.events import audit
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 
 pytestmark = [pytest.mark.xdist_group("host"), pytest.mark.timeout(600)]

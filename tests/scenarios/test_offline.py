@@ -10,7 +10,7 @@ import pytest
 from lab import MODEL, Lab
 
 from cli.commands.jobs import all_answers
-from emulator.events import audit
+from emulator.cards.events import audit
 from orchestrator.model.specs import JobRequest
 
 pytestmark = [pytest.mark.xdist_group("lab"), pytest.mark.timeout(300)]

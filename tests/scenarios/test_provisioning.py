@@ -10,7 +10,7 @@ from eventually import eventually
 from lab import MODEL, Lab, running_lab
 
 from api.documents.jobs import JobDetail
-from emulator.events import audit
+from emulator.cards.events import audit
 from orchestrator.model.provision import ProvisionRequest
 from orchestrator.model.specs import CanarySpec
 from orchestrator.model.states import JobState, ServiceState

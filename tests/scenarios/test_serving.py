@@ -17,7 +17,7 @@ from lab import MODEL, Lab
 from api.documents.endpoints import EndpointView
 from api.documents.jobs import JobDetail
 from api.documents.slots import Occupancy
-from emulator.events import audit
+from emulator.cards.events import audit
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import AttemptState, JobState
 

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from eventually import eventually
 
-from emulator.install import install
+from emulator.installation.install import install
 from emulator.tree import Tree
 from tests.api.proxy.servers import announce
 from tests.emulator.desk import Desk

@@ -1,0 +1,74 @@
+"""`Tsm_driver_…_installer.run install silicon`: makes the device nodes of the 32 cards.
+
+Nobody may use a card meanwhile: a card that is held refuses the whole call, and the attempt is a violation in the log.
+While it works the manager's node is away, and a tool that starts then finds no device. A node that exists stays the
+same file: whoever has it open and whoever opens it later must meet at one lock. Cards that were `dead`, `gone` or
+`stuck` are well again: their fault lines with those words are taken away. `faults/driver` strikes the installer,
+counted in cards.
+"""
+
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from emulator.cards.faults import LASTING, FaultFile
+from emulator.cards.group import CardGroup
+from emulator.cards.strikes import StageFaults
+from emulator.tool import Parser, run, say
+from emulator.tree import CARDS, Tree, this_tree
+
+_SECONDS_A_CARD = 0.01
+"""A third of a second for all: long enough to be seen, short enough for a test."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the installer as the guide's chapter on starting the devices does."""
+    tree = this_tree()
+    parser = Parser(tree.driver.name)
+    parser.add_argument("action", choices=("install",))
+    parser.add_argument("target", choices=("silicon",))
+    parser.parse_args(argv)
+    tree.events.parent.mkdir(parents=True, exist_ok=True)
+    _make_cards(tree)
+    cards = CardGroup(tree, range(CARDS))
+    try:
+        cards.seize(tree.driver.name)
+        tree.manager.unlink(missing_ok=True)
+        say("[driver] module tsingmicro loaded")
+        _start(tree)
+    finally:
+        cards.close()
+    _make_node(tree.manager)
+    say(f"[driver] {CARDS} devices ready")
+    return 0
+
+
+def bring_up(tree: Tree) -> None:
+    """Make what is missing, and touch nothing else; the manager's node comes last, because it is the sign that the
+    driver is up."""
+    _make_cards(tree)
+    _make_node(tree.manager)
+
+
+def _make_cards(tree: Tree) -> None:
+    tree.cards.mkdir(parents=True, exist_ok=True)
+    for card in range(CARDS):
+        _make_node(tree.card(card))
+
+
+def _make_node(path: Path) -> None:
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644))
+
+
+def _start(tree: Tree) -> None:
+    faults, moment = StageFaults(tree, "driver"), threading.Event()
+    for card in range(CARDS):
+        faults.step(card)
+        moment.wait(_SECONDS_A_CARD)
+        FaultFile(tree, str(card)).clear(LASTING)
+        say(f"[driver] {tree.card(card)} ready")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))

@@ -1,0 +1,86 @@
+"""The guide's two installing scripts: `install_vllm.sh HOME VERSION` and `install_tx8_cpu.sh`.
+
+The first unpacks the engine's archive `VERSION.tar.gz`, checked against the checksum beside it, and installs its
+wheels into the environment for inference: without them offline test and server refuse to run. The second installs
+`tx8-quant` into the active environment.
+"""
+
+import hashlib
+import os
+import re
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from emulator.engine.deployed import INFERENCE
+from emulator.installation import wheels
+from emulator.installation.scripts import BASE, ENVIRONMENTS
+from emulator.tool import CONDA, Failed, Parser, Refused, require_conda, run, say
+from emulator.tree import ENGINE, Tree, this_tree
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the script that the first word names."""
+    tree, script = this_tree(), argv[0]
+    parser = Parser(script)
+    if script == "install_tx8_cpu.sh":
+        parser.parse_args(argv[1:])
+        return _install_quantiser(tree)
+    parser.add_argument("home", type=Path, help="the folder that the packages were unpacked in")
+    parser.add_argument("version", help="like txnn.1.2.1_build0307")
+    options = parser.parse_args(argv[1:])
+    require_conda(INFERENCE)
+    return _install_engine(tree, options.home, options.version)
+
+
+def _install_engine(tree: Tree, home: Path, version: str) -> int:
+    if not re.fullmatch(r"\w[\w.]*", version):
+        raise Refused(f"VERSION {version!r} is not a name like {ENGINE}")
+    if not home.is_dir():
+        raise Refused(f"HOME {home}: no such folder")
+    found = sorted(home.glob(f"txnn_*/{version}.tar.gz"))
+    if not found:
+        raise Refused(f"{home}: no txnn_*/{version}.tar.gz in it; unpack the package first, or correct VERSION")
+    say(f"[deploy] {found[0]}")
+    for name in deploy(tree, found[0]):
+        say(f"[deploy] Successfully installed {name}")
+    say(f"[deploy] install vllm success, environment {INFERENCE}")
+    return 0
+
+
+def deploy(tree: Tree, archive: Path) -> list[str]:
+    """Install the wheels of an archive that is what its checksum says; answers their names."""
+    _require_checksum(archive)
+    with tempfile.TemporaryDirectory(prefix="txnn-") as folder:
+        try:
+            with tarfile.open(archive) as packed:
+                packed.extractall(folder, filter="data")
+        except (tarfile.TarError, EOFError) as error:
+            raise Failed(f"{archive}: cannot be unpacked: {error}") from None
+        return [wheels.install(tree, INFERENCE, wheel) for wheel in sorted(Path(folder).rglob("*.whl"))]
+
+
+def _require_checksum(archive: Path) -> None:
+    """The digest that `sha256sum` wrote beside the archive must be the archive's."""
+    beside = archive.with_name(archive.name + ".sha256")
+    if not beside.is_file():
+        raise Failed(f"{beside}: no such file; the archive cannot be trusted without its checksum")
+    with archive.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if beside.read_text("utf-8", "replace").split()[:1] != [found]:
+        raise Failed(f"{archive}: checksum is not that of {beside.name}; fetch the package again")
+
+
+def _install_quantiser(tree: Tree) -> int:
+    environment = os.environ.get(CONDA) or BASE
+    if environment not in (BASE, *ENVIRONMENTS):
+        raise Refused(f"conda environment {environment!r} is none of {', '.join((BASE, *ENVIRONMENTS))}")
+    for wheel in sorted(tree.quantiser.glob("*.whl")):
+        say(f"Successfully installed {wheels.install(tree, environment, wheel)}")
+    say(f"tx8-quant is installed, environment {environment}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(main))
