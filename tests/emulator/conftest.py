@@ -74,16 +74,3 @@ def serving(desk):
     yield start
     for server in servers:
         server.gone()
-
-
-@pytest.fixture(scope="module")
-def shared_server(built, tmp_path_factory):
-    """One server for all the requests that it refuses."""
-    work = tmp_path_factory.mktemp("shared")
-    own = Desk(install(Tree(work / "tree"), with_driver=True), work)
-    shutil.copytree(built.node(BF16), own.node(BF16))
-    server = own.start_server()
-    try:
-        yield server.ready()
-    finally:
-        server.gone()

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from emulator.samples.tiny.pairs import ASSISTANT, BOS, END_OF_THINK, EOS, THINK, USER, all_pairs, prompt
 
-TINY = Path(__file__).parents[2] / "emulator" / "samples" / "tiny"
+TINY = Path(__file__).parents[3] / "emulator" / "samples" / "tiny"
 MODEL = TINY / "model"
 MEGABYTE = 1_000_000
 

@@ -16,8 +16,8 @@ from emulator.models.weights import SafetensorsFile, open_model
 from emulator.samples.shipped import SHIPPED
 from emulator.tool import Failed
 from emulator.tree import Precision, Tree
-from tests.emulator import reference
 from tests.emulator.builders import a_model
+from tests.emulator.engine import reference
 from tests.emulator.kinds import INPUT, KINDS, POSITIONS
 
 IDS = [3, 250, 17, 17, 99, 0, 271, 42, 8, 130]

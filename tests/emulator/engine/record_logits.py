@@ -2,7 +2,7 @@
 
 A developer tool that needs torch and transformers, which no test does. From the project's root folder:
 
-    python -m tests.emulator.record_logits
+    python -m tests.emulator.engine.record_logits
 
 For each kind there are the logits of the weights as they are, and of the int8 ones multiplied out. Last made with torch
 2.13.0 (CPU), transformers 5.23.0 and numpy 2.4.6 on x86-64.
@@ -20,8 +20,8 @@ from emulator.compiler.quantise import quantise
 from emulator.models import config
 from emulator.models.weights import open_model
 from emulator.tree import Tree
-from tests.emulator import reference
 from tests.emulator.builders import a_model
+from tests.emulator.engine import reference
 from tests.emulator.kinds import INPUT, KINDS, POSITIONS
 
 
