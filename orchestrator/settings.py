@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SHIPPED_PROFILES = Path(__file__).with_name("profiles")
@@ -75,6 +75,23 @@ class Settings(BaseSettings):
     api_port: int = 8081
     token_file: Path | None = None
     """Where the first start leaves the admin token (mode 600)."""
+
+    flower_address: str = "127.0.0.1"
+    """Where Flower listens."""
+
+    flower_port: int = Field(default=5555, ge=0, le=65535)
+
+    flower_dir: Path | None = None
+    """Where Flower keeps what it has seen, and its password: read and written by Flower alone."""
+
+    flower_password: SecretStr = SecretStr("")
+    """Of Flower's user `tx81`; if empty, the first start leaves a random one in the file `password` (mode 600)."""
+
+    flower_names: tuple[str, ...] = ()
+    """By which Flower is reached besides loopback, e.g. behind a proxy; a request for another name is refused."""
+
+    flower_control: bool = False
+    """Whether Flower may control workers and cancel attempts, or only show them."""
 
     models_dir: Path | None = None
     """Where uploaded models are unpacked: a directory that every host sees at this path."""
@@ -182,6 +199,11 @@ class Settings(BaseSettings):
     def store(self) -> Path:
         """The artifact store's folder."""
         return (self.store_dir or self.state_dir / "store").absolute()
+
+    @property
+    def flower(self) -> Path:
+        """Flower's folder."""
+        return (self.flower_dir or self.state_dir / "flower").absolute()
 
     @property
     def models(self) -> Path:

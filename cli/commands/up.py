@@ -7,7 +7,7 @@ from cyclopts import Parameter, validators
 from rich.text import Text
 
 from cli.session import Exit, Printing, hint, settings
-from cli.stack.embedded import Plan, Running, free_port, running
+from cli.stack.embedded import FLOWER_USER, Plan, Running, free_port, running
 
 _HERE = Printing()
 
@@ -19,6 +19,7 @@ def up(
     hosts: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=8))] = 1,
     port: int = 8081,
     flower_port: int = 5555,
+    flower_control: bool = False,
     printing: Printing = _HERE,
 ) -> Exit:
     """Run broker, API, dispatcher, nine workers a host and Flower on this machine, until Ctrl-C.
@@ -34,10 +35,19 @@ def up(
     port
         Port of the API; if it is in use, the next free one.
     flower_port
+<<<<<<< HEAD
         Port of Flower; if it is in use, the next free one.
+=======
+        Of Flower; the next free one if taken.
+    flower_control
+        Let Flower stop workers and cancel attempts; otherwise it only shows them.
+>>>>>>> 43611bd (Flower asks for a password, refuses other hosts and origins, and only shows unless asked)
     """
     folder = (state or settings().state_dir).absolute()
-    plan = Plan(state=folder, root=root, hosts=hosts, api_port=free_port(port), flower_port=free_port(flower_port))
+    plan = Plan(
+        state=folder, root=root, hosts=hosts, api_port=free_port(port), flower_port=free_port(flower_port),
+        flower_control=flower_control,
+    )  # fmt: skip
     try:
         with running(plan) as stack:
             printing.emit(_document(stack), Text(_page(stack)))
@@ -53,6 +63,8 @@ def _document(stack: Running) -> dict[str, str | None]:
         "server": stack.server,
         "openapi": f"{stack.server}/openapi.json",
         "flower": stack.flower,
+        "flower_user": FLOWER_USER,
+        "flower_password_file": str(stack.flower_password_file),
         "token_file": str(stack.token_file),
         "logs": str(stack.logs),
         "release": stack.release,
@@ -63,7 +75,7 @@ def _document(stack: Running) -> dict[str, str | None]:
 def _page(stack: Running) -> str:
     lines = [
         f"API      {stack.server}  (described by {stack.server}/openapi.json)",
-        f"Flower   {stack.flower}",
+        f"Flower   {stack.flower}  (user {FLOWER_USER}, password {stack.flower_password()})",
         f"token    {stack.token_file}",
         f"logs     {stack.logs}",
         f"release  {stack.release}",

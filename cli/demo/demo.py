@@ -167,7 +167,7 @@ def _work(client: Client, stack: Running, seen: Seen, model: Showpiece) -> None:
         if job.state is not JobState.SUCCEEDED:
             seen.troubles.append(f"job {job.id} {job.name} is {job.state}: {clean(reason(job))}")
             _show_log(client, job)
-    seen.troubles += flower.troubles(stack.plan.flower_port, seen.jobs, workers=SLOTS)
+    seen.troubles += flower.troubles(stack.plan.flower_port, stack.flower_password(), seen.jobs, workers=SLOTS)
 
 
 def _submit_pipelines(client: Client, chosen: Subject) -> list[int]:

@@ -25,6 +25,7 @@ from cli.stack.supervisor import ServiceEvent, StackError, Supervisor, What, sol
 PROFILE = "txnn_1.2.1_build0307"
 MODEL = "DeepSeek-R1-Distill-Qwen-Tiny"
 RELEASE = "emulated"
+FLOWER_USER = "tx81"
 MARKER = "TX81_STACK"
 """Environment variable by which every process of one run of the stack can be told, also after a crash."""
 SLOTS = 9
@@ -45,6 +46,8 @@ class Plan:
     """How many hosts: all beyond the first are emulated, with cards, tools, locks and working folders of their own."""
     api_port: int
     flower_port: int
+    flower_control: bool = False
+    """Whether Flower may control workers, or only show them."""
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
     """Tells the processes of this run from all others."""
 
@@ -70,6 +73,15 @@ class Running:
     def flower(self) -> str:
         """Flower's address."""
         return f"http://127.0.0.1:{self.plan.flower_port}"
+
+    @property
+    def flower_password_file(self) -> Path:
+        """Where the password of Flower's user `tx81` is."""
+        return _flower_folder(self.plan.state) / "password"
+
+    def flower_password(self) -> str:
+        """What Flower asks its user for; `Stop` if Flower left none."""
+        return _left_in(self.flower_password_file, "Flower left no password", self.plan.state)
 
     @property
     def token_file(self) -> Path:
@@ -143,6 +155,9 @@ def settings_env(plan: Plan, tools: Mapping[str, str]) -> dict[str, str]:
         "TX81_TOKEN_FILE": str(_token_file(plan.state)),
         "TX81_API_HOST": "127.0.0.1",
         "TX81_API_PORT": str(plan.api_port),
+        "TX81_FLOWER_DIR": str(_flower_folder(plan.state)),
+        "TX81_FLOWER_PASSWORD": "",
+        "TX81_FLOWER_CONTROL": str(plan.flower_control or given.flower_control),
         "TX81_HOST": given.host,
         "TX81_ALLOWED_ROOTS": json.dumps([str(root) for root in roots]),
     }
@@ -204,12 +219,19 @@ def _token_file(state: Path) -> Path:
     return state / "admin-token"
 
 
+def _flower_folder(state: Path) -> Path:
+    return state / "flower"
+
+
 def _token(state: Path) -> str:
+    return _left_in(_token_file(state), "the API wrote no token", state)
+
+
+def _left_in(file: Path, otherwise: str, state: Path) -> str:
     try:
-        return _token_file(state).read_text().strip()
+        return file.read_text().strip()
     except OSError as error:
-        raise Stop(f"the API wrote no token to {_token_file(state)} ({error.strerror}); remove {state} and start again",
-                   Exit.FAULT) from None  # fmt: skip
+        raise Stop(f"{otherwise} to {file} ({error.strerror}); remove {state} and start again", Exit.FAULT) from None
 
 
 def _await_ready(client: Client, logs: Path, hosts: Sequence[str]) -> None:

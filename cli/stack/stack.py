@@ -22,9 +22,6 @@ from urllib.parse import quote
 
 from cli.stack.supervisor import Service, StackError
 
-FLOWER_COLUMNS = "uuid,args,state,received,runtime,worker"
-"""`args` is where a task says which job it is, of what kind and on which slot; Flower hides it by default."""
-
 _SOCKET_PATH_MAX = 107
 """Bytes of a unix socket's path: 108 in <sys/un.h>, the last one NUL."""
 _PROBE = 1.0
@@ -207,14 +204,8 @@ def _flower(env: Mapping[str, str], state: Path, python: str, port: int) -> Serv
     _refuse_taken(port, "Flower")
     return Service(
         name="flower",
-        argv=(
-            *(python, "-m", "celery", "-A", "orchestrator.broker:app", "flower"),
-            *("--address=127.0.0.1", f"--port={port}"),
-            f"--tasks_columns={FLOWER_COLUMNS}",
-            *("--persistent=True", f"--db={state / 'flower.db'}", "--state_save_interval=10000"),
-        ),
-        # Its own pages cancel through its API, which without this answers 401 to all; it listens on loopback only.
-        env={**env, "FLOWER_UNAUTHENTICATED_API": "true"},
+        argv=(python, "-m", "api.flower"),
+        env={**env, "TX81_FLOWER_ADDRESS": "127.0.0.1", "TX81_FLOWER_PORT": str(port)},
         cwd=state,
         ready=partial(http_answers, port, "/healthcheck"),
         needs=("broker",),

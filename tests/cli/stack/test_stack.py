@@ -98,18 +98,6 @@ def test_there_is_one_worker_a_slot_and_each_is_told_where_things_are(tmp_path):
         assert (service.env["TX81_STATE_DIR"], service.env["TX81_API_PORT"]) == (str(tmp_path), str(port))
 
 
-def test_flower_comes_up_on_loopback(tmp_path):
-    port = free_port()
-    stack = the_stack(tmp_path / "state", flower_port=port)
-
-    with (
-        Supervisor([stack["broker"], stack["flower"]], tmp_path / "logs", lambda event: None),
-        socket.create_connection(("127.0.0.1", port), timeout=5) as client,
-    ):
-        client.sendall(b"GET /workers HTTP/1.0\r\n\r\n")
-        assert client.recv(64).startswith(b"HTTP/1.1 200")
-
-
 def test_a_port_in_use_is_named_before_anything_starts(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

@@ -1,0 +1,19 @@
+"""`python -m api.flower`."""
+
+import logging
+import sys
+
+from api.flower.server import serve
+from orchestrator.settings import Settings
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # A line for each request, also of the pages that ask again every few seconds.
+    logging.getLogger("tornado.access").setLevel(logging.ERROR)
+    serve(Settings())
+
+
+if __name__ == "__main__":
+    main()
