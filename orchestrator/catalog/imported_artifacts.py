@@ -2,7 +2,7 @@
 
 from sqlalchemy import select
 
-from orchestrator.catalog.registry import model_for
+from orchestrator.catalog.lookups import model_for
 from orchestrator.storage.artifacts import Stored
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Artifact, Document

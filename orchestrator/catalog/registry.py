@@ -13,7 +13,6 @@ from typing import Any
 
 from pydantic import Field, model_validator
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session
 
 from orchestrator.catalog.paths import allowed_path, reason
 from orchestrator.catalog.profile_files import load_profile
@@ -21,18 +20,11 @@ from orchestrator.catalog.uploads import Uploads
 from orchestrator.catalog.weights import weights_of
 from orchestrator.errors import AlreadyExists, BadSpec, OrchestratorError, PathRefused
 from orchestrator.model.cache_keys import digest_of
-from orchestrator.model.calling import how_to_run
 from orchestrator.model.profile import Profile
 from orchestrator.model.specs import (
     AbsolutePath,
-    CanarySpec,
-    ConvertSpec,
     Digest,
-    GoldenSpec,
-    InferSpec,
     Name,
-    QuantizeSpec,
-    ServeSpec,
     Strict,
 )
 from orchestrator.settings import Settings
@@ -197,69 +189,6 @@ class Registry:
                 session.execute(update(Release).values(is_default=False))
                 found.is_default = True
             return found
-
-
-def release_for(session: Session, name: str | None) -> Release:
-    """The release that a request names, or the default one; BadSpec if there is none."""
-    if name is None:
-        release = session.scalars(select(Release).where(Release.is_default)).one_or_none()
-    else:
-        release = session.get(Release, name)
-    if release is None:
-        named = "no default toolchain release is" if name is None else f"release {name} is not"
-        raise BadSpec(f"{named} registered; see GET /api/v1/releases", field="release")
-    return release
-
-
-def model_for(session: Session, name: str, *, field: str = "spec.model") -> Model:
-    """The model that a spec names; BadSpec if there is none."""
-    model = session.get(Model, name)
-    if model is None:
-        raise BadSpec(f"model {name} is not registered; see GET /api/v1/models", field=field)
-    return model
-
-
-def check_model(
-    model: Model,
-    spec: QuantizeSpec | ConvertSpec | InferSpec | CanarySpec | ServeSpec | GoldenSpec,
-    profile: Profile,
-) -> None:
-    """BadSpec unless the model is registered with what this kind of job needs."""
-    kind = how_to_run(profile, spec)
-    wanted = None if kind is None else kind.model_config_file
-    if wanted == "official" and model.official_config is None:
-        raise BadSpec(
-            f"a {spec.kind} job needs the official config.json, but model {model.name} has only the TX81 variant "
-            "(param_dir); register it with official_config",
-            field="spec.model",
-        )
-    if wanted == "tx81" and model.tx81_config is None:
-        raise BadSpec(
-            f"{spec.kind} jobs need the TX81 config.json (with param_dir), but model {model.name} has only the "
-            "official one; register it with tx81_config",
-            field="spec.model",
-        )
-    if isinstance(spec, ConvertSpec):
-        _check_backend_type(spec, model, profile)
-
-
-def _check_backend_type(spec: ConvertSpec, model: Model, profile: Profile) -> None:
-    backend = profile.backend_types.get(spec.backend_type)
-    if backend is None:
-        raise BadSpec(
-            f"release profile {profile.profile} knows no backend type {spec.backend_type!r}; "
-            f"known: {', '.join(sorted(profile.backend_types))}",
-            field="spec.backend_type",
-        )
-    if backend.family != model.family:
-        raise BadSpec(
-            f"backend type {spec.backend_type} is for {backend.family} models, but {model.name} is {model.family}",
-            field="spec.backend_type",
-        )
-    if backend.precision == "quant" and spec.gm is None:
-        raise BadSpec(f"backend type {spec.backend_type} needs quantised weights: give gm", field="spec.gm")
-    if backend.precision != "quant" and spec.gm is not None:
-        raise BadSpec(f"backend type {spec.backend_type} takes no quantised weights: omit gm", field="spec.gm")
 
 
 def release_digest(profile: Profile, root: Path) -> str:

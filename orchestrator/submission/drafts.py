@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from orchestrator.catalog.kcores import Kcores, cards_of
-from orchestrator.catalog.registry import check_model, model_for, release_for
+from orchestrator.catalog.lookups import check_model, model_for, release_for
 from orchestrator.errors import BadSpec, OrchestratorError
 from orchestrator.model.calling import how_to_run
 from orchestrator.model.demand import Demand
