@@ -127,10 +127,6 @@ class Client(ReleaseCalls):
             AnswerView, f"/jobs/{job}/answers", {"attempt": attempt, "limit": limit, "cursor": cursor}
         )
 
-    def job_events(self, job: int, limit: int = 500, cursor: str | None = None) -> Page[EventView]:
-        """A page of what happened to a job, oldest first."""
-        return self._connection.page(EventView, f"/jobs/{job}/events", {"limit": limit, "cursor": cursor})
-
     def explain(self, job: int) -> ExplanationView:
         """Everything a job waits for, when it may start, and why it came to be where it is."""
         return ExplanationView.model_validate(self._connection.get(f"/jobs/{job}/explain").json())
@@ -152,15 +148,6 @@ class Client(ReleaseCalls):
         """Undo a hold."""
         return JobView.model_validate(self._connection.post(f"/jobs/{job}/release", {"note": note}).json())
 
-    def prioritise(self, job: int, priority: int, note: str | None = None) -> JobView:
-        """Give a job that has not begun another priority, 0 to 9."""
-        body = {"priority": priority, "note": note}
-        return JobView.model_validate(self._connection.post(f"/jobs/{job}/priority", body).json())
-
-    def to_front(self, job: int, note: str | None = None) -> JobView:
-        """Move a job before all others of its priority."""
-        return JobView.model_validate(self._connection.post(f"/jobs/{job}/front", {"note": note}).json())
-
     def order(self, order: BulkOrder) -> OrderReport:
         """Do one thing to many jobs; the report says of each what became of it."""
         return OrderReport.model_validate(self._connection.post("/jobs/actions", _sent(order), timeout=None).json())
@@ -178,10 +165,6 @@ class Client(ReleaseCalls):
     def pipeline(self, pipeline: int) -> PipelineDetail:
         """A pipeline with its jobs."""
         return PipelineDetail.model_validate(self._connection.get(f"/pipelines/{pipeline}").json())
-
-    def cancel_pipeline(self, pipeline: int) -> PipelineDetail:
-        """Ask for every job of a pipeline that has not ended to stop."""
-        return PipelineDetail.model_validate(self._connection.post(f"/pipelines/{pipeline}/cancel").json())
 
     def order_pipeline(
         self, pipeline: int, action: Action, note: str | None = None, priority: int | None = None

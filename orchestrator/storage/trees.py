@@ -11,7 +11,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
@@ -21,9 +21,6 @@ from orchestrator.errors import BadRequest, OrchestratorError, PathRefused
 
 _FORMAT = "tx81-tree/1"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-
-FileKey = tuple[str, int, int, int, int]
-"""Relative path, size, mtime (ns), ctime (ns) and inode: all the same means the bytes were not touched since."""
 
 
 class BadDigest(BadRequest):
@@ -183,28 +180,3 @@ def open_regular(path: Path) -> BufferedReader:
 def is_executable(opened: BinaryIO) -> bool:
     """Whether the owner may execute the opened file: the one mode bit that is part of a tree."""
     return bool(os.fstat(opened.fileno()).st_mode & stat.S_IXUSR)
-
-
-def fingerprint_tree(folder: Path, *, known: MutableMapping[FileKey, str] | None = None) -> str:
-    """The digest that storing `folder` would give, without storing anything.
-
-    `known` is a memory that the call reads and fills: pass the same one again, and only files that changed are read.
-    A file changed within the tick of its file system's clock (some milliseconds) after it was read is not noticed."""
-    known = {} if known is None else known
-    entries: list[Entry] = []
-    empty: list[str] = []
-    for found in walk(folder):
-        if isinstance(found, FoundFile):
-            entries.append(_fingerprint(found, known))
-        else:
-            empty.append(found)
-    return digest_of(Tree(tuple(entries), tuple(empty)).manifest())
-
-
-def _fingerprint(found: FoundFile, known: MutableMapping[FileKey, str]) -> Entry:
-    with open_regular(found.real) as opened:
-        seen = os.fstat(opened.fileno())
-        key = (found.path, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino)
-        if key not in known:
-            known[key] = f"sha256:{hashlib.file_digest(opened, 'sha256').hexdigest()}"
-        return Entry(found.path, known[key], seen.st_size, is_executable(opened))
