@@ -115,7 +115,7 @@ def turn(database: Database, slots: int) -> None:
     try:
         with database.write() as session:
             now = database.now(session)
-            assert queue.placeable(queue.groups(session), queue.supply(session, now, LEASE))
+            assert queue.placeable(queue.classes(session), queue.supply(session, now, LEASE))
             bells = place_queued(session, now=now, lease=LEASE, lost_after=LEASE)
             free = min(slots, FREE)
             assert free / 2 <= len(bells) <= free

@@ -49,5 +49,5 @@ def keep_check(release: ThingName, host: ThingName, body: Findings, context: Giv
         context.database.serialise(session, "registry")
         now = context.database.now(session)
         return CheckView.model_validate(
-            release_checks.keep(session, release, host, body, by=actor, now=now), from_attributes=True
+            release_checks.replace(session, release, host, body, by=actor, now=now), from_attributes=True
         )

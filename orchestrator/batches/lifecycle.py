@@ -1,7 +1,7 @@
 """What the dispatcher does with batches in each turn: stop, skip, end; and giving up those that were never sealed.
 
 A batch is stopped by the turn that follows its trouble, not by the transaction in which the attempt ended: only turns
-place, and a turn keeps batches before it places, so nothing of a stopped batch starts either way. And many jobs are
+place, and a turn advances batches before it places, so nothing of a stopped batch starts either way. And many jobs are
 ended without their locks ever crossing those of the workers that report.
 """
 
@@ -54,7 +54,7 @@ def due(session: Session) -> list[int]:
     return list(session.scalars(_DUE))
 
 
-def keep(session: Session, *, now: datetime) -> None:
+def advance(session: Session, *, now: datetime) -> None:
     """Stop batches that met what they stop on, end their jobs that have not begun, and end what has nothing left."""
     for batch_id in due(session):
         batch = session.get_one(Batch, batch_id, populate_existing=True)
@@ -103,12 +103,12 @@ def _stop(session: Session, batch: Batch, now: datetime) -> None:
     if cause is None:
         return
     batch.stop = {
-        "reason": cause.told(), "job_id": cause.job_id, "slot_id": cause.slot_id, "signature": cause.signature,
+        "reason": cause.sentence(), "job_id": cause.job_id, "slot_id": cause.slot_id, "signature": cause.signature,
         "at": now.isoformat(),
     }  # fmt: skip
     session.flush()
     events.record(
-        session, "batch.stopped", now, batch=batch.id, job_id=cause.job_id, slot_id=cause.slot_id, why=cause.told()
+        session, "batch.stopped", now, batch=batch.id, job_id=cause.job_id, slot_id=cause.slot_id, why=cause.sentence()
     )
 
 
@@ -157,7 +157,7 @@ def _end_unbegun(session: Session, batch: Batch, now: datetime) -> None:
         assigned.where(Job.batch_id == batch.id, Job.state == JobState.ASSIGNED, Attempt.state == AttemptState.ASSIGNED)
     ).all():
         lifecycle.withdraw(session, attempt_id, now=now, why=stopped)
-    for job_id, failure in _tried(session, batch.id).items():
+    for job_id, failure in _last_failures(session, batch.id).items():
         if failure.kind is FailureKind.STOPPED:
             lifecycle.cancel(session, job_id, now=now, why=f"its worker was stopped, and then {stopped}")
             continue
@@ -167,7 +167,7 @@ def _end_unbegun(session: Session, batch: Batch, now: datetime) -> None:
     bulk.end_unbegun(session, batch.id, to=JobState.SKIPPED, failure=skipped, now=now)
 
 
-def _tried(session: Session, batch_id: int) -> dict[int, Failure]:
+def _last_failures(session: Session, batch_id: int) -> dict[int, Failure]:
     """How the attempts of queued jobs that a worker had claimed ended the last time."""
     ended = (
         select(Job.id, Attempt.failure)

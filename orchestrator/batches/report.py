@@ -21,7 +21,7 @@ from orchestrator.results.majority import Agreement, OddSlot
 from orchestrator.results.metrics import LEAST_FOR_P95, percentile
 from orchestrator.storage.tables import Answer, Attempt, Batch, Job, Metric
 
-MOST_TOLD = 20
+MOST_LISTED = 20
 """Failures and faults that a report tells one by one."""
 
 
@@ -150,7 +150,7 @@ def report(session: Session, batch_id: int) -> BatchReport:
         slots=_slots(session, batch_id, faults, compared.odd),
         agreement=compared,
         first_failures=_first_failures(session, batch_id),
-        first_faults=faults[:MOST_TOLD],
+        first_faults=faults[:MOST_LISTED],
     )
 
 
@@ -190,7 +190,7 @@ def _first_failures(session: Session, batch_id: int) -> list[FailedJob]:
         select(Job.id, Job.name, last_slot(), Job.failure)
         .where(Job.batch_id == batch_id, Job.state == JobState.FAILED, Job.failure.is_not(None))
         .order_by(Job.ended_at, Job.id)
-        .limit(MOST_TOLD)
+        .limit(MOST_LISTED)
     )
     rows = [(job_id, name, slot, Failure.model_validate(told)) for job_id, name, slot, told in session.execute(failed)]
     return [FailedJob(job_id, name, slot, failure.kind, failure.reason) for job_id, name, slot, failure in rows]
@@ -220,7 +220,7 @@ def _slots(session: Session, batch_id: int, faults: Sequence[Fault], odd: Sequen
     """What an attempt on several slots did counts for each of them, but for its answers."""
     lines: dict[str, SlotLine] = {}
     jobs, seconds = defaultdict[str, set[int]](set), defaultdict[str, list[float]](list)
-    for slot_ids, job_id, state, kind, took in session.execute(_tried(batch_id)):
+    for slot_ids, job_id, state, kind, took in session.execute(_attempts(batch_id)):
         for slot_id in slot_ids:
             line = lines.setdefault(slot_id, SlotLine(slot_id))
             jobs[slot_id].add(job_id)
@@ -250,7 +250,7 @@ def _count_exact(session: Session, batch_id: int, lines: Mapping[str, SlotLine])
         line.exact, line.compared = (line.exact or 0) + exact, (line.compared or 0) + compared
 
 
-def _tried(batch_id: int) -> Select[Any]:
+def _attempts(batch_id: int) -> Select[Any]:
     return (
         select(Attempt.slot_ids, Job.id, Attempt.state, Attempt.failure["kind"].as_string(), Attempt.seconds)
         .join(Job, Job.id == Attempt.job_id)

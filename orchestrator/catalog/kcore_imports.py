@@ -26,7 +26,7 @@ from orchestrator.model.kcores import (
 )
 from orchestrator.model.specs import AbsolutePath, Digest, Name, Strict
 from orchestrator.settings import Settings
-from orchestrator.storage.artifacts import ArtifactStore, full_disk_told
+from orchestrator.storage.artifacts import ArtifactStore, raising_store_full
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Artifact
 from orchestrator.storage.trees import FoundFile, walk
@@ -155,7 +155,7 @@ def _require_whole(node: Path, field: str) -> None:
 
 def _copy_alone(literal: Path, folder: Path) -> None:
     """Nothing but the file and what describes it: the folder that it lies in may be somebody's home."""
-    with full_disk_told(folder):
+    with raising_store_full(folder):
         for name in (LITERAL, MODEL_INFO):
             beside = literal.with_name(name)
             if beside.is_file() and not beside.is_symlink():

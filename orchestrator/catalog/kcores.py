@@ -17,7 +17,7 @@ from orchestrator.model.kcores import (
     MODEL_INFO_LIMIT,
     BadKcore,
     KcoreFacts,
-    chips_told,
+    chips_in,
     misfit_of_cards,
     misfit_of_dtype,
     misfit_of_precision,
@@ -60,7 +60,7 @@ def chips_in_tree(store: ArtifactStore, digest: str) -> int | None:
     if info is None or info.size > MODEL_INFO_LIMIT:
         return None
     try:
-        return chips_told(store.read_entry(digest, MODEL_INFO))
+        return chips_in(store.read_entry(digest, MODEL_INFO))
     except BadKcore:
         return None
 

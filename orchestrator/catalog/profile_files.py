@@ -50,7 +50,7 @@ def load_profile(settings: Settings, name: str) -> Profile:
         document = _whole(settings, name, ())
         return Profile.model_validate(document.values)
     except ValidationError as trouble:
-        raise BadRequest(f"profile {name} is not valid: {_told(trouble, document)}", field="profile") from None
+        raise BadRequest(f"profile {name} is not valid: {_problems(trouble, document)}", field="profile") from None
 
 
 def _files(settings: Settings, name: str) -> list[Path]:
@@ -85,12 +85,12 @@ def _whole(settings: Settings, name: str, above: tuple[Path, ...]) -> _Document:
 
 def _over(base: _Document, own: _Document) -> _Document:
     values, replaced = _merged(base.values, own.values, ())
-    kept = {
+    inherited = {
         path: place
         for path, place in base.places.items()
         if not any(path[: len(gone)] == gone for gone in replaced)
     }  # fmt: skip
-    return _Document(own.file, values, kept | own.places)
+    return _Document(own.file, values, inherited | own.places)
 
 
 def _merged(base: dict[str, Any], own: dict[str, Any], path: EntryPath) -> tuple[dict[str, Any], list[EntryPath]]:
@@ -149,13 +149,13 @@ def _lines(node: yaml.Node, path: EntryPath, file: Path) -> Iterator[tuple[Entry
             yield from _lines(value, (*path, name), file)
 
 
-def _told(trouble: ValidationError, document: _Document) -> str:
-    told = []
+def _problems(trouble: ValidationError, document: _Document) -> str:
+    problems = []
     for error in trouble.errors()[:_MOST_ERRORS]:
         path = _entry(error["loc"], document)
         what = "unknown key" if error["type"] == "extra_forbidden" else error["msg"]
-        told.append(f"{document.place(path)}: {'.'.join(map(str, path)) or 'profile'}: {what}")
-    return "; ".join(told)
+        problems.append(f"{document.place(path)}: {'.'.join(map(str, path)) or 'profile'}: {what}")
+    return "; ".join(problems)
 
 
 def _entry(loc: EntryPath, document: _Document) -> EntryPath:

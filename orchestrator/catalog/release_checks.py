@@ -1,4 +1,4 @@
-"""The latest check of each release on each host: kept as it was found, and told."""
+"""The latest check of each release on each host: stored as it was found, and read."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,7 +11,7 @@ from orchestrator.model.release_checks import Findings
 from orchestrator.storage.tables import CheckedRelease
 
 
-def keep(session: Session, release: str, host: str, found: Findings, *, by: str, now: datetime) -> CheckedRelease:
+def replace(session: Session, release: str, host: str, found: Findings, *, by: str, now: datetime) -> CheckedRelease:
     """Put it in the place of the host's earlier check; NotFound if there is no such release.
 
     Callers are serialised: two that are the first for a host would both insert."""
@@ -20,14 +20,14 @@ def keep(session: Session, release: str, host: str, found: Findings, *, by: str,
         "root": found.root, "ok": found.ok, "by": by, "checked_at": now,
         "findings": [finding.model_dump(mode="json") for finding in found.findings],
     }  # fmt: skip
-    kept = session.get(CheckedRelease, (release, host))
-    if kept is None:
-        kept = CheckedRelease(release=release, host=host, **facts)
-        session.add(kept)
+    row = session.get(CheckedRelease, (release, host))
+    if row is None:
+        row = CheckedRelease(release=release, host=host, **facts)
+        session.add(row)
     for name, value in facts.items():
-        setattr(kept, name, value)
+        setattr(row, name, value)
     session.flush()
-    return kept
+    return row
 
 
 def checks(session: Session, release: str) -> Sequence[CheckedRelease]:

@@ -22,7 +22,7 @@ from orchestrator.catalog.archives import unpack
 from orchestrator.errors import BadRequest, BadSpec, NotFound, OrchestratorError
 from orchestrator.model.specs import Digest, Strict
 from orchestrator.settings import Settings
-from orchestrator.storage.artifacts import full_disk_told
+from orchestrator.storage.artifacts import raising_store_full
 
 FORGOTTEN_AFTER = 7 * 24 * 3600.0
 """Seconds after which an upload that nobody has continued is removed."""
@@ -78,7 +78,7 @@ class Uploads:
                 )
             return there
         path = self._path(request.digest, request.size)
-        with full_disk_told(self._folder):
+        with raising_store_full(self._folder):
             path.touch(mode=0o600)
         return self.state(request.digest)
 
@@ -90,7 +90,7 @@ class Uploads:
     def append(self, digest: str, offset: int, piece: bytes) -> Upload:
         """Add the bytes that begin at `offset`; WrongOffset says where the next piece has to begin."""
         path = self._find(digest)
-        with path.open("r+b") as part, full_disk_told(self._folder):
+        with path.open("r+b") as part, raising_store_full(self._folder):
             # Another request may be writing the same piece: one after the other, and the second is told.
             fcntl.flock(part, fcntl.LOCK_EX)
             there, size = os.fstat(part.fileno()).st_size, _size_of(path)
@@ -122,7 +122,7 @@ class Uploads:
         target = self._models / f"{name}-{digest.removeprefix('sha256:')[:12]}"
         if target.is_dir():
             return target
-        with self.unpacked(digest) as content, full_disk_told(self._folder), suppress(FileExistsError):
+        with self.unpacked(digest) as content, raising_store_full(self._folder), suppress(FileExistsError):
             # Whoever was faster unpacked the same.
             _rename_new(content, target)
         return target
@@ -143,7 +143,7 @@ class Uploads:
     def unpacked_archive(self, archive: Path) -> Iterator[Path]:
         """The content of a .tar or .tar.gz as a folder, for as long as the block runs."""
         with self.scratch() as folder:
-            with full_disk_told(self._folder):
+            with raising_store_full(self._folder):
                 content = unpack(archive, folder / "content", most_bytes=self._most)
             yield content
 
@@ -151,7 +151,7 @@ class Uploads:
     def scratch(self) -> Iterator[Path]:
         """An empty folder where big files may lie for as long as the block runs."""
         folder = self._folder / f"{os.getpid()}.{time.monotonic_ns()}"
-        with full_disk_told(self._folder):
+        with raising_store_full(self._folder):
             folder.mkdir(parents=True)
         try:
             yield folder

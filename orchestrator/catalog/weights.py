@@ -42,7 +42,7 @@ def weights_of(settings: Settings, folder: Path) -> Weights:
     tensors: dict[str, str] = {}
     size = 0
     for name, file in _contents(settings, folder):
-        with _unreadable_told(folder):
+        with _raising_path_refused(folder):
             if file.name.endswith(".safetensors"):
                 check_safetensors(file)
             size += file.stat().st_size
@@ -59,20 +59,20 @@ def weights_of(settings: Settings, folder: Path) -> Weights:
 
 def stamp_of(settings: Settings, folder: Path) -> str:
     """Of what is in the folder, without reading it: `Weights.stamp`."""
-    with _unreadable_told(folder):
+    with _raising_path_refused(folder):
         seen = {name: file.stat() for name, file in _contents(settings, folder)}
         return digest_of({name: [each.st_size, each.st_mtime_ns] for name, each in seen.items()})
 
 
 def _contents(settings: Settings, folder: Path) -> Iterator[tuple[str, Path]]:
-    with _unreadable_told(folder):
+    with _raising_path_refused(folder):
         for name, file in _files_below(settings, folder):
             if not (file.name.startswith("config") and file.name.endswith(".json")):
                 yield name, file
 
 
 @contextmanager
-def _unreadable_told(folder: Path) -> Iterator[None]:
+def _raising_path_refused(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as trouble:

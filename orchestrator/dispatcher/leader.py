@@ -26,8 +26,8 @@ class Leadership:
         self._holder = holder
         self._term = term
 
-    def hold(self) -> bool:
-        """Take or keep the lead for another term; False while another process has it."""
+    def acquire(self) -> bool:
+        """Take the lead, or renew it, for another term; False while another process has it."""
         with self._database.write() as session:
             now = self._database.now(session)
             mine_or_free = or_(Leader.holder == self._holder, Leader.expires_at < now)

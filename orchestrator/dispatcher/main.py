@@ -66,13 +66,13 @@ class Dispatcher:
     def run(self) -> None:
         """Serve until `stop`; a database that is away is waited for."""
         watch = self._database.watch()
-        next_hold = 0.0
+        next_renewal = 0.0
         try:
             while not self._stop.is_set():
                 began = time.monotonic()
                 try:
-                    if began >= next_hold:
-                        next_hold = began + self._settings.leader_term.total_seconds() / 3
+                    if began >= next_renewal:
+                        next_renewal = began + self._settings.leader_term.total_seconds() / 3
                         self.lead()
                     self.turn()
                     self.sweep()
@@ -92,8 +92,8 @@ class Dispatcher:
             self._database.close()
 
     def lead(self) -> None:
-        """Take or keep the lead, if no other dispatcher has it."""
-        self._note(self._leadership.hold())
+        """Take or renew the lead, if no other dispatcher has it."""
+        self._note(self._leadership.acquire())
 
     def turn(self) -> None:
         """While leading: promote, place and ring."""

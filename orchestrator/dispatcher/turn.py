@@ -1,4 +1,4 @@
-"""One turn: keep batches, promote waiting jobs whose needs are met, place queued ones, commit.
+"""One turn: advance batches, promote waiting jobs whose needs are met, place queued ones, commit.
 
 The caller rings after the commit.
 """
@@ -71,7 +71,7 @@ def take_turn(
     with database.admission() as (session, now):
         if leadership is not None:
             leadership.fence(session)
-        lifecycle.keep(session, now=now)
+        lifecycle.advance(session, now=now)
         promote(session, store, now=now)
         return place_queued(session, now=now, lease=lease, lost_after=lost_after, aging=aging)
 
@@ -83,7 +83,7 @@ def place_queued(
     slots = queue.supply(session, now, lost_after)
     if not slots.free:
         return []
-    decided = plan.decide(session, queue.groups(session), slots, aging=aging)
+    decided = plan.decide(session, queue.classes(session), slots, aging=aging)
     wanted = [bulk.Allocation(each.job_id, each.slot_ids, each.why) for each in decided.plan.placements]
     assigned = bulk.assign(session, wanted, now=now, lease=lease) if wanted else []
     kcores = {candidate.job_id: candidate.kcore for candidate in decided.candidates}

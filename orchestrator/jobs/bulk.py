@@ -97,7 +97,7 @@ def assign(
     made = list(zip(session.execute(statements.TRY, attempts).scalars(), taken, strict=True))
     wanted_leases = [(slot_id, attempt_id) for attempt_id, each in made for slot_id in each.slot_ids]
     leases.take(session, wanted_leases, until=now + lease)
-    session.execute(events.RECORD, [event for entry in made for event in _told_of(*entry, now)])
+    session.execute(events.RECORD, [event for entry in made for event in _assigned_events(*entry, now)])
     return made
 
 
@@ -108,7 +108,7 @@ def _next_numbers(session: Session, job_ids: Iterable[int]) -> dict[int, int]:
     return {job_id: counts.get(job_id, 0) + 1 for job_id in job_ids}
 
 
-def _told_of(attempt_id: int, taken: Allocation, now: datetime) -> Iterator[Document]:
+def _assigned_events(attempt_id: int, taken: Allocation, now: datetime) -> Iterator[Document]:
     about = {"at": now, "job_id": taken.job_id, "slot_id": taken.slot_ids[0]}
     yield {**about, "kind": "job.assigned", "attempt_id": None, "data": {"start": JobState.QUEUED}}
     several = {"slot_ids": list(taken.slot_ids)} if len(taken.slot_ids) > 1 else {}

@@ -1,4 +1,4 @@
-"""What became of a job, told from its rows and events: each attempt and why another followed, and what the cache did.
+"""The outcome of a job, from its rows and events: each attempt and why another followed, and what the cache did.
 
 All functions read in the caller's session and change nothing.
 """
@@ -18,7 +18,7 @@ from orchestrator.storage.tables import Artifact, Attempt, Event, Job
 
 
 @dataclass(frozen=True)
-class Tried:
+class PastAttempt:
     """One attempt: where and why there, how it ended, and why another one followed, if one did."""
 
     number: int
@@ -51,14 +51,14 @@ class Review:
     """
 
     job: Job
-    tries: Sequence[Tried]
+    tries: Sequence[PastAttempt]
     queued_because: str | None
     nearest: int | None
     changed: Sequence[ChangedInput]
 
 
 def review(session: Session, job_id: int) -> Review:
-    """Tell what became of a job; NotFound if there is none."""
+    """The outcome of a job; NotFound if there is none."""
     job = queries.job(session, job_id).job
     queued = queries.first_queued(session, job_id)
     like = session.get(Job, queued["nearest"]) if queued.get("nearest") is not None else None
@@ -71,9 +71,9 @@ def review(session: Session, job_id: int) -> Review:
     )
 
 
-def _tries(session: Session, job_id: int) -> list[Tried]:
+def _tries(session: Session, job_id: int) -> list[PastAttempt]:
     tries = {
-        row.id: Tried(row.number, row.slot_id, row.state, row.started_at, row.ended_at, row.failure)
+        row.id: PastAttempt(row.number, row.slot_id, row.state, row.started_at, row.ended_at, row.failure)
         for row in session.scalars(select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number))
     }
     last: int | None = None

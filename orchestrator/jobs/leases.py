@@ -1,4 +1,4 @@
-"""An attempt's hold on its slots: taken, kept and given back together, or not at all; with it ends its endpoint.
+"""An attempt's leases on its slots: taken, extended and given back together, or not at all; with it ends its endpoint.
 
 Part of the arrows of `orchestrator.jobs.lifecycle`, in their transactions. Slots are always taken and left in the order
 of their ids, so that two attempts that want some of the same slots never wait for each other in a circle.
@@ -24,15 +24,15 @@ def take(session: Session, wanted: Iterable[tuple[str, int]], *, until: datetime
     rows = [
         {"slot_id": slot_id, "attempt_id": attempt_id, "expires_at": until} for slot_id, attempt_id in sorted(wanted)
     ]
-    database.run_for(session, statements.HOLD, rows)
+    database.run_for(session, statements.LEASE, rows)
 
 
 def extend(session: Session, attempt_id: int, *, until: datetime) -> bool:
-    """Keep every slot until then; False if the attempt holds none any more.
+    """Extend the lease of every slot until then; False if the attempt has none any more.
 
     The caller has locked the attempt: its leases are several rows, which two statements could lock in two orders.
     """
-    return run(session, statements.EXTEND, holder=attempt_id, expires_at=until).rowcount > 0
+    return run(session, statements.EXTEND, attempt=attempt_id, expires_at=until).rowcount > 0
 
 
 def let_go(
@@ -42,8 +42,8 @@ def let_go(
 
     A slot that was draining is drained. Those that `suspicion` speaks of are quarantined instead, with the evidence.
     """
-    run(session, statements.LET_GO, holder=attempt.id)
-    run(session, statements.CLOSE_ENDPOINT, holder=attempt.id, closed_at=now)
+    run(session, statements.LET_GO, attempt=attempt.id)
+    run(session, statements.CLOSE_ENDPOINT, attempt=attempt.id, closed_at=now)
     suspects = () if suspicion is None else suspicion.slots or tuple(attempt.slot_ids)
     changed = []
     for slot_id in sorted(attempt.slot_ids):

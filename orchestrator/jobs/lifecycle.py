@@ -122,7 +122,7 @@ def claim(session: Session, attempt_id: int, *, worker: str, now: datetime, leas
 
 
 def renew(session: Session, attempt_id: int, *, worker: str, now: datetime, lease: timedelta) -> Renewal:
-    """Keep the slots for another `lease`; OwnershipLost if the attempt is not this worker's any more."""
+    """Extend the leases for another `lease`; OwnershipLost if the attempt is not this worker's any more."""
     running = select(Job.cancel_requested, Job.stop).join(Attempt, Attempt.job_id == Job.id)
     mine = (Attempt.id == attempt_id, Attempt.worker == worker, Attempt.state == AttemptState.RUNNING)
     locked = running.where(*mine).with_for_update(of=Attempt, key_share=True)
@@ -141,7 +141,7 @@ class Started:
 
 
 def note_start(session: Session, attempt_id: int, started: Started, *, worker: str, now: datetime) -> None:
-    """Keep what was started; OwnershipLost if the attempt is not this worker's any more."""
+    """Store what was started; OwnershipLost if the attempt is not this worker's any more."""
     noted = run(
         session, statements.NOTE_START, started=attempt_id, owner=worker, pid=started.pid, command=started.command
     )
@@ -164,7 +164,7 @@ def give_back(
     failure = Failure(kind=FailureKind.STOPPED, reason=why).model_dump(mode="json")
     if not _move_attempt(
         session, attempt_id, start=AttemptState.RUNNING, to=AttemptState.LOST, ended_at=now, failure=failure,
-        suspicion=_told(suspicion),
+        suspicion=_as_document(suspicion),
     ):  # fmt: skip
         return False
     _release(session, attempt, now, suspicion)
@@ -212,7 +212,7 @@ def finish(
         to = AttemptState.CANCELLED if failure.kind is FailureKind.CANCELLED else AttemptState.FAILED
     if attempt.worker != worker or not _move_attempt(
         session, attempt_id, start=AttemptState.RUNNING, to=to, ended_at=now,
-        failure=_told(failure), suspicion=_told(ending.suspicion),
+        failure=_as_document(failure), suspicion=_as_document(ending.suspicion),
         seconds=ending.seconds, log_digest=ending.log_digest, log_bytes=ending.log_bytes,
         answers_digest=ending.answers_digest, **begun,
     ):  # fmt: skip
@@ -322,13 +322,13 @@ def _release(session: Session, attempt: Attempt | Row[Any], now: datetime, suspi
 
 
 def _charge(session: Session, attempt: Attempt | Row[Any], now: datetime) -> None:
-    """Count what the attempt held as its project's. Last of all: whoever ends a job of that project waits for it."""
+    """Count what the attempt had as its project's. Last of all: whoever ends a job of that project waits for it."""
     if attempt.started_at is not None:
-        held = (now - attempt.started_at).total_seconds() * len(attempt.slot_ids)
-        shares.charge(session, attempt.job_id, held, now=now)
+        seconds = (now - attempt.started_at).total_seconds() * len(attempt.slot_ids)
+        shares.charge(session, attempt.job_id, seconds, now=now)
 
 
-def _told(fact: Failure | Suspicion | None) -> dict[str, Any] | None:
+def _as_document(fact: Failure | Suspicion | None) -> dict[str, Any] | None:
     return None if fact is None else fact.model_dump(mode="json")
 
 

@@ -15,7 +15,7 @@ from orchestrator.storage.tables import Attempt, Endpoint, Job
 
 
 @dataclass(frozen=True)
-class _Tried:
+class _Failed:
     """One claimed attempt that ended in a failure; `life` is how long it was a ready server."""
 
     slot_id: str
@@ -29,11 +29,11 @@ def after(session: Session, job: Job, failure: Failure, max_attempts: int) -> tu
 
     With it comes the failure that the job has if it is not: its own, or that it has killed several devices.
     """
-    tried = _tried(session, job)
+    tried = _failed_attempts(session, job)
     if failure.kind is FailureKind.SERVER_GONE:
         return failure, _without_server(session, job, failure, len(tried), max_attempts)
-    kept = job.kind == "serve" and job.spec.get("keep") and failure.kind in (FailureKind.FAULT, FailureKind.TOOL)
-    if kept:
+    restarted = job.kind == "serve" and job.spec.get("keep") and failure.kind in (FailureKind.FAULT, FailureKind.TOOL)
+    if restarted:
         # What it died of before it last lived long is not held against it.
         tried = tried[len(tried) - died_at_once([each.life for each in tried]) :]
         failure, step = _kept(failure, len(tried), max_attempts)
@@ -47,7 +47,7 @@ def after(session: Session, job: Job, failure: Failure, max_attempts: int) -> tu
             max_attempts=1 if job.kind == "canary" else max_attempts,
             tool_retries=job.tool_retries,
         )
-    # One attempt is one kill, however many slots it held: their first stands for them all.
+    # One attempt is one kill, however many slots it had: their first stands for them all.
     kills = {each.slot_id for each in tried if each.suspicion and each.suspicion.get("blames_job", True)}
     killer = device_kills(failure, kills)
     if killer is not None and (isinstance(step, Retry) or failure.kind is FailureKind.FAULT):
@@ -75,7 +75,7 @@ def _without_server(session: Session, job: Job, failure: Failure, tries: int, mo
     return GiveUp(failure.reason)
 
 
-def _tried(session: Session, job: Job) -> list[_Tried]:
+def _failed_attempts(session: Session, job: Job) -> list[_Failed]:
     """Columns, not objects: the session may hold the attempt as it was before its UPDATE."""
     ended = (
         select(Attempt.slot_id, Attempt.failure, Attempt.suspicion, Attempt.ended_at, Endpoint.ready_at)
@@ -84,7 +84,7 @@ def _tried(session: Session, job: Job) -> list[_Tried]:
         .order_by(Attempt.number)
     )
     return [
-        _Tried(slot_id, failure, suspicion, ended_at - ready_at if ended_at and ready_at else None)
+        _Failed(slot_id, failure, suspicion, ended_at - ready_at if ended_at and ready_at else None)
         for slot_id, failure, suspicion, ended_at, ready_at in session.execute(ended)
         # That its worker was stopped speaks against nobody.
         if failure is not None and (suspicion or failure["kind"] != FailureKind.STOPPED)

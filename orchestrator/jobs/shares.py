@@ -1,6 +1,6 @@
 """What each project has had of the slots' time, and what it is entitled to.
 
-Kept in one row a project: written in the transaction in which an attempt ends, never computed again from history. The
+One row a project: written in the transaction in which an attempt ends, never computed again from history. The
 row is locked last, after job, attempt, lease and slot, so that two endings never wait for each other in a circle.
 """
 
@@ -22,7 +22,7 @@ HALF_LIFE: timedelta = Settings.model_fields["share_half_life"].default
 
 _JOB, _ATTEMPT, _LEASE, _PROJECT = (Base.metadata.tables[name] for name in ("job", "attempt", "lease", "project"))
 _ALL = select(_PROJECT)
-_HELD = select(_JOB.c.project, _ATTEMPT.c.started_at).where(
+_LEASED = select(_JOB.c.project, _ATTEMPT.c.started_at).where(
     _ATTEMPT.c.id == _LEASE.c.attempt_id, _JOB.c.id == _ATTEMPT.c.job_id
 )
 _OWNER = (
@@ -46,7 +46,7 @@ def enrol(session: Session, name: str, *, now: datetime) -> Project:
 
 
 def charge(session: Session, job_id: int, seconds: float, *, now: datetime) -> None:
-    """Add the slot-seconds that an attempt held to what its job's project has used."""
+    """Add the slot-seconds that an attempt had to what its job's project has used."""
     owner = run(session, _OWNER, charged=job_id).one()
     used = used_now(owner, now) + seconds
     run(session, _CHARGE, owner=owner.name, used_seconds=used, used_at=max(now, owner.used_at))
@@ -77,14 +77,14 @@ def set_half_life(database: Database, half_life: timedelta) -> int:
 
 
 def all_shares(session: Session, now: datetime) -> dict[str, Share]:
-    """How every project stands: what has ended, and what its attempts under way have held so far.
+    """How every project stands: what has ended, and what its attempts under way have had so far.
 
     An attempt under way counts as at least `LEAST_CHARGE`, so that nobody gets all slots that are free at once.
     """
     found = {row.name: Share(used_now(row, now), row.weight) for row in session.execute(_ALL)}
-    for name, since in session.execute(_HELD):
-        held = 0.0 if since is None else (now - since).total_seconds()
-        found[name] = found.get(name, Share()).charged(max(LEAST_CHARGE, held))
+    for name, since in session.execute(_LEASED):
+        seconds = 0.0 if since is None else (now - since).total_seconds()
+        found[name] = found.get(name, Share()).charged(max(LEAST_CHARGE, seconds))
     return found
 
 

@@ -29,11 +29,13 @@ MOVE_ATTEMPT = update(_ATTEMPT).where(_ATTEMPT.c.id == bindparam("moved"), _ATTE
 TRY = insert(_ATTEMPT).returning(_ATTEMPT.c.id, sort_by_parameter_order=True)
 """New attempts; returns their ids in the order in which they were handed in."""
 
-HOLD = insert(_LEASE)
-EXTEND = update(_LEASE).where(_LEASE.c.attempt_id == bindparam("holder"))
-LET_GO = delete(_LEASE).where(_LEASE.c.attempt_id == bindparam("holder"))
+LEASE = insert(_LEASE)
+EXTEND = update(_LEASE).where(_LEASE.c.attempt_id == bindparam("attempt"))
+LET_GO = delete(_LEASE).where(_LEASE.c.attempt_id == bindparam("attempt"))
 
-CLOSE_ENDPOINT = update(_ENDPOINT).where(_ENDPOINT.c.attempt_id == bindparam("holder"), _ENDPOINT.c.closed_at.is_(None))
+CLOSE_ENDPOINT = update(_ENDPOINT).where(
+    _ENDPOINT.c.attempt_id == bindparam("attempt"), _ENDPOINT.c.closed_at.is_(None)
+)
 """Of an attempt that ends; it has one only if it served and was ready."""
 
 TO_CLAIM = (
@@ -95,4 +97,4 @@ SERVICE = (
 )
 
 CONDEMN = update(_SLOT).where(_SLOT.c.id == bindparam("left"), _SLOT.c.service_state != ServiceState.QUARANTINED)
-"""An attempt on the slot ends, and the slot is quarantined for it. One that is so already keeps its evidence."""
+"""An attempt on the slot ends, and the slot is quarantined for it. One that is so already has its evidence."""

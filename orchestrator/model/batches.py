@@ -136,7 +136,7 @@ class Trouble:
     slot_id: str | None = None
     signature: str | None = None
 
-    def told(self) -> str:
+    def sentence(self) -> str:
         """One line for whoever was skipped for it."""
         where = f" on {self.slot_id}" if self.slot_id else ""
         what = "a sticky fault" if self.sticky else "a failure"

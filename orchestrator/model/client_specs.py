@@ -26,7 +26,7 @@ Program = Literal["load", "chat", "completion_llama", "chat_processes", "complet
 
 
 class Goodput(Strict):
-    """Limits of one request: it counts as good if it keeps all that are given."""
+    """Limits of one request: it counts as good if it meets all that are given."""
 
     ttft_seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="To the first text.")
     tpot_seconds: float | None = Field(

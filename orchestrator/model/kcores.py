@@ -42,7 +42,7 @@ class BadKcore(ValueError):
     """The folder is no whole kernel image; the text says what is wrong."""
 
 
-def chips_told(model_info: bytes) -> int:
+def chips_in(model_info: bytes) -> int:
     """How many cards `model_info.json` speaks of; BadKcore if it is none."""
     document = _document(model_info)
     chips = document.get("chip_num")
@@ -69,7 +69,7 @@ def missing(files: Collection[str], model_info: bytes | None) -> str | None:
     if model_info is None:
         return f"{LITERAL} or {MODEL_INFO}"
     tiles = _tiles(_document(model_info))
-    for chip in range(chips_told(model_info)):
+    for chip in range(chips_in(model_info)):
         for tile in range(tiles[chip] if chip < len(tiles) else TILES):
             image = f"chip{chip}/tile{tile}/kcore_fw"
             if f"{image}.bin" not in files and f"{image}.so" not in files:

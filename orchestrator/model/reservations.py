@@ -43,7 +43,7 @@ Moment = Annotated[datetime, BeforeValidator(_moment)]
 
 
 class ReservationRequest(Strict):
-    """Slots that are to be kept, from when until when, for whom and why."""
+    """Slots that are to be reserved, from when until when, for whom and why."""
 
     slots: tuple[Name, ...] = Field(default=(), max_length=MOST_SLOTS, description="Written HOST.g3.")
     hosts: tuple[Name, ...] = Field(default=(), max_length=MOST_SLOTS, description="All slots of these hosts.")

@@ -67,16 +67,16 @@ def score(slot_id: str, trials: Sequence[Trial], *, now: datetime, half_life: ti
         (trial for trial in trials if trial.slot_id == slot_id), key=lambda trial: (trial.at, trial.attempt_id)
     )
     elsewhere = _success_elsewhere(slot_id, trials, now, half_life)
-    held: dict[str, tuple[float, Trial]] = {}
+    standing: dict[str, tuple[float, Trial]] = {}
     for trial in here:
-        held.pop(trial.likeness, None)
+        standing.pop(trial.likeness, None)
         if trial.failed:
             weight = elsewhere.get(trial.likeness, 0.0) * _fade(trial.at, now, half_life) * trial.share
-            held[trial.likeness] = weight, trial
+            standing[trial.likeness] = weight, trial
         else:
-            held = {like: (weight * RELIEF, failure) for like, (weight, failure) in held.items()}
-    failures = sorted((failure for weight, failure in held.values() if weight > 0), key=lambda trial: trial.at)
-    return Score(sum(weight for weight, _ in held.values()), tuple(failures))
+            standing = {like: (weight * RELIEF, failure) for like, (weight, failure) in standing.items()}
+    failures = sorted((failure for weight, failure in standing.values() if weight > 0), key=lambda trial: trial.at)
+    return Score(sum(weight for weight, _ in standing.values()), tuple(failures))
 
 
 def _success_elsewhere(

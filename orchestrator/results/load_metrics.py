@@ -17,7 +17,7 @@ SERVER = "server"
 """Token counter: the server's own `usage`."""
 
 MOST_GAPS = 1 << 17
-"""Gaps between pieces that are kept for percentiles: of more, a sample of so many. Mean and maximum are of all."""
+"""Gaps between pieces that are sampled for percentiles: of more, a sample of so many. Mean and maximum are of all."""
 
 DEFINITIONS = {
     "requests": ("requests", "requests/answered"),
@@ -46,7 +46,7 @@ itl_seconds          between two pieces with text, of all requests together; one
 late_seconds         due to sent, of an open loop: how far the client itself fell behind
 load_seconds         from the first request sent to the last piece of any answer
 *_throughput         requests answered, or tokens of their answers (total: and of their prompts) / load_seconds
-goodput              requests answered within every limit / load_seconds; a limit on tpot_seconds is kept by an answer
+goodput              requests answered within every limit / load_seconds; a limit on tpot_seconds is met by an answer
                      of one token
 concurrency          requests that had been sent and not yet ended
 """
@@ -83,7 +83,7 @@ class Timed:
         return (self.last - self.first) / (self.output_tokens - 1)
 
     def within(self, limits: Goodput) -> bool | None:
-        """Whether it kept every limit; None if that cannot be said."""
+        """Whether it met every limit; None if that cannot be said."""
         if limits.tpot_seconds is not None and self.output_tokens is None:
             return None
         taken = (
@@ -150,7 +150,7 @@ class LoadStatistics:
             counter = SERVER if name == "tpot_seconds" else None
             found += self._statistics(name, _statistics(values, borne=len(values)), len(values), counter)
         # Gaps within one answer are alike: how far a percentile can be trusted, requests decide.
-        gaps = {**_statistics(self._gaps.kept, borne=answered), **self._gaps.of_all()}
+        gaps = {**_statistics(self._gaps.sample, borne=answered), **self._gaps.of_all()}
         return found + self._statistics("itl_seconds", gaps, self._gaps.count)
 
     def _throughputs(self, seconds: float) -> list[Measured]:
@@ -181,7 +181,7 @@ class _Gaps:
     """Any number of gaps in bounded memory: each is in the sample with the same chance."""
 
     def __init__(self) -> None:
-        self.kept = array("d")
+        self.sample = array("d")
         self.count = 0
         self.total = 0.0
         self.longest = 0.0
@@ -191,12 +191,12 @@ class _Gaps:
         self.count += 1
         self.total += gap
         self.longest = max(self.longest, gap)
-        if len(self.kept) < MOST_GAPS:
-            self.kept.append(gap)
+        if len(self.sample) < MOST_GAPS:
+            self.sample.append(gap)
             return
         place = self._draw.randrange(self.count)
         if place < MOST_GAPS:
-            self.kept[place] = gap
+            self.sample[place] = gap
 
     def of_all(self) -> dict[str, float]:
         """What is known of every gap, and not of the sample alone."""

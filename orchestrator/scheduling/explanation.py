@@ -22,8 +22,8 @@ from orchestrator.scheduling.placement.candidate import Candidate
 from orchestrator.scheduling.placement.explain import Reason, explain
 from orchestrator.scheduling.placement.forecast import earliest_start
 from orchestrator.scheduling.placement.order import MOST_URGENT, urgency, waited_for
-from orchestrator.scheduling.placement.snapshot import Holder, Need, Snapshot, Standing, Subject, supply_of
-from orchestrator.scheduling.queue import Group, Queued
+from orchestrator.scheduling.placement.snapshot import Need, Occupant, Snapshot, Standing, Subject, supply_of
+from orchestrator.scheduling.queue import QueueClass, Queued
 from orchestrator.slots import queries as slot_queries
 from orchestrator.slots import reservations
 from orchestrator.slots.queries import longest_idle_first, with_leases
@@ -33,7 +33,7 @@ PAST_RUNS = 50
 """The latest successful runs of a kind that a forecast looks at."""
 
 
-class Told(StrEnum):
+class PastKind(StrEnum):
     """What an explanation of a job's past is about."""
 
     PLACED = "placed"  #: Why it ran on that slot.
@@ -48,7 +48,7 @@ class Past:
     """One decision about a job, and its reason."""
 
     at: datetime
-    about: Told
+    about: PastKind
     why: str
     slot_id: str | None = None
 
@@ -71,7 +71,7 @@ def explanation(
     past = _past(session, job_id)
     if job.state not in (JobState.WAITING, JobState.QUEUED, JobState.ASSIGNED):
         return Explanation(job, (), None, past)
-    found = queue.groups(session)
+    found = queue.classes(session)
     seen = _snapshot(session, found, now=now, lost_after=lost_after, aging=aging)
     subject = _subject(session, job, seen, found, aging)
     return Explanation(job, explain(subject, seen), earliest_start(subject, seen), past)
@@ -81,7 +81,7 @@ def explanation(
 
 
 def _snapshot(
-    session: Session, found: Sequence[Group], *, now: datetime, lost_after: timedelta, aging: timedelta
+    session: Session, found: Sequence[QueueClass], *, now: datetime, lost_after: timedelta, aging: timedelta
 ) -> Snapshot:
     slots = _standings(session, now, lost_after)
     supply = supply_of(slots, now, reservations.windows(session, now))
@@ -100,15 +100,15 @@ def _standings(session: Session, now: datetime, lost_after: timedelta) -> list[S
     """Every slot, in the order in which free ones are offered."""
     rows = longest_idle_first(with_leases(select(Slot, Attempt.started_at, Job)))
     found, typical = [], dict[str, list[tuple[object, float]]]()
-    for slot, started_at, holder in session.execute(rows):
-        held = None
-        if holder is not None:
-            if holder.kind not in typical:
-                typical[holder.kind] = _past_runs(session, holder.kind)
-            held = _holder(holder, started_at or now, _typical_seconds(holder, typical[holder.kind]))
+    for slot, started_at, job in session.execute(rows):
+        occupant = None
+        if job is not None:
+            if job.kind not in typical:
+                typical[job.kind] = _past_runs(session, job.kind)
+            occupant = _occupant(job, started_at or now, _typical_seconds(job, typical[job.kind]))
         alive = slot.heartbeat_at is not None and slot.heartbeat_at > now - lost_after
         why = _why_out_of_service(slot)
-        found.append(Standing(_as_placed(slot), alive, slot.service_state, held, why, slot.lacks or {}))
+        found.append(Standing(_as_placed(slot), alive, slot.service_state, occupant, why, slot.lacks or {}))
     return found
 
 
@@ -123,9 +123,9 @@ def _as_placed(slot: Slot) -> FreeSlot:
     return demand.free_slot(slot.id, slot.name, slot.labels, slot.kcore, lacks=slot.lacks)
 
 
-def _holder(job: Job, started_at: datetime, seconds: float) -> Holder:
+def _occupant(job: Job, started_at: datetime, seconds: float) -> Occupant:
     latest = started_at + timedelta(seconds=job.run_seconds)
-    return Holder(job.id, latest, min(latest, started_at + timedelta(seconds=seconds)))
+    return Occupant(job.id, latest, min(latest, started_at + timedelta(seconds=seconds)))
 
 
 def _past_runs(session: Session, kind: str) -> list[tuple[object, float]]:
@@ -146,15 +146,15 @@ def _typical_seconds(job: Job, runs: Sequence[tuple[object, float]]) -> float:
 # ── the job ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _subject(session: Session, job: Job, seen: Snapshot, found: Sequence[Group], aging: timedelta) -> Subject:
+def _subject(session: Session, job: Job, seen: Snapshot, found: Sequence[QueueClass], aging: timedelta) -> Subject:
     candidate = next((each for each in seen.candidates if each.job_id == job.id), None)
     if candidate is None:
-        group, limit = Group(job.demand, job.project, job.priority), timedelta(seconds=job.run_seconds)
-        queued = [*queue.heads(session, group, 1), Queued(job.id, group, job.rank, job.created_at, limit)]
+        queue_class, limit = QueueClass(job.demand, job.project, job.priority), timedelta(seconds=job.run_seconds)
+        queued = [*queue.heads(session, queue_class, 1), Queued(job.id, queue_class, job.rank, job.created_at, limit)]
         known = queue.known(session, queued)
         candidate = queue.candidates(queued, known, now=seen.now, aging=aging)[-1]
     live = select(Attempt.slot_id).where(Attempt.job_id == job.id, Attempt.state == AttemptState.ASSIGNED)
-    alike = {group.demand for group in found if Demand.parse(group.demand).unlimited == candidate.demand.unlimited}
+    alike = {each.demand for each in found if Demand.parse(each.demand).unlimited == candidate.demand.unlimited}
     ahead, following = _ahead(session, job, candidate, alike, seen.now, aging)
     return Subject(
         candidate=candidate,
@@ -162,7 +162,7 @@ def _subject(session: Session, job: Job, seen: Snapshot, found: Sequence[Group],
         needs=[Need(row.id, row.name, row.state, row.until, row.met) for row in needs.of_job(session, job.id)],
         joined_to=job.joined_to,
         open_batch=_open_batch(session, job),
-        held=_hold(job) if job.held else None,
+        held=_hold_of(job) if job.held else None,
         slot_id=session.scalar(live),
         ahead=ahead,
         next_job=following,
@@ -174,7 +174,7 @@ def _open_batch(session: Session, job: Job) -> int | None:
     return session.scalar(select(Batch.id).where(Batch.id == job.batch_id, Batch.sealed_at.is_(None)))
 
 
-def _hold(job: Job) -> str:
+def _hold_of(job: Job) -> str:
     hold = job.hold or {}
     note = f": {hold['note']}" if hold.get("note") else ""
     return f"{hold.get('by')} put it on hold at {hold.get('at')}{note}; to remove the hold: tx81 unhold {job.id}"
@@ -223,24 +223,24 @@ def _urgent(level: int, now: datetime, aging: timedelta) -> ColumnElement[bool]:
 
 def _past(session: Session, job_id: int) -> list[Past]:
     rows = session.scalars(select(Event).where(Event.job_id == job_id).order_by(Event.id))
-    told = (_told(event) for event in rows)
-    return [past for past in told if past is not None]
+    found = (_past_of(event) for event in rows)
+    return [past for past in found if past is not None]
 
 
-def _told(event: Event) -> Past | None:
+def _past_of(event: Event) -> Past | None:
     why, start = event.data.get("why"), event.data.get("start")
     failure = event.data.get("failure")
     match event.kind:
         case "attempt.assigned" if why:
-            return Past(event.at, Told.PLACED, why, event.slot_id)
+            return Past(event.at, PastKind.PLACED, why, event.slot_id)
         case "job.queued" if why:
-            about = Told.CACHE_MISSED if start == JobState.WAITING else Told.RETRIED
+            about = PastKind.CACHE_MISSED if start == JobState.WAITING else PastKind.RETRIED
             return Past(event.at, about, why)
         case "job.waiting" if why:
-            return Past(event.at, Told.RETRIED, why)
+            return Past(event.at, PastKind.RETRIED, why)
         case "job.succeeded" if why:
-            return Past(event.at, Told.FROM_CACHE if event.attempt_id is None else Told.ENDED, why)
+            return Past(event.at, PastKind.FROM_CACHE if event.attempt_id is None else PastKind.ENDED, why)
         case _ if failure and event.kind.startswith("job."):
-            return Past(event.at, Told.ENDED, Failure.model_validate(failure).reason)
+            return Past(event.at, PastKind.ENDED, Failure.model_validate(failure).reason)
         case _:
             return None

@@ -1,8 +1,8 @@
 """What the next turn will do: `placement.place`, with as much of the queue read as it takes to decide.
 
-Of each group few heads are read at first. Where all of them get slots, or slots are left that they may not have yet,
-the next ones might get some: then more are read and all is decided again. No more of a group is read than free slots
-are enough for, however long the queue.
+Of each queue class few heads are read at first. Where all of them get slots, or slots are left that they may not have
+yet, the next ones might get some: then more are read and all is decided again. No more of a class is read than free
+slots are enough for, however long the queue.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,10 @@ from orchestrator.scheduling import queue
 from orchestrator.scheduling.placement.candidate import Candidate
 from orchestrator.scheduling.placement.place import Plan, place
 from orchestrator.scheduling.placement.supply import Supply
-from orchestrator.scheduling.queue import Group, Known, Queued
+from orchestrator.scheduling.queue import Known, QueueClass, Queued
 
 FEWEST_HEADS = 4
-"""Of a group that are read at first; deeper by this factor where it was not enough."""
+"""Of a queue class that are read at first; deeper by this factor where it was not enough."""
 
 
 @dataclass(frozen=True)
@@ -33,51 +33,49 @@ class Decided:
     plan: Plan
 
 
-def decide(session: Session, groups: Sequence[Group], slots: Supply, *, aging: timedelta) -> Decided:
-    """The plan for these groups of the queue, which must be all there are."""
-    most = {group: number for group, number in queue.rooms(groups, slots) if number}
+def decide(session: Session, classes: Sequence[QueueClass], slots: Supply, *, aging: timedelta) -> Decided:
+    """The plan for these queue classes, which must be all there are."""
+    most = {each: number for each, number in queue.rooms(classes, slots) if number}
     first = max(FEWEST_HEADS, 2 * len(slots.free) // max(1, len(most)))
-    queued: dict[Group, list[Queued]] = {group: [] for group in most}
+    queued: dict[QueueClass, list[Queued]] = {each: [] for each in most}
     depth = dict.fromkeys(most, 0)
     known: dict[int, Known] = {}
     standing = shares.all_shares(session, slots.now)
     short = list(most)
     while True:
         new: list[Queued] = []
-        for group in short:
-            before, depth[group] = depth[group], min(max(first, depth[group] * FEWEST_HEADS), most[group])
-            last = queued[group][-1] if queued[group] else None
-            queued[group] += (found := queue.heads(session, group, depth[group] - before, after=last))
+        for each in short:
+            before, depth[each] = depth[each], min(max(first, depth[each] * FEWEST_HEADS), most[each])
+            last = queued[each][-1] if queued[each] else None
+            queued[each] += (found := queue.heads(session, each, depth[each] - before, after=last))
             new += found
         known |= queue.known(session, new)
         # Once each: PostgreSQL shows what was committed last, so a job that somebody moves meanwhile may be read twice.
-        every = list({job.job_id: job for group in most for job in queued[group]}.values())
+        every = list({job.job_id: job for each in most for job in queued[each]}.values())
         candidates = queue.candidates(every, known, now=slots.now, aging=aging)
         plan = place(candidates, slots, standing)
-        unread = [group for group in most if len(queued[group]) == depth[group] < most[group]]
+        unread = [each for each in most if len(queued[each]) == depth[each] < most[each]]
         short = _with_more_to_get(unread, queued, plan, slots) if unread else []
         if not short:
             return Decided(candidates, standing, plan)
 
 
 def _with_more_to_get(
-    groups: Sequence[Group], queued: Mapping[Group, Sequence[Queued]], plan: Plan, slots: Supply
-) -> list[Group]:
-    """Those of `groups` of which every job that was read starts, or for which slots are left."""
+    classes: Sequence[QueueClass], queued: Mapping[QueueClass, Sequence[Queued]], plan: Plan, slots: Supply
+) -> list[QueueClass]:
+    """Those of `classes` of which every job that was read starts, or for which slots are left."""
     started = {placement.job_id for placement in plan.placements}
     taken = {slot_id for placement in plan.placements for slot_id in placement.slot_ids}
     left = replace(slots, free=[slot for slot in slots.free if slot.id not in taken])
     return [
-        group
-        for group in groups
-        if all(job.job_id in started for job in queued[group]) or queue.placeable([group], left)
+        each for each in classes if all(job.job_id in started for job in queued[each]) or queue.placeable([each], left)
     ]
 
 
 def movable(session: Session, slots: Supply, *, aging: timedelta) -> bool:
-    """Whether a turn would assign anything. Where slots may be kept for someone, only deciding can tell."""
-    groups = queue.groups(session) if slots.free else []
-    if not queue.placeable(groups, slots):
+    """Whether a turn would assign anything. Where slots may be set aside, only deciding can tell."""
+    classes = queue.classes(session) if slots.free else []
+    if not queue.placeable(classes, slots):
         return False
-    keeping = bool(slots.windows) or any(Demand.parse(group.demand).slots > 1 for group in groups)
-    return not keeping or bool(decide(session, groups, slots, aging=aging).plan.placements)
+    may_wait = bool(slots.windows) or any(Demand.parse(each.demand).slots > 1 for each in classes)
+    return not may_wait or bool(decide(session, classes, slots, aging=aging).plan.placements)

@@ -1,7 +1,7 @@
 """What placing and explaining look at, read from SQL: the slots in service, and the heads of the queue.
 
-Its cost grows with the number of slots and of groups (a demand class of one project at one priority), never with the
-number of queued jobs: groups are found by jumping through the index from each to the next.
+Its cost grows with the number of slots and of queue classes (a demand class of one project at one priority), never with
+the number of queued jobs: the classes are found by jumping through the index from each to the next.
 """
 
 from collections import defaultdict
@@ -46,11 +46,11 @@ _SUPPLY = longest_idle_first(
 may enter there."""
 
 
-def _groups() -> Select[str, str, int]:
-    """Each group of queued jobs once: from the first job of a group the index is entered anew behind the group.
+def _classes() -> Select[str, str, int]:
+    """Each queue class once: from the first job of a class the index is entered anew behind the class.
 
-    Behind a group is the next priority, else the next project, else the next demand: three seeks, where one comparison
-    of all three columns would make SQLite read on through the group.
+    Behind a class is the next priority, else the next project, else the next demand: three seeks, where one comparison
+    of all three columns would make SQLite read on through the class.
     """
     here, first = aliased(Job), aliased(Job)
     start = _first_of(first, (first.demand, first.project, first.priority))
@@ -79,18 +79,18 @@ def _first_of(job: type[Job], order: Iterable[Any], *where: ColumnElement[bool])
     return found.limit(1).scalar_subquery()
 
 
-_GROUPS = _groups()
+_CLASSES = _classes()
 
 
-def _head_of_group() -> Select[int, int, datetime, int, datetime | None]:
-    """Number, rank, age and run limit of the first jobs of a group, and the age of its oldest that nobody moved."""
+def _head_of_class() -> Select[int, int, datetime, int, datetime | None]:
+    """Number, rank, age and run limit of the first jobs of a class, and the age of its oldest that nobody moved."""
     oldest = aliased(Job)
-    unmoved = select(oldest.created_at).where(*_in_group(oldest), oldest.rank == 0).order_by(oldest.id).limit(1)
+    unmoved = select(oldest.created_at).where(*_in_class(oldest), oldest.rank == 0).order_by(oldest.id).limit(1)
     first = select(Job.id, Job.rank, Job.created_at, Job.run_seconds, unmoved.scalar_subquery())
-    return first.where(*_in_group(Job)).order_by(Job.rank, Job.id).limit(bindparam("most", type_=Integer))
+    return first.where(*_in_class(Job)).order_by(Job.rank, Job.id).limit(bindparam("most", type_=Integer))
 
 
-def _in_group(job: type[Job]) -> tuple[ColumnElement[bool], ...]:
+def _in_class(job: type[Job]) -> tuple[ColumnElement[bool], ...]:
     return (
         job.state == JobState.QUEUED,
         ~job.held,
@@ -100,8 +100,8 @@ def _in_group(job: type[Job]) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-_HEAD_OF_GROUP = _head_of_group()
-_NEXT_OF_GROUP = _HEAD_OF_GROUP.where(
+_HEAD_OF_CLASS = _head_of_class()
+_NEXT_OF_CLASS = _HEAD_OF_CLASS.where(
     tuple_(Job.rank, Job.id) > tuple_(bindparam("rank", type_=Integer), bindparam("job_id", type_=Integer))
 )
 
@@ -117,7 +117,7 @@ _KCORES = select(JobInput.job_id, JobInput.digest).where(
 
 
 @dataclass(frozen=True)
-class Group:
+class QueueClass:
     """Queued jobs of one demand class, one project and one priority, none of them held.
 
     Those moved to the front come first, the last one moved before the others, then the oldest.
@@ -133,10 +133,10 @@ class Queued:
     """A queued job, as placing needs it."""
 
     job_id: int
-    group: Group
+    queue_class: QueueClass
     rank: int
     since: datetime
-    """Since when it waits; one that was moved to the front, as long as the oldest of its group."""
+    """Since when it waits; one that was moved to the front, as long as the oldest of its queue class."""
     run_limit: timedelta
 
 
@@ -154,16 +154,16 @@ def supply(session: Session, now: datetime, lost_after: timedelta) -> Supply:
     return Supply(now, free, busy, reservations.windows(session, now))
 
 
-def groups(session: Session) -> list[Group]:
-    """The groups of queued jobs."""
-    return [Group(*row) for row in session.execute(_GROUPS)]
+def classes(session: Session) -> list[QueueClass]:
+    """Every queue class that has a job."""
+    return [QueueClass(*row) for row in session.execute(_CLASSES)]
 
 
-def placeable(found: Iterable[Group], slots: Supply) -> bool:
-    """Whether the free slots are enough for some job of these groups, were it alone and no window closed them."""
+def placeable(found: Iterable[QueueClass], slots: Supply) -> bool:
+    """Whether the free slots are enough for some job of these classes, were it alone and no window closed them."""
     rooms: dict[Demand, int] = {}
-    for group in found:
-        demand = Demand.parse(group.demand).unlimited
+    for queue_class in found:
+        demand = Demand.parse(queue_class.demand).unlimited
         if demand not in rooms:
             rooms[demand] = slots.room(demand)
         if rooms[demand]:
@@ -171,18 +171,18 @@ def placeable(found: Iterable[Group], slots: Supply) -> bool:
     return False
 
 
-def rooms(found: Iterable[Group], slots: Supply) -> Iterator[tuple[Group, int]]:
-    """Of each group, how many placing may have to look at: as many as the free slots are enough for.
+def rooms(found: Iterable[QueueClass], slots: Supply) -> Iterator[tuple[QueueClass, int]]:
+    """Of each queue class, how many placing may have to look at: as many as the free slots are enough for.
 
-    Of gangs the first one in any case, if some host could hold it: the turn may have to keep slots for it.
+    Of gangs the first one in any case, if some host has enough slots: the turn may have to set some aside.
     """
     known: dict[Demand, int] = {}
-    for group in found:
-        demand = Demand.parse(group.demand).unlimited
+    for queue_class in found:
+        demand = Demand.parse(queue_class.demand).unlimited
         if demand not in known:
             waits = demand.slots > 1 and slots.could_hold(demand)
             known[demand] = max(slots.room(demand), int(waits))
-        yield group, known[demand]
+        yield queue_class, known[demand]
 
 
 @dataclass(frozen=True)
@@ -194,17 +194,23 @@ class Known:
     kcore: str | None
 
 
-def heads(session: Session, group: Group, most: int, *, after: Queued | None = None) -> list[Queued]:
-    """The first jobs of a group, or those that follow one of it."""
+def heads(session: Session, queue_class: QueueClass, most: int, *, after: Queued | None = None) -> list[Queued]:
+    """The first jobs of a queue class, or those that follow one of it."""
     asked: dict[str, Any] = {
-        "demand": group.demand, "project": group.project, "priority": group.priority, "most": most,
+        "demand": queue_class.demand, "project": queue_class.project, "priority": queue_class.priority, "most": most,
     }  # fmt: skip
     if after is not None:
         asked |= {"rank": after.rank, "job_id": after.job_id}
     return [
-        Queued(job_id, group, rank, min(created_at, oldest) if rank and oldest else created_at, timedelta(seconds=run))
+        Queued(
+            job_id,
+            queue_class,
+            rank,
+            min(created_at, oldest) if rank and oldest else created_at,
+            timedelta(seconds=run),
+        )
         for job_id, rank, created_at, run, oldest in session.execute(
-            _HEAD_OF_GROUP if after is None else _NEXT_OF_GROUP, asked
+            _HEAD_OF_CLASS if after is None else _NEXT_OF_CLASS, asked
         )
     ]
 
@@ -222,20 +228,20 @@ def candidates(
     """These jobs as `place` wants them: one that was moved to the front counts as old as any of its priority."""
     oldest: dict[int, datetime] = {}
     for job in queued:
-        oldest[job.group.priority] = min(job.since, oldest.get(job.group.priority, job.since))
-    demands = {key: Demand.parse(key) for key in {job.group.demand for job in queued}}
+        oldest[job.queue_class.priority] = min(job.since, oldest.get(job.queue_class.priority, job.since))
+    demands = {key: Demand.parse(key) for key in {job.queue_class.demand for job in queued}}
     return [
         Candidate(
             job_id=job.job_id,
-            demand=demands[job.group.demand],
+            demand=demands[job.queue_class.demand],
             priority=urgency(
-                job.group.priority,
-                waited=now - (oldest[job.group.priority] if job.rank else job.since),
+                job.queue_class.priority,
+                waited=now - (oldest[job.queue_class.priority] if job.rank else job.since),
                 aging=aging,
             ),
             avoid=known[job.job_id].avoid,
             rank=job.rank,
-            project=job.group.project,
+            project=job.queue_class.project,
             kcore=known[job.job_id].kcore,
             run_limit=job.run_limit,
         )

@@ -1,4 +1,4 @@
-"""Whether a slot has a live worker: announced, kept alive by heartbeats, left; and which releases its host lacks."""
+"""Whether a slot has a live worker: announced, alive by its heartbeats, left; and which releases its host lacks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ def announce(
 
     The caller holds the slot's lock. In the lock domain of the earlier owner that proves it dead, however lately it
     gave a sign of life; elsewhere the two see different locks, and SlotTaken if the owner gave a sign within
-    `lost_after` or still keeps an attempt. Returns the attempts that were left running: nothing of them runs any more.
+    `lost_after` or still runs an attempt. Returns the attempts that were left running: nothing of them runs any more.
     One that only uses the slot's cards is not among them: the worker of its first slot runs it.
     """
     slot_id = f"{host}.{name}"
@@ -89,9 +89,9 @@ def leave(session: Session, slot_id: str, *, worker: str, now: datetime) -> None
 
 def _refuse_while_owned(session: Session, slot: Slot, worker: str, now: datetime, lost_after: timedelta) -> None:
     alive = slot.heartbeat_at is not None and slot.heartbeat_at > now - lost_after
-    kept = select(Lease.slot_id).join(Attempt, Attempt.id == Lease.attempt_id)
-    keeps = kept.where(Lease.slot_id == slot.id, Lease.expires_at > now, Attempt.state == AttemptState.RUNNING)
-    if slot.worker not in (None, worker) and (alive or session.scalar(keeps) is not None):
+    leased = select(Lease.slot_id).join(Attempt, Attempt.id == Lease.attempt_id)
+    running = leased.where(Lease.slot_id == slot.id, Lease.expires_at > now, Attempt.state == AttemptState.RUNNING)
+    if slot.worker not in (None, worker) and (alive or session.scalar(running) is not None):
         raise SlotTaken(
             f"{slot.id} is owned by worker {slot.worker} (pid {slot.worker_pid}) of a machine with other locks; "
             f"if that is another machine, give this one a name of its own (TX81_HOST); if it was this one before it "

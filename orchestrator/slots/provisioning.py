@@ -89,7 +89,7 @@ def _check_host(session: Session, spec: ProvisionSpec, settings: Settings, datab
 
 
 def _job(spec: ProvisionSpec, request: ProvisionRequest, rule: ProvisionRule, by: str) -> Document:
-    kept = {
+    stored = {
         "spec": spec.model_dump(mode="json"), "by": by, "limits": request.limits.model_dump(mode="json"),
         "placement": PlacementRequest().model_dump(mode="json"),
     }  # fmt: skip
@@ -97,5 +97,5 @@ def _job(spec: ProvisionSpec, request: ProvisionRequest, rule: ProvisionRule, by
         run_seconds=rule.run_seconds, silence_seconds=rule.silence_seconds, log_bytes=rule.log_bytes
     )
     return job_columns(
-        spec, request, name=f"{KIND}-{spec.host}", release=None, demand=demand(spec), defaults=defaults, kept=kept
+        spec, request, name=f"{KIND}-{spec.host}", release=None, demand=demand(spec), defaults=defaults, stored=stored
     )

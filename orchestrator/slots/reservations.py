@@ -1,4 +1,4 @@
-"""Reservations: kept, cancelled, noted when they begin and end, and what placing and people are told of them.
+"""Reservations: made, cancelled, noted when they begin and end, and as placing and people see them.
 
 Who writes holds the door of admission (`steering.ordered`), so that two never reserve one slot for the same time and
 nothing is placed meanwhile. A reservation holds by its times alone: `note_passages` only tells of them, and takes back
@@ -22,19 +22,19 @@ from orchestrator.model.windows import Window
 from orchestrator.storage.events import record
 from orchestrator.storage.tables import Attempt, Base, Job, Lease, Reservation, ReservationSlot, Slot
 
-MOST_TOLD = 5
+MOST_LISTED = 5
 """Other reservations that a refusal names."""
 
 # Built once, on plain tables: every turn asks this, and building it takes longer than running it.
 
-_KEPT, _KEPT_SLOT = (Base.metadata.tables[name] for name in ("reservation", "reservation_slot"))
+_RESERVATION, _RESERVED = (Base.metadata.tables[name] for name in ("reservation", "reservation_slot"))
 
 
 def _windows() -> Select[str, int, datetime, datetime, str | None, str, str | None]:
-    columns = (_KEPT.c[name] for name in ("id", "starts_at", "ends_at", "project", "by", "note"))
-    found = select(_KEPT_SLOT.c.slot_id, *columns).join(_KEPT, _KEPT.c.id == _KEPT_SLOT.c.reservation_id)
-    not_over = (_KEPT.c.ended_at.is_(None), _KEPT.c.ends_at > bindparam("now"))
-    return found.where(*not_over).order_by(_KEPT.c.starts_at, _KEPT.c.id)
+    columns = (_RESERVATION.c[name] for name in ("id", "starts_at", "ends_at", "project", "by", "note"))
+    found = select(_RESERVED.c.slot_id, *columns).join(_RESERVATION, _RESERVATION.c.id == _RESERVED.c.reservation_id)
+    not_over = (_RESERVATION.c.ended_at.is_(None), _RESERVATION.c.ends_at > bindparam("now"))
+    return found.where(*not_over).order_by(_RESERVATION.c.starts_at, _RESERVATION.c.id)
 
 
 _WINDOWS = _windows()
@@ -104,7 +104,7 @@ def reservation(session: Session, reservation_id: int, now: datetime) -> Reserva
 
 
 def reserve(session: Session, request: ReservationRequest, *, by: str, now: datetime) -> ReservationFacts:
-    """Keep slots for a time. What runs on them goes on, and `reaching` says until when.
+    """Reserve slots for a time. What runs on them goes on, and `reaching` says until when.
 
     NotFound for an unknown slot or host; BadRequest if the times make no sense; AlreadyReserved, naming the others, if
     someone has one of the slots for some of that time.
@@ -112,16 +112,16 @@ def reserve(session: Session, request: ReservationRequest, *, by: str, now: date
     starts_at, ends_at = _times(request, now)
     slots = _slots(session, request)
     _refuse_overlap(session, slots, starts_at, ends_at, now)
-    kept = Reservation(
+    row = Reservation(
         project=request.project, by=by, note=request.note, starts_at=starts_at, ends_at=ends_at, created_at=now
     )
-    session.add(kept)
+    session.add(row)
     session.flush()
-    session.add_all(ReservationSlot(reservation_id=kept.id, slot_id=slot_id) for slot_id in slots)
-    _tell(session, "created", kept, slots, now, by=by, note=kept.note)
+    session.add_all(ReservationSlot(reservation_id=row.id, slot_id=slot_id) for slot_id in slots)
+    _record(session, "created", row, slots, now, by=by, note=row.note)
     if starts_at <= now:
-        _begin(session, kept, slots, now)
-    return reservation(session, kept.id, now)
+        _begin(session, row, slots, now)
+    return reservation(session, row.id, now)
 
 
 def cancel(
@@ -132,9 +132,9 @@ def cancel(
     if found.state is ReservationState.ENDED:
         raise IllegalTransition(f"reservation {reservation_id} has already ended")
     if found.state is not ReservationState.CANCELLED:
-        kept = found.reservation
-        kept.ended_at, kept.cancelled = now, {"by": by, "note": note, "at": now.isoformat()}
-        _tell(session, "cancelled", kept, found.slots, now, by=by, note=note)
+        row = found.reservation
+        row.ended_at, row.cancelled = now, {"by": by, "note": note, "at": now.isoformat()}
+        _record(session, "cancelled", row, found.slots, now, by=by, note=note)
     return reservation(session, reservation_id, now)
 
 
@@ -151,21 +151,21 @@ def note_passages(session: Session, now: datetime) -> None:
     """Note of each reservation that is due that it has begun, and that it has ended."""
     for reservation_id in passages(session, now):
         found = reservation(session, reservation_id, now)
-        kept = found.reservation
-        if kept.began_at is None:
-            _begin(session, kept, found.slots, now)
-        if kept.ends_at <= now:
-            kept.ended_at = now
-            _tell(session, "ended", kept, found.slots, now, by=kept.by)
+        row = found.reservation
+        if row.began_at is None:
+            _begin(session, row, found.slots, now)
+        if row.ends_at <= now:
+            row.ended_at = now
+            _record(session, "ended", row, found.slots, now, by=row.by)
 
 
-def _begin(session: Session, kept: Reservation, slots: Sequence[str], now: datetime) -> None:
-    kept.began_at = now
-    _tell(session, "began", kept, slots, now, by=kept.by)
-    if now < kept.ends_at:
-        unclaimed = _held(slots, kept.project).where(Attempt.state == AttemptState.ASSIGNED)
+def _begin(session: Session, row: Reservation, slots: Sequence[str], now: datetime) -> None:
+    row.began_at = now
+    _record(session, "began", row, slots, now, by=row.by)
+    if now < row.ends_at:
+        unclaimed = _leased_to_others(slots, row.project).where(Attempt.state == AttemptState.ASSIGNED)
         for attempt_id in dict.fromkeys(session.scalars(unclaimed.with_only_columns(Attempt.id))):
-            withdraw(session, attempt_id, now=now, why=f"reservation {kept.id} of {kept.by} has begun on its slot")
+            withdraw(session, attempt_id, now=now, why=f"reservation {row.id} of {row.by} has begun on its slot")
 
 
 # ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -176,15 +176,15 @@ def _times(request: ReservationRequest, now: datetime) -> tuple[datetime, dateti
     starts_at = request.starts_at or now
     if starts_at < now:
         raise BadRequest(
-            f"it would start in the past: here it is {_shown(now)}; leave it out to start now", field="starts_at"
+            f"it would start in the past: here it is {_in_utc(now)}; leave it out to start now", field="starts_at"
         )
     if starts_at > now + FARTHEST:
         raise BadRequest(f"it would start more than {FARTHEST.days} days ahead", field="starts_at")
     ends_at = request.ends_at or starts_at + timedelta(seconds=request.seconds or 0)
     if ends_at <= now:
-        raise BadRequest(f"it would end in the past: here it is {_shown(now)}", field="ends_at")
+        raise BadRequest(f"it would end in the past: here it is {_in_utc(now)}", field="ends_at")
     if ends_at <= starts_at:
-        raise BadRequest(f"it would end before it starts, which is at {_shown(as_utc(starts_at))}", field="ends_at")
+        raise BadRequest(f"it would end before it starts, which is at {_in_utc(as_utc(starts_at))}", field="ends_at")
     if ends_at - starts_at > LONGEST:
         raise BadRequest(f"it would last more than {LONGEST.days} days; reserve again when it ends", field="ends_at")
     return as_utc(starts_at), as_utc(ends_at)
@@ -216,8 +216,8 @@ def _refuse_overlap(
         if starts_at < window.ends_at and window.starts_at < ends_at
     }
     if others:
-        told = [others[number] for number in sorted(others)[:MOST_TOLD]]
-        more = f"; and {len(others) - MOST_TOLD} more" if len(others) > MOST_TOLD else ""
+        told = [others[number] for number in sorted(others)[:MOST_LISTED]]
+        more = f"; and {len(others) - MOST_LISTED} more" if len(others) > MOST_LISTED else ""
         raise AlreadyReserved(
             f"{'; '.join(told)}{more}; choose another time or slot, or cancel: tx81 unreserve {min(others)}",
             field="slots",
@@ -227,14 +227,16 @@ def _refuse_overlap(
 
 def _described(window: Window) -> str:
     note = f": {window.note}" if window.note else ""
-    return f"{window.by} from {_shown(window.starts_at)} until {_shown(window.ends_at)} ({window.reservation_id}{note})"
+    return (
+        f"{window.by} from {_in_utc(window.starts_at)} until {_in_utc(window.ends_at)} ({window.reservation_id}{note})"
+    )
 
 
-def _shown(moment: datetime) -> str:
+def _in_utc(moment: datetime) -> str:
     return f"{as_utc(moment):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _held(slots: Iterable[str], project: str | None) -> Select[Lease, Attempt, Job]:
+def _leased_to_others(slots: Iterable[str], project: str | None) -> Select[Lease, Attempt, Job]:
     """What has some of the slots and is not of the project."""
     tried = select(Lease, Attempt, Job).join(Attempt, Attempt.id == Lease.attempt_id)
     found = tried.join(Job, Job.id == Attempt.job_id).where(Lease.slot_id.in_(slots)).order_by(Lease.slot_id)
@@ -244,8 +246,8 @@ def _held(slots: Iterable[str], project: str | None) -> Select[Lease, Attempt, J
 def _facts(session: Session, found: Sequence[Reservation], now: datetime) -> list[ReservationFacts]:
     slots: dict[int, list[str]] = defaultdict(list)
     numbers = [row.id for row in found]
-    for kept in session.scalars(select(ReservationSlot).where(ReservationSlot.reservation_id.in_(numbers))):
-        slots[kept.reservation_id].append(kept.slot_id)
+    for row in session.scalars(select(ReservationSlot).where(ReservationSlot.reservation_id.in_(numbers))):
+        slots[row.reservation_id].append(row.slot_id)
     return [_placed(session, row, sorted(slots[row.id]), now) for row in found]
 
 
@@ -258,14 +260,16 @@ def _placed(session: Session, row: Reservation, slots: Sequence[str], now: datet
 
 def _reaching(session: Session, row: Reservation, slots: Sequence[str], now: datetime) -> list[Reaching]:
     found = []
-    for lease, attempt, job in session.execute(_held(slots, row.project)):
+    for lease, attempt, job in session.execute(_leased_to_others(slots, row.project)):
         until = (attempt.started_at or now) + timedelta(seconds=job.run_seconds)
         if until > row.starts_at:
             found.append(Reaching(job.id, job.name, lease.slot_id, until))
     return found
 
 
-def _tell(session: Session, what: str, kept: Reservation, slots: Sequence[str], now: datetime, **about: object) -> None:
-    told = {"reservation": kept.id, "slots": list(slots), "project": kept.project, **about}
-    times = {"starts_at": kept.starts_at.isoformat(), "ends_at": kept.ends_at.isoformat()}
-    record(session, f"reservation.{what}", now, **told, **times)
+def _record(
+    session: Session, what: str, row: Reservation, slots: Sequence[str], now: datetime, **about: object
+) -> None:
+    about = {"reservation": row.id, "slots": list(slots), "project": row.project, **about}
+    times = {"starts_at": row.starts_at.isoformat(), "ends_at": row.ends_at.isoformat()}
+    record(session, f"reservation.{what}", now, **about, **times)

@@ -32,7 +32,7 @@ def after_failure(session: Session, attempt_id: int, *, now: datetime, half_life
 
     Of several slots the one with the highest score: the others are innocent until it has been looked into."""
     found = session.execute(_described().where(Attempt.id == attempt_id)).one()
-    mine = _tried(found, at=now, failed=True)
+    mine = _trials_of(found, at=now, failed=True)
     scores = {}
     for trial in mine:
         trials = _trials(session, trial.slot_id, now - HALF_LIVES * half_life)
@@ -51,7 +51,7 @@ def after_failure(session: Session, attempt_id: int, *, now: datetime, half_life
 
 
 def evidence(result: Score) -> dict[str, Any]:
-    """A score as it is kept with a quarantine."""
+    """A score as it is stored with a quarantine."""
     attempts = [
         {"attempt_id": trial.attempt_id, "job_id": trial.job_id, "like": trial.likeness, "at": trial.at.isoformat()}
         for trial in result.failures
@@ -89,14 +89,14 @@ def _described() -> Select[Any]:
 def _verdict(row: Row[Any]) -> list[Trial]:
     """The attempt as it counts: a success, a failure that a card can be the cause of, or not at all."""
     if row.state is AttemptState.SUCCEEDED:
-        return _tried(row, at=row.ended_at, failed=False)
+        return _trials_of(row, at=row.ended_at, failed=False)
     failed = row.state is AttemptState.FAILED and row.failure is not None
     if failed and Failure.model_validate(row.failure).kind in COUNTED:
-        return _tried(row, at=row.ended_at, failed=True)
+        return _trials_of(row, at=row.ended_at, failed=True)
     return []
 
 
-def _tried(row: Row[Any], *, at: datetime, failed: bool) -> list[Trial]:
+def _trials_of(row: Row[Any], *, at: datetime, failed: bool) -> list[Trial]:
     """One attempt on each of its slots."""
     slots = row.slot_ids or [row.slot_id]
     like = likeness(row.kind, row.model, row.image)

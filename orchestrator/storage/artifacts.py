@@ -78,7 +78,7 @@ class Stored:
 
 
 @contextmanager
-def full_disk_told(folder: Path) -> Iterator[None]:
+def raising_store_full(folder: Path) -> Iterator[None]:
     """Turn "no space", "over quota" and "file too large" into `StoreFull`, which names the folder."""
     try:
         yield
@@ -95,7 +95,7 @@ class ArtifactStore:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self._temp = self.root / "temp"
-        with full_disk_told(self.root):
+        with raising_store_full(self.root):
             self._temp.mkdir(parents=True, exist_ok=True)
 
     def put_file(self, path: Path) -> Stored:
@@ -170,7 +170,7 @@ class ArtifactStore:
         for a tool that writes into its input say `link=False`, which gives private, writable copies."""
         target.parent.mkdir(parents=True, exist_ok=True)
         lay = self._lay_tree if self.is_tree(digest) else self._lay_file
-        with full_disk_told(target.parent):
+        with raising_store_full(target.parent):
             if lay == self._lay_file and link and self._linked(digest, target):
                 return
             partial = target.with_name(f".partial-{secrets.token_hex(8)}")
@@ -202,17 +202,17 @@ class ArtifactStore:
             removed += 1
         return removed
 
-    def collect_garbage(self, keep: Collection[str], older_than: timedelta) -> int:
-        """Remove all that no digest in `keep` reaches and nobody stored lately; say how many bytes were freed.
+    def collect_garbage(self, reachable: Collection[str], older_than: timedelta) -> int:
+        """Remove all that no digest in `reachable` reaches and nobody stored lately; say how many bytes were freed.
 
         `older_than` covers what is stored but not yet known to SQL: storing a digest again makes it young."""
-        kept = {checked_digest(digest) for digest in keep}
-        for digest in tuple(kept):
+        needed = {checked_digest(digest) for digest in reachable}
+        for digest in tuple(needed):
             if self.is_tree(digest):
-                kept.update(entry.digest for entry in self.entries(digest))
+                needed.update(entry.digest for entry in self.entries(digest))
         freed = 0
         for place in self._older((self.root / "sha256").glob("??/*"), older_than):
-            if f"sha256:{place.name.partition('.')[0]}" not in kept:
+            if f"sha256:{place.name.partition('.')[0]}" not in needed:
                 freed += self._remove_unless_young(place, older_than)
         return freed
 
@@ -227,7 +227,7 @@ class ArtifactStore:
             digest = f"sha256:{hashlib.sha256(chunk).hexdigest()}"
             if self._made_young(self._at(digest, suffix)):
                 return Stored(digest, len(chunk), "file")
-        with full_disk_told(self.root):
+        with raising_store_full(self.root):
             descriptor, name = tempfile.mkstemp(dir=self._temp)
             try:
                 with os.fdopen(descriptor, "wb") as temp:

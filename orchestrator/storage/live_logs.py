@@ -18,7 +18,7 @@ _DROP = delete(_CHUNK).where(_CHUNK.c.attempt_id == bindparam("ended"))
 
 
 def append(session: Session, attempt_id: int, offset: int, raw: bytes) -> None:
-    """Keep `raw` (at most `MAX_CHUNK_BYTES`) as the log's bytes from `offset` on."""
+    """Store `raw` (at most `MAX_CHUNK_BYTES`) as the log's bytes from `offset` on."""
     if raw and session.get(LogChunk, (attempt_id, offset)) is None:
         zst = zstandard.ZstdCompressor(level=3).compress(raw)
         session.add(LogChunk(attempt_id=attempt_id, offset=offset, size=len(raw), zst=zst))

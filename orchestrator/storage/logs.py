@@ -23,7 +23,7 @@ from typing import BinaryIO
 import zstandard
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.storage.artifacts import full_disk_told
+from orchestrator.storage.artifacts import raising_store_full
 
 FRAME = 256 * 1024
 """Raw bytes of a frame: what the smallest read costs to unpack, against a few percent of size."""
@@ -61,7 +61,7 @@ def seal(log: Path, target: Path) -> SealedLog:
     """Write the sealed form of `log` at `target`, whole or not at all, holding one frame in memory at a time.
 
     A power cut may take it: what has to last is put into the store, which sees to that."""
-    with full_disk_told(target.parent):
+    with raising_store_full(target.parent):
         descriptor, name = tempfile.mkstemp(prefix=".sealing-", dir=target.parent)
         try:
             with log.open("rb") as raw, os.fdopen(descriptor, "wb") as sealed:

@@ -19,7 +19,7 @@ LONGEST_DEMAND = 385
 
 _GOLDEN = labels_of(GOLDEN_LABEL.items())
 
-MOST_TOLD = 20
+MOST_LISTED = 20
 """Slots or labels that a refusal lists."""
 
 
@@ -103,5 +103,5 @@ def _nowhere(wanted: Demand, slots: Sequence[FreeSlot]) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:MOST_TOLD]) or "none"
-    return f"{shown} and {len(names) - MOST_TOLD} more" if len(names) > MOST_TOLD else shown
+    shown = ", ".join(names[:MOST_LISTED]) or "none"
+    return f"{shown} and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else shown

@@ -73,9 +73,9 @@ class StoredKcore:
 
 def job_columns(
     spec: Spec | ProvisionSpec, asked: JobRequest | ProvisionRequest, *, name: str, release: str | None,
-    demand: Demand, defaults: DefaultLimits, kept: Document, tool_retries: int = 0,
+    demand: Demand, defaults: DefaultLimits, stored: Document, tool_retries: int = 0,
 ) -> Document:  # fmt: skip
-    """The columns of a job's row that its request decides; `kept` is the request as retry and clone start from it.
+    """The columns of a job's row that its request decides; `stored` is the request as retry and clone start from it.
 
     `total_seconds` is no column: it becomes a deadline when the row is written."""
     limits = asked.limits
@@ -85,7 +85,7 @@ def job_columns(
         "kind": spec.kind,
         "project": asked.project,
         "spec": spec.model_dump(mode="json"),
-        "request": kept,
+        "request": stored,
         "release": release,
         "slot_kind": demand.kind,
         "demand": demand.within(run_seconds).key(),
@@ -153,7 +153,7 @@ class Drafting:
         return Draft(
             job=job_columns(
                 spec, request, name=request.name or spec.kind, release=release, demand=demand, defaults=limits,
-                kept=_kept(request, files), tool_retries=request.tool_retries,
+                stored=_stored_request(request, files), tool_retries=request.tool_retries,
             ),
             inputs=inputs,
             needs=frozenset((*request.needs, *wired)),
@@ -232,7 +232,7 @@ def _input(name: str, **known: Any) -> Document:
     return {"name": name, "from_job_id": None, "from_artifact": None, "digest": None, "file_name": None, **known}
 
 
-def _kept(request: JobRequest, files: Mapping[str, TakenIn]) -> Document:
+def _stored_request(request: JobRequest, files: Mapping[str, TakenIn]) -> Document:
     """The request as it means the same later: files by digest."""
     document = request.model_dump(mode="json")
     document["spec"].update({name: {"digest": taken.digest} for name, taken in files.items()})

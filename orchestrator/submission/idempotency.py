@@ -43,7 +43,7 @@ def earlier(session: Session, idempotency: Idempotency | None) -> Made | None:
 
 
 def remember(session: Session, idempotency: Idempotency | None, made: Made, now: datetime) -> None:
-    """Keep what was made, so that the same key makes nothing more."""
+    """Store what was made, so that the same key makes nothing more."""
     if idempotency is not None:
         session.add(
             IdempotencyRecord(

@@ -1,7 +1,7 @@
 """The three steps of every submission: files are stored, what is named is looked up, rows are written at once.
 
 Each step is over when the next begins. So no file is read or stored while a session of the database is open: a file
-server that is slow keeps nobody else waiting. And a submission is there whole or not at all, the same key once.
+server that is slow makes nobody else wait. And a submission is there whole or not at all, the same key once.
 """
 
 from collections.abc import Callable, Mapping

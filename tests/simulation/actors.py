@@ -85,7 +85,7 @@ class Dispatching(Actor):
         self._next = 0
 
     def step(self) -> None:
-        """Hold, turn and sweep go round."""
+        """Lead, turn and sweep go round."""
         self._turning = self._next % 3 == 1
         (self._process.lead, self._process.turn, self._sweep)[self._next % 3]()
         self._next += 1

@@ -1,6 +1,6 @@
-"""The board on which one turn is played: which slots are still free, and which are kept for a gang that waits.
+"""The board on which one turn is played: which slots are still free, and which are set aside for a gang that waits.
 
-For a gang that can not start a host gathers slots: those with which it starts first if every job that holds them runs
+For a gang that can not start a host gathers slots: those with which it starts first if every job that has them runs
 to its limit. From then on a free slot among them is given only to a job whose own limit ends before that moment (EASY
 backfill), so that nobody who is placed later makes the gang wait longer.
 """
@@ -18,15 +18,15 @@ from orchestrator.scheduling.placement.supply import Supply
 
 
 class Board:
-    """Slots are only ever taken or kept, never given back, so what has failed once fails again."""
+    """Slots are only ever taken or set aside, never given back, so what has failed once fails again."""
 
     def __init__(self, candidates: Sequence[Candidate], supply: Supply) -> None:
         self._supply = supply
         self._pinned = Counter(name for candidate in candidates for name in candidate.demand.only)
         every = [*supply.free, *(busy.slot for busy in supply.busy)]
         gangs = {candidate.demand for candidate in candidates if candidate.demand.slots > 1}
-        self._holding = {demand: hosts_with_enough(demand, every) for demand in gangs}
-        self._gangs = {demand.kind for demand, hosts in self._holding.items() if hosts}
+        self._hosts = {demand: hosts_with_enough(demand, every) for demand in gangs}
+        self._gangs = {demand.kind for demand, hosts in self._hosts.items() if hosts}
         self._left = Counter(slot.host for slot in supply.free if self._is_crowding(slot))
         self._slots = sorted(supply.free, key=lambda slot: (self._claims(slot), self._crowd(slot)))
         self.free = {slot.id for slot in supply.free}
@@ -34,7 +34,7 @@ class Board:
         self._free_at |= {busy.slot.id: max(supply.now, busy.until) for busy in supply.busy}
         self.gatherings: dict[str, Gathering] = {}
         """By host, of which each has one at most."""
-        self._kept: dict[str, Gathering] = {}
+        self._set_aside: dict[str, Gathering] = {}
         self._soonest: dict[tuple[Demand, timedelta, str | None], list[tuple[datetime, str]]] = {}
         """Heaps of hosts by when like gangs could start there when it was last looked at: by now that may be later."""
         self._by_demand: dict[Demand, deque[FreeSlot]] = {}
@@ -45,7 +45,7 @@ class Board:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more can be given or kept for anyone."""
+        """Whether nothing more can be given to anyone, or set aside."""
         return not self.free and not self._gangs
 
     def give(self, candidate: Candidate) -> Placement | None:
@@ -66,11 +66,11 @@ class Board:
         return Placement(candidate.job_id, tuple(slot.id for slot in slots), why)
 
     def gather(self, candidate: Candidate) -> None:
-        """Keep slots for a gang on the host where it can start first.
+        """Set slots aside for a gang on the host where it can start first.
 
-        Nothing is kept if no host can hold it, or if each that can keeps slots for another gang already.
+        Nothing is set aside if no host has enough slots, or if each that has does so for another gang already.
         """
-        hosts = self._holding[candidate.demand]
+        hosts = self._hosts[candidate.demand]
         # To whom a window is open is all that a project changes.
         kind = candidate.demand, candidate.run_limit, candidate.project if self._supply.windows else None
         line = self._soonest.get(kind)
@@ -87,7 +87,7 @@ class Board:
                 heapq.heapreplace(line, (found.starts_at, host))
             else:
                 self.gatherings[host] = found
-                self._kept |= dict.fromkeys(found.slot_ids, found)
+                self._set_aside |= dict.fromkeys(found.slot_ids, found)
                 return
 
     def _single(self, candidate: Candidate) -> tuple[list[FreeSlot], str] | None:
@@ -165,14 +165,14 @@ class Board:
         return slots
 
     def _open(self, slot: FreeSlot, candidate: Candidate) -> bool:
-        """Whether the slot is free, not kept for a gang that would have to wait, and no window closes it."""
+        """Whether the slot is free, not set aside for a gang that would have to wait, and no window closes it."""
         if slot.id not in self.free:
             return False
-        if not self._kept and not self._supply.windows:
+        if not self._set_aside and not self._supply.windows:
             return True
         ends_at = self._supply.now + candidate.run_limit
-        kept = self._kept.get(slot.id)
-        if kept is not None and ends_at > kept.starts_at:
+        gathering = self._set_aside.get(slot.id)
+        if gathering is not None and ends_at > gathering.starts_at:
             return False
         windows = self._supply.windows.get(slot.id, ())
         return not any(window.closed(candidate.project, self._supply.now, ends_at) for window in windows)

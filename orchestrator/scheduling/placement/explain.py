@@ -13,7 +13,7 @@ from orchestrator.scheduling.placement.snapshot import Snapshot, Standing, Subje
 
 
 class WaitsFor(StrEnum):
-    """What may keep a job from running; a job waits for all that is told of it."""
+    """What may stop a job from running; a job waits for all that is listed."""
 
     NEEDS_JOB = "needs_job"
     """Another job has to succeed first, or to serve."""
@@ -22,7 +22,7 @@ class WaitsFor(StrEnum):
     IDENTICAL_BUILD_UNDER_WAY = "identical_build_under_way"
     """The same build is in the queue or runs already; its result will be taken."""
     HELD = "held"
-    """A person holds it back until it is released."""
+    """A person holds it until the hold is removed."""
     NO_SUCH_SLOT_ALIVE = "no_such_slot_alive"
     """No slot that the request allows has a live worker, or there is none at all."""
     SLOT_BUSY = "slot_busy"
@@ -42,7 +42,7 @@ class WaitsFor(StrEnum):
     GATHERING = "gathering"
     """It needs several slots of one host at once: `host` has `count` for it now."""
     KEPT_FOR_GANG = "kept_for_gang"
-    """This slot is kept for job `job_id`, which needs several, until `until`, and this job might not end before."""
+    """This slot is set aside for job `job_id`, a gang, until `until`, and this job might not end before."""
     RESERVED = "reserved"
     """This slot is reserved for people or for `project` until `until`, or will be before this job has to end."""
     WORKER_AWAY = "worker_away"
@@ -140,32 +140,32 @@ def _unplaced(job: Subject, seen: Snapshot) -> Iterator[Reason]:
 
 
 def _gathering(job: Subject, seen: Snapshot) -> Iterator[Reason]:
-    """How far each host is that could hold a gang, and on which of them slots are kept for it."""
+    """How far each host is that has enough slots for a gang, and on which of them slots are set aside for it."""
     mine, demand = job.candidate, job.candidate.demand
     serving = (standing.slot for standing in seen.slots if standing.takes(demand))
     hosts = hosts_with_enough(demand, serving) if demand.slots > 1 else {}
     free = {slot.id for slot in seen.supply.free} - seen.taken.keys()
     for host, slots in hosts.items():
-        open_ones = (each for each in slots if not seen.closing(each, mine) and not seen.keeping(each, mine))
+        open_ones = (each for each in slots if not seen.closing(each, mine) and not seen.gang_before(each, mine))
         count, until = sum(slot.id in free for slot in open_ones), None
         detail = f"{host} has {count} of the {demand.slots} slots that it needs at once"
-        for kept in seen.plan.gatherings:
-            if (kept.job_id, kept.host) == (mine.job_id, host):
-                until = kept.starts_at
-                detail += f"; {', '.join(kept.slot_ids)} are set aside for it, from {_moment(until)} at the latest"
+        for gathering in seen.plan.gatherings:
+            if (gathering.job_id, gathering.host) == (mine.job_id, host):
+                until = gathering.starts_at
+                detail += f"; {', '.join(gathering.slot_ids)} are set aside for it, from {_moment(until)} at the latest"
         yield Reason(WaitsFor.GATHERING, detail, count=count, until=until, host=host)
 
 
 def _closed(job: Subject, seen: Snapshot, slot: FreeSlot) -> Iterator[Reason]:
     """Why a job may not have a slot that is free."""
     ends = f"this job, which may run until {_moment(seen.now + job.candidate.run_limit)}"
-    kept = seen.keeping(slot, job.candidate)
-    if kept is not None:
+    gathering = seen.gang_before(slot, job.candidate)
+    if gathering is not None:
         detail = (
-            f"{slot.id} is set aside for job {kept.job_id}, which needs {len(kept.slot_ids)} slots of {kept.host}, "
-            f"from {_moment(kept.starts_at)} at the latest; {ends}, might not end before"
+            f"{slot.id} is set aside for job {gathering.job_id}, which needs {len(gathering.slot_ids)} slots of "
+            f"{gathering.host}, from {_moment(gathering.starts_at)} at the latest; {ends}, might not end before"
         )
-        yield Reason(WaitsFor.KEPT_FOR_GANG, detail, kept.job_id, slot.id, until=kept.starts_at)
+        yield Reason(WaitsFor.KEPT_FOR_GANG, detail, gathering.job_id, slot.id, until=gathering.starts_at)
     window = seen.closing(slot, job.candidate)
     if window is not None:
         whose = f" for project {window.project}" if window.project else ""
@@ -182,7 +182,7 @@ def _moment(at: datetime) -> str:
 
 
 def _occupied(standing: Standing, demand: Demand) -> Iterator[Reason]:
-    slot_id, holder, why = standing.slot.id, standing.holder, f" ({standing.why})" if standing.why else ""
+    slot_id, occupant, why = standing.slot.id, standing.occupant, f" ({standing.why})" if standing.why else ""
     if not standing.alive:
         yield _away(standing)
     match standing.service:
@@ -192,9 +192,9 @@ def _occupied(standing: Standing, demand: Demand) -> Iterator[Reason]:
         case ServiceState.DRAINING | ServiceState.DRAINED if not (demand.provision and standing.free):
             detail = f"{slot_id} is {standing.service}{why}; resume it to return it to service"
             yield Reason(WaitsFor.SLOT_DRAINING, detail, slot_id=slot_id)
-    if holder is not None:
-        detail = f"job {holder.job_id} has {slot_id}, until {_moment(holder.latest)} at the latest"
-        yield Reason(WaitsFor.SLOT_BUSY, detail, holder.job_id, slot_id, until=holder.latest)
+    if occupant is not None:
+        detail = f"job {occupant.job_id} has {slot_id}, until {_moment(occupant.latest)} at the latest"
+        yield Reason(WaitsFor.SLOT_BUSY, detail, occupant.job_id, slot_id, until=occupant.latest)
 
 
 def _away(standing: Standing) -> Reason:
@@ -234,9 +234,9 @@ def _before(job: Subject, seen: Snapshot) -> Iterator[Reason]:
 
 def _hindered(seen: Snapshot, slot: FreeSlot, mine: Candidate) -> bool:
     """Whether the slot is nothing that who got it took from this job: a short job runs there while a gang gathers."""
-    kept = seen.kept.get(slot.id)
-    own = kept is not None and kept.job_id == mine.job_id
-    return own or seen.keeping(slot, mine) is not None or seen.closing(slot, mine) is not None
+    gathering = seen.set_aside.get(slot.id)
+    own = gathering is not None and gathering.job_id == mine.job_id
+    return own or seen.gang_before(slot, mine) is not None or seen.closing(slot, mine) is not None
 
 
 def _comes_first(other: Candidate, mine: Candidate) -> bool:

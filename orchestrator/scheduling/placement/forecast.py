@@ -32,9 +32,9 @@ def earliest_start(job: Subject, seen: Snapshot) -> datetime | None:
 def _after_those_ahead(job: Subject, seen: Snapshot, hosts: Mapping[str, Sequence[FreeSlot]]) -> datetime:
     """Let every job ahead take the host that has enough slots first, and this one the next."""
     mine, takes = job.candidate, timedelta(seconds=job.seconds)
-    holders = {standing.slot.id: standing for standing in seen.slots}
+    standings = {standing.slot.id: standing for standing in seen.slots}
     free_at = {
-        host: sorted(_free_at(holders[slot.id], seen, mine, takes) for slot in slots) for host, slots in hosts.items()
+        host: sorted(_free_at(standings[slot.id], seen, mine, takes) for slot in slots) for host, slots in hosts.items()
     }
     last = mine.demand.slots - 1
     line = [(times[last], host) for host, times in free_at.items()]
@@ -51,16 +51,16 @@ def _after_those_ahead(job: Subject, seen: Snapshot, hosts: Mapping[str, Sequenc
 
 
 def _free_at(standing: Standing, seen: Snapshot, mine: Candidate, takes: timedelta) -> datetime:
-    """When the slot is free for this job, as far as those go that have it, get it, or have it kept for them."""
+    """When the slot is free for this job, as far as those go that have it, get it, or have it set aside for them."""
     slot = standing.slot
     at = seen.now
-    if standing.holder is not None:
-        at = max(at, standing.holder.expected)
+    if standing.occupant is not None:
+        at = max(at, standing.occupant.expected)
     elif slot.id in seen.taken:
         at += takes
-    kept = seen.keeping(slot, mine)
-    if kept is not None:
-        at = max(at, kept.ends_at)
+    gathering = seen.gang_before(slot, mine)
+    if gathering is not None:
+        at = max(at, gathering.ends_at)
     while (window := seen.closing(slot, mine, at)) is not None:
         at = window.ends_at
     return at

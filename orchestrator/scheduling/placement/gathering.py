@@ -1,4 +1,4 @@
-"""When and where a gang that can not start now can start at the latest: what is kept for it."""
+"""When and where a gang that can not start now can start at the latest: what is set aside for it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from orchestrator.scheduling.placement.candidate import Candidate
 
 @dataclass(frozen=True)
 class Gathering:
-    """These slots of `host` are kept for a gang that waits: it starts there at `starts_at`, or earlier."""
+    """These slots of `host` are set aside for a gang that waits: it starts there at `starts_at`, or earlier."""
 
     job_id: int
     host: str

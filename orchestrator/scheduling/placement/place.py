@@ -15,7 +15,7 @@ from orchestrator.scheduling.placement.supply import Supply
 
 @dataclass(frozen=True)
 class Plan:
-    """What one turn does: who starts, and what is kept for gangs that have to wait."""
+    """What one turn does: who starts, and what is set aside for gangs that have to wait."""
 
     placements: Sequence[Placement]
     gatherings: Sequence[Gathering]
@@ -26,8 +26,8 @@ def place(candidates: Sequence[Candidate], supply: Supply, shares: Mapping[str, 
 
     Of the slots that fit a job, in this order: one where it has not failed; one that few others are pinned to; one
     that ran its kernel image last; while gangs wait, one of the host that has the fewest free; the first of `free`. A
-    gang gets all its slots at once, on the host with the fewest free ones that are enough, or one host keeps slots for
-    it (see `board`). A job that no slots in service can hold keeps none and blocks nobody.
+    gang gets all its slots at once, on the host with the fewest free ones that are enough, or one host sets slots
+    aside for it (see `board`). For a job that no host in service has enough slots for, none are, and it blocks nobody.
     """
     board = Board(candidates, supply)
     standing = dict(shares or {})

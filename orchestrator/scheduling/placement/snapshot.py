@@ -16,7 +16,7 @@ from orchestrator.scheduling.placement.supply import BusySlot, Supply
 
 
 @dataclass(frozen=True)
-class Holder:
+class Occupant:
     """The job that has a slot: until when at the latest, and when it will end if it takes as long as such jobs do."""
 
     job_id: int
@@ -31,7 +31,7 @@ class Standing:
     slot: FreeSlot
     alive: bool = True
     service: ServiceState = ServiceState.IN_SERVICE
-    holder: Holder | None = None
+    occupant: Occupant | None = None
     why: str | None = None
     """Why it is out of service, as far as that is known."""
     lacks: Mapping[str, str] = field(default_factory=dict)
@@ -39,18 +39,18 @@ class Standing:
 
     @property
     def serving(self) -> bool:
-        """Whether it takes jobs: now, or when its holder has ended."""
+        """Whether it takes jobs: now, or when its occupant has ended."""
         return self.alive and self.service is ServiceState.IN_SERVICE
 
     def takes(self, demand: Demand) -> bool:
-        """Whether it takes jobs of this class that it fits: now, or when its holder has ended."""
+        """Whether it takes jobs of this class that it fits: now, or when its occupant has ended."""
         checked = demand.canary and self.alive and self.service is ServiceState.QUARANTINED
         return self.serving or checked or (demand.provision and self.free)
 
     @property
     def free(self) -> bool:
         """Whether `place` may have it."""
-        return self.alive and self.holder is None and self.service is not ServiceState.DRAINING
+        return self.alive and self.occupant is None and self.service is not ServiceState.DRAINING
 
     @property
     def offered(self) -> FreeSlot:
@@ -61,7 +61,7 @@ class Standing:
 def supply_of(slots: Sequence[Standing], now: datetime, windows: Mapping[str, Sequence[Window]]) -> Supply:
     """Slots, given in the order in which free ones are offered, as `place` sees them."""
     free = [each.offered for each in slots if each.free]
-    busy = [BusySlot(each.slot, each.holder.latest) for each in slots if each.serving and each.holder]
+    busy = [BusySlot(each.slot, each.occupant.latest) for each in slots if each.serving and each.occupant]
     return Supply(now, free, busy, windows)
 
 
@@ -129,8 +129,8 @@ class Snapshot:
         return {slot: placement.job_id for placement in self.plan.placements for slot in placement.slot_ids}
 
     @cached_property
-    def kept(self) -> dict[str, Gathering]:
-        """The slots that are kept for a gang after the next turn."""
+    def set_aside(self) -> dict[str, Gathering]:
+        """The slots that are set aside for a gang after the next turn."""
         return {slot: gathering for gathering in self.plan.gatherings for slot in gathering.slot_ids}
 
     def closing(self, slot: FreeSlot, job: Candidate, at: datetime | None = None) -> Window | None:
@@ -139,8 +139,10 @@ class Snapshot:
         windows = self.supply.windows.get(slot.id, ())
         return next((each for each in windows if each.closed(job.project, start, start + job.run_limit)), None)
 
-    def keeping(self, slot: FreeSlot, job: Candidate) -> Gathering | None:
+    def gang_before(self, slot: FreeSlot, job: Candidate) -> Gathering | None:
         """The gang for whose sake this job may not start on the slot now."""
-        kept = self.kept.get(slot.id)
-        late = kept is not None and kept.job_id != job.job_id and self.now + job.run_limit > kept.starts_at
-        return kept if late else None
+        gathering = self.set_aside.get(slot.id)
+        late = (
+            gathering is not None and gathering.job_id != job.job_id and self.now + job.run_limit > gathering.starts_at
+        )
+        return gathering if late else None

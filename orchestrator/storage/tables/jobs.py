@@ -50,7 +50,7 @@ class Job(Base):
 
     __tablename__ = "job"
     __table_args__ = (
-        # The heads of each group in the order in which jobs are placed, however many are queued or held.
+        # The heads of each queue class in the order in which jobs are placed, however many are queued or held.
         Index("ix_job_queue", "state", "held", "demand", "project", "priority", "rank", "id"),
         Index("ix_job_cache_key_state", "cache_key", "state"),
         # The few canaries and servers among all jobs.
@@ -78,7 +78,7 @@ class Job(Base):
     rank: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     """Order within a priority, before the number: 0, or below it since it was moved to the front."""
     held: Mapped[bool] = mapped_column(default=False, server_default=false())
-    """Kept from being placed until someone releases it."""
+    """Not placed until someone removes the hold."""
     hold: Mapped[Document | None]
     """Who holds it, when and why; null unless `held`."""
     state: Mapped[JobState]
@@ -179,7 +179,7 @@ class Attempt(Base):
 
 
 class Lease(Base):
-    """An attempt's exclusive, expiring hold on one slot. The primary key makes double-booking impossible."""
+    """An attempt's exclusive, expiring claim on one slot. The primary key makes double-booking impossible."""
 
     __tablename__ = "lease"
 

@@ -20,11 +20,11 @@ class Project(Base):
     """Slot-seconds of its attempts that have ended, as they had faded by `used_at`."""
     used_at: Mapped[datetime]
     half_life_seconds: Mapped[float]
-    """In which half of the used seconds fades; the dispatcher keeps it as its setting says."""
+    """In which half of the used seconds fades; the dispatcher sets it as its setting says."""
 
 
 class Leader(Base):
-    """Which process holds a role that only one may hold, and until when."""
+    """Which process has a role that only one may have, and until when."""
 
     __tablename__ = "leader"
 

@@ -136,7 +136,7 @@ def test_the_client_submits_follows_and_orders_and_hears_the_batch_end(client, d
 
     report = client.batches.order(made.id, Action.CANCEL, note="enough")
     with database.write() as session:
-        lifecycle.keep(session, now=database.now(session))
+        lifecycle.advance(session, now=database.now(session))
 
     kinds = [next(events).kind for _ in range(5)]
     assert report.done == 1

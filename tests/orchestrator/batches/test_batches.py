@@ -92,7 +92,7 @@ def _turn(desk: Desk) -> None:
 def _keep(desk: Desk) -> None:
     """What a turn does with batches, without placing anything."""
     with desk.database.write() as session:
-        batch_lifecycle.keep(session, now=now())
+        batch_lifecycle.advance(session, now=now())
 
 
 def _run(desk: Desk, job: Job, slot: str | None = None) -> Attempt:
@@ -480,7 +480,7 @@ def test_a_batch_that_is_moved_to_the_front_keeps_its_order(desk, monkeypatch):
 
     with desk.database.read() as session:
         in_order = session.scalars(select(Job.id).order_by(Job.rank, Job.id)).all()
-        assert queue.groups(session)
+        assert queue.classes(session)
     assert in_order == [*(job.id for job in _jobs(desk, batch)), other]
 
 

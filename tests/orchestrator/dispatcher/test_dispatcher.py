@@ -269,10 +269,10 @@ def test_only_jobs_that_have_not_started_in_time_are_failed_for_it(desk: Desk):
 def test_one_leads_until_its_term_ends_and_then_another_may(database: Database):
     one, other = Leadership(database, "one", TERM), Leadership(database, "other", TERM)
 
-    before = [one.hold(), other.hold(), one.hold()]
+    before = [one.acquire(), other.acquire(), one.acquire()]
     with database.write() as session:
         session.execute(update(Leader).values(expires_at=PAST))
-    after = [other.hold(), one.hold()]
+    after = [other.acquire(), one.acquire()]
 
     assert before == [True, False, True]
     assert after == [True, False]
@@ -280,25 +280,25 @@ def test_one_leads_until_its_term_ends_and_then_another_may(database: Database):
 
 def test_who_resigns_lets_another_lead_at_once_and_only_the_leader_can(database: Database):
     one, other = Leadership(database, "one", TERM), Leadership(database, "other", TERM)
-    one.hold()
+    one.acquire()
 
     other.resign()
-    still = other.hold()
+    still = other.acquire()
     one.resign()
 
-    assert (still, other.hold()) == (False, True)
+    assert (still, other.acquire()) == (False, True)
 
 
 @pytest.mark.parametrize("successor", [True, False], ids=["another leads", "nobody leads yet"])
 def test_a_leader_that_paused_beyond_its_term_places_nothing(desk: Desk, successor: bool):
     paused, other = (Leadership(desk.database, name, TERM) for name in ("paused", "other"))
-    paused.hold()
+    paused.acquire()
     with desk.database.write() as session:
         a_slot(session)
         job = a_job(session)
         session.execute(update(Leader).values(expires_at=PAST))
     if successor:
-        other.hold()
+        other.acquire()
 
     with nothing_written(desk.database), pytest.raises(LeadLost):
         take_turn(desk.database, desk.store, lease=LEASE, lost_after=LEASE, leadership=paused)
@@ -309,7 +309,7 @@ def test_a_leader_that_paused_beyond_its_term_places_nothing(desk: Desk, success
 @pytest.mark.parametrize("expired", [True, False], ids=["an expired term", "no leader yet"])
 def test_of_many_that_want_to_lead_at_once_one_does(database: Database, expired: bool):
     if expired:
-        Leadership(database, "dead", TERM).hold()
+        Leadership(database, "dead", TERM).acquire()
         with database.write() as session:
             session.execute(update(Leader).values(expires_at=PAST))
 

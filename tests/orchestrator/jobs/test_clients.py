@@ -151,7 +151,7 @@ def test_that_a_server_was_gone_is_not_held_against_the_seat_of_its_client(desk:
     desk.promote()
 
     with desk.database.read() as session:
-        groups = queue.groups(session)
+        groups = queue.classes(session)
         queued = [job for group in groups for job in queue.heads(session, group, 4)]
         known = queue.known(session, queued)
         (candidate,) = queue.candidates(queued, known, now=now(), aging=Settings().aging)

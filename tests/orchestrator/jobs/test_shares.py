@@ -29,9 +29,9 @@ from orchestrator.jobs.orders import Order
 from orchestrator.model.orders import Action
 from orchestrator.model.states import JobState, ServiceState
 from orchestrator.scheduling import queue
-from orchestrator.scheduling.explanation import Explanation, Told, explanation
+from orchestrator.scheduling.explanation import Explanation, PastKind, explanation
 from orchestrator.scheduling.placement.explain import WaitsFor
-from orchestrator.scheduling.queue import Group
+from orchestrator.scheduling.queue import QueueClass
 from orchestrator.storage.tables import Attempt, Job, JobInput, Lease, Project, Slot
 
 HOUR = timedelta(hours=1)
@@ -60,7 +60,7 @@ def _kinds(desk: Desk, job_id: int) -> list[WaitsFor]:
 
 
 def _lead(desk: Desk) -> None:
-    assert Leadership(desk.database, "test", timedelta(seconds=10)).hold()
+    assert Leadership(desk.database, "test", timedelta(seconds=10)).acquire()
 
 
 # ── shares ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -148,13 +148,13 @@ def test_every_group_of_the_queue_is_found_once_and_nothing_else(desk: Desk):
         for demand in ("card_group", "card_group g1", "cpu"):
             for project in ("a", "b"):
                 for priority in (0, 5, 9):
-                    expected.add(Group(demand, project, priority))
+                    expected.add(QueueClass(demand, project, priority))
                     for _ in range(2):
                         a_job(session, demand=demand, project=project, priority=priority)
         a_job(session, JobState.RUNNING, demand="cpu", project="gone")
 
     with desk.database.read() as session:
-        found = queue.groups(session)
+        found = queue.classes(session)
 
     assert len(found) == len(set(found))
     assert set(found) == expected
@@ -162,7 +162,7 @@ def test_every_group_of_the_queue_is_found_once_and_nothing_else(desk: Desk):
 
 def test_an_empty_queue_has_no_groups(desk: Desk):
     with desk.database.read() as session:
-        assert queue.groups(session) == []
+        assert queue.classes(session) == []
 
 
 def test_a_job_goes_to_the_slot_that_ran_its_kernel_image_last(desk: Desk):
@@ -178,7 +178,7 @@ def test_a_job_goes_to_the_slot_that_ran_its_kernel_image_last(desk: Desk):
     with desk.database.read() as session:
         assert session.scalars(select(Attempt.slot_id)).all() == ["lab1.g1"]
     (past,) = _explained(desk, job.id).past
-    assert (past.about, past.why) == (Told.PLACED, "this slot ran the same kernel image last")
+    assert (past.about, past.why) == (PastKind.PLACED, "this slot ran the same kernel image last")
 
 
 def test_a_slot_remembers_the_kernel_image_that_was_placed_on_it(desk: Desk):
@@ -308,7 +308,7 @@ def test_why_a_job_was_tried_again_and_why_the_cache_was_missed_are_kept(desk: D
 
     told = [past.about for past in _explained(desk, job_id).past]
 
-    assert told == [Told.CACHE_MISSED, Told.RETRIED]
+    assert told == [PastKind.CACHE_MISSED, PastKind.RETRIED]
 
 
 def test_a_job_that_runs_or_has_ended_waits_for_nothing(desk: Desk):

@@ -194,7 +194,7 @@ def test_a_job_that_is_given_another_priority_while_the_queue_is_read_is_placed_
 @pytest.mark.parametrize("demand", ["card_group", PAIR, "card_group x3", "card_group g0 g1"])
 @pytest.mark.parametrize("rival", [None, PAIR])
 def test_a_turn_places_a_job_exactly_when_its_explanation_is_empty(desk: Desk, minutes, demand, rival):
-    assert Leadership(desk.database, "test", LEASE).hold()
+    assert Leadership(desk.database, "test", LEASE).acquire()
     with desk.database.write() as session:
         _one_free_one_busy(session)
         if rival:
@@ -207,7 +207,7 @@ def test_a_turn_places_a_job_exactly_when_its_explanation_is_empty(desk: Desk, m
 
 
 def test_a_job_behind_a_gang_is_told_for_which_job_and_until_when_a_slot_is_kept(desk: Desk):
-    assert Leadership(desk.database, "test", LEASE).hold()
+    assert Leadership(desk.database, "test", LEASE).acquire()
     with desk.database.write() as session:
         holder = _one_free_one_busy(session)
         gang = a_job(session, demand=PAIR)
@@ -224,7 +224,7 @@ def test_a_job_behind_a_gang_is_told_for_which_job_and_until_when_a_slot_is_kept
 
 
 def test_jobs_that_differ_in_their_run_limit_alone_stand_in_one_line(desk: Desk):
-    assert Leadership(desk.database, "test", LEASE).hold()
+    assert Leadership(desk.database, "test", LEASE).acquire()
     with desk.database.write() as session:
         a_running_attempt(session, slot=a_slot(session))
         for limit in (64, 4096):

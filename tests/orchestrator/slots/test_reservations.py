@@ -287,7 +287,7 @@ def test_a_job_that_a_reservation_keeps_waiting_is_told_whose_it_is_and_until_wh
     with desk.database.write() as session:
         session.execute(update(Slot).where(Slot.id != "lab1.g0").values(heartbeat_at=None))
         job = a_job(session, demand="card_group g0", run_seconds=7200)
-    assert Leadership(desk.database, "test", HOUR).hold()
+    assert Leadership(desk.database, "test", HOUR).acquire()
     made = _reserve(desk, "lab1.g0", starts_at=now() + HOUR, note="换散热器")
 
     with desk.database.read() as session:

@@ -343,8 +343,8 @@ def test_when_there_is_no_room_the_error_says_so_and_nothing_half_written_shows(
 def test_garbage_is_what_nothing_kept_reaches_and_nobody_stored_lately(store, folder):
     kept, loose = store.put_tree(folder).digest, store.put_bytes(b"hello").digest
 
-    assert store.collect_garbage(keep=[kept], older_than=ONE_HOUR) == 0
-    assert store.collect_garbage(keep=[kept], older_than=NOW) == 5
+    assert store.collect_garbage(reachable=[kept], older_than=ONE_HOUR) == 0
+    assert store.collect_garbage(reachable=[kept], older_than=NOW) == 5
 
     store.verify(kept)
     assert not store.exists(loose)
@@ -356,5 +356,5 @@ def test_storing_something_again_makes_it_young(store):
 
     store.put_bytes(b"hello")
 
-    assert store.collect_garbage(keep=[], older_than=ONE_HOUR) == 0
+    assert store.collect_garbage(reachable=[], older_than=ONE_HOUR) == 0
     assert store.exists(HELLO)

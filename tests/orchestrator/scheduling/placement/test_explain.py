@@ -31,10 +31,10 @@ from orchestrator.scheduling.placement.candidate import Candidate
 from orchestrator.scheduling.placement.explain import Reason, WaitsFor, explain
 from orchestrator.scheduling.placement.forecast import earliest_start
 from orchestrator.scheduling.placement.place import place
-from orchestrator.scheduling.placement.snapshot import Holder, Need, Snapshot, Standing, Subject, supply_of
+from orchestrator.scheduling.placement.snapshot import Need, Occupant, Snapshot, Standing, Subject, supply_of
 
-HOLDERS = st.builds(
-    lambda latest, sooner: Holder(1000, NOW + latest * MINUTE, NOW + (latest - sooner) * MINUTE),
+OCCUPANTS = st.builds(
+    lambda latest, sooner: Occupant(1000, NOW + latest * MINUTE, NOW + (latest - sooner) * MINUTE),
     st.integers(-5, 90), st.integers(0, 20),
 )  # fmt: skip
 
@@ -46,7 +46,7 @@ def _standings(draw: st.DrawFn) -> list[Standing]:
         slot = a_slot(slot_id, labels=draw(LABELS), kcore=draw(st.sampled_from([None, "k1"])))
         service = draw(st.sampled_from([ServiceState.IN_SERVICE] * 4 + [*ServiceState]))
         alive = draw(st.sampled_from([True, True, True, False]))
-        found.append(Standing(slot, alive, service, draw(st.none() | HOLDERS)))
+        found.append(Standing(slot, alive, service, draw(st.none() | OCCUPANTS)))
     return found
 
 
@@ -90,13 +90,13 @@ def _slot(slot_id: str, **facts) -> Standing:
 
 
 def _entered(job: Candidate, standing: Standing) -> bool:
-    """Whether the job can have the slot, now or when its holder has ended."""
+    """Whether the job can have the slot, now or when its occupant has ended."""
     checks = job.demand.canary and standing.alive and standing.service is ServiceState.QUARANTINED
     return standing.serving or checks or (job.demand.provision and standing.free)
 
 
-def _holder(job: int = 7, latest: float = 10, expected: float = 10) -> Holder:
-    return Holder(job, NOW + latest * MINUTE, NOW + expected * MINUTE)
+def _busy(job: int = 7, latest: float = 10, expected: float = 10) -> Occupant:
+    return Occupant(job, NOW + latest * MINUTE, NOW + expected * MINUTE)
 
 
 def _kinds(mine: Candidate, *slots: Standing, others: tuple[Candidate, ...] = (), **facts) -> list[WaitsFor]:
@@ -139,13 +139,16 @@ def test_a_forecast_is_given_exactly_when_enough_slots_serve_and_is_now_when_not
 @pytest.mark.parametrize(
     ("slot", "kinds"),
     [
-        (_slot("a.g0", holder=_holder()), [WaitsFor.SLOT_BUSY]),
+        (_slot("a.g0", occupant=_busy()), [WaitsFor.SLOT_BUSY]),
         (_slot("a.g0", service=ServiceState.DRAINING), [WaitsFor.SLOT_DRAINING]),
         (_slot("a.g0", service=ServiceState.DRAINED), [WaitsFor.SLOT_DRAINING]),
         (_slot("a.g0", service=ServiceState.QUARANTINED), [WaitsFor.SLOT_QUARANTINED]),
         (_slot("a.g0", alive=False), [WaitsFor.NO_SUCH_SLOT_ALIVE, WaitsFor.WORKER_AWAY]),
         (_slot("a.cpu0"), [WaitsFor.NO_SUCH_SLOT_ALIVE]),
-        (_slot("a.g0", holder=_holder(), service=ServiceState.DRAINING), [WaitsFor.SLOT_DRAINING, WaitsFor.SLOT_BUSY]),
+        (
+            _slot("a.g0", occupant=_busy(), service=ServiceState.DRAINING),
+            [WaitsFor.SLOT_DRAINING, WaitsFor.SLOT_BUSY],
+        ),
     ],
 )
 def test_what_keeps_a_slot_is_told(slot: Standing, kinds: list[WaitsFor]):
@@ -175,7 +178,7 @@ def test_an_excluded_slot_is_told_as_long_as_no_other_is_free():
 
 
 def test_busy_slots_are_told_in_the_order_of_their_numbers():
-    busy = [_slot(slot_id, holder=_holder()) for slot_id in ("b.g1", "a.g7", "a.g0", "b.g0")]
+    busy = [_slot(slot_id, occupant=_busy()) for slot_id in ("b.g1", "a.g7", "a.g0", "b.g0")]
 
     told = _told(a_job(1), *busy)
 
@@ -221,7 +224,7 @@ def test_a_waiting_job_tells_what_it_needs_and_that_nobody_would_notice():
 @pytest.mark.parametrize("alive", [True, False])
 def test_an_assigned_job_waits_for_the_worker_of_its_slot(alive: bool):
     job = Subject(a_job(1), JobState.ASSIGNED, slot_id="a.g0")
-    seen = _seen([_slot("a.g0", alive=alive, holder=_holder(1)), _slot("a.g1", alive=False)])
+    seen = _seen([_slot("a.g0", alive=alive, occupant=_busy(1)), _slot("a.g1", alive=False)])
 
     reasons = explain(job, seen)
 
@@ -232,21 +235,21 @@ def test_an_assigned_job_waits_for_the_worker_of_its_slot(alive: bool):
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.ASSIGNED])
 def test_a_canary_starts_at_once_on_the_quarantined_slot_that_it_is_to_check(state: JobState):
-    quarantined = _slot("a.g0", service=ServiceState.QUARANTINED, holder=_holder(1) if state == "assigned" else None)
+    quarantined = _slot("a.g0", service=ServiceState.QUARANTINED, occupant=_busy(1) if state == "assigned" else None)
     canary = Subject(a_job(1, "card_group a.g0 canary"), state, slot_id="a.g0" if state == "assigned" else None)
 
     assert earliest_start(canary, _seen([quarantined], [canary.candidate])) == NOW
 
 
 def test_a_canary_starts_when_what_runs_on_its_quarantined_slot_has_ended():
-    busy = _slot("a.g0", service=ServiceState.QUARANTINED, holder=_holder(7, expected=3))
+    busy = _slot("a.g0", service=ServiceState.QUARANTINED, occupant=_busy(7, expected=3))
     canary = Subject(a_job(1, "card_group a.g0 canary"), JobState.QUEUED, seconds=10)
 
     assert earliest_start(canary, _seen([busy], [canary.candidate])) == NOW + 3 * MINUTE
 
 
 def test_the_forecast_lets_those_ahead_take_the_slots_as_they_come_free():
-    busy = [_slot("a.g0", holder=_holder(50, expected=1)), _slot("a.g1", holder=_holder(51, expected=0))]
+    busy = [_slot("a.g0", occupant=_busy(50, expected=1)), _slot("a.g1", occupant=_busy(51, expected=0))]
     job = Subject(a_job(9), JobState.QUEUED, ahead=2, next_job=1, seconds=600)
 
     start = earliest_start(job, _seen(busy, (job.candidate,)))
@@ -271,9 +274,13 @@ def _told(mine: Candidate, *slots: Standing, others: tuple[Candidate, ...] = (),
 
 
 def test_a_gang_tells_how_far_each_host_is_and_what_is_kept_for_it():
-    slots = [_slot("a.g0"), _slot("a.g1", holder=_holder(latest=10)), _slot("b.g0", holder=_holder(8, latest=30))]
+    slots = [
+        _slot("a.g0"),
+        _slot("a.g1", occupant=_busy(latest=10)),
+        _slot("b.g0", occupant=_busy(8, latest=30)),
+    ]
 
-    told = _told(a_job(1, "card_group x2"), *slots, _slot("b.g1", holder=_holder(9, latest=20)))
+    told = _told(a_job(1, "card_group x2"), *slots, _slot("b.g1", occupant=_busy(9, latest=20)))
 
     gathering = [reason for reason in told if reason.kind is WaitsFor.GATHERING]
     assert [(reason.host, reason.count, reason.until) for reason in gathering] == [
@@ -292,7 +299,7 @@ def test_a_gang_that_no_host_could_hold_is_told_so():
 
 
 def test_a_job_that_might_not_end_in_time_is_told_for_which_gang_a_slot_is_kept():
-    gang, slots = a_job(1, "card_group x2"), [_slot("a.g0"), _slot("a.g1", holder=_holder(latest=10))]
+    gang, slots = a_job(1, "card_group x2"), [_slot("a.g0"), _slot("a.g1", occupant=_busy(latest=10))]
     long, short = a_job(2, run_limit=11 * MINUTE), a_job(2, run_limit=10 * MINUTE)
 
     kept = [each for each in _told(long, *slots, others=(gang,)) if each.kind is WaitsFor.KEPT_FOR_GANG]
@@ -302,7 +309,7 @@ def test_a_job_that_might_not_end_in_time_is_told_for_which_gang_a_slot_is_kept(
 
 
 def test_a_short_job_that_runs_while_a_gang_gathers_is_not_said_to_come_before_it():
-    gang, slots = a_job(1, "card_group x2"), [_slot("a.g0"), _slot("a.g1", holder=_holder(latest=10))]
+    gang, slots = a_job(1, "card_group x2"), [_slot("a.g0"), _slot("a.g1", occupant=_busy(latest=10))]
     short = a_job(2, run_limit=MINUTE, project="y")
 
     assert [each.kind for each in _told(gang, *slots, others=(short,))] == [WaitsFor.GATHERING, WaitsFor.SLOT_BUSY]
@@ -321,7 +328,7 @@ def test_a_slot_that_people_have_reserved_tells_by_whom_until_when_and_why():
 
 def test_a_gang_is_forecast_to_start_when_enough_slots_of_one_host_are_expected_to_be_free():
     ends = {"a.g0": 5, "a.g1": 30, "b.g0": 10, "b.g1": 20}
-    slots = [_slot(slot_id, holder=_holder(number, 90, end)) for number, (slot_id, end) in enumerate(ends.items(), 2)]
+    slots = [_slot(slot_id, occupant=_busy(number, 90, end)) for number, (slot_id, end) in enumerate(ends.items(), 2)]
     seen = _seen(slots, (a_job(1, "card_group x2"),))
     first = Subject(seen.candidates[0], JobState.QUEUED, seconds=600)
 
@@ -332,7 +339,7 @@ def test_a_gang_is_forecast_to_start_when_enough_slots_of_one_host_are_expected_
 
 def test_a_job_behind_a_gang_is_forecast_to_start_when_the_gang_has_run():
     gang, mine = a_job(1, "card_group x2", run_limit=20 * MINUTE), a_job(2, run_limit=60 * MINUTE)
-    seen = _seen([_slot("a.g0"), _slot("a.g1", holder=_holder(latest=10))], (gang, mine))
+    seen = _seen([_slot("a.g0"), _slot("a.g1", occupant=_busy(latest=10))], (gang, mine))
 
     assert earliest_start(Subject(mine, JobState.QUEUED, seconds=60), seen) == NOW + 30 * MINUTE
 
