@@ -13,12 +13,14 @@ from orchestrator.model.specs import CanarySpec, ConvertSpec, GoldenSpec, InferS
 from orchestrator.storage.tables import Model, Release
 
 
+def default_release(session: Session) -> Release | None:
+    """The release of requests that name none; None before one is registered."""
+    return session.scalars(select(Release).where(Release.is_default)).first()
+
+
 def release_for(session: Session, name: str | None) -> Release:
     """The release that a request names, or the default one; BadSpec if there is none."""
-    if name is None:
-        release = session.scalars(select(Release).where(Release.is_default)).one_or_none()
-    else:
-        release = session.get(Release, name)
+    release = default_release(session) if name is None else session.get(Release, name)
     if release is None:
         named = "no default toolchain release is" if name is None else f"release {name} is not"
         raise BadSpec(f"{named} registered; see GET /api/v1/releases", field="release")

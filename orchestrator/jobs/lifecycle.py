@@ -24,8 +24,8 @@ from orchestrator.storage.tables import Attempt, Job
 
 
 @dataclass(frozen=True)
-class Renewal:
-    """What the database tells a worker that renewed its lease."""
+class Requests:
+    """What was ordered of a running attempt while its worker runs it."""
 
     cancel_requested: bool
     stop_requested: bool
@@ -121,15 +121,26 @@ def claim(session: Session, attempt_id: int, *, worker: str, now: datetime, leas
     return True
 
 
-def renew(session: Session, attempt_id: int, *, worker: str, now: datetime, lease: timedelta) -> Renewal:
+def renew(session: Session, attempt_id: int, *, worker: str, now: datetime, lease: timedelta) -> Requests:
     """Extend the leases for another `lease`; OwnershipLost if the attempt is not this worker's any more."""
+    requests = requests_of(session, attempt_id, worker=worker, lock=True)
+    if not leases.extend(session, attempt_id, until=now + lease):
+        raise OwnershipLost("this worker no longer owns the attempt", attempt=attempt_id)
+    return requests
+
+
+def requests_of(session: Session, attempt_id: int, *, worker: str, lock: bool = False) -> Requests:
+    """What was ordered of a running attempt; OwnershipLost if it is not this worker's any more.
+
+    With `lock` it stays this worker's until the transaction ends.
+    """
     running = select(Job.cancel_requested, Job.stop).join(Attempt, Attempt.job_id == Job.id)
     mine = (Attempt.id == attempt_id, Attempt.worker == worker, Attempt.state == AttemptState.RUNNING)
-    locked = running.where(*mine).with_for_update(of=Attempt, key_share=True)
-    asked = session.execute(locked).one_or_none()
-    if asked is None or not leases.extend(session, attempt_id, until=now + lease):
+    found = running.where(*mine)
+    asked = session.execute(found.with_for_update(of=Attempt, key_share=True) if lock else found).one_or_none()
+    if asked is None:
         raise OwnershipLost("this worker no longer owns the attempt", attempt=attempt_id)
-    return Renewal(cancel_requested=asked.cancel_requested, stop_requested=asked.stop is not None)
+    return Requests(cancel_requested=asked.cancel_requested, stop_requested=asked.stop is not None)
 
 
 @dataclass(frozen=True)
@@ -150,6 +161,11 @@ def note_start(session: Session, attempt_id: int, started: Started, *, worker: s
         raise OwnershipLost("this worker no longer owns the attempt", attempt=attempt_id)
     about = {"job_id": attempt.job_id, "attempt_id": attempt_id, "slot_id": attempt.slot_id}
     record(session, "attempt.started", now, **about, pid=started.pid)
+
+
+def note_progress(session: Session, attempt_id: int, progress: dict[str, int]) -> None:
+    """Store the progress that an attempt's tool reports (`done`, `total`)."""
+    run(session, statements.NOTE_PROGRESS, running=attempt_id, progress=progress)
 
 
 def give_back(

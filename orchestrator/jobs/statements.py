@@ -57,6 +57,8 @@ NOTE_START = (
     .returning(_ATTEMPT.c.job_id, _ATTEMPT.c.slot_id)
 )
 
+NOTE_PROGRESS = update(_ATTEMPT).where(_ATTEMPT.c.id == bindparam("running"))
+
 TO_END = (
     select(
         _ATTEMPT.c.id,

@@ -12,15 +12,12 @@ from contextlib import closing
 from datetime import timedelta
 from typing import Self
 
-from sqlalchemy import select
-
 from orchestrator.errors import OwnershipLost
 from orchestrator.jobs import lifecycle
+from orchestrator.jobs.lifecycle import Requests
 from orchestrator.jobs.used_endpoints import note_use
-from orchestrator.model.states import AttemptState
 from orchestrator.settings import Settings
 from orchestrator.storage.database import CommitWatch, Database
-from orchestrator.storage.tables import Attempt, Job
 from workers.processes.process import StopReason, StopSignal
 from workers.processes.threads import beside
 
@@ -98,30 +95,19 @@ class Heartbeat:
         began = time.monotonic()
         with self._database.write() as session:
             now = self._database.now(session)
-            renewal = lifecycle.renew(session, self._attempt_id, worker=self._worker, now=now, lease=self._lease)
+            requests = lifecycle.renew(session, self._attempt_id, worker=self._worker, now=now, lease=self._lease)
             note_use(session, self._uses, now)
         self._renewed_at = began
-        self._pass_on(cancel=renewal.cancel_requested, stop=renewal.stop_requested)
+        self._pass_on(requests)
 
     def _look(self) -> None:
-        mine = (
-            select(Job.cancel_requested, Job.stop)
-            .join(Attempt, Attempt.job_id == Job.id)
-            .where(
-                Attempt.id == self._attempt_id,
-                Attempt.worker == self._worker,
-                Attempt.state == AttemptState.RUNNING,
-            )
-        )
         with self._database.read() as session:
-            asked = session.execute(mine).one_or_none()
-        if asked is None:
-            raise OwnershipLost("this worker no longer owns the attempt", attempt=self._attempt_id)
-        self._pass_on(cancel=asked.cancel_requested, stop=asked.stop is not None)
+            requests = lifecycle.requests_of(session, self._attempt_id, worker=self._worker)
+        self._pass_on(requests)
 
-    def _pass_on(self, *, cancel: bool, stop: bool) -> None:
-        if cancel or stop:
-            self._stop.request(StopReason.CANCELLED if cancel else StopReason.STOPPED)
+    def _pass_on(self, asked: Requests) -> None:
+        if asked.cancel_requested or asked.stop_requested:
+            self._stop.request(StopReason.CANCELLED if asked.cancel_requested else StopReason.STOPPED)
 
     def _guard(self) -> None:
         while not self._ended.wait(max(0.0, self._renewed_at + self._safe_for - time.monotonic())):

@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from orchestrator.catalog.lookups import default_release
 from orchestrator.errors import BadSpec
 from orchestrator.model.profile import CardCheck, ProbeRule
 from orchestrator.model.slots import CARDS_PER_HOST
 from orchestrator.settings import Settings
-from orchestrator.storage.tables import Release
 from workers.host import open_files
 from workers.host.open_files import Identity, Look, SharedLooks
 from workers.processes.ask import ask
@@ -105,7 +104,7 @@ class Finding:
 
 def default_probe(session: Session, settings: Settings) -> "Probe":
     """What a slot is looked at with where no attempt names a release: as the default one says, or the driver's way."""
-    release = session.execute(select(Release.name, Release.profile, Release.root).where(Release.is_default)).first()
+    release = default_release(session)
     if release is not None:
         with suppress(ValidationError):
             rule = ProbeRule.model_validate(release.profile.get("probe", {}))

@@ -322,6 +322,33 @@ def test_who_does_not_own_the_attempt_can_not_renew_it(database: Database, troub
         lifecycle.renew(session, attempt_id, worker=worker, now=now(), lease=LEASE)
 
 
+def test_what_is_ordered_of_an_attempt_is_seen_without_extending_its_lease(database: Database):
+    with database.write() as session:
+        attempt = a_running_attempt(session)
+        until = session.get_one(Lease, attempt.slot_id).expires_at
+        before = lifecycle.requests_of(session, attempt.id, worker=WORKER)
+        lifecycle.cancel(session, attempt.job_id, now=now())
+
+    with nothing_written(database), database.read() as session:
+        after = lifecycle.requests_of(session, attempt.id, worker=WORKER)
+        lease = session.get_one(Lease, attempt.slot_id)
+
+    assert (before.cancel_requested, after.cancel_requested) == (False, True)
+    assert lease.expires_at == until
+
+
+@pytest.mark.parametrize("trouble", ["another worker", "lost"])
+def test_what_is_ordered_of_an_attempt_is_for_its_owner_alone(database: Database, trouble: str):
+    with database.write() as session:
+        attempt = a_running_attempt(session)
+        if trouble == "lost":
+            _lose(session, attempt)
+    worker = "worker-b" if trouble == "another worker" else WORKER
+
+    with database.read() as session, pytest.raises(OwnershipLost):
+        lifecycle.requests_of(session, attempt.id, worker=worker)
+
+
 def test_only_the_owner_may_note_what_it_started(database: Database):
     with database.write() as session:
         attempt = a_running_attempt(session)
