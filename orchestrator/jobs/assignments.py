@@ -87,7 +87,7 @@ class Assignment:
 
     @property
     def groups(self) -> tuple[SlotName, ...]:
-        """The card groups that were leased to it, in the order of its batches; none for a CPU seat."""
+        """The card groups that were leased to it, in the order of its lanes; none for a CPU seat."""
         slots = (SlotName.parse(slot_id.rpartition(".")[2]) for slot_id in self.slot_ids)
         return tuple(slot for slot in slots if slot.kind is SlotKind.CARD_GROUP)
 

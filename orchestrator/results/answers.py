@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class GivenAnswer:
-    """What a tool answered to one prompt in one repeat of one batch.
+    """What a tool answered to one prompt in one repeat on one lane.
 
     Times in seconds; what the tool does not tell is None.
     """
@@ -22,10 +22,19 @@ class GivenAnswer:
     seconds: float | None = None
     ttft_seconds: float | None = None
     finish_reason: str | None = None
-    batch: int = 0
+    lane: int = 0
     """Which of the groups that answer side by side, from 0."""
     batch_size: int | None = None
     """How many groups answered side by side; None where the tool does not tell."""
+
+
+@dataclass(frozen=True)
+class CheckedAnswer:
+    """An answer beside its reference, where there is one."""
+
+    given: GivenAnswer
+    golden: str | None
+    exact: bool | None
 
 
 class Golden:
@@ -49,10 +58,10 @@ class Golden:
 def digest_of(answers: Iterable[GivenAnswer]) -> str:
     """Of what was asked and answered, in any order of telling: equal exactly if every answer is, to the letter."""
     said = hashlib.sha256()
-    for answer in sorted(answers, key=lambda each: (each.batch, each.repeat, each.index)):
+    for answer in sorted(answers, key=lambda each: (each.lane, each.repeat, each.index)):
         told = [answer.repeat, answer.index, answer.question, answer.text]
-        # The first batch is not told: most runs have but one.
-        said.update(json.dumps([*told, answer.batch] if answer.batch else told).encode() + b"\n")
+        # The first lane is left out: most runs have only one.
+        said.update(json.dumps([*told, answer.lane] if answer.lane else told).encode() + b"\n")
     return f"sha256:{said.hexdigest()}"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orchestrator.model.profile import OutputRule
 from orchestrator.model.specs import ClientSpec, ConvertSpec, InferSpec
-from orchestrator.results.answers import GivenAnswer, exact
+from orchestrator.results.answers import CheckedAnswer, exact
 from orchestrator.results.metrics import Measured, compared, measure
 from orchestrator.storage import logs
 from orchestrator.storage.artifacts import ArtifactStore
@@ -35,15 +35,6 @@ class Output:
     tree: bool
     file_name: str
     size: int
-
-
-@dataclass(frozen=True)
-class CheckedAnswer:
-    """An answer beside its reference, where there is one."""
-
-    given: GivenAnswer
-    golden: str | None
-    exact: bool | None
 
 
 @dataclass

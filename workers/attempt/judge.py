@@ -13,7 +13,7 @@ from functools import partial
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.profile import FaultSignature
 from orchestrator.model.suspects import COUNTED
-from workers.attempt.collect import CheckedAnswer
+from orchestrator.results.answers import CheckedAnswer
 from workers.processes.process import Outcome, StopReason
 
 EVIDENCE_BYTES = 1 << 20
@@ -121,8 +121,8 @@ def failure_of_run(
         case StopReason.NOT_READY:
             reason = f"it was not ready in time; its last line: {evidence.last_line() or 'nothing'}"
             return _failure(FailureKind.TOOL, reason, outcome)
-    told = _told(outcome, evidence)
-    by_itself = told if evidence.was_ready is None else f"the server ended by itself: {told}"
+    how = _how_it_ended(outcome, evidence)
+    by_itself = how if evidence.was_ready is None else f"the server ended by itself: {how}"
     return _failure(FailureKind.TOOL, by_itself, outcome)
 
 
@@ -184,7 +184,7 @@ def _failure(kind: FailureKind, reason: str, outcome: Outcome, *, signature: str
     return Failure(kind=kind, reason=reason, exit_code=outcome.exit_code, signal=outcome.signal, signature=signature)
 
 
-def _told(outcome: Outcome, evidence: Evidence) -> str:
+def _how_it_ended(outcome: Outcome, evidence: Evidence) -> str:
     last = evidence.last_line()
     if outcome.signal is not None:
         # The last line is progress then, not an error: it says how far the tool came.

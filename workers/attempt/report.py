@@ -3,24 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from orchestrator.jobs import lifecycle
+from orchestrator.jobs import results as stored_results
 from orchestrator.jobs.lifecycle import Ending
 from orchestrator.model.failures import Suspicion
 from orchestrator.model.states import JobState
 from orchestrator.results.answers import digest_of
 from orchestrator.slots import presence, service
 from orchestrator.storage import live_logs
-from orchestrator.storage.database import Database, run_for
-from orchestrator.storage.tables import Base
-from workers.attempt.collect import CheckedAnswer, Output, Results
-
-_ANSWERS, _METRICS = (insert(Base.metadata.tables[name]) for name in ("answer", "metric"))
-"""On plain tables, which takes a fraction of the time."""
+from orchestrator.storage.database import Database
+from workers.attempt.collect import Output, Results
 
 
 def finish(
@@ -40,15 +35,8 @@ def finish(
 
 def _store(session: Session, attempt_id: int, ending: Ending, results: Results, now: datetime) -> None:
     _add_outputs(session, attempt_id, results.outputs, now)
-    run_for(session, _ANSWERS, [_answer_row(attempt_id, answer) for answer in results.answers])
-    rows = [
-        {
-            "attempt_id": attempt_id, "name": number.name, "value": number.value, "unit": number.unit,
-            "definition": number.definition, "count": number.count, "counter": number.counter,
-        }
-        for number in results.metrics
-    ]  # fmt: skip
-    run_for(session, _METRICS, rows)
+    stored_results.add_answers(session, attempt_id, results.answers)
+    stored_results.add_metrics(session, attempt_id, results.metrics)
     if ending.log_digest is not None:
         live_logs.drop(session, attempt_id)
 
@@ -79,14 +67,3 @@ def suspect(database: Database, slot_ids: Sequence[str], suspicion: Suspicion, *
 
 def _add_outputs(session: Session, attempt_id: int, outputs: Sequence[Output], now: datetime) -> None:
     lifecycle.add_outputs(session, attempt_id, map(vars, outputs), now=now)
-
-
-def _answer_row(attempt_id: int, checked: CheckedAnswer) -> dict[str, Any]:
-    given = checked.given
-    return {
-        "attempt_id": attempt_id, "batch": given.batch, "batch_size": given.batch_size, "repeat": given.repeat,
-        "index": given.index, "question": given.question, "text": given.text, "prompt_tokens": given.prompt_tokens,
-        "output_tokens": given.output_tokens, "seconds": given.seconds, "ttft_seconds": given.ttft_seconds,
-        "finish_reason": given.finish_reason,
-        "golden": checked.golden, "exact": checked.exact,
-    }  # fmt: skip

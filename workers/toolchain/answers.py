@@ -46,7 +46,7 @@ def read_answers(
     columns = Columns(rule)
     for row in rows_by(rule, list(paths)):
         answer = _placed(columns.answer_in(row), counted, prompts)
-        place = (answer.batch_size, answer.batch, answer.repeat, answer.index)
+        place = (answer.batch_size, answer.lane, answer.repeat, answer.index)
         if place in answers:
             raise BadAnswers(f"{row.where} answers {_which(answer)} a second time")
         if len(answers) == most:
@@ -59,7 +59,7 @@ def read_answers(
 class Asked:
     """What a run had to answer: all prompts so many times, once for each of the batch sizes.
 
-    Every batch goes through all prompts; without `traverse` they are dealt out among the batches.
+    Every lane goes through all prompts; without `traverse` they are dealt out among the lanes.
     """
 
     prompts: int
@@ -74,7 +74,7 @@ class Asked:
 
 
 def in_one_count(answers: Iterable[GivenAnswer], asked: Asked) -> list[GivenAnswer]:
-    """The answers with their repeats counted through all batch sizes: the n-th time that a batch was asked."""
+    """The answers with their repeats counted through all batch sizes: the n-th time that a lane was asked."""
     runs = {size: run for run, size in enumerate(asked.sizes)}
     if len(runs) == 1:
         return list(answers)
@@ -82,7 +82,7 @@ def in_one_count(answers: Iterable[GivenAnswer], asked: Asked) -> list[GivenAnsw
 
 
 def problems_with(answers: Sequence[GivenAnswer], asked: Asked) -> list[str]:
-    """What is missing, for a person to read; nothing if every batch has answered what it had to."""
+    """What is missing, for a person to read; nothing if every lane has answered what it had to."""
     if len(asked.sizes) == 1:
         short = _short(answers, asked, asked.sizes[0], told="")
     elif untold := [each for each in answers if each.batch_size not in asked.sizes]:
@@ -101,7 +101,7 @@ def problems_with(answers: Sequence[GivenAnswer], asked: Asked) -> list[str]:
 
 
 def _short(answers: Sequence[GivenAnswer], asked: Asked, size: int, *, told: str) -> list[str]:
-    given = Counter(answer.batch for answer in answers)
+    given = Counter(answer.lane for answer in answers)
     if strangers := sorted(given.keys() - set(range(size))):
         return [f"answers of batch {strangers[0]}{told}, but only {size} ran (they are counted from 0)"]
     wanted = asked.prompts * asked.repeats
@@ -110,9 +110,9 @@ def _short(answers: Sequence[GivenAnswer], asked: Asked, size: int, *, told: str
         found = len({(answer.repeat, answer.index) for answer in answers})
         return [] if found == wanted == len(answers) else [f"{found} answers instead of {sums} in all batches{told}"]
     return [
-        f"{given[batch]} answers instead of {sums}{_in(batch) if size > 1 else ''}{told}"
-        for batch in range(size)
-        if given[batch] != wanted
+        f"{given[lane]} answers instead of {sums}{_in(lane) if size > 1 else ''}{told}"
+        for lane in range(size)
+        if given[lane] != wanted
     ]
 
 
@@ -122,17 +122,17 @@ def _empty(answers: Sequence[GivenAnswer]) -> list[str]:
 
 
 def _which(answer: GivenAnswer) -> str:
-    return f"question {answer.index} of repeat {answer.repeat}{_in(answer.batch)}"
+    return f"question {answer.index} of repeat {answer.repeat}{_in(answer.lane)}"
 
 
-def _in(batch: int) -> str:
-    return f" in batch {batch}" if batch else ""
+def _in(lane: int) -> str:
+    return f" in batch {lane}" if lane else ""
 
 
 def _placed(unplaced: Unplaced, counted: Counter[tuple[int | None, ...]], prompts: int) -> GivenAnswer:
     """The answer with its place in the order of telling, where the tool tells none."""
     given, index, repeat = unplaced.given, unplaced.index, unplaced.repeat
-    among = (given.batch_size, given.batch, index, repeat)
+    among = (given.batch_size, given.lane, index, repeat)
     rounds = counted[among]
     counted[among] += 1
     if index is None:

@@ -47,7 +47,7 @@ class Columns:
             seconds=_seconds(self._number(row, "seconds")),
             ttft_seconds=_seconds(self._number(row, "ttft_seconds")),
             finish_reason=(self._string(row, "finish_reason") or "")[:40] or None,
-            batch=self._place(row, "batch") or 0,
+            lane=self._place(row, "batch") or 0,
             batch_size=self._place(row, "batch_size"),
         )
         return Unplaced(given, index, repeat)
@@ -56,13 +56,13 @@ class Columns:
         """A number that says where the answer belongs, counted from 0; BadAnswers if something else stands there."""
         told, is_text = row.values.get(self._keys.get(column, "")), self._is_text
         if told is None:
-            told, is_text = self._told_by_name(row, column), True
+            told, is_text = self._from_file_name(row, column), True
         if told is None:
             return None
         number = self._needed(row, column, _whole(_number_in(told) if is_text else told))
         return self._needed(row, column, _whole(number - first))
 
-    def _told_by_name(self, row: Row, column: str) -> str | None:
+    def _from_file_name(self, row: Row, column: str) -> str | None:
         found = None if self._in_name is None else self._in_name.search(row.file.name)
         return None if found is None else found.groupdict().get(column)
 

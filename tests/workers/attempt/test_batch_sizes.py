@@ -119,7 +119,7 @@ def test_prompts_that_are_dealt_out_need_one_answer_each(lab, g0, g1):
 
 
 def test_a_prompt_that_two_batches_answered_when_they_were_dealt_out_is_told():
-    twice = [GivenAnswer(1, 0, "q", "a", batch=batch) for batch in (0, 1)]
+    twice = [GivenAnswer(1, 0, "q", "a", lane=lane) for lane in (0, 1)]
 
     assert problems_with(twice, Asked(2, sizes=(2,), traverse=False)) == [
         "1 answers instead of 2 (2 prompts × 1 repeats) in all batches"

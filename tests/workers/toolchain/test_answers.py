@@ -57,7 +57,7 @@ def test_the_batch_is_the_first_where_the_tool_names_none(tmp_path, row, batch):
     rule = RULE.model_copy(update={"batch": "b"})
     path = lines(tmp_path / "a", {"r": 1, "i": 0, "q": "q", "a": "a", **row})
 
-    assert read_answers([path], rule)[0].batch == batch
+    assert read_answers([path], rule)[0].lane == batch
 
 
 def test_a_batch_that_is_no_number_is_told_and_so_is_an_answer_given_twice_in_a_batch(tmp_path):
@@ -93,7 +93,7 @@ def test_missing_and_empty_answers_are_problems():
 
 
 def test_every_batch_must_have_answered_everything():
-    answers = [GivenAnswer(1, index, "q", "a", batch=batch) for batch, index in ((0, 0), (0, 1), (2, 0))]
+    answers = [GivenAnswer(1, index, "q", "a", lane=lane) for lane, index in ((0, 0), (0, 1), (2, 0))]
 
     assert problems_with(answers, Asked(2, sizes=(3,))) == [
         "0 answers instead of 2 (2 prompts × 1 repeats) in batch 1",

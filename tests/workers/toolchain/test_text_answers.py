@@ -66,7 +66,7 @@ def test_the_name_of_a_file_tells_which_run_its_answers_are_of(tmp_path):
 
     answers = read_answers(files, rule)
 
-    assert [(each.batch_size, each.batch) for each in answers] == [(1, 0), (5, 0)]
+    assert [(each.batch_size, each.lane) for each in answers] == [(1, 0), (5, 0)]
 
 
 def test_bytes_that_are_not_utf_8_and_nul_are_replaced(tmp_path):
