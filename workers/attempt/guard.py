@@ -96,8 +96,8 @@ class CardGuard:
         """Why an attempt whose tool left its own cards failed: a fault of nobody's, but of what it was told to do."""
         if not self.strayed or outcome.stopped not in (None, StopReason.WRONG_CARDS):
             return None
-        own = f"its own are {_told(self._cards)}" if self._cards else "a CPU job has no cards"
-        reason = f"it opened cards {_told(self.strayed)}, and {own}: see the profile's arguments for cards"
+        own = f"its own are {_numbers_of(self._cards)}" if self._cards else "a CPU job has no cards"
+        reason = f"it opened cards {_numbers_of(self.strayed)}, and {own}: see the profile's arguments for cards"
         return Failure(kind=FailureKind.WRONG_CARDS, reason=reason, exit_code=outcome.exit_code, signal=outcome.signal)
 
     def excused(self, failure: Failure | None) -> Failure | None:
@@ -175,5 +175,5 @@ def _state(pid: int) -> str:
     return f"{state} {where}".strip()
 
 
-def _told(cards: Sequence[int]) -> str:
+def _numbers_of(cards: Sequence[int]) -> str:
     return ", ".join(map(str, cards))

@@ -26,7 +26,7 @@ def refuse_written(model: RegisteredModel | None, settings: Settings) -> None:
     there were stamps is taken as it is."""
     if model is None or model.stamp is None:
         return
-    with _away_told(model):
+    with _refusal_as_fault(model):
         found = stamp_of(settings, Path(model.path))
         if found == model.stamp:
             return
@@ -40,13 +40,13 @@ def refuse_changed(model: RegisteredModel | None, settings: Settings) -> None:
 
     The result of a build is filed under the content its model was registered with, perhaps an hour ago."""
     if model is not None:
-        with _away_told(model):
+        with _refusal_as_fault(model):
             found = weights_of(settings, Path(model.path)).digest
         _compare(model, found)
 
 
 @contextmanager
-def _away_told(model: RegisteredModel) -> Iterator[None]:
+def _refusal_as_fault(model: RegisteredModel) -> Iterator[None]:
     try:
         yield
     except PathRefused as refused:

@@ -64,14 +64,16 @@ class Book:
             "finish_reason": heard.finish_reason,
         }  # fmt: skip
         _write(self._answers, row)
-        times = {"sent": self._told(heard.sent), "first": self._told(heard.first), "last": self._told(heard.last)}
+        moments = {"sent": heard.sent, "first": heard.first, "last": heard.last}
+        times = {name: self._since_start(at) for name, at in moments.items()}
         _write(self._times, {**self._about(ask, due), **times, "gaps": [_short(gap) for gap in heard.gaps], **tokens})
 
     def lost(self, ask: Ask, why: Unanswered, due: float | None, at: float) -> None:
         """One request that was not answered to its end."""
         self.failed[why.sort] += 1
         self.statistics.failed()
-        _write(self._times, {**self._about(ask, due), "failed": why.sort, "told": str(why), "ended": self._told(at)})
+        ended = {"failed": why.sort, "told": str(why), "ended": self._since_start(at)}
+        _write(self._times, {**self._about(ask, due), **ended})
 
     def sum_up(self) -> list[Measured]:
         """Write the numbers, and return them."""
@@ -81,10 +83,10 @@ class Book:
         return numbers
 
     def _about(self, ask: Ask, due: float | None) -> Mapping[str, Any]:
-        told = {} if due is None else {"due": self._told(due)}
+        told = {} if due is None else {"due": self._since_start(due)}
         return {"request": ask.number, "question_index": ask.index, "round": ask.repeat, **told}
 
-    def _told(self, at: float) -> float:
+    def _since_start(self, at: float) -> float:
         return _short(at - self._began)
 
 

@@ -50,7 +50,7 @@ def _taken(task: Task, journal: Journal, *, dry_run: bool) -> tuple[StepState, s
     if lacking is None:
         return StepState.DONE_BEFORE, ""
     if dry_run:
-        for line in task.told():
+        for line in task.described():
             say(f"would do: {line}")
         return StepState.WOULD_DO, lacking
     say(lacking)

@@ -36,7 +36,7 @@ class Task(Protocol):
     def lacking(self) -> str | None:
         """What there is to do; None if nothing. Changes nothing."""
 
-    def told(self) -> Iterator[str]:
+    def described(self) -> Iterator[str]:
         """What `do` would do, a line each."""
 
     def do(self) -> None:
@@ -63,7 +63,7 @@ class PackagesTask:
         names = ", ".join(archive.path.name for archive in left)
         return f"to be unpacked into {self._root}: {names}" if left else None
 
-    def told(self) -> Iterator[str]:
+    def described(self) -> Iterator[str]:
         """The archives."""
         return (f"unpack {archive.path}" for archive in self._left())
 
@@ -113,7 +113,7 @@ class CommandTask:
             return f"the output of {shown} does not match {self._step.prints}"
         return None
 
-    def told(self) -> Iterator[str]:
+    def described(self) -> Iterator[str]:
         """The commands."""
         return (f"cd {run.where} && {run.shown}" for run in self._step.commands)
 
