@@ -15,7 +15,8 @@ from celery.worker.state import revoked
 from orchestrator.broker import RUN_ATTEMPT
 from orchestrator.model.states import AttemptState
 from orchestrator.storage.artifacts import ArtifactStore
-from workers.attempt.execution import Ended, execute
+from workers.attempt.ending import Ended
+from workers.attempt.execution import execute
 from workers.processes.process import StopReason
 from workers.processes.stops import STOPS
 from workers.slot import OwnedSlot
@@ -71,18 +72,18 @@ def register(app: Celery, slot: OwnedSlot, store: ArtifactStore) -> None:
     def run_attempt(attempt_id: int) -> str:
         try:
             if slot.lost.is_set():
-                return "not started: this worker no longer owns the slot"
-            return _shown(attempt_id, execute(attempt_id, slot, store, STOPS.of(attempt_id)))
+                return "not taken: the slot is not this worker's any more"
+            return _result_for_flower(attempt_id, execute(attempt_id, slot, store, STOPS.of(attempt_id)))
         finally:
             STOPS.forget(attempt_id)
 
 
-def _shown(attempt_id: int, ended: Ended | None) -> str:
+def _result_for_flower(attempt_id: int, ended: Ended | None) -> str:
     about = {"attempt": attempt_id, "state": ended and ended.state, "reason": ended and ended.reason}
-    log.info("attempt ended" if ended else "doorbell ignored", extra=about)
+    log.info("attempt ended" if ended else "bell dropped", extra=about)
     match ended:
         case None:
-            return "not available"
+            return "not there to take"
         case Ended(AttemptState.SUCCEEDED):
             return "succeeded"
         case Ended(AttemptState.CANCELLED, reason):

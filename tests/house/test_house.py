@@ -34,6 +34,29 @@ def test_a_module_is_short_enough_to_be_read(file: Path):
     assert len(file.read_text().splitlines()) <= LONGEST_MODULE
 
 
+STATEMENTS = {"select", "insert", "update", "delete", "text"}
+
+
+def _statements(file: Path) -> set[str]:
+    """The constructors of SQL statements that a module imports; of one that imports all of SQLAlchemy, that."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "sqlalchemy":
+            names |= STATEMENTS.intersection(alias.name for alias in node.names)
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names if alias.name.split(".")[0] == "sqlalchemy"}
+    return names
+
+
+def test_workers_and_routes_build_no_sql_statement():
+    builders = {
+        str(file.relative_to(ROOT)): found for file in _sources("workers", "api/routes") if (found := _statements(file))
+    }
+
+    assert builders == {}
+    assert _statements(ROOT / "orchestrator" / "jobs" / "lifecycle.py") == {"select", "update"}
+
+
 def _sleeps(file: Path) -> list[int]:
     calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
     return [call.lineno for call in calls if ast.unparse(call.func) in ("time.sleep", "sleep")]

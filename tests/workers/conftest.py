@@ -24,7 +24,8 @@ from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Job, JobInput, Model, Release
-from workers.attempt.execution import Ended, execute
+from workers.attempt.ending import Ended
+from workers.attempt.execution import execute
 from workers.processes.process import StopSignal
 from workers.slot import OwnedSlot, owned
 

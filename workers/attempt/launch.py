@@ -12,14 +12,13 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.jobs.assignments import Assignment
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.launchers import DockerExec
-from orchestrator.model.provision import ProvisionSpec
 from workers.attempt.blackbox import tail
 from workers.attempt.judge import Evidence
 from workers.host import locks
 from workers.processes.container import MARK, Container, ContainerAway, Mark
 from workers.processes.process import Command, Outcome
 from workers.slot import OwnedSlot
-from workers.toolchain.commands import Plan, container_of
+from workers.toolchain.commands import Plan
 
 ENTERED = "entered"
 """The file in the working folder that is there once a tool was started in its container."""
@@ -173,11 +172,6 @@ def mark_of(assignment: Assignment, slot: OwnedSlot) -> Mark:
 
 def launch_of(plan: Plan, assignment: Assignment, *, slot: OwnedSlot, work: Path) -> Launch:
     """As the profile's launcher says."""
-    mark = mark_of(assignment, slot)
-    if isinstance(plan.spec, ProvisionSpec) and plan.view.container is not None:
-        docker = container_of(plan.profile)
-        assert docker is not None, "its view is of a container"
-        return SetupLaunch(plan, docker, mark, slot=slot, work=work)
     if plan.docker is None:
         return Launch()
-    return ContainerLaunch(plan, plan.docker, mark, slot=slot, work=work)
+    return ContainerLaunch(plan, plan.docker, mark_of(assignment, slot), slot=slot, work=work)

@@ -8,14 +8,13 @@ import logging
 import os
 import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
 
-from sqlalchemy import update
-
+from orchestrator.jobs import lifecycle
 from orchestrator.storage import live_logs
 from orchestrator.storage.database import Database
-from orchestrator.storage.tables import Attempt
 from workers.processes.threads import beside
 
 log = logging.getLogger(__name__)
@@ -31,26 +30,28 @@ _BACKLOG = 4 * _SHIPMENT
 
 
 class LogShipper:
-    """Ships one log while the block lasts; what came after the last shipment stays behind until `flush`."""
+    """Ships one log; what comes after the last shipment of `following` stays behind until `flush`."""
 
-    def __init__(self, database: Database, attempt_id: int, path: Path, *, progress: str | None) -> None:
+    def __init__(self, database: Database, attempt_id: int, path: Path) -> None:
         self._database = database
         self._attempt_id = attempt_id
         self._path = path
-        self._progress = None if progress is None else re.compile(progress.encode())
+        self._progress: re.Pattern[bytes] | None = None
         self._shipped = 0
         self._wake = threading.Event()
         self._ended = False
-        self._returned = threading.Event()
 
-    def __enter__(self) -> Self:
-        self._returned = beside(self._follow)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended = True
-        self._wake.set()
-        self._returned.wait()
+    @contextmanager
+    def following(self, progress: str | None) -> Iterator[None]:
+        """Ship it as it grows while the block lasts; what the pattern `progress` finds in it is stored as progress."""
+        self._progress = None if progress is None else re.compile(progress.encode())
+        returned = beside(self._follow)
+        try:
+            yield
+        finally:
+            self._ended = True
+            self._wake.set()
+            returned.wait()
 
     def grown(self, size: int) -> None:
         """Say how large the log is now; it is shipped at once if a chunk is full."""
@@ -92,7 +93,7 @@ class LogShipper:
                 piece = raw[offset : offset + live_logs.MAX_CHUNK_BYTES]
                 live_logs.append(session, self._attempt_id, start + offset, piece)
             if (progress := self._progress_in(raw)) is not None:
-                session.execute(update(Attempt).where(Attempt.id == self._attempt_id).values(progress=progress))
+                lifecycle.note_progress(session, self._attempt_id, progress)
         self._shipped = start + len(raw)
         return True
 

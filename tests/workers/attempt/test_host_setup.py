@@ -19,7 +19,7 @@ from orchestrator.model.slots import SlotKind, SlotName, all_groups
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.slots import service
 from orchestrator.storage.tables import Artifact, Release, Slot
-from workers.attempt.host_setup import Fate, fate
+from workers.attempt.kinds.host_setup import Fate, fate
 from workers.slot import OwnedSlot, owned
 
 OTHERS = tuple(str(group) for group in all_groups()[1:])

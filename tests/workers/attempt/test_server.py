@@ -17,7 +17,7 @@ from orchestrator.jobs import lifecycle
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage.tables import Artifact, Endpoint, Event, Release
-from workers.attempt.server import first_model
+from workers.attempt.kinds.server import first_model
 from workers.host import ports
 from workers.processes.process import StopReason, StopSignal
 from workers.slot import owned

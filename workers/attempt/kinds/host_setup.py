@@ -1,4 +1,4 @@
-"""One attempt at setting up a host, as its worker sees it: the plan, the slots before it, what follows from its end.
+"""A job that sets up its host: the plan, the slots before it, what follows from its end.
 
 The steps are run as any vendor tool is. Around them the slots are taken over, the release is registered, and every card
 group is left to its canary, handed back as it was, or drained with the reason.
@@ -18,8 +18,7 @@ from sqlalchemy.orm import Session
 from orchestrator.catalog.paths import allowed_path, allowed_target
 from orchestrator.catalog.profile_files import load_profile
 from orchestrator.errors import BadSpec
-from orchestrator.jobs import lifecycle
-from orchestrator.jobs.assignments import Assignment
+from orchestrator.jobs import host_setups, lifecycle
 from orchestrator.model.calling import OwnProgram
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.profile import DefaultLimits, Profile
@@ -27,17 +26,17 @@ from orchestrator.model.provision import PROVE, REGISTER, ProvisionRule, Provisi
 from orchestrator.model.states import ServiceState
 from orchestrator.slots import presence, service
 from orchestrator.slots.service import Before
-from orchestrator.storage.artifacts import ArtifactStore
-from orchestrator.storage.tables import Job
 from workers.attempt.collect import Output
-from workers.attempt.launch import ENTERED, mark_of
+from workers.attempt.facts import Claimed, Concluded, Prepared
+from workers.attempt.kinds.tool import Start, Tool
+from workers.attempt.launch import ENTERED, Launch, SetupLaunch, mark_of
 from workers.processes.container import Container
 from workers.processes.process import Command
+from workers.processes.process import Outcome as ToolOutcome
 from workers.provision import registering
 from workers.provision.outcomes import Outcome, StepState, failed, read
 from workers.provision.plan import Steps, ToolsContainer, steps_of, words_of
 from workers.provision.tasks import PackagesTask
-from workers.slot import OwnedSlot
 from workers.toolchain.commands import Plan, container_of, view_of
 from workers.toolchain.view import View
 
@@ -70,20 +69,21 @@ class _Planned:
     steps: Steps
 
 
-class Setup:
-    """What is done before and after the process that sets the host up."""
+class HostSetup(Tool):
+    """Takes its slots over before the process that sets the host up, and leaves each as the end demands."""
 
-    def __init__(self, assignment: Assignment, slot: OwnedSlot, *, work: Path) -> None:
-        self._assignment = assignment
-        self._slot = slot
-        self._work = work
-        self._journal = work / "outcomes.jsonl"
+    def __init__(self, claimed: Claimed) -> None:
+        super().__init__(claimed)
+        self._assignment = claimed.assignment
+        self._slot = claimed.slot
+        self._work = claimed.work
+        self._journal = claimed.work / "outcomes.jsonl"
         self._planned: _Planned | None = None
         self._before: dict[str, Before] = {}
         self._registration = Outcome(REGISTER, registering.TITLE, StepState.NOT_REACHED)
         self._proof = Outcome(PROVE, _PROVE_TITLE, StepState.NOT_REACHED)
 
-    def plan(self) -> Plan:
+    def prepare(self) -> Prepared:
         """Decide what is run; BadSpec or PathRefused says what does not fit on this host."""
         settings = self._slot.settings
         spec, profile, rule = self._asked()
@@ -101,7 +101,7 @@ class Setup:
         argv = (sys.executable, "-m", "workers.provision", str(self._steps_path), str(self._journal))
         limits = DefaultLimits(run_seconds=rule.run_seconds, silence_seconds=rule.silence_seconds)
         environment = {"PATH": os.defpath, "LANG": "C.UTF-8"}
-        return Plan(
+        plan = Plan(
             spec=spec,
             profile=profile,
             kind=OwnProgram(cwd=str(self._work), argv=argv, environment=environment, outputs={}, limits=limits),
@@ -112,20 +112,30 @@ class Setup:
             exclusive=None,
             view=tools.view if tools is not None and inside else View(),
         )
+        launch = Launch()
+        if tools is not None and inside:
+            mark = mark_of(self._assignment, self._slot)
+            launch = SetupLaunch(plan, tools.docker, mark, slot=self._slot, work=self._work)
+        return Prepared(plan, launch, may_miss_cards=True)
 
-    def begin(self) -> None:
-        """Write the steps down, and take all slots of the attempt over; of a dry run none."""
+    def run(self, plan: Plan, start: Start) -> ToolOutcome:
+        """Write the steps down, take all slots of the attempt over (of a dry run none), and see the process to its
+        end."""
         assert self._planned is not None, "it was planned"
         self._steps_path.write_text(self._planned.steps.model_dump_json(), "utf-8")
-        if self._planned.spec.dry_run:
-            return
-        job_id, release = self._assignment.job_id, self._planned.spec.release
-        note = f"job {job_id} is setting up the host with release {release}"
-        reason = f"job {job_id} has not finished setting up the host with release {release}"
+        if not self._planned.spec.dry_run:
+            self._before = self._taken_over(self._planned.spec.release)
+        return start(plan)
+
+    def _taken_over(self, release: str) -> dict[str, Before]:
+        """Drain every slot for this job; how each stood before."""
+        job_id = self._assignment.job_id
+        note = f"job {job_id} sets the host up with release {release}"
+        reason = f"job {job_id} has not come to the end of setting the host up with release {release}"
         with self._slot.database.admission() as (session, now):
             self._require_ours(session)
-            by = session.get_one(Job, job_id).request["by"]
-            before = {
+            by = host_setups.asked_by(session, job_id)
+            return {
                 slot_id: service.take_over(
                     session,
                     slot_id,
@@ -138,13 +148,16 @@ class Setup:
                 )
                 for slot_id in sorted(self._assignment.slot_ids)
             }
-        self._before = before
 
-    def conclude(self, failure: Failure | None, suspicion: Suspicion | None) -> tuple[Failure | None, Suspicion | None]:
-        """Register the release, and leave every slot as the end demands; saying it again changes nothing.
+    def conclude(self, failure: Failure | None, suspicion: Suspicion | None) -> Concluded:
+        """Register the release, leave every slot as the end demands, and store the outcome of every step.
 
-        Returns what the attempt's end is now: a failure to register is one, and a group that is to be proven is under
-        suspicion until it is."""
+        A failure to register is the attempt's, and a group that is to be proven is under suspicion until it is."""
+        failure, suspicion = self._end(failure, suspicion)
+        return Concluded(failure, suspicion, outputs=(self._stored(),))
+
+    def _end(self, failure: Failure | None, suspicion: Suspicion | None) -> tuple[Failure | None, Suspicion | None]:
+        """What the attempt's end is now; saying it again changes nothing."""
         planned, outcomes = self._planned, read(self._journal)
         if planned is None:
             return failure, None
@@ -171,11 +184,12 @@ class Setup:
         evidence = None if suspicion is None else suspicion.evidence
         return failure, Suspicion(reason=reason, blames_job=False, slots=to_prove, evidence=evidence)
 
-    def stored(self, store: ArtifactStore) -> Output:
-        """Keep what became of every step, as JSON."""
+    def _stored(self) -> Output:
+        """The outcome of every step, as JSON."""
         asked = {name: self._assignment.spec.get(name) for name in ("host", "release", "profile", "root", "dry_run")}
-        document = {**asked, "steps": [outcome.document() for outcome in self._told()]}
-        stored = store.put_bytes(json.dumps(document, ensure_ascii=False, indent=2).encode("utf-8", "replace"))
+        document = {**asked, "steps": [outcome.document() for outcome in self._outcomes()]}
+        content = json.dumps(document, ensure_ascii=False, indent=2).encode("utf-8", "replace")
+        stored = self._claimed.store.put_bytes(content)
         return Output(name=ARTIFACT, digest=stored.digest, tree=False, file_name=f"{ARTIFACT}.json", size=stored.size)
 
     @property
@@ -186,10 +200,10 @@ class Setup:
         try:
             spec = ProvisionSpec.model_validate(self._assignment.spec)
         except ValidationError as trouble:
-            raise BadSpec(f"its stored spec is no longer valid: {trouble.errors()[0]['msg']}") from None
+            raise BadSpec(f"its stored spec is not valid any more: {trouble.errors()[0]['msg']}") from None
         profile = load_profile(self._slot.settings, spec.profile)
         if profile.provision is None:
-            raise BadSpec(f"profile {spec.profile} of this host has no provision: it cannot be set up", field="profile")
+            raise BadSpec(f"profile {spec.profile} of this host does not say how it is set up", field="profile")
         return spec, profile, profile.provision
 
     def _tools(self, spec: ProvisionSpec, profile: Profile) -> ToolsContainer | None:
@@ -214,11 +228,12 @@ class Setup:
         job_id, attempt_id = self._assignment.job_id, self._assignment.attempt_id
         with self._slot.database.admission() as (session, now):
             # Before the attempt and its slots, as everybody locks them.
-            job = session.get_one(Job, job_id, with_for_update={"key_share": True})
+            host_setups.lock(session, job_id)
             self._require_ours(session)
             if self._registration.state in (StepState.DONE, StepState.DONE_BEFORE):
-                job.release = str(self._assignment.spec["release"])
-                presence.regain(session, self._slot.settings.host, job.release)
+                release = str(self._assignment.spec["release"])
+                host_setups.note_release(session, job_id, release)
+                presence.regain(session, self._slot.settings.host, release)
             for slot_id, its_fate in fates.items():
                 match its_fate:
                     case Fate.HANDED_BACK:
@@ -228,7 +243,7 @@ class Setup:
                         service.keep_out(session, slot_id, reason=reason, job_id=job_id, attempt_id=attempt_id, now=now)
 
     def _require_ours(self, session: Session) -> None:
-        """OwnershipLost, with which the transaction is left, if this worker no longer owns the attempt."""
+        """OwnershipLost, with which the transaction is left, if the attempt was taken from this worker."""
         now, lease = self._slot.database.now(session), self._slot.settings.lease
         lifecycle.renew(session, self._assignment.attempt_id, worker=self._slot.worker, now=now, lease=lease)
 
@@ -236,7 +251,7 @@ class Setup:
         what = f"job {self._assignment.job_id}, which set the host up with release {self._assignment.spec['release']},"
         stopped = failed(outcomes)
         if failure is None:
-            told = f"{what} has ended; the cards must pass a canary"
+            told = f"{what} has ended; the cards are yet to be proven"
         elif stopped is None:
             told = f"{what} failed: {failure.reason}"
         else:
@@ -244,13 +259,13 @@ class Setup:
             told = f"{what} failed at step {stopped.step}: {why}"
         return told if suspicion is None else f"{told}; {suspicion.reason}"
 
-    def _told(self) -> list[Outcome]:
-        """Every step of the plan, those too that were not reached."""
+    def _outcomes(self) -> list[Outcome]:
+        """Of every step of the plan, those too that were not reached."""
         if self._planned is None:
             return []
         steps = [(step.name, step.title) for step in self._planned.steps.steps]
         if self._planned.steps.packages is not None:
             steps.insert(0, (PackagesTask.name, PackagesTask.title))
         found = {outcome.title: outcome for outcome in read(self._journal)}
-        told = [found.get(title) or Outcome(name, title, StepState.NOT_REACHED) for name, title in steps]
-        return told + [each for each in (self._registration, self._proof) if each.step in self._planned.chosen]
+        outcomes = [found.get(title) or Outcome(name, title, StepState.NOT_REACHED) for name, title in steps]
+        return outcomes + [each for each in (self._registration, self._proof) if each.step in self._planned.chosen]

@@ -1,8 +1,4 @@
-"""A server while its tool runs: on which port, whether it is ready, whether it is used.
-
-The tool is started, watched and stopped as every other one (`workers.processes.process`); here is what only servers
-have.
-"""
+"""A job that serves until it is stopped: on which port it listens, whether it is ready, whether it is used."""
 
 import http.client
 import json
@@ -13,22 +9,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.errors import EndpointClosed, OwnershipLost
 from orchestrator.jobs import endpoints
+from orchestrator.model.failures import Failure
 from orchestrator.model.patterns import Pattern
+from orchestrator.model.profile import ServeRule
 from orchestrator.model.specs import ServeSpec
+from workers.attempt.facts import Claimed, Ran
+from workers.attempt.kinds.tool import Start, Tool
 from workers.host import ports
-from workers.processes.process import Outcome, StopReason, StopSignal
+from workers.processes.process import Outcome, StopReason
 from workers.processes.threads import beside
-from workers.slot import OwnedSlot
 from workers.toolchain.commands import Plan, at_address, fill
 
 log = logging.getLogger(__name__)
@@ -51,73 +49,76 @@ _PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
-class _Start:
+class _Begun:
     """One start of a server."""
 
     plan: Plan
+    spec: ServeSpec
+    rule: ServeRule
     address: str
     port: int
     printed: int
     """Bytes that earlier starts have left in the log."""
 
 
-class Server:
-    """One attempt at a server."""
+class Server(Tool):
+    """Ends by being stopped. Its endpoint is open from when it is ready until its attempt ends."""
 
-    def __init__(self, plan: Plan, *, slot: OwnedSlot, attempt_id: int, stop: StopSignal, log: Path) -> None:
-        if not isinstance(plan.spec, ServeSpec) or plan.kind.serve is None:
-            raise TypeError(f"{plan.spec.kind} jobs do not serve")
-        self._plan, self._spec, self._rule = plan, plan.spec, plan.kind.serve
-        self._slot = slot
-        self._attempt_id = attempt_id
-        self._stop = stop
-        self._log = log
-        self.was_ready = False
+    def __init__(self, claimed: Claimed) -> None:
+        super().__init__(claimed)
+        self._was_ready = False
         """Its endpoint was open for a while, however it ended."""
 
-    def run(self, start: Callable[[Plan], Outcome]) -> Outcome:
+    def run(self, plan: Plan, start: Start) -> Outcome:
         """Start it, on another port if it could not have the first, and see it to its end."""
         for left in reversed(range(STARTS)):
-            with self._reserved() as begun, _alongside(partial(self._watch, begun)):
-                outcome = start(begun.plan)
-            by_itself = outcome.stopped is None and not self.was_ready
-            if not left or not by_itself or not self._has_printed(self._rule.port_taken, begun):
+            with self._reserved(plan) as begun, _alongside(partial(self._watch, begun)):
+                # A server that nobody asks prints nothing.
+                outcome = start(begun.plan, may_be_silent=True)
+            by_itself = outcome.stopped is None and not self._was_ready
+            if not left or not by_itself or not self._has_printed(begun.rule.port_taken, begun):
                 break
-            log.warning("port in use; trying another", extra={"attempt": self._attempt_id, "port": begun.port})
+            log.warning("port taken; trying another", extra={"attempt": self._claimed.id, "port": begun.port})
         return outcome
 
-    @contextmanager
-    def _reserved(self) -> Iterator[_Start]:
-        settings = self._slot.settings
-        printed = self._log.stat().st_size if self._log.exists() else 0
-        with ports.reserved(settings, owner=f"attempt {self._attempt_id} on {self._slot.id}") as port:
-            plan = at_address(self._plan, settings.address, port)
-            yield _Start(plan, settings.address, port, printed)
+    def judge(self, ran: Ran) -> Failure | None:
+        """It has done its work when it was stopped while it was ready; one that ends by itself has failed."""
+        return super().judge(replace(ran, evidence=replace(ran.evidence, was_ready=self._was_ready)))
 
-    def _watch(self, begun: _Start, ended: threading.Event) -> None:
+    @contextmanager
+    def _reserved(self, plan: Plan) -> Iterator[_Begun]:
+        if not isinstance(plan.spec, ServeSpec) or plan.kind.serve is None:
+            raise TypeError(f"{plan.spec.kind} jobs do not serve")
+        claimed, settings = self._claimed, self._claimed.slot.settings
+        printed = claimed.log.stat().st_size if claimed.log.exists() else 0
+        with ports.reserved(settings, owner=f"attempt {claimed.id} on {claimed.slot.id}") as port:
+            at_port = at_address(plan, settings.address, port)
+            yield _Begun(at_port, plan.spec, plan.kind.serve, settings.address, port, printed)
+
+    def _watch(self, begun: _Begun, ended: threading.Event) -> None:
         try:
             if self._became_ready(begun, ended):
-                self._see_uses(begun.port, ended)
+                self._see_uses(begun, ended)
         except Exception:
-            log.exception("server no longer watched", extra={"attempt": self._attempt_id})
-            if not self.was_ready:
+            log.exception("server not watched any more", extra={"attempt": self._claimed.id})
+            if not self._was_ready:
                 # It would hold its cards, and nobody would ever know where it answers.
-                self._stop.request(StopReason.NOT_READY)
+                self._claimed.stop.request(StopReason.NOT_READY)
 
-    def _became_ready(self, begun: _Start, ended: threading.Event) -> bool:
-        until = time.monotonic() + self._spec.ready_seconds
+    def _became_ready(self, begun: _Begun, ended: threading.Event) -> bool:
+        until = time.monotonic() + begun.spec.ready_seconds
         while not ended.wait(_ASK_AGAIN):
             served_id = self._served_id(begun)
             if served_id is not None and self._announced(begun, served_id):
                 return True
             if time.monotonic() >= until:
-                self._stop.request(StopReason.NOT_READY)
+                self._claimed.stop.request(StopReason.NOT_READY)
                 break
         return False
 
-    def _served_id(self, begun: _Start) -> str | None:
+    def _served_id(self, begun: _Begun) -> str | None:
         """What it calls its model, once it is ready; None before, and if it is another that answers on its port."""
-        rule = self._rule
+        rule = begun.rule
         if rule.ready_line is not None and not self._has_printed(rule.ready_line, begun):
             return None
         served_id = first_model(begun.address, begun.port, rule.ready_path)
@@ -126,32 +127,34 @@ class Server:
         )
         return served_id if served_id == expected else None
 
-    def _announced(self, begun: _Start, served_id: str) -> bool:
+    def _announced(self, begun: _Begun, served_id: str) -> bool:
         """Open its endpoint; False if that has to be tried again."""
-        database, told = self._slot.database, {"url": f"http://{begun.address}:{begun.port}", "served_id": served_id}
+        database, url = self._claimed.slot.database, f"http://{begun.address}:{begun.port}"
         try:
             with database.write() as session:
                 now = database.now(session)
-                endpoints.announce(session, self._attempt_id, worker=self._slot.worker, now=now, **told)
+                endpoints.announce(
+                    session, self._claimed.id, worker=self._claimed.slot.worker, url=url, served_id=served_id, now=now
+                )
         except OwnershipLost:
-            self._stop.request(StopReason.LEASE_LOST, within=timedelta(0))
+            self._claimed.stop.request(StopReason.LEASE_LOST, within=timedelta(0))
             return False
         except SQLAlchemyError:
-            log.warning("endpoint not opened; retrying", exc_info=True, extra={"attempt": self._attempt_id})
+            log.warning("endpoint not opened; trying again", exc_info=True, extra={"attempt": self._claimed.id})
             return False
-        self.was_ready = True
+        self._was_ready = True
         return True
 
-    def _see_uses(self, port: int, ended: threading.Event) -> None:
+    def _see_uses(self, begun: _Begun, ended: threading.Event) -> None:
         """Note that it is used by whoever asks it without telling anybody: an open connection shows."""
-        database, idle = self._slot.database, self._spec.idle_seconds
+        database, idle = self._claimed.slot.database, begun.spec.idle_seconds
         while not ended.wait(_USE_NOTED if idle is None else min(_USE_NOTED, idle / 3)):
-            if ports.established(port):
+            if ports.established(begun.port):
                 with suppress(EndpointClosed, SQLAlchemyError), database.write() as session:
-                    endpoints.note_use(session, self._attempt_id, database.now(session))
+                    endpoints.note_use(session, self._claimed.id, database.now(session))
 
-    def _has_printed(self, pattern: Pattern, begun: _Start) -> bool:
-        with suppress(FileNotFoundError), self._log.open("rb") as opened:
+    def _has_printed(self, pattern: Pattern, begun: _Begun) -> bool:
+        with suppress(FileNotFoundError), self._claimed.log.open("rb") as opened:
             opened.seek(max(begun.printed, opened.seek(0, os.SEEK_END) - _MOST_SEARCHED))
             return re.search(pattern, opened.read(_MOST_SEARCHED).decode("utf-8", "replace")) is not None
         return False

@@ -1,0 +1,144 @@
+"""How an attempt ends for its worker: reported with all that is known, given back to the queue, or taken away."""
+
+import logging
+import time
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+
+from orchestrator.errors import OrchestratorError, OwnershipLost
+from orchestrator.jobs.lifecycle import Ending
+from orchestrator.model.failures import Failure, FailureKind
+from orchestrator.model.states import AttemptState
+from workers.attempt import report
+from workers.attempt.blackbox import store_black_box
+from workers.attempt.collect import Output, Results, seal_log
+from workers.attempt.facts import Claimed, Findings
+from workers.attempt.kinds.tool import Tool
+from workers.attempt.log_shipping import LogShipper
+from workers.attempt.troubles import fault_of
+
+log = logging.getLogger(__name__)
+
+_REPORT_AGAIN = 1.0
+"""Seconds before an attempt's end is reported again to a database that did not answer."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How an attempt ended here; LOST if it was given back or taken away."""
+
+    state: AttemptState
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Log:
+    """The whole log in the store; without a digest, its live pieces are what there is."""
+
+    digest: str | None
+    size: int
+
+
+def reported(claimed: Claimed, kind: Tool, found: Findings, shipper: LogShipper) -> Ended:
+    """Report the end, as often as it takes; OwnershipLost if that is not possible before the lease has run out."""
+    found, whole_log = _with_log(claimed, found, shipper)
+    if found.suspicion is None and found.failure is not None:
+        found = replace(found, suspicion=kind.suspect(found.failure))
+    found = _with_black_box(claimed, found)
+    give_up = time.monotonic() + claimed.slot.settings.lease.total_seconds()
+    while True:
+        if found.failure is not None:
+            # What is there is kept as files; rows would look like the whole.
+            found = replace(found, results=replace(found.results, answers=[], metrics=[]))
+        try:
+            return _ended(_finish(claimed, kind, found, whole_log))
+        except (OperationalError, InterfaceError):
+            # Results of hours are not thrown away for a blip, but nobody can wait longer than the lease.
+            log.warning("end not reported; trying again", exc_info=True)
+            if time.monotonic() > give_up:
+                raise OwnershipLost("the end could not be reported in time") from None
+            time.sleep(_REPORT_AGAIN)
+        except SQLAlchemyError as trouble:
+            if found.results == Results():
+                raise
+            log.exception("results refused by the database", extra={"attempt": claimed.id})
+            found = replace(found, failure=fault_of(trouble), results=Results())
+
+
+def given_back(claimed: Claimed, found: Findings, shipper: LogShipper, *, why: str) -> Ended:
+    """Return the job to the queue; of the attempt, at most a black box is kept."""
+    with suppress(SQLAlchemyError):
+        shipper.flush()
+    found = _with_black_box(claimed, replace(found, results=Results()))
+    report.give_back(
+        claimed.slot.database, claimed.id, why=why, suspicion=found.suspicion, outputs=found.results.outputs
+    )
+    return Ended(AttemptState.LOST, why)
+
+
+def taken_away(claimed: Claimed, found: Findings) -> OwnershipLost:
+    """Say what speaks against the slot, since the attempt has no end to say it with; the error to leave with."""
+    if found.suspicion is not None:
+        slot = claimed.slot
+        with suppress(SQLAlchemyError, OrchestratorError):
+            report.suspect(slot.database, claimed.assignment.slot_ids, found.suspicion, worker=slot.worker)
+    return OwnershipLost("the lease was lost while the tool ran", attempt=claimed.id)
+
+
+def _finish(claimed: Claimed, kind: Tool, found: Findings, whole_log: _Log) -> Failure | None:
+    """One try to report it; why the attempt failed in the end."""
+    slot = claimed.slot
+    concluded = kind.conclude(found.failure, found.suspicion)
+    seconds = None if found.outcome is None else found.outcome.seconds
+    ending = Ending(
+        concluded.failure, seconds, whole_log.digest, whole_log.size, concluded.suspicion, started=found.started
+    )
+    results = replace(found.results, outputs=[*found.results.outputs, *concluded.outputs])
+    report.finish(
+        slot.database, claimed.id, ending, results, worker=slot.worker, max_attempts=slot.settings.max_attempts
+    )
+    return concluded.failure
+
+
+def _ended(failure: Failure | None) -> Ended:
+    if failure is None:
+        return Ended(AttemptState.SUCCEEDED)
+    cancelled = failure.kind is FailureKind.CANCELLED
+    return Ended(AttemptState.CANCELLED if cancelled else AttemptState.FAILED, f"{failure.kind}: {failure.reason}")
+
+
+def _with_log(claimed: Claimed, found: Findings, shipper: LogShipper) -> tuple[Findings, _Log]:
+    if not claimed.log.exists():
+        return found, _Log(None, 0)
+    try:
+        output, size = seal_log(claimed.log, claimed.store, name=f"{claimed.assignment.label}.log.zst")
+    except Exception:
+        log.exception("log not sealed", extra={"attempt": claimed.id})
+        with suppress(SQLAlchemyError, OSError):
+            shipper.flush()
+        return found, _Log(None, claimed.log.stat().st_size)
+    return _keeping(found, output), _Log(output.digest, size)
+
+
+def _with_black_box(claimed: Claimed, found: Findings) -> Findings:
+    """Save what can be found out now, before the slot is given back; an end is reported without it if need be."""
+    fault = found.failure is not None and found.failure.kind is FailureKind.FAULT
+    if not fault and found.suspicion is None:
+        return found
+    command = None if found.plan is None else found.plan.document
+    try:
+        box = store_black_box(
+            claimed.store, claimed.work, label=claimed.assignment.label, log=claimed.log, command=command,
+            outcome=found.outcome, guard=found.guard, failure=found.failure, suspicion=found.suspicion,
+            since=claimed.began,
+        )  # fmt: skip
+    except Exception:
+        log.exception("no black box", extra={"attempt": claimed.id})
+        return found
+    return _keeping(found, box)
+
+
+def _keeping(found: Findings, output: Output) -> Findings:
+    return replace(found, results=replace(found.results, outputs=[*found.results.outputs, output]))

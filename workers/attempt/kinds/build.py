@@ -1,0 +1,15 @@
+"""A job whose result depends on its inputs alone, and is taken from the cache for the same inputs."""
+
+from workers.attempt import model_unchanged
+from workers.attempt.collect import Results
+from workers.attempt.facts import Ran
+from workers.attempt.kinds.tool import Tool
+
+
+class Build(Tool):
+    """Quantising, converting, compiling, and computing reference answers."""
+
+    def collect(self, ran: Ran) -> Results:
+        """As of any tool; BadSpec, and nothing stored, if the model's weights were changed meanwhile."""
+        model_unchanged.refuse_changed(self._claimed.assignment.model, self._claimed.slot.settings)
+        return super().collect(ran)

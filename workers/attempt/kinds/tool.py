@@ -1,0 +1,77 @@
+"""A job that is one run of a tool, and what every kind of job does unless it says otherwise."""
+
+import sys
+from contextlib import suppress
+from typing import Protocol
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from orchestrator.model.failures import Failure, Suspicion
+from orchestrator.model.suspects import COUNTED
+from orchestrator.slots.suspicion import after_failure
+from workers.attempt import judge, release_here
+from workers.attempt.collect import Results, collect
+from workers.attempt.facts import Claimed, Concluded, Prepared, Ran
+from workers.attempt.launch import launch_of
+from workers.processes.process import Outcome
+from workers.toolchain import commands
+from workers.toolchain.commands import Plan
+
+
+class Start(Protocol):
+    """What a kind is given to start the tool with."""
+
+    def __call__(self, plan: Plan, *, may_be_silent: bool = False) -> Outcome:
+        """Run the tool of a plan to its end; one that `may_be_silent` has no silence limit."""
+
+
+class Tool:
+    """One attempt at a job. The methods are called in this order, each at most once but for `conclude`.
+
+    What a method raises ends the attempt: BadRequest as a bad spec, any other error as a fault.
+    """
+
+    def __init__(self, claimed: Claimed) -> None:
+        self._claimed = claimed
+
+    def prepare(self) -> Prepared:
+        """Decide what is run, before a file is touched; BadSpec says what does not fit.
+
+        `release_here.NotInstalled` gives the attempt back: this host does not have the release.
+        """
+        slot, work = self._claimed.slot, self._claimed.work
+        assignment = release_here.here(self._claimed.assignment, slot.settings)
+        plan = commands.plan(assignment, work=work, golden_python=str(slot.settings.golden_python or sys.executable))
+        return Prepared(plan, launch_of(plan, assignment, slot=slot, work=work))
+
+    def run(self, plan: Plan, start: Start) -> Outcome:
+        """See the tool to its end; its cards are locked and proven free, and nothing runs yet."""
+        return start(plan)
+
+    def judge(self, ran: Ran) -> Failure | None:
+        """Why the run failed; None if the tool says it did its work, which is still to be checked."""
+        return judge.failure_of_run(ran.outcome, ran.evidence, ran.plan.fault_signatures, ran.clocks)
+
+    def collect(self, ran: Ran) -> Results:
+        """Find, check and store what a run that has not failed left behind."""
+        return collect(ran.plan, self._claimed.store, since_ns=ran.since_ns, seconds=ran.outcome.seconds)
+
+    def accept(self, ran: Ran, results: Results) -> Failure | None:
+        """Why a run with these results is no success; None if it is one."""
+        return judge.failure_of_results(results.problems, ran.outcome, ran.evidence, ran.plan.fault_signatures)
+
+    def suspect(self, failure: Failure) -> Suspicion | None:
+        """Whether this failure, with those of others before it, speaks against the slot."""
+        slot = self._claimed.slot
+        if failure.kind in COUNTED:
+            with suppress(SQLAlchemyError), slot.database.read() as session:
+                now, half_life = slot.database.now(session), slot.settings.suspect_half_life
+                return after_failure(session, self._claimed.id, now=now, half_life=half_life)
+        return None
+
+    def conclude(self, failure: Failure | None, suspicion: Suspicion | None) -> Concluded:
+        """Do what follows on the end of the attempt, right before it is reported.
+
+        Called again if the report was not accepted by the database; doing it again changes nothing.
+        """
+        return Concluded(failure, suspicion)

@@ -1,0 +1,77 @@
+"""The vendor process of one attempt: started under the attempt's limits, and its start noted in SQL."""
+
+import logging
+import signal
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from orchestrator.errors import OwnershipLost
+from orchestrator.jobs import lifecycle
+from orchestrator.jobs.lifecycle import Started
+from workers.attempt.facts import Claimed
+from workers.attempt.launch import Launch
+from workers.attempt.log_shipping import LogShipper
+from workers.processes import process
+from workers.processes.process import KillStep, Limits, Outcome, StopReason
+from workers.toolchain.commands import Plan
+
+log = logging.getLogger(__name__)
+
+_BRIEF = timedelta(seconds=0.2)
+"""A tool that ends within this is written down as started together with its end: one transaction less."""
+
+
+class ToolProcess:
+    """Starts the tool, once or, if the kind of job needs that, several times one after the other."""
+
+    def __init__(self, claimed: Claimed, launch: Launch, *, descriptors: Sequence[int], shipper: LogShipper) -> None:
+        """`descriptors` are those of the locks, which the process inherits."""
+        self._claimed = claimed
+        self._launch = launch
+        self._descriptors = descriptors
+        self._shipper = shipper
+        self._noted = False
+        self.plan: Plan | None = None
+        """As it was started last."""
+
+    def start(self, plan: Plan, *, may_be_silent: bool = False) -> Outcome:
+        """Run it to its end, or until it is stopped; one that `may_be_silent` has no silence limit."""
+        claimed, self.plan = self._claimed, plan
+        return process.run(
+            self._launch.started(plan.command),
+            log=claimed.log,
+            limits=Limits(
+                run=timedelta(seconds=claimed.run_seconds_left),
+                silence=None if may_be_silent else timedelta(seconds=claimed.assignment.silence_seconds),
+                log_bytes=claimed.assignment.log_bytes,
+            ),
+            ladder=[
+                KillStep(signal.Signals[step.signal], timedelta(seconds=step.grace_seconds))
+                for step in plan.profile.kill_ladder
+            ],
+            keep_fds=self._descriptors,
+            stop=claimed.stop,
+            shim=claimed.slot.shim,
+            on_started=lambda pid: self._note(Started(pid, plan.document)),
+            settle=_BRIEF,
+            on_growth=self._shipper.grown,
+        )
+
+    def not_noted(self, outcome: Outcome) -> Started | None:
+        """What was started, if it is still to be written down."""
+        return Started(outcome.pid, self.plan.document) if self.plan and outcome.pid and not self._noted else None
+
+    def _note(self, started: Started) -> None:
+        claimed, database = self._claimed, self._claimed.slot.database
+        try:
+            with database.write() as session:
+                now = database.now(session)
+                lifecycle.note_start(session, claimed.id, started, worker=claimed.slot.worker, now=now)
+            self._noted = True
+        except OwnershipLost:
+            claimed.stop.request(StopReason.LEASE_LOST, within=timedelta(0))
+        except SQLAlchemyError:
+            # Not worth a running tool; the heartbeat decides what a database that does not answer means.
+            log.warning("start not noted", exc_info=True, extra={"attempt": claimed.id})

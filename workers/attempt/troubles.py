@@ -1,0 +1,36 @@
+"""An exception that ended the steps of an attempt → why the attempt failed. Pure."""
+
+from dataclasses import replace
+
+from orchestrator.errors import BadRequest, EndpointClosed, OrchestratorError
+from orchestrator.model.failures import Failure, FailureKind
+from workers.attempt.facts import Findings
+from workers.attempt.guard import CardsNotFree
+from workers.attempt.launch import LeftInContainer
+from workers.host.cards import CardsHeld
+
+_REASON_LENGTH = 300
+
+
+def is_expected(trouble: Exception) -> bool:
+    """Whether it is the end of an attempt like others, and not a defect or a host that is broken."""
+    return isinstance(trouble, CardsHeld | CardsNotFree | LeftInContainer | BadRequest | EndpointClosed)
+
+
+def after(found: Findings, trouble: Exception) -> Findings:
+    """What is known of the attempt now; what the tool itself died of comes before a fault of ours."""
+    match trouble:
+        case CardsHeld() | CardsNotFree() | LeftInContainer():
+            return replace(found, failure=trouble.failure, suspicion=trouble.suspicion)
+        case BadRequest():
+            return replace(found, failure=Failure(kind=FailureKind.BAD_SPEC, reason=trouble.detail))
+        case EndpointClosed():
+            return replace(found, failure=Failure(kind=FailureKind.SERVER_GONE, reason=trouble.detail))
+        case _:
+            return replace(found, failure=found.failure or fault_of(trouble))
+
+
+def fault_of(trouble: Exception) -> Failure:
+    """An error that nobody expected, in one line."""
+    said = trouble.detail if isinstance(trouble, OrchestratorError) else f"{type(trouble).__name__}: {trouble}"
+    return Failure(kind=FailureKind.FAULT, reason=next(iter(said.splitlines()), "")[:_REASON_LENGTH])
