@@ -72,7 +72,7 @@ def register(app: Celery, slot: OwnedSlot, store: ArtifactStore) -> None:
     def run_attempt(attempt_id: int) -> str:
         try:
             if slot.lost.is_set():
-                return "not taken: the slot is not this worker's any more"
+                return "not started: this worker no longer owns the slot"
             return _result_for_flower(attempt_id, execute(attempt_id, slot, store, STOPS.of(attempt_id)))
         finally:
             STOPS.forget(attempt_id)
@@ -80,10 +80,10 @@ def register(app: Celery, slot: OwnedSlot, store: ArtifactStore) -> None:
 
 def _result_for_flower(attempt_id: int, ended: Ended | None) -> str:
     about = {"attempt": attempt_id, "state": ended and ended.state, "reason": ended and ended.reason}
-    log.info("attempt ended" if ended else "bell dropped", extra=about)
+    log.info("attempt ended" if ended else "doorbell ignored", extra=about)
     match ended:
         case None:
-            return "not there to take"
+            return "not available"
         case Ended(AttemptState.SUCCEEDED):
             return "succeeded"
         case Ended(AttemptState.CANCELLED, reason):

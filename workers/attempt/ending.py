@@ -56,7 +56,7 @@ def reported(claimed: Claimed, kind: Tool, found: Findings, shipper: LogShipper)
             return _ended(_finish(claimed, kind, found, whole_log))
         except (OperationalError, InterfaceError):
             # Results of hours are not thrown away for a blip, but nobody can wait longer than the lease.
-            log.warning("end not reported; trying again", exc_info=True)
+            log.warning("end not reported; retrying", exc_info=True)
             if time.monotonic() > give_up:
                 raise OwnershipLost("the end could not be reported in time") from None
             time.sleep(_REPORT_AGAIN)
@@ -135,7 +135,7 @@ def _with_black_box(claimed: Claimed, found: Findings) -> Findings:
             since=claimed.began,
         )  # fmt: skip
     except Exception:
-        log.exception("no black box", extra={"attempt": claimed.id})
+        log.exception("black box not stored", extra={"attempt": claimed.id})
         return found
     return _keeping(found, box)
 

@@ -169,7 +169,7 @@ class _Execution:
 
     def _note(self, trouble: Exception) -> None:
         if not troubles.is_expected(trouble):
-            log.error("attempt broke", exc_info=trouble, extra={"attempt": self._claimed.id})
+            log.error("attempt failed unexpectedly", exc_info=trouble, extra={"attempt": self._claimed.id})
         self._found = troubles.after(self._found, trouble)
 
     def _leave_to_other_hosts(self, lacking: NotInstalled) -> Ended:

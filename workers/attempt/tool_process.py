@@ -74,4 +74,4 @@ class ToolProcess:
             claimed.stop.request(StopReason.LEASE_LOST, within=timedelta(0))
         except SQLAlchemyError:
             # Not worth a running tool; the heartbeat decides what a database that does not answer means.
-            log.warning("start not noted", exc_info=True, extra={"attempt": claimed.id})
+            log.warning("start not recorded", exc_info=True, extra={"attempt": claimed.id})

@@ -130,8 +130,8 @@ class HostSetup(Tool):
     def _taken_over(self, release: str) -> dict[str, Before]:
         """Drain every slot for this job; how each stood before."""
         job_id = self._assignment.job_id
-        note = f"job {job_id} sets the host up with release {release}"
-        reason = f"job {job_id} has not come to the end of setting the host up with release {release}"
+        note = f"job {job_id} is setting up the host with release {release}"
+        reason = f"job {job_id} has not finished setting up the host with release {release}"
         with self._slot.database.admission() as (session, now):
             self._require_ours(session)
             by = host_setups.asked_by(session, job_id)
@@ -200,10 +200,10 @@ class HostSetup(Tool):
         try:
             spec = ProvisionSpec.model_validate(self._assignment.spec)
         except ValidationError as trouble:
-            raise BadSpec(f"its stored spec is not valid any more: {trouble.errors()[0]['msg']}") from None
+            raise BadSpec(f"its stored spec is no longer valid: {trouble.errors()[0]['msg']}") from None
         profile = load_profile(self._slot.settings, spec.profile)
         if profile.provision is None:
-            raise BadSpec(f"profile {spec.profile} of this host does not say how it is set up", field="profile")
+            raise BadSpec(f"profile {spec.profile} of this host has no provision: it cannot be set up", field="profile")
         return spec, profile, profile.provision
 
     def _tools(self, spec: ProvisionSpec, profile: Profile) -> ToolsContainer | None:
@@ -243,7 +243,7 @@ class HostSetup(Tool):
                         service.keep_out(session, slot_id, reason=reason, job_id=job_id, attempt_id=attempt_id, now=now)
 
     def _require_ours(self, session: Session) -> None:
-        """OwnershipLost, with which the transaction is left, if the attempt was taken from this worker."""
+        """OwnershipLost, with which the transaction is left, if this worker no longer owns the attempt."""
         now, lease = self._slot.database.now(session), self._slot.settings.lease
         lifecycle.renew(session, self._assignment.attempt_id, worker=self._slot.worker, now=now, lease=lease)
 
@@ -251,7 +251,7 @@ class HostSetup(Tool):
         what = f"job {self._assignment.job_id}, which set the host up with release {self._assignment.spec['release']},"
         stopped = failed(outcomes)
         if failure is None:
-            told = f"{what} has ended; the cards are yet to be proven"
+            told = f"{what} has ended; the cards must pass a canary"
         elif stopped is None:
             told = f"{what} failed: {failure.reason}"
         else:

@@ -78,7 +78,7 @@ class Server(Tool):
             by_itself = outcome.stopped is None and not self._was_ready
             if not left or not by_itself or not self._has_printed(begun.rule.port_taken, begun):
                 break
-            log.warning("port taken; trying another", extra={"attempt": self._claimed.id, "port": begun.port})
+            log.warning("port in use; trying another", extra={"attempt": self._claimed.id, "port": begun.port})
         return outcome
 
     def judge(self, ran: Ran) -> Failure | None:
@@ -100,7 +100,7 @@ class Server(Tool):
             if self._became_ready(begun, ended):
                 self._see_uses(begun, ended)
         except Exception:
-            log.exception("server not watched any more", extra={"attempt": self._claimed.id})
+            log.exception("server no longer watched", extra={"attempt": self._claimed.id})
             if not self._was_ready:
                 # It would hold its cards, and nobody would ever know where it answers.
                 self._claimed.stop.request(StopReason.NOT_READY)
@@ -140,7 +140,7 @@ class Server(Tool):
             self._claimed.stop.request(StopReason.LEASE_LOST, within=timedelta(0))
             return False
         except SQLAlchemyError:
-            log.warning("endpoint not opened; trying again", exc_info=True, extra={"attempt": self._claimed.id})
+            log.warning("endpoint not opened; retrying", exc_info=True, extra={"attempt": self._claimed.id})
             return False
         self._was_ready = True
         return True
