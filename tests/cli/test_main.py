@@ -93,7 +93,7 @@ def test_wrong_usage_is_one_line_that_names_the_field(tx81, argv, told, tmp_path
 
     assert ran.code == 2
     assert ran.out == ""
-    assert told in one_line(ran.err.removeprefix("port 8081 is taken; using 8082\n"))
+    assert told in one_line(ran.err.removeprefix("port 8081 is in use; using 8082\n"))
 
 
 def test_a_server_that_is_away_is_one_line_with_the_remedy(tx81, monkeypatch):

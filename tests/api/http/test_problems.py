@@ -136,7 +136,7 @@ def test_a_batch_size_that_no_host_has_is_refused_at_its_place(http, sizes):
     [
         ("/jobs?stat=failed", "stat", "known: batch, cursor, kind"),
         ("/jobs?kind=bake", "kind", "convert"),
-        ("/slots?all=1", "all", "no such query parameter"),
+        ("/slots?all=1", "all", "unknown query parameter"),
     ],
 )
 def test_a_misspelled_filter_does_not_answer_with_everything(http, path, field, told):

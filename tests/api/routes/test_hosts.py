@@ -85,7 +85,7 @@ def test_a_slot_says_which_releases_its_host_turned_out_to_lack(client, database
         a_slot(session, "lab1.g1")
 
     assert client.slot("lab1.g0").lacks == {"r1": "another build is there"}
-    assert "no jobs of release r1: another build is there" in page_of(client.slot("lab1.g0"))
+    assert "excluded for jobs of release r1: another build is there" in page_of(client.slot("lab1.g0"))
     assert client.slot("lab1.g1").lacks == {}
 
 

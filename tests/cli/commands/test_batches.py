@@ -165,7 +165,7 @@ def test_a_batch_is_submitted_from_a_file_and_a_wrong_field_is_named(tx81, job):
     made, wrong = tx81("batches", "submit", "batch.json", "--output", "json"), tx81("batches", "submit", "wrong.json")
 
     assert made.document["size"] == 2
-    assert (wrong.code, "times and slots go with template" in wrong.err) == (2, True)
+    assert (wrong.code, "times and slots need a template" in wrong.err) == (2, True)
 
 
 def test_a_report_is_written_before_the_end_too(tx81, stress):

@@ -212,4 +212,4 @@ def test_a_release_that_is_not_on_this_machine_does_not_pass(tx81, at_site, tmp_
     ran = tx81("releases", "check", "r1", "--root", str(tmp_path / "gone"))
 
     assert ran.code == 1
-    assert "no folder on this host" in ran.out
+    assert "not a folder on this host" in ran.out

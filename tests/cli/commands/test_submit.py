@@ -128,4 +128,4 @@ def test_a_file_that_is_no_archive_is_refused_in_one_line(tx81, at_site, tmp_pat
 
     assert ran.code == 2
     assert ran.err.count("\n") == 1
-    assert "upload: it is not a whole .tar or .tar.gz" in ran.err
+    assert "upload: not a complete .tar or .tar.gz" in ran.err

@@ -338,7 +338,7 @@ def test_a_lasting_fault_skips_what_has_not_begun_and_is_counted_once(desk):
     after = _jobs(desk, batch)
     assert [job.state for job in after] == [JobState.FAILED, JobState.RUNNING, *[JobState.SKIPPED] * 3]
     assert after[0].failure["kind"] == FailureKind.FAULT
-    assert f"not tried again: batch {batch} was stopped" in after[0].failure["reason"]
+    assert f"not retried: batch {batch} was stopped" in after[0].failure["reason"]
     assert all(f"job {dying.id} (infer) on lab1.g0: HPGR" in job.failure["reason"] for job in after[2:])
     assert _row(desk, batch).stop["signature"] == "hpgr_device_error"
     assert _row(desk, batch).ended_at is None

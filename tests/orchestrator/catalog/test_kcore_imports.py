@@ -158,7 +158,7 @@ def _no_archive(file: Path) -> Path:
         (_nodes, "2 kernel images in it (node_0_0, node_0_1): give the path of one"),
         (lambda place: (place / "empty").mkdir(parents=True) or place, "no kernel image in it"),
         (_linked_away, "outside the folder"),
-        (_no_archive, "not a whole .tar"),
+        (_no_archive, "not a complete .tar"),
         (lambda place: place, "cannot be read"),
     ],
     ids=["cut off", "empty", "no images", "chips", "no json", "two", "none", "link", "no archive", "nothing"],

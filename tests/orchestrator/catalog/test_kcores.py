@@ -91,8 +91,8 @@ def test_quantised_weights_do_not_go_with_a_kcore_for_others(desk):
     compiling = built(desk)
     gm = desk.stored("gm")
 
-    assert "leave gm out" in refused(desk, desk.infer(kcore=kcore_of(compiling), gm=gm)).detail
-    assert "leave gm out" in refused(desk, desk.infer(kcore=an_import(desk, precision="bf16"), gm=gm)).detail
+    assert "omit gm" in refused(desk, desk.infer(kcore=kcore_of(compiling), gm=gm)).detail
+    assert "omit gm" in refused(desk, desk.infer(kcore=an_import(desk, precision="bf16"), gm=gm)).detail
 
 
 def test_a_quantised_kcore_wants_the_weights_that_it_was_converted_with(desk):
@@ -117,9 +117,9 @@ def test_weights_that_are_still_to_be_quantised_are_taken_on_trust(desk):
 @pytest.mark.parametrize(
     ("chips", "cards", "told"),
     [
-        (1, None, 'ask for cards: "0"'),
-        (1, "4..7", 'ask for cards: "0"'),
-        (4, "0", "ask for a whole card group"),
+        (1, None, 'use cards: "0"'),
+        (1, "4..7", 'use cards: "0"'),
+        (4, "0", "request a whole card group"),
         (16, None, "compiled for 16 cards, but this job runs on 4"),
     ],
 )

@@ -123,8 +123,8 @@ def test_a_profile_may_change_its_shipped_namesake(folder):
 @pytest.mark.parametrize(
     ("text", "line", "told"),
     [
-        ("shell: sh", 2, "shell: there is no such key"),
-        ("kinds:\n  infer:\n    progres: x", 4, "kinds.infer.progres: there is no such key"),
+        ("shell: sh", 2, "shell: unknown key"),
+        ("kinds:\n  infer:\n    progres: x", 4, "kinds.infer.progres: unknown key"),
         ("kinds:\n  infer:\n    progress: '('", 4, "kinds.infer.progress: Value error, not a regular expression"),
         ("launcher: remote", 2, "launcher: must be local, or a mapping"),
         ("launcher:\n  docker: {container: txnn}", 3, "launcher.docker.mounts: Field required"),
@@ -146,13 +146,13 @@ def test_an_error_in_the_base_names_the_file_of_the_base(folder):
     base = folder.write("base", f"extends: {SHIPPED}\nshell: sh\n")
     folder.write("mine", "extends: base\nversions: {}\n")
 
-    assert f"{base} line 2: shell: there is no such key" in folder.refusal()
+    assert f"{base} line 2: shell: unknown key" in folder.refusal()
 
 
 @pytest.mark.parametrize(
     ("extends", "told"),
     [
-        ("gone", "extends 'gone', which is not there; known: .*" + SHIPPED),
+        ("gone", "extends 'gone', which does not exist; known: .*" + SHIPPED),
         ("../../etc/passwd", "which is not there"),
         ("mine", "extends 'mine', which would extend itself"),
         ("[a, b]", "which is not there"),

@@ -142,7 +142,7 @@ def test_a_client_of_a_kept_server_that_died_begins_again_with_the_next_one(desk
     with desk.database.read() as session:
         facts = {"now": now(), "lost_after": Settings().lease, "aging": Settings().aging}
         told = [past.why for past in explanation(session, asking, **facts).past if past.about == "retried"]
-    assert told == ["its server is kept, so it waits for the next: the server does not answer"]
+    assert told == ["its server will be restarted, and it waits for it: the server does not answer"]
 
 
 def test_that_a_server_was_gone_is_not_held_against_the_seat_of_its_client(desk: Desk, kept: tuple[int, int]):

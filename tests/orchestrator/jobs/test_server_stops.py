@@ -112,7 +112,7 @@ def test_only_servers_are_stopped(desk: Desk):
     with desk.database.write() as session:
         job = a_job(session, JobState.RUNNING)
 
-    with pytest.raises(IllegalTransition, match="not a server: to end it, cancel it"):
+    with pytest.raises(IllegalTransition, match="not a server: use cancel"):
         _stop(desk, job.id)
 
     assert desk.job(job.id).stop is None
@@ -198,7 +198,7 @@ def test_the_life_of_a_server_is_counted_from_when_it_was_ready_first(desk: Desk
 
     sweeps.stop_servers(desk.database)
 
-    assert desk.job(first.job_id).stop["why"] == "its life of 3600 s is over"
+    assert desk.job(first.job_id).stop["why"] == "it has run for its life_seconds (3600 s)"
 
 
 def _client(session: Session, server: int, state: JobState, **facts) -> int:
@@ -306,7 +306,7 @@ def test_a_kept_server_that_dies_at_once_again_and_again_is_given_up(desk: Desk)
 
     assert states == [JobState.QUEUED, JobState.QUEUED, JobState.FAILED]
     reason = desk.job(server.job_id).failure["reason"]
-    assert reason == "3 times in a row it was not ready for 60 s, so it is not started again: exit code 1"
+    assert reason == "3 times in a row it was not ready for 60 s, so it is not restarted: exit code 1"
 
 
 def test_a_kept_server_whose_worker_is_lost_is_started_again(desk: Desk):
@@ -361,4 +361,4 @@ def test_why_a_kept_server_was_started_again_is_told(desk: Desk):
     with desk.database.read() as session:
         queued = select(Event.data).where(Event.job_id == attempt.job_id, Event.kind == "job.queued")
         told = session.scalars(queued.order_by(Event.id.desc())).first()
-    assert told["why"] == "it is kept, so it is started again: exit code 1"
+    assert told["why"] == "restart policy keep: exit code 1"

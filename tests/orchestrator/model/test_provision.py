@@ -40,7 +40,7 @@ def test_what_makes_no_sense_is_refused_with_its_field(facts, field):
 
 
 def test_only_named_steps_can_be_forced():
-    with pytest.raises(ValidationError, match="give steps"):
+    with pytest.raises(ValidationError, match="needs steps"):
         ProvisionRequest.model_validate({**ASKED, "force": True})
 
 

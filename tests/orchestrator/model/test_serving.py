@@ -45,13 +45,13 @@ def test_a_server_without_an_idle_limit_lives_its_life():
     spec = _spec(idle_seconds=None, life_seconds=7200)
 
     assert why_stop(spec, _ready(), _after(7199)) is None
-    assert why_stop(spec, _ready(), _after(7200)) == "its life of 7200 s is over"
+    assert why_stop(spec, _ready(), _after(7200)) == "it has run for its life_seconds (7200 s)"
 
 
 def test_a_life_goes_on_counting_while_a_server_is_replaced():
     spec = _spec(idle_seconds=None, life_seconds=100)
 
-    assert why_stop(spec, Served(began_at=NOON), _after(100)) == "its life of 100 s is over"
+    assert why_stop(spec, Served(began_at=NOON), _after(100)) == "it has run for its life_seconds (100 s)"
 
 
 def test_a_server_that_is_not_ready_yet_is_not_idle():

@@ -195,7 +195,7 @@ def test_a_profile_that_says_nothing_of_it_is_refused(desk, tmp_path):
     (tmp_path / "bare.yaml").write_text(yaml.safe_dump(told))
     settings = desk.settings.model_copy(update={"profile_dirs": (tmp_path,)})
 
-    with pytest.raises(BadSpec, match="does not say how a host is set up"):
+    with pytest.raises(BadSpec, match="has no provision"):
         _ask(desk, Provisioning(settings, desk.database, desk.submission), profile="bare")
 
 

@@ -483,7 +483,7 @@ def test_a_job_keeps_away_from_a_host_that_lacks_its_release_until_that_is_set_u
 
     assert kept_away == []
     assert [reason.detail for reason in reasons if reason.kind is WaitsFor.LACKS_RELEASE] == [
-        "lab1.g0 is not taken until its worker is started again: another build is there"
+        "lab1.g0 is excluded until its worker is restarted: another build is there"
     ]
     assert [bell.queue for bell in _turn(desk)] == ["lab1.g0"]
 

@@ -110,7 +110,7 @@ def test_a_file_that_is_no_sealed_log_is_refused(tmp_path):
     for content in (b"", b"short", b"\0" * 4096):
         (tmp_path / "other").write_bytes(content)
 
-        with pytest.raises(DamagedLog, match="not a whole sealed log"):
+        with pytest.raises(DamagedLog, match="not a complete sealed log"):
             SealedLogReader(tmp_path / "other")
 
 

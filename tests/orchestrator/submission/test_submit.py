@@ -85,7 +85,7 @@ def _refused(desk: Desk, spec: dict, **facts) -> OrchestratorError:
         (convert(backend_type="deepseek_llama3_8b_bf16"), {}, "spec.backend_type", "for llama models"),
         (convert(model="llama"), {}, "spec.backend_type", "for qwen2 models"),
         (convert(backend_type="qwen2_7b_quant"), {}, "spec.gm", "give gm"),
-        (convert(gm={"digest": NOWHERE}), {}, "spec.gm", "leave gm out"),
+        (convert(gm={"digest": NOWHERE}), {}, "spec.gm", "omit gm"),
         (quantize(model="tuned"), {}, "spec.model", "official config.json"),
         (convert(model="tuned"), {}, "spec.model", "official config.json"),
         ({"kind": "compile", "c_source": {"digest": NOWHERE}}, {}, "spec.c_source", "no artifact"),

@@ -97,7 +97,7 @@ def test_a_rule_that_finds_no_file_of_answers_is_told_with_where_it_looked(lab, 
 
     lab.run(attempt_id, g0)
 
-    assert "no answers to read: nothing new matches *.txt below " in lab.job(attempt_id).failure["reason"]
+    assert "no answers: no new file matches *.txt below " in lab.job(attempt_id).failure["reason"]
 
 
 def test_answers_that_do_not_say_their_batch_size_are_no_result(lab, g0, g1):

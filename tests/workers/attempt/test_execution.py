@@ -164,7 +164,7 @@ def test_success_without_the_output_is_a_failure_that_names_it(lab, cpu0):
 
     failure = lab.job(attempt_id).failure
     assert failure["kind"] == "output_missing"
-    assert "no gm: nothing new matches *.gm" in failure["reason"]
+    assert "no gm: no new file matches *.gm" in failure["reason"]
 
 
 def test_a_spec_that_does_not_fit_fails_before_anything_is_started(lab, cpu0):

@@ -268,7 +268,7 @@ def test_a_person_is_named_while_it_goes_on(host: Host):
 
     assert {slot.service_state for slot in meanwhile} == {ServiceState.DRAINING}
     assert {slot.service_change["by"] for slot in meanwhile} == {"alice"}
-    assert all("has not come to the end" in slot.quarantined_because["reason"] for slot in meanwhile)
+    assert all("has not finished" in slot.quarantined_because["reason"] for slot in meanwhile)
 
 
 def test_a_host_without_device_nodes_can_be_set_up(host: Host):
@@ -365,7 +365,7 @@ def test_a_host_that_has_a_release_elsewhere_needs_the_same_build_there(host: Ho
 
     assert host.steps(same)["register"] == "done_before"
     assert host.lab.job(same).release == "r2"
-    assert "another build than the registered r2" in host.lab.job(other).failure["reason"]
+    assert "is not the registered r2" in host.lab.job(other).failure["reason"]
     assert host.steps(other)["register"] == "failed"
 
 

@@ -41,7 +41,7 @@ def test_exit_0_is_no_failure_even_if_the_device_complained():
         (StopReason.CANCELLED, FailureKind.CANCELLED, "cancelled on request"),
         (StopReason.RUN_LIMIT, FailureKind.RUN_LIMIT, "it ran longer than its run limit of 7200 s"),
         (StopReason.SILENCE, FailureKind.SILENCE, "it printed nothing for 600 s"),
-        (StopReason.LOG_LIMIT, FailureKind.LOG_LIMIT, "it printed more than the 1024 bytes a log may hold"),
+        (StopReason.LOG_LIMIT, FailureKind.LOG_LIMIT, "it printed more than the log limit of 1024 bytes"),
     ],
 )
 def test_a_tool_that_was_stopped_failed_for_the_reason_it_was_stopped(stopped, kind, reason):

@@ -216,9 +216,9 @@ def vendor_check(lab, script):
     ("script", "says"),
     [
         ("echo '| No running processes found |'", "cards 4, 5 are free"),
-        ("echo '| 5 | 1234 python |'", "card 4 is not free, says the vendor's check: | 5 | 1234 python |"),
-        ("echo 'Invalid device index'; exit 1", "card 4 is not there: tsm_smi -i 4 ended with 1: Invalid device index"),
-        ("sleep 60", "card 4 is not there: tsm_smi -i 4 ended with no answer: "),
+        ("echo '| 5 | 1234 python |'", "card 4 is not free according to the vendor's check: | 5 | 1234 python |"),
+        ("echo 'Invalid device index'; exit 1", "card 4 is missing: tsm_smi -i 4 ended with 1: Invalid device index"),
+        ("sleep 60", "card 4 is missing: tsm_smi -i 4 ended with no answer: "),
     ],
     ids=["free", "busy", "missing", "silent"],
 )

@@ -220,7 +220,7 @@ def test_a_full_disk_ends_the_load_in_one_sentence(load, capsys, tmp_path, many)
 
 def test_a_file_without_questions_is_told(load, capsys):
     assert load("http://127.0.0.1:1", " ", "") == 1
-    assert "no questions in it" in capsys.readouterr().err
+    assert "has no questions" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_a_file_without_questions_is_told(load, capsys):
         ('{"metrics": [{"name": "x"}]}', "is not what the load client writes"),
         (
             '{"metrics": [{"name": "x", "value": 1, "unit": "s", "definition": "x/y", "count": 1}]}',
-            "unknown definition: x/y",
+            "without a definition: x/y",
         ),
     ],
 )

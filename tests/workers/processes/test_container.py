@@ -234,7 +234,7 @@ def test_a_daemon_that_is_lost_under_a_running_tool_is_a_fault_and_leaves_the_sl
     running.join(60)
 
     assert lab.job(attempt_id).state is JobState.QUEUED
-    assert "contact was lost" in lab.attempt(attempt_id).failure["reason"]
+    assert "contact with the container was lost" in lab.attempt(attempt_id).failure["reason"]
     assert service_state(lab, cpu0) is ServiceState.QUARANTINED
     os.kill(pid, signal.SIGKILL)
 

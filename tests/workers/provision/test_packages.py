@@ -141,7 +141,7 @@ def test_an_archive_that_breaks_off_leaves_no_receipt_so_that_it_is_unpacked_aga
     whole.write_bytes(content[: len(content) // 2])
     (folder / "SHA256SUMS").write_text(f"{hashlib.sha256(whole.read_bytes()).hexdigest()}  {whole.name}\n")
 
-    with pytest.raises(BadSpec, match="not a whole"):
+    with pytest.raises(BadSpec, match="not a complete"):
         unpacked(folder, root)
 
     assert pending(listed(folder, ["tools*"]), root) != []

@@ -202,5 +202,5 @@ def test_answers_have_one_digest_exactly_if_they_are_the_same_to_the_letter():
 def test_a_tool_that_never_stops_answering_does_not_fill_the_memory(tmp_path):
     rows = ({"r": 1, "i": index, "q": "q", "a": "a"} for index in range(3))
 
-    with pytest.raises(BadAnswers, match="line 3 of a is one more than the 2 answers that were asked for"):
+    with pytest.raises(BadAnswers, match="line 3 of a is one more than the 2 requested answers"):
         read_answers([lines(tmp_path / "a", *rows)], RULE, prompts=2, most=Asked(2).answers)

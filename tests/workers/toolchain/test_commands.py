@@ -166,7 +166,7 @@ def test_a_model_that_is_not_mounted_is_told():
     profile = load_profile(Settings(), "txnn_1.2.1_build0307_docker").model_dump(mode="json")
     profile["launcher"]["docker"]["mounts"] |= {"/work": "/jobs"}
 
-    with pytest.raises(BadSpec, match=r"container txnn do not see /models/qwen: mounted there are .*/work at /jobs"):
+    with pytest.raises(BadSpec, match=r"container txnn do not see /models/qwen: the mounts are .*/work at /jobs"):
         planned(INFER, ("kcore", "k"), ("prompts", "q"), profile=profile)
 
 

@@ -287,7 +287,7 @@ def test_a_gang_tells_how_far_each_host_is_and_what_is_kept_for_it():
         ("a", 1, NOW + 10 * MINUTE),
         ("b", 0, None),
     ]
-    assert "a.g0, a.g1 are kept for it, from 2026-03-01 12:10:00 UTC at the latest" in gathering[0].detail
+    assert "a.g0, a.g1 are set aside for it, from 2026-03-01 12:10:00 UTC at the latest" in gathering[0].detail
     assert [reason.job_id for reason in told if reason.kind is WaitsFor.SLOT_BUSY] == [7, 8, 9]
 
 
