@@ -35,13 +35,9 @@ def up(
     port
         Port of the API; if it is in use, the next free one.
     flower_port
-<<<<<<< HEAD
         Port of Flower; if it is in use, the next free one.
-=======
-        Of Flower; the next free one if taken.
     flower_control
         Let Flower stop workers and cancel attempts; otherwise it only shows them.
->>>>>>> 43611bd (Flower asks for a password, refuses other hosts and origins, and only shows unless asked)
     """
     folder = (state or settings().state_dir).absolute()
     plan = Plan(
