@@ -150,4 +150,4 @@ def test_a_server_that_nobody_asks_stops_by_itself(lab: Lab, kcore: int):
     done = lab.ended(job)
 
     assert done.state is JobState.SUCCEEDED
-    assert done.stop["why"] == "nobody has used it for 1 s"
+    assert done.stop["why"] == "not used for 1 s (idle_seconds)"

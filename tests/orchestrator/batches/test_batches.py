@@ -315,7 +315,7 @@ def test_a_writer_that_was_too_slow_finds_its_batch_given_up_and_adds_nothing(de
 
     monkeypatch.setattr(BatchSubmission, "_fill", slow)
 
-    with pytest.raises(IllegalTransition, match="given up"):
+    with pytest.raises(IllegalTransition, match="abandoned"):
         _infers(desk, 3)
 
     with desk.database.read() as session:

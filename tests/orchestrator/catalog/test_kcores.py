@@ -99,7 +99,7 @@ def test_a_quantised_kcore_wants_the_weights_that_it_was_converted_with(desk):
     mine, others = desk.stored("gm", b"mine"), desk.stored("gm", b"others")
     jobs = {"a": convert(backend_type="qwen2_7b_quant", gm=mine), "b": compile_of("a")}
 
-    with pytest.raises(BadSpec, match="give the ones its conversion used") as refusal:
+    with pytest.raises(BadSpec, match="give those that its conversion used") as refusal:
         desk.pipeline({**jobs, "c": desk.infer(kcore=kcore_of("b"), gm=others)})
 
     assert refusal.value.field == "jobs.c.spec.gm"

@@ -153,10 +153,10 @@ def test_an_error_in_the_base_names_the_file_of_the_base(folder):
     ("extends", "told"),
     [
         ("gone", "extends 'gone', which does not exist; known: .*" + SHIPPED),
-        ("../../etc/passwd", "which is not there"),
+        ("../../etc/passwd", "which does not exist"),
         ("mine", "extends 'mine', which would extend itself"),
-        ("[a, b]", "which is not there"),
-        ("3", "extends 3, which is not there"),
+        ("[a, b]", "which does not exist"),
+        ("3", "extends 3, which does not exist"),
     ],
 )
 def test_a_base_that_cannot_be_used_is_named(folder, extends, told):

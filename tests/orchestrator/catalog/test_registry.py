@@ -216,7 +216,7 @@ def test_a_model_whose_shards_are_all_there_is_registered(registry: Registry, fo
     ("index", "told"),
     [
         ('{"weight_map": {"w": "model.safetensors", "v": "model-00002.safetensors"}}', "names model-00002.safetensors"),
-        ('{"weight_map": {"w": "../model/model.safetensors"}}', "which is not beside it"),
+        ('{"weight_map": {"w": "../model/model.safetensors"}}', "which is missing"),
         ('{"weight_map": {"w": 7}}', "names 7"),
         ('{"weight_map": []}', "not an index of shards"),
         ("nonsense", "not an index of shards"),

@@ -175,7 +175,7 @@ def test_an_idle_server_is_stopped_and_one_that_is_used_is_not(desk: Desk):
 
     sweeps.stop_servers(desk.database)
 
-    assert desk.job(idle.job_id).stop["why"] == "nobody has used it for 60 s"
+    assert desk.job(idle.job_id).stop["why"] == "not used for 60 s (idle_seconds)"
     assert desk.job(used.job_id).stop is None
 
 

@@ -63,7 +63,7 @@ def test_the_steps_of_a_plan_are_in_the_order_of_the_profile(rule, steps, driver
 
 
 @pytest.mark.parametrize(
-    ("steps", "told"), [(("engin",), "no step 'engin'; known: packages, driver"), (("driver",), "left alone")]
+    ("steps", "told"), [(("engin",), "no step 'engin'; known: packages, driver"), (("driver",), "excluded")]
 )
 def test_steps_that_contradict_the_profile_or_each_other_are_refused(rule, steps, told):
     with pytest.raises(ValueError, match=told):

@@ -27,7 +27,7 @@ def test_a_server_that_nobody_has_ever_used_is_idle_since_it_was_ready():
     spec = _spec(idle_seconds=60)
 
     assert why_stop(spec, _ready(), _after(59)) is None
-    assert why_stop(spec, _ready(), _after(60)) == "nobody has used it for 60 s"
+    assert why_stop(spec, _ready(), _after(60)) == "not used for 60 s (idle_seconds)"
 
 
 def test_each_use_puts_the_end_of_an_idle_server_off():

@@ -321,7 +321,7 @@ def test_one_that_has_ended_or_is_not_there_can_not_be_cancelled(desk: Desk):
     made = _reserve(desk, "lab1.g0")
     _pass(desk, made.reservation.id, HOUR)
 
-    with pytest.raises(IllegalTransition, match="has ended"):
+    with pytest.raises(IllegalTransition, match="has already ended"):
         _cancel(desk, made.reservation.id)
     with pytest.raises(NotFound, match="4711"):
         _cancel(desk, 4711)

@@ -205,7 +205,7 @@ def test_a_step_that_takes_effect_later_is_waited_for(bench: Bench):
 
 @pytest.mark.parametrize(
     ("argv", "told"),
-    [(["no-such-tool"], "can not be run in"), (["sh", "-c", "echo 失败; exit 3"], "ended with 3: 失败")],
+    [(["no-such-tool"], "cannot be run in"), (["sh", "-c", "echo 失败; exit 3"], "ended with 3: 失败")],
 )
 def test_a_tool_that_can_not_be_run_or_fails_says_so_in_one_line(bench: Bench, argv, told):
     outcomes = bench.run(profile=tiny(do=[{"argv": argv}]))
