@@ -57,7 +57,7 @@ def test_an_archive_that_is_not_what_its_checksum_says_is_refused(folder: Path):
 def test_an_archive_that_is_listed_and_not_there_is_refused(folder: Path):
     an_archive(folder).unlink()
 
-    with pytest.raises(BadPackages, match="no such file"):
+    with pytest.raises(BadPackages, match="the file is missing"):
         prove(listed(folder, ["tools*"])[0])
 
 
