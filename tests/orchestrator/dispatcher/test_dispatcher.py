@@ -313,6 +313,6 @@ def test_of_many_that_want_to_lead_at_once_one_does(database: Database, expired:
         with database.write() as session:
             session.execute(update(Leader).values(expires_at=PAST))
 
-    led = at_once(*[Leadership(database, f"holder {number}", TERM).hold for number in range(4)])
+    led = at_once(*[Leadership(database, f"holder {number}", TERM).acquire for number in range(4)])
 
     assert sorted(led) == [False, False, False, True]

@@ -309,7 +309,7 @@ def test_the_order_of_what_runs_or_has_ended_is_settled(desk: Desk, action: Acti
 
 
 @pytest.mark.parametrize("held", [0, 3000], ids=["none held", "thousands held"])
-def test_groups_and_their_heads_are_found_by_the_index_in_order(desk: Desk, held: int):
+def test_queue_classes_and_their_heads_are_found_by_the_index_in_order(desk: Desk, held: int):
     with desk.database.write() as session:
         a_job(session)
         copied = "name, kind, project, spec, request, release, slot_kind, demand, priority, state, version, \
@@ -326,9 +326,9 @@ def test_groups_and_their_heads_are_found_by_the_index_in_order(desk: Desk, held
             )
     bound = {"demand": "card_group", "project": "default", "priority": 5, "most": 8}
     statements = [
-        queue._GROUPS,
-        queue._HEAD_OF_GROUP.params(bound),
-        queue._NEXT_OF_GROUP.params(bound, rank=0, job_id=4),
+        queue._CLASSES,
+        queue._HEAD_OF_CLASS.params(bound),
+        queue._NEXT_OF_CLASS.params(bound, rank=0, job_id=4),
     ]
 
     with desk.database.engine.connect() as connection:
