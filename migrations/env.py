@@ -1,5 +1,7 @@
 """How Alembic reaches the database: the URL comes from the settings, the target from the mapped classes."""
 
+from contextlib import closing
+
 from alembic import context
 
 from migrations.__main__ import default_differs
@@ -14,9 +16,9 @@ def _plain(kind: str, column_type: object, _context: object) -> str | bool:
     return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(column_type, Instant) else False
 
 
-database = Database(context.config.get_main_option("sqlalchemy.url") or Settings().database)
+url = context.config.get_main_option("sqlalchemy.url") or Settings().database
 
-with database.engine.connect() as connection:
+with closing(Database(url)) as database, database.engine.connect() as connection:
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
@@ -30,4 +32,3 @@ with database.engine.connect() as connection:
             connection.exec_driver_sql("SET LOCAL lock_timeout = '5s'")
         context.run_migrations()
     connection.commit()
-database.close()
