@@ -159,7 +159,7 @@ def _walk_on(session: Session, job: Job, state: JobState) -> None:
         case JobState.ASSIGNED:
             return
         case JobState.CANCELLED:
-            lifecycle.cancel(session, job.id, now=now())
+            lifecycle.cancel(session, job.id, by=None, now=now())
         case _:
             claim(session, attempt)
             if state is not JobState.RUNNING:

@@ -131,10 +131,11 @@ class Client(ReleaseCalls):
         """Everything a job waits for, when it may start, and why it came to be where it is."""
         return ExplanationView.model_validate(self._connection.get(f"/jobs/{job}/explain").json())
 
-    def cancel(self, job: int, version: int | None = None) -> JobView:
+    def cancel(self, job: int, note: str | None = None, *, version: int | None = None) -> JobView:
         """Ask for a job to stop; with `version`, only if nothing changed since it was seen."""
         headers = {} if version is None else {"If-Match": f'"{version}"'}
-        return JobView.model_validate(self._connection.post(f"/jobs/{job}/cancel", headers=headers).json())
+        answer = self._connection.post(f"/jobs/{job}/cancel", {"note": note}, headers=headers)
+        return JobView.model_validate(answer.json())
 
     def retry(self, job: int, key: str | None = None) -> JobView:
         """Make a new job from the request of a finished one."""

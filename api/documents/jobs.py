@@ -52,6 +52,7 @@ class JobView(JobReference):
     last_slot_id: str | None = Field(default=None, description="Slot of its latest attempt; of several, the first.")
     last_slot_ids: tuple[str, ...] = Field(default=(), description="All slots of its latest attempt.")
     cancel_requested: bool
+    cancel: Document | None = Field(default=None, description="Who requested to cancel it, why, and when.")
     stop: Document | None = Field(
         default=None, description="For a server: why it is to stop, who requested it, and when."
     )

@@ -1,28 +1,26 @@
-"""Batches: submit, list, show with the report; cancel, hold, release, reprioritise or move all that has not ended."""
+"""Batches: submit, list, show with the report; orders for all their jobs that have not ended."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Request, Response
 
 from api import examples
-from api.access import Actor, GuardedRoute, Once
+from api.access import GuardedRoute, Once
 from api.context import Context, Given
 from api.documents.base import Page
 from api.documents.batches import BatchDetail, BatchView
 from api.documents.jobs import OrderReport
 from api.http.replay import note_replay
 from api.parameters import Cursor, Limit, NameFilter, Number, first_position, number_of, page
+from api.routes.orders import CANCEL_ALL, FOR_ALL, CarryOut, declare
 from api.views.batches import _as_view
 from api.views.jobs import order_report
 from api.views.junit import junit
 from orchestrator.batches import orders, report
-from orchestrator.jobs.orders import Order
 from orchestrator.model.batches import BatchRequest
-from orchestrator.model.orders import Action, NewPriority, Reason
+from orchestrator.model.orders import Order
 
 router = APIRouter(prefix="/batches", tags=["batches"], route_class=GuardedRoute)
-
-_NO_REASON = Reason()
 
 
 @router.post("", status_code=201)
@@ -85,39 +83,14 @@ def show_junit(batch: Number, context: Given) -> Response:
     return Response(text, media_type="application/xml")
 
 
-@router.post("/{batch}/cancel")
-def cancel_batch(batch: Number, context: Given, actor: Actor, body: Reason = _NO_REASON) -> OrderReport:
-    """Ask for every job that has not ended to stop."""
-    note = body.note or f"batch {batch} was cancelled on request"
-    return _ordered(context, batch, Order(Action.CANCEL, actor, note))
+async def _all_jobs(batch: Number, context: Given) -> CarryOut:
+    def carry_out(order: Order) -> OrderReport:
+        return order_report(orders.carry_out(context.database, batch, order))
+
+    return carry_out
 
 
-@router.post("/{batch}/hold")
-def hold_batch(batch: Number, context: Given, actor: Actor, body: Reason = _NO_REASON) -> OrderReport:
-    """Keep every job that is not placed yet from being placed; the answer says which go on."""
-    return _ordered(context, batch, Order(Action.HOLD, actor, body.note))
-
-
-@router.post("/{batch}/release")
-def release_batch(batch: Number, context: Given, actor: Actor, body: Reason = _NO_REASON) -> OrderReport:
-    """Undo the holds of all its jobs."""
-    return _ordered(context, batch, Order(Action.RELEASE, actor, body.note))
-
-
-@router.post("/{batch}/priority")
-def prioritise_batch(batch: Number, context: Given, actor: Actor, body: NewPriority) -> OrderReport:
-    """Give every job that has not begun another priority."""
-    return _ordered(context, batch, Order(Action.PRIORITY, actor, body.note, body.priority))
-
-
-@router.post("/{batch}/front")
-def batch_to_front(batch: Number, context: Given, actor: Actor, body: Reason = _NO_REASON) -> OrderReport:
-    """Move every job that is not placed yet before all others of its priority, in the order they have."""
-    return _ordered(context, batch, Order(Action.FRONT, actor, body.note))
-
-
-def _ordered(context: Context, batch: int, order: Order) -> OrderReport:
-    return order_report(orders.carry_out(context.database, batch, order))
+declare(router, "batch", OrderReport, _all_jobs, [CANCEL_ALL, *FOR_ALL])
 
 
 def _view(context: Context, batch: int) -> BatchView:

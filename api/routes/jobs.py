@@ -1,4 +1,4 @@
-"""Jobs: submit, list, show, cancel, hold, release, reprioritise, move to the front, retry."""
+"""Jobs: submit, list, show, explain, order, retry."""
 
 from typing import Annotated
 
@@ -28,10 +28,10 @@ from api.parameters import (
     page,
     position,
 )
+from api.routes.orders import FOR_ONE, CarryOut, declare
 from api.views.jobs import answer_view, explanation_view, job_detail, job_view, order_report
-from orchestrator.jobs import history, lifecycle, orders, queries
-from orchestrator.jobs.orders import Order
-from orchestrator.model.orders import Action, BulkOrder, NewPriority, Reason
+from orchestrator.jobs import history, orders, queries
+from orchestrator.model.orders import BulkOrder, Order
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import JobState
 from orchestrator.scheduling import explanation
@@ -40,7 +40,6 @@ from orchestrator.submission.idempotency import Made
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=GuardedRoute)
 
 IfMatch = Annotated[str | None, Header(description="Only if the job has not changed: its ETag or version.")]
-_NO_REASON = Reason()
 
 
 @router.post("", status_code=201)
@@ -155,45 +154,17 @@ def explain(job: Number, context: Given) -> ExplanationView:
         return explanation_view(found, history.review(session, job))
 
 
-@router.post("/{job}/cancel")
-def cancel(job: Number, context: Given, if_match: IfMatch = None) -> JobView:
-    """Ask for a job to stop; with If-Match, only if it is still as it was seen."""
-    with context.database.write() as session:
-        _check_version(session, job, if_match)
-        lifecycle.cancel(session, job, now=context.database.now(session))
-    with context.database.read() as session:
-        return job_view(queries.job(session, job))
+async def _one_job(job: Number, context: Given, if_match: IfMatch = None) -> CarryOut:
+    def carry_out(order: Order) -> JobView:
+        with context.database.admission() as (session, now):
+            _check_version(session, job, if_match)
+            orders.carry_out(session, job, order, now=now)
+            return job_view(queries.job(session, job))
+
+    return carry_out
 
 
-@router.post("/{job}/stop")
-def stop(job: Number, context: Given, actor: Actor, body: Reason = _NO_REASON, if_match: IfMatch = None) -> JobView:
-    """End a server in good order: it has succeeded when its cards are free again. One that is not ready yet is
-    cancelled; 409 for a job that is no server."""
-    return _ordered(context, job, Order(Action.STOP, actor, body.note), if_match)
-
-
-@router.post("/{job}/hold")
-def hold(job: Number, context: Given, actor: Actor, body: Reason = _NO_REASON, if_match: IfMatch = None) -> JobView:
-    """Keep a waiting or queued job from being placed until it is released; its queue deadline stands still."""
-    return _ordered(context, job, Order(Action.HOLD, actor, body.note), if_match)
-
-
-@router.post("/{job}/release")
-def release(job: Number, context: Given, actor: Actor, body: Reason = _NO_REASON, if_match: IfMatch = None) -> JobView:
-    """Undo a hold."""
-    return _ordered(context, job, Order(Action.RELEASE, actor, body.note), if_match)
-
-
-@router.post("/{job}/priority")
-def prioritise(job: Number, context: Given, actor: Actor, body: NewPriority, if_match: IfMatch = None) -> JobView:
-    """Give a job that has not begun another priority."""
-    return _ordered(context, job, Order(Action.PRIORITY, actor, body.note, body.priority), if_match)
-
-
-@router.post("/{job}/front")
-def to_front(job: Number, context: Given, actor: Actor, body: Reason = _NO_REASON, if_match: IfMatch = None) -> JobView:
-    """Move a waiting or queued job before all others of its priority."""
-    return _ordered(context, job, Order(Action.FRONT, actor, body.note), if_match)
+declare(router, "job", JobView, _one_job, FOR_ONE)
 
 
 @router.post("/{job}/retry", status_code=201)
@@ -206,13 +177,6 @@ def _check_version(session: Session, job: int, if_match: str | None) -> None:
     version = queries.locked_version(session, job)
     if if_match is not None and not matches(if_match, version):
         raise StaleVersion(f"job {job} has changed; read it again", field="If-Match")
-
-
-def _ordered(context: Context, job: int, order: Order, if_match: str | None) -> JobView:
-    with context.database.admission() as (session, now):
-        _check_version(session, job, if_match)
-        orders.carry_out(session, job, order, now=now)
-        return job_view(queries.job(session, job))
 
 
 def _made_one(made: Made, context: Context, request: Request, response: Response) -> JobView:

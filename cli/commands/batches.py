@@ -118,7 +118,7 @@ def cancel(batch: int, /, *, note: str | None = None, session: Session = HERE) -
     Parameters
     ----------
     note
-        Reason; shown with each job.
+        Reason; shown with each job, with your name.
     """
     return _ordered(batch, Action.CANCEL, note, session)
 

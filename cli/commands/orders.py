@@ -51,12 +51,12 @@ def cancel(*jobs: int, which: Which = _ANY, note: str | None = None, session: Se
     Parameters
     ----------
     note
-        Reason; shown with jobs that are selected by --pipeline, --batch, --project, --kind or --state.
+        Reason; shown with each job, with your name.
     """
     if which != _ANY or not jobs:
         return ordered(Action.CANCEL, jobs, which, note, session)
     with session.client() as client:
-        asked = [client.cancel(job) for job in jobs]
+        asked = [client.cancel(job, note) for job in jobs]
         session.emit(asked, jobs_table(asked))
         if going := [job for job in asked if job.state not in FINAL]:
             hint_on_terminal(f"requested; wait for the end with: tx81 wait {' '.join(str(job.id) for job in going)}")

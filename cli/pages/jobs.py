@@ -15,8 +15,9 @@ from api.documents.jobs import JobDetail, JobView, OrderOutcome
 from cli.pages.catalog import artifacts_table
 from cli.pages.layout import _section, clean, facts, heading, row, table
 from orchestrator.model.failures import Failure, FailureKind
+from orchestrator.model.orders import ordered_by
 from orchestrator.model.slots import together
-from orchestrator.model.states import FINAL, JobState
+from orchestrator.model.states import FINAL
 
 
 def jobs_table(jobs: Iterable[JobView]) -> Table:
@@ -89,17 +90,16 @@ def job_page(job: JobDetail) -> RenderableType:
 def reason(job: JobView) -> str:
     """One line on why the job stands where it stands; empty if there is nothing to say."""
     if job.failure:
-        return job.failure.reason if job.state == JobState.SKIPPED else failure_line(job.failure)
+        return failure_line(job.failure)
     if job.cached_from is not None:
         return f"from cache: job {job.cached_from}"
     if job.joined_to is not None:
         return f"waits for the identical build of job {job.joined_to}"
     if job.state in FINAL:
         return ""
-    if job.cancel_requested:
-        return "cancel requested"
-    if job.stop is not None:
-        return f"stopping: {job.stop['why']}"
+    for ordered, order in (("cancelled", job.cancel), ("stopped", job.stop)):
+        if order is not None:
+            return ordered_by(f"being {ordered}", order["by"], order["why"])
     if job.hold is not None:
         return f"held by {job.hold.by}" + (f": {job.hold.note}" if job.hold.note else "")
     last = job.attempts[-1] if isinstance(job, JobDetail) and job.attempts else None
@@ -114,7 +114,9 @@ def _progress(told: Mapping[str, Any]) -> str:
 
 
 def failure_line(failure: Failure) -> str:
-    """A failure in one line; a fault of the infrastructure is called that."""
+    """A failure in one line; a fault of the infrastructure is called that, and a cancellation says so itself."""
+    if failure.kind is FailureKind.CANCELLED:
+        return failure.reason
     kind = "infrastructure fault" if failure.kind is FailureKind.FAULT else failure.kind.replace("_", " ")
     return f"{kind}: {failure.reason}"
 

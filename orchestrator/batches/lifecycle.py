@@ -159,7 +159,7 @@ def _end_unbegun(session: Session, batch: Batch, now: datetime) -> None:
         lifecycle.withdraw(session, attempt_id, now=now, why=stopped)
     for job_id, failure in _last_failures(session, batch.id).items():
         if failure.kind is FailureKind.STOPPED:
-            lifecycle.cancel(session, job_id, now=now, why=f"its worker was stopped, and then {stopped}")
+            lifecycle.cancel(session, job_id, by=None, why=f"its worker was stopped, and then {stopped}", now=now)
             continue
         told = failure.model_copy(update={"reason": f"{failure.reason} (not retried: {stopped})"})
         lifecycle.fail_unstarted(session, job_id, start=JobState.QUEUED, failure=told, now=now)

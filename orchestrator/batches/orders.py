@@ -3,7 +3,8 @@
 from sqlalchemy import select
 
 from orchestrator.errors import IllegalTransition, NotFound
-from orchestrator.jobs.orders import Order, Outcome, Report, carry_out_all
+from orchestrator.jobs.orders import Outcome, Report, carry_out_all
+from orchestrator.model.orders import Order
 from orchestrator.model.states import FINAL
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Batch, Job

@@ -92,7 +92,7 @@ def stop_servers(database: Database) -> int:
         due = server_stops.to_stop(session, database.now(session))
     for job_id, why in due:
         with suppress(IllegalTransition), database.write() as session:
-            lifecycle.stop(session, job_id, now=database.now(session), why=why)
+            lifecycle.stop(session, job_id, by=None, why=why, now=database.now(session))
     return len(due)
 
 

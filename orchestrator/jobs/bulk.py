@@ -121,14 +121,19 @@ def end_unbegun(session: Session, batch_id: int, *, to: JobState, failure: Failu
     A job that comes back to the queue meanwhile, because its attempt ends, is left as it is: it has run.
     """
     told = failure.model_dump(mode="json")
+    change: Document = {"failure": told}
+    about: Document = {"failure": told}
+    if to is JobState.CANCELLED:
+        about |= {"by": None, "why": failure.reason}
+        change["cancel"] = {"by": None, "why": failure.reason, "at": now.isoformat()}
     count = 0
     for start in _UNBEGUN:
         if to not in TRANSITIONS[start]:
             raise IllegalTransition(f"a job never goes from {start} to {to}", batch=batch_id)
         unbegun = (JOB.c.batch_id == batch_id, JOB.c.state == start, JOB.c.started_at.is_(None))
         standing = update(JOB).where(*unbegun)
-        moved = _walk(session, standing, to, ended_at=now, held=False, hold=None, failure=told)
-        _record(session, f"job.{to}", moved, now, start=start, failure=told)
+        moved = _walk(session, standing, to, ended_at=now, held=False, hold=None, **change)
+        _record(session, f"job.{to}", moved, now, start=start, **about)
         count += len(moved)
     session.expire_all()  # What the session holds of these jobs is old now.
     return count

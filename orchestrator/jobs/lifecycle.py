@@ -17,10 +17,14 @@ from sqlalchemy.orm import Session
 from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost
 from orchestrator.jobs import leases, retries, shares, statements
 from orchestrator.model.failures import Await, Failure, FailureKind, GiveUp, Retry, Suspicion
+from orchestrator.model.orders import ordered_by
 from orchestrator.model.states import ATTEMPT_TRANSITIONS, FINAL, TRANSITIONS, AttemptState, JobState, ServiceState
 from orchestrator.storage.database import run, run_for
 from orchestrator.storage.events import record
-from orchestrator.storage.tables import Attempt, Job
+from orchestrator.storage.tables import Attempt, Document, Job
+
+REVOKED_BY = "celery revoke"
+"""Who cancelled where only Celery told the worker (Flower's buttons, `celery control revoke`), which names nobody."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ def move(session: Session, job_id: int, *, start: JobState, to: JobState, now: d
         raise IllegalTransition(f"a job never goes from {start} to {to}", job=job_id)
     if to in FINAL:
         change = {"ended_at": now, "held": False, "hold": None, **change}
-    about = {name: change.pop(name) for name in ("attempt_id", "slot_id", "why", "nearest") if name in change}
+    about = {name: change.pop(name) for name in ("attempt_id", "slot_id", "by", "why", "nearest") if name in change}
     if run(session, statements.MOVE_JOB, moved=job_id, start=start, state=to, **change).rowcount == 0:
         return False
     failure = change.get("failure")
@@ -185,7 +189,7 @@ def give_back(
         return False
     _release(session, attempt, now, suspicion)
     record(session, "attempt.lost", now, job_id=job.id, attempt_id=attempt_id, slot_id=attempt.slot_id, why=why)
-    if (asked := _asked_to_end(job)) is not None:
+    if (asked := _order_to_end(job)) is not None:
         moved = _end_cancelled(session, job.id, JobState.RUNNING, now, asked)
     else:
         moved = queue(session, job, start=JobState.RUNNING, now=now, why=why)
@@ -222,6 +226,9 @@ def finish(
     if attempt is None:
         raise NotFound(f"there is no attempt {attempt_id}", attempt=attempt_id)
     failure, job_id = ending.failure, attempt.job_id
+    asked = _order_to_end(attempt, stopped="stopped before it was ready") or _asked(REVOKED_BY, None, now)
+    if failure is not None and failure.kind is FailureKind.CANCELLED:
+        failure = failure.model_copy(update={"reason": _cancelled(asked).reason})
     begun = {} if ending.started is None else {"pid": ending.started.pid, "command": ending.started.command}
     to = AttemptState.SUCCEEDED
     if failure is not None:
@@ -239,10 +246,11 @@ def finish(
     _release(session, attempt, now, ending.suspicion)
     record(session, f"attempt.{to}", now, **about)
     if failure is None:
-        done = {"attempt_id": attempt_id, "failure": None, **({"why": attempt.stop["why"]} if attempt.stop else {})}
+        stopped = {} if attempt.stop is None else {name: attempt.stop[name] for name in ("by", "why")}
+        done = {"attempt_id": attempt_id, "failure": None, **stopped}
         move(session, job_id, start=JobState.RUNNING, to=JobState.SUCCEEDED, now=now, **done)
     elif failure.kind is FailureKind.CANCELLED:
-        _end_cancelled(session, job_id, JobState.RUNNING, now, failure)
+        _end_cancelled(session, job_id, JobState.RUNNING, now, asked, failure)
     else:
         _follow(session, _job(session, job_id, lock=True), attempt_id, failure, now, max_attempts)
     reached = select(Job.state).where(Job.id == job_id)
@@ -256,11 +264,13 @@ def finish(
 # ── anyone's arrows ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def cancel(session: Session, job_id: int, *, now: datetime, why: str = "cancelled on request") -> JobState:
+def cancel(session: Session, job_id: int, *, by: str | None, why: str | None = None, now: datetime) -> JobState:
     """Stop a job: at once if nothing of it runs, else as soon as its worker has killed the tree.
 
-    Returns the state it is in now. IllegalTransition if it had already ended otherwise.
+    Who ordered it (None: the dispatcher) and why stay on the job, in its events and in its failure's reason; the first
+    order counts. Returns the state it is in now. IllegalTransition if it had already ended otherwise.
     """
+    asked = _asked(by, why, now)
     for _ in range(2):
         job = _job(session, job_id, lock=True)
         match job.state:
@@ -270,10 +280,9 @@ def cancel(session: Session, job_id: int, *, now: datetime, why: str = "cancelle
                 raise IllegalTransition(f"job {job_id} has already {state}", job=job_id, state=state)
             case JobState.RUNNING:
                 if not job.cancel_requested:
-                    session.execute(
-                        update(Job).where(Job.id == job_id).values(cancel_requested=True, version=Job.version + 1)
-                    )
-                    record(session, "job.cancel_requested", now, job_id=job_id, why=why)
+                    requested = {"cancel_requested": True, "cancel": asked, "version": Job.version + 1}
+                    session.execute(update(Job).where(Job.id == job_id).values(requested))
+                    record(session, "job.cancel_requested", now, job_id=job_id, by=by, why=why)
                 return job.state
             case JobState.ASSIGNED:
                 live = select(Attempt).where(Attempt.job_id == job_id, Attempt.state == AttemptState.ASSIGNED)
@@ -283,16 +292,14 @@ def cancel(session: Session, job_id: int, *, now: datetime, why: str = "cancelle
                 )
                 if taken:
                     _release(session, attempt, now)
-                    record(
-                        session, "attempt.cancelled", now, job_id=job_id, attempt_id=attempt.id, slot_id=attempt.slot_id
-                    )
-        failure = Failure(kind=FailureKind.CANCELLED, reason=why)
-        if _end_cancelled(session, job_id, job.state, now, failure):
+                    about = {"job_id": job_id, "attempt_id": attempt.id, "slot_id": attempt.slot_id}
+                    record(session, "attempt.cancelled", now, **about, by=by, why=why)
+        if _end_cancelled(session, job_id, job.state, now, asked):
             return JobState.CANCELLED
     raise IllegalTransition(f"job {job_id} is changing state; try again", job=job_id)
 
 
-def stop(session: Session, job_id: int, *, now: datetime, why: str, by: str | None = None) -> JobState:
+def stop(session: Session, job_id: int, *, by: str | None, why: str | None = None, now: datetime) -> JobState:
     """Ask a server to end in good order, which is its success; one that has not begun, or is between two, is cancelled.
 
     Returns the state it is in now. IllegalTransition for a job that is no server, or that has ended otherwise.
@@ -301,11 +308,11 @@ def stop(session: Session, job_id: int, *, now: datetime, why: str, by: str | No
     if job.kind != "serve":
         raise IllegalTransition(f"job {job_id} is {job.kind}, not a server: use cancel", job=job_id)
     if job.state not in FINAL | {JobState.RUNNING}:
-        return cancel(session, job_id, now=now, why=f"stopped before it was ready: {why}")
+        return cancel(session, job_id, by=by, why=ordered_by("stopped before it was ready", None, why), now=now)
     if job.state is JobState.RUNNING and job.stop is None:
-        asked = {"why": why, "by": by, "at": now.isoformat()}
+        asked = _asked(by, why, now)
         session.execute(update(Job).where(Job.id == job_id).values(stop=asked, version=Job.version + 1))
-        record(session, "job.stop_requested", now, job_id=job_id, why=why, by=by)
+        record(session, "job.stop_requested", now, job_id=job_id, by=by, why=why)
     elif job.state in FINAL - {JobState.SUCCEEDED}:
         raise IllegalTransition(f"job {job_id} has already {job.state}", job=job_id, state=job.state)
     return job.state
@@ -348,18 +355,38 @@ def _as_document(fact: Failure | Suspicion | None) -> dict[str, Any] | None:
     return None if fact is None else fact.model_dump(mode="json")
 
 
+def _asked(by: str | None, why: str | None, now: datetime) -> Document:
+    """An order to end a job, as its columns `cancel` and `stop` keep it."""
+    return {"by": by, "why": why, "at": now.isoformat()}
+
+
+def _order_to_end(job: Job | Row[Any], *, stopped: str = "it ended while it was being stopped") -> Document | None:
+    """Who ordered to end a job, and why; None if nobody has. `stopped` is what became of an order to stop a server."""
+    if job.cancel is not None or job.stop is None:
+        asked: Document | None = job.cancel
+        return asked
+    return {**job.stop, "why": ordered_by(stopped, None, job.stop["why"])}
+
+
+def _cancelled(asked: Document) -> Failure:
+    return Failure(kind=FailureKind.CANCELLED, reason=ordered_by("cancelled", asked["by"], asked["why"]))
+
+
 def _end_cancelled(
-    session: Session, job_id: int, start: JobState, now: datetime, failure: Failure | None = None
+    session: Session, job_id: int, start: JobState, now: datetime, asked: Document, failure: Failure | None = None
 ) -> bool:
-    told = failure or Failure(kind=FailureKind.CANCELLED, reason="cancelled on request")
-    return move(session, job_id, start=start, to=JobState.CANCELLED, now=now, failure=told.model_dump(mode="json"))
+    told = _as_document(failure or _cancelled(asked))
+    return move(
+        session, job_id, start=start, to=JobState.CANCELLED, now=now, cancel=asked, failure=told,
+        by=asked["by"], why=asked["why"],
+    )  # fmt: skip
 
 
 def _follow(session: Session, job: Job, attempt_id: int, failure: Failure, now: datetime, max_attempts: int) -> None:
     """Queue a running job again or end it, as `orchestrator.jobs.retries` decides."""
     failure, step = retries.after(session, job, failure, max_attempts)
     stopped_anyway = isinstance(step, Retry | Await) or failure.kind in (FailureKind.FAULT, FailureKind.DEVICE_KILLS)
-    asked = _asked_to_end(job)
+    asked = _order_to_end(job)
     match step:
         case _ if asked is not None and stopped_anyway:
             _end_cancelled(session, job.id, JobState.RUNNING, now, asked)
@@ -373,15 +400,6 @@ def _follow(session: Session, job: Job, attempt_id: int, failure: Failure, now: 
                 session, job.id, start=JobState.RUNNING, to=JobState.FAILED, now=now, attempt_id=attempt_id,
                 failure=told,
             )  # fmt: skip
-
-
-def _asked_to_end(job: Job) -> Failure | None:
-    """Why a job is not to be tried again, whatever has ended its attempt; None if nobody has asked for that."""
-    if job.cancel_requested:
-        return Failure(kind=FailureKind.CANCELLED, reason="cancelled on request")
-    if job.stop is not None:
-        return Failure(kind=FailureKind.CANCELLED, reason=f"it ended while it was being stopped: {job.stop['why']}")
-    return None
 
 
 def add_outputs(session: Session, attempt_id: int, outputs: Iterable[Mapping[str, Any]], *, now: datetime) -> None:

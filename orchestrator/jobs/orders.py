@@ -16,23 +16,13 @@ from orchestrator.clock import as_utc
 from orchestrator.errors import BadRequest, IllegalTransition, NotFound, OrchestratorError
 from orchestrator.jobs import lifecycle
 from orchestrator.jobs.queries import JobFilter
-from orchestrator.model.orders import MOST_JOBS, Action, BulkOrder
+from orchestrator.model.orders import MOST_JOBS, Action, BulkOrder, Order
 from orchestrator.model.states import FINAL, JobState
 from orchestrator.storage import events
 from orchestrator.storage.tables import Job, Pipeline
 
 _UNPLACED = frozenset({JobState.WAITING, JobState.QUEUED})
 _UNBEGUN = _UNPLACED | {JobState.ASSIGNED}
-
-
-@dataclass(frozen=True)
-class Order:
-    """One action, and by whom."""
-
-    action: Action
-    by: str
-    note: str | None = None
-    priority: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,9 +52,9 @@ def carry_out(session: Session, job_id: int, order: Order, *, now: datetime) -> 
     if job is None:
         raise NotFound(f"there is no job {job_id}", job=job_id)
     if order.action is Action.CANCEL:
-        return lifecycle.cancel(session, job_id, now=now, why=order.note or "cancelled on request")
+        return lifecycle.cancel(session, job_id, by=order.by, why=order.note, now=now)
     if order.action is Action.STOP:
-        return lifecycle.stop(session, job_id, now=now, why=order.note or "stopped on request", by=order.by)
+        return lifecycle.stop(session, job_id, by=order.by, why=order.note, now=now)
     _ORDERS[order.action](session, job, order, now)
     session.flush()
     return job.state

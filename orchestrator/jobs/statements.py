@@ -67,6 +67,7 @@ TO_END = (
         _ATTEMPT.c.slot_ids,
         _ATTEMPT.c.worker,
         _ATTEMPT.c.started_at,
+        _JOB.c.cancel,
         _JOB.c.stop,
     )
     .join(_JOB, _JOB.c.id == _ATTEMPT.c.job_id)

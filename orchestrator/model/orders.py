@@ -1,5 +1,6 @@
 """What people may order of jobs that exist, one or many at once."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
@@ -31,16 +32,41 @@ Note = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 Priority = Annotated[int, Field(ge=0, le=9, description="9 first.")]
 
 
+@dataclass(frozen=True)
+class Order:
+    """One action on one job or on many, with who orders it and why; its events carry `by` and `why`."""
+
+    action: Action
+    by: str | None
+    """The name of a token; None for the dispatcher."""
+    note: str | None = None
+    priority: int | None = None
+    """Of action `priority` only."""
+
+
+def ordered_by(done: str, by: str | None, why: str | None) -> str:
+    """What was done, by whom and why, in one line: "cancelled by alice: wrong model"."""
+    return f"{done}{f' by {by}' if by else ''}{f': {why}' if why else ''}"
+
+
 class Reason(Strict):
     """Why it is ordered; kept in the events."""
 
     note: Note | None = None
+
+    def order(self, action: Action, by: str) -> Order:
+        """This action, with what the caller sent."""
+        return Order(action, by, self.note)
 
 
 class NewPriority(Reason):
     """The priority that is ordered."""
 
     priority: Priority
+
+    def order(self, action: Action, by: str) -> Order:
+        """This action, with what the caller sent."""
+        return Order(action, by, self.note, self.priority)
 
 
 class Chosen(Strict):

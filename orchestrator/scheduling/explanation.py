@@ -16,6 +16,7 @@ from orchestrator.jobs import needs, queries
 from orchestrator.model import demand
 from orchestrator.model.demand import Demand, FreeSlot
 from orchestrator.model.failures import Failure
+from orchestrator.model.orders import ordered_by
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.scheduling import plan, queue
 from orchestrator.scheduling.placement.candidate import Candidate
@@ -228,7 +229,7 @@ def _past(session: Session, job_id: int) -> list[Past]:
 
 
 def _past_of(event: Event) -> Past | None:
-    why, start = event.data.get("why"), event.data.get("start")
+    by, why, start = event.data.get("by"), event.data.get("why"), event.data.get("start")
     failure = event.data.get("failure")
     match event.kind:
         case "attempt.assigned" if why:
@@ -238,8 +239,10 @@ def _past_of(event: Event) -> Past | None:
             return Past(event.at, about, why)
         case "job.waiting" if why:
             return Past(event.at, PastKind.RETRIED, why)
-        case "job.succeeded" if why:
-            return Past(event.at, PastKind.FROM_CACHE if event.attempt_id is None else PastKind.ENDED, why)
+        case "job.succeeded" if why and event.attempt_id is None:
+            return Past(event.at, PastKind.FROM_CACHE, why)
+        case "job.succeeded" if by or why:
+            return Past(event.at, PastKind.ENDED, ordered_by("stopped", by, why))
         case _ if failure and event.kind.startswith("job."):
             return Past(event.at, PastKind.ENDED, Failure.model_validate(failure).reason)
         case _:

@@ -17,9 +17,8 @@ from orchestrator.errors import AlreadyReserved, BadRequest, IllegalTransition, 
 from orchestrator.jobs import endpoints, lifecycle, orders
 from orchestrator.jobs.assignments import Assignment, claim
 from orchestrator.jobs.lifecycle import Ending
-from orchestrator.jobs.orders import Order
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
-from orchestrator.model.orders import Action
+from orchestrator.model.orders import Action, Order
 from orchestrator.model.reservations import ReservationRequest
 from orchestrator.model.slots import SlotName
 from orchestrator.model.specs import PRODUCES

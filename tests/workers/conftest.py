@@ -209,11 +209,12 @@ class Lab:
     def stop(self, attempt_id: int) -> None:
         with self.database.write() as session:
             job_id = session.get_one(Attempt, attempt_id).job_id
-            lifecycle.stop(session, job_id, now=self.database.now(session), why="enough")
+            lifecycle.stop(session, job_id, by="alice", why="enough", now=self.database.now(session))
 
     def cancel(self, attempt_id: int) -> None:
         with self.database.write() as session:
-            lifecycle.cancel(session, session.get_one(Attempt, attempt_id).job_id, now=self.database.now(session))
+            job_id = session.get_one(Attempt, attempt_id).job_id
+            lifecycle.cancel(session, job_id, by="alice", now=self.database.now(session))
 
     def with_lease(self, *, lease: float, margin: float, heartbeat: float) -> "Lab":
         short = {"lease": timedelta(seconds=lease), "lease_margin": timedelta(seconds=margin)}

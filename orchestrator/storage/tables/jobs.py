@@ -85,8 +85,11 @@ class Job(Base):
     version: Mapped[int] = mapped_column(default=1)
     """Grows with every change of the row; the API's ETag."""
     cancel_requested: Mapped[bool] = mapped_column(default=False)
+    """Its worker is to end what runs."""
+    cancel: Mapped[Document | None]
+    """Who ordered to cancel it, why and when; `by` is null for the dispatcher. Null while nobody has."""
     stop: Mapped[Document | None]
-    """Who or what asks a server to end in good order, when and why; null while nothing does."""
+    """Who ordered to stop a server, why and when; `by` is null for the dispatcher. Null while nobody has."""
     cache_key: Mapped[str | None] = mapped_column(String(71))
     """Known once all inputs are; null for kinds that are never cached."""
     cache_parts: Mapped[Document | None]

@@ -104,7 +104,7 @@ def test_all_jobs_of_a_batch_are_held_released_moved_and_cancelled_at_once(http,
     assert [(report["done"], report["refused"]) for report in reports] == [(4, 0)] * 5
     jobs = http.get("/jobs", params={"batch": batch["id"]}).json()["items"]
     assert {(job["state"], job["priority"], job["failure"]["reason"]) for job in jobs} == {
-        ("cancelled", 9, "wrong kcore")
+        ("cancelled", 9, "cancelled by test: wrong kcore")
     }
     assert http.get(f"{address}/progress").json()["state"] == "cancelled"
 

@@ -3,13 +3,14 @@
 from datetime import timedelta
 
 import pytest
-from builders import A_MOMENT, a_job, a_slot, an_attempt
+from builders import A_DIGEST, A_MOMENT, a_job, a_slot, an_attempt
 
 from api.client.client import ApiError
+from orchestrator.model.batches import StopOn
 from orchestrator.model.orders import Action, BulkOrder
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.slots import service
-from orchestrator.storage.tables import Job, Lease, Pipeline
+from orchestrator.storage.tables import Batch, Job, Lease, Pipeline
 
 
 def jobs(database, *states: JobState, **facts) -> list[int]:
@@ -113,6 +114,147 @@ def test_a_job_is_held_only_as_it_was_seen(http, database):
     assert (stale.status_code, stale.json()["code"]) == (412, "stale_version")
     with database.read() as session:
         assert not session.get_one(Job, job).held
+
+
+# ── who ordered it, and why ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+NOTE = "wrong model"
+EVENTS = {
+    "cancel": "job.cancelled",
+    "hold": "job.held",
+    "release": "job.released",
+    "priority": "job.reprioritised",
+    "front": "job.moved_to_front",
+}
+
+
+def to_order(database, order: str, pipeline=None, batch=None) -> int:
+    """A queued job that the order changes."""
+    with database.write() as session:
+        job = a_job(session, state=JobState.QUEUED, pipeline_id=pipeline, batch_id=batch)
+        if order == "release":
+            job.held, job.hold = True, {"by": "bob", "note": None, "at": A_MOMENT.isoformat()}
+        return job.id
+
+
+def a_body(order: str) -> dict:
+    return {"note": NOTE, **({"priority": 9} if order == "priority" else {})}
+
+
+def a_sealed_batch(database) -> int:
+    with database.write() as session:
+        batch = Batch(
+            name="b", project="default", size=1, stop_on=StopOn.NEVER, created_at=A_MOMENT, touched_at=A_MOMENT,
+            sealed_at=A_MOMENT, left_out={},
+        )  # fmt: skip
+        session.add(batch)
+        session.flush()
+        return batch.id
+
+
+def who_and_why(http, job: int, kind: str) -> list[tuple]:
+    events = http.get(f"/jobs/{job}/events").json()["items"]
+    return [(event["data"]["by"], event["data"]["why"]) for event in events if event["kind"] == kind]
+
+
+@pytest.mark.parametrize("order", sorted(EVENTS))
+def test_an_order_for_one_job_says_who_and_why_in_its_event(http, database, order):
+    job = to_order(database, order)
+
+    answer = http.post(f"/jobs/{job}/{order}", json=a_body(order))
+
+    assert answer.status_code == 200
+    assert who_and_why(http, job, EVENTS[order]) == [("test", NOTE)]
+
+
+@pytest.mark.parametrize("order", sorted(EVENTS))
+@pytest.mark.parametrize("choice", ["jobs", "filter"])
+def test_an_order_for_many_jobs_says_who_and_why_in_every_event(http, database, order, choice):
+    one, other = to_order(database, order), to_order(database, order)
+    chosen = {"jobs": [one, other]} if choice == "jobs" else {"filter": {"kind": "quantize"}}
+
+    answer = http.post("/jobs/actions", json={"action": order, **a_body(order), **chosen})
+
+    assert answer.json()["done"] == 2
+    assert [who_and_why(http, job, EVENTS[order]) for job in (one, other)] == [[("test", NOTE)]] * 2
+
+
+@pytest.mark.parametrize("order", sorted(EVENTS))
+def test_an_order_for_a_pipeline_says_who_and_why_in_every_event(http, database, order):
+    pipeline, _ = a_pipeline(database)
+    job = to_order(database, order, pipeline=pipeline)
+
+    answer = http.post(f"/pipelines/{pipeline}/{order}", json=a_body(order))
+
+    assert answer.status_code == 200
+    assert who_and_why(http, job, EVENTS[order]) == [("test", NOTE)]
+
+
+@pytest.mark.parametrize("order", sorted(EVENTS))
+def test_an_order_for_a_batch_says_who_and_why_in_every_event(http, database, order):
+    batch = a_sealed_batch(database)
+    job = to_order(database, order, batch=batch)
+
+    answer = http.post(f"/batches/{batch}/{order}", json=a_body(order))
+
+    assert answer.json()["done"] == 1
+    assert who_and_why(http, job, EVENTS[order]) == [("test", NOTE)]
+
+
+@pytest.mark.parametrize("thing", ["pipelines", "batches"])
+def test_the_servers_of_a_pipeline_or_a_batch_are_stopped_and_its_other_jobs_refused(http, database, thing):
+    number = a_pipeline(database)[0] if thing == "pipelines" else a_sealed_batch(database)
+    other = to_order(database, "stop", **{thing.removesuffix("s").replace("batche", "batch"): number})
+    with database.write() as session:
+        request = {"spec": {"kind": "serve", "model": "some-model", "kcore": {"digest": A_DIGEST}}}
+        of_it = {"pipeline_id": number} if thing == "pipelines" else {"batch_id": number}
+        server = a_job(session, state=JobState.RUNNING, name="server", request=request, **of_it).id
+
+    report = http.post(f"/{thing}/{number}/stop", json={"note": NOTE}).json()
+
+    assert {item["job"]: item["code"] for item in report["items"]} == {other: "illegal_transition", server: None}
+    assert who_and_why(http, server, "job.stop_requested") == [("test", NOTE)]
+
+
+def test_a_cancelled_job_shows_and_explains_who_cancelled_it_and_why(http, database):
+    (job,) = jobs(database, JobState.QUEUED)
+
+    cancelled = http.post(f"/jobs/{job}/cancel", json={"note": NOTE}).json()
+    shown = http.get(f"/jobs/{job}").json()
+    past = http.get(f"/jobs/{job}/explain").json()["past"]
+
+    assert cancelled["failure"]["reason"] == "cancelled by test: wrong model"
+    assert (shown["cancel"]["by"], shown["cancel"]["why"]) == ("test", NOTE)
+    assert [each["why"] for each in past if each["about"] == "ended"] == ["cancelled by test: wrong model"]
+
+
+def test_a_running_job_shows_who_asked_to_cancel_it_before_it_has_ended(http, database):
+    (job,) = jobs(database, JobState.RUNNING)
+
+    asked = http.post(f"/jobs/{job}/cancel", json={"note": NOTE}).json()
+
+    assert (asked["state"], asked["cancel_requested"]) == ("running", True)
+    assert (asked["cancel"]["by"], asked["cancel"]["why"]) == ("test", NOTE)
+    assert who_and_why(http, job, "job.cancel_requested") == [("test", NOTE)]
+
+
+def test_a_job_is_cancelled_without_a_body_and_says_who(http, database):
+    (job,) = jobs(database, JobState.QUEUED)
+
+    cancelled = http.post(f"/jobs/{job}/cancel").json()
+
+    assert cancelled["failure"]["reason"] == "cancelled by test"
+    assert who_and_why(http, job, "job.cancelled") == [("test", None)]
+
+
+def test_a_cancel_with_an_unknown_field_is_refused(http, database):
+    (job,) = jobs(database, JobState.QUEUED)
+
+    answer = http.post(f"/jobs/{job}/cancel", json={"reason": NOTE})
+
+    assert (answer.status_code, answer.json()["field"]) == (422, "reason")
+    assert http.get(f"/jobs/{job}").json()["state"] == "queued"
 
 
 # ── many at once ─────────────────────────────────────────────────────────────────────────────────────────────────────

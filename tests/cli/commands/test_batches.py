@@ -151,7 +151,7 @@ def test_a_batch_is_ordered_about_and_cancelled(tx81, stress):
     jobs = tx81("jobs", "--batch", stress, "--output", "json").document
     assert codes == [0] * 6
     assert [(job["state"], job["priority"], job["failure"]["reason"]) for job in jobs] == [
-        ("cancelled", 9, "wrong kcore")
+        ("cancelled", 9, "cancelled by admin: wrong kcore")
     ] * 3
     assert tx81("batches", "cancel", stress).code == 2
     assert tx81("batches", "wait", stress).code == 1

@@ -67,7 +67,7 @@ def test_the_job_page_tells_spec_state_and_why(tx81, queued):
     page = tx81("show", queued).out
 
     assert f"job {queued}" in page
-    assert "cancelled: " in page
+    assert "cancelled by admin" in page
     assert "tiny" in page
 
 

@@ -65,7 +65,16 @@ def test_a_project_is_reprioritised_and_moved_and_cancelled_at_once(tx81, many):
 
     assert codes == [0, 0, 0]
     assert all((job["priority"], job["rank"] < 0) == (9, True) for job in between)
-    assert {job["failure"]["reason"] for job in _jobs(tx81, many)} == {"wrong model"}
+    assert {job["failure"]["reason"] for job in _jobs(tx81, many)} == {"cancelled by admin: wrong model"}
+
+
+def test_a_named_job_that_is_cancelled_shows_and_explains_who_did_it_and_why(tx81, many):
+    cancelled = tx81("cancel", many[0], "--note", "wrong model")
+
+    assert cancelled.code == 0
+    for command in ("show", "explain"):
+        page = " ".join(tx81(command, many[0]).out.split())
+        assert "cancelled by admin: wrong model" in page
 
 
 def test_what_was_refused_is_told_and_the_rest_is_done(tx81, many):

@@ -102,7 +102,7 @@ def test_serve_says_why_a_server_that_ends_before_it_answers_has_ended(site, at_
     stopper.join()
 
     assert done.code == 1
-    assert "is cancelled: cancelled: stopped before it was ready: not now" in done.err
+    assert "is cancelled: cancelled by admin: stopped before it was ready: not now" in done.err
 
 
 def test_who_waits_for_the_end_of_a_server_is_told_that_it_has_to_be_stopped(site, at_site, tx81, kcore):

@@ -48,12 +48,23 @@ def test_sizes_are_told_in_the_unit_that_fits(count, told):
 
 
 @pytest.mark.parametrize(
-    ("state", "told"), [(JobState.SKIPPED, "it needs job 3"), (JobState.CANCELLED, "cancelled: it needs job 3")]
+    ("state", "why"), [(JobState.SKIPPED, "it needs job 3"), (JobState.CANCELLED, "cancelled by alice: wrong model")]
 )
-def test_a_skipped_job_is_not_called_cancelled(state, told):
-    failure = Failure(kind=FailureKind.CANCELLED, reason="it needs job 3")
+def test_why_a_job_was_skipped_or_cancelled_is_told_as_it_was_kept(state, why):
+    failure = Failure(kind=FailureKind.CANCELLED, reason=why)
 
-    assert reason(JobView.model_construct(state=state, failure=failure)) == told
+    assert reason(JobView.model_construct(state=state, failure=failure)) == why
+
+
+@pytest.mark.parametrize(("order", "done"), [("cancel", "cancelled"), ("stop", "stopped")])
+def test_a_running_job_that_is_to_end_shows_who_ordered_it_and_why(order, done):
+    asked = {"by": "alice", "why": "wrong model", "at": A_MOMENT.isoformat()}
+    orders = {"cancel": None, "stop": None, order: asked}
+    job = JobView.model_construct(
+        state=JobState.RUNNING, failure=None, cached_from=None, joined_to=None, hold=None, **orders
+    )
+
+    assert reason(job) == f"being {done} by alice: wrong model"
 
 
 def answer(batch: int, text: str, index: int = 0) -> AnswerView:
@@ -89,7 +100,8 @@ def test_a_job_on_several_groups_names_them_all():
     job = JobView.model_construct(
         id=1, name="n", kind="infer", model="m", state=JobState.RUNNING, failure=None, created_at=A_MOMENT,
         queued_at=A_MOMENT, started_at=A_MOMENT, ended_at=A_MOMENT, cached_from=None, joined_to=None,
-        last_slot_ids=("lab1.g0", "lab1.g2"), held=False, hold=None, cancel_requested=False,
+        last_slot_ids=("lab1.g0", "lab1.g2"), held=False, hold=None, cancel_requested=False, cancel=None,
+        stop=None,
     )  # fmt: skip
 
     assert "lab1.g0,g2" in printed(jobs_table([job]))

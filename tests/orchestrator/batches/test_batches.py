@@ -31,11 +31,10 @@ from orchestrator.errors import BadSpec, IdempotencyMismatch, IllegalTransition,
 from orchestrator.jobs import lifecycle
 from orchestrator.jobs.admission import admissible
 from orchestrator.jobs.lifecycle import Ending
-from orchestrator.jobs.orders import Order
 from orchestrator.model.batches import BatchRequest
 from orchestrator.model.demand import Demand
 from orchestrator.model.failures import FailureKind, Suspicion
-from orchestrator.model.orders import Action
+from orchestrator.model.orders import Action, Order
 from orchestrator.model.states import JobState, ServiceState
 from orchestrator.scheduling import explanation, queue
 from orchestrator.scheduling.placement.explain import WaitsFor

@@ -194,7 +194,7 @@ def test_in_junit_a_fault_is_an_error_a_failed_job_a_failure_and_the_rest_skippe
         _ran(session, batch, "g0")
         _ran(session, batch, "g1", Failure(kind=FailureKind.TOOL, reason='坏 <&"\x1b[31m'))
         _ran(session, batch, "g2", FAULT)
-        lifecycle.cancel(session, _queued(session, batch).id, now=now(), why="wrong model")
+        lifecycle.cancel(session, _queued(session, batch).id, by="alice", why="wrong model", now=now())
         _queued(session, batch)
 
     with desk.database.read() as session:
@@ -208,7 +208,7 @@ def test_in_junit_a_fault_is_an_error_a_failed_job_a_failure_and_the_rest_skippe
         ("stress.lab1.g0", []),
         ("stress.lab1.g1", [("failure", '坏 <&"\ufffd[31m')]),
         ("stress.lab1.g2", [("error", "the card died")]),
-        ("stress", [("skipped", "wrong model")]),
+        ("stress", [("skipped", "cancelled by alice: wrong model")]),
         ("stress", [("skipped", "it has not ended: queued")]),
     ]
 

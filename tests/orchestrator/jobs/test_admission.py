@@ -312,7 +312,7 @@ def test_when_the_leader_is_gone_one_follower_takes_over_and_the_rest_join_it(de
             desk.end(leader, TOOL)
         case "is cancelled":
             with desk.database.write() as session:
-                lifecycle.cancel(session, leader, now=now())
+                lifecycle.cancel(session, leader, by=None, now=now())
         case _:
             desk.end(leader, CANCELLED)
     desk.promote()
@@ -325,7 +325,7 @@ def test_a_follower_can_be_cancelled_without_touching_the_leader(desk: Desk):
     leader, follower = desk.submit(convert()), desk.submit(convert())
 
     with desk.database.write() as session:
-        lifecycle.cancel(session, follower, now=now())
+        lifecycle.cancel(session, follower, by=None, now=now())
     desk.promote()
 
     assert desk.states(leader, follower) == [JobState.QUEUED, JobState.CANCELLED]

@@ -219,7 +219,7 @@ def test_a_client_that_was_cancelled_does_not_wait_for_the_next_server(desk: Des
     _, asking = kept
     with desk.database.write() as session:
         running = a_running_attempt(session, session.get_one(Job, asking))
-        lifecycle.cancel(session, asking, now=now())
+        lifecycle.cancel(session, asking, by=None, now=now())
         finish(session, running, GONE)
 
     assert desk.states(asking) == [JobState.CANCELLED]

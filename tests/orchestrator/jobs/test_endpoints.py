@@ -129,7 +129,7 @@ def test_servers_that_are_on_their_way_are_known_by_their_model(desk: Desk):
         waiting, starting = a_waiting_job(session, a_serve_request()).id, a_server(session).job_id
         a_server(session, {"model": "llama"})
         leaving = a_server(session).job_id
-        lifecycle.cancel(session, leaving, now=now())
+        lifecycle.cancel(session, leaving, by=None, now=now())
         finish(session, a_server(session))
 
     with desk.database.read() as session:
@@ -192,7 +192,7 @@ def test_no_client_is_sent_to_a_server_that_is_being_cancelled(desk: Desk):
     with desk.database.write() as session:
         server = a_ready_server(session)
         client = _client_of(session, server.job_id)
-        lifecycle.cancel(session, server.job_id, now=now())
+        lifecycle.cancel(session, server.job_id, by=None, now=now())
 
     desk.promote()
 

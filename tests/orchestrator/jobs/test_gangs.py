@@ -152,7 +152,7 @@ def test_all_slots_come_back_together_however_the_attempt_ends(database: Databas
             case "withdrawn":
                 lifecycle.withdraw(session, attempt.id, now=now(), why="drained")
             case _:
-                lifecycle.cancel(session, attempt.job_id, now=now())
+                lifecycle.cancel(session, attempt.job_id, by=None, now=now())
 
     assert held(database) == set()
     assert set(service(database).values()) == {ServiceState.IN_SERVICE}

@@ -84,13 +84,13 @@ def _arrows() -> dict[tuple[JobState, JobState], object]:
             waiting, lambda s, j, a: lifecycle.move(s, j.id, start=waiting, to=JobState.SKIPPED, now=now())
         ),
         (waiting, JobState.FAILED): walk(waiting, lambda s, j, a: _fail_unstarted(s, j, waiting)),
-        (waiting, JobState.CANCELLED): walk(waiting, lambda s, j, a: lifecycle.cancel(s, j.id, now=now())),
+        (waiting, JobState.CANCELLED): walk(waiting, lambda s, j, a: lifecycle.cancel(s, j.id, by=None, now=now())),
         (queued, assigned): walk(queued, lambda s, j, a: an_assigned_attempt(s, j)),
         (queued, JobState.FAILED): walk(queued, lambda s, j, a: _fail_unstarted(s, j, queued)),
-        (queued, JobState.CANCELLED): walk(queued, lambda s, j, a: lifecycle.cancel(s, j.id, now=now())),
+        (queued, JobState.CANCELLED): walk(queued, lambda s, j, a: lifecycle.cancel(s, j.id, by=None, now=now())),
         (assigned, running): walk(assigned, lambda s, j, a: claim(s, a)),
         (assigned, queued): walk(assigned, lambda s, j, a: _lose(s, a)),
-        (assigned, JobState.CANCELLED): walk(assigned, lambda s, j, a: lifecycle.cancel(s, j.id, now=now())),
+        (assigned, JobState.CANCELLED): walk(assigned, lambda s, j, a: lifecycle.cancel(s, j.id, by=None, now=now())),
         (queued, JobState.SKIPPED): walk(
             queued, lambda s, j, a: lifecycle.move(s, j.id, start=queued, to=JobState.SKIPPED, now=now())
         ),
@@ -296,7 +296,7 @@ def test_a_renewal_extends_the_lease_and_tells_of_a_cancellation(database: Datab
     with database.write() as session:
         attempt = a_running_attempt(session)
         before = lifecycle.renew(session, attempt.id, worker=WORKER, now=now(), lease=LEASE)
-        lifecycle.cancel(session, attempt.job_id, now=now())
+        lifecycle.cancel(session, attempt.job_id, by=None, now=now())
 
         after = lifecycle.renew(session, attempt.id, worker=WORKER, now=now(), lease=timedelta(hours=1))
 
@@ -327,7 +327,7 @@ def test_what_is_ordered_of_an_attempt_is_seen_without_extending_its_lease(datab
         attempt = a_running_attempt(session)
         until = session.get_one(Lease, attempt.slot_id).expires_at
         before = lifecycle.requests_of(session, attempt.id, worker=WORKER)
-        lifecycle.cancel(session, attempt.job_id, now=now())
+        lifecycle.cancel(session, attempt.job_id, by=None, now=now())
 
     with nothing_written(database), database.read() as session:
         after = lifecycle.requests_of(session, attempt.id, worker=WORKER)
@@ -461,7 +461,7 @@ def test_no_other_failure_is_ever_retried(sqlite_url: str, kind: FailureKind):
 def test_a_job_whose_cancellation_was_asked_for_is_not_queued_again_by_a_fault(database: Database):
     with database.write() as session:
         attempt = a_running_attempt(session)
-        lifecycle.cancel(session, attempt.job_id, now=now())
+        lifecycle.cancel(session, attempt.job_id, by=None, now=now())
 
         state = finish(session, attempt, FAULT)
 
@@ -471,7 +471,7 @@ def test_a_job_whose_cancellation_was_asked_for_is_not_queued_again_by_a_fault(d
 def test_a_job_whose_cancellation_was_asked_for_is_not_queued_again_by_a_tool_retry(database: Database):
     with database.write() as session:
         attempt = a_running_attempt(session, a_job(session, tool_retries=5))
-        lifecycle.cancel(session, attempt.job_id, now=now())
+        lifecycle.cancel(session, attempt.job_id, by=None, now=now())
 
         state = finish(session, attempt, TOOL)
 
@@ -560,7 +560,7 @@ def test_an_attempt_that_ended_can_not_be_lost(database: Database):
 def test_a_job_whose_cancellation_was_asked_for_ends_when_its_worker_is_lost(database: Database):
     with database.write() as session:
         attempt = a_running_attempt(session)
-        lifecycle.cancel(session, attempt.job_id, now=now())
+        lifecycle.cancel(session, attempt.job_id, by=None, now=now())
 
         _lose(session, attempt)
 
@@ -587,11 +587,12 @@ def test_a_job_of_which_nothing_runs_is_cancelled_at_once(database: Database, st
     with database.write() as session:
         job = a_job(session, start)
 
-        answered = lifecycle.cancel(session, job.id, now=now(), why="wrong model")
+        answered = lifecycle.cancel(session, job.id, by="alice", why="wrong model", now=now())
 
         session.refresh(job)
         assert answered is job.state is JobState.CANCELLED
-        assert job.failure["reason"] == "wrong model"
+        assert job.failure["reason"] == "cancelled by alice: wrong model"
+        assert (job.cancel["by"], job.cancel["why"]) == ("alice", "wrong model")
         assert _leases(session) == []
         states = session.scalars(select(Attempt.state).where(Attempt.job_id == job.id)).all()
         assert set(states) <= {AttemptState.CANCELLED}
@@ -601,11 +602,64 @@ def test_a_running_job_is_asked_to_stop_once(database: Database):
     with database.write() as session:
         attempt = a_running_attempt(session)
 
-        answers = [lifecycle.cancel(session, attempt.job_id, now=now()) for _ in range(2)]
+        answers = [lifecycle.cancel(session, attempt.job_id, by=None, now=now()) for _ in range(2)]
 
         assert answers == [JobState.RUNNING, JobState.RUNNING]
         assert events_of(session, attempt.job_id).count("job.cancel_requested") == 1
         assert _leases(session) == [attempt.slot_id]
+
+
+def _cancelled_as(session: Session, attempt: Attempt, *kinds: str) -> set[tuple]:
+    """Who and why, as the events of these kinds, the job and the reasons say it: one of them if all agree."""
+    job = session.get_one(Job, attempt.job_id, populate_existing=True)
+    events = session.scalars(select(Event).where(Event.job_id == job.id, Event.kind.in_(kinds))).all()
+    assert [event.kind for event in events] == list(kinds)
+    assert job.state is JobState.CANCELLED
+    return {(told["by"], told["why"], job.failure["reason"]) for told in (job.cancel, *(each.data for each in events))}
+
+
+ORDERED = ("alice", "wrong model", "cancelled by alice: wrong model")
+
+
+@pytest.mark.parametrize("end", ["killed by its worker", "a fault", "a lost worker", "a worker that stops"])
+def test_a_running_job_that_was_cancelled_keeps_who_and_why_however_it_ends(database: Database, end: str):
+    with database.write() as session:
+        attempt = a_running_attempt(session)
+        lifecycle.cancel(session, attempt.job_id, by="alice", why="wrong model", now=now())
+        lifecycle.cancel(session, attempt.job_id, by="bob", why="me too", now=now())
+
+        match end:
+            case "killed by its worker":
+                finish(session, attempt, CANCELLED)
+            case "a fault":
+                finish(session, attempt, FAULT)
+            case "a lost worker":
+                _lose(session, attempt)
+            case _:
+                lifecycle.give_back(session, attempt.id, now=now(), why="its worker was stopped")
+
+        assert _cancelled_as(session, attempt, "job.cancel_requested", "job.cancelled") == {ORDERED}
+
+
+def test_a_job_that_celery_alone_revoked_says_so_and_names_nobody(database: Database):
+    with database.write() as session:
+        attempt = a_running_attempt(session)
+
+        finish(session, attempt, CANCELLED)
+
+        told = ("celery revoke", None, "cancelled by celery revoke")
+        assert _cancelled_as(session, attempt, "job.cancelled") == {told}
+        session.refresh(attempt)
+        assert attempt.failure["reason"] == "cancelled by celery revoke"
+
+
+def test_an_assigned_job_that_is_cancelled_says_so_of_its_attempt_too(database: Database):
+    with database.write() as session:
+        attempt = an_assigned_attempt(session)
+
+        lifecycle.cancel(session, attempt.job_id, by="alice", why="wrong model", now=now())
+
+        assert _cancelled_as(session, attempt, "attempt.cancelled", "job.cancelled") == {ORDERED}
 
 
 def test_cancelling_twice_changes_nothing(database: Database):
@@ -613,7 +667,7 @@ def test_cancelling_twice_changes_nothing(database: Database):
         job = a_job(session, JobState.CANCELLED)
 
     with nothing_written(database), database.write() as session:
-        assert lifecycle.cancel(session, job.id, now=now()) is JobState.CANCELLED
+        assert lifecycle.cancel(session, job.id, by=None, now=now()) is JobState.CANCELLED
 
 
 @pytest.mark.parametrize("ended", sorted(FINAL - {JobState.CANCELLED}))
@@ -622,12 +676,12 @@ def test_a_job_that_ended_otherwise_can_not_be_cancelled(database: Database, end
         job = a_job(session, ended)
 
     with nothing_written(database), database.write() as session, pytest.raises(IllegalTransition):
-        lifecycle.cancel(session, job.id, now=now())
+        lifecycle.cancel(session, job.id, by=None, now=now())
 
 
 def test_cancelling_a_job_that_never_was_is_told(database: Database):
     with database.write() as session, pytest.raises(NotFound):
-        lifecycle.cancel(session, 4711, now=now())
+        lifecycle.cancel(session, 4711, by=None, now=now())
 
 
 def _race(database: Database, attempts: list[int], walk, jobs: list[int]) -> None:
@@ -636,7 +690,7 @@ def _race(database: Database, attempts: list[int], walk, jobs: list[int]) -> Non
     def cancel_all() -> None:
         for job_id in jobs:
             with database.write() as session:
-                lifecycle.cancel(session, job_id, now=now())
+                lifecycle.cancel(session, job_id, by=None, now=now())
 
     def walk_all() -> None:
         for attempt_id in attempts:

@@ -30,8 +30,8 @@ from orchestrator.dispatcher import sweeps
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import BadRequest, IllegalTransition, NotFound
 from orchestrator.jobs import lifecycle, orders
-from orchestrator.jobs.orders import Order, Report
-from orchestrator.model.orders import Action, BulkOrder
+from orchestrator.jobs.orders import Report
+from orchestrator.model.orders import Action, BulkOrder, Order
 from orchestrator.model.states import FINAL, JobState
 from orchestrator.scheduling import queue
 from orchestrator.storage.tables import Event, Job, Pipeline
@@ -418,7 +418,7 @@ def test_a_cancelled_chain_says_of_each_job_that_it_was_cancelled(desk: Desk):
     _bulk(desk, "cancel", jobs=[first, second, third], note="wrong model")
 
     assert desk.states(first, second, third) == [JobState.CANCELLED] * 3
-    assert desk.job(third).failure["reason"] == "wrong model"
+    assert desk.job(third).failure["reason"] == "cancelled by alice: wrong model"
 
 
 def test_a_pipeline_or_a_job_that_is_not_there_is_not_found(desk: Desk):

@@ -29,9 +29,8 @@ from sqlalchemy.orm import Session
 from orchestrator.dispatcher import sweeps
 from orchestrator.errors import IllegalTransition
 from orchestrator.jobs import endpoints, lifecycle, orders
-from orchestrator.jobs.orders import Order
 from orchestrator.model.failures import FailureKind, Suspicion
-from orchestrator.model.orders import Action, BulkOrder, Chosen
+from orchestrator.model.orders import Action, BulkOrder, Chosen, Order
 from orchestrator.model.serving import LONG_ENOUGH
 from orchestrator.model.states import JobState, Until
 from orchestrator.scheduling.explanation import explanation
@@ -74,7 +73,7 @@ def test_a_server_that_is_stopped_has_succeeded_and_says_why(desk: Desk):
     assert desk.states(server.job_id) == [JobState.SUCCEEDED]
     with desk.database.read() as session:
         past = explanation(session, server.job_id, now=now(), lost_after=Settings().lease, aging=Settings().aging).past
-    assert [each.why for each in past if each.about == "ended"] == ["the demo is over"]
+    assert [each.why for each in past if each.about == "ended"] == ["stopped by alice: the demo is over"]
 
 
 def test_stopping_twice_is_stopping_once(desk: Desk):
@@ -105,7 +104,7 @@ def test_a_server_that_has_not_begun_is_cancelled_by_a_stop(desk: Desk):
 
     ended = desk.job(job.id)
     assert ended.state is JobState.CANCELLED
-    assert ended.failure["reason"] == "stopped before it was ready: stopped on request"
+    assert ended.failure["reason"] == "cancelled by alice: stopped before it was ready"
 
 
 def test_only_servers_are_stopped(desk: Desk):
@@ -157,7 +156,7 @@ def test_a_server_that_dies_while_it_is_being_stopped_is_not_started_again(desk:
 
     ended = desk.job(server.job_id)
     assert ended.state is JobState.CANCELLED
-    assert ended.failure["reason"] == "it ended while it was being stopped: stopped on request"
+    assert ended.failure["reason"] == "cancelled by alice: it ended while it was being stopped"
 
 
 # ── stopped by themselves ────────────────────────────────────────────────────────────────────────────────────────────

@@ -25,8 +25,7 @@ from orchestrator.dispatcher.leader import Leadership
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.errors import BadSpec
 from orchestrator.jobs import lifecycle, orders, shares
-from orchestrator.jobs.orders import Order
-from orchestrator.model.orders import Action
+from orchestrator.model.orders import Action, Order
 from orchestrator.model.states import JobState, ServiceState
 from orchestrator.scheduling import queue
 from orchestrator.scheduling.explanation import Explanation, PastKind, explanation

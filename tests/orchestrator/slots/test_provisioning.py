@@ -136,7 +136,7 @@ def test_a_host_is_set_up_once_at_a_time(desk, provisioning):
         _ask(desk, provisioning)
     looked = _ask(desk, provisioning, dry_run=True)
     with desk.database.write() as session:
-        lifecycle.cancel(session, first, now=now())
+        lifecycle.cancel(session, first, by=None, now=now())
 
     assert _ask(desk, provisioning) > looked
 
@@ -225,7 +225,7 @@ def test_it_can_not_be_handed_in_as_any_other_job(desk):
 def test_it_is_asked_for_anew_and_not_retried(desk, provisioning):
     job = _ask(desk, provisioning)
     with desk.database.write() as session:
-        lifecycle.cancel(session, job, now=now())
+        lifecycle.cancel(session, job, by=None, now=now())
 
     with pytest.raises(IllegalTransition, match="tx81 provision"):
         desk.submission.retry(job)

@@ -129,7 +129,7 @@ def test_a_server_that_is_stopped_before_it_is_ready_is_cancelled(lab, g0, servi
     running.join()
 
     assert lab.job(attempt_id).state is JobState.CANCELLED
-    assert lab.job(attempt_id).failure["reason"] == "stopped before it was ready"
+    assert lab.job(attempt_id).failure["reason"] == "cancelled by alice: stopped before it was ready: enough"
 
 
 def test_a_cancelled_server_is_cancelled(lab, g0, serving):
