@@ -19,7 +19,7 @@ GRACE_SECONDS = 10
 """How long requests under way may take once the server was told to stop."""
 
 
-class Server(uvicorn.Server):
+class ApiServer(uvicorn.Server):
     """Ends event streams first: they would keep the server from stopping."""
 
     def __init__(self, config: uvicorn.Config, context: Context) -> None:
@@ -32,7 +32,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def server(app: FastAPI, settings: Settings) -> Server:
+def server(app: FastAPI, settings: Settings) -> ApiServer:
     """A server of `app` that is ready to run."""
     config = uvicorn.Config(
         app,
@@ -43,7 +43,7 @@ def server(app: FastAPI, settings: Settings) -> Server:
         timeout_graceful_shutdown=GRACE_SECONDS,
         server_header=False,
     )
-    return Server(config, app.state.context)
+    return ApiServer(config, app.state.context)
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ RETRY_MILLISECONDS = 1000
 
 
 @dataclass(frozen=True)
-class Chosen:
+class EventFilter:
     """Which events a stream shows; what is None or empty filters nothing."""
 
     jobs: Collection[int] = ()
@@ -36,7 +36,7 @@ class Chosen:
 
 
 async def events(
-    context: Context, chosen: Chosen, after: int | None, seconds: float | None
+    context: Context, chosen: EventFilter, after: int | None, seconds: float | None
 ) -> AsyncIterator[ServerSentEvent]:
     """Settled events after number `after` (None: from now on), for `seconds` or until the server stops."""
     wakeups = context.wakeups
@@ -59,7 +59,7 @@ async def events(
             await wakeups.wait(turn, deadline - time.monotonic())
 
 
-def _read_events(context: Context, chosen: Chosen, after: int | None, head: int) -> list[EventView]:
+def _read_events(context: Context, chosen: EventFilter, after: int | None, head: int) -> list[EventView]:
     with context.database.read() as session:
         found = queries.events(
             session, after=after or 0, until=head, limit=BATCH, jobs=chosen.jobs, pipeline=chosen.pipeline,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from api.client.client import Client
 from cli.input.documents import model_to_answers
-from cli.stack.embedded import MODEL, Plan, Running, free_port, running
+from cli.stack.embedded import MODEL, Running, StackPlan, free_port, running
 from orchestrator.model.specs import PipelineRequest
 
 
@@ -45,7 +45,7 @@ def main() -> None:
     """Measure and print."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     with tempfile.TemporaryDirectory(prefix="tx81-bench-") as name:
-        plan = Plan(state=Path(name) / "state", api_port=free_port(0), flower_port=free_port(0))
+        plan = StackPlan(state=Path(name) / "state", api_port=free_port(0), flower_port=free_port(0))
         with running(plan) as stack, Client(stack.server, stack.token) as client:
             seconds(stack, client, use_cache=True)
             built, cached = [], []

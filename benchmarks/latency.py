@@ -16,7 +16,7 @@ from pathlib import Path
 from celery import Celery
 
 from api.client.client import Client
-from cli.stack.embedded import MODEL, Plan, Running, free_port, running
+from cli.stack.embedded import MODEL, Running, StackPlan, free_port, running
 from cli.stack.stack import broker_socket, broker_url
 from orchestrator.model.specs import JobRequest
 
@@ -87,7 +87,7 @@ def main() -> None:
         subprocess.run(["gcc", "-O2", "-o", program, HERE / "stamp.c"], check=True)
         os.environ["TX81_PROFILE_DIRS"] = f'["{HERE / "profiles"}", "{HERE.parent / "orchestrator" / "profiles"}"]'
         os.environ["TX81_ALLOWED_ROOTS"] = f'["{folder}"]'
-        plan = Plan(state=folder / "state", api_port=free_port(0), flower_port=free_port(0))
+        plan = StackPlan(state=folder / "state", api_port=free_port(0), flower_port=free_port(0))
         with running(plan) as stack, Client(stack.server, stack.token) as client:
             client.register_release("stamp", "stamp", str(folder / "tools"))
             url = broker_url(broker_socket(plan.state))

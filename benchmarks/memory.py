@@ -7,7 +7,7 @@ import re
 import tempfile
 from pathlib import Path
 
-from cli.stack.embedded import Plan, free_port, running
+from cli.stack.embedded import StackPlan, free_port, running
 
 
 def memory(pid: int) -> tuple[int, int]:
@@ -19,7 +19,7 @@ def memory(pid: int) -> tuple[int, int]:
     return int(pss[1]), int(rss[1])
 
 
-def of_stack(plan: Plan) -> list[tuple[str, int]]:
+def of_stack(plan: StackPlan) -> list[tuple[str, int]]:
     """The processes of one stack: a name from its command line, and its number."""
     found = []
     for folder in Path("/proc").iterdir():
@@ -47,7 +47,7 @@ def _name(words: list[str]) -> str:
 def main() -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory(prefix="tx81-bench-") as name:
-        plan = Plan(state=Path(name) / "state", api_port=free_port(0), flower_port=free_port(0))
+        plan = StackPlan(state=Path(name) / "state", api_port=free_port(0), flower_port=free_port(0))
         with running(plan):
             rows = [(name, *memory(pid)) for name, pid in of_stack(plan)]
     for name, pss, rss in rows:

@@ -37,7 +37,7 @@ class ServiceChange(View):
     at: datetime
 
 
-class Evidence(View):
+class QuarantineView(View):
     """Why a slot is quarantined: what a probe or the end of an attempt has shown, or what a person saw."""
 
     reason: str
@@ -67,7 +67,7 @@ class SlotView(View):
     occupancy: Occupancy
     service_state: ServiceState
     service_change: ServiceChange | None = None
-    quarantined_because: Evidence | None = None
+    quarantined_because: QuarantineView | None = None
     resume_requested: ServiceChange | None = Field(default=None, description="Its worker checks the cards first.")
     drained_when: datetime | None = Field(
         default=None, description="While it drains: when its job reaches its run limit, at the latest."
@@ -89,7 +89,7 @@ class SlotDetail(SlotView):
     queue: tuple[JobView, ...]
 
 
-class TriedView(View):
+class SlotAttemptView(View):
     """One attempt on a slot, as the history of the slot shows it."""
 
     id: int
@@ -115,6 +115,6 @@ class SlotHistory(SlotDetail):
     score: float = Field(description="Unrelated failures here that such jobs do not have elsewhere, decayed by age.")
     suspect_at: float = Field(description="The score from which on a slot is quarantined.")
     counted: tuple[int, ...] = Field(description="The attempts that make the score.")
-    recent: tuple[TriedView, ...] = Field(description="Its latest attempts, newest first.")
+    recent: tuple[SlotAttemptView, ...] = Field(description="Its latest attempts, newest first.")
     canaries: tuple[CanaryRunView, ...] = Field(description="Its latest canaries, newest first.")
     lacks: dict[str, str] = Field(description="Releases that its host does not have, each with the reason.")

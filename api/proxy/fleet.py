@@ -40,7 +40,7 @@ COMING_SECONDS = 5
 
 
 @dataclass(eq=False)
-class Server:
+class Upstream:
     """One open endpoint, with what this process asks of it."""
 
     attempt_id: int
@@ -62,7 +62,7 @@ class Server:
     avoided_until: float = 0.0
 
 
-def best(servers: Collection[Server], now: float) -> Server:
+def best(servers: Collection[Upstream], now: float) -> Upstream:
     """The one to ask: most room, then longest without a request; one that just failed only if there is no other."""
     return min(servers, key=lambda each: (each.avoided_until > now, each.in_flight / each.groups, each.chosen))
 
@@ -82,14 +82,14 @@ class Fleet:
     def __init__(self, database: Database, wakeups: WakeUps) -> None:
         self._database = database
         self._wakeups = wakeups
-        self._servers: dict[int, Server] = {}
+        self._servers: dict[int, Upstream] = {}
         self._reading = asyncio.Lock()
         self._read_at = float("-inf")
         self._turn: asyncio.Event | None = None
         self._requests = 0
         self._hurry = asyncio.Event()
 
-    async def all(self) -> list[Server]:
+    async def all(self) -> list[Upstream]:
         """Every one of them, in the order of their jobs."""
         now = time.monotonic()
         age, committed = now - self._read_at, self._turn is None or self._turn.is_set()
@@ -99,7 +99,7 @@ class Fleet:
             await self._read(since=now - FRESH_SECONDS)
         return list(self._servers.values())
 
-    async def of(self, model: str) -> list[Server]:
+    async def of(self, model: str) -> list[Upstream]:
         """Those that answer for a model, named as it is registered or as the server names it.
 
         NotServed if there is none; NoServerReady if there is none yet.
@@ -120,7 +120,7 @@ class Fleet:
         return 0 if server is None else server.in_flight
 
     @contextmanager
-    def asked(self, server: Server) -> Iterator[None]:
+    def asked(self, server: Upstream) -> Iterator[None]:
         """Count one request to `server` for as long as the block runs."""
         self._requests += 1
         server.chosen, server.used = self._requests, True
@@ -132,7 +132,7 @@ class Fleet:
         finally:
             server.in_flight -= 1
 
-    def avoid(self, server: Server) -> None:
+    def avoid(self, server: Upstream) -> None:
         """Ask the others first for a moment."""
         server.avoided_until = time.monotonic() + REST_SECONDS
 
@@ -159,7 +159,7 @@ class Fleet:
             self._servers = {each.attempt_id: self._servers.get(each.attempt_id, each) for each in found}
             self._turn, self._read_at = turn, now
 
-    def _found(self) -> list[Server]:
+    def _found(self) -> list[Upstream]:
         with self._database.read() as session:
             return [_server(row) for row in endpoints.open_endpoints(session) if is_plain(row.url)]
 
@@ -178,14 +178,14 @@ class Fleet:
                 log.warning("the use of attempt %s was not recorded", attempt_id, exc_info=True)
 
 
-def _server(row: Endpoint) -> Server:
-    return Server(
+def _server(row: Endpoint) -> Upstream:
+    return Upstream(
         attempt_id=row.attempt_id, job_id=row.job_id, model=row.model, served_id=row.served_id, url=row.url,
         groups=row.groups, created=int(row.ready_at.timestamp()),
     )  # fmt: skip
 
 
-def _named(model: str, servers: Collection[Server]) -> list[Server]:
+def _named(model: str, servers: Collection[Upstream]) -> list[Upstream]:
     return [server for server in servers if model in (server.model, server.served_id)]
 
 

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.http.errors import NoServerReady, ServerFailed, ServersFull, ServerSilent
 from api.proxy.answers import Events, Naming
-from api.proxy.fleet import Fleet, Server, best
+from api.proxy.fleet import Fleet, Upstream, best
 from api.proxy.refusals import last_event, refusal
 from api.wakeups import WakeUps
 from orchestrator.errors import OrchestratorError
@@ -89,12 +89,12 @@ class Question:
     """As the client named it."""
     fields: Mapping[str, Any]
     """The body but for the model."""
-    servers: Sequence[Server]
+    servers: Sequence[Upstream]
 
 
 @dataclass(frozen=True)
 class _Answer:
-    server: Server
+    server: Upstream
     status: int
     headers: dict[str, str]
     first: bytes
@@ -156,7 +156,7 @@ class Relay(Response):
             self._fleet.avoid(server)
         raise _not_taken(self._question.model, full=full, broke=breaks > 0)
 
-    async def _ask(self, server: Server, held: AsyncExitStack) -> _Answer:
+    async def _ask(self, server: Upstream, held: AsyncExitStack) -> _Answer:
         """Its answer up to the first bytes, open until `held` is left; httpx2.TransportError if there is none."""
         body = json.dumps({**self._question.fields, "model": server.served_id})
         answer = await self._client.send(

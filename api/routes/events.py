@@ -35,5 +35,5 @@ async def follow_events(
     seconds: Annotated[float | None, Query(gt=0, le=86_400, description="Seconds after which the stream ends.")] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """What happens from now on, or after event number `after`: none is left out, none comes twice, all are in order."""
-    async for event in streams.events(context, streams.Chosen(tuple(job), pipeline, batch), after, seconds):
+    async for event in streams.events(context, streams.EventFilter(tuple(job), pipeline, batch), after, seconds):
         yield event

@@ -48,7 +48,7 @@ REFUSED: dict[int | str, dict[str, Any]] = {
 """Every refusal here has OpenAI's form."""
 
 
-class Asked(BaseModel):
+class CompletionRequest(BaseModel):
     """A request in OpenAI's words; the server that answers knows the other fields."""
 
     model_config = ConfigDict(extra="allow")
@@ -89,13 +89,13 @@ async def show_served_model(name: str, context: Given) -> ServedModel:
 
 
 @router.post("/chat/completions", openapi_extra=_INFERENCE, response_class=Response, responses=_ANSWERED)
-async def chat(asked: Asked, context: Given) -> Response:
+async def chat(asked: CompletionRequest, context: Given) -> Response:
     """Answer a conversation by the server of the model that has most room."""
     return await context.proxy.relayed("/v1/chat/completions", asked.model, asked.model_extra or {})
 
 
 @router.post("/completions", openapi_extra=_INFERENCE, response_class=Response, responses=_ANSWERED)
-async def complete(asked: Asked, context: Given) -> Response:
+async def complete(asked: CompletionRequest, context: Given) -> Response:
     """Go on from a text, by the server of the model that has most room."""
     return await context.proxy.relayed("/v1/completions", asked.model, asked.model_extra or {})
 

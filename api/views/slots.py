@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from api.documents.jobs import AttemptView, JobReference
-from api.documents.slots import Occupancy, Presence, SlotDetail, SlotHistory, SlotView, TriedView
+from api.documents.slots import Occupancy, Presence, SlotAttemptView, SlotDetail, SlotHistory, SlotView
 from api.views.jobs import job_view
 from orchestrator.jobs.queries import ListedJob
 from orchestrator.model.slots import SlotName
@@ -38,7 +38,7 @@ def slot_history(
             "suspect_at": SUSPECT_AT,
             "counted": [trial.attempt_id for trial in score.failures],
             "recent": [
-                {**{name: getattr(attempt, name) for name in TriedView.model_fields if name != "job"}, "job": job}
+                {**{name: getattr(attempt, name) for name in SlotAttemptView.model_fields if name != "job"}, "job": job}
                 for attempt, job in tried
             ],
             "canaries": canaries,

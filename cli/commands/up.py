@@ -7,7 +7,7 @@ from cyclopts import Parameter, validators
 from rich.text import Text
 
 from cli.session import Exit, Printing, hint, settings
-from cli.stack.embedded import FLOWER_USER, Plan, Running, free_port, running
+from cli.stack.embedded import FLOWER_USER, Running, StackPlan, free_port, running
 
 _HERE = Printing()
 
@@ -40,7 +40,7 @@ def up(
         Let Flower stop workers and cancel attempts; otherwise it only shows them.
     """
     folder = (state or settings().state_dir).absolute()
-    plan = Plan(
+    plan = StackPlan(
         state=folder, root=root, hosts=hosts, api_port=free_port(port), flower_port=free_port(flower_port),
         flower_control=flower_control,
     )  # fmt: skip

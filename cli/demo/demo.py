@@ -28,7 +28,7 @@ from cli.input.documents import model_to_answers, validated
 from cli.pages.jobs import reason
 from cli.pages.layout import clean, row, table
 from cli.session import Exit, Printing, hint
-from cli.stack.embedded import SLOTS, Plan, Running, free_port, running
+from cli.stack.embedded import SLOTS, Running, StackPlan, free_port, running
 from cli.waiting.jobs import live_progress, watched
 from orchestrator.model.slots import GROUPS_PER_HOST, SlotKind, SlotName
 from orchestrator.model.specs import JobRequest
@@ -122,7 +122,7 @@ def demo(
     """
     seen = Seen()
     try:
-        _play(Plan(state=state.absolute(), api_port=free_port(0), flower_port=free_port(0)), seen, model)
+        _play(StackPlan(state=state.absolute(), api_port=free_port(0), flower_port=free_port(0)), seen, model)
     finally:
         seen.seconds = time.monotonic() - seen.started
         summary.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +133,7 @@ def demo(
     return Exit.OK if seen.ok else Exit.JOB_FAILED
 
 
-def _play(plan: Plan, seen: Seen, model: Showpiece) -> None:
+def _play(plan: StackPlan, seen: Seen, model: Showpiece) -> None:
     """Everything from the first process to the last, and the verdict on it."""
     before, began = leftovers.running(), time.time()
     try:
@@ -217,7 +217,7 @@ def _finished(client: Client, jobs: Sequence[int], seen: Seen, longest: float) -
     return ended
 
 
-def _leftovers(plan: Plan, before: frozenset[psutil.Process], seen: Seen) -> int:
+def _leftovers(plan: StackPlan, before: frozenset[psutil.Process], seen: Seen) -> int:
     """How many processes outlived the stack, after the second that the kernel may need to remove the last."""
     deadline = time.monotonic() + 1.0
     while (left := leftovers.left_of(plan.mark, plan.state, before=before)) and time.monotonic() < deadline:

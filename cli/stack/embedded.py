@@ -36,7 +36,7 @@ _READY_WITHIN = 90.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class StackPlan:
     """What to run, and where."""
 
     state: Path
@@ -56,7 +56,7 @@ class Plan:
 class Running:
     """A stack that is ready."""
 
-    plan: Plan
+    plan: StackPlan
     token: str
     tools: Mapping[str, str]
     """Places in the emulated tree: prompts, golden, events, …; empty for real tools."""
@@ -95,7 +95,7 @@ class Running:
 
 
 @contextmanager
-def running(plan: Plan) -> Iterator[Running]:
+def running(plan: StackPlan) -> Iterator[Running]:
     """Bring the stack up, and down again; a `Stop` says why it did not come up."""
     try:
         with sole_user_of(plan.state):
@@ -143,7 +143,7 @@ def free_port(wanted: int) -> int:
     )
 
 
-def settings_env(plan: Plan, tools: Mapping[str, str]) -> dict[str, str]:
+def settings_env(plan: StackPlan, tools: Mapping[str, str]) -> dict[str, str]:
     """The settings of every process: all that says where things are is set, whatever the caller's environment says."""
     given = settings()
     roots = [plan.root.absolute() if plan.root else Path(tools["home"]), *given.allowed_roots]
@@ -167,7 +167,7 @@ def settings_env(plan: Plan, tools: Mapping[str, str]) -> dict[str, str]:
     return env
 
 
-def more_hosts(plan: Plan) -> dict[str, dict[str, str]]:
+def more_hosts(plan: StackPlan) -> dict[str, dict[str, str]]:
     """What the workers of each host beyond the first are told; their tools are laid out or renewed."""
     if plan.hosts > 1 and plan.root:
         raise Stop("--hosts: several hosts on one machine must be emulated; omit --root")
@@ -184,7 +184,7 @@ def more_hosts(plan: Plan) -> dict[str, dict[str, str]]:
     return told
 
 
-def _tools(plan: Plan) -> dict[str, str]:
+def _tools(plan: StackPlan) -> dict[str, str]:
     """The places in the emulated tree, laid out or renewed; none if the tools are real ones."""
     tree = plan.root.absolute() if plan.root else plan.state / "tree"
     if plan.root and not (tree / ".tx81-emulator").exists():
@@ -194,7 +194,7 @@ def _tools(plan: Plan) -> dict[str, str]:
     return _install(plan, tree)
 
 
-def _install(plan: Plan, tree: Path) -> dict[str, str]:
+def _install(plan: StackPlan, tree: Path) -> dict[str, str]:
     command = [sys.executable, "-m", "emulator", "install", str(tree)]
     printed = run_to_end(f"installing the emulated tools in {tree}", command, {}, plan.state)
     places: dict[str, str] = json.loads(printed.splitlines()[-1])
@@ -254,7 +254,7 @@ def _await_ready(client: Client, logs: Path, hosts: Sequence[str]) -> None:
     raise Stop(f"not ready after {within:g} s: {', '.join(missing)}; their logs are in {logs}", Exit.FAULT)
 
 
-def _register(client: Client, plan: Plan, tools: Mapping[str, str]) -> tuple[str, str | None]:
+def _register(client: Client, plan: StackPlan, tools: Mapping[str, str]) -> tuple[str, str | None]:
     """The names under which tools and model are known; a name held by other content is left to it."""
     root = tools.get("home") or str(plan.root)
     wanted = RELEASE if tools else "local"

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Select, Text, func, select
 from sqlalchemy.orm import Session, aliased
 
-from orchestrator.results.majority import Agreement, OddSlot, Run, agreement
+from orchestrator.results.majority import Agreement, OddSlot, SlotAnswers, agreement
 from orchestrator.storage.tables import Answer, Attempt, Job, JobInput
 
 MOST_COMPARED = 200
@@ -69,7 +69,7 @@ def _compared(session: Session, sorts: Iterable[_Sort]) -> Agreement:
     for attempt_id, batch, repeat, prompt, text in session.execute(read):
         answers[attempt_id][batch, repeat][prompt] = text
     return agreement(
-        Run(sort.slot_ids[batch], given, sort.count)
+        SlotAnswers(sort.slot_ids[batch], given, sort.count)
         for sort in sorts
         for (batch, _repeat), given in answers[one_of[sort.digest]].items()
     )

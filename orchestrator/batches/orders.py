@@ -3,7 +3,7 @@
 from sqlalchemy import select
 
 from orchestrator.errors import IllegalTransition, NotFound
-from orchestrator.jobs.orders import Outcome, Report, carry_out_all
+from orchestrator.jobs.orders import JobOutcome, Report, carry_out_all
 from orchestrator.model.orders import Order
 from orchestrator.model.states import FINAL
 from orchestrator.storage.database import Database
@@ -27,7 +27,7 @@ def carry_out(database: Database, batch_id: int, order: Order) -> Report:
             raise IllegalTransition(f"batch {batch_id} is still being written; ask again in a moment", batch=batch_id)
         unfinished = select(Job.id).where(Job.batch_id == batch_id, Job.state.not_in(FINAL)).order_by(Job.id.desc())
         jobs = session.scalars(unfinished).all()
-    outcomes: list[Outcome] = []
+    outcomes: list[JobOutcome] = []
     for start in range(0, len(jobs), AT_ONCE):
         with database.admission() as (session, now):
             outcomes += carry_out_all(session, jobs[start : start + AT_ONCE], order, now=now).outcomes

@@ -26,7 +26,7 @@ _UNBEGUN = _UNPLACED | {JobState.ASSIGNED}
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobOutcome:
     """What became of an order for one job: the state it is in, or why the order was refused."""
 
     job_id: int
@@ -38,7 +38,7 @@ class Outcome:
 class Report:
     """What became of an order for many jobs; `left` are those that fit the filter and are still to be asked for."""
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[JobOutcome, ...]
     left: int = 0
 
 
@@ -144,13 +144,13 @@ _ORDERS: dict[Action, Callable[[Session, Job, Order, datetime], None]] = {
 # ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _tried(session: Session, job_id: int, order: Order, now: datetime) -> Outcome:
+def _tried(session: Session, job_id: int, order: Order, now: datetime) -> JobOutcome:
     try:
-        return Outcome(job_id, carry_out(session, job_id, order, now=now))
+        return JobOutcome(job_id, carry_out(session, job_id, order, now=now))
     except NotFound as missing:
-        return Outcome(job_id, None, missing)
+        return JobOutcome(job_id, None, missing)
     except IllegalTransition as refused:
-        return Outcome(job_id, session.scalar(select(Job.state).where(Job.id == job_id)), refused)
+        return JobOutcome(job_id, session.scalar(select(Job.state).where(Job.id == job_id)), refused)
 
 
 def _changes(order: Order) -> ColumnElement[bool]:

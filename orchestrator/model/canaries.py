@@ -30,7 +30,7 @@ class Restore:
 
 
 @dataclass(frozen=True)
-class GiveUp:
+class LeaveQuarantined:
     """Too many failed one after the other: a person has to look."""
 
     jobs: tuple[int, ...]
@@ -55,7 +55,7 @@ def decide(
     now: datetime,
     pauses: Sequence[timedelta],
     most_failures: int,
-) -> Restore | GiveUp | Start | Wait:
+) -> Restore | LeaveQuarantined | Start | Wait:
     """What to do about a slot whose canaries since `quarantined_at` are `runs`, oldest first.
 
     The pause before a canary grows with the number of those before it; the last of `pauses` holds for all others."""
@@ -65,7 +65,7 @@ def decide(
         return Restore(runs[-1].job_id)
     failed = tuple(run.job_id for run in runs if run.failure in CONDEMNING)
     if len(failed) >= most_failures:
-        return GiveUp(failed)
+        return LeaveQuarantined(failed)
     since = runs[-1].ended_at if runs and runs[-1].ended_at is not None else quarantined_at
     due = since + pauses[min(len(runs), len(pauses) - 1)]
     return Start() if now >= due else Wait(due)

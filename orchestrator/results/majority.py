@@ -13,7 +13,7 @@ LEAST_SLOTS = 3
 
 
 @dataclass(frozen=True)
-class Run:
+class SlotAnswers:
     """What one slot answered: its answers by prompt, and how many runs answered exactly so."""
 
     slot_id: str
@@ -41,7 +41,7 @@ class Agreement:
     """Slots that did not always give the same answer to the same prompt."""
 
 
-def agreement(runs: Iterable[Run]) -> Agreement:
+def agreement(runs: Iterable[SlotAnswers]) -> Agreement:
     """Compare what slots answered to each prompt with what most of the slots answered to it."""
     votes: dict[int, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for run in runs:

@@ -20,10 +20,10 @@ from orchestrator.model.orders import ordered_by
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.scheduling import plan, queue
 from orchestrator.scheduling.placement.candidate import Candidate
-from orchestrator.scheduling.placement.explain import Reason, explain
+from orchestrator.scheduling.placement.explain import WaitReason, explain
 from orchestrator.scheduling.placement.forecast import earliest_start
 from orchestrator.scheduling.placement.order import MOST_URGENT, urgency, waited_for
-from orchestrator.scheduling.placement.snapshot import Need, Occupant, Snapshot, Standing, Subject, supply_of
+from orchestrator.scheduling.placement.snapshot import ExplainedJob, Need, Occupant, Snapshot, Standing, supply_of
 from orchestrator.scheduling.queue import QueueClass, Queued
 from orchestrator.slots import queries as slot_queries
 from orchestrator.slots import reservations
@@ -59,7 +59,7 @@ class Explanation:
     """Everything a job waits for, when it will start if that can be said, and why it came to be where it is."""
 
     job: Job
-    reasons: Sequence[Reason]
+    reasons: Sequence[WaitReason]
     earliest_start: datetime | None
     past: Sequence[Past]
 
@@ -147,7 +147,7 @@ def _typical_seconds(job: Job, runs: Sequence[tuple[object, float]]) -> float:
 # ── the job ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _subject(session: Session, job: Job, seen: Snapshot, found: Sequence[QueueClass], aging: timedelta) -> Subject:
+def _subject(session: Session, job: Job, seen: Snapshot, found: Sequence[QueueClass], aging: timedelta) -> ExplainedJob:
     candidate = next((each for each in seen.candidates if each.job_id == job.id), None)
     if candidate is None:
         queue_class, limit = QueueClass(job.demand, job.project, job.priority), timedelta(seconds=job.run_seconds)
@@ -157,7 +157,7 @@ def _subject(session: Session, job: Job, seen: Snapshot, found: Sequence[QueueCl
     live = select(Attempt.slot_id).where(Attempt.job_id == job.id, Attempt.state == AttemptState.ASSIGNED)
     alike = {each.demand for each in found if Demand.parse(each.demand).unlimited == candidate.demand.unlimited}
     ahead, following = _ahead(session, job, candidate, alike, seen.now, aging)
-    return Subject(
+    return ExplainedJob(
         candidate=candidate,
         state=job.state,
         needs=[Need(row.id, row.name, row.state, row.until, row.met) for row in needs.of_job(session, job.id)],

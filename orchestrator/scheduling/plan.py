@@ -16,7 +16,7 @@ from orchestrator.model.demand import Demand
 from orchestrator.model.shares import Share
 from orchestrator.scheduling import queue
 from orchestrator.scheduling.placement.candidate import Candidate
-from orchestrator.scheduling.placement.place import Plan, place
+from orchestrator.scheduling.placement.place import PlacementPlan, place
 from orchestrator.scheduling.placement.supply import Supply
 from orchestrator.scheduling.queue import Known, QueueClass, Queued
 
@@ -30,7 +30,7 @@ class Decided:
 
     candidates: Sequence[Candidate]
     shares: Mapping[str, Share]
-    plan: Plan
+    plan: PlacementPlan
 
 
 def decide(session: Session, classes: Sequence[QueueClass], slots: Supply, *, aging: timedelta) -> Decided:
@@ -61,7 +61,7 @@ def decide(session: Session, classes: Sequence[QueueClass], slots: Supply, *, ag
 
 
 def _with_more_to_get(
-    classes: Sequence[QueueClass], queued: Mapping[QueueClass, Sequence[Queued]], plan: Plan, slots: Supply
+    classes: Sequence[QueueClass], queued: Mapping[QueueClass, Sequence[Queued]], plan: PlacementPlan, slots: Supply
 ) -> list[QueueClass]:
     """Those of `classes` of which every job that was read starts, or for which slots are left."""
     started = {placement.job_id for placement in plan.placements}

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.clock import as_utc
 from orchestrator.errors import BadSpec, NotFound, OrchestratorError
-from orchestrator.model.canaries import CanaryRun, GiveUp, Restore, Start, Wait, decide
+from orchestrator.model.canaries import CanaryRun, LeaveQuarantined, Restore, Start, Wait, decide
 from orchestrator.model.demand import Demand
 from orchestrator.model.failures import Failure
 from orchestrator.model.slots import SlotKind
@@ -131,7 +131,7 @@ class Canaries:
                     with self._database.admission() as (session, moment):
                         service.restore(session, patient.slot_id, job_id=job_id, now=moment)
                     done += 1
-                case GiveUp(jobs):
+                case LeaveQuarantined(jobs):
                     with self._database.admission() as (session, moment):
                         service.give_up(session, patient.slot_id, jobs=jobs, now=moment)
                     done += 1
@@ -141,7 +141,7 @@ class Canaries:
 
     def _decide(
         self, patient: _Patient, history: Sequence[tuple[Job, CanaryRun]], now: datetime
-    ) -> Restore | GiveUp | Start | Wait:
+    ) -> Restore | LeaveQuarantined | Start | Wait:
         since = [run for job, run in history if job.created_at >= patient.quarantined_at]
         return decide(
             since,

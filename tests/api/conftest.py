@@ -12,7 +12,7 @@ from eventually import eventually
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from api.__main__ import Server, server
+from api.__main__ import ApiServer, server
 from api.app import create_app
 from api.client.client import Client
 from orchestrator import tokens
@@ -45,7 +45,7 @@ def http(app: FastAPI, token: str) -> Iterator[TestClient]:
 
 
 @contextmanager
-def serving(app: FastAPI, settings: Settings) -> Iterator[Server]:
+def serving(app: FastAPI, settings: Settings) -> Iterator[ApiServer]:
     running = server(app, settings)
     thread = threading.Thread(target=lambda: asyncio.run(running.serve()))
     thread.start()
@@ -58,19 +58,21 @@ def serving(app: FastAPI, settings: Settings) -> Iterator[Server]:
 
 
 @pytest.fixture
-def serve(settings: Settings, database: Database, store: ArtifactStore) -> Callable[[], AbstractContextManager[Server]]:
+def serve(
+    settings: Settings, database: Database, store: ArtifactStore
+) -> Callable[[], AbstractContextManager[ApiServer]]:
     """Serves a new application by uvicorn in a thread, as long as its `with` lasts; stops it as a signal would."""
     return lambda: serving(create_app(settings, database, store), settings)
 
 
 @pytest.fixture
-def served(serve: Callable[[], AbstractContextManager[Server]]) -> Iterator[Server]:
+def served(serve: Callable[[], AbstractContextManager[ApiServer]]) -> Iterator[ApiServer]:
     with serve() as running:
         yield running
 
 
 @pytest.fixture
-def client(served: Server, settings: Settings, token: str) -> Iterator[Client]:
+def client(served: ApiServer, settings: Settings, token: str) -> Iterator[Client]:
     with Client(f"http://127.0.0.1:{settings.api_port}", token) as client:
         yield client
 

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,17 @@ def test_workers_and_routes_build_no_sql_statement():
 
     assert builders == {}
     assert _statements(ROOT / "orchestrator" / "jobs" / "lifecycle.py") == {"select", "update"}
+
+
+def test_a_public_class_name_means_one_thing():
+    owners = defaultdict(set)
+    for file in _sources("orchestrator", "api", "cli"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                owners[node.name].add(str(file.relative_to(ROOT)))
+
+    assert len(owners) > 200
+    assert {name: files for name, files in owners.items() if len(files) > 1} == {}
 
 
 def _sleeps(file: Path) -> list[int]:

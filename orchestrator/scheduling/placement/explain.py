@@ -9,7 +9,7 @@ from orchestrator.model.demand import Demand, FreeSlot, hosts_with_enough
 from orchestrator.model.shares import UNUSED
 from orchestrator.model.states import JobState, ServiceState, Until
 from orchestrator.scheduling.placement.candidate import Candidate
-from orchestrator.scheduling.placement.snapshot import Snapshot, Standing, Subject
+from orchestrator.scheduling.placement.snapshot import ExplainedJob, Snapshot, Standing
 
 
 class WaitsFor(StrEnum):
@@ -54,7 +54,7 @@ class WaitsFor(StrEnum):
 
 
 @dataclass(frozen=True)
-class Reason:
+class WaitReason:
     """One thing a job waits for: in one word, in a sentence, and who or what it is."""
 
     kind: WaitsFor
@@ -67,7 +67,7 @@ class Reason:
     host: str | None = None
 
 
-def explain(job: Subject, seen: Snapshot) -> list[Reason]:
+def explain(job: ExplainedJob, seen: Snapshot) -> list[WaitReason]:
     """Everything the job waits for; empty exactly if the next turn moves it on, or if it waits no more."""
     match job.state:
         case JobState.WAITING:
@@ -80,36 +80,36 @@ def explain(job: Subject, seen: Snapshot) -> list[Reason]:
             return []
 
 
-def _dispatcher(seen: Snapshot) -> Iterator[Reason]:
+def _dispatcher(seen: Snapshot) -> Iterator[WaitReason]:
     if not seen.dispatcher_alive:
-        yield Reason(WaitsFor.DISPATCHER_AWAY, "no dispatcher leads; start one: tx81 dispatcher")
+        yield WaitReason(WaitsFor.DISPATCHER_AWAY, "no dispatcher leads; start one: tx81 dispatcher")
 
 
-def _held(job: Subject) -> Iterator[Reason]:
+def _held(job: ExplainedJob) -> Iterator[WaitReason]:
     if job.held is not None:
-        yield Reason(WaitsFor.HELD, job.held)
+        yield WaitReason(WaitsFor.HELD, job.held)
 
 
-def _needed(job: Subject) -> Iterator[Reason]:
+def _needed(job: ExplainedJob) -> Iterator[WaitReason]:
     if job.open_batch is not None:
-        yield Reason(WaitsFor.BATCH_OPEN, f"the other jobs of batch {job.open_batch} are still being written")
+        yield WaitReason(WaitsFor.BATCH_OPEN, f"the other jobs of batch {job.open_batch} are still being written")
     for need in job.needs:
         if not need.met:
             far = "be ready" if need.until is Until.READY else "succeed"
             detail = f"job {need.job_id} ({need.name}) has to {far} first; it is {need.state}"
-            yield Reason(WaitsFor.NEEDS_JOB, detail, job_id=need.job_id)
+            yield WaitReason(WaitsFor.NEEDS_JOB, detail, job_id=need.job_id)
     if job.joined_to is not None:
         detail = f"job {job.joined_to} is running the same build; its result will be taken"
-        yield Reason(WaitsFor.IDENTICAL_BUILD_UNDER_WAY, detail, job_id=job.joined_to)
+        yield WaitReason(WaitsFor.IDENTICAL_BUILD_UNDER_WAY, detail, job_id=job.joined_to)
 
 
-def _unclaimed(job: Subject, seen: Snapshot) -> Iterator[Reason]:
+def _unclaimed(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:
     detail = f"{job.slot_id} is leased to it; the slot's worker was notified and has not started it yet"
-    yield Reason(WaitsFor.ASSIGNED_NOT_CLAIMED, detail, slot_id=job.slot_id)
+    yield WaitReason(WaitsFor.ASSIGNED_NOT_CLAIMED, detail, slot_id=job.slot_id)
     yield from (_away(each) for each in seen.slots if each.slot.id == job.slot_id and not each.alive)
 
 
-def _unplaced(job: Subject, seen: Snapshot) -> Iterator[Reason]:
+def _unplaced(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:
     mine = job.candidate
     if seen.starts(mine):
         return
@@ -122,15 +122,15 @@ def _unplaced(job: Subject, seen: Snapshot) -> Iterator[Reason]:
         known = ", ".join(standing.slot.id for standing in fitting) or none
         some = "there is no slot" if demand.slots == 1 else f"no host has {demand.slots} slots"
         detail = f"{some} with a live worker that fits {demand.unlimited.key()!r} ({known})"
-        yield Reason(WaitsFor.NO_SUCH_SLOT_ALIVE, detail)
+        yield WaitReason(WaitsFor.NO_SUCH_SLOT_ALIVE, detail)
     for standing in in_order:
         if demand.selects(standing.slot) and demand.excludes(standing.slot):
             detail = f"the request excludes {standing.slot.id}"
-            yield Reason(WaitsFor.EXCLUDED, detail, slot_id=standing.slot.id)
+            yield WaitReason(WaitsFor.EXCLUDED, detail, slot_id=standing.slot.id)
         elif demand.selects(standing.slot) and demand.misses(standing.slot):
             why = standing.lacks[demand.release or ""]
             detail = f"{standing.slot.id} is excluded until its worker is restarted: {why}"
-            yield Reason(WaitsFor.LACKS_RELEASE, detail, slot_id=standing.slot.id, host=standing.slot.host)
+            yield WaitReason(WaitsFor.LACKS_RELEASE, detail, slot_id=standing.slot.id, host=standing.slot.host)
     yield from _gathering(job, seen)
     for standing in fitting:
         yield from _occupied(standing, demand)
@@ -139,7 +139,7 @@ def _unplaced(job: Subject, seen: Snapshot) -> Iterator[Reason]:
     yield from _before(job, seen)
 
 
-def _gathering(job: Subject, seen: Snapshot) -> Iterator[Reason]:
+def _gathering(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:
     """How far each host is that has enough slots for a gang, and on which of them slots are set aside for it."""
     mine, demand = job.candidate, job.candidate.demand
     serving = (standing.slot for standing in seen.slots if standing.takes(demand))
@@ -153,10 +153,10 @@ def _gathering(job: Subject, seen: Snapshot) -> Iterator[Reason]:
             if (gathering.job_id, gathering.host) == (mine.job_id, host):
                 until = gathering.starts_at
                 detail += f"; {', '.join(gathering.slot_ids)} are set aside for it, from {_moment(until)} at the latest"
-        yield Reason(WaitsFor.GATHERING, detail, count=count, until=until, host=host)
+        yield WaitReason(WaitsFor.GATHERING, detail, count=count, until=until, host=host)
 
 
-def _closed(job: Subject, seen: Snapshot, slot: FreeSlot) -> Iterator[Reason]:
+def _closed(job: ExplainedJob, seen: Snapshot, slot: FreeSlot) -> Iterator[WaitReason]:
     """Why a job may not have a slot that is free."""
     ends = f"this job, which may run until {_moment(seen.now + job.candidate.run_limit)}"
     gathering = seen.gang_before(slot, job.candidate)
@@ -165,7 +165,7 @@ def _closed(job: Subject, seen: Snapshot, slot: FreeSlot) -> Iterator[Reason]:
             f"{slot.id} is set aside for job {gathering.job_id}, which needs {len(gathering.slot_ids)} slots of "
             f"{gathering.host}, from {_moment(gathering.starts_at)} at the latest; {ends}, might not end before"
         )
-        yield Reason(WaitsFor.KEPT_FOR_GANG, detail, gathering.job_id, slot.id, until=gathering.starts_at)
+        yield WaitReason(WaitsFor.KEPT_FOR_GANG, detail, gathering.job_id, slot.id, until=gathering.starts_at)
     window = seen.closing(slot, job.candidate)
     if window is not None:
         whose = f" for project {window.project}" if window.project else ""
@@ -174,40 +174,40 @@ def _closed(job: Subject, seen: Snapshot, slot: FreeSlot) -> Iterator[Reason]:
             f"{slot.id} is reserved by {window.by}{whose} from {_moment(window.starts_at)} until "
             f"{_moment(window.ends_at)}{note}; {ends}, would reach into that"
         )
-        yield Reason(WaitsFor.RESERVED, detail, slot_id=slot.id, project=window.project, until=window.ends_at)
+        yield WaitReason(WaitsFor.RESERVED, detail, slot_id=slot.id, project=window.project, until=window.ends_at)
 
 
 def _moment(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _occupied(standing: Standing, demand: Demand) -> Iterator[Reason]:
+def _occupied(standing: Standing, demand: Demand) -> Iterator[WaitReason]:
     slot_id, occupant, why = standing.slot.id, standing.occupant, f" ({standing.why})" if standing.why else ""
     if not standing.alive:
         yield _away(standing)
     match standing.service:
         case ServiceState.QUARANTINED if not (demand.canary or demand.provision):
             detail = f"{slot_id} is quarantined{why}; returns to service when a canary passes or a person resumes it"
-            yield Reason(WaitsFor.SLOT_QUARANTINED, detail, slot_id=slot_id)
+            yield WaitReason(WaitsFor.SLOT_QUARANTINED, detail, slot_id=slot_id)
         case ServiceState.DRAINING | ServiceState.DRAINED if not (demand.provision and standing.free):
             detail = f"{slot_id} is {standing.service}{why}; resume it to return it to service"
-            yield Reason(WaitsFor.SLOT_DRAINING, detail, slot_id=slot_id)
+            yield WaitReason(WaitsFor.SLOT_DRAINING, detail, slot_id=slot_id)
     if occupant is not None:
         detail = f"job {occupant.job_id} has {slot_id}, until {_moment(occupant.latest)} at the latest"
-        yield Reason(WaitsFor.SLOT_BUSY, detail, occupant.job_id, slot_id, until=occupant.latest)
+        yield WaitReason(WaitsFor.SLOT_BUSY, detail, occupant.job_id, slot_id, until=occupant.latest)
 
 
-def _away(standing: Standing) -> Reason:
+def _away(standing: Standing) -> WaitReason:
     detail = f"no heartbeat from the worker of {standing.slot.id}"
-    return Reason(WaitsFor.WORKER_AWAY, detail, slot_id=standing.slot.id)
+    return WaitReason(WaitsFor.WORKER_AWAY, detail, slot_id=standing.slot.id)
 
 
-def _before(job: Subject, seen: Snapshot) -> Iterator[Reason]:
+def _before(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:
     """Who comes first: in its class, and of other classes those that get a slot it could have."""
     mine = job.candidate
     if job.ahead:
         detail = f"{job.ahead} jobs of its class are more urgent or older; the first of them is job {job.next_job}"
-        yield Reason(WaitsFor.BEHIND_IN_QUEUE, detail, job.next_job, count=job.ahead)
+        yield WaitReason(WaitsFor.BEHIND_IN_QUEUE, detail, job.next_job, count=job.ahead)
     standing = seen.shares.get(mine.project, UNUSED).standing
     fits = {each.slot.id: each.slot for each in seen.slots if mine.demand.admits(each.slot)}
     gets = {job_id: fits[slot_id] for slot_id, job_id in seen.taken.items() if slot_id in fits}
@@ -225,11 +225,11 @@ def _before(job: Subject, seen: Snapshot) -> Iterator[Reason]:
                     f"project {other.project} has had {theirs:.0f} slot-seconds for each unit of its weight, "
                     f"{mine.project} {standing:.0f}"
                 )
-                yield Reason(WaitsFor.OTHER_PROJECT_FIRST, detail, other.job_id, project=other.project)
+                yield WaitReason(WaitsFor.OTHER_PROJECT_FIRST, detail, other.job_id, project=other.project)
         elif not same and _comes_first(other, mine):
             slot_id = gets[other.job_id].id
             detail = f"job {other.job_id} is more urgent or older, and gets {slot_id}"
-            yield Reason(WaitsFor.BEHIND_IN_QUEUE, detail, other.job_id, slot_id)
+            yield WaitReason(WaitsFor.BEHIND_IN_QUEUE, detail, other.job_id, slot_id)
 
 
 def _hindered(seen: Snapshot, slot: FreeSlot, mine: Candidate) -> bool:

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from orchestrator.model.demand import FreeSlot, hosts_with_enough
 from orchestrator.model.states import JobState
 from orchestrator.scheduling.placement.candidate import Candidate
-from orchestrator.scheduling.placement.snapshot import Snapshot, Standing, Subject
+from orchestrator.scheduling.placement.snapshot import ExplainedJob, Snapshot, Standing
 
 
-def earliest_start(job: Subject, seen: Snapshot) -> datetime | None:
+def earliest_start(job: ExplainedJob, seen: Snapshot) -> datetime | None:
     """When a job that is queued or assigned will start.
 
     None where it cannot be said: it is held, inputs are missing, too few slots for it serve, or a process is away. What
@@ -29,7 +29,7 @@ def earliest_start(job: Subject, seen: Snapshot) -> datetime | None:
     return _after_those_ahead(job, seen, hosts)
 
 
-def _after_those_ahead(job: Subject, seen: Snapshot, hosts: Mapping[str, Sequence[FreeSlot]]) -> datetime:
+def _after_those_ahead(job: ExplainedJob, seen: Snapshot, hosts: Mapping[str, Sequence[FreeSlot]]) -> datetime:
     """Let every job ahead take the host that has enough slots first, and this one the next."""
     mine, takes = job.candidate, timedelta(seconds=job.seconds)
     standings = {standing.slot.id: standing for standing in seen.slots}
@@ -67,7 +67,7 @@ def _free_at(standing: Standing, seen: Snapshot, mine: Candidate, takes: timedel
 
 
 def _is_ahead(other: Candidate, mine: Candidate) -> bool:
-    """Whether `other` is one of those that `Subject.ahead` counts."""
+    """Whether `other` is one of those that `ExplainedJob.ahead` counts."""
     theirs, own = (-other.priority, other.rank), (-mine.priority, mine.rank)
     older = other.project == mine.project and theirs == own and other.job_id < mine.job_id
     return other.demand.unlimited == mine.demand.unlimited and (theirs < own or older)

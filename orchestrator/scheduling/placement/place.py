@@ -14,14 +14,14 @@ from orchestrator.scheduling.placement.supply import Supply
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlacementPlan:
     """What one turn does: who starts, and what is set aside for gangs that have to wait."""
 
     placements: Sequence[Placement]
     gatherings: Sequence[Gathering]
 
 
-def place(candidates: Sequence[Candidate], supply: Supply, shares: Mapping[str, Share] | None = None) -> Plan:
+def place(candidates: Sequence[Candidate], supply: Supply, shares: Mapping[str, Share] | None = None) -> PlacementPlan:
     """Give free slots to candidates in the order of `orchestrator.scheduling.placement.order`.
 
     Of the slots that fit a job, in this order: one where it has not failed; one that few others are pinned to; one
@@ -42,7 +42,7 @@ def place(candidates: Sequence[Candidate], supply: Supply, shares: Mapping[str, 
             placements.append(found)
         elif candidate.demand.slots > 1:
             board.gather(candidate)
-    return Plan(placements, list(board.gatherings.values()))
+    return PlacementPlan(placements, list(board.gatherings.values()))
 
 
 def _in_turn(candidates: Sequence[Candidate], standing: Mapping[str, Share]) -> Iterator[Candidate]:

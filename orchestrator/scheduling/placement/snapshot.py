@@ -11,7 +11,7 @@ from orchestrator.model.states import JobState, ServiceState, Until
 from orchestrator.model.windows import Window
 from orchestrator.scheduling.placement.candidate import Candidate
 from orchestrator.scheduling.placement.gathering import Gathering
-from orchestrator.scheduling.placement.place import Plan
+from orchestrator.scheduling.placement.place import PlacementPlan
 from orchestrator.scheduling.placement.supply import BusySlot, Supply
 
 
@@ -77,7 +77,7 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Subject:
+class ExplainedJob:
     """The job that is explained. `candidate` is how placing sees it."""
 
     candidate: Candidate
@@ -107,7 +107,7 @@ class Snapshot:
 
     supply: Supply
     """`slots` as `place` sees them."""
-    plan: Plan
+    plan: PlacementPlan
     """What `place` made of the supply and the candidates."""
     slots: Sequence[Standing] = ()
     candidates: Sequence[Candidate] = ()

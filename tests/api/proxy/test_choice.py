@@ -6,13 +6,13 @@ import pytest
 
 from api.http.errors import ServerFailed
 from api.proxy.answers import LARGEST_EVENT, Events, Naming
-from api.proxy.fleet import Server, best, is_plain
+from api.proxy.fleet import Upstream, best, is_plain
 
 NOW = 1000.0
 
 
-def a_server(**facts) -> Server:
-    return Server(
+def a_server(**facts) -> Upstream:
+    return Upstream(
         **{"attempt_id": 1, "job_id": 1, "model": "tiny", "served_id": "/m", "url": "http://a:1", "groups": 1}
         | {"created": 0, **facts}
     )

@@ -11,7 +11,7 @@ import pytest
 from cli.demo.demo import Seen
 from cli.demo.leftovers import left_of, running
 from cli.session import Stop
-from cli.stack.embedded import MARKER, Plan, free_port, more_hosts, settings_env
+from cli.stack.embedded import MARKER, StackPlan, free_port, more_hosts, settings_env
 from cli.stack.supervisor import sole_user_of
 from orchestrator.settings import Settings
 
@@ -79,7 +79,7 @@ def test_a_folder_whose_name_only_begins_alike_is_another_one(tmp_path, started)
 def test_where_things_are_is_told_whatever_the_callers_environment_says(tmp_path, monkeypatch):
     for name in ("DATABASE_URL", "STORE_DIR", "WORK_DIR", "TOKEN_FILE", "API_HOST", "DEVICES_DIR", "LOCK_DIR"):
         monkeypatch.setenv(f"TX81_{name}", "/elsewhere")
-    plan = Plan(state=tmp_path, api_port=1, flower_port=2)
+    plan = StackPlan(state=tmp_path, api_port=1, flower_port=2)
 
     env = settings_env(plan, {"home": "/tree", "cards": "/tree/dev/accel"})
 
@@ -94,7 +94,9 @@ def test_where_things_are_is_told_whatever_the_callers_environment_says(tmp_path
 def test_roots_that_the_caller_allows_stay_allowed(tmp_path, monkeypatch):
     monkeypatch.setenv("TX81_ALLOWED_ROOTS", '["/models"]')
 
-    env = settings_env(Plan(state=tmp_path, api_port=1, flower_port=2), {"home": "/tree", "cards": "/tree/dev/accel"})
+    env = settings_env(
+        StackPlan(state=tmp_path, api_port=1, flower_port=2), {"home": "/tree", "cards": "/tree/dev/accel"}
+    )
 
     assert json.loads(env["TX81_ALLOWED_ROOTS"]) == ["/tree", "/models"]
 
@@ -117,7 +119,7 @@ def test_the_summary_has_exactly_what_a_program_may_rely_on():
 
 def test_each_host_beyond_the_first_has_cards_tools_locks_and_work_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("TX81_HOST", "lab")
-    plan = Plan(state=tmp_path, hosts=3, api_port=1, flower_port=2)
+    plan = StackPlan(state=tmp_path, hosts=3, api_port=1, flower_port=2)
 
     told = more_hosts(plan)
 
@@ -130,4 +132,4 @@ def test_each_host_beyond_the_first_has_cards_tools_locks_and_work_of_its_own(tm
 
 def test_real_tools_are_those_of_one_host(tmp_path):
     with pytest.raises(Stop, match="--hosts"):
-        more_hosts(Plan(state=tmp_path, root=tmp_path, hosts=2, api_port=1, flower_port=2))
+        more_hosts(StackPlan(state=tmp_path, root=tmp_path, hosts=2, api_port=1, flower_port=2))

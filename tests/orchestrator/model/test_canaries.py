@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestrator.model.canaries import CanaryRun, GiveUp, Restore, Start, Wait, decide
+from orchestrator.model.canaries import CanaryRun, LeaveQuarantined, Restore, Start, Wait, decide
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.states import JobState
 
@@ -38,7 +38,7 @@ def test_the_last_canary_decides_if_it_passed():
 
 
 def test_so_many_failures_leave_the_slot_to_people():
-    assert decided(failed(1), failed(2), failed(3)) == GiveUp((1, 2, 3))
+    assert decided(failed(1), failed(2), failed(3)) == LeaveQuarantined((1, 2, 3))
 
 
 @pytest.mark.parametrize("kind", [FailureKind.CANCELLED, FailureKind.QUEUE_DEADLINE, FailureKind.BAD_SPEC])

@@ -3,13 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.results.majority import OddSlot, Run, agreement
+from orchestrator.results.majority import OddSlot, SlotAnswers, agreement
 
 SLOTS = [f"lab1.g{index}" for index in range(8)]
 
 
 def test_one_slot_with_answers_of_its_own_is_odd_with_the_first_of_them():
-    runs = [Run(slot, {0: "a", 1: "b", 2: "c"}) for slot in SLOTS[:7]] + [Run(SLOTS[7], {0: "a", 1: "x", 2: "y"})]
+    runs = [SlotAnswers(slot, {0: "a", 1: "b", 2: "c"}) for slot in SLOTS[:7]] + [
+        SlotAnswers(SLOTS[7], {0: "a", 1: "x", 2: "y"})
+    ]
 
     found = agreement(runs)
 
@@ -18,19 +20,28 @@ def test_one_slot_with_answers_of_its_own_is_odd_with_the_first_of_them():
 
 
 def test_a_slot_that_ran_often_does_not_outvote_the_others():
-    runs = [Run("g0", {0: "wrong"}, times=100), Run("g1", {0: "right"}), Run("g2", {0: "right"})]
+    runs = [
+        SlotAnswers("g0", {0: "wrong"}, times=100),
+        SlotAnswers("g1", {0: "right"}),
+        SlotAnswers("g2", {0: "right"}),
+    ]
 
     assert agreement(runs).odd == (OddSlot("g0", 1, 0),)
 
 
 def test_of_two_that_disagree_nobody_is_blamed():
-    found = agreement([Run("g0", {0: "a"}), Run("g1", {0: "b"})])
+    found = agreement([SlotAnswers("g0", {0: "a"}), SlotAnswers("g1", {0: "b"})])
 
     assert (found.odd, found.undecided) == ((), 1)
 
 
 def test_a_slot_that_answers_now_so_now_so_is_unsteady_and_odd():
-    runs = [Run("g0", {0: "a"}, times=9), Run("g0", {0: "b"}), Run("g1", {0: "a"}), Run("g2", {0: "a"})]
+    runs = [
+        SlotAnswers("g0", {0: "a"}, times=9),
+        SlotAnswers("g0", {0: "b"}),
+        SlotAnswers("g1", {0: "a"}),
+        SlotAnswers("g2", {0: "a"}),
+    ]
 
     found = agreement(runs)
 
@@ -44,7 +55,7 @@ def test_nothing_answered_is_nothing_to_tell():
 
 @given(st.lists(st.sampled_from("ab"), min_size=3, max_size=8))
 def test_the_odd_ones_are_exactly_the_minority(votes):
-    found = agreement([Run(slot, {0: vote}) for slot, vote in zip(SLOTS, votes, strict=False)])
+    found = agreement([SlotAnswers(slot, {0: vote}) for slot, vote in zip(SLOTS, votes, strict=False)])
 
     usual = max("ab", key=votes.count)
     minority = [slot for slot, vote in zip(SLOTS, votes, strict=False) if vote != usual]

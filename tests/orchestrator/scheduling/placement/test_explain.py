@@ -28,10 +28,10 @@ from orchestrator.model.shares import Share
 from orchestrator.model.states import JobState, ServiceState
 from orchestrator.model.windows import Window
 from orchestrator.scheduling.placement.candidate import Candidate
-from orchestrator.scheduling.placement.explain import Reason, WaitsFor, explain
+from orchestrator.scheduling.placement.explain import WaitReason, WaitsFor, explain
 from orchestrator.scheduling.placement.forecast import earliest_start
 from orchestrator.scheduling.placement.place import place
-from orchestrator.scheduling.placement.snapshot import Need, Occupant, Snapshot, Standing, Subject, supply_of
+from orchestrator.scheduling.placement.snapshot import ExplainedJob, Need, Occupant, Snapshot, Standing, supply_of
 
 OCCUPANTS = st.builds(
     lambda latest, sooner: Occupant(1000, NOW + latest * MINUTE, NOW + (latest - sooner) * MINUTE),
@@ -69,7 +69,7 @@ SNAPSHOTS = st.builds(
 )  # fmt: skip
 
 
-def _subject(mine: Candidate, seen: Snapshot) -> Subject:
+def _subject(mine: Candidate, seen: Snapshot) -> ExplainedJob:
     ahead = [
         other.job_id
         for other in seen.candidates
@@ -82,7 +82,7 @@ def _subject(mine: Candidate, seen: Snapshot) -> Subject:
             )
         )
     ]
-    return Subject(mine, JobState.QUEUED, ahead=len(ahead), next_job=min(ahead, default=None), seconds=10)
+    return ExplainedJob(mine, JobState.QUEUED, ahead=len(ahead), next_job=min(ahead, default=None), seconds=10)
 
 
 def _slot(slot_id: str, **facts) -> Standing:
@@ -210,7 +210,7 @@ def test_a_job_of_another_class_that_takes_its_slot_is_named():
 
 def test_a_waiting_job_tells_what_it_needs_and_that_nobody_would_notice():
     needs = [Need(4, "convert", JobState.RUNNING), Need(5, "other", JobState.SUCCEEDED, met=True)]
-    job = Subject(a_job(1), JobState.WAITING, needs=needs, joined_to=3)
+    job = ExplainedJob(a_job(1), JobState.WAITING, needs=needs, joined_to=3)
 
     reasons = explain(job, _seen(dispatcher_alive=False))
 
@@ -223,7 +223,7 @@ def test_a_waiting_job_tells_what_it_needs_and_that_nobody_would_notice():
 
 @pytest.mark.parametrize("alive", [True, False])
 def test_an_assigned_job_waits_for_the_worker_of_its_slot(alive: bool):
-    job = Subject(a_job(1), JobState.ASSIGNED, slot_id="a.g0")
+    job = ExplainedJob(a_job(1), JobState.ASSIGNED, slot_id="a.g0")
     seen = _seen([_slot("a.g0", alive=alive, occupant=_busy(1)), _slot("a.g1", alive=False)])
 
     reasons = explain(job, seen)
@@ -236,21 +236,21 @@ def test_an_assigned_job_waits_for_the_worker_of_its_slot(alive: bool):
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.ASSIGNED])
 def test_a_canary_starts_at_once_on_the_quarantined_slot_that_it_is_to_check(state: JobState):
     quarantined = _slot("a.g0", service=ServiceState.QUARANTINED, occupant=_busy(1) if state == "assigned" else None)
-    canary = Subject(a_job(1, "card_group a.g0 canary"), state, slot_id="a.g0" if state == "assigned" else None)
+    canary = ExplainedJob(a_job(1, "card_group a.g0 canary"), state, slot_id="a.g0" if state == "assigned" else None)
 
     assert earliest_start(canary, _seen([quarantined], [canary.candidate])) == NOW
 
 
 def test_a_canary_starts_when_what_runs_on_its_quarantined_slot_has_ended():
     busy = _slot("a.g0", service=ServiceState.QUARANTINED, occupant=_busy(7, expected=3))
-    canary = Subject(a_job(1, "card_group a.g0 canary"), JobState.QUEUED, seconds=10)
+    canary = ExplainedJob(a_job(1, "card_group a.g0 canary"), JobState.QUEUED, seconds=10)
 
     assert earliest_start(canary, _seen([busy], [canary.candidate])) == NOW + 3 * MINUTE
 
 
 def test_the_forecast_lets_those_ahead_take_the_slots_as_they_come_free():
     busy = [_slot("a.g0", occupant=_busy(50, expected=1)), _slot("a.g1", occupant=_busy(51, expected=0))]
-    job = Subject(a_job(9), JobState.QUEUED, ahead=2, next_job=1, seconds=600)
+    job = ExplainedJob(a_job(9), JobState.QUEUED, ahead=2, next_job=1, seconds=600)
 
     start = earliest_start(job, _seen(busy, (job.candidate,)))
 
@@ -259,7 +259,7 @@ def test_the_forecast_lets_those_ahead_take_the_slots_as_they_come_free():
 
 def test_a_held_job_waits_for_its_release_and_its_start_can_not_be_said():
     seen = _seen([_slot("a.g0")], [a_job(1)])
-    held = Subject(a_job(1), JobState.QUEUED, held="alice holds it")
+    held = ExplainedJob(a_job(1), JobState.QUEUED, held="alice holds it")
 
     assert [(reason.kind, reason.detail) for reason in explain(held, seen)] == [(WaitsFor.HELD, "alice holds it")]
     assert earliest_start(held, seen) is None
@@ -268,7 +268,7 @@ def test_a_held_job_waits_for_its_release_and_its_start_can_not_be_said():
 # ── gangs, kept slots, windows ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _told(mine: Candidate, *slots: Standing, others: tuple[Candidate, ...] = (), **facts) -> list[Reason]:
+def _told(mine: Candidate, *slots: Standing, others: tuple[Candidate, ...] = (), **facts) -> list[WaitReason]:
     seen = _seen(slots, (mine, *others), **facts)
     return explain(_subject(mine, seen), seen)
 
@@ -330,7 +330,7 @@ def test_a_gang_is_forecast_to_start_when_enough_slots_of_one_host_are_expected_
     ends = {"a.g0": 5, "a.g1": 30, "b.g0": 10, "b.g1": 20}
     slots = [_slot(slot_id, occupant=_busy(number, 90, end)) for number, (slot_id, end) in enumerate(ends.items(), 2)]
     seen = _seen(slots, (a_job(1, "card_group x2"),))
-    first = Subject(seen.candidates[0], JobState.QUEUED, seconds=600)
+    first = ExplainedJob(seen.candidates[0], JobState.QUEUED, seconds=600)
 
     starts = [earliest_start(replace(first, ahead=ahead), seen) for ahead in (0, 1, 2)]
 
@@ -341,11 +341,11 @@ def test_a_job_behind_a_gang_is_forecast_to_start_when_the_gang_has_run():
     gang, mine = a_job(1, "card_group x2", run_limit=20 * MINUTE), a_job(2, run_limit=60 * MINUTE)
     seen = _seen([_slot("a.g0"), _slot("a.g1", occupant=_busy(latest=10))], (gang, mine))
 
-    assert earliest_start(Subject(mine, JobState.QUEUED, seconds=60), seen) == NOW + 30 * MINUTE
+    assert earliest_start(ExplainedJob(mine, JobState.QUEUED, seconds=60), seen) == NOW + 30 * MINUTE
 
 
 def test_a_job_is_forecast_to_start_when_a_reservation_by_people_is_over():
     mine = a_job(1, run_limit=30 * MINUTE)
     seen = _seen([_slot("a.g0")], (mine,), windows={"a.g0": (a_window(20, 60),)})
 
-    assert earliest_start(Subject(mine, JobState.QUEUED, seconds=60), seen) == NOW + 60 * MINUTE
+    assert earliest_start(ExplainedJob(mine, JobState.QUEUED, seconds=60), seen) == NOW + 60 * MINUTE
