@@ -13,13 +13,10 @@ from pydantic import BaseModel, ValidationError
 
 from cli.session import Stop
 from orchestrator.model.batches import BatchRequest
-from orchestrator.model.client_specs import ONE, SEVERAL
 from orchestrator.model.specs import PRODUCES, JobRequest, PipelineRequest
+from orchestrator.model.wrong_fields import wrong_fields
 
 M = TypeVar("M", bound=BaseModel)
-
-_TAGS = frozenset(PRODUCES) | {"JobOutput", "StoredArtifact", "FilePath", "int", ONE, SEVERAL}
-"""What Pydantic puts into an error's place for the branch of a union it tried; no person wrote that."""
 
 _PLAIN = {
     "extra_forbidden": "unknown field; remove it or correct its name",
@@ -78,10 +75,10 @@ def validated(model: type[M], document: object, prefix: str = "") -> M:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        problems = error.errors()
-        fields = list(dict.fromkeys(_field(problem["loc"]) for problem in problems))
+        found = wrong_fields(error.errors(), document)
+        fields = list(dict.fromkeys(wrong.field for wrong in found))
         where = ".".join(part for part in (prefix, fields[0]) if part) or "the request"
-        told = _PLAIN.get(problems[0]["type"]) or problems[0]["msg"].removeprefix("Value error, ")
+        told = _PLAIN.get(found[0].type, found[0].message)
         more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
         raise Stop(f"{where}: {told}{more}") from None
 
@@ -180,14 +177,3 @@ def _text_of(source: str, shown: str) -> str:
         raise Stop(f"{shown}: cannot be read ({error.strerror}); give a JSON or YAML file, or - for stdin") from None
     except UnicodeDecodeError:
         raise Stop(f"{shown}: is not UTF-8 text") from None
-
-
-def _field(place: tuple[int | str, ...]) -> str:
-    """The dotted path that the person wrote: a kind's name counts only where it is a key of `jobs`."""
-    parts = [str(part) for part in place]
-    kept = [
-        part
-        for index, part in enumerate(parts)
-        if not (part in _TAGS or part.startswith("function-")) or (index > 0 and parts[index - 1] == "jobs")
-    ]
-    return ".".join(kept)

@@ -1,0 +1,90 @@
+"""Where in a person's document a validation error is, and which of many errors are worth reporting. Pure.
+
+Pydantic's own places name the members of unions (`spec.infer.kcore.JobOutput.artifact`) and list what is wrong with
+every member; a person wants `spec.kcore.artifact`, seen from the member that was most likely meant.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.model.specs import NAME_PATTERN
+
+MOST_ERRORS = 50
+"""A hostile document can have a million wrong fields; nobody reads more than the first few."""
+
+MOST_READ = 10 * MOST_ERRORS
+"""How many are looked at to find those."""
+
+_Place = tuple[str | int, ...]
+_SAID_BETTER = {
+    "extra_forbidden": "unknown field",
+    f"String should match pattern '{NAME_PATTERN}'": (
+        "a name is 1 to 100 of A-Z a-z 0-9 . _ - and begins with a letter or a digit"
+    ),
+}
+"""What a person reads instead of Pydantic's words, by type or by message."""
+
+
+@dataclass(frozen=True)
+class WrongField:
+    """A field that was refused: its dotted path in the document (empty: all of it), why, and Pydantic's error type."""
+
+    field: str
+    message: str
+    type: str
+
+
+@dataclass(frozen=True)
+class _Found:
+    branches: tuple[tuple[_Place, str | int], ...]
+    """The union members on the way: the place of the union, and which member."""
+    wrong: WrongField
+
+
+def wrong_fields(errors: Sequence[Mapping[str, Any]], document: Any) -> list[WrongField]:
+    """Pydantic's errors about a document (JSON, YAML or the same as plain data), without what no person wrote.
+
+    Of a union, those of the member that fits best; each at most once, and at most `MOST_ERRORS`.
+    """
+    found = [_found(error, document) for error in errors[:MOST_READ]]
+    weights = Counter(branch for entry in found for branch in entry.branches)
+    best: dict[_Place, tuple[_Place, str | int]] = {}
+    for branch in weights:
+        known = best.setdefault(branch[0], branch)
+        if weights[branch] < weights[known]:
+            best[branch[0]] = branch
+    likely = [entry.wrong for entry in found if all(best[place] == (place, name) for place, name in entry.branches)]
+    # One at a field that a validator filled in looks like a union's member; whatever happens, something is reported.
+    return list(dict.fromkeys(likely or [entry.wrong for entry in found]))[:MOST_ERRORS]
+
+
+def plain_message(error: Mapping[str, Any]) -> str:
+    """What is wrong, in a person's words where Pydantic's are none."""
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return _SAID_BETTER.get(error["type"]) or _SAID_BETTER.get(message, message)
+
+
+def dotted(place: Sequence[str | int]) -> str:
+    """A place in a document as a person reads it."""
+    return ".".join(str(part) for part in place)
+
+
+def _found(error: Mapping[str, Any], document: Any) -> _Found:
+    path: Sequence[str | int] = error["loc"]
+    place: _Place = ()
+    branches: list[tuple[_Place, str | int]] = []
+    for number, part in enumerate(path, start=1):
+        absent = number == len(path) and error["type"] == "missing"
+        if _holds(document, part) or absent:
+            place, document = (*place, part), None if absent else document[part]
+        else:
+            branches.append((place, part))
+    return _Found(tuple(branches), WrongField(dotted(place), plain_message(error), error["type"]))
+
+
+def _holds(document: Any, part: str | int) -> bool:
+    if isinstance(document, dict):
+        return part in document
+    return isinstance(document, list | tuple) and isinstance(part, int) and part < len(document)

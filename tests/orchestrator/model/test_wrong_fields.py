@@ -1,0 +1,46 @@
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from orchestrator.model.batches import BatchRequest
+from orchestrator.model.specs import JobRequest, PipelineRequest
+from orchestrator.model.wrong_fields import MOST_ERRORS, wrong_fields
+
+INFER = {"kind": "infer", "model": "m", "kcore": {"job": 3, "artifact": "kcore"}, "prompts": {"path": "/p"}}
+
+
+def found(model: type[BaseModel], document: object) -> list[tuple[str, str]]:
+    with pytest.raises(ValidationError) as refused:
+        model.model_validate(document)
+    return [(wrong.field, wrong.type) for wrong in wrong_fields(refused.value.errors(), document)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "kind"),
+    [
+        ({**INFER, "kcore": {"job": 3}}, "spec.kcore.artifact", "missing"),
+        ({**INFER, "kcore": {"digest": "sha256:x"}}, "spec.kcore.digest", "string_pattern_mismatch"),
+        ({**INFER, "modle": "m"}, "spec.modle", "extra_forbidden"),
+        ({"model": "m"}, "spec", "union_tag_not_found"),
+    ],
+)
+def test_the_field_is_the_one_that_a_person_wrote_or_left_out_and_names_no_member_of_a_union(spec, field, kind):
+    assert found(JobRequest, {"spec": spec}) == [(field, kind)]
+
+
+def test_a_job_of_a_pipeline_that_is_called_like_a_kind_keeps_its_name():
+    jobs = {"infer": {"spec": {**INFER, "model": 7}}}
+
+    assert found(PipelineRequest, {"name": "p", "jobs": jobs}) == [("jobs.infer.spec.model", "string_type")]
+
+
+def test_places_in_lists_and_tuples_are_their_numbers():
+    jobs = ({"spec": INFER}, {"spec": {**INFER, "kcore": {"job": 3}}})
+
+    assert found(BatchRequest, {"name": "b", "jobs": jobs}) == [("jobs.1.spec.kcore.artifact", "missing")]
+
+
+def test_a_document_with_a_thousand_wrong_fields_is_told_the_first_of_them():
+    wrong = found(JobRequest, {"spec": INFER, **{f"field{number}": 1 for number in range(1000)}})
+
+    assert len(wrong) == MOST_ERRORS
+    assert wrong[0] == ("field0", "extra_forbidden")
