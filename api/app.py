@@ -31,7 +31,7 @@ from api.routes import (
     tokens,
     uploads,
 )
-from api.wakeups import WakeUps
+from api.streams.wakeups import WakeUps
 from orchestrator.batches.submit import BatchSubmission
 from orchestrator.catalog.golden_imports import GoldenImports
 from orchestrator.catalog.kcore_imports import KcoreImports

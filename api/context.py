@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.proxy.relay import Proxy
-from api.wakeups import WakeUps
+from api.streams.wakeups import WakeUps
 from orchestrator.batches.submit import BatchSubmission
 from orchestrator.catalog.golden_imports import GoldenImports
 from orchestrator.catalog.kcore_imports import KcoreImports

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from api.client.connection import Connection
+from api.client.connection import Calls, sent
 from api.documents.base import Page
 from api.documents.batches import BatchDetail, BatchView
 from api.documents.jobs import OrderReport
@@ -11,16 +11,13 @@ from orchestrator.model.batches import BatchRequest
 from orchestrator.model.orders import Action
 
 
-class BatchCalls:
+class BatchCalls(Calls):
     """One method a route; reached as `client.batches`."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
 
     def submit(self, request: BatchRequest, key: str | None = None) -> BatchView:
         """Make all jobs or none, which takes a while for thousands; with the same `key`, saying it twice makes one."""
-        body = request.model_dump(mode="json", exclude_unset=True)
-        return BatchView.model_validate(self._connection.post("/batches", body, key=key, timeout=None).json())
+        answer = self._connection.post("/batches", sent(request), key=key, timeout=None)
+        return BatchView.model_validate(answer.json())
 
     def page(self, limit: int = 100, cursor: str | None = None, **filters: Any) -> Page[BatchView]:
         """A page of batches, newest first; filters are `project` and `name`."""

@@ -149,6 +149,18 @@ class Connection:
         raise ServerUnreachable(f"{self._base} ended the stream")
 
 
+class Calls:
+    """Methods over one connection, one a route."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+
+def sent(document: BaseModel) -> Any:
+    """A request as it is sent: what its sender has said, and no defaults."""
+    return document.model_dump(mode="json", exclude_unset=True)
+
+
 def seconds_left(deadline: float | None) -> float | None:
     """Until `deadline`, or None if there is none; TimeoutError once it has passed."""
     if deadline is None:

@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from api.client.connection import Connection
+from api.client.connection import Calls, sent
 from api.documents.jobs import JobDetail, JobView
 from api.documents.provisioning import ProvisionReport
 from orchestrator.model.provision import ProvisionRequest
@@ -10,16 +10,12 @@ from orchestrator.model.provision import ProvisionRequest
 _ARTIFACT = "provision"
 
 
-class ProvisionCalls:
+class ProvisionCalls(Calls):
     """Reached as `client.provisioning`."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
 
     def start(self, host: str, request: ProvisionRequest, key: str | None = None) -> JobView:
         """Set a host up; with the same `key`, saying it twice does it once."""
-        body = request.model_dump(mode="json", exclude_unset=True)
-        answer = self._connection.post(f"/hosts/{quote(host, safe='')}/provision", body, key=key)
+        answer = self._connection.post(f"/hosts/{quote(host, safe='')}/provision", sent(request), key=key)
         return JobView.model_validate(answer.json())
 
     def report(self, job: JobDetail) -> ProvisionReport | None:

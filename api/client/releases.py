@@ -1,14 +1,12 @@
 """The client's calls about toolchain releases, and what was found of them on hosts."""
 
-from api.client.connection import Connection
+from api.client.connection import Calls
 from api.documents.releases import CheckView, ReleaseDetail, ReleaseView
 from orchestrator.model.release_checks import ReleaseCheck
 
 
-class ReleaseCalls:
+class ReleaseCalls(Calls):
     """One method a route; every `Client` has them."""
-
-    _connection: Connection
 
     def register_release(self, name: str, profile: str, root: str, default: bool = False) -> ReleaseDetail:
         """Register the tools installed at `root`, called as `profile` says."""

@@ -2,22 +2,18 @@
 
 from typing import Any
 
-from api.client.connection import Connection
+from api.client.connection import Calls, sent
 from api.documents.base import Page
 from api.documents.reservations import ReservationView
 from orchestrator.model.reservations import ReservationRequest
 
 
-class ReservationCalls:
+class ReservationCalls(Calls):
     """One method a route; reached as `client.reservations`."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
 
     def make(self, request: ReservationRequest) -> ReservationView:
         """Keep slots for a time."""
-        body = request.model_dump(mode="json", exclude_unset=True)
-        return ReservationView.model_validate(self._connection.post("/reservations", body).json())
+        return ReservationView.model_validate(self._connection.post("/reservations", sent(request)).json())
 
     def page(self, limit: int = 100, cursor: str | None = None, **filters: Any) -> Page[ReservationView]:
         """A page of reservations, the last one made first; filters are `slot` and `past` (those too that are over)."""

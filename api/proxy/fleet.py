@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from anyio.to_thread import run_sync
 
 from api.http.errors import NoServerReady, NotServed
-from api.wakeups import WakeUps
+from api.streams.wakeups import WakeUps
 from orchestrator.errors import EndpointClosed
 from orchestrator.jobs import endpoints
 from orchestrator.storage.database import Database

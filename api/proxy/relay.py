@@ -23,7 +23,7 @@ from api.http.errors import NoServerReady, ServerFailed, ServersFull, ServerSile
 from api.proxy.answers import Events, Naming
 from api.proxy.fleet import Fleet, Upstream, best
 from api.proxy.refusals import last_event, refusal
-from api.wakeups import WakeUps
+from api.streams.wakeups import WakeUps
 from orchestrator.errors import OrchestratorError
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database

@@ -4,16 +4,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Request, Response
 
-from api import examples
 from api.access import GuardedRoute, Once
 from api.context import Context, Given
+from api.documents import examples
 from api.documents.base import Page
 from api.documents.batches import BatchDetail, BatchView
 from api.documents.jobs import OrderReport
 from api.http.replay import note_replay
 from api.parameters import Cursor, Limit, NameFilter, Number, first_position, number_of, page
 from api.routes.orders import CANCEL_ALL, FOR_ALL, CarryOut, declare
-from api.views.batches import _as_view
+from api.views.batches import batch_view
 from api.views.jobs import order_report
 from api.views.junit import junit
 from orchestrator.batches import orders, report
@@ -51,7 +51,7 @@ def list_batches(
     before = first_position(cursor)
     with context.database.read() as session:
         found = report.batches(session, limit=limit + 1, before=before, project=project, name=name)
-        views = [_as_view(facts) for facts in found]
+        views = [batch_view(facts) for facts in found]
     return page(views, limit, number_of)
 
 
@@ -61,7 +61,7 @@ def show_batch(batch: Number, context: Given) -> BatchDetail:
     with context.database.read() as session:
         found = report.report(session, batch)
         fields = {name: getattr(found, name) for name in BatchDetail.model_fields if hasattr(found, name)}
-        return BatchDetail.model_validate({**_as_view(found.facts).model_dump(), **fields})
+        return BatchDetail.model_validate({**batch_view(found.facts).model_dump(), **fields})
 
 
 @router.get("/{batch}/progress")
@@ -95,4 +95,4 @@ declare(router, "batch", OrderReport, _all_jobs, [CANCEL_ALL, *FOR_ALL])
 
 def _view(context: Context, batch: int) -> BatchView:
     with context.database.read() as session:
-        return _as_view(report.batch(session, batch))
+        return batch_view(report.batch(session, batch))

@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api import streams
 from api.access import LARGEST_INTEGER, GuardedRoute
 from api.context import Given
 from api.parameters import NumberFilter, ResumeAfter
+from api.streams import events
 from orchestrator.errors import BadRequest
 
 router = APIRouter(prefix="/events", tags=["events"], route_class=GuardedRoute)
@@ -35,5 +35,6 @@ async def follow_events(
     seconds: Annotated[float | None, Query(gt=0, le=86_400, description="Seconds after which the stream ends.")] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """What happens from now on, or after event number `after`: none is left out, none comes twice, all are in order."""
-    async for event in streams.events(context, streams.EventFilter(tuple(job), pipeline, batch), after, seconds):
+    chosen = events.EventFilter(tuple(job), pipeline, batch)
+    async for event in events.events(context.database, context.wakeups, chosen, after, seconds):
         yield event

@@ -4,15 +4,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Response
 
-from api import examples
 from api.access import Actor, GuardedRoute, Once, needs
 from api.context import Given
+from api.documents import examples
 from api.documents.base import Page
 from api.documents.hosts import HostDetail, HostView
 from api.documents.jobs import JobView
 from api.http.replay import note_replay
 from api.parameters import ThingName
-from api.views.hosts import _fields
+from api.views.hosts import host_fields
 from api.views.jobs import job_view
 from orchestrator.jobs import queries
 from orchestrator.model.provision import ProvisionRequest
@@ -29,7 +29,7 @@ def list_hosts(context: Given) -> Page[HostView]:
     with context.database.read() as session:
         now = context.database.now(session)
         found = hosts.hosts(session, now=now, lost_after=lost_after)
-        return Page(items=tuple(HostView.model_validate(_fields(facts, now, lost_after)) for facts in found))
+        return Page(items=tuple(HostView.model_validate(host_fields(facts, now, lost_after)) for facts in found))
 
 
 @router.post("/{host}/provision", status_code=201, openapi_extra=needs(Scope.ADMIN))
@@ -56,4 +56,4 @@ def show_host(host: ThingName, context: Given) -> HostDetail:
     with context.database.read() as session:
         now = context.database.now(session)
         (facts,) = hosts.hosts(session, host, now=now, lost_after=lost_after)
-        return HostDetail.model_validate(_fields(facts, now, lost_after))
+        return HostDetail.model_validate(host_fields(facts, now, lost_after))

@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Header, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from api import examples
 from api.access import Actor, GuardedRoute, Once
 from api.context import Context, Given
+from api.documents import examples
 from api.documents.answers import AnswerView
 from api.documents.base import Page
 from api.documents.explanations import ExplanationView

@@ -8,14 +8,15 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api import streams
 from api.access import LARGEST_INTEGER, GuardedRoute
-from api.attempt_log import AttemptLog
 from api.context import Given
 from api.http.ranges import stream
 from api.parameters import Number, NumberFilter, RangeHeader, ResumeAfter
+from api.streams.logs import LogPosition
+from api.streams.logs import log as following
 from orchestrator.errors import BadRequest
 from orchestrator.jobs import queries
+from orchestrator.storage.attempt_logs import AttemptLog
 
 router = APIRouter(prefix="/jobs/{job}/log", tags=["logs"], route_class=GuardedRoute)
 
@@ -50,9 +51,9 @@ def _start(
     attempt: NumberFilter | None = None,
     offset: Annotated[int, Query(ge=0, le=LARGEST_INTEGER)] = 0,
     resume: ResumeAfter = None,
-) -> streams.LogPosition:
+) -> LogPosition:
     """Where to begin. A dependency, because a stream that has begun can no longer answer 404."""
-    start = streams.LogPosition(attempt or 0, offset) if resume is None else _resumed(resume)
+    start = LogPosition(attempt or 0, offset) if resume is None else _resumed(resume)
     with context.database.read() as session:
         queries.job(session, job)
         if start.attempt:
@@ -60,22 +61,22 @@ def _start(
     return start
 
 
-def _resumed(position: str) -> streams.LogPosition:
+def _resumed(position: str) -> LogPosition:
     match = re.fullmatch(r"(?:(\d{1,9}):)?(\d{1,18})", position)
     if match is None:
         detail = "not a position in a log: send the `id` of an event unchanged"
         raise BadRequest(detail, field="Last-Event-ID")
-    return streams.LogPosition(int(match[1] or 0), int(match[2]))
+    return LogPosition(int(match[1] or 0), int(match[2]))
 
 
 @router.get("/stream", response_class=EventSourceResponse)
 async def follow_log(
-    job: Number, context: Given, start: Annotated[streams.LogPosition, Depends(_start)]
+    job: Number, context: Given, start: Annotated[LogPosition, Depends(_start)]
 ) -> AsyncIterator[ServerSentEvent]:
     """The log as text while it grows, from the latest attempt on, until the job has ended.
 
     `id` is ATTEMPT:OFFSET of the next byte.
     Events without a name carry `text`; `attempt` says that another attempt begins, `end` that nothing more comes.
     """
-    async for event in streams.log(context, job, start):
+    async for event in following(context.database, context.store, context.wakeups, job, start):
         yield event

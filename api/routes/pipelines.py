@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Request, Response
 
-from api import examples
 from api.access import GuardedRoute, Once
 from api.context import Context, Given
+from api.documents import examples
 from api.documents.base import Page
 from api.documents.jobs import OrderReport
 from api.documents.pipelines import PipelineDetail, PipelineView

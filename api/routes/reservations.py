@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Query
 
-from api import examples
 from api.access import Actor, GuardedRoute, needs
 from api.context import Given
+from api.documents import examples
 from api.documents.base import Page
 from api.documents.reservations import ReservationView
 from api.parameters import Cursor, Limit, NameFilter, Number, first_position, number_of, page

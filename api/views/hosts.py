@@ -13,7 +13,8 @@ from orchestrator.slots.hosts import HostFacts
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-def _fields(facts: HostFacts, now: datetime, lost_after: timedelta) -> dict[str, Any]:
+def host_fields(facts: HostFacts, now: datetime, lost_after: timedelta) -> dict[str, Any]:
+    """What lists and the page of one host show of it."""
     places = [slot_view(slot, now, lost_after) for slot in facts.slots]
     latest = max(facts.slots, key=lambda slot: slot.slot.heartbeat_at or _NEVER)
     # What one seat carries the others need not.

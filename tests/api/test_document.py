@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from api import examples
+from api.documents import examples
 from orchestrator.model.batches import BatchRequest
 from orchestrator.model.specs import JobRequest, PipelineRequest
 

@@ -52,7 +52,7 @@ def test_servers_answer_at_one_address_also_when_one_of_them_dies(lab: Lab, open
     )
     os.kill(lab.client.job(first).attempts[-1].pid, signal.SIGKILL)
     after = [ask(question) for question in expected]
-    lab.client.endpoints.stop(second, "the test is over")
+    lab.client.stop(second, "the test is over")
     lab.ended(first)
     done = lab.ended(second)
     gone = ask("Who are you?")

@@ -69,7 +69,7 @@ def questions(lab: Lab, count: int) -> dict[str, str]:
 
 
 def stopped(lab: Lab, job: int) -> JobDetail:
-    lab.client.endpoints.stop(job, "the test is over")
+    lab.client.stop(job, "the test is over")
     return lab.ended(job)
 
 

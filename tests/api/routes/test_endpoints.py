@@ -37,7 +37,7 @@ def test_a_job_shows_its_endpoint_while_that_is_open(client, database, server):
 
 
 def test_a_stop_shows_on_the_job_with_who_asked_for_it_and_why(client, server):
-    asked = client.endpoints.stop(server, "夜间维护")
+    asked = client.stop(server, "夜间维护")
 
     assert asked.state is JobState.RUNNING
     assert (asked.stop["why"], asked.stop["by"]) == ("夜间维护", "test")
@@ -49,7 +49,7 @@ def test_only_a_server_can_be_stopped(client, database):
         job = a_job(session, JobState.RUNNING).id
 
     with pytest.raises(ApiError, match="not a server") as refused:
-        client.endpoints.stop(job)
+        client.stop(job)
 
     assert (refused.value.status, refused.value.code) == (409, "illegal_transition")
 

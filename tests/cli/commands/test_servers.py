@@ -93,7 +93,7 @@ def test_serve_says_why_a_server_that_ends_before_it_answers_has_ended(site, at_
     def cancelled() -> None:
         with Client(site.server, site.token) as client:
             found = eventually(lambda: client.jobs(name="hopeless").items)
-            client.endpoints.stop(found[0].id, "not now")
+            client.stop(found[0].id, "not now")
 
     stopper = threading.Thread(target=cancelled)
     stopper.start()
@@ -109,7 +109,7 @@ def test_who_waits_for_the_end_of_a_server_is_told_that_it_has_to_be_stopped(sit
     def stopped() -> None:
         with Client(site.server, site.token) as client:
             found = eventually(lambda: client.jobs(name="endless").items)
-            client.endpoints.stop(found[0].id)
+            client.stop(found[0].id)
 
     spec = {"kind": "serve", "model": "tiny", "kcore": {"job": kcore, "artifact": "kcore"}}
     Path("serve.json").write_text(json.dumps({"name": "endless", "spec": spec, "placement": {"wait_for_slot": True}}))

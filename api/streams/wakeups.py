@@ -30,6 +30,9 @@ LISTEN_SECONDS = 0.25
 UNSETTLED_SECONDS = 0.05
 """How soon to look again for the end of a transaction that holds the head back: a rollback wakes nobody."""
 
+RETRY_MILLISECONDS = 1000
+"""After which a client connects again."""
+
 GATHER_SECONDS = 0.02
 """Commits within this time wake the streams once: a flood of log lines must not mean a flood of reads."""
 

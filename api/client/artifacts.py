@@ -1,0 +1,58 @@
+"""The client's calls about artifacts."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from api.client.connection import Calls
+from api.client.uploads import send
+from api.documents.artifacts import ArtifactView, EntryView
+from api.documents.base import Page
+
+
+class ArtifactCalls(Calls):
+    """One method a route; every `Client` has them."""
+
+    def artifacts(self, limit: int = 100, cursor: str | None = None, **filters: Any) -> Page[ArtifactView]:
+        """A page of artifacts, newest first; filters are `job`, `name` and `digest`."""
+        return self._connection.page(ArtifactView, "/artifacts", {"limit": limit, "cursor": cursor, **filters})
+
+    def artifact(self, artifact: int) -> ArtifactView:
+        """One artifact."""
+        return ArtifactView.model_validate(self._connection.get(f"/artifacts/{artifact}").json())
+
+    def entries(self, artifact: int) -> tuple[EntryView, ...]:
+        """The files of a tree."""
+        return Page[EntryView].model_validate(self._connection.get(f"/artifacts/{artifact}/entries").json()).items
+
+    def content(self, artifact: int, path: str | None = None) -> Iterator[bytes]:
+        """The bytes of a file; of a tree, one file by its `path`, or all of them as a .tar."""
+        return self._connection.bytes(f"/artifacts/{artifact}/content", {"path": path})
+
+
+class ImportCalls(Calls):
+    """Takes in what was made elsewhere; reached as `client.imports`."""
+
+    def kcore(self, path: str, model: str | None = None, precision: str | None = None) -> ArtifactView:
+        """Take in a kernel image under an allowed root of the server: a folder, `kcore.bin`, or an archive."""
+        return self._made("kcores", {"path": path, "model": model, "precision": precision})
+
+    def send_kcore(
+        self,
+        archive: Path,
+        told: Callable[[int, int], None],
+        model: str | None = None,
+        precision: str | None = None,
+    ) -> ArtifactView:
+        """Send an archive, or the rest of it, and take in the kernel image in it; `told` hears how far it is."""
+        digest = send(self._connection, archive, told)
+        return self._made("kcores", {"upload": digest, "model": model, "precision": precision})
+
+    def golden(self, **request: Any) -> ArtifactView:
+        """Take in reference answers: `path`, `prompts` ({path} or {digest}) and `format`, or `job`; and the `model`."""
+        return self._made("goldens", request)
+
+    def _made(self, what: str, body: dict[str, Any]) -> ArtifactView:
+        given = {name: value for name, value in body.items() if value is not None}
+        answer = self._connection.post(f"/artifacts/{what}", given, timeout=None)
+        return ArtifactView.model_validate(answer.json())

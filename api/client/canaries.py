@@ -1,0 +1,26 @@
+"""The client's calls about canaries."""
+
+from urllib.parse import quote
+
+from api.client.connection import Calls, sent
+from api.documents.canaries import CanaryView
+from api.documents.jobs import JobView
+from orchestrator.model.specs import CanarySpec
+
+
+class CanaryCalls(Calls):
+    """One method a route; every `Client` has them."""
+
+    def set_canary(self, release: str, spec: CanarySpec) -> CanaryView:
+        """Make this what checks the cards of quarantined slots, for a release."""
+        return CanaryView.model_validate(
+            self._connection.put(f"/canaries/{quote(release, safe='')}", sent(spec)).json()
+        )
+
+    def canaries(self) -> tuple[CanaryView, ...]:
+        """All canaries."""
+        return self._connection.page(CanaryView, "/canaries", {}).items
+
+    def run_canary(self, slot: str, key: str | None = None) -> JobView:
+        """Check a slot's cards now; the job that does it."""
+        return JobView.model_validate(self._connection.post(f"/slots/{slot}/canary", key=key).json())

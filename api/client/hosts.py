@@ -1,0 +1,18 @@
+"""The client's calls about hosts."""
+
+from urllib.parse import quote
+
+from api.client.connection import Calls
+from api.documents.hosts import HostDetail, HostView
+
+
+class HostCalls(Calls):
+    """One method a route; every `Client` has them."""
+
+    def hosts(self) -> tuple[HostView, ...]:
+        """All hosts."""
+        return self._connection.page(HostView, "/hosts", {}).items
+
+    def host(self, name: str) -> HostDetail:
+        """One host with its slots."""
+        return HostDetail.model_validate(self._connection.get(f"/hosts/{quote(name, safe='')}").json())

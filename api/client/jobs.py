@@ -1,0 +1,126 @@
+"""The client's calls about jobs."""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import httpx2
+
+from api.client.connection import Calls, ServerUnreachable, seconds_left, sent
+from api.documents.answers import AnswerView
+from api.documents.base import Page
+from api.documents.explanations import ExplanationView
+from api.documents.jobs import EventView, JobDetail, JobView, OrderReport
+from orchestrator.model.orders import BulkOrder
+from orchestrator.model.specs import JobRequest
+from orchestrator.model.states import FINAL
+
+MOST_JOBS_ASKED = 100
+"""For more jobs than this the events of all jobs are followed: an address has only so much room."""
+
+
+class JobCalls(Calls):
+    """One method a route; every `Client` has them."""
+
+    def submit(self, request: JobRequest, key: str | None = None) -> JobView:
+        """Make a job; with the same `key`, saying it twice makes one."""
+        return JobView.model_validate(self._connection.post("/jobs", sent(request), key=key).json())
+
+    def submit_many(self, requests: Iterable[JobRequest], key: str | None = None) -> tuple[JobView, ...]:
+        """Make all jobs or none."""
+        answer = self._connection.post("/jobs/bulk", {"jobs": [sent(request) for request in requests]}, key=key)
+        return Page[JobView].model_validate(answer.json()).items
+
+    def jobs(self, limit: int = 100, cursor: str | None = None, **filters: Any) -> Page[JobView]:
+        """A page of jobs, newest first.
+
+        Filters are `state` (one or several), `kind`, `project`, `model`, `pipeline`, `batch`, `slot`, `name` and `q`.
+        """
+        return self._connection.page(JobView, "/jobs", {"limit": limit, "cursor": cursor, **filters})
+
+    def all_jobs(self, **filters: Any) -> Iterator[JobView]:
+        """Every job that fits, newest first, page after page."""
+        cursor: str | None = None
+        while True:
+            page = self.jobs(limit=500, cursor=cursor, **filters)
+            yield from page.items
+            cursor = page.next
+            if cursor is None:
+                return
+
+    def job(self, job: int) -> JobDetail:
+        """Everything known of a job."""
+        return JobDetail.model_validate(self._connection.get(f"/jobs/{job}").json())
+
+    def answers(
+        self, job: int, attempt: int | None = None, limit: int = 100, cursor: str | None = None
+    ) -> Page[AnswerView]:
+        """A page of the answers of the latest attempt, or of attempt number `attempt`."""
+        return self._connection.page(
+            AnswerView, f"/jobs/{job}/answers", {"attempt": attempt, "limit": limit, "cursor": cursor}
+        )
+
+    def explain(self, job: int) -> ExplanationView:
+        """Everything a job waits for, when it may start, and why it came to be where it is."""
+        return ExplanationView.model_validate(self._connection.get(f"/jobs/{job}/explain").json())
+
+    def cancel(self, job: int, note: str | None = None, *, version: int | None = None) -> JobView:
+        """Ask for a job to stop; with `version`, only if nothing changed since it was seen."""
+        headers = {} if version is None else {"If-Match": f'"{version}"'}
+        answer = self._connection.post(f"/jobs/{job}/cancel", {"note": note}, headers=headers)
+        return JobView.model_validate(answer.json())
+
+    def stop(self, job: int, note: str | None = None) -> JobView:
+        """End a server in good order; it has succeeded then."""
+        return JobView.model_validate(self._connection.post(f"/jobs/{job}/stop", {"note": note}).json())
+
+    def hold(self, job: int, note: str | None = None) -> JobView:
+        """Keep a job from being placed until it is released."""
+        return JobView.model_validate(self._connection.post(f"/jobs/{job}/hold", {"note": note}).json())
+
+    def release_job(self, job: int, note: str | None = None) -> JobView:
+        """Undo a hold."""
+        return JobView.model_validate(self._connection.post(f"/jobs/{job}/release", {"note": note}).json())
+
+    def order(self, order: BulkOrder) -> OrderReport:
+        """Do one thing to many jobs; the report says of each what became of it."""
+        return OrderReport.model_validate(self._connection.post("/jobs/actions", sent(order), timeout=None).json())
+
+    def retry(self, job: int, key: str | None = None) -> JobView:
+        """Make a new job from the request of a finished one."""
+        return JobView.model_validate(self._connection.post(f"/jobs/{job}/retry", key=key).json())
+
+    def wait(self, jobs: Iterable[int], timeout: float | None = None) -> dict[int, JobDetail]:
+        """All these jobs, once all have ended; TimeoutError after `timeout` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pending, ended = set(jobs), dict[int, JobDetail]()
+        while pending:
+            try:
+                for candidates in self._changes(pending, deadline):
+                    ended |= self._ended(candidates)
+                    pending -= ended.keys()
+                    if not pending:
+                        break
+            except ServerUnreachable:
+                # A proxy may let requests through and hold streams back; if nobody is there at all, this says so.
+                ended |= self._ended(pending)
+                pending -= ended.keys()
+                self._connection.pause(deadline)
+        return ended
+
+    def _ended(self, jobs: Iterable[int]) -> dict[int, JobDetail]:
+        return {job.id: job for job in map(self.job, sorted(jobs)) if job.state in FINAL}
+
+    def _changes(self, jobs: set[int], deadline: float | None) -> Iterator[set[int]]:
+        """The jobs to look at: all when a stream was opened, later those that an event says have ended.
+
+        The first look comes after the stream is open, so that no end falls between the two.
+        """
+        asked = {"job": sorted(jobs) if len(jobs) <= MOST_JOBS_ASKED else [], "seconds": seconds_left(deadline)}
+        for event in self._connection.follow("/events", asked, deadline=deadline):
+            yield jobs & _ended_by(event) if event.data else set(jobs)
+
+
+def _ended_by(event: httpx2.ServerSentEvent) -> set[int]:
+    told = EventView.model_validate_json(event.data)
+    return {told.job_id} if told.job_id is not None and told.kind.removeprefix("job.") in FINAL else set()

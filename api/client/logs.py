@@ -1,0 +1,52 @@
+"""The client's calls about logs."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from api.client.connection import Calls
+
+
+@dataclass(frozen=True)
+class LogPiece:
+    """Text of an attempt's log; `offset` is the byte after it, from which reading can go on."""
+
+    attempt: int
+    offset: int
+    text: str
+
+
+@dataclass(frozen=True)
+class LogTail:
+    """The last bytes of an attempt's log; `offset` is the byte after them, where `stream_log` goes on."""
+
+    content: bytes
+    offset: int
+    attempt: int
+
+
+class LogCalls(Calls):
+    """One method a route; every `Client` has them."""
+
+    def log(self, job: int, attempt: int | None = None) -> Iterator[bytes]:
+        """The log of the latest attempt, or of attempt number `attempt`, as the tool wrote it."""
+        return self._connection.bytes(f"/jobs/{job}/log", {"attempt": attempt})
+
+    def log_tail(self, job: int, lines: int, attempt: int | None = None) -> LogTail:
+        """The last lines of a log, and where to follow on."""
+        answer = self._connection.get(f"/jobs/{job}/log", {"tail": lines, "attempt": attempt})
+        return LogTail(
+            answer.content, int(answer.headers["Log-Offset"]) + len(answer.content), int(answer.headers["Log-Attempt"])
+        )
+
+    def stream_log(self, job: int, offset: int = 0, attempt: int | None = None) -> Iterator[LogPiece]:
+        """The log as it grows, until the job has ended, going on by itself after a broken connection.
+
+        Starts in the latest attempt, or in attempt number `attempt`, and follows on to later ones.
+        """
+        for event in self._connection.follow(f"/jobs/{job}/log/stream", {}, f"{attempt or 0}:{offset}"):
+            if event.event == "end":
+                return
+            if event.event == "message" and event.data:
+                number, _, after = event.id.partition(":")
+                yield LogPiece(int(number), int(after), json.loads(event.data)["text"])

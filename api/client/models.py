@@ -1,0 +1,36 @@
+"""The client's calls about registered models."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from api.client.connection import Calls
+from api.client.uploads import send
+from api.documents.models import ModelDetail, ModelView
+
+
+class ModelCalls(Calls):
+    """One method a route; every `Client` has them."""
+
+    def register_model(
+        self, name: str, path: str, official_config: str | None = None, tx81_config: str | None = None
+    ) -> ModelDetail:
+        """Register a weights directory under an allowed root of the server; hashing it takes a while."""
+        body = {"name": name, "path": path, "official_config": official_config, "tx81_config": tx81_config}
+        return ModelDetail.model_validate(self._connection.post("/models", body, timeout=None).json())
+
+    def upload_model(
+        self, name: str, archive: Path, told: Callable[[int, int], None], official_config: str | None = None,
+        tx81_config: str | None = None,
+    ) -> ModelDetail:  # fmt: skip
+        """Send an archive of weights, or the rest of it, and register what it holds; `told` hears how far it is."""
+        body = {"name": name, "official_config": official_config, "tx81_config": tx81_config}
+        body["upload"] = send(self._connection, archive, told)
+        return ModelDetail.model_validate(self._connection.post("/models", body, timeout=None).json())
+
+    def models(self) -> tuple[ModelView, ...]:
+        """All models."""
+        return self._connection.page(ModelView, "/models", {}).items
+
+    def model(self, name: str) -> ModelDetail:
+        """One model."""
+        return ModelDetail.model_validate(self._connection.get(f"/models/{name}").json())
