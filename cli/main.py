@@ -123,7 +123,9 @@ for _place, (_title, _entries) in enumerate(_COMMANDS.items()):
         app.command(_path, name=_name, help=_help, group=_group, sort_key=_order)
 
 
-app.command("cli.commands.orders:unhold", name="release", help="Old name of `unhold`.", show=False)
+app.command(
+    "cli.commands.orders:unhold", name="release", help="Old name of `unhold`, for one more version.", show=False
+)
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ class BatchCalls(Calls):
         return self._connection.bytes(f"/batches/{batch}/junit", {})
 
     def order(self, batch: int, action: Action, note: str | None = None, priority: int | None = None) -> OrderReport:
-        """Cancel, hold, release, reprioritise or move to the front all jobs of a batch that have not ended."""
+        """Cancel, hold, unhold, reprioritise or move to the front all jobs of a batch that have not ended."""
         body = {"note": note, **({} if priority is None else {"priority": priority})}
         answer = self._connection.post(f"/batches/{batch}/{action}", body, timeout=None)
         return OrderReport.model_validate(answer.json())

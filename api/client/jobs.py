@@ -75,12 +75,12 @@ class JobCalls(Calls):
         return JobView.model_validate(self._connection.post(f"/jobs/{job}/stop", {"note": note}).json())
 
     def hold(self, job: int, note: str | None = None) -> JobView:
-        """Keep a job from being placed until it is released."""
+        """Keep a job from being placed until the hold is undone."""
         return JobView.model_validate(self._connection.post(f"/jobs/{job}/hold", {"note": note}).json())
 
-    def release_job(self, job: int, note: str | None = None) -> JobView:
+    def unhold(self, job: int, note: str | None = None) -> JobView:
         """Undo a hold."""
-        return JobView.model_validate(self._connection.post(f"/jobs/{job}/release", {"note": note}).json())
+        return JobView.model_validate(self._connection.post(f"/jobs/{job}/unhold", {"note": note}).json())
 
     def order(self, order: BulkOrder) -> OrderReport:
         """Do one thing to many jobs; the report says of each what became of it."""

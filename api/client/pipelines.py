@@ -28,6 +28,6 @@ class PipelineCalls(Calls):
     def order_pipeline(
         self, pipeline: int, action: Action, note: str | None = None, priority: int | None = None
     ) -> OrderReport:
-        """Hold, release, reprioritise or move to the front all jobs of a pipeline that have not ended."""
+        """Hold, unhold, reprioritise or move to the front all jobs of a pipeline that have not ended."""
         body = {"note": note, **({} if priority is None else {"priority": priority})}
         return OrderReport.model_validate(self._connection.post(f"/pipelines/{pipeline}/{action}", body).json())

@@ -22,6 +22,8 @@ class OrderRoute:
     action: Action
     name: str
     promise: str
+    old_path: str | None = None
+    """An address from before the action had its name; deprecated."""
 
 
 FOR_ONE = (
@@ -35,9 +37,10 @@ FOR_ONE = (
     OrderRoute(
         Action.HOLD,
         "hold",
-        "Keep a waiting or queued job from being placed until it is released; its queue deadline stands still.",
+        "Keep a waiting or queued job from being placed until the hold is undone; its queue deadline stands still.",
     ),
-    OrderRoute(Action.RELEASE, "release", "Undo a hold."),
+    OrderRoute(Action.UNHOLD, "unhold", "Remove a hold."),
+    OrderRoute(Action.UNHOLD, "release", "Old name of unhold.", old_path="release"),
     OrderRoute(Action.PRIORITY, "prioritise", "Give a job that has not begun another priority."),
     OrderRoute(Action.FRONT, "to_front", "Move a waiting or queued job before all others of its priority."),
 )
@@ -52,7 +55,8 @@ FOR_ALL = (
         "hold_{}",
         "Keep every job that is not placed yet from being placed; the answer says which go on.",
     ),
-    OrderRoute(Action.RELEASE, "release_{}", "Undo the holds of all its jobs."),
+    OrderRoute(Action.UNHOLD, "unhold_{}", "Remove the holds of all its jobs."),
+    OrderRoute(Action.UNHOLD, "release_{}", "Old name of unhold.", old_path="release"),
     OrderRoute(Action.PRIORITY, "prioritise_{}", "Give every job that has not begun another priority."),
     OrderRoute(
         Action.FRONT,
@@ -73,8 +77,9 @@ def declare(
     """
     for route in routes:
         router.add_api_route(
-            f"/{{{thing}}}/{route.action}", _endpoint(route.action, target), methods=["POST"],
+            f"/{{{thing}}}/{route.old_path or route.action}", _endpoint(route.action, target), methods=["POST"],
             name=route.name.format(thing), description=route.promise, response_model=answer,
+            deprecated=True if route.old_path else None,
         )  # fmt: skip
 
 

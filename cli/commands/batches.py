@@ -5,7 +5,6 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from cli.commands.orders import command_of
 from cli.input.documents import batch_in
 from cli.pages.batches import batch_page, batches_table
 from cli.pages.jobs import orders_table
@@ -138,10 +137,10 @@ def hold(batch: int, /, *, note: str | None = None, session: Session = HERE) -> 
 @app.command
 def unhold(batch: int, /, *, note: str | None = None, session: Session = HERE) -> Exit:
     """Remove the holds of all jobs of a batch."""
-    return _ordered(batch, Action.RELEASE, note, session)
+    return _ordered(batch, Action.UNHOLD, note, session)
 
 
-app.command(unhold, name="release", help="Old name of `unhold`.", show=False)
+app.command(unhold, name="release", help="Old name of `unhold`, for one more version.", show=False)
 
 
 @app.command
@@ -175,5 +174,5 @@ def _ordered(batch: int, action: Action, note: str | None, session: Session, to:
         found = client.batches.order(batch, action, note, to)
     session.emit(found, orders_table(found.items))
     if not found.items:
-        raise Stop(f"no job of batch {batch} is left to {command_of(action)}: all have ended")
+        raise Stop(f"no job of batch {batch} is left to {action}: all have ended")
     return Exit.OK if found.done else Exit.USAGE

@@ -76,7 +76,7 @@ def hold(*jobs: int, which: Which = _ANY, note: str | None = None, session: Sess
 
 def unhold(*jobs: int, which: Which = _ANY, note: str | None = None, session: Session = HERE) -> Exit:
     """Remove holds."""
-    return ordered(Action.RELEASE, jobs, which, note, session)
+    return ordered(Action.UNHOLD, jobs, which, note, session)
 
 
 def priority(
@@ -101,18 +101,11 @@ def front(*jobs: int, which: Which = _ANY, note: str | None = None, session: Ses
     return ordered(Action.FRONT, jobs, which, note, session)
 
 
-def command_of(action: Action) -> str:
-    """The command of this action."""
-    return "unhold" if action is Action.RELEASE else action
-
-
 def ordered(action: Action, jobs: Sequence[int], which: Which, note: str | None, session: Session, **more: int) -> Exit:
     """Apply an action to these jobs, or to those that match; exit 0 only if nothing was refused."""
     wanted = which.filter()
     if bool(jobs) == bool(wanted):
-        raise Stop(
-            f"{command_of(action)}: name at least one job, or use --pipeline, --batch, --project, --kind or --state"
-        )
+        raise Stop(f"{action}: name at least one job, or use --pipeline, --batch, --project, --kind or --state")
     target = {"jobs": list(jobs)} if jobs else {"filter": wanted}
     order = validated(BulkOrder, {"action": action, **target, **({"note": note} if note else {}), **more})
     with session.client() as client:

@@ -1,4 +1,4 @@
-"""What people order of all jobs of a batch: cancel, hold, release, reprioritise, move to the front."""
+"""What people order of all jobs of a batch: cancel, hold, unhold, reprioritise, move to the front."""
 
 from sqlalchemy import select
 

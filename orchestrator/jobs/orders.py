@@ -1,4 +1,4 @@
-"""What people order of jobs that exist: cancel, stop, hold, release, reprioritise, move to the front; one or many.
+"""What people order of jobs that exist: cancel, stop, hold, unhold, reprioritise, move to the front; one or many.
 
 Every order is carried out behind the door of admission (`ordered`), so that no job is placed or admitted while it is
 being held or moved, and jobs are locked by one such transaction at a time. Nothing here writes a job's state:
@@ -46,7 +46,7 @@ def carry_out(session: Session, job_id: int, order: Order, *, now: datetime) -> 
     """Do what is ordered for one job and return the state it is in.
 
     NotFound without such a job; IllegalTransition, and nothing changed, if its state does not allow it. What is so
-    already (a job held twice, released without a hold) is left as it is.
+    already (a job held twice, a hold undone that is not there) is left as it is.
     """
     job = session.get(Job, job_id, populate_existing=True, with_for_update={"key_share": True})
     if job is None:
@@ -107,8 +107,8 @@ def _hold(session: Session, job: Job, order: Order, now: datetime) -> None:
         _changed(session, job, "job.held", order, now)
 
 
-def _release(session: Session, job: Job, order: Order, now: datetime) -> None:
-    _require(job, frozenset(JobState) - FINAL, "released", "retry makes a new one")
+def _unhold(session: Session, job: Job, order: Order, now: datetime) -> None:
+    _require(job, frozenset(JobState) - FINAL, "unheld", "retry makes a new one")
     if not job.held:
         return
     if job.queue_deadline_at is not None and job.hold is not None:
@@ -135,7 +135,7 @@ def _to_front(session: Session, job: Job, order: Order, now: datetime) -> None:
 
 _ORDERS: dict[Action, Callable[[Session, Job, Order, datetime], None]] = {
     Action.HOLD: _hold,
-    Action.RELEASE: _release,
+    Action.UNHOLD: _unhold,
     Action.PRIORITY: _prioritise,
     Action.FRONT: _to_front,
 }
@@ -162,7 +162,7 @@ def _changes(order: Order) -> ColumnElement[bool]:
             return (Job.kind == "serve") & Job.state.not_in(FINAL) & Job.stop.is_(None)
         case Action.HOLD:
             return Job.state.in_(_UNPLACED) & ~Job.held
-        case Action.RELEASE:
+        case Action.UNHOLD:
             return Job.state.not_in(FINAL) & Job.held
         case Action.PRIORITY:
             return Job.state.in_(_UNBEGUN) & (Job.priority != order.priority)

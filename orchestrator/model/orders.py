@@ -20,10 +20,15 @@ class Action(StrEnum):
 
     CANCEL = "cancel"  #: Stop: at once, or as soon as the worker has ended what runs.
     STOP = "stop"  #: End a server in good order: it has succeeded then.
-    HOLD = "hold"  #: Do not place it until it is released.
-    RELEASE = "release"  #: Undo a hold.
+    HOLD = "hold"  #: Do not place it until the hold is undone.
+    UNHOLD = "unhold"  #: Undo a hold.
     PRIORITY = "priority"  #: Give it another priority, at that priority's usual place.
     FRONT = "front"  #: Move it before all others of its priority.
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Action | None":
+        """`release` is the old word for `unhold`, understood for one more version."""
+        return cls.UNHOLD if value == "release" else None
 
 
 Note = Annotated[str, StringConstraints(min_length=1, max_length=500)]

@@ -157,7 +157,7 @@ def test_a_group_is_drained_when_what_it_runs_has_ended_and_a_held_job_starts_wh
     lab.client.resume("lab1.g0")
     other = lab.ended(lab.infer(kcore, placement={"slot": "lab1.g0"}))
     waits = lab.client.job(held)
-    lab.client.release_job(held)
+    lab.client.unhold(held)
 
     assert draining.service_state is ServiceState.DRAINING
     assert draining.drained_when > draining.attempt.started_at

@@ -343,7 +343,7 @@ class People(Actor):
         with self.world.database.read() as session:
             held = session.scalars(select(Job.id).where(Job.held, Job.state.not_in(FINAL))).all()
         for job in held:
-            self._order(job, Action.RELEASE)
+            self._order(job, Action.UNHOLD)
 
     def serve(self, change: Any, slot: str) -> None:
         """Drain, resume or quarantine a slot."""

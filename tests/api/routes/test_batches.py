@@ -95,7 +95,7 @@ def test_all_jobs_of_a_batch_are_held_released_moved_and_cancelled_at_once(http,
 
     reports = [
         http.post(f"{address}/hold", json={"note": "新驱动"}).json(),
-        http.post(f"{address}/release").json(),
+        http.post(f"{address}/unhold").json(),
         http.post(f"{address}/priority", json={"priority": 9}).json(),
         http.post(f"{address}/front").json(),
         http.post(f"{address}/cancel", json={"note": "wrong kcore"}).json(),

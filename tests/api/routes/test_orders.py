@@ -34,11 +34,11 @@ def the_slot(database, **facts) -> str:
 # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_hold_shows_on_the_job_with_the_name_of_the_token_and_is_undone_by_a_release(http, database):
+def test_a_hold_shows_on_the_job_with_the_name_of_the_token_and_is_undone_by_an_unhold(http, database):
     (job,) = jobs(database, JobState.QUEUED)
 
     held = http.post(f"/jobs/{job}/hold", json={"note": "等新的 kcore"}).json()
-    released = http.post(f"/jobs/{job}/release").json()
+    released = http.post(f"/jobs/{job}/unhold").json()
 
     assert (held["state"], held["held"]) == ("queued", True)
     assert (held["hold"]["by"], held["hold"]["note"]) == ("test", "等新的 kcore")
@@ -83,7 +83,7 @@ def test_a_priority_that_is_none_is_refused_with_its_field(http, database, body,
     [
         ("hold", JobState.RUNNING),
         ("hold", JobState.SUCCEEDED),
-        ("release", JobState.FAILED),
+        ("unhold", JobState.FAILED),
         ("priority", JobState.RUNNING),
         ("front", JobState.CANCELLED),
     ],
@@ -97,7 +97,7 @@ def test_an_order_that_comes_too_late_is_a_conflict_that_names_the_state(http, d
     assert state in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("order", ["hold", "release", "priority", "front"])
+@pytest.mark.parametrize("order", ["hold", "unhold", "priority", "front"])
 def test_an_order_for_a_job_that_is_not_there_is_not_found(http, database, order):
     answer = http.post(f"/jobs/4711/{order}", json={"priority": 1} if order == "priority" else {})
 
@@ -123,6 +123,7 @@ NOTE = "wrong model"
 EVENTS = {
     "cancel": "job.cancelled",
     "hold": "job.held",
+    "unhold": "job.released",
     "release": "job.released",
     "priority": "job.reprioritised",
     "front": "job.moved_to_front",
@@ -133,7 +134,7 @@ def to_order(database, order: str, pipeline=None, batch=None) -> int:
     """A queued job that the order changes."""
     with database.write() as session:
         job = a_job(session, state=JobState.QUEUED, pipeline_id=pipeline, batch_id=batch)
-        if order == "release":
+        if order in ("unhold", "release"):
             job.held, job.hold = True, {"by": "bob", "note": None, "at": A_MOMENT.isoformat()}
         return job.id
 
@@ -327,7 +328,7 @@ def test_a_pipeline_is_held_released_reprioritised_and_moved_as_one(client, data
 
     held = client.order_pipeline(pipeline, Action.HOLD, note="later")
     shown = {job.id: job.held for job in client.pipeline(pipeline).jobs}
-    released = client.order_pipeline(pipeline, Action.RELEASE)
+    released = client.order_pipeline(pipeline, Action.UNHOLD)
     urgent = client.order_pipeline(pipeline, Action.PRIORITY, priority=8)
     first = client.order_pipeline(pipeline, Action.FRONT)
 
@@ -337,7 +338,7 @@ def test_a_pipeline_is_held_released_reprioritised_and_moved_as_one(client, data
     assert {client.job(job).priority for job in (queued, waiting)} == {8}
 
 
-@pytest.mark.parametrize("order", ["cancel", "hold", "release", "priority", "front"])
+@pytest.mark.parametrize("order", ["cancel", "stop", "hold", "unhold", "priority", "front"])
 def test_an_order_for_a_pipeline_that_is_not_there_is_not_found(http, database, order):
     answer = http.post(f"/pipelines/4711/{order}", json={"priority": 1} if order == "priority" else {})
 

@@ -461,7 +461,7 @@ def test_an_order_for_a_batch_reaches_all_its_jobs_that_have_not_ended(desk, mon
     _run(desk, running)
 
     held = orders.carry_out(desk.database, batch, Order(Action.HOLD, "alice"))
-    orders.carry_out(desk.database, batch, Order(Action.RELEASE, "alice"))
+    orders.carry_out(desk.database, batch, Order(Action.UNHOLD, "alice"))
     cancelled = orders.carry_out(desk.database, batch, Order(Action.CANCEL, "alice"))
 
     assert [(outcome.job_id, outcome.refused is None) for outcome in held.outcomes] == [

@@ -55,7 +55,7 @@ def _hold(session: Session, job: Job, at=None) -> JobState:
 
 
 def _release(session: Session, job: Job, at=None) -> JobState:
-    return _do(session, job, Action.RELEASE, at)
+    return _do(session, job, Action.UNHOLD, at)
 
 
 def _bulk(desk: Desk, action: str, **order) -> Report:
@@ -89,7 +89,7 @@ def _order_of_placement(desk: Desk) -> list[int]:
     return order
 
 
-# ── hold and release ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── hold and unhold ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_held_job_is_not_placed_and_the_next_one_is(desk: Desk):
@@ -434,7 +434,7 @@ def test_every_order_leaves_an_event_with_its_author(desk: Desk):
         job = a_job(session)
         for action, more in (
             (Action.HOLD, {}),
-            (Action.RELEASE, {}),
+            (Action.UNHOLD, {}),
             (Action.PRIORITY, {"priority": 9}),
             (Action.FRONT, {}),
         ):
