@@ -5,9 +5,10 @@ from datetime import datetime
 from pydantic import Field
 
 from api.documents.base import View
+from orchestrator.model.batch_report import FailedJob, SlotLine
 from orchestrator.model.batches import BatchState, StopOn
-from orchestrator.model.failures import FailureKind
 from orchestrator.model.states import JobState
+from orchestrator.results.majority import Agreement
 
 
 class StopView(View):
@@ -36,50 +37,6 @@ class BatchView(View):
     ended_at: datetime | None
 
 
-class SlotLineView(View):
-    """What one slot did for a batch. Seconds are those of the tool's process in attempts that succeeded."""
-
-    slot_id: str
-    jobs: int
-    failures: int
-    faults: int
-    seconds_p50: float | None
-    seconds_p95: float | None = Field(description="Null below 130 attempts: too few for a 95th percentile.")
-    seconds_max: float | None
-    exact: int | None = Field(description="Answers equal to the golden ones, of `compared`.")
-    compared: int | None
-    odd_prompts: int = Field(description="Prompts on which it differs from the majority of the slots.")
-
-
-class OddSlotView(View):
-    """A slot that gave answers of its own: to how many prompts, and the first of them."""
-
-    slot_id: str
-    prompts: int
-    first: int
-
-
-class AgreementView(View):
-    """How far the slots agree on what they answered."""
-
-    prompts: int
-    odd: tuple[OddSlotView, ...]
-    undecided: int = Field(description="Prompts without a majority answer.")
-    unsteady: tuple[str, ...] = Field(
-        description="Slots that are not deterministic: different answers to the same prompt."
-    )
-
-
-class FailedJobView(View):
-    """A job that failed, and where it was tried last."""
-
-    job_id: int
-    name: str
-    slot_id: str | None
-    kind: FailureKind
-    reason: str
-
-
 class FaultView(View):
     """An attempt that the infrastructure spoiled, or that left its slot suspect."""
 
@@ -96,7 +53,7 @@ class BatchDetail(BatchView):
 
     failures: dict[str, int] = Field(description="Failed jobs by kind; faults are counted separately.")
     faults: int = Field(description="Attempts that ended with an infrastructure fault; skipped jobs are not counted.")
-    slots: tuple[SlotLineView, ...]
-    agreement: AgreementView
-    first_failures: tuple[FailedJobView, ...]
+    slots: tuple[SlotLine, ...]
+    agreement: Agreement
+    first_failures: tuple[FailedJob, ...]
     first_faults: tuple[FaultView, ...]

@@ -6,8 +6,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from api.documents.batches import AgreementView, BatchDetail, BatchView, SlotLineView
+from api.documents.batches import BatchDetail, BatchView
 from cli.pages.layout import clean, facts, heading, row, table
+from orchestrator.model.batch_report import SlotLine
+from orchestrator.results.majority import Agreement
 
 
 def batches_table(batches: Iterable[BatchView]) -> Table:
@@ -51,7 +53,7 @@ def _about(batch: BatchDetail) -> dict[str, object]:
     }
 
 
-def _agreement(found: AgreementView) -> str | None:
+def _agreement(found: Agreement) -> str | None:
     if not found.prompts:
         return None
     said = [f"{odd.slot_id} differs from the majority on {odd.prompts} of {found.prompts} prompts" for odd in found.odd]
@@ -60,7 +62,7 @@ def _agreement(found: AgreementView) -> str | None:
     return "; ".join(said) or f"all slots give the same answers to all {found.prompts} prompts"
 
 
-def _slots(slots: Iterable[SlotLineView]) -> Table:
+def _slots(slots: Iterable[SlotLine]) -> Table:
     numbers = ("jobs", "failures", "faults", "p50 s", "p95 s", "max s", "exact", "differs")
     shown = table("slot", *numbers, right=set(numbers))
     for line in slots:

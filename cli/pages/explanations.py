@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from api.documents.explanations import CacheReviewView, ExplanationView, ReasonView
+from api.documents.explanations import CacheReviewView, ExplanationView
 from api.documents.jobs import CacheOutcome
 from cli.pages.jobs import failure_line
 from cli.pages.layout import clean, row, table
 from orchestrator.model.cache_keys import short
+from orchestrator.scheduling.placement.explain import WaitReason
 
 
 def page(found: ExplanationView) -> RenderableType:
@@ -33,9 +34,9 @@ def page(found: ExplanationView) -> RenderableType:
     return Group(*parts, *_tries(found), *_cache(found.cache))
 
 
-def folded(reasons: Iterable[ReasonView]) -> Iterator[tuple[str, str]]:
+def folded(reasons: Iterable[WaitReason]) -> Iterator[tuple[str, str]]:
     """Each reason once: where only the slot differs, it is told of the first and names the others."""
-    alike: dict[tuple[str, str], list[ReasonView]] = {}
+    alike: dict[tuple[str, str], list[WaitReason]] = {}
     for reason in reasons:
         told = reason.detail.replace(reason.slot_id, "", 1) if reason.slot_id else reason.detail
         alike.setdefault((reason.kind, told), []).append(reason)

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from orchestrator.batches.agreement import agreement_of
 from orchestrator.batches.lifecycle import last_slot
 from orchestrator.errors import NotFound
+from orchestrator.model.batch_report import FailedJob, SlotLine
 from orchestrator.model.batches import BatchState, batch_state
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.states import AttemptState, JobState
@@ -40,17 +41,6 @@ class BatchFacts:
 
 
 @dataclass(frozen=True)
-class FailedJob:
-    """A job that failed, and where it was tried last."""
-
-    job_id: int
-    name: str
-    slot_id: str | None
-    kind: FailureKind
-    reason: str
-
-
-@dataclass(frozen=True)
 class Fault:
     """An attempt that the infrastructure spoiled, or that left its slot suspect."""
 
@@ -65,25 +55,6 @@ class Fault:
     def slot_id(self) -> str:
         """The slot whose worker ran it."""
         return self.slot_ids[0]
-
-
-@dataclass
-class SlotLine:
-    """What one slot did for the batch. Seconds are those of the tool's process in attempts that succeeded."""
-
-    slot_id: str
-    jobs: int = 0
-    failures: int = 0
-    faults: int = 0
-    seconds_p50: float | None = None
-    seconds_p95: float | None = None
-    """Null below 130 attempts: too few for a 95th percentile."""
-    seconds_max: float | None = None
-    exact: int | None = None
-    compared: int | None = None
-    """Answers for which there is a golden one; null if there is none."""
-    odd_prompts: int = 0
-    """Prompts on which it differs from the majority of the slots."""
 
 
 @dataclass(frozen=True)
@@ -218,36 +189,46 @@ def _fault(job_id: int, name: str, slot_ids: Sequence[str], failure: Any, suspic
 
 def _slots(session: Session, batch_id: int, faults: Sequence[Fault], odd: Sequence[OddSlot]) -> list[SlotLine]:
     """What an attempt on several slots did counts for each of them, but for its answers."""
-    lines: dict[str, SlotLine] = {}
-    jobs, seconds = defaultdict[str, set[int]](set), defaultdict[str, list[float]](list)
+    jobs, failures = defaultdict[str, set[int]](set), Counter[str]()
+    seconds = defaultdict[str, list[float]](list)
     for slot_ids, job_id, state, kind, took in session.execute(_attempts(batch_id)):
         for slot_id in slot_ids:
-            line = lines.setdefault(slot_id, SlotLine(slot_id))
             jobs[slot_id].add(job_id)
-            line.failures += state is AttemptState.FAILED and kind != FailureKind.FAULT
+            failures[slot_id] += state is AttemptState.FAILED and kind != FailureKind.FAULT
             if state is AttemptState.SUCCEEDED and took is not None:
                 seconds[slot_id].append(took)
-    for slot_id, line in lines.items():
-        line.jobs = len(jobs[slot_id])
-        line.faults = sum(slot_id in fault.slot_ids for fault in faults)
-        if taken := seconds[slot_id]:
-            line.seconds_p50, line.seconds_max = percentile(taken, 50), max(taken)
-            line.seconds_p95 = percentile(taken, 95) if len(taken) >= LEAST_FOR_P95 else None
-    _count_exact(session, batch_id, lines)
-    for each in odd:
-        lines[each.slot_id].odd_prompts = each.prompts
-    return [lines[slot_id] for slot_id in sorted(lines)]
+    exact = _exact_answers(session, batch_id)
+    odd_prompts = {each.slot_id: each.prompts for each in odd}
+    return [
+        SlotLine(
+            slot_id=slot_id,
+            jobs=len(jobs[slot_id]),
+            failures=failures[slot_id],
+            faults=sum(slot_id in fault.slot_ids for fault in faults),
+            seconds_p50=percentile(taken, 50) if taken else None,
+            seconds_p95=percentile(taken, 95) if len(taken) >= LEAST_FOR_P95 else None,
+            seconds_max=max(taken, default=None),
+            exact=exact[slot_id][0] if slot_id in exact else None,
+            compared=exact[slot_id][1] if slot_id in exact else None,
+            odd_prompts=odd_prompts.get(slot_id, 0),
+        )
+        for slot_id in sorted(jobs)
+        for taken in [seconds[slot_id]]
+    ]
 
 
-def _count_exact(session: Session, batch_id: int, lines: Mapping[str, SlotLine]) -> None:
+def _exact_answers(session: Session, batch_id: int) -> dict[str, tuple[int, int]]:
+    """Of each slot that was compared: how many answers equal the golden ones, and how many were compared."""
     of_one = [(slot_id, round(exact), compared) for slot_id, exact, compared in session.execute(_exact(batch_id))]
     of_gangs = [
         (slot_ids[batch], exact, compared)
         for slot_ids, batch, exact, compared in session.execute(_exact_of_gangs(batch_id))
     ]
+    found: dict[str, tuple[int, int]] = {}
     for slot_id, exact, compared in of_one + of_gangs:
-        line = lines[slot_id]
-        line.exact, line.compared = (line.exact or 0) + exact, (line.compared or 0) + compared
+        known = found.get(slot_id, (0, 0))
+        found[slot_id] = known[0] + exact, known[1] + compared
+    return found
 
 
 def _attempts(batch_id: int) -> Select[Any]:

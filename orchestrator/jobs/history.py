@@ -5,7 +5,6 @@ All functions read in the caller's session and change nothing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -13,33 +12,9 @@ from sqlalchemy.orm import Session
 
 from orchestrator.jobs import queries
 from orchestrator.model.cache_keys import Change, changes
-from orchestrator.model.states import AttemptState
+from orchestrator.model.failures import Failure
+from orchestrator.model.history import ChangedInput, PastAttempt
 from orchestrator.storage.tables import Artifact, Attempt, Event, Job
-
-
-@dataclass(frozen=True)
-class PastAttempt:
-    """One attempt: where and why there, how it ended, and why another one followed, if one did."""
-
-    number: int
-    slot_id: str
-    state: AttemptState
-    started_at: datetime | None
-    ended_at: datetime | None
-    failure: dict[str, Any] | None
-    placed_because: str | None = None
-    again_because: str | None = None
-
-
-@dataclass(frozen=True)
-class ChangedInput:
-    """A part of the cache key that was another in the nearest earlier build, and the jobs that made the artifacts."""
-
-    part: str
-    before: Any
-    after: Any
-    before_from: int | None
-    after_from: int | None
 
 
 @dataclass(frozen=True)
@@ -73,7 +48,16 @@ def review(session: Session, job_id: int) -> Review:
 
 def _tries(session: Session, job_id: int) -> list[PastAttempt]:
     tries = {
-        row.id: PastAttempt(row.number, row.slot_id, row.state, row.started_at, row.ended_at, row.failure)
+        row.id: PastAttempt(
+            number=row.number,
+            slot_id=row.slot_id,
+            state=row.state,
+            started_at=row.started_at,
+            ended_at=row.ended_at,
+            failure=None if row.failure is None else Failure.model_validate(row.failure),
+            placed_because=None,
+            again_because=None,
+        )
         for row in session.scalars(select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number))
     }
     last: int | None = None

@@ -7,6 +7,9 @@ that one that ran more does not outvote the others. Pure.
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 LEAST_SLOTS = 3
 """Of two that disagree nobody can say which is wrong."""
@@ -32,13 +35,14 @@ class OddSlot:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far slots agree. `undecided` are prompts to which they differ and no answer is that of most of them."""
+    """How far the slots agree on what they answered."""
 
     prompts: int
     odd: tuple[OddSlot, ...]
-    undecided: int
-    unsteady: tuple[str, ...]
-    """Slots that did not always give the same answer to the same prompt."""
+    undecided: Annotated[int, Field(description="Prompts without a majority answer.")]
+    unsteady: Annotated[
+        tuple[str, ...], Field(description="Slots that are not deterministic: different answers to the same prompt.")
+    ]
 
 
 def agreement(runs: Iterable[SlotAnswers]) -> Agreement:

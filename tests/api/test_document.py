@@ -3,9 +3,11 @@ from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
+from pydantic import TypeAdapter
 
 from api.documents import examples
 from orchestrator.model.batches import BatchRequest
+from orchestrator.model.history import ChangedInput
 from orchestrator.model.specs import JobRequest, PipelineRequest
 
 SCHEMAS = Path(__file__).with_name("schemas.txt")
@@ -44,6 +46,12 @@ def test_the_names_of_the_schemas_are_those_that_clients_know(document):
     # A module's path in a name means that two documents share it.
     assert [name for name in sorted(names) if "__" in name or "." in name] == []
     assert sorted(names) == SCHEMAS.read_text().splitlines()
+
+
+def test_a_model_class_that_is_a_document_ignores_what_a_newer_server_adds():
+    change = {"part": "kind", "before": None, "after": "convert", "before_from": None, "after_from": 4, "newer": 1}
+
+    assert TypeAdapter(ChangedInput).validate_python(change).after_from == 4
 
 
 def test_every_operation_has_a_name_of_its_own_and_says_what_it_does(document):

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
 
 from orchestrator.model.demand import Demand, FreeSlot, hosts_with_enough
 from orchestrator.model.shares import UNUSED
@@ -55,16 +58,31 @@ class WaitsFor(StrEnum):
 
 @dataclass(frozen=True)
 class WaitReason:
-    """One thing a job waits for: in one word, in a sentence, and who or what it is."""
+    """One thing that a job waits for: in one word, in a sentence, and who or what it is."""
+
+    __pydantic_config__ = ConfigDict(json_schema_serialization_defaults_required=True)
 
     kind: WaitsFor
     detail: str
     job_id: int | None = None
     slot_id: str | None = None
     project: str | None = None
-    count: int | None = None
-    until: datetime | None = None
-    host: str | None = None
+    host: Annotated[str | None, Field(description="For gathering: the host that has some of the slots it needs.")] = (
+        None
+    )
+    count: Annotated[
+        int | None,
+        Field(
+            description="For behind_in_queue: number of jobs of its class before it; for gathering: free slots of `host`."
+        ),
+    ] = None
+    until: Annotated[
+        datetime | None,
+        Field(
+            description="For slot_busy: when the job on the slot reaches its run limit; for gathering and kept_for_gang: "
+            "when the gang starts at the latest; for reserved: when the reservation ends."
+        ),
+    ] = None
 
 
 def explain(job: ExplainedJob, seen: Snapshot) -> list[WaitReason]:

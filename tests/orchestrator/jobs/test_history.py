@@ -67,7 +67,7 @@ def test_every_attempt_says_how_it_ended_and_why_another_one_followed(desk: Desk
         "infrastructure fault 1 of at most 3: the card died",
         None,
     ]
-    assert [(tried.failure or {})["kind"] for tried in tries] == ["fault", "fault", "tool"]
+    assert [tried.failure and tried.failure.kind for tried in tries] == ["fault", "fault", "tool"]
     assert tries[0].started_at is None
     assert desk.states(job.id) == [JobState.FAILED]
 
