@@ -4,10 +4,12 @@ import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
-from postgres import empty, execute, running_postgres
+from postgres import SharedDatabase, execute, running_postgres
+from sqlalchemy import event
 
 from migrations.__main__ import config
 from orchestrator.settings import Settings
@@ -15,6 +17,35 @@ from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 
 _numbers = itertools.count()
+
+
+class Opened:
+    """Databases by their URLs, each opened but once: compiling statements anew takes longer than most tests."""
+
+    def __init__(self) -> None:
+        self._databases: dict[str, Database] = {}
+        self.backends: set[int] = set()
+
+    def __call__(self, url: str) -> Database:
+        if url not in self._databases:
+            database = self._databases[url] = Database(url)
+            if not database.is_sqlite:
+                event.listen(database.engine, "connect", self._note)
+        return self._databases[url]
+
+    def close(self) -> None:
+        for database in self._databases.values():
+            database.close()
+
+    def _note(self, connection: Any, _record: Any) -> None:
+        self.backends.add(connection.info.backend_pid)
+
+
+@pytest.fixture(scope="session")
+def opened() -> Iterator[Opened]:
+    opened = Opened()
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="session")
@@ -37,10 +68,18 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.fixture(scope="session")
+def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sqlite") / "tx81.db"
+
+
 @pytest.fixture
-def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
-    shutil.copy(sqlite_template, tmp_path / "tx81.db")
-    return f"sqlite:///{tmp_path / 'tx81.db'}"
+def sqlite_url(sqlite_template: Path, sqlite_file: Path) -> str:
+    """One path for test after test, a new file each time."""
+    for old in (sqlite_file, *(sqlite_file.with_name(sqlite_file.name + end) for end in ("-wal", "-shm"))):
+        old.unlink(missing_ok=True)
+    shutil.copy(sqlite_template, sqlite_file)
+    return f"sqlite:///{sqlite_file}"
 
 
 @pytest.fixture
@@ -53,16 +92,16 @@ def own_postgres_url(postgres_socket: str, postgres_template: str) -> Iterator[s
 
 
 @pytest.fixture(scope="session")
-def shared_postgres(postgres_socket: str, postgres_template: str) -> str:
-    execute(postgres_socket, f"CREATE DATABASE shared TEMPLATE {postgres_template}")
-    return "shared"
+def shared_postgres(postgres_socket: str, postgres_template: str) -> Iterator[SharedDatabase]:
+    shared = SharedDatabase(postgres_socket, postgres_template)
+    yield shared
+    shared.close()
 
 
 @pytest.fixture
-def postgres_url(postgres_socket: str, shared_postgres: str) -> Iterator[str]:
-    """One database for test after test, empty each time: making one takes longer than most tests."""
-    yield f"postgresql+psycopg://postgres@/{shared_postgres}?host={postgres_socket}"
-    empty(postgres_socket, shared_postgres)
+def postgres_url(shared_postgres: SharedDatabase, opened: Opened) -> Iterator[str]:
+    yield shared_postgres.url
+    shared_postgres.empty(kept=opened.backends)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -71,11 +110,12 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
+def database(database_url: str, opened: Opened) -> Iterator[Database]:
     """The same test runs on SQLite and on PostgreSQL."""
-    opened = Database(database_url)
-    yield opened
-    opened.close()
+    database = opened(database_url)
+    yield database
+    if database.is_sqlite:  # The next test has another file.
+        database.close()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ what they died of. Once the first byte was passed on, a break is told as the str
 import asyncio
 import json
 import logging
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -59,6 +60,8 @@ class Proxy:
             # Neither our environment nor a server decides where a request goes.
             trust_env=False,
             follow_redirects=False,
+            # Servers are asked by plain HTTP, so no authority is trusted; loading those that are takes 20 ms.
+            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             headers={
                 "Accept-Encoding": "identity",
                 "Connection": "close",
