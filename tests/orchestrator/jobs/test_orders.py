@@ -441,10 +441,8 @@ def test_every_order_leaves_an_event_with_its_author(desk: Desk):
             _do(session, job, action, note="because", **more)
 
     with desk.database.read() as session:
-        told = {
-            event.kind: event.data
-            for event in session.scalars(select(Event).where(Event.data["by"].as_string() == "alice"))
-        }
+        ordered = select(Event).where(Event.data["by"].as_string() == "alice").order_by(Event.id)
+        told = {event.kind: event.data for event in session.scalars(ordered)}
         assert events_of(session, job.id)[-4:] == list(told)
     assert list(told) == ["job.held", "job.released", "job.reprioritised", "job.moved_to_front"]
     assert (told["job.reprioritised"]["was"], told["job.reprioritised"]["priority"]) == (5, 9)

@@ -75,7 +75,8 @@ def _slot(database: Database, slot: str = "lab1.g0") -> Slot:
 def _slot_events(database: Database, slot: str = "lab1.g0") -> list[tuple[str, str | None]]:
     """What happened to a slot, and by whom."""
     with database.read() as session:
-        found = session.scalars(select(Event).where(Event.slot_id == slot, Event.kind.like("slot.%")))
+        happened = select(Event).where(Event.slot_id == slot, Event.kind.like("slot.%")).order_by(Event.id)
+        found = session.scalars(happened)
         return [(event.kind, event.data.get("by")) for event in found.all()]
 
 
