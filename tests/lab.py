@@ -68,7 +68,7 @@ class Lab:
     tree: dict[str, str]
     supervisor: Supervisor
     pids: dict[str, int]
-    lab2: SecondHost
+    lab2: SecondHost | None
 
     def pipeline(self, *, quantized: bool = False, project: str = "default", use_cache: bool = True) -> PipelineRequest:
         """Weights to answers of the tiny model, with its golden answers."""
@@ -177,11 +177,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_lab(folder: Path, database_url: str, groups: int = 2, root: Path | None = None) -> Iterator[Lab]:
-    """A running lab; its second host, `lab2`, is there once its workers are started.
+def running_lab(
+    folder: Path, database_url: str, groups: int = 2, root: Path | None = None, second_host: bool = False
+) -> Iterator[Lab]:
+    """A running lab; a second host, `lab2`, is there once its workers are started.
 
     With a `root` no release is installed yet: the cards are those that the driver will make there."""
-    tree, tree2 = _install(folder / "tree"), _install(folder / "tree2")
+    tree = _install(folder / "tree")
     state = folder / "state"
     env = {
         "TX81_STATE_DIR": str(state),
@@ -198,16 +200,20 @@ def running_lab(folder: Path, database_url: str, groups: int = 2, root: Path | N
     }
     subprocess.run([sys.executable, "-m", "migrations"], check=True, env={**os.environ, **env}, capture_output=True)
     port = free_port()
-    lab2 = {
-        "TX81_DEVICES_DIR": tree2["cards"],
-        "TX81_WORK_DIR": str(folder / "work2"),
-        "TX81_RELEASE_ROOTS": json.dumps({"emulated": tree2["home"]}),
-    }
+    more_hosts = {}
+    if second_host:
+        tree2 = _install(folder / "tree2")
+        more_hosts["lab2"] = {
+            "TX81_DEVICES_DIR": tree2["cards"],
+            "TX81_WORK_DIR": str(folder / "work2"),
+            "TX81_RELEASE_ROOTS": json.dumps({"emulated": tree2["home"]}),
+        }
     services = embedded(
-        env, state, sys.executable, groups=groups, more_hosts={"lab2": lab2}, flower_port=None, api_port=port
+        env, state, sys.executable, groups=groups, more_hosts=more_hosts, flower_port=None, api_port=port
     )
-    second = SecondHost([service for service in services if "." in service.name], tree2, folder)
-    services = [service for service in services if "." not in service.name]
+    theirs = [service for service in services if "." in service.name]
+    second = SecondHost(theirs, tree2, folder) if second_host else None
+    services = [service for service in services if service not in theirs]
     pids: dict[str, int] = {}
     started = threading.Lock()
 
@@ -226,7 +232,8 @@ def running_lab(folder: Path, database_url: str, groups: int = 2, root: Path | N
             try:
                 yield Lab(client, tree, supervisor, pids, second)
             finally:
-                second.vanish()
+                if second is not None:
+                    second.vanish()
 
 
 def _install(folder: Path) -> dict[str, str]:

@@ -1,10 +1,9 @@
 """A stress run of all eight card groups meets a dead card."""
 
-from collections.abc import Iterator
 from xml.etree import ElementTree
 
 import pytest
-from lab import Lab, running_lab
+from lab import Lab
 
 from cli.session import Exit
 from cli.waiting.batches import end_of, followed
@@ -12,15 +11,7 @@ from orchestrator.model.batches import BatchRequest, BatchState
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.states import JobState, ServiceState
 
-pytestmark = [pytest.mark.xdist_group("lab"), pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def whole_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """All eight card groups."""
-    folder = tmp_path_factory.mktemp("lab")
-    with running_lab(folder, f"sqlite:///{folder}/tx81.db", groups=8) as made:
-        yield made
+pytestmark = [pytest.mark.xdist_group("host"), pytest.mark.timeout(300)]
 
 
 def test_a_dead_card_stops_a_stress_run_and_is_counted_once_and_no_job_is_blamed(whole_host: Lab):

@@ -18,16 +18,11 @@ pytestmark = [pytest.mark.xdist_group("lab"), pytest.mark.timeout(400)]
 SCRIPTS = ("chat", "completion_llama", "chat_processes", "completion_llama_processes")
 
 
-@pytest.fixture(scope="module")
-def kcore(lab: Lab) -> dict[str, Any]:
-    """A kernel image, as a spec names it."""
-    return {"job": lab.run(lab.pipeline())["compile"].id, "artifact": "kcore"}
-
-
-def served(lab: Lab, kcore: dict[str, Any], **clients: dict[str, Any]) -> PipelineRequest:
+def served(lab: Lab, kcore: int, **clients: dict[str, Any]) -> PipelineRequest:
     """A server on two card groups, and what asks it."""
     endpoint = {"job": "serve", "artifact": "endpoint"}
-    jobs = {"serve": {"spec": {"kind": "serve", "model": MODEL, "kcore": kcore, "groups": 2}}}
+    image = {"job": kcore, "artifact": "kcore"}
+    jobs = {"serve": {"spec": {"kind": "serve", "model": MODEL, "kcore": image, "groups": 2}}}
     for name, spec in clients.items():
         asked = {"kind": "client", "endpoint": endpoint, "prompts": {"path": lab.tree["prompts"]}, "max_tokens": 512}
         jobs[name] = {"spec": {**asked, **spec}}
@@ -38,7 +33,7 @@ def numbers(job: JobDetail) -> dict[str, float]:
     return {metric.name: metric.value for metric in job.metrics}
 
 
-def test_a_server_is_measured_by_a_load_and_ends_when_that_has(lab: Lab, kcore: dict[str, Any]):
+def test_a_server_is_measured_by_a_load_and_ends_when_that_has(lab: Lab, kcore: int):
     shape = {"concurrency": 4, "warmup": 2, "goodput": {"ttft_seconds": 60}}
     jobs = lab.run(served(lab, kcore, load={"golden": {"path": lab.tree["golden"]}, "load": shape}))
 
@@ -53,7 +48,7 @@ def test_a_server_is_measured_by_a_load_and_ends_when_that_has(lab: Lab, kcore: 
     assert lab.events("violation") == []
 
 
-def test_the_vendors_clients_ask_a_server_as_the_guide_says(lab: Lab, kcore: dict[str, Any]):
+def test_the_vendors_clients_ask_a_server_as_the_guide_says(lab: Lab, kcore: int):
     asked = Path(lab.tree["home"]) / "asked.txt"
     asked.write_text("Who are you?\n你是谁？\n")
     clients = {
@@ -77,7 +72,7 @@ def test_the_vendors_clients_ask_a_server_as_the_guide_says(lab: Lab, kcore: dic
     assert {output.name for output in jobs["chat"].outputs} == {"answers", "log", "vendor_log"}
 
 
-def test_a_load_whose_server_is_cancelled_fails_by_that_and_by_nothing_of_its_own(lab: Lab, kcore: dict[str, Any]):
+def test_a_load_whose_server_is_cancelled_fails_by_that_and_by_nothing_of_its_own(lab: Lab, kcore: int):
     with lab.fault("0", "slow 100"), lab.fault("4", "slow 100"):
         submitted = lab.client.submit_pipeline(served(lab, kcore, load={"load": {"concurrency": 2, "requests": 1000}}))
         jobs = {job.name: job.id for job in submitted.jobs}

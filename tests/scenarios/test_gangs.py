@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from eventually import eventually
-from lab import Lab, running_lab
+from lab import Lab
 
 from api.documents.jobs import JobDetail
 from api.documents.slots import Occupancy, Presence
@@ -18,11 +18,8 @@ pytestmark = [pytest.mark.xdist_group("host"), pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """All eight card groups."""
-    folder = tmp_path_factory.mktemp("host")
-    with running_lab(folder, f"sqlite:///{folder}/tx81.db", groups=8) as made:
-        yield made
+def host(whole_host: Lab) -> Lab:
+    return whole_host
 
 
 @pytest.fixture(scope="module")

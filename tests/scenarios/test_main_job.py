@@ -1,7 +1,10 @@
 """A model goes from weights to answers."""
 
+from collections.abc import Iterator
+
 import pytest
-from lab import Lab
+from lab import Lab, running_lab
+from postgres import execute
 
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import JobState
@@ -52,6 +55,15 @@ def test_identical_builds_that_are_submitted_together_run_once(lab: Lab):
     assert [job.cached_from for job in done] == [None, done[0].id, done[0].id]
 
 
+@pytest.fixture(scope="module")
+def postgres_lab(tmp_path_factory: pytest.TempPathFactory, postgres_socket: str) -> Iterator[Lab]:
+    execute(postgres_socket, "CREATE DATABASE lab")
+    address = f"postgresql+psycopg://postgres@/lab?host={postgres_socket}"
+    with running_lab(tmp_path_factory.mktemp("lab"), address) as made:
+        yield made
+
+
+@pytest.mark.xdist_group("postgresql")
 def test_it_works_on_postgresql(postgres_lab: Lab):
     jobs = postgres_lab.run(postgres_lab.pipeline())
 

@@ -24,12 +24,6 @@ from orchestrator.model.states import AttemptState, JobState
 pytestmark = [pytest.mark.xdist_group("lab"), pytest.mark.timeout(600)]
 
 
-@pytest.fixture(scope="module")
-def kcore(lab: Lab) -> int:
-    """A job that made a kcore."""
-    return lab.run(lab.pipeline())["compile"].id
-
-
 @pytest.fixture(autouse=True)
 def every_card_had_one_owner_at_a_time(lab: Lab) -> Iterator[None]:
     yield

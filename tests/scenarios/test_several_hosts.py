@@ -1,23 +1,26 @@
 """Two hosts with cards, tools and locks of their own; one of them vanishes and comes back."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from eventually import eventually
-from lab import Lab
+from lab import Lab, running_lab
 
 from api.documents.slots import Presence
 from orchestrator.model.slots import SlotKind
 from orchestrator.model.states import AttemptState, JobState
 
-pytestmark = [pytest.mark.xdist_group("lab"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.xdist_group("two hosts"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def two_hosts(lab: Lab) -> Lab:
-    lab.lab2.start("g0", "cpu0")
-    eventually(lambda: alive(lab) == {"lab2.cpu0", "lab2.g0"}, within=60)
-    return lab
+def two_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    folder = tmp_path_factory.mktemp("lab")
+    with running_lab(folder, f"sqlite:///{folder}/tx81.db", second_host=True) as lab:
+        lab.lab2.start("g0", "cpu0")
+        eventually(lambda: alive(lab) == {"lab2.cpu0", "lab2.g0"}, within=60)
+        yield lab
 
 
 @pytest.fixture(scope="module")

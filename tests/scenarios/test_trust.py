@@ -8,12 +8,20 @@ from pathlib import Path
 
 import pytest
 from eventually import eventually
-from lab import MODEL, Lab
+from lab import MODEL, Lab, running_lab
 
 from orchestrator.model.specs import CanarySpec
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 
-pytestmark = [pytest.mark.xdist_group("lab"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.xdist_group("trust"), pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab of its own: the canary that is set there starts wherever a card fails."""
+    folder = tmp_path_factory.mktemp("lab")
+    with running_lab(folder, f"sqlite:///{folder}/tx81.db") as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

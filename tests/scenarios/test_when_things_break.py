@@ -13,12 +13,6 @@ from orchestrator.model.states import AttemptState, JobState, ServiceState
 pytestmark = [pytest.mark.xdist_group("lab"), pytest.mark.timeout(300)]
 
 
-@pytest.fixture(scope="module")
-def kcore(lab: Lab) -> int:
-    """A job that made a kcore."""
-    return lab.run(lab.pipeline())["compile"].id
-
-
 def cards_are_free(lab: Lab, *cards: int) -> bool:
     """Whether nobody holds these cards."""
     for card in cards:
