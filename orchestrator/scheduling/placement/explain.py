@@ -72,15 +72,13 @@ class WaitReason:
     )
     count: Annotated[
         int | None,
-        Field(
-            description="For behind_in_queue: number of jobs of its class before it; for gathering: free slots of `host`."
-        ),
+        Field(description="For behind_in_queue: jobs of its class before it; for gathering: free slots of `host`."),
     ] = None
     until: Annotated[
         datetime | None,
         Field(
-            description="For slot_busy: when the job on the slot reaches its run limit; for gathering and kept_for_gang: "
-            "when the gang starts at the latest; for reserved: when the reservation ends."
+            description="For slot_busy: when the job on the slot reaches its run limit; for gathering and "
+            "kept_for_gang: when the gang starts at the latest; for reserved: when the reservation ends."
         ),
     ] = None
 
