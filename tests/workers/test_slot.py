@@ -119,7 +119,9 @@ def test_a_lock_is_not_opened_through_a_link(tmp_path):
 
 
 def shipped(lab, attempt_id, path, progress=None):
-    shipper = LogShipper(lab.database, attempt_id, path, progress=progress)
+    shipper = LogShipper(lab.database, attempt_id, path)
+    with shipper.following(progress):
+        pass
     shipper.flush()
     with lab.database.read() as session:
         return session.scalars(select(LogChunk).where(LogChunk.attempt_id == attempt_id)).all()
