@@ -7,12 +7,14 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # More than the two processors that are counted on: much of a test is waiting for a process.
 TESTERS ?= 3
+# Tests start hundreds of Python processes: modules are compiled once, whatever the environment says.
+PYTEST  := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test simulate lint types bench lock migration clean
+.PHONY: help demo up test test-fast simulate lint types bench lock migration clean
 
 help: ## Print this.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(STAMP) ## Set up, then take a small model from weights to answers on eight emulated card groups (MODEL=smollm2: a larger one).
 	@$(BIN)/tx81 demo $(if $(MODEL),--model $(MODEL))
@@ -21,10 +23,13 @@ up: $(STAMP) ## Run the whole stack on this machine until Ctrl-C.
 	@$(BIN)/tx81 up
 
 test: $(STAMP) ## Set up, then run every test.
-	@$(BIN)/python -m pytest -n $(TESTERS) --dist loadgroup $(ARGS)
+	@$(PYTEST) -n $(TESTERS) --dist loadgroup $(ARGS)
+
+test-fast: $(STAMP) ## Run the tests that need no lab and no PostgreSQL and are not slow; about a minute.
+	@$(PYTEST) -n $(TESTERS) --dist loadgroup --fast -q $(ARGS)
 
 simulate: $(STAMP) ## Walk through simulated labs where everything goes wrong: make simulate SEEDS=2000.
-	@SIMULATE_SEEDS=$(or $(SEEDS),500) $(BIN)/python -m pytest -q -n 2 tests/simulation $(ARGS)
+	@SIMULATE_SEEDS=$(or $(SEEDS),500) $(PYTEST) -q -n 2 tests/simulation $(ARGS)
 
 lint: $(STAMP) ## Check style, formatting and who imports whom.
 	@$(BIN)/ruff check .

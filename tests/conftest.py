@@ -18,6 +18,28 @@ from orchestrator.storage.database import Database
 
 _numbers = itertools.count()
 
+SLOW_FIXTURES = frozenset({"postgres_socket", "built"})
+"""What takes longer to stand up than a test of the inner loop may: a PostgreSQL, a compiled model of the emulator."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="no lab, no PostgreSQL, no test that is marked as slow")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("fast"):
+        slow = [item for item in items if _is_slow(item)]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in set(slow)]
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    assert isinstance(item, pytest.Function)
+    fixtures = SLOW_FIXTURES.intersection(item.fixturenames)
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return bool(fixtures) or "postgresql" in parameters or item.get_closest_marker("slow") is not None
+
 
 class Opened:
     """Databases by their URLs, each opened but once: compiling statements anew takes longer than most tests."""

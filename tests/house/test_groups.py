@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 import pytest
 
-pytestmark = pytest.mark.xdist_group("lab")
+pytestmark = [pytest.mark.xdist_group("lab"), pytest.mark.slow]
 
 @pytest.mark.parametrize("number", range(3))
 def test_says_who_ran_it(number):

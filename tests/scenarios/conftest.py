@@ -4,23 +4,22 @@ The tests of one lab are one group, so that one process runs them; what changes 
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from lab import Lab, running_lab
 
-LAST = ("test_batches.py", "test_when_things_break.py")
+FIRST, LAST = ("test_main_job.py",), ("test_batches.py", "test_when_things_break.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Labs first: they wait for processes most of the time, and would be the last to end."""
-    order = {True: 0, False: 3}
-
-    def rank(item: pytest.Item) -> int:
-        if item.path.parent.name != "scenarios":
-            return order[False]
-        return 2 if item.path.name in LAST else 0 if item.path.name == "test_main_job.py" else 1
-
-    items.sort(key=rank)
+    """Scenarios begin before other tests: they wait for processes most of the time, and would be the last to end."""
+    scenarios = [item for item in items if item.path.parent == Path(__file__).parent]
+    for item in scenarios:
+        item.add_marker("slow")
+    scenarios.sort(key=lambda item: (item.path.name not in FIRST, item.path.name in LAST))
+    others = set(items).difference(scenarios)
+    items[:] = [*scenarios, *(item for item in items if item in others)]
 
 
 @pytest.fixture(scope="package")

@@ -19,6 +19,8 @@ from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage.tables import Slot
 from workers.host import locks
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 QUANTIZE = {"kind": "quantize", "model": "tiny-model"}
 SLEEPING = "echo $$ > {folder}/pid; sleep 600 & wait"

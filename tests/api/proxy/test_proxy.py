@@ -16,6 +16,8 @@ from emulator.tree import Tree
 from tests.api.proxy.servers import announce
 from tests.emulator.desk import Desk
 
+pytestmark = pytest.mark.slow
+
 CHAT = "/chat/completions"
 ROOT = Path(__file__).parents[3]
 

@@ -17,6 +17,8 @@ from orchestrator.model.states import JobState
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Job, Leader
 
+pytestmark = pytest.mark.slow
+
 TERM_SECONDS = 2
 PATIENCE = 60
 

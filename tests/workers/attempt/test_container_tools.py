@@ -16,6 +16,8 @@ from orchestrator.storage.tables import Answer, Artifact, Model, Release
 from workers.release_check import check
 from workers.slot import SlotName, owned
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = "txnn_1.2.1_build0307_docker"
 
 

@@ -22,6 +22,8 @@ from orchestrator.storage.tables import Artifact, Release, Slot
 from workers.attempt.kinds.host_setup import Fate, fate
 from workers.slot import OwnedSlot, owned
 
+pytestmark = pytest.mark.slow
+
 OTHERS = tuple(str(group) for group in all_groups()[1:])
 IN_SERVICE, DRAINED, QUARANTINED = ServiceState.IN_SERVICE, ServiceState.DRAINED, ServiceState.QUARANTINED
 

@@ -19,6 +19,8 @@ from workers.host import locks
 from workers.processes.container import MARK, Container, Mark
 from workers.processes.process import Command, StopReason, StopSignal
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 QUANTIZE = {"kind": "quantize", "model": "tiny-model"}
 INPUTS = {"kcore": {"job": 1, "artifact": "kcore"}, "prompts": {"path": "/p"}}

@@ -23,6 +23,8 @@ from workers.provision.outcomes import Outcome, StepState, read
 from workers.provision.plan import Steps, ToolsContainer, steps_of, words_of
 from workers.toolchain.commands import view_of
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = yaml.safe_load((SHIPPED_PROFILES / "txnn_1.2.1_build0307.yaml").read_text())
 DONE = ["packages", "driver", "wheels", "wheels", "quantiser", "quantiser", "engine"]
 
