@@ -66,7 +66,7 @@ def test_a_card_that_somebody_else_uses_is_left_alone_until_it_is_proven_free(la
         ("lab1.g1", AttemptState.SUCCEEDED),
     ]
     assert refused.quarantined_because.evidence["holders"][0]["card"] == 2
-    assert "card 2 is held by" in refused.quarantined_because.resume_refused["reason"]
+    assert "card 2 is open in" in refused.quarantined_because.resume_refused["reason"]
     assert "black_box" in [output.name for output in done.outputs]
 
 

@@ -165,7 +165,7 @@ def test_nothing_is_touched_and_every_group_serves_again_if_a_package_is_wrong(h
 
     attempt_id = host.run()
 
-    assert "is not what SHA256SUMS says" in host.lab.job(attempt_id).failure["reason"]
+    assert "does not match SHA256SUMS" in host.lab.job(attempt_id).failure["reason"]
     assert host.states() == {IN_SERVICE}
     assert not (host.folder / "fresh").exists()
 
@@ -292,7 +292,7 @@ def test_nothing_is_begun_while_somebody_has_a_card_open(host: Host):
     foreigner.communicate()
 
     assert host.lab.attempt(attempt_id).state is AttemptState.FAILED
-    assert "card 9 is held by" in host.lab.attempt(attempt_id).failure["reason"]
+    assert "card 9 is open in" in host.lab.attempt(attempt_id).failure["reason"]
     assert host.states() == {IN_SERVICE}
     assert not (host.folder / "fresh").exists()
 

@@ -87,7 +87,7 @@ def test_a_foreign_process_that_came_meanwhile_costs_the_slot_but_not_the_result
 
     assert lab.job(attempt_id).state is JobState.SUCCEEDED
     assert slot_of(lab).service_state is ServiceState.QUARANTINED
-    assert "after the run, card 1 is held by" in slot_of(lab).quarantined_because["reason"]
+    assert "after the run, card 1 is open in" in slot_of(lab).quarantined_because["reason"]
     assert black_box(lab, attempt_id)["cards"]["holders"][0]["card"] == 1
 
 
@@ -98,7 +98,7 @@ def test_a_card_that_is_not_there_is_a_fault_that_says_what_to_look_at(lab, g0):
 
     lab.run(attempt_id, g0)
 
-    assert "card 3 is not there" in lab.attempt(attempt_id).failure["reason"]
+    assert "card 3 is missing" in lab.attempt(attempt_id).failure["reason"]
     assert "driver" in lab.attempt(attempt_id).failure["reason"]
 
 
@@ -110,7 +110,7 @@ def test_a_card_that_vanishes_under_a_tool_fails_no_job(lab, g0):
 
     failure = lab.attempt(attempt_id).failure
     assert (failure["kind"], failure["exit_code"]) == ("fault", 1)
-    assert "card 2 is not there any more" in failure["reason"]
+    assert "card 2 has disappeared" in failure["reason"]
     assert "device 2 is lost" in failure["reason"]
     assert lab.job(attempt_id).state is JobState.QUEUED
     assert slot_of(lab).service_state is ServiceState.QUARANTINED
@@ -182,7 +182,7 @@ def test_a_worker_that_starts_on_a_held_card_announces_its_slot_quarantined(lab)
         slot = slot_of(lab)
 
     assert slot.service_state is ServiceState.QUARANTINED
-    assert "when its worker started, card 0 is held by pid" in slot.quarantined_because["reason"]
+    assert "when its worker started, card 0 is open in pid" in slot.quarantined_because["reason"]
 
 
 @pytest.mark.parametrize("held", [True, False])

@@ -122,7 +122,7 @@ def test_a_job_on_one_group_takes_the_lock_of_its_cards_too(lab, g0):
     lab.run(attempt_id, g0)
     os.close(taken)
 
-    assert "held by job 7" in lab.attempt(attempt_id).failure["reason"]
+    assert "locked by job 7" in lab.attempt(attempt_id).failure["reason"]
     assert services(lab) == {"g0": ServiceState.QUARANTINED}
 
 

@@ -130,7 +130,7 @@ def test_with_one_wrong_checksum_nothing_at_all_is_touched(bench: Bench, tmp_pat
     assert [(outcome.step, outcome.state, outcome.changed) for outcome in outcomes] == [
         ("packages", StepState.FAILED, False)
     ]
-    assert "txnn_1.2.1_build0307.tar.gz is not what SHA256SUMS says" in outcomes[0].why
+    assert "txnn_1.2.1_build0307.tar.gz does not match SHA256SUMS" in outcomes[0].why
     assert not bench.root.exists()
 
 

@@ -203,7 +203,7 @@ def test_a_place_holder_nobody_knows_is_told_with_those_that_are_known():
     profile = shipped_profile()
     profile["kinds"]["quantize"]["argv"] = ["tx8-quant", "{modle}"]
 
-    with pytest.raises(BadSpec, match=r"uses \{modle\}.*it has .*model"):
+    with pytest.raises(BadSpec, match=r"uses \{modle\}.*known: .*model"):
         planned({"kind": "quantize", "model": "qwen"}, slots=("cpu0",), profile=profile)
 
 
