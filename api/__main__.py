@@ -16,7 +16,7 @@ from orchestrator.storage.database import Database
 log = logging.getLogger("api")
 
 GRACE_SECONDS = 10
-"""How long requests under way may take once the server was told to stop."""
+"""Seconds that running requests may take after the server was asked to stop."""
 
 
 class ApiServer(uvicorn.Server):
@@ -47,7 +47,7 @@ def server(app: FastAPI, settings: Settings) -> ApiServer:
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until asked to stop."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # It has a line for each request to a server, and here no request has one.
     logging.getLogger("httpx2").setLevel(logging.WARNING)

@@ -1,6 +1,6 @@
-"""The door: who may come in, how large a body may be, and which JSON is taken.
+"""Checks before every route: token and scope, size of the body, and valid JSON.
 
-All of it happens before a route's own code, in this order: token, scope, query, size, JSON. So a stranger's body is
+They run before a route's own code, in this order: token, scope, query, size, JSON. The body of an unknown client is
 never read.
 """
 

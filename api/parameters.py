@@ -42,7 +42,7 @@ ResumeAfter = Annotated[str | None, Header(alias="Last-Event-ID", description="T
 def page(views: Sequence[T], limit: int, key: Callable[[T], tuple[int, ...]]) -> Page[T]:
     """A page of at most `limit` views; it has a successor if there is one view more than that.
 
-    `key` gives what the next page's keyset starts behind: the position of the last view shown."""
+    `key` gives the key after which the next page starts: that of the last row shown."""
     shown = tuple(views[:limit])
     return Page(items=shown, next=cursor(*key(shown[-1])) if len(views) > limit else None)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SERVER = "http://127.0.0.1:8081"
 _PIPED_WIDTH = 250
-"""Columns of a table that nobody sees on a screen: wide enough that no cell is folded."""
+"""Width of a table that is not on a screen: wide enough that no cell is folded."""
 
 
 class Exit(IntEnum):
@@ -144,7 +144,7 @@ def exit_of(status: int) -> Exit:
 
 
 def console(*, errors: bool = False) -> "Console":
-    """Standard output (or error) as a place for tables: plain and wide when nobody watches."""
+    """Standard output (or error) as a place for tables: plain and wide if it is not a terminal."""
     from rich.console import Console
 
     stream = sys.stderr if errors else sys.stdout
@@ -164,7 +164,7 @@ def _print(page: "RenderableType") -> None:
 
 
 def hint(text: str) -> None:
-    """Tell a person something beside the result."""
+    """Print a hint for a person on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 

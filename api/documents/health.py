@@ -4,7 +4,7 @@ from api.documents.base import View
 
 
 class Readiness(View):
-    """Whether the API can do its work. `dispatcher` is told, not required: jobs can be submitted without one."""
+    """Whether the API can do its work. `dispatcher` is reported, not required: jobs can be submitted without one."""
 
     ready: bool
     database: bool

@@ -125,7 +125,7 @@ class CacheOutcome(StrEnum):
     """What the cache did for a job."""
 
     HIT = "hit"  #: The result of an identical earlier job was taken.
-    JOINED = "joined"  #: It waits for an identical build under way.
+    JOINED = "joined"  #: It waits for an identical build in progress.
     MISS = "miss"  #: Nothing identical is stored: it is built.
     OFF = "off"  #: The request asked for a fresh build.
     PENDING = "pending"  #: Not all inputs are known yet.
@@ -181,7 +181,7 @@ class EventView(View):
 
 
 class OrderOutcome(View):
-    """What became of an order for one job."""
+    """The outcome of an action on one job."""
 
     job: int
     done: bool
@@ -191,7 +191,7 @@ class OrderOutcome(View):
 
 
 class OrderReport(View):
-    """What became of an order for many jobs: all that could be done is done, and all the rest is told."""
+    """The outcome of an action on many jobs: everything possible is done, the rest is reported."""
 
     items: tuple[OrderOutcome, ...]
     done: int

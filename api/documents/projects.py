@@ -18,7 +18,7 @@ class ProjectView(View):
 
 
 class WeightRequest(Strict):
-    """How much of the slots' time a project gets beside the others, while they all have work."""
+    """The share of slot time that a project gets while all projects have work."""
 
     weight: float = Field(
         ge=1e-6, le=1e6, allow_inf_nan=False, description="With weights 2 and 1, the first project gets two thirds."

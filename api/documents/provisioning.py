@@ -1,4 +1,4 @@
-"""What a provisioning leaves behind, as its artifact `provision` has it."""
+"""The result of a provisioning, as stored in its artifact `provision`."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 
 class StepReport(BaseModel):
-    """What became of one step."""
+    """The outcome of one step."""
 
     step: str
     title: str
@@ -17,7 +17,7 @@ class StepReport(BaseModel):
 
 
 class ProvisionReport(BaseModel):
-    """What became of all of them, in order."""
+    """The outcomes of all steps, in order."""
 
     host: str
     release: str

@@ -18,7 +18,7 @@ class Presence(StrEnum):
 
     ALIVE = "alive"
     LOST = "lost"  #: It gave one, and then none for longer than a lease lasts.
-    AWAY = "away"  #: It said goodbye, or never came.
+    AWAY = "away"  #: It stopped, or never started.
 
 
 class Occupancy(StrEnum):

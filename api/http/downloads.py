@@ -32,7 +32,7 @@ def entry_at(tree: Tree, path: str) -> Entry:
 
 
 def reader(store: ArtifactStore, digest: str) -> Callable[[int, int], bytes]:
-    """Reads any part of a stored file, opening it anew each time: a download that is given up leaves nothing open."""
+    """Reads any part of a stored file, opening it each time: an abandoned download leaves nothing open."""
     place = store.path(digest)
 
     def read(offset: int, length: int) -> bytes:

@@ -50,6 +50,6 @@ class BodyTooLarge(errors.OrchestratorError):
 
 
 class RangeBeyondEnd(errors.OrchestratorError):
-    """The asked-for bytes start behind the end."""
+    """The requested bytes start after the end."""
 
     code = "range_beyond_end"

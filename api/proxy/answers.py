@@ -42,5 +42,5 @@ class Events:
         return self._naming(whole)
 
     def rest(self) -> bytes:
-        """What a stream that ended in good order left behind its last event."""
+        """What a stream that ended normally has after its last event."""
         return self._naming(self._held)

@@ -27,7 +27,7 @@ FRESH_SECONDS = 0.1
 """The list is read no more often than this, however much is committed."""
 
 OLD_SECONDS = 1.0
-"""Until then a list is good enough while a newer one is read; nobody is sent by one that is older."""
+"""Until then a list is good enough while a newer one is read; an older list is never used."""
 
 USE_SECONDS = 5.0
 """How often uses are noted; the first after so long without one at once, or the server would end under it as idle."""
@@ -115,7 +115,7 @@ class Fleet:
         return found
 
     def in_flight(self, attempt_id: int) -> int:
-        """How many requests this process has under way there; may be asked from any thread."""
+        """Number of requests that this process has in flight there; may be called from any thread."""
         server = self._servers.get(attempt_id)
         return 0 if server is None else server.in_flight
 
@@ -173,7 +173,7 @@ class Fleet:
                 with self._database.write() as session:
                     endpoints.note_use(session, attempt_id, self._database.now(session))
             except EndpointClosed:
-                pass  # it ended under way; whoever was asking has been told
+                pass  # it ended meanwhile; the client has been answered
             except Exception:  # were the task to die, servers would end under their clients as idle
                 log.warning("the use of attempt %s was not recorded", attempt_id, exc_info=True)
 

@@ -2,7 +2,7 @@
 
 A server is asked at most once for a request. The next one is asked if it cannot be reached, if it is full (503), or if
 it broke off before it had said anything; but a request at which two servers broke off is given to no third: it may be
-what they died of. Once the first byte was passed on, a break is told as the stream's last event.
+what they died of. After the first byte was passed on, a lost connection is reported as the stream's last event.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ CONNECT_SECONDS = 3.0
 """Long enough for one lost packet, which is sent again after a second."""
 
 FULL_SECONDS = 1
-"""When to ask again if nobody takes the request, as the servers themselves say."""
+"""When to retry if no server accepts the request, as the servers themselves say."""
 
 MOST_BREAKS = 2
 """Servers that may die of one request."""
@@ -55,7 +55,7 @@ class Proxy:
         async with httpx2.AsyncClient(
             # A connection that brings nothing for so long is given up.
             timeout=httpx2.Timeout(self._silence, connect=CONNECT_SECONDS, pool=None),
-            # A connection for each request: one that is kept would count as a use of a server that nobody asks.
+            # A connection for each request: a connection that stays open would count as a use of an idle server.
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
             # Neither our environment nor a server decides where a request goes.
             trust_env=False,
@@ -78,7 +78,7 @@ class Proxy:
                     await noting
 
     async def relayed(self, path: str, model: str, fields: Mapping[str, Any]) -> "Relay":
-        """The answer to a request; NotServed or NoServerReady if there is nobody to ask."""
+        """The answer to a request; NotServed or NoServerReady if there is no server to ask."""
         assert self._client is not None, "the application has not been started"
         return Relay(self._client, self.fleet, Question(path, model, fields, await self.fleet.of(model)))
 

@@ -28,7 +28,7 @@ LISTEN_SECONDS = 0.25
 """How long the thread listens at a time: what stopping the process may have to wait for."""
 
 UNSETTLED_SECONDS = 0.05
-"""How soon to look again for the end of a transaction that holds the head back: a rollback wakes nobody."""
+"""How soon to look again for the end of a transaction that holds the head back: a rollback wakes no process."""
 
 RETRY_MILLISECONDS = 1000
 """After which a client connects again."""

@@ -80,7 +80,7 @@ def cache_view(job: Job, queued_because: str | None) -> CacheView:
 
 
 def explanation_view(found: Explanation, review: Review) -> ExplanationView:
-    """Why a job stands where it stands, and what became of it so far."""
+    """Why a job is in its state, and its history."""
     cache = cache_view(review.job, review.queued_because)
     told = {"outcome": cache.outcome, "why": cache.why, "job_id": cache.job_id}
     fields = {name: getattr(found, name) for name in ("job", "reasons", "earliest_start", "past")}
@@ -102,7 +102,7 @@ def timings(job: Job, now: datetime) -> Timings:
 
 
 def order_report(report: Report) -> OrderReport:
-    """What became of an order, job by job."""
+    """The outcome of an action, job by job."""
     items = tuple(
         OrderOutcome(
             job=outcome.job_id,

@@ -48,7 +48,7 @@ def slot_history(
 
 
 def presence(slot: Slot, now: datetime, lost_after: timedelta) -> Presence:
-    """Whether the slot's worker gave a sign of life within `lost_after`."""
+    """Whether the slot's worker sent a heartbeat within `lost_after`."""
     if slot.heartbeat_at is None:
         return Presence.AWAY
     return Presence.ALIVE if slot.heartbeat_at > now - lost_after else Presence.LOST

@@ -1,6 +1,6 @@
 """`tx81 demo`: a small real model from weights to answers, twice, then on all eight card groups at once.
 
-It judges itself: every job must succeed, every answer be the expected one (where nobody knows that, the same on every
+It checks itself: every job must succeed, every answer be the expected one (if that is unknown, the same on every
 card group), no card be asked for twice, Flower show it all, and no process stay behind. What it saw is left in a
 summary file for a program to read.
 """
@@ -57,7 +57,7 @@ class Seen:
 
     @property
     def ok(self) -> bool:
-        """Whether it came to its end and all was as it should be."""
+        """Whether it finished and everything was OK."""
         return self.complete and not self.troubles
 
     @property
@@ -234,7 +234,7 @@ def _violations(events: Path, since: float) -> int:
             event = json.loads(line)
             count += event["event"] == "violation" and event["ts"] >= since
         except (ValueError, LookupError, TypeError):
-            continue  # torn by a full disk; the emulator's own audit tells of those
+            continue  # torn by a full disk; the emulator's own audit reports those
     return count
 
 

@@ -37,7 +37,7 @@ class Subject:
     """Of the bf16 and of the int8 pipeline."""
     prompts: Path
     golden: Path | None
-    """None: nobody knows the right answers, and all card groups must give the same."""
+    """None: the right answers are unknown, and all card groups must give the same."""
     max_tokens: int | None
     longest: float
     """Seconds for one round of jobs, on two cores that are busy with other things as well."""

@@ -95,7 +95,7 @@ def artifact_named(option: str, text: str) -> dict[str, Any]:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Inference:
-    """The options that tell an inference where no file does."""
+    """The options that describe an inference instead of a file."""
 
     model: str | None = None
     "Name of a registered model."

@@ -30,7 +30,7 @@ def jobs_table(jobs: Iterable[JobView]) -> Table:
 
 
 def orders_table(outcomes: Iterable[OrderOutcome]) -> Table:
-    """What became of an order, one job a line."""
+    """The outcome of an action, one job per line."""
     shown = table("job", "order", "state", "why", right={"job"})
     for outcome in outcomes:
         row(shown, outcome.job, "done" if outcome.done else "refused", outcome.state, outcome.detail)

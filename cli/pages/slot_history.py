@@ -35,7 +35,7 @@ def slot_page(slot: SlotHistory) -> RenderableType:
 
 
 def refused(slot: SlotView) -> str:
-    """Why its worker did not give it back when someone asked; empty if nobody did."""
+    """Why its worker refused to resume it; empty if it did not."""
     because = slot.quarantined_because
     found = because.resume_refused if because is not None else None
     return f"resume refused: {found.get('reason')}" if found else ""

@@ -1,4 +1,4 @@
-"""A set of processes as one thing: started in order, kept alive, stopped in order, never left behind.
+"""A set of processes as one thing: started in order, kept running, stopped in order, with no process left.
 
 One thread of the supervisor starts, watches and stops every child; the caller's thread stays free (the demo works in
 it). It must be one long-lived thread: the kernel kills a child when the thread that started it ends, which is how no
@@ -26,7 +26,7 @@ from typing import Any, Self
 _DEATHWATCH = Path(__file__).with_name("deathwatch.py")
 _TICK = 0.05
 _SETTLED = 60.0
-"""Seconds after which a restarted service counts as healthy again, and its back-off starts anew."""
+"""Seconds after which a restarted service counts as healthy again, and its back-off starts again."""
 _UNKILLABLE = 5.0
 """Seconds to wait for a killed process; one that hangs in the kernel (a device) cannot be waited for."""
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -117,7 +117,7 @@ def in_order(services: Sequence[Service]) -> list[Service]:
 
 
 def restart_delay(deaths: int) -> float:
-    """Seconds before the next start after so many deaths in a row: 0.5, 1, 2 … 30."""
+    """Seconds before the next start after this number of deaths in a row: 0.5, 1, 2 … 30."""
     return float(min(0.5 * 2 ** (deaths - 1), 30.0)) if deaths < 10 else 30.0
 
 
@@ -181,7 +181,7 @@ class _Child:
             return None
         if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             return None
-        self.kill()  # before the wait: until then nobody else can have this group's number
+        self.kill()  # before the wait: until then no other process can have this group's number
         code = self.process.wait()
         self.process = None
         return code
@@ -198,7 +198,7 @@ class _Child:
 
 
 class Supervisor:
-    """Runs services; `with Supervisor(…) as stack:` has all of them ready inside and none of them left behind it.
+    """Runs services; `with Supervisor(…) as stack:` has all of them ready inside and none of them left after it.
 
     In the main thread, SIGINT, SIGTERM and SIGHUP interrupt the body (as KeyboardInterrupt) and stop the stack in
     order; a second one kills it at once. `on_event` is called in the supervising thread, in the order of events."""

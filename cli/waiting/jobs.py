@@ -59,7 +59,7 @@ def exit_for(jobs: Iterable[JobView]) -> Exit:
 
 @contextmanager
 def sending(name: str) -> Iterator[Callable[[int, int], None]]:
-    """What to tell how many bytes of a file are there, of how many: a bar on a terminal, nothing in a pipe."""
+    """Called with the number of bytes sent and the total: a bar on a terminal, nothing in a pipe."""
     if not sys.stderr.isatty():
         yield lambda _there, _size: None
         return

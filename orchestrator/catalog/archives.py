@@ -1,4 +1,4 @@
-"""Archives of strangers, unpacked so that nothing is written outside the folder that was meant for it."""
+"""Unpacks untrusted archives so that nothing is written outside the target folder."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from orchestrator.errors import BadRequest, BadSpec
 MOST_MEMBERS = 100_000
 
 _STAGING = ".tx81-unpacking-"
-"""Folders that one who died while unpacking has left behind start with this."""
+"""Prefix of folders that an interrupted unpacking leaves."""
 
 
 def unpack(archive: Path, target: Path, *, most_bytes: int) -> Path:
@@ -75,7 +75,7 @@ def _checked(member: tarfile.TarInfo) -> PurePosixPath:
 def unpack_over(archive: Path, root: Path, *, most_bytes: int) -> None:
     """Unpack a .tar or .tar.gz over what is in `root`, with its links and modes: a package that is trusted as a whole.
 
-    Each file takes its place in one step, so that nobody reads half of one, and is never written through a link. Names
+    Each file is replaced in one step, so that no process reads half of it, and is never written through a link. Names
     and links that lead out of `root`, absolute links and special files refuse it. BadSpec says what is wrong with it;
     then, as after any other error, some of it may be there.
     """

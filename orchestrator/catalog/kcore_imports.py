@@ -106,7 +106,7 @@ class KcoreImports:
 
 
 def _names(request: KcoreImport, content: Path, node: Path) -> list[str]:
-    """What the folders around the kernel image are called, innermost first: one of them may tell what it is."""
+    """What the folders around the kernel image are called, innermost first: one of them may say what it is."""
     below = [*reversed(node.relative_to(content).parts)]
     if request.path is None:
         return [*below, content.name]

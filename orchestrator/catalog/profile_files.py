@@ -159,7 +159,7 @@ def _problems(trouble: ValidationError, document: _Document) -> str:
 
 
 def _entry(loc: EntryPath, document: _Document) -> EntryPath:
-    """The entry an error is about, without the words that tell apart what may stand there."""
+    """The entry an error is about, without the words that distinguish the members of a union."""
     path: EntryPath = ()
     for at, part in enumerate(loc):
         of_ours = (*path, part) in document.places

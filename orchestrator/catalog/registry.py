@@ -192,7 +192,7 @@ class Registry:
 
 
 def release_digest(profile: Profile, root: Path) -> str:
-    """What tells one build of the tools from another: the profile, and the content of its fingerprint files."""
+    """What identifies a build of the tools: the profile, and the content of its fingerprint files."""
     files = sorted(file for glob in profile.fingerprint for file in root.glob(glob) if file.is_file())
     contents = {str(file.relative_to(root)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     called = profile.model_dump(mode="json", exclude=_NO_RESULT, exclude_defaults=True)
@@ -201,7 +201,7 @@ def release_digest(profile: Profile, root: Path) -> str:
 
 def _read_config(path: Path, field: str) -> dict[str, Any]:
     try:
-        # A pipe or a device would be read for ever.
+        # Reading a pipe or a device would never end.
         if not path.is_file():
             raise PathRefused(f"{path} is not a file", field=field)
         if path.stat().st_size > CONFIG_LIMIT:
@@ -219,7 +219,7 @@ def _read_config(path: Path, field: str) -> dict[str, Any]:
 
 
 def _refuse_another_models(official: Mapping[str, Any], tx81: Mapping[str, Any], field: str) -> None:
-    """BadSpec if the two tell sizes of weights that differ."""
+    """BadSpec if the two state different sizes of the weights."""
     for name in ("hidden_size", "num_hidden_layers"):
         one, other = official.get(name), tx81.get(name)
         if None not in (one, other) and one != other:

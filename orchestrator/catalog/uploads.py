@@ -1,8 +1,8 @@
-"""Big files on their way in: sent in pieces, continued where they broke off, and whole before anything uses them.
+"""Uploads of large files: sent in pieces, resumed after an interruption, and complete before anything uses them.
 
-An upload is called by the digest that its bytes will have, so that whoever sends the same file again finds what is
-there already. Its bytes are a file below `Settings.models`, and the size of that file is how far it has come: there is
-no second record that could say otherwise.
+The name of an upload is the digest that its bytes will have, so that a client that sends the same file again finds the
+bytes that have arrived. They are a file below `Settings.models`, and its size is the progress: there is no second
+record that could disagree.
 """
 
 import errno
@@ -25,7 +25,7 @@ from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import raising_store_full
 
 FORGOTTEN_AFTER = 7 * 24 * 3600.0
-"""Seconds after which an upload that nobody has continued is removed."""
+"""Seconds after which an upload that was not continued is removed."""
 
 
 class UploadRequest(Strict):
@@ -83,7 +83,7 @@ class Uploads:
         return self.state(request.digest)
 
     def state(self, digest: str) -> Upload:
-        """How far the file has come; NotFound if nobody began it, or too long ago."""
+        """How far the file has come; NotFound if it was not begun, or too long ago."""
         path = self._find(digest)
         return Upload(digest, _size_of(path), path.stat().st_size)
 
@@ -91,7 +91,7 @@ class Uploads:
         """Add the bytes that begin at `offset`; WrongOffset says where the next piece has to begin."""
         path = self._find(digest)
         with path.open("r+b") as part, raising_store_full(self._folder):
-            # Another request may be writing the same piece: one after the other, and the second is told.
+            # Another request may be writing the same piece: one after the other, and the second gets an error.
             fcntl.flock(part, fcntl.LOCK_EX)
             there, size = os.fstat(part.fileno()).st_size, _size_of(path)
             if offset != there:

@@ -1,4 +1,4 @@
-"""The weights in a folder: what tells them from others, and whether they are whole."""
+"""The weights in a folder: their identity, and whether they are complete."""
 
 import hashlib
 import json
@@ -22,12 +22,12 @@ _INDEX = ".safetensors.index.json"
 
 @dataclass(frozen=True)
 class Weights:
-    """What a folder holds beside its config.json files, read to the last byte."""
+    """The content of a folder except its config.json files, read completely."""
 
     digest: str
     size: int
     stamp: str
-    """Of names, sizes and times of the files: as long as it is the same, nobody wrote to them."""
+    """Of names, sizes and times of the files: as long as it is the same, they were not written to."""
     tensors: str
     """Of the contents of the *.safetensors alone."""
 
@@ -35,7 +35,7 @@ class Weights:
 def weights_of(settings: Settings, folder: Path) -> Weights:
     """Everything in the folder but the config.json files, after a look at the weights' headers.
 
-    A worker asks again after a build: whoever overwrites a registered folder must not find the result in the cache."""
+    A worker asks again after a build: a build from an overwritten folder must not get into the cache."""
     # Before the contents: what is written while they are read shows in the next stamp.
     stamp = stamp_of(settings, folder)
     contents: dict[str, str] = {}
@@ -133,7 +133,7 @@ def check_safetensors(file: Path) -> None:
 
 
 def _require_shards(folder: Path, index: str) -> None:
-    """BadSpec if a shard that the index names is not beside it.
+    """BadSpec if a shard that the index names is missing.
 
     Format: JSON, `weight_map` from tensor name to the file that holds it.
     https://huggingface.co/docs/hub/safetensors

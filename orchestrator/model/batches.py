@@ -25,7 +25,7 @@ class StopOn(StrEnum):
     """When the jobs of a batch that have not begun are not worth starting any more; each means the one before too."""
 
     NEVER = "never"
-    STICKY_FAULT = "sticky_fault"  #: A fault signature that lasts: the card is dead for whoever comes next.
+    STICKY_FAULT = "sticky_fault"  #: A sticky fault signature: the card stays broken for the next job too.
     FAILURE = "failure"  #: A job has failed, whatever for.
 
 
@@ -115,7 +115,7 @@ def _multiplied(batch: BatchRequest, template: JobRequest, serving: Sequence[str
 
 
 def _pinned(template: JobRequest, slot: str) -> JobRequest:
-    """Validated anew: what the template asks for may not fit that slot."""
+    """Validated again: what the template requests may not fit that slot."""
     document = template.model_dump(mode="json")
     document["placement"]["slot"] = slot
     try:
@@ -137,7 +137,7 @@ class Trouble:
     signature: str | None = None
 
     def sentence(self) -> str:
-        """One line for whoever was skipped for it."""
+        """One line for the jobs that are skipped because of it."""
         where = f" on {self.slot_id}" if self.slot_id else ""
         what = "a sticky fault" if self.sticky else "a failure"
         return f"{what} of job {self.job_id} ({self.job_name}){where}: {self.reason}"

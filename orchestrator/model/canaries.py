@@ -43,7 +43,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Wait:
-    """A canary is under way, or the next is due later."""
+    """A canary is running, or the next is due later."""
 
     until: datetime | None
 

@@ -10,7 +10,7 @@ from orchestrator.model.spec_words import LONGEST_SECONDS, BuildInput, Cards, Na
 
 
 class OnCards(Strict):
-    """A job on one to eight card groups of one host: so many, or these."""
+    """A job on one to eight card groups of one host, given by number or by name."""
 
     groups: int = Field(
         default=1, ge=1, le=GROUPS_PER_HOST,
@@ -43,9 +43,9 @@ class OnCards(Strict):
 
 
 class ServeSpec(OnCards):
-    """Answer whoever asks, over OpenAI's interface, until it is stopped: model + kcore → an endpoint while it is ready.
+    """Serve the OpenAI API until it is stopped: model + kcore → an endpoint while it is ready.
 
-    It is stopped when someone asks for it, when nobody has used it for a time, when its life is over, or when its
+    It is stopped on request, when it was idle for a time, after its maximum time, or when its
     clients have ended; then it has succeeded. Ending by itself is a failure.
     """
 

@@ -44,7 +44,7 @@ class Goodput(Strict):
 
 
 class Load(Strict):
-    """The shape of a load: so many requests at a time (closed loop), or so many a second (open loop)."""
+    """The shape of a load: a number of requests in flight (closed loop), or of requests per second (open loop)."""
 
     concurrency: int | None = Field(
         default=None, ge=1, le=512, description="Requests in flight at any time. Default: 1, unless rate is given."
@@ -112,7 +112,7 @@ class ClientSpec(Strict):
     @model_validator(mode="before")
     @classmethod
     def _has_a_shape(cls, given: Any) -> Any:
-        """A load always says its shape, so that it is there to be read beside the numbers."""
+        """A load always states its shape, so that it can be read next to the results."""
         if isinstance(given, Mapping) and given.get("program", "load") == "load" and given.get("load") is None:
             return {**given, "load": Load()}
         return given

@@ -27,7 +27,7 @@ class Demand:
     count: int = 1
     """How many, where `only` does not name each of them."""
     limit: int | None = None
-    """Power of two of seconds that the run limits of the class do not exceed, so that short jobs are found behind long
+    """Power of two of seconds that the run limits of the class do not exceed, so that short jobs are found after long
     ones without reading the queue; None if it was not noted."""
     canary: bool = False
     """It may also have a slot that is quarantined, to find out whether its cards work."""

@@ -23,13 +23,13 @@ class FailureKind(StrEnum):
     SERVER_GONE = "server_gone"  #: The server that it asks has ended, or answers no more: no failure of its own.
     WRONG_ANSWERS = "wrong_answers"  #: A canary's answers are not the golden ones.
     CANCELLED = "cancelled"  #: A person or a client asked for it to stop.
-    STOPPED = "stopped"  #: Its worker was stopped, or lacks the release: held against nobody. Never a job's.
+    STOPPED = "stopped"  #: Its worker was stopped, or lacks the release: counts against no one. Never a job's.
     DEVICE_KILLS = "device_kills"  #: Two different slots were quarantined while it ran: the job itself is suspect.
     FAULT = "fault"  #: The infrastructure's: a dead card, a lost worker, a full disk.
 
 
 class Failure(BaseModel):
-    """One cause, told to a person and to a program."""
+    """One cause, for a person and for a program."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,7 +41,7 @@ class Failure(BaseModel):
 
 
 class Suspicion(BaseModel):
-    """Why slots can not be trusted after what an attempt on them left behind."""
+    """Why slots are suspected after an attempt on them."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -57,7 +57,7 @@ class Suspicion(BaseModel):
 
 
 def of_one_among(reason: str, slots: Collection[str]) -> str:
-    """The reason as it is told of each of `slots`, when it is true of one of them and nobody can tell of which."""
+    """The reason as shown for each of `slots`, when it applies to one of them, unknown which."""
     return reason if len(slots) < 2 else f"{reason} (on one of {', '.join(sorted(slots))}; unknown which)"
 
 

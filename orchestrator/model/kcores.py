@@ -1,7 +1,7 @@
 """Kernel images: what is known of how one was made, and for which jobs it is the wrong one. Pure.
 
 A kcore is a folder: a literal `kcore.bin`, or `model_info.json` with `chipN/tileM/kcore_fw.bin` (newer graphs:
-`kcore_fw.so`) for every chip. What the vendor calls an archive tells more: `deepseek_7b_bf16_seq8192_c4` is bf16, up to
+`kcore_fw.so`) for every chip. The name of a vendor's archive says more: `deepseek_7b_bf16_seq8192_c4` is bf16, up to
 8192 tokens, four cards. `model_info.json` wins over the name.
 """
 
@@ -78,7 +78,7 @@ def missing(files: Collection[str], model_info: bytes | None) -> str | None:
 
 
 def misfit_of_cards(chips: int | None, cards: str | None) -> str | None:
-    """Why a kernel image for so many cards cannot run on those that a job asks for."""
+    """Why a kernel image for that number of cards cannot run on those that a job requests."""
     wanted = 1 if cards == SINGLE_CARD else CARDS_PER_GROUP
     if chips is None or chips == wanted:
         return None
@@ -98,7 +98,7 @@ def misfit_of_precision(precision: Precision | None, *, has_gm: bool) -> str | N
 
 
 def misfit_of_dtype(precision: Precision | None, dtype: str) -> str | None:
-    """Why a kernel image of that precision does not do for a server that is told to compute in `dtype`."""
+    """Why a kernel image of that precision does not fit a server that computes in `dtype`."""
     if precision is not None and (precision == "quant") != (dtype == "int8"):
         return f"the kcore was compiled for {precision} weights, but dtype says {dtype}"
     return None
@@ -115,7 +115,7 @@ def _document(model_info: bytes) -> dict[str, Any]:
 
 
 def _tiles(document: dict[str, Any]) -> list[int]:
-    """Tiles of each chip, as far as it is told."""
+    """Tiles of each chip, as far as known."""
     listed = document.get("chip")
     tiles = (
         [each.get("tile_num") if isinstance(each, dict) else None for each in listed]

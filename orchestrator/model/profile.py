@@ -114,7 +114,7 @@ class TextAnswers(AnswerFiles):
         return self
 
     def keys(self) -> dict[str, str]:
-        """Our column → the group it is read from: they are called alike."""
+        """Our column → the group it is read from: they have the same name."""
         return {name: name for name in re.compile(self.pattern).groupindex}
 
 
@@ -129,7 +129,7 @@ AnswersRule = Annotated[
 
 
 class ServeRule(Strict):
-    """How a server is told where to listen, and how to find out that it does."""
+    """How a server gets its address, and how to check that it listens."""
 
     ready_path: str = Field(
         default="/v1/models", pattern=r"^/[!-~]*$",

@@ -32,7 +32,7 @@ class StepCommand(Strict):
 
 
 class StepCheck(StepCommand):
-    """What tells that a step is done: it ends with 0, and prints what it must. Anything else is *not done*."""
+    """The check that a step is done: it exits with 0, and its output matches. Anything else is *not done*."""
 
     prints: Pattern | None = Field(default=None, description="What its output must match; nothing if absent.")
 

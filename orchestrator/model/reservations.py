@@ -26,7 +26,7 @@ class ReservationState(StrEnum):
 
 
 def _moment(value: object) -> object:
-    """An ISO 8601 text with its zone. Pydantic alone would take a number for seconds since 1970; nobody means that."""
+    """An ISO 8601 text with its zone. Pydantic alone would read a number as seconds since 1970."""
     example = "like 2026-03-01T14:00:00+08:00"
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value

@@ -29,7 +29,7 @@ class Served:
 
 
 def why_stop(spec: ServeSpec, seen: Served, now: datetime) -> str | None:
-    """Why a server is to end in good order now; None if it is to go on.
+    """Why a server is to be stopped now; None if it is to continue.
 
     While a job that uses it has not ended it is not idle: that job may only be waiting for a seat.
     """

@@ -10,7 +10,7 @@ second less than another does not get every slot that is free in one turn."""
 
 @dataclass(frozen=True)
 class Share:
-    """What a project has had, in slot-seconds that fade away, and what it is entitled to beside the others."""
+    """What a project has used, in decaying slot-seconds, and its weight."""
 
     used: float = 0.0
     weight: float = 1.0
@@ -26,7 +26,7 @@ class Share:
 
 
 UNUSED = Share()
-"""Of a project that nobody has said anything about yet."""
+"""Of a project without a weight of its own."""
 
 
 def faded(seconds: float, *, age: timedelta, half_life: timedelta) -> float:

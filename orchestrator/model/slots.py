@@ -10,7 +10,7 @@ CARDS_PER_GROUP = 4
 GROUPS_PER_HOST = CARDS_PER_HOST // CARDS_PER_GROUP
 
 GOLDEN_LABEL = {"golden": "yes"}
-"""What a CPU seat carries whose worker has found what golden jobs need; they ask for it without being told to."""
+"""What a CPU seat carries whose worker has found what golden jobs need; they request it by themselves."""
 
 
 class SlotKind(StrEnum):

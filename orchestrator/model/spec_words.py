@@ -95,7 +95,7 @@ _TOLD_BY: dict[str, type[Strict]] = {"job": JobOutput, "digest": StoredArtifact,
 
 
 def _form(given: object) -> str | None:
-    """Which input is meant, by the field that only it has; so a mistake in it is told of it alone."""
+    """Which input is meant, by the field that only it has; so that an error is reported for it alone."""
     if isinstance(given, Mapping):
         return next((form.__name__ for field, form in _TOLD_BY.items() if field in given), None)
     return type(given).__name__ if isinstance(given, tuple(_TOLD_BY.values())) else None

@@ -11,7 +11,7 @@ State = TypeVar("State", bound=StrEnum)
 class JobState(StrEnum):
     """Where a job stands; only `orchestrator.jobs.lifecycle` moves one."""
 
-    WAITING = "waiting"  #: Needs another job's result or endpoint, or an identical build that is already under way.
+    WAITING = "waiting"  #: Needs another job's result or endpoint, or an identical build that is already in progress.
     QUEUED = "queued"  #: All inputs are known; it may be placed in the next turn of the dispatcher.
     ASSIGNED = "assigned"  #: Its current attempt holds leases on slots; the doorbell rings until it is claimed.
     RUNNING = "running"  #: One worker holds its lease and renews it; a lease that runs out moves the job on.
@@ -45,7 +45,9 @@ class Until(StrEnum):
     """How far another job has to be before one that needs it may start."""
 
     SUCCEEDED = "succeeded"  #: It has ended well, and what it made is stored.
-    READY = "ready"  #: It serves: its endpoint is open. One that ends before was not ready for whoever still waits.
+    READY = (
+        "ready"  #: It serves: its endpoint is open. One that ends before was never ready for the jobs that still wait.
+    )
 
 
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
@@ -62,7 +64,7 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     JobState.CANCELLED: frozenset(),
     JobState.SKIPPED: frozenset(),
 }
-"""Every arrow a job may walk. A job is created `waiting`; what it needs decides where it goes at once."""
+"""Every transition of a job. A job is created `waiting`; its needs decide its next state at once."""
 
 ATTEMPT_TRANSITIONS: Mapping[AttemptState, frozenset[AttemptState]] = {
     AttemptState.ASSIGNED: frozenset({AttemptState.RUNNING, AttemptState.CANCELLED, AttemptState.LOST}),

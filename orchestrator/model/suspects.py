@@ -1,11 +1,12 @@
 """Which slot fails where others do not: a score from the attempts that have ended. Pure.
 
-Jobs are alike if they run the same kind on the same model and kernel image (or backend type, or source): such jobs fail
-together for a reason of their own. So only failures of jobs that are *not* alike add up, each counts by how well its
-like fares on other slots, and one bad job never brings a slot into suspicion, however often and wherever it fails.
+Jobs are similar if they run the same kind on the same model and kernel image (or backend type, or source): such jobs
+fail together for a reason of their own. So only failures of jobs that are *not* similar add up. Each is weighted by how
+often similar jobs succeed on other slots, so one bad job never makes a slot suspect, however often and wherever it
+fails.
 
-An attempt on several slots counts on each of them. If it fails, nobody can tell which was the cause, so each bears its
-part of the blame; if it succeeds, all have proven themselves.
+An attempt on several slots counts on each of them. If it fails, it is unknown which was the cause, so each gets its
+part of the failure; if it succeeds, it is a success of all of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,7 @@ COUNTED = frozenset(
 
 @dataclass(frozen=True)
 class Trial:
-    """One attempt that has ended, on one of its slots: where, when, whether it failed, and what tells its like."""
+    """One attempt that has ended, on one of its slots: where, when, whether it failed, and its key for similar jobs."""
 
     attempt_id: int
     job_id: int
@@ -37,7 +38,7 @@ class Trial:
     likeness: str
     failed: bool
     share: float = 1.0
-    """Its part of the attempt: one of so many slots."""
+    """Its part of the attempt: 1 / number of slots."""
 
 
 @dataclass(frozen=True)

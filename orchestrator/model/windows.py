@@ -1,4 +1,4 @@
-"""Times in which a slot is not for everybody: reservations by people, and maintenance."""
+"""Times in which a slot is reserved: by people, or for maintenance."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class GivenAnswer:
     """What a tool answered to one prompt in one repeat on one lane.
 
-    Times in seconds; what the tool does not tell is None.
+    Times in seconds; what the tool does not report is None.
     """
 
     repeat: int
@@ -30,7 +30,7 @@ class GivenAnswer:
 
 @dataclass(frozen=True)
 class CheckedAnswer:
-    """An answer beside its reference, where there is one."""
+    """An answer with its reference, if there is one."""
 
     given: GivenAnswer
     golden: str | None

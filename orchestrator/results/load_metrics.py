@@ -17,7 +17,7 @@ SERVER = "server"
 """Token counter: the server's own `usage`."""
 
 MOST_GAPS = 1 << 17
-"""Gaps between pieces that are sampled for percentiles: of more, a sample of so many. Mean and maximum are of all."""
+"""Gaps between pieces that are sampled for percentiles: of more, a sample of this size. Mean and maximum are of all."""
 
 DEFINITIONS = {
     "requests": ("requests", "requests/answered"),
@@ -42,8 +42,8 @@ ttft_seconds         sent to first; of an open loop, due to first (`FROM_DUE`)
 request_seconds      sent to last; of an open loop, due to last
 tpot_seconds         (last - first) / (output tokens - 1), of one answer of two tokens or more
 itl_seconds          between two pieces with text, of all requests together; one piece may hold several tokens, so
-                     this tells servers apart no better than tpot_seconds does
-late_seconds         due to sent, of an open loop: how far the client itself fell behind
+                     this distinguishes servers no better than tpot_seconds does
+late_seconds         due to sent, of an open loop: the delay of the client itself
 load_seconds         from the first request sent to the last piece of any answer
 *_throughput         requests answered, or tokens of their answers (total: and of their prompts) / load_seconds
 goodput              requests answered within every limit / load_seconds; a limit on tpot_seconds is met by an answer
@@ -149,7 +149,7 @@ class LoadStatistics:
         for name, values in self._spreads.items():
             counter = SERVER if name == "tpot_seconds" else None
             found += self._statistics(name, _statistics(values, borne=len(values)), len(values), counter)
-        # Gaps within one answer are alike: how far a percentile can be trusted, requests decide.
+        # Gaps within one answer are similar: how far a percentile can be trusted, requests decide.
         gaps = {**_statistics(self._gaps.sample, borne=answered), **self._gaps.of_all()}
         return found + self._statistics("itl_seconds", gaps, self._gaps.count)
 
@@ -204,7 +204,7 @@ class _Gaps:
 
 
 def _statistics(values: Sequence[float], *, borne: int) -> dict[str, float]:
-    """Mean, median and maximum; tail percentiles where so many requests can bear them."""
+    """Mean, median and maximum; higher percentiles only with enough requests."""
     if not values:
         return {}
     tails = {"p90": LEAST_FOR_P90, "p95": LEAST_FOR_P95, "p99": LEAST_FOR_P99}

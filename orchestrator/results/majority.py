@@ -1,4 +1,4 @@
-"""The same prompts, the same kernel image, several slots: which of them answers unlike the others?
+"""The same prompts, the same kernel image, several slots: which of them differs from the majority?
 
 Greedy answers of one image should be equal everywhere. Each slot has one vote for each prompt, however often it ran, so
 that one that ran more does not outvote the others. Pure.
@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 LEAST_SLOTS = 3
-"""Of two that disagree nobody can say which is wrong."""
+"""If two disagree, it is unknown which one is wrong."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def agreement(runs: Iterable[SlotAnswers]) -> Agreement:
 
 
 def _majority(votes: Sequence[str]) -> str | None:
-    """The answer of more than half of the slots; None if there is none, or they are too few to tell who is wrong."""
+    """The answer of more than half of the slots; None if there is none, or there are too few slots for a majority."""
     answer, count = Counter(votes).most_common(1)[0]
     if count == len(votes):
         return answer

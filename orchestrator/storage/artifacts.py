@@ -7,9 +7,9 @@ It knows files, not rows. Layout below the root:
     sha256/aa/<hex>.x       the same bytes as <hex>, mode 0555: a hard link shares the mode of what it links to
     temp/                   what is being written; never read, removed by `sweep_temp`
 
-A name under `sha256` appears by one rename of a file already on disk, so it is whole or not there, whoever dies when.
-Two writers of one digest write the same bytes; the second rename changes nothing. Callers' files are always copied in:
-a hard link would let a later write of theirs change the stored bytes.
+A name under `sha256` appears by one rename of a file already on disk, so it is complete or missing, whenever a process
+dies. Two writers of one digest write the same bytes; the second rename changes nothing. Callers' files are always
+copied in: a hard link would let a later write of theirs change the stored bytes.
 """
 
 import errno
@@ -130,7 +130,7 @@ class ArtifactStore:
         return self._at(digest, _TREE).exists()
 
     def path(self, digest: str) -> Path:
-        """Where the bytes (of a tree: its manifest) are. Read only: whoever writes there damages every user of them."""
+        """Where the bytes (of a tree: its manifest) are. Read only: a write there damages every user of them."""
         for suffix in (_TREE, ""):
             if (place := self._at(digest, suffix)).exists():
                 return place
@@ -203,7 +203,7 @@ class ArtifactStore:
         return removed
 
     def collect_garbage(self, reachable: Collection[str], older_than: timedelta) -> int:
-        """Remove all that no digest in `reachable` reaches and nobody stored lately; say how many bytes were freed.
+        """Remove all that no digest in `reachable` reaches and that was not stored lately; returns the bytes freed.
 
         `older_than` covers what is stored but not yet known to SQL: storing a digest again makes it young."""
         needed = {checked_digest(digest) for digest in reachable}
@@ -252,7 +252,7 @@ class ArtifactStore:
             os.utime(place)
         except FileNotFoundError:
             return False
-        except PermissionError:  # another user's file: it cannot be made young, so it is written anew
+        except PermissionError:  # another user's file: its time cannot be changed, so it is written again
             return False
         return True
 

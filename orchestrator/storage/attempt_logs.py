@@ -1,4 +1,4 @@
-"""The log of one attempt, read alike while it is shipped (SQL) and after it is sealed (artifact store)."""
+"""The log of one attempt, read the same way while it is shipped (SQL) and after it is sealed (artifact store)."""
 
 import codecs
 from dataclasses import dataclass
@@ -80,7 +80,7 @@ def start_of_last_lines(raw: bytes, lines: int) -> int:
 
 @dataclass(frozen=True)
 class Piece:
-    """Text of a log, and the byte offset behind it."""
+    """Text of a log, and the byte offset after it."""
 
     text: str
     offset: int
@@ -101,7 +101,7 @@ class LogDecoder:
     def feed(self, raw: bytes, *, final: bool = False) -> Piece:
         """The text of `raw` up to its last whole character; `final` gives up waiting for the rest of that one.
 
-        The piece's offset is that of the first byte not told yet, so that whoever resumes there gets it whole.
+        The piece's offset is that of the first byte not sent yet, so that a client that resumes there misses nothing.
         """
         self._read_to += len(raw)
         text = self._decoder.decode(raw, final)

@@ -1,6 +1,6 @@
 """SQL sessions, the database's clock, and "something was committed".
 
-Works alike on SQLite (WAL; every write starts with BEGIN IMMEDIATE, so that two writers queue instead of failing
+Works the same on SQLite (WAL; every write starts with BEGIN IMMEDIATE, so that two writers queue instead of failing
 half-way) and PostgreSQL. Sessions are synchronous everywhere; nothing else in the product opens one.
 """
 
@@ -33,10 +33,10 @@ from orchestrator.storage.folder_events import FolderEvents
 
 CHANNEL = "tx81_committed"
 _COMMIT = f"SELECT pg_notify('{CHANNEL}', '') WHERE pg_current_xact_id_if_assigned() IS NOT NULL; COMMIT"
-"""One journey to PostgreSQL: who watches is woken, if something was written."""
+"""One round trip to PostgreSQL: watching processes are woken if something was written."""
 _POSTGRES_CLOCK = text("SELECT clock_timestamp()")
 _SOON = 0.001
-"""Seconds between two looks at SQLite while a commit is under way."""
+"""Seconds between two reads of SQLite's version while a commit is in progress."""
 
 SQLITE_BUSY_SECONDS = 30
 """How long a writer waits for another; writes are short, so this is only reached when a process is stuck."""
@@ -48,7 +48,7 @@ ADMISSION = "admission"
 
 
 class CommitWatch(Protocol):
-    """Tells one thread that some process has committed; false alarms are possible, missed commits are not."""
+    """Wakes one thread when some process has committed; false alarms are possible, missed commits are not."""
 
     def wait(self, timeout: float) -> bool:
         """Block until something was committed since the last call, at most `timeout` seconds; False on time-out."""
@@ -107,7 +107,7 @@ class Database:
 
     @contextmanager
     def admission(self) -> Iterator[tuple[Session, datetime]]:
-        """A transaction, and its time, in which nobody else admits, places or orders (the admission lock)."""
+        """A transaction, and its time, in which no other process admits, places or orders (the admission lock)."""
         with self.write() as session:
             self.serialise(session, ADMISSION)
             yield session, self.now(session)
@@ -153,7 +153,7 @@ def _postgres_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "checkout")
     def _still_there(connection: psycopg.Connection[Any], _record: Any, _proxy: Any) -> None:
-        """A server says nothing unasked but its goodbye; so a connection that waited is checked without a journey."""
+        """A server only sends unasked data when it closes the connection, so the check needs no round trip."""
         heard = select.poll()
         heard.register(connection.fileno(), select.POLLIN)
         if heard.poll(0):
@@ -163,7 +163,7 @@ def _postgres_engine(url: URL) -> Engine:
 
 
 class _SqliteWatch:
-    """Asks for the version of the data when a file beside the database was written to.
+    """Reads the version of the data when a file next to the database was written to.
 
     The write comes a moment before the commit can be seen, so it is asked for again soon, then ever more rarely."""
 

@@ -1,8 +1,8 @@
-"""The host's locks on card groups: held for one attempt at a time, whoever leads it, and by its vendor processes.
+"""The host's locks on card groups: taken for one attempt at a time, and inherited by its vendor processes.
 
 Beside the lock of a slot, which its worker holds for life: an attempt on several groups is run by the worker of the
-first, which can not have the slot locks of the others. What survives an attempt keeps the locks of its cards, so that
-nobody starts there, whatever SQL says by then.
+first, which cannot have the slot locks of the others. What survives an attempt keeps the locks of its cards, so that
+nothing starts there, whatever SQL says by then.
 """
 
 import os
@@ -42,7 +42,7 @@ def held(
 ) -> Iterator[list[int]]:
     """Hold the cards of these groups for the block; `CardsHeld` if somebody else does for longer than `patience`.
 
-    Gives the descriptors, for the vendor process to inherit. Ascending, as everybody takes them.
+    Gives the descriptors, for the vendor process to inherit. In ascending order, as in every process.
     """
     give_up = time.monotonic() + patience
     with ExitStack() as taken:

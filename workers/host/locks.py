@@ -1,7 +1,7 @@
 """Locks on this host, by `flock`: they end with the last process that holds the descriptor, however it ends.
 
 A descriptor that a child inherits keeps the lock when its parent dies. That is the point of it: while a survivor
-still works on a card, nobody else can start there.
+still works on a card, no other process can start there.
 """
 
 import fcntl
@@ -48,7 +48,7 @@ def take(path: Path, *, owner: str) -> int:
 
 @contextmanager
 def waited_for(path: Path, *, owner: str, log: Path, stop: StopSignal) -> Iterator[int | None]:
-    """Hold the lock at `path` for the block, waiting for it as long as `stop` allows; None if it was told to stop.
+    """Hold the lock at `path` for the block, waiting for it as long as `stop` allows; None if it was asked to stop.
 
     Whom it waits for is written into the log of the attempt."""
     descriptor: int | None = None
@@ -70,7 +70,7 @@ def waited_for(path: Path, *, owner: str, log: Path, stop: StopSignal) -> Iterat
 
 
 def domain(folder: Path) -> str:
-    """The name of everybody who sees the locks in `folder`: random, made at first sight, and the same for all of them.
+    """The name of the lock domain of `folder`: random, made at first sight, and the same for all of them.
 
     Two machines, or two containers with folders of their own, have different ones, whatever they call their host."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """Which processes of this host have certain files open, and what its other workers have seen of that lately.
 
-The kernel tells of open files one by one, for one process at a time, so a look costs as much as all processes of the
+The kernel lists open files one by one, for one process at a time, so a scan costs as much as all processes of the
 host have open. Workers that need one at about the same time share it.
 """
 
@@ -21,10 +21,10 @@ Identity = tuple[int, int]
 """What a file is, wherever its path leads: a device node's number, of any other file its file system and inode."""
 
 _MOST_BYTES = 1 << 16
-"""Of a look that is told to others; where more is open, each worker looks for itself."""
+"""Maximum size of a shared scan; if more is open, each worker scans by itself."""
 
 _PATIENCE = 0.1
-"""Seconds in which a look is done on the busiest host; whoever takes longer has been stopped."""
+"""Seconds that a scan takes on the busiest host; a process that takes longer has been stopped."""
 
 _LOOK_AGAIN = 0.004
 """Seconds between two tries while another worker looks."""
@@ -44,7 +44,7 @@ class Look:
     """Processes of others that we may not look into."""
 
     def covers(self, files: Mapping[Path, Identity]) -> bool:
-        """Whether whoever had one of these open would have been seen."""
+        """Whether a process that had one of these open would have been seen."""
         return self.wanted.issuperset(files.values()) and self.names.issuperset(path.name for path in files)
 
 
@@ -125,7 +125,7 @@ class SharedLooks:
 
     @contextmanager
     def _turn(self) -> Iterator[bool]:
-        """Whether nobody else looks, for the block; True where that can not be known."""
+        """Whether no other process scans, for the block; True if unknown."""
         with ExitStack() as held:
             try:
                 file = held.enter_context(self._open(os.O_WRONLY | os.O_CREAT))
@@ -171,7 +171,7 @@ def _processes() -> list[int]:
 
 
 _COUNTED = os.stat("/proc/self/fd").st_size > 0
-"""Whether this kernel (6.2 or later) tells the number of open files as the size of the folder."""
+"""Whether this kernel (6.2 or later) reports the number of open files as the size of the folder."""
 
 
 @functools.cache

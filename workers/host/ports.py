@@ -23,7 +23,7 @@ class NoFreePort(OrchestratorError):
 def reserved(settings: Settings, *, owner: str) -> Iterator[int]:
     """A port of `settings.serve_ports` for the block; NoFreePort if there is none.
 
-    Workers keep each other away by a lock. A stranger may still take the port before the server binds it, minutes
+    Workers keep each other away by a lock. Another process may still take the port before the server binds it, minutes
     later perhaps: that shows in what the server prints.
     """
     first, last = settings.serve_ports

@@ -1,9 +1,9 @@
-"""Are these cards free? Who holds them, and which are not there at all.
+"""Are these cards free? Which processes have them open, and which cards are missing.
 
-A card is held by every process that has its device node open, whatever its path: a container has another one, and a
-device number of its own mount, for the same card. Processes of other users are only seen by root; how many could not be
-looked into is told. An idle entry in `tsm_smi` does not prove that a card works, only that nobody uses it: that is what
-a canary is for.
+A card is in use by every process that has its device node open, under any path: in a container the same card has
+another node, with a device number of its own mount. Processes of other users are only seen by root; the number of
+processes that could not be inspected is reported. An idle entry in `tsm_smi` only proves that no process uses the card;
+whether it works is checked by a canary.
 """
 
 import glob
@@ -69,7 +69,7 @@ class Finding:
 
     @property
     def free(self) -> bool:
-        """Whether every card is there and nobody holds it."""
+        """Whether every card exists and is open in no process."""
         return not (self.missing or self.holders or self.busy)
 
     @property
@@ -136,7 +136,7 @@ class Probe:
     ) -> Finding:  # fmt: skip
         """Which of these cards are missing or held by any process but this one; none of ours may run now.
 
-        If another worker has seen that nobody holds them, at `since` by the monotonic clock or later, that will do. The
+        If another worker has seen that they are free, at `since` by the monotonic clock or later, that will do. The
         vendor's check is asked too, if its program is there: under `shim` or one of its own, with `keep_fds`."""
         nodes, missing = self._nodes(cards)
         seen, age = self._seen(nodes, since)

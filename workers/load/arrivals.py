@@ -17,7 +17,7 @@ class Ask:
 def asks(prompts: int, total: int, *, seed: int | None = None) -> Iterator[Ask]:
     """So many requests over the prompts, which are used up before one comes again.
 
-    In their order, or with a seed in an order drawn anew for each round: each prompt is asked equally often, up to one.
+    In their order, or with a seed in a new random order for each round: each prompt is asked equally often, up to one.
     """
     draw = None if seed is None else random.Random(f"prompts {seed}")  # noqa: S311 - reproducible, no secret
     order = list(range(prompts))
@@ -29,7 +29,7 @@ def asks(prompts: int, total: int, *, seed: int | None = None) -> Iterator[Ask]:
 
 
 def poisson(rate: float, *, seed: int) -> Iterator[float]:
-    """Seconds from the start at which requests are due, the first at once: a Poisson process of so many a second."""
+    """Seconds from the start at which requests are due, the first at once: a Poisson process of this rate."""
     draw = random.Random(f"arrivals {seed}")  # noqa: S311 - reproducible, no secret
     due = 0.0
     while True:

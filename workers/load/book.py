@@ -1,4 +1,4 @@
-"""What a load leaves behind: answers, the times of every request, and the numbers; written as it goes."""
+"""The outputs of a load: answers, the times of every request, and the metrics; written continuously."""
 
 import json
 from collections import Counter
@@ -49,7 +49,7 @@ class Book:
         self._files.close()
 
     def start(self, at: float) -> None:
-        """The moment from which the times are told."""
+        """The moment from which times are counted."""
         self._began = at
 
     def heard(self, ask: Ask, question: str, heard: Heard, due: float | None) -> None:

@@ -1,4 +1,4 @@
-"""One request over OpenAI's interface, heard as it streams: what was said, and when each piece of it came."""
+"""One streamed request of the OpenAI API: the answer, and when each piece of it arrived."""
 
 import json
 import time
@@ -36,7 +36,7 @@ class Conversation:
         }  # fmt: skip
 
     async def ask(self, prompt: str) -> Heard:
-        """The whole answer; `Unanswered` if there is none, `ServerGone` if nobody is there."""
+        """The complete answer; `Unanswered` if there is none, `ServerGone` if no server is there."""
         said = {"messages": [{"role": "user", "content": prompt}]} if self._chat else {"prompt": prompt}
         body = json.dumps({**said, **self._asked}, ensure_ascii=False).encode("utf-8", "replace")
         sent = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The two ways to make a load: so many requests at a time, or each at its own time whatever the others do."""
+"""The two kinds of load: a fixed number of requests in flight, or each at its own time, independent of the others."""
 
 import asyncio
 import time
@@ -12,11 +12,11 @@ from workers.load.conversation import Conversation
 from workers.load.replies import ServerGone, Unanswered
 
 MOST_UNDER_WAY = 900
-"""Requests of an open loop; one that is due while so many are under way fails. A process has about a thousand files."""
+"""Requests of an open loop; a further one that is due fails. A process has about a thousand files."""
 
 _SAY_EVERY = 0.5
 _SAID_OF_A_SORT = 5
-"""Failures that are told one by one; the others are counted."""
+"""Failures that are reported one by one; the others are counted."""
 
 
 class Driving:

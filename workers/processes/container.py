@@ -60,7 +60,7 @@ its parent would not be found the next time."""
 
 
 class ContainerAway(OrchestratorError):
-    """The container can not be entered: nothing was started."""
+    """The container cannot be entered: nothing was started."""
 
     code = "container_away"
 
@@ -105,7 +105,7 @@ class Container:
 
     def __init__(self, docker: DockerExec, mark: Mark, *, entered: str, folder: Path, shim: Shim | None) -> None:
         self._docker = docker
-        # Found once: the shim looks for no program. One that is not there is told by name when it is first asked.
+        # Found once: the shim looks for no program. A missing one is named when it is first called.
         self._program = shutil.which(docker.program, path=docker.environment.get("PATH")) or docker.program
         self._entered = entered
         self.mark = mark
@@ -128,14 +128,14 @@ class Container:
         )  # fmt: skip
 
     def kill(self, marked: str) -> tuple[int, ...]:
-        """Kill what bears such a mark; the processes that were there. ContainerAway if it can not be entered."""
+        """Kill what bears such a mark; the processes that were there. ContainerAway if it cannot be entered."""
         told = self._ask(*self._signal(marked), "9")
         if told.exit_code != 0:
             raise self._away(told)
         return tuple(int(pid) for pid in told.said.split() if pid.isdigit())
 
     def lacking(self, folders: Sequence[str]) -> list[str]:
-        """Which of these folders are not there, as the container sees them. ContainerAway if it can not be entered."""
+        """Which of these folders are not there, as the container sees them. ContainerAway if it cannot be entered."""
         script = 'for folder; do [ -d "$folder" ] || echo "$folder"; done'
         told = self._ask(self._program, "exec", self._docker.container, "sh", "-c", script, "tx81", *folders)
         if told.exit_code != 0:
@@ -152,7 +152,7 @@ class Container:
         return ContainerAway(self._docker, told.last or f"exit code {told.exit_code}")
 
     def _signal(self, marked: str) -> tuple[str, ...]:
-        # As root, whoever the tools run as: others may not read every environment.
+        # As root, whichever user the tools run as: others may not read every environment.
         return (
             self._program, "exec", "-u", "0", self._docker.container,
             "sh", "-c", _SIGNAL, "tx81", marked, self._entered,

@@ -78,7 +78,7 @@ class StopReason(StrEnum):
     LEASE_LOST = "lease_lost"
     SHUTDOWN = "shutdown"
     WRONG_CARDS = "wrong_cards"
-    STOPPED = "stopped"  #: A server, in good order.
+    STOPPED = "stopped"  #: A server, gracefully.
     NOT_READY = "not_ready"  #: A server that did not come to serve in time.
 
 
@@ -132,7 +132,7 @@ class StopSignal:
     def request(self, reason: StopReason, *, within: timedelta | None = None) -> None:
         """Stop the tool; `within` cuts the ladder short, with SIGKILL when that time is over.
 
-        The shortest `within` of all requests holds, so a lost lease can hurry a cancellation under way."""
+        The shortest `within` of all requests holds, so a lost lease can shorten a cancellation in progress."""
         with self._lock:
             self._reason = self._reason or reason
             if within is not None:

@@ -20,7 +20,7 @@ ones not even while it lasts, so that a lock is free when the tool and the worke
 
 Nobody escapes by `setsid` or a double fork: the shim is a subreaper, so every orphan below it becomes its
 child. Hence *no child left* means *no descendant left*, and the next attempt starts with an empty tree. A shim
-that cannot get there, or that was told to terminate, ends, and closes the link before the last status line
+that cannot get there, or that was asked to terminate, ends, and closes the link before the last status line
 can be acted upon. Only SIGKILL on the shim itself parts it from the tree; the tool then dies by its own
 parent-death signal.
 """
@@ -39,10 +39,10 @@ import time
 from collections.abc import Collection, Sequence
 
 STOP = b"s"
-"""Order: walk the kill ladder."""
+"""Order: run the kill ladder."""
 
 KILL_NOW = b"k"
-"""Order: walk the ladder, and cut short what is left of it before SIGKILL."""
+"""Order: run the ladder, and shorten the rest of it before SIGKILL."""
 
 Plan = tuple[list[bytes], dict[bytes, bytes], bytes, list[tuple[int, float]], list[int], list[bytes]]
 """Argv, environment, working folder, ladder of (signal, seconds of grace) ending with SIGKILL, numbers of the kept, and
@@ -142,7 +142,7 @@ class Supervisor:
             self._poll.register(fd, select.POLLIN)
 
     def run(self) -> bool:
-        """Start the tool, wait for its end or for an order, leave nobody behind, say how it went.
+        """Start the tool, wait for its end or for an order, leave no process, report how it ended.
 
         True if the next attempt may follow."""
         self._start()
@@ -159,7 +159,7 @@ class Supervisor:
         return self._childless and not self._terminated
 
     def close(self) -> None:
-        """Let the worker hear the end."""
+        """Report the end to the worker."""
         os.close(self._control)
         os.close(self._status)
 
@@ -225,7 +225,7 @@ class Supervisor:
         self._tool_ended = bool(trouble)
 
     def _obey(self, orders: bytes) -> None:
-        self._reap()  # What has ended by then was not stopped, even if nobody was told of its end yet.
+        self._reap()  # What has ended by then was not stopped, even if its end was not reported yet.
         self._stopping = True
         self._hurried = self._hurried or KILL_NOW in orders
         if not orders:
@@ -277,7 +277,7 @@ class Supervisor:
                     self._send(number)
 
     def _send_elsewhere(self, number: int) -> None:
-        """Returns when the signal is there, or nobody can wait any longer. It gets there when we are killed, too."""
+        """Returns when the signal has arrived, or nothing can wait any longer. It also arrives when we are killed."""
         command, self._childless = [*self._messenger, b"%d" % number], False
         empty = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0)]  # in the place of the link
         try:
@@ -316,7 +316,7 @@ class Supervisor:
         try:
             os.write(self._status, fact.encode() + b"\n")
         except OSError:
-            self._stopping = True  # nobody listens any more
+            self._stopping = True  # no reader is left
 
 
 def _prctl(option: int, value: int) -> None:
@@ -325,7 +325,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _aside(fd: int, wanted: Collection[int]) -> int:
-    """A copy of `fd` whose number nobody wants, or itself; what it leaves behind closes with exec."""
+    """A copy of `fd` with an unused number, or itself; the old one closes with exec."""
     while fd in wanted:
         fd = os.dup(fd)
     return fd
@@ -369,7 +369,7 @@ def main(worker: int) -> None:
             supervisor = Supervisor(*attempt, worker=worker, wake=wake)
             fit = supervisor.run()
             if not fit:
-                # Before the worker can hear the end, lest it sends the next plan to nobody.
+                # Before the worker can see the end, so that it does not send the next plan to a dead process.
                 link.close()
             supervisor.close()
             if not fit:

@@ -4,7 +4,7 @@ from workers.processes.process import StopReason, StopSignal
 
 
 class StopSignals:
-    """The stop signal of every attempt that this process has heard of and not yet ended.
+    """The stop signal of every attempt that this process has started and not yet ended.
 
     One may be asked for before its attempt begins: a revoke can arrive between the bell and the start. Every method
     is a single step of the interpreter on the table, because a signal handler may interrupt any other."""

@@ -1,4 +1,4 @@
-"""Calls that run beside their caller, in daemon threads that are kept for the next call.
+"""Calls that run in parallel to their caller, in daemon threads that are reused.
 
 To start a thread is to wait until it runs, which takes milliseconds on a busy machine; an attempt needs three of them
 before its tool can start.
@@ -11,7 +11,7 @@ from queue import SimpleQueue
 _Order = tuple[Callable[[], object], threading.Event]
 
 _IDLE: list[SimpleQueue[_Order]] = []
-"""The threads that wait for an order; one that hangs in a call is not among them, so nobody waits for it."""
+"""The threads that wait for an order; one that hangs in a call is not among them, so nothing waits for it."""
 
 
 def beside(call: Callable[[], object]) -> threading.Event:

@@ -17,7 +17,7 @@ from workers.processes import shim
 
 
 class ShimLostError(RuntimeError):
-    """The shim was killed from outside, so nobody can say how the tool ended or which processes it left.
+    """The shim was killed from outside, so it is unknown how the tool ended and which processes it left.
 
     An infrastructure fault. The tool and its process group have been killed; processes that had left the
     group may live on, and hold the descriptors they inherited. `pid` is the tool's, 0 if it is not known to
@@ -30,7 +30,7 @@ class ShimLostError(RuntimeError):
 
 
 class ShimBusyError(RuntimeError):
-    """A run was asked of a shim that has one: it could not tell the processes of the two apart."""
+    """A run was asked of a shim that has one: it could not distinguish the processes of the two."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(f"shim {pid} already has a run; wait for its end, or use one shim for each slot")
@@ -74,7 +74,7 @@ class Shim:
 
     @contextmanager
     def tree(self, plan: shim.Plan, *, log_fd: int) -> Iterator["Tree"]:
-        """Start a tool and its tree. Leaving the block leaves no process behind that can be killed.
+        """Start a tool and its tree. After the block no process is left that can be killed.
 
         ShimBusyError on entering if there is another tree, ShimLostError on leaving if the shim was killed."""
         if not self._turn.acquire(blocking=False):
@@ -106,7 +106,7 @@ class Shim:
 
     def _end(self) -> None:
         self._link.close()
-        # Between two runs nobody is below it; there is nothing that it would have to do first.
+        # Between two runs it has no child; there is nothing to do first.
         self._process.kill()
         self._process.wait()
 

@@ -1,7 +1,7 @@
 """The process that sets a host up: `python -m workers.provision STEPS OUTCOMES`.
 
 Each step is looked at, done if need be, and looked at again; the first that fails ends it. What it prints is the log of
-the attempt, with a heading for each step; what became of each is added to the file OUTCOMES. It ends with 0 if all
+the attempt, with a heading for each step; the outcome of each is added to the file OUTCOMES. It ends with 0 if all
 steps are done, or, of a dry run, if all could be looked at; else with 1.
 """
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _taken(task: Task, journal: Journal, *, dry_run: bool) -> tuple[StepState, str]:
-    """Take one step, and say what became of it."""
+    """Run one step, and return its outcome."""
     lacking = task.lacking() or ("it will be done again (force)" if task.force else None)
     if lacking is None:
         return StepState.DONE_BEFORE, ""

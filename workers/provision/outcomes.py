@@ -1,4 +1,4 @@
-"""What became of each step: lines that are added while steps are done, and the document that is made of them.
+"""The outcome of each step: lines that are added while steps are done, and the document that is made of them.
 
 A line is written before and after everything that changes the host, so that it is known where a process that died had
 come to.
@@ -35,7 +35,7 @@ _UNFINISHED = (StepState.CHECKING, StepState.DOING)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one step."""
+    """The outcome of one step."""
 
     step: str
     title: str

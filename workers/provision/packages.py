@@ -35,7 +35,7 @@ class Archive:
     digest: str
 
     def receipt(self, root: Path) -> Path:
-        """Where it is told that this archive was unpacked."""
+        """The file that records that this archive was unpacked."""
         return root / RECEIPTS / f"{self.path.name}.sha256"
 
 
@@ -43,7 +43,7 @@ def listed(folder: Path, globs: Sequence[str]) -> list[Archive]:
     """The archives that the globs name, with their checksums; BadPackages unless each names exactly one."""
     sums = folder / SUMS
     try:
-        # A pipe or a device would be read for ever.
+        # Reading a pipe or a device would never end.
         if not sums.is_file() or sums.stat().st_size > _LARGEST_SUMS:
             raise BadPackages(f"{folder} has no {SUMS}; create it where the packages come from: sha256sum * > {SUMS}")
         lines = sums.read_text("utf-8").splitlines()

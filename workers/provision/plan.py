@@ -84,7 +84,7 @@ def steps_of(
     spec: ProvisionSpec, profile: Profile, rule: ProvisionRule, *, devices: Path, work: Path,
     tools: ToolsContainer | None = None,
 ) -> Steps:  # fmt: skip
-    """Decide every command; BadSpec names a place-holder that nobody knows or a path that is not mounted, ValueError a
+    """Decide every command; BadSpec names an unknown place-holder or a path that is not mounted, ValueError a
     step."""
     chosen = rule.chosen(spec.steps, driver=spec.driver)
     words = words_of(spec, profile, work=work)

@@ -22,7 +22,7 @@ _SAID_BYTES = 1 << 16
 
 
 class StepFailed(Exception):
-    """A step can not be done; the text says why."""
+    """A step cannot be done; the text says why."""
 
 
 class Task(Protocol):

@@ -130,7 +130,7 @@ def _in(lane: int) -> str:
 
 
 def _placed(unplaced: Unplaced, counted: Counter[tuple[int | None, ...]], prompts: int) -> GivenAnswer:
-    """The answer with its place in the order of telling, where the tool tells none."""
+    """The answer with its position in the order of the file, if the tool gives none."""
     given, index, repeat = unplaced.given, unplaced.index, unplaced.repeat
     among = (given.batch_size, given.lane, index, repeat)
     rounds = counted[among]

@@ -16,7 +16,7 @@ _LARGEST = 2**31 - 1
 
 @dataclass(frozen=True)
 class Unplaced:
-    """An answer, with its number and its repeat as far as the tool tells them."""
+    """An answer, with its number and its repeat as far as the tool reports them."""
 
     given: GivenAnswer
     index: int | None
@@ -24,7 +24,7 @@ class Unplaced:
 
 
 class Columns:
-    """Reads rows as a profile says; what a row does not tell of its place may be in the name of its file."""
+    """Reads rows as a profile says; what a row does not contain may be in the name of its file."""
 
     def __init__(self, rule: AnswersRule) -> None:
         self._keys = rule.keys()

@@ -30,7 +30,7 @@ from workers.toolchain.view import View
 _PLACE_HOLDER = re.compile(r"\{(\w+)\}")
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|(^|_)KEY$", re.IGNORECASE)
 LOOPBACK = "127.0.0.1"
-"""Where a server listens that was told nothing else."""
+"""Where a server listens by default."""
 
 _SPECS: TypeAdapter[Spec] = TypeAdapter(Spec)
 
@@ -85,7 +85,7 @@ class Plan:
 
     @property
     def fault_signatures(self) -> tuple[FaultSignature, ...]:
-        """What would speak against its slot: nothing that a client prints, who repeats what servers told it."""
+        """What would speak against its slot: nothing that a client prints, which repeats the output of servers."""
         return () if isinstance(self.spec, ClientSpec) else self.profile.fault_signatures
 
     def path(self, text: str) -> Path:
@@ -135,7 +135,7 @@ def at_address(plan: Plan, address: str, port: int) -> Plan:
 
 
 def fill(text: str, words: Mapping[str, str]) -> str:
-    """`text` with its place-holders replaced; BadSpec names one that nobody knows."""
+    """`text` with its place-holders replaced; BadSpec names an unknown one."""
 
     def word(match: re.Match[str]) -> str:
         if match[1] not in words:

@@ -1,6 +1,6 @@
 """Records of text files, found by patterns, as JSON lines: a script of its own, run as `python -S -E -I records.py`.
 
-A pattern may try for ever on one record, and a thread that does so holds up every other thread of the worker, the
+A pattern may never finish on one record, and a thread that does so blocks every other thread of the worker, the
 heartbeat first. So this is a process, and the kernel ends it when its processor time is used up, whether the worker
 still lives or not. It imports nothing of ours.
 

@@ -1,4 +1,4 @@
-"""What every table stands on: the declarative base, and the kinds of columns that both databases keep alike."""
+"""What every table stands on: the declarative base, and the column types that both databases store the same way."""
 
 from datetime import datetime
 from typing import Any, ClassVar

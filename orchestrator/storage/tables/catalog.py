@@ -22,7 +22,7 @@ class Model(Base):
     """Of everything in the folder but config.json, which conversion and inference each need another of."""
     size: Mapped[int] = mapped_column(BigInteger)
     stamp: Mapped[str | None] = mapped_column(String(71))
-    """Of the names, sizes and times of the files behind `digest`: as long as it is the same, nobody wrote to them."""
+    """Of the names, sizes and times of the files of `digest`: as long as it is the same, they were not written to."""
     weights: Mapped[str | None] = mapped_column(String(71))
     """Of the *.safetensors alone; the same for folders that differ in tokenizer or papers. Null on older rows."""
     created_at: Mapped[datetime]

@@ -1,4 +1,4 @@
-"""What placing goes by beside jobs and slots: the shares of projects, and which process places."""
+"""What placement uses in addition to jobs and slots: the shares of projects, and which process places."""
 
 from datetime import datetime
 
