@@ -261,10 +261,10 @@ def _page(seen: Seen, state: Path, summary: Path) -> Group:
         f"{seen.leftover_processes} processes left, {seen.seconds:.0f} s"
     )
     next_steps = (
-        f"\nlogs of the services   {state / 'logs'}\nthis as a document     {summary}\n"
-        f"look around            tx81 up --state {state}    (API and Flower, until Ctrl-C)\n"
-        "run it again           the builds now come from the cache\n"
-        "read on                README.md, docs/"
+        f"\nlogs of the services   {state / 'logs'}\nsummary as JSON        {summary}\n"
+        f"keep it running        tx81 up --state {state}    (API and Flower, until Ctrl-C)\n"
+        "run it again           the builds then come from the cache\n"
+        "documentation          README.md, docs/"
     )
     return Group(_results(seen), Text(facts), Text(next_steps))
 

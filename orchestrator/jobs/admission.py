@@ -114,7 +114,7 @@ def _admit_or_fail(session: Session, job_id: int, store: ArtifactStore, now: dat
     try:
         admit(session, job_id, store, now=now)
     except ValidationError as trouble:
-        reason = f"its stored request is no longer valid: {trouble.errors()[0]['msg']}; submit it anew"
+        reason = f"its stored request is no longer valid: {trouble.errors()[0]['msg']}; submit it again"
         failure = Failure(kind=FailureKind.BAD_SPEC, reason=reason)
         lifecycle.fail_unstarted(session, job_id, start=JobState.WAITING, failure=failure, now=now)
 

@@ -237,7 +237,7 @@ class CardCheck(Strict):
 
     argv: tuple[str, ...] = Field(min_length=1, description="Place-holders: {card} {devices} {root}.")
     environment: dict[str, str] = Field(description="All it gets; its PATH finds the program.")
-    free: Pattern = Field(description="What it prints for a card that nobody uses; anything else is busy.")
+    free: Pattern = Field(description="What it prints for a card that no process uses; any other output means busy.")
     seconds: float = Field(default=30, gt=0, le=300)
 
 

@@ -137,7 +137,7 @@ def test_a_model_whose_server_is_on_its_way_is_worth_another_try(openai, databas
 
     refused = error_of(answer)
     assert (refused.status, refused.type, refused.code) == (503, "server_error", "no_server_ready")
-    assert f"job {job} is on its way" in refused.message
+    assert f"job {job} is starting one" in refused.message
     assert int(answer.headers["Retry-After"]) > 0
 
 
