@@ -52,7 +52,7 @@ _COMMANDS = {
         "show": ("cli.commands.jobs:show", "Show one job in detail."),
         "explain": (
             "cli.commands.explain:explain",
-            "Why a job waits and until when; why it ran where it ran.",
+            "Explain why a job waits and until when, and why it ran on its slots.",
         ),
         "logs": ("cli.commands.jobs:logs", "Print a job's log; -f follows it."),
         "wait": ("cli.commands.jobs:wait", "Wait until jobs have ended; exit 0 only if all succeeded."),

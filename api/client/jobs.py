@@ -83,7 +83,7 @@ class JobCalls(Calls):
         return JobView.model_validate(self._connection.post(f"/jobs/{job}/unhold", {"note": note}).json())
 
     def order(self, order: BulkOrder) -> OrderReport:
-        """Do one thing to many jobs; the report says of each what became of it."""
+        """Do one thing to many jobs; the report says of each its outcome."""
         return OrderReport.model_validate(self._connection.post("/jobs/actions", sent(order), timeout=None).json())
 
     def retry(self, job: int, key: str | None = None) -> JobView:

@@ -8,7 +8,7 @@ from orchestrator.settings import Settings
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until asked to stop."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # A line for each request, also of the pages that ask again every few seconds.
     logging.getLogger("tornado.access").setLevel(logging.ERROR)

@@ -57,7 +57,7 @@ def list_batches(
 
 @router.get("/{batch}")
 def show_batch(batch: Number, context: Given) -> BatchDetail:
-    """A batch with its report: failures by kind, faults apart, each slot beside the others."""
+    """Show a batch with its report: failures by kind, faults separately, slots side by side."""
     with context.database.read() as session:
         found = report.report(session, batch)
         fields = {name: getattr(found, name) for name in BatchDetail.model_fields if hasattr(found, name)}

@@ -71,7 +71,7 @@ def order_many(
     body: Annotated[BulkOrder, Body(openapi_examples=examples.ORDER)], context: Given, actor: Actor
 ) -> OrderReport:
     """Cancel, hold, unhold, reprioritise or move to the front many jobs: those of a list, or up to 1000 that fit a
-    filter. What can be done is done in one transaction; the answer says of each job what became of it."""
+    filter. What can be done is done in one transaction; the answer says of each job its outcome."""
     with context.database.admission() as (session, now):
         return order_report(orders.carry_out_bulk(session, body, actor, now=now))
 

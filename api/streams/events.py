@@ -35,7 +35,7 @@ async def events(
         after = wakeups.head
         if after is None:
             await wakeups.wait(turn)
-    # The first event has no data: it says that the stream is open, and where, for whoever has to resume.
+    # The first event has no data: it says that the stream is open, and where, for a client that has to resume.
     yield ServerSentEvent(id=str(after), retry=RETRY_MILLISECONDS)
     while not wakeups.stopped and time.monotonic() < deadline:
         turn = wakeups.turn()

@@ -31,7 +31,7 @@ class LogPosition:
 async def log(
     database: Database, store: ArtifactStore, wakeups: WakeUps, job_id: int, start: LogPosition
 ) -> AsyncIterator[ServerSentEvent]:
-    """The log of a job from `start`, through all later attempts, until the job has ended and all is told."""
+    """The log of a job from `start`, through all later attempts, until the job has ended and everything is sent."""
     follower = _LogFollower(database, store, job_id, start)
     yield ServerSentEvent(comment="open", retry=RETRY_MILLISECONDS)
     while not wakeups.stopped:
@@ -63,7 +63,7 @@ class _LogFollower:
         self._decoder = LogDecoder(start.offset)
 
     def step(self) -> _Step:
-        """What can be told now: a piece, the next attempt, the end, or nothing yet."""
+        """What can be sent now: a piece, the next attempt, the end, or nothing yet."""
         # States first: an attempt that had ended before its log was read has nothing more to tell.
         with self._database.read() as session:
             state, attempts = queries.progress_of(session, self._job_id)

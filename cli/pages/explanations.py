@@ -1,4 +1,4 @@
-"""The page of one explanation: why a job waits, ran where it ran, was tried again, was built anew."""
+"""The page of one explanation: why a job waits, ran where it ran, was retried, was built again."""
 
 from collections.abc import Iterable, Iterator
 
@@ -35,7 +35,7 @@ def page(found: ExplanationView) -> RenderableType:
 
 
 def folded(reasons: Iterable[WaitReason]) -> Iterator[tuple[str, str]]:
-    """Each reason once: where only the slot differs, it is told of the first and names the others."""
+    """Each reason once: if only the slot differs, the first is printed and names the others."""
     alike: dict[tuple[str, str], list[WaitReason]] = {}
     for reason in reasons:
         told = reason.detail.replace(reason.slot_id, "", 1) if reason.slot_id else reason.detail

@@ -27,7 +27,7 @@ MODEL = "DeepSeek-R1-Distill-Qwen-Tiny"
 RELEASE = "emulated"
 FLOWER_USER = "tx81"
 MARKER = "TX81_STACK"
-"""Environment variable by which every process of one run of the stack can be told, also after a crash."""
+"""Environment variable that identifies every process of one run of the stack, also after a crash."""
 SLOTS = 9
 MOST_NAMES = 20
 """Of releases or models that were registered from one state folder, each time the shipped ones had changed."""
@@ -126,7 +126,7 @@ def running(plan: StackPlan) -> Iterator[Running]:
 
 
 def free_port(wanted: int) -> int:
-    """`wanted` if nobody listens there, else the next free port, and a line that says so; 0 asks for any."""
+    """`wanted` if no process listens there, else the next free port, and a line that says so; 0 asks for any."""
     for port in range(wanted, wanted + 100) if wanted else [0]:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -168,7 +168,7 @@ def settings_env(plan: StackPlan, tools: Mapping[str, str]) -> dict[str, str]:
 
 
 def more_hosts(plan: StackPlan) -> dict[str, dict[str, str]]:
-    """What the workers of each host beyond the first are told; their tools are laid out or renewed."""
+    """The settings of the workers of each host beyond the first; their tools are installed or renewed."""
     if plan.hosts > 1 and plan.root:
         raise Stop("--hosts: several hosts on one machine must be emulated; omit --root")
     told = {}

@@ -61,7 +61,7 @@ def carry_out(session: Session, job_id: int, order: Order, *, now: datetime) -> 
 
 
 def carry_out_all(session: Session, job_ids: Iterable[int], order: Order, *, now: datetime) -> Report:
-    """Do it for each of these jobs that allows it; the report says of each what became of it.
+    """Do it for each of these jobs that allows it; the report says of each its outcome.
 
     Last first: a job whose need is cancelled before it would be skipped, which says less.
     """

@@ -10,7 +10,7 @@ from orchestrator.model.specs import Name, Strict
 from orchestrator.model.states import JobState
 
 MOST_JOBS = 1000
-"""Of one order: some seconds of one transaction, while which nobody else writes on SQLite."""
+"""Of one action: some seconds of one transaction, during which nothing else writes on SQLite."""
 
 LARGEST_NUMBER = 2**63 - 1
 
@@ -19,7 +19,7 @@ class Action(StrEnum):
     """One thing that a person may order."""
 
     CANCEL = "cancel"  #: Stop: at once, or as soon as the worker has ended what runs.
-    STOP = "stop"  #: End a server in good order: it has succeeded then.
+    STOP = "stop"  #: Stop a server gracefully: it has succeeded then.
     HOLD = "hold"  #: Do not place it until the hold is undone.
     UNHOLD = "unhold"  #: Undo a hold.
     PRIORITY = "priority"  #: Give it another priority, at that priority's usual place.

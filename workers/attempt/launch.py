@@ -161,7 +161,7 @@ class SetupLaunch(ContainerLaunch):
                 raise
 
     def settled(self, outcome: Outcome) -> Outcome:
-        """The program says itself what became of its steps."""
+        """The program says itself its outcomes steps."""
         return replace(outcome, strays=outcome.strays + self._strays, unkillable=outcome.unkillable + self._left)
 
 

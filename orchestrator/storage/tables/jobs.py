@@ -98,7 +98,7 @@ class Job(Base):
     cached_from: Mapped[int | None] = mapped_column(ForeignKey("job.id"))
     queue_seconds: Mapped[int | None]
     queue_deadline_at: Mapped[datetime | None]
-    """Fails if it is still queued then; set anew each time it is queued."""
+    """Fails if it is still queued then; set again each time it is queued."""
     run_seconds: Mapped[int]
     silence_seconds: Mapped[int]
     deadline_at: Mapped[datetime | None]
