@@ -126,7 +126,7 @@ class Kcores:
         given = None if spec.gm is None else self._digest("gm", spec.gm)
         if None not in (given, origin.gm) and given != origin.gm:
             raise BadSpec(
-                "the kcore was not compiled from these quantised weights: give the ones its conversion used",
+                "the kcore was not compiled from these quantised weights: give those that its conversion used",
                 field="spec.gm",
             )
 
