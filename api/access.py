@@ -43,6 +43,8 @@ def needs(scope: Scope) -> dict[str, Any]:
 class GuardedRoute(APIRoute):
     """A route that is only reached with a token of its scope, known query parameters and a body that SQL can hold."""
 
+    ignores_unknown_parameters = False
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         reads = set(kwargs.get("methods") or ("GET",)) <= {"GET", "HEAD"}
         default = needs(Scope.VIEWER if reads else Scope.SUBMITTER)
@@ -59,7 +61,8 @@ class GuardedRoute(APIRoute):
             request.state.bearer = await run_in_threadpool(_bearer, request)
             _refuse_beyond_scope(request.state.bearer, scope)
             context = context_of(request)
-            _refuse_unknown_parameters(request, known)
+            if not self.ignores_unknown_parameters:
+                _refuse_unknown_parameters(request, known)
             try:
                 return await handle(_StrictRequest(request.scope, _limited(request, context.settings.max_body_bytes)))
             except _Refused as refused:

@@ -21,6 +21,11 @@ def piece(text: str, reason: str | None = None) -> bytes:
     return event(choices=[{"index": 0, "delta": {"content": text}, "finish_reason": reason}])
 
 
+def thought(text: str, *, name: str = "reasoning_content") -> bytes:
+    """Thinking, as servers send it that keep it apart from the answer."""
+    return event(choices=[{"index": 0, "delta": {name: text, "content": None}, "finish_reason": None}])
+
+
 def usage(prompt: int, output: int) -> bytes:
     return event(choices=[], usage={"prompt_tokens": prompt, "completion_tokens": output})
 

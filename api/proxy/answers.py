@@ -9,6 +9,10 @@ LARGEST_EVENT = 1024 * 1024
 """Bytes of one event that are held; an event is a few hundred."""
 
 
+_BLANK_LINES = (b"\n\n", b"\r\r", b"\n\r\n")
+"""An event ends with one; lines end in LF, CR or both."""
+
+
 class Naming:
     """Puts the name that was asked for where a server wrote its own, which is a path on its host.
 
@@ -35,8 +39,8 @@ class Events:
     def feed(self, piece: bytes) -> bytes:
         """The events that are whole with this piece; ServerFailed if one has no end."""
         held = self._held + piece
-        end = max(held.rfind(b"\n\n") + 2, held.rfind(b"\n\r\n") + 3)
-        whole, self._held = (held[:end], held[end:]) if end > 2 else (b"", held)
+        end = max((held.rfind(blank) + len(blank) for blank in _BLANK_LINES if blank in held), default=0)
+        whole, self._held = held[:end], held[end:]
         if len(self._held) > LARGEST_EVENT:
             raise ServerFailed(f"the server sent an event of more than {LARGEST_EVENT} bytes")
         return self._naming(whole)

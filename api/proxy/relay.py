@@ -17,6 +17,7 @@ from typing import Any
 
 import anyio
 import httpx2
+from anyio.streams.memory import MemoryObjectSendStream
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -33,6 +34,11 @@ log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 3.0
 """Long enough for one lost packet, which is sent again after a second."""
+
+KEEP_ALIVE_SECONDS = 15.0
+"""Without a word for so long, a comment tells what is between us and the client that the stream lives."""
+
+_ALIVE = b": keep-alive\n\n"
 
 FULL_SECONDS = 1
 """When to retry if no server accepts the request, as the servers themselves say."""
@@ -189,7 +195,7 @@ class Relay(Response):
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
 
         headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
-        headers.append((b"cache-control", b"no-cache"))
+        headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await _pass_on(answer.first, answer.more, Events(naming), tell)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -198,18 +204,38 @@ class Relay(Response):
 async def _pass_on(
     first: bytes, more: AsyncIterator[bytes], events: Events, tell: Callable[[bytes], Awaitable[None]]
 ) -> None:
-    """Tell what a server says, event by event; if it breaks off, that."""
-    try:
-        await tell(events.feed(first))
-        async for piece in more:
-            await tell(events.feed(piece))
-        await tell(events.rest())
-    except httpx2.ReadTimeout:
-        await tell(last_event(ServerSilent("the server stopped in the middle of its answer and sent nothing more")))
-    except httpx2.TransportError:
-        await tell(last_event(ServerFailed("the server closed the connection in the middle of its answer")))
-    except ServerFailed as error:
-        await tell(last_event(error))
+    """Tell what a server says, event by event; in its pauses, that the stream lives; if it breaks off, that."""
+    sender, receiver = anyio.create_memory_object_stream[bytes | OrchestratorError]()
+    async with anyio.create_task_group() as group, receiver:
+        group.start_soon(_hear, more, sender)
+        try:
+            await tell(events.feed(first))
+            while True:
+                with anyio.move_on_after(KEEP_ALIVE_SECONDS) as patience:
+                    heard = await receiver.receive()
+                if patience.cancelled_caught:
+                    await tell(_ALIVE)
+                elif isinstance(heard, OrchestratorError):
+                    raise heard
+                else:
+                    await tell(events.feed(heard))
+        except anyio.EndOfStream:
+            await tell(events.rest())
+        except OrchestratorError as error:
+            await tell(last_event(error))
+        group.cancel_scope.cancel()
+
+
+async def _hear(pieces: AsyncIterator[bytes], sender: MemoryObjectSendStream[bytes | OrchestratorError]) -> None:
+    """Hand on each piece as it comes, and last why the server broke off, if it did."""
+    with sender:
+        try:
+            async for piece in pieces:
+                await sender.send(piece)
+        except httpx2.ReadTimeout:
+            await sender.send(ServerSilent("the server stopped in the middle of its answer and sent nothing more"))
+        except httpx2.TransportError:
+            await sender.send(ServerFailed("the server closed the connection in the middle of its answer"))
 
 
 def _not_taken(model: str, *, full: bool, broke: bool) -> OrchestratorError:

@@ -16,6 +16,9 @@ from orchestrator.model.scopes import Scope
 class OpenAIRoute(GuardedRoute):
     """A guarded route whose refusals are OpenAI's."""
 
+    # Clients of OpenAI's kin send some, such as Azure's `api-version`.
+    ignores_unknown_parameters = True
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap the guarded handler."""
         handle = super().get_route_handler()

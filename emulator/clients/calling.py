@@ -56,10 +56,10 @@ class Caller:
                 raise Failed(f"port {self.port}: {event['error']['message']}")
             usage = event.get("usage") or usage
             for choice in event["choices"]:
-                piece = choice["delta"].get("content", "") if self._chat else choice["text"]
-                first = first or (time.perf_counter() - began if piece else 0.0)
+                thought, piece = _said(choice["delta"]) if self._chat else ("", choice["text"] or "")
+                first = first or (time.perf_counter() - began if thought or piece else 0.0)
                 pieces.append(piece)
-                reason = choice["finish_reason"] or reason
+                reason = choice.get("finish_reason") or reason
         seconds = time.perf_counter() - began
         if reason not in ("stop", "length"):
             raise Failed(f"port {self.port}: the server ended before the answer did ({reason or 'no finish reason'})")
@@ -97,6 +97,11 @@ def _events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
         if text == b"[DONE]":
             return
         yield json.loads(text)
+
+
+def _said(delta: dict[str, Any]) -> tuple[str, str]:
+    """Thinking and text of one piece; servers that keep thinking apart call it by either name, and write null."""
+    return delta.get("reasoning_content") or delta.get("reasoning") or "", delta.get("content") or ""
 
 
 def _message(body: bytes) -> str:

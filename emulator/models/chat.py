@@ -48,9 +48,12 @@ class Chat:
             return [begin, user, *self.tokens(question), assistant]
         if self.wording is not None:
             return self.tokens(self.wording.text([{"role": "user", "content": question}]))
-        # What the tokenizer itself puts before a text, where it does.
-        begun: list[int] = self._tokenizer.encode(question).ids
-        return begun
+        return self.begun(question)
+
+    def begun(self, text: str) -> list[int]:
+        """A text that a model goes on from: with what the tokenizer itself puts before it, such as a begin mark."""
+        ids: list[int] = self._tokenizer.encode(text).ids
+        return ids
 
     def tokens(self, text: str) -> list[int]:
         """Plain text as tokens."""

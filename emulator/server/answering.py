@@ -69,7 +69,7 @@ class Answering:
         return Exchange(ask, prompt, wanted)
 
     def _prompt(self, ask: Ask) -> list[int]:
-        tokens = ask.prompt if isinstance(ask.prompt, list) else self._chat.tokens(self._text(ask))
+        tokens = self._tokens(ask)
         # A card that is given a strange token fails, and the server with it.
         strange = next((token for token in tokens if not 0 <= token < self._vocabulary), None)
         if strange is not None:
@@ -78,9 +78,13 @@ class Answering:
             raise BadRequest("the prompt is empty")
         return tokens
 
-    def _text(self, ask: Ask) -> str:
-        if isinstance(ask.prompt, str):
+    def _tokens(self, ask: Ask) -> list[int]:
+        if isinstance(ask.prompt, list):
             return ask.prompt
+        # As vLLM does: a chat template writes its begin mark itself, a bare text gets the tokenizer's.
+        return self._chat.tokens(self._text(ask)) if ask.prompt is None else self._chat.begun(ask.prompt)
+
+    def _text(self, ask: Ask) -> str:
         if self._wording is None:
             raise BadRequest("the model has no chat template (tokenizer_config.json); use /v1/completions")
         try:

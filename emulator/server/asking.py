@@ -29,6 +29,9 @@ _NO_EFFECT: Mapping[str, Callable[[Any], bool]] = {
 _COMMON = frozenset({"model", "max_tokens", "stream", "stream_options", "stop", "ignore_eos", *_NO_EFFECT})
 _CHAT = _COMMON | {"messages", "max_completion_tokens"}
 _COMPLETION = _COMMON | {"prompt"}
+_NEEDED = frozenset({"model", "messages", "prompt"})
+_ABSENT: tuple[object, ...] = (None, [])
+"""Clients send these for what they leave out, and vLLM takes them so."""
 _DEFAULT_LENGTH = 16
 """Tokens of a completion that does not say; a chat takes what the model has room for."""
 
@@ -86,6 +89,7 @@ def _object(body: bytes, known: frozenset[str]) -> dict[str, Any]:
         raise BadRequest(f"the body is not JSON in UTF-8: {error}") from None
     if not isinstance(given, dict):
         raise BadRequest("the body is not a JSON object")
+    given = {name: value for name, value in given.items() if name in _NEEDED or value not in _ABSENT}
     for name, value in given.items():
         if name not in known:
             raise BadRequest(f"{name} is not supported here; known are {', '.join(sorted(known))}")

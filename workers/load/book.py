@@ -61,7 +61,7 @@ class Book:
         row = {
             "round": ask.repeat, "question_index": ask.index, "question": question, "response": heard.text, **tokens,
             "seconds": _short(one.last - one.began), "ttft_seconds": _short(one.first - one.began),
-            "finish_reason": heard.finish_reason,
+            "finish_reason": heard.finish_reason, **({"reasoning": heard.reasoning} if heard.reasoning else {}),
         }  # fmt: skip
         _write(self._answers, row)
         moments = {"sent": heard.sent, "first": heard.first, "last": heard.last}

@@ -1,8 +1,9 @@
 """One streamed request of the OpenAI API: the answer, and when each piece of it arrived."""
 
 import json
+import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
@@ -15,6 +16,7 @@ from workers.load.replies import Heard, ServerGone, Unanswered
 PATIENCE = httpx2.Timeout(600, connect=30)
 """Seconds without a byte after which an answer is given up, as OpenAI's own client has it."""
 
+_LINE_END = re.compile(rb"\r\n|[\r\n]")
 _LONGEST_EVENT = 16 << 20
 _TOLD = 200
 _WHOLE = ("stop", "length")
@@ -51,6 +53,7 @@ class Conversation:
 
     async def _hear(self, response: httpx2.Response, sent: float) -> Heard:
         pieces: list[str] = []
+        thoughts: list[str] = []
         times: list[float] = []
         usage: dict[str, Any] = {}
         reason, last = "", sent
@@ -59,10 +62,11 @@ class Conversation:
                 raise Unanswered("server_error", _message(json.dumps(event["error"]).encode()))
             usage = event.get("usage") or usage
             for choice in event.get("choices", ()):
-                piece = (choice["delta"].get("content") if self._chat else choice["text"]) or ""
+                thought, piece = _said(choice["delta"]) if self._chat else ("", choice["text"] or "")
                 last = at
-                if piece:
-                    pieces.append(piece)
+                thoughts.append(thought)
+                pieces.append(piece)
+                if thought or piece:
                     times.append(at)
                 reason = choice.get("finish_reason") or reason
         if reason not in _WHOLE:
@@ -71,18 +75,27 @@ class Conversation:
             raise Unanswered("empty", f"the answer is empty ({reason})")
         return Heard(
             "".join(pieces), reason, sent, times[0], last, tuple(_gaps(times)),
-            _count(usage, "prompt_tokens"), _count(usage, "completion_tokens"),
+            _count(usage, "prompt_tokens"), _count(usage, "completion_tokens"), "".join(thoughts),
         )  # fmt: skip
 
 
+def _said(delta: Mapping[str, Any]) -> tuple[str, str]:
+    """Thinking and text of one piece. Servers call thinking by either name, and write null where there is none.
+
+    https://docs.vllm.ai/en/latest/features/reasoning_outputs/
+    """
+    return delta.get("reasoning_content") or delta.get("reasoning") or "", delta.get("content") or ""
+
+
 async def _events(response: httpx2.Response) -> AsyncIterator[tuple[float, dict[str, Any]]]:
-    """Each event with the time at which its last byte came. Lines end in LF alone: U+2028 is a character like any."""
-    held = bytearray()
+    """Each event with the time at which its last byte came. Lines end in CR, LF or both, and at no U+2028.
+
+    https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+    """
+    held = b""
     async for chunk in response.aiter_bytes():
         at = time.perf_counter()
-        held += chunk
-        *lines, rest = held.split(b"\n")
-        held = bytearray(rest)
+        *lines, held = _LINE_END.split(held + chunk)
         if len(held) > _LONGEST_EVENT:
             raise Unanswered("not_openai", f"an event of more than {_LONGEST_EVENT} bytes")
         for line in lines:

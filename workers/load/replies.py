@@ -17,7 +17,7 @@ class ServerGone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """One whole answer; times of the monotonic clock."""
+    """One whole answer; times of the monotonic clock, of thinking as of text."""
 
     text: str
     finish_reason: str
@@ -27,3 +27,5 @@ class Heard:
     gaps: tuple[float, ...]
     prompt_tokens: int | None
     output_tokens: int | None
+    reasoning: str = ""
+    """What the model thought before it, where the server keeps that apart."""

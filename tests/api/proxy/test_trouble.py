@@ -105,6 +105,14 @@ def test_a_server_is_sent_the_body_under_its_own_name_and_nothing_of_the_client(
     }  # fmt: skip
 
 
+def test_parameters_that_clients_of_openai_add_to_the_address_change_nothing(openai, behind):
+    behind(lambda handler: handler.whole(WHOLE))
+
+    answer = openai.post(CHAT, params={"api-version": "2024-02-01"}, json=BODY)
+
+    assert answer.status_code == 200
+
+
 def test_a_server_may_be_asked_by_the_name_that_it_has_itself(openai, behind):
     behind(lambda ask: ask.whole(WHOLE), served_id="/srv/other")
     behind(lambda ask: ask.whole(WHOLE), served_id="/srv/tiny")
@@ -152,6 +160,30 @@ def test_a_stream_is_passed_on_to_the_byte_but_for_the_models_name(openai, behin
 
     assert answer.content == raw.replace(b'{"model": "/srv/tiny"', b'{"model": "tiny"')
     assert said in json.loads(answer.text.split("data: ")[1])["choices"][0]["delta"]["content"]
+
+
+def test_no_proxy_between_holds_a_stream_back_or_takes_a_pause_for_its_end(openai, behind, monkeypatch):
+    monkeypatch.setattr("api.proxy.relay.KEEP_ALIVE_SECONDS", 0.05)
+    seen = threading.Event()
+
+    def pause(handler):
+        handler.begin("text/event-stream", Connection="close")
+        handler.wfile.write(b'data: {"n": 1}\n\nda')
+        handler.wfile.flush()
+        assert seen.wait(30)
+        handler.wfile.write(b'ta: {"n": 2}\n\n')
+
+    behind(pause)
+
+    told = b""
+    with openai.stream("POST", CHAT, json=BODY) as answer:
+        for piece in answer.iter_raw():
+            told += piece
+            if b": keep-alive" in told:
+                seen.set()
+
+    assert answer.headers["x-accel-buffering"] == "no"
+    assert told.replace(b": keep-alive\n\n", b"") == b'data: {"n": 1}\n\ndata: {"n": 2}\n\n'
 
 
 def test_an_error_of_the_server_is_passed_on_without_its_own_headers(openai, behind):

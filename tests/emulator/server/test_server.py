@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from eventually import eventually
+from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 
 from emulator.cards.events import audit
 from tests.emulator.desk import events_of, said, status_of
@@ -241,6 +243,33 @@ def test_a_dead_card_keeps_the_server_from_starting(desk, serving):
 
     assert server.process.wait(30) == 1
     assert "HPGR: device error" in server.shown()
+
+
+@pytest.mark.parametrize("absent", [None, []], ids=repr)
+@pytest.mark.parametrize(
+    "field", ["temperature", "n", "user", "stop", "max_tokens", "stream_options", "tools", "logit_bias"]
+)
+def test_what_a_client_leaves_out_it_may_also_send_empty(shared_server, field, absent):
+    status, reply = shared_server.call(CHAT, shared_server.chat("Who are you?", **{"max_tokens": 1} | {field: absent}))
+
+    assert status == 200
+    assert reply["choices"][0]["message"]["content"]
+
+
+def test_a_completion_begins_as_the_tokenizer_begins_a_text(desk, serving):
+    file = desk.tx81 / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(file))
+    mark = "<｜begin▁of▁sentence｜>"
+    tokenizer.post_processor = TemplateProcessing(
+        single=f"{mark} $A", special_tokens=[(mark, tokenizer.token_to_id(mark))]
+    )
+    tokenizer.save(str(file))
+    server = serving().ready()
+
+    _, reply = server.call(COMPLETION, {"model": server.model, "prompt": "Who", "max_tokens": 1})
+
+    assert reply["usage"]["prompt_tokens"] == len(tokenizer.encode("Who").ids)
+    assert tokenizer.encode("Who").ids[0] == tokenizer.token_to_id(mark)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from openai_stub import DONE, MODEL, answer, openai_stub, piece
+from openai_stub import DONE, MODEL, answer, openai_stub, piece, thought
 
 from workers.load.__main__ import main
 from workers.load.arrivals import asks, poisson
@@ -153,6 +153,37 @@ def test_a_completion_goes_on_from_the_bare_prompt(load, rows):
     assert server.paths == ["/v1/completions"]
     assert server.asked[0]["ignore_eos"] is True
     assert rows("answers.jsonl")[0]["response"] == "go!"
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_the_first_text_of_a_thinking_model_is_its_first_thought(load, rows, name):
+    said = [thought("嗯", name=name), thought("…", name=name), *answer("四")]
+
+    with openai_stub(lambda body: said) as server:
+        assert load(server.url, "2+2?", concurrency=1) == 0
+
+    (row,), (times,) = rows("answers.jsonl"), rows("times.jsonl")
+    assert (row["response"], row["reasoning"]) == ("四", "嗯…")
+    # Three pieces of text, so two gaps, and the first of the three is what was waited for.
+    assert len(times["gaps"]) == 2
+    assert times["first"] + sum(times["gaps"]) <= times["last"] + 1e-3
+
+
+def test_a_model_that_only_thinks_has_answered(load, rows, numbers):
+    with openai_stub(lambda body: [thought("嗯"), *answer(reason="length")]) as server:
+        assert load(server.url, "2+2?", concurrency=1) == 0
+
+    (row,) = rows("answers.jsonl")
+    assert (row["response"], row["reasoning"], row["finish_reason"]) == ("", "嗯", "length")
+    assert numbers()["failed_requests"].value == 0
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+def test_a_stream_may_end_its_lines_in_any_way(load, rows, end):
+    with openai_stub(lambda body: [said.replace(b"\n", end) for said in answer("答", "：\u2028好")]) as server:
+        assert load(server.url, "?", concurrency=1) == 0
+
+    assert [row["response"] for row in rows("answers.jsonl")] == ["答：\u2028好"]
 
 
 def test_numbers_of_tokens_are_left_out_where_the_server_does_not_count_them(load, numbers):
