@@ -20,11 +20,19 @@ _JOB = sa.table(
 )
 
 
+def limit_lock_waits() -> None:
+    """Fail after 5 s instead of waiting for a lock: all other statements on that table would wait for this migration."""
+    if op.get_context().dialect.name == "postgresql":
+        op.execute("SET LOCAL lock_timeout = '5s'")
+
+
 def upgrade() -> None:
+    limit_lock_waits()
     op.add_column('job', sa.Column('cancel', sa.JSON(none_as_null=True), nullable=True))
     being_cancelled = (_JOB.c.state == 'running', _JOB.c.cancel_requested)
     op.execute(_JOB.update().where(*being_cancelled).values(cancel={'by': None, 'why': None, 'at': None}))
 
 
 def downgrade() -> None:
+    limit_lock_waits()
     op.drop_column('job', 'cancel')

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from orchestrator.errors import IllegalTransition
 from orchestrator.jobs import leases, needs, shares, statements
 from orchestrator.model.failures import Failure
+from orchestrator.model.orders import order_to_end
 from orchestrator.model.specs import BUILD_KINDS
 from orchestrator.model.states import TRANSITIONS, AttemptState, JobState
 from orchestrator.storage import events
@@ -125,7 +126,7 @@ def end_unbegun(session: Session, batch_id: int, *, to: JobState, failure: Failu
     about: Document = {"failure": told}
     if to is JobState.CANCELLED:
         about |= {"by": None, "why": failure.reason}
-        change["cancel"] = {"by": None, "why": failure.reason, "at": now.isoformat()}
+        change["cancel"] = order_to_end(None, failure.reason, now)
     count = 0
     for start in _UNBEGUN:
         if to not in TRANSITIONS[start]:

@@ -17,11 +17,11 @@ from sqlalchemy.orm import Session
 from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost
 from orchestrator.jobs import leases, retries, shares, statements
 from orchestrator.model.failures import Await, Failure, FailureKind, GiveUp, Retry, Suspicion
-from orchestrator.model.orders import ordered_by
+from orchestrator.model.orders import OrderToEnd, order_to_end, ordered_by, standing_order
 from orchestrator.model.states import ATTEMPT_TRANSITIONS, FINAL, TRANSITIONS, AttemptState, JobState, ServiceState
 from orchestrator.storage.database import run, run_for
 from orchestrator.storage.events import record
-from orchestrator.storage.tables import Attempt, Document, Job
+from orchestrator.storage.tables import Attempt, Job
 
 REVOKED_BY = "celery revoke"
 """Who cancelled where only Celery told the worker (Flower's buttons, `celery control revoke`), which names nobody."""
@@ -189,7 +189,7 @@ def give_back(
         return False
     _release(session, attempt, now, suspicion)
     record(session, "attempt.lost", now, job_id=job.id, attempt_id=attempt_id, slot_id=attempt.slot_id, why=why)
-    if (asked := _order_to_end(job)) is not None:
+    if (asked := standing_order(job.cancel, job.stop)) is not None:
         moved = _end_cancelled(session, job.id, JobState.RUNNING, now, asked)
     else:
         moved = queue(session, job, start=JobState.RUNNING, now=now, why=why)
@@ -226,7 +226,8 @@ def finish(
     if attempt is None:
         raise NotFound(f"there is no attempt {attempt_id}", attempt=attempt_id)
     failure, job_id = ending.failure, attempt.job_id
-    asked = _order_to_end(attempt, stopped="stopped before it was ready") or _asked(REVOKED_BY, None, now)
+    asked = standing_order(attempt.cancel, attempt.stop, stopped="stopped before it was ready")
+    asked = asked or order_to_end(REVOKED_BY, None, now)
     if failure is not None and failure.kind is FailureKind.CANCELLED:
         failure = failure.model_copy(update={"reason": _cancelled(asked).reason})
     begun = {} if ending.started is None else {"pid": ending.started.pid, "command": ending.started.command}
@@ -270,7 +271,7 @@ def cancel(session: Session, job_id: int, *, by: str | None, why: str | None = N
     Who ordered it (None: the dispatcher) and why stay on the job, in its events and in its failure's reason; the first
     order counts. Returns the state it is in now. IllegalTransition if it had already ended otherwise.
     """
-    asked = _asked(by, why, now)
+    asked = order_to_end(by, why, now)
     for _ in range(2):
         job = _job(session, job_id, lock=True)
         match job.state:
@@ -310,7 +311,7 @@ def stop(session: Session, job_id: int, *, by: str | None, why: str | None = Non
     if job.state not in FINAL | {JobState.RUNNING}:
         return cancel(session, job_id, by=by, why=ordered_by("stopped before it was ready", None, why), now=now)
     if job.state is JobState.RUNNING and job.stop is None:
-        asked = _asked(by, why, now)
+        asked = order_to_end(by, why, now)
         session.execute(update(Job).where(Job.id == job_id).values(stop=asked, version=Job.version + 1))
         record(session, "job.stop_requested", now, job_id=job_id, by=by, why=why)
     elif job.state in FINAL - {JobState.SUCCEEDED}:
@@ -355,25 +356,12 @@ def _as_document(fact: Failure | Suspicion | None) -> dict[str, Any] | None:
     return None if fact is None else fact.model_dump(mode="json")
 
 
-def _asked(by: str | None, why: str | None, now: datetime) -> Document:
-    """An order to end a job, as its columns `cancel` and `stop` keep it."""
-    return {"by": by, "why": why, "at": now.isoformat()}
-
-
-def _order_to_end(job: Job | Row[Any], *, stopped: str = "it ended while it was being stopped") -> Document | None:
-    """Who ordered to end a job, and why; None if nobody has. `stopped` is what became of an order to stop a server."""
-    if job.cancel is not None or job.stop is None:
-        asked: Document | None = job.cancel
-        return asked
-    return {**job.stop, "why": ordered_by(stopped, None, job.stop["why"])}
-
-
-def _cancelled(asked: Document) -> Failure:
+def _cancelled(asked: OrderToEnd) -> Failure:
     return Failure(kind=FailureKind.CANCELLED, reason=ordered_by("cancelled", asked["by"], asked["why"]))
 
 
 def _end_cancelled(
-    session: Session, job_id: int, start: JobState, now: datetime, asked: Document, failure: Failure | None = None
+    session: Session, job_id: int, start: JobState, now: datetime, asked: OrderToEnd, failure: Failure | None = None
 ) -> bool:
     told = _as_document(failure or _cancelled(asked))
     return move(
@@ -386,7 +374,7 @@ def _follow(session: Session, job: Job, attempt_id: int, failure: Failure, now: 
     """Queue a running job again or end it, as `orchestrator.jobs.retries` decides."""
     failure, step = retries.after(session, job, failure, max_attempts)
     stopped_anyway = isinstance(step, Retry | Await) or failure.kind in (FailureKind.FAULT, FailureKind.DEVICE_KILLS)
-    asked = _order_to_end(job)
+    asked = standing_order(job.cancel, job.stop)
     match step:
         case _ if asked is not None and stopped_anyway:
             _end_cancelled(session, job.id, JobState.RUNNING, now, asked)

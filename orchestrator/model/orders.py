@@ -1,8 +1,9 @@
 """What people may order of jobs that exist, one or many at once."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -52,6 +53,24 @@ class Order:
 def ordered_by(done: str, by: str | None, why: str | None) -> str:
     """What was done, by whom and why, in one line: "cancelled by alice: wrong model"."""
     return f"{done}{f' by {by}' if by else ''}{f': {why}' if why else ''}"
+
+
+OrderToEnd = dict[str, Any]
+"""An order to cancel or stop a job as its row has it: `by`, `why` and `at`, an ISO time."""
+
+
+def order_to_end(by: str | None, why: str | None, now: datetime) -> OrderToEnd:
+    """An order that is given now."""
+    return {"by": by, "why": why, "at": now.isoformat()}
+
+
+def standing_order(
+    cancel: OrderToEnd | None, stop: OrderToEnd | None, *, stopped: str = "it ended while it was being stopped"
+) -> OrderToEnd | None:
+    """The order by which a job is cancelled; None if there is none. `stopped` says why an order to stop cancels it."""
+    if cancel is not None or stop is None:
+        return cancel
+    return {**stop, "why": ordered_by(stopped, None, stop["why"])}
 
 
 class Reason(Strict):
