@@ -47,5 +47,11 @@ def add_release(
     return Exit.OK
 
 
-releases_app.command("cli.commands.release_check:show", name="show")
-releases_app.command("cli.commands.release_check:check", name="check")
+releases_app.command(
+    "cli.commands.release_check:show",
+    name="show",
+    help="Show a release: its profile, and the latest check of each host.",
+)
+releases_app.command(
+    "cli.commands.release_check:check", name="check", help="Check the tools of a release on this machine."
+)
