@@ -122,7 +122,7 @@ class Connection:
     ) -> Iterator[httpx2.ServerSentEvent]:
         """The events of a stream after `position`, without end and, over broken connections, without a gap.
 
-        ServerUnreachable if nobody is there at first, or not any more; TimeoutError if it breaks after `deadline`.
+        ServerUnreachable if no server answers, at first or later; TimeoutError if it breaks after `deadline`.
         """
         failing_since = float("-inf")
         while True:

@@ -71,7 +71,7 @@ class JobCalls(Calls):
         return JobView.model_validate(answer.json())
 
     def stop(self, job: int, note: str | None = None) -> JobView:
-        """End a server in good order; it has succeeded then."""
+        """Stop a server gracefully; it has succeeded then."""
         return JobView.model_validate(self._connection.post(f"/jobs/{job}/stop", {"note": note}).json())
 
     def hold(self, job: int, note: str | None = None) -> JobView:
@@ -102,7 +102,7 @@ class JobCalls(Calls):
                     if not pending:
                         break
             except ServerUnreachable:
-                # A proxy may let requests through and hold streams back; if nobody is there at all, this says so.
+                # A proxy may pass requests and block streams; if no server is there at all, this reports it.
                 ended |= self._ended(pending)
                 pending -= ended.keys()
                 self._connection.pause(deadline)

@@ -1,4 +1,4 @@
-"""The client's calls about provisioning: asking for it, and what became of each step."""
+"""The client's calls about provisioning: requesting it, and the outcome of each step."""
 
 from urllib.parse import quote
 

@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can do its work; asked without a token by whoever restarts it."""
+"""Whether the process lives, and whether it can do its work; needs no token."""
 
 from fastapi import APIRouter, Response
 from sqlalchemy import inspect

@@ -31,7 +31,7 @@ FOR_ONE = (
     OrderRoute(
         Action.STOP,
         "stop",
-        "End a server in good order: it has succeeded when its cards are free again. One that is not ready yet is\n"
+        "Stop a server gracefully: it has succeeded when its cards are free again. One that is not ready yet is\n"
         "cancelled; 409 for a job that is no server.",
     ),
     OrderRoute(

@@ -25,7 +25,7 @@ def list_projects(context: Given) -> Page[ProjectView]:
 
 @router.put("/{project}", openapi_extra=needs(Scope.OPERATOR))
 def set_weight(project: ThingName, body: WeightRequest, context: Given) -> ProjectView:
-    """Give a project a weight, beside 1 for those that nobody gave one; it need not have had a job yet."""
+    """Set the weight of a project (default 1); it need not have had a job yet."""
     with context.database.admission() as (session, now):
         row = shares.set_weight(session, project, body.weight, now=now)
         events.record(session, "project.weight_set", now, project=row.name, weight=row.weight)
