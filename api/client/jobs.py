@@ -27,7 +27,7 @@ class JobCalls(Calls):
         return JobView.model_validate(self._connection.post("/jobs", sent(request), key=key).json())
 
     def submit_many(self, requests: Iterable[JobRequest], key: str | None = None) -> tuple[JobView, ...]:
-        """Make all jobs or none."""
+        """Submit all jobs or none."""
         answer = self._connection.post("/jobs/bulk", {"jobs": [sent(request) for request in requests]}, key=key)
         return Page[JobView].model_validate(answer.json()).items
 

@@ -14,7 +14,7 @@ class PipelineCalls(Calls):
     """One method a route; every `Client` has them."""
 
     def submit_pipeline(self, request: PipelineRequest, key: str | None = None) -> PipelineDetail:
-        """Make a pipeline with all its jobs, or nothing."""
+        """Submit a pipeline with all its jobs, or nothing."""
         return PipelineDetail.model_validate(self._connection.post("/pipelines", sent(request), key=key).json())
 
     def pipelines(self, limit: int = 100, cursor: str | None = None, **filters: Any) -> Page[PipelineView]:

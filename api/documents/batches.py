@@ -12,7 +12,7 @@ from orchestrator.results.majority import Agreement
 
 
 class StopView(View):
-    """Why the jobs of a batch that had not begun were not started any more."""
+    """Why the jobs of a batch that had not started were skipped."""
 
     reason: str
     job_id: int | None = None

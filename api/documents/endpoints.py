@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class EndpointView(BaseModel):
-    """Where a server answers OpenAI's interface."""
+    """The address of a server with the OpenAI API."""
 
     model_config = ConfigDict(from_attributes=True, frozen=True)
 

@@ -33,7 +33,7 @@ class CacheReviewView(View):
 
 
 class ExplanationView(View):
-    """Why a job stands where it stands."""
+    """Why a job is in its state."""
 
     job: JobReference
     reasons: tuple[WaitReason, ...] = Field(

@@ -14,7 +14,7 @@ from orchestrator.model.states import AttemptState, JobState
 
 
 class BulkRequest(Strict):
-    """Jobs that are made all together or not at all."""
+    """Jobs that are created together or not at all."""
 
     jobs: tuple[JobRequest, ...] = Field(min_length=1, max_length=1000)
 
@@ -29,7 +29,7 @@ class JobReference(View):
 
 
 class Hold(View):
-    """Who keeps a job from being placed, why and since when."""
+    """Who put a job on hold, why and since when."""
 
     by: str
     note: str | None = None

@@ -23,7 +23,7 @@ class ReleaseDetail(ReleaseView):
 
 
 class CheckView(View):
-    """What was found of a release on one host, when it was looked at last."""
+    """The latest check of a release on one host."""
 
     release: str
     host: str

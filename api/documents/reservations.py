@@ -26,7 +26,7 @@ class Cancellation(View):
 
 
 class ReservationView(View):
-    """Slots that someone has for a time."""
+    """A reservation of slots."""
 
     id: int
     state: ReservationState

@@ -14,7 +14,7 @@ from orchestrator.model.windows import Window
 
 
 class Presence(StrEnum):
-    """Whether the slot's worker gives signs of life."""
+    """Whether the slot's worker sends heartbeats."""
 
     ALIVE = "alive"
     LOST = "lost"  #: It gave one, and then none for longer than a lease lasts.

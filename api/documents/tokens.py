@@ -10,14 +10,14 @@ from orchestrator.model.specs import Name, Strict
 
 
 class TokenRequest(Strict):
-    """A token to be made."""
+    """A token to create."""
 
     name: Name = Field(description="Name of its user; recorded in every event that the token causes.")
     scope: Scope
 
 
 class TokenView(View):
-    """A token as it is remembered: not what it is."""
+    """A stored token, without its value."""
 
     name: str
     scopes: tuple[str, ...]

@@ -6,7 +6,7 @@ from api.documents.base import View
 
 
 class UploadView(View):
-    """How far a file has come."""
+    """The progress of an upload."""
 
     digest: str
     size: int

@@ -54,13 +54,13 @@ def list_artifacts(
 
 @router.post("/kcores", status_code=201)
 def import_kcore(body: KcoreImport, context: Given) -> ArtifactView:
-    """Take in a kernel image that was compiled elsewhere; all of it is read, so this takes a while."""
+    """Import a kernel image that was compiled elsewhere. All of it is read, which takes time."""
     return ArtifactView.model_validate(context.kcores.take_in(body))
 
 
 @router.post("/goldens", status_code=201)
 def import_golden(body: GoldenImport, context: Given) -> ArtifactView:
-    """Take in reference answers: a file with one for each prompt, or what a job has answered."""
+    """Import reference answers: a file with one for each prompt, or the answers of a job."""
     return ArtifactView.model_validate(context.goldens.take_in(body))
 
 

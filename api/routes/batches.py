@@ -66,7 +66,7 @@ def show_batch(batch: Number, context: Given) -> BatchDetail:
 
 @router.get("/{batch}/progress")
 def show_progress(batch: Number, context: Given) -> BatchView:
-    """How far a batch has come, without the report: cheap enough to be asked every second."""
+    """The progress of a batch, without the report: cheap enough for a request every second."""
     return _view(context, batch)
 
 

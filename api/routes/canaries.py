@@ -30,5 +30,5 @@ def show_canary(release: ThingName, context: Given) -> CanaryView:
 
 @router.put("/{release}", openapi_extra=needs(Scope.OPERATOR))
 def set_canary(release: ThingName, body: CanarySpec, context: Given, actor: Actor) -> CanaryView:
-    """Make this the canary of a release. Its inputs have to be there already; each is kept by its digest."""
+    """Set the canary of a release. Its inputs must exist; each is stored by its digest."""
     return CanaryView.model_validate(context.canaries.register(release, body, by=actor))

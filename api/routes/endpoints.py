@@ -14,7 +14,7 @@ router = APIRouter(prefix="/endpoints", tags=["endpoints"], route_class=GuardedR
 
 @router.get("")
 def list_endpoints(context: Given, model: NameFilter | None = None) -> Page[EndpointView]:
-    """Every endpoint that is open, by the number of its job. One whose server is being stopped is not told any more."""
+    """Every open endpoint, by job number. The endpoint of a server that is being stopped is not listed."""
     with context.database.read() as session:
         found = endpoints.open_endpoints(session, model)
         views = [EndpointView.model_validate(row) for row in found]

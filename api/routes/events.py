@@ -34,7 +34,7 @@ async def follow_events(
     batch: NumberFilter | None = None,
     seconds: Annotated[float | None, Query(gt=0, le=86_400, description="Seconds after which the stream ends.")] = None,
 ) -> AsyncIterator[ServerSentEvent]:
-    """What happens from now on, or after event number `after`: none is left out, none comes twice, all are in order."""
+    """Events from now on, or after event number `after`: complete, without duplicates, in order."""
     chosen = events.EventFilter(tuple(job), pipeline, batch)
     async for event in events.events(context.database, context.wakeups, chosen, after, seconds):
         yield event

@@ -50,7 +50,7 @@ def submit(
     response: Response,
     once: Once,
 ) -> JobView:
-    """Make a job."""
+    """Submit a job."""
     made = context.submission.job(body, once)
     return _made_one(made, context, request, response)
 
@@ -59,7 +59,7 @@ def submit(
 def submit_many(
     body: Annotated[BulkRequest, Body(openapi_examples=examples.BULK)], context: Given, response: Response, once: Once
 ) -> Page[JobView]:
-    """Make all jobs or none."""
+    """Submit all jobs or none."""
     made = context.submission.jobs(body.jobs, once)
     note_replay(made, response)
     with context.database.read() as session:

@@ -33,7 +33,7 @@ def read_log(
 ) -> Response:
     """The log of the latest attempt, or of attempt number `attempt`, byte for byte as the tool wrote it.
 
-    `Log-Offset` tells at which byte the answer begins; behind its last byte, the stream goes on.
+    `Log-Offset` is the offset of the first byte; the stream continues after the last one.
     """
     with context.database.read() as session:
         tried = queries.attempt(session, job, attempt)

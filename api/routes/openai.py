@@ -70,7 +70,7 @@ class ServedModel(BaseModel):
 
 
 class ServedModels(BaseModel):
-    """All that can be asked now."""
+    """All models that are ready."""
 
     object: Literal["list"] = "list"
     data: tuple[ServedModel, ...]
@@ -93,13 +93,13 @@ async def show_served_model(name: str, context: Given) -> ServedModel:
 
 @router.post("/chat/completions", openapi_extra=_INFERENCE, response_class=Response, responses=_ANSWERED)
 async def chat(asked: CompletionRequest, context: Given) -> Response:
-    """Answer a conversation by the server of the model that has most room."""
+    """Answer a conversation, by the least busy server of the model."""
     return await context.proxy.relayed("/v1/chat/completions", asked.model, asked.model_extra or {})
 
 
 @router.post("/completions", openapi_extra=_INFERENCE, response_class=Response, responses=_ANSWERED)
 async def complete(asked: CompletionRequest, context: Given) -> Response:
-    """Go on from a text, by the server of the model that has most room."""
+    """Complete a text, by the least busy server of the model."""
     return await context.proxy.relayed("/v1/completions", asked.model, asked.model_extra or {})
 
 

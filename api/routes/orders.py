@@ -27,7 +27,7 @@ class OrderRoute:
 
 
 FOR_ONE = (
-    OrderRoute(Action.CANCEL, "cancel", "Ask for a job to stop; with If-Match, only if it is still as it was seen."),
+    OrderRoute(Action.CANCEL, "cancel", "Cancel a job; with If-Match, only if it has not changed."),
     OrderRoute(
         Action.STOP,
         "stop",
@@ -37,31 +37,31 @@ FOR_ONE = (
     OrderRoute(
         Action.HOLD,
         "hold",
-        "Keep a waiting or queued job from being placed until the hold is undone; its queue deadline stands still.",
+        "Hold a waiting or queued job: it is not placed until `unhold`; its queue deadline is suspended.",
     ),
     OrderRoute(Action.UNHOLD, "unhold", "Remove a hold."),
     OrderRoute(Action.UNHOLD, "release", "Old name of unhold.", old_path="release"),
-    OrderRoute(Action.PRIORITY, "prioritise", "Give a job that has not begun another priority."),
-    OrderRoute(Action.FRONT, "to_front", "Move a waiting or queued job before all others of its priority."),
+    OrderRoute(Action.PRIORITY, "prioritise", "Change the priority of a job that has not started."),
+    OrderRoute(Action.FRONT, "to_front", "Move a waiting or queued job to the front of its priority."),
 )
 """The orders for one job."""
 
-CANCEL_ALL = OrderRoute(Action.CANCEL, "cancel_{}", "Ask for every job that has not ended to stop.")
+CANCEL_ALL = OrderRoute(Action.CANCEL, "cancel_{}", "Cancel every job that has not ended.")
 
 FOR_ALL = (
-    OrderRoute(Action.STOP, "stop_{}", "Stop every server that has not ended; the answer refuses all other jobs."),
+    OrderRoute(Action.STOP, "stop_{}", "Stop every server that has not ended; other jobs are refused."),
     OrderRoute(
         Action.HOLD,
         "hold_{}",
-        "Keep every job that is not placed yet from being placed; the answer says which go on.",
+        "Hold every job that is not placed yet; the response lists the others.",
     ),
     OrderRoute(Action.UNHOLD, "unhold_{}", "Remove the holds of all its jobs."),
     OrderRoute(Action.UNHOLD, "release_{}", "Old name of unhold.", old_path="release"),
-    OrderRoute(Action.PRIORITY, "prioritise_{}", "Give every job that has not begun another priority."),
+    OrderRoute(Action.PRIORITY, "prioritise_{}", "Change the priority of every job that has not started."),
     OrderRoute(
         Action.FRONT,
         "{}_to_front",
-        "Move every job that is not placed yet before all others of its priority, in the order they have.",
+        "Move every job that is not placed yet to the front of its priority; their order stays the same.",
     ),
 )
 """The orders for all jobs of something that have not ended, but for `CANCEL_ALL`."""

@@ -30,7 +30,7 @@ def submit_pipeline(
     response: Response,
     once: Once,
 ) -> PipelineDetail:
-    """Make a pipeline with all its jobs, or nothing."""
+    """Submit a pipeline with all its jobs, or nothing."""
     made = context.submission.pipeline(body, once)
     assert made.pipeline is not None
     note_replay(made, response)

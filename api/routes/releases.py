@@ -37,7 +37,7 @@ def show_release(release: ThingName, context: Given) -> ReleaseDetail:
 
 @router.get("/{release}/checks")
 def list_checks(release: ThingName, context: Given) -> Page[CheckView]:
-    """The latest check of a release on each host that has looked."""
+    """The latest check of a release on each host."""
     with context.database.read() as session:
         return Page(items=tuple(CheckView.model_validate(row) for row in release_checks.checks(session, release)))
 

@@ -40,7 +40,7 @@ def list_reservations(
     limit: Limit = 100,
     cursor: Cursor | None = None,
 ) -> Page[ReservationView]:
-    """Reservations that are or will be, the last one made first."""
+    """Current and future reservations, latest first."""
     with context.database.read() as session:
         now = context.database.now(session)
         before = first_position(cursor)
@@ -51,14 +51,14 @@ def list_reservations(
 
 @router.get("/{reservation}")
 def show_reservation(reservation: Number, context: Given) -> ReservationView:
-    """One reservation, be it over or not."""
+    """One reservation, also a past one."""
     with context.database.read() as session:
         return _view(reservations.reservation(session, reservation, context.database.now(session)))
 
 
 @router.post("/{reservation}/cancel", openapi_extra=needs(Scope.OPERATOR))
 def cancel_reservation(reservation: Number, context: Given, actor: Actor, body: Reason = _NO_REASON) -> ReservationView:
-    """Give the slots back now, or before the reservation begins; 409 if it has ended."""
+    """Cancel a reservation, before or while it is active; 409 if it has ended."""
     with context.database.admission() as (session, now):
         return _view(reservations.cancel(session, reservation, by=actor, note=body.note, now=now))
 

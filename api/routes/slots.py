@@ -54,7 +54,7 @@ def show_slot(slot: ThingName, context: Given) -> SlotHistory:
 
 @router.post("/{slot}/drain", openapi_extra=needs(Scope.OPERATOR))
 def drain(slot: ThingName, context: Given, actor: Actor, body: Reason = _NO_REASON) -> SlotView:
-    """Let a slot finish what it runs and take no more. What is assigned to it and not begun is placed elsewhere."""
+    """Drain a slot: it finishes its job and gets no new one. A job that has not started there returns to the queue."""
     return _served(context, slot, actor, body, service.drain)
 
 
@@ -69,7 +69,7 @@ def resume(slot: ThingName, context: Given, actor: Actor, body: Reason = _NO_REA
 
 @router.post("/{slot}/quarantine", openapi_extra=needs(Scope.OPERATOR))
 def quarantine(slot: ThingName, context: Given, actor: Actor, body: Reason = _NO_REASON) -> SlotView:
-    """Give a suspect slot no work until someone resumes it; what it runs goes on."""
+    """Quarantine a slot: it gets no jobs until someone resumes it. Its running job continues."""
     return _served(context, slot, actor, body, service.quarantine)
 
 

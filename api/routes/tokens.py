@@ -17,19 +17,19 @@ _ADMIN = needs(Scope.ADMIN)
 
 @router.post("", status_code=201, openapi_extra=_ADMIN)
 def make_token(body: TokenRequest, context: Given, actor: Actor) -> NewToken:
-    """Make a token. The answer is the only place where it can be read: keep it."""
+    """Create a token. Only this response contains its value: store it."""
     plain = tokens.make(context.database, body.name, (body.scope,), by=actor)
     return NewToken(name=body.name, scopes=(body.scope,), token=plain)
 
 
 @router.get("", openapi_extra=_ADMIN)
 def list_tokens(context: Given) -> Page[TokenView]:
-    """All tokens by name, without what they are."""
+    """All tokens by name, without their values."""
     with context.database.read() as session:
         return Page(items=tuple(TokenView.model_validate(row) for row in tokens.known(session)))
 
 
 @router.delete("/{token}", status_code=204, openapi_extra=_ADMIN)
 def revoke_token(token: ThingName, context: Given, actor: Actor) -> None:
-    """Refuse a token from now on. The last one that may make tokens is kept (409)."""
+    """Revoke a token, at once. The last admin token cannot be revoked (409)."""
     tokens.revoke(context.database, token, by=actor)

@@ -21,13 +21,13 @@ async def _bytes(request: Request) -> bytes:
 
 @router.post("", status_code=201)
 def begin(body: UploadRequest, context: Given) -> UploadView:
-    """Begin to send a file, or find how far it has come: go on at `offset`."""
+    """Begin an upload, or get its progress: continue at `offset`."""
     return UploadView.model_validate(context.uploads.begin(body))
 
 
 @router.get("/{digest}")
 def show(digest: Called, context: Given) -> UploadView:
-    """How far a file has come."""
+    """The progress of an upload."""
     return UploadView.model_validate(context.uploads.state(digest))
 
 
@@ -44,5 +44,5 @@ def append(
 
 @router.delete("/{digest}", status_code=204)
 def discard(digest: Called, context: Given) -> None:
-    """Forget an upload; what was made from it stays."""
+    """Delete an upload; what was created from it stays."""
     context.uploads.discard(digest)

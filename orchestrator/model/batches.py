@@ -22,7 +22,7 @@ ALL_SLOTS = "all"
 
 
 class StopOn(StrEnum):
-    """When the jobs of a batch that have not begun are not worth starting any more; each means the one before too."""
+    """When the remaining jobs of a batch are skipped; each value includes the one before."""
 
     NEVER = "never"
     STICKY_FAULT = "sticky_fault"  #: A sticky fault signature: the card stays broken for the next job too.
@@ -30,7 +30,7 @@ class StopOn(StrEnum):
 
 
 class BatchState(StrEnum):
-    """Where all jobs of a batch stand together."""
+    """The state of all jobs of a batch together."""
 
     OPEN = "open"  #: Its jobs are still being written; none of them starts before all are there.
     RUNNING = "running"  #: Some have not ended.
@@ -54,7 +54,7 @@ Times = Annotated[int, Field(ge=1, le=MOST_JOBS)]
 
 
 class BatchRequest(Strict):
-    """Jobs that are made all together and reported on as one: those of a list, or one of them many times.
+    """Jobs that are created together, with one report: those of a list, or one of them many times.
 
     `template` is made `times` times on each of `slots`, pinned there.
     """

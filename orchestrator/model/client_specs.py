@@ -84,7 +84,7 @@ class Load(Strict):
 
 
 class ClientSpec(Strict):
-    """Ask servers and keep what they answer: endpoint + prompts (+ golden) → `answers`, metrics.
+    """Send prompts to servers and store the answers: endpoint + prompts (+ golden) → `answers`, metrics.
 
     It starts when the endpoints are open, which stay open for it. When one ends it fails with `server_gone`, or begins
     anew with the next if the server is kept.

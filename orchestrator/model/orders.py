@@ -84,7 +84,7 @@ class Reason(Strict):
 
 
 class NewPriority(Reason):
-    """The priority that is ordered."""
+    """The new priority."""
 
     priority: Priority
 

@@ -9,7 +9,7 @@ from orchestrator.model.specs import AbsolutePath, Name, Strict
 
 
 class Level(StrEnum):
-    """How a finding is to be taken."""
+    """How serious a finding is."""
 
     OK = "ok"  #: As the profile says.
     NOTE = "note"  #: Worth a look; jobs run all the same.
@@ -17,7 +17,7 @@ class Level(StrEnum):
 
 
 class Finding(Strict):
-    """One thing that was looked at, and how it was found."""
+    """One thing that was checked, and the result."""
 
     level: Level
     about: Annotated[str, StringConstraints(max_length=200)]
@@ -25,7 +25,7 @@ class Finding(Strict):
 
 
 class Findings(Strict):
-    """Everything that was found of the tools at `root`."""
+    """The findings of a check of the tools at `root`."""
 
     root: AbsolutePath
     findings: Annotated[tuple[Finding, ...], Field(max_length=500)]

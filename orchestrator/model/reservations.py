@@ -17,7 +17,7 @@ MOST_SLOTS = 1000
 
 
 class ReservationState(StrEnum):
-    """Where a reservation stands, by the database's clock."""
+    """The state of a reservation, by the database's clock."""
 
     COMING = "coming"
     CURRENT = "current"
@@ -43,7 +43,7 @@ Moment = Annotated[datetime, BeforeValidator(_moment)]
 
 
 class ReservationRequest(Strict):
-    """Slots that are to be reserved, from when until when, for whom and why."""
+    """A request to reserve slots: when, for which project and why."""
 
     slots: tuple[Name, ...] = Field(default=(), max_length=MOST_SLOTS, description="Written HOST.g3.")
     hosts: tuple[Name, ...] = Field(default=(), max_length=MOST_SLOTS, description="All slots of these hosts.")

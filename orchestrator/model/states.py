@@ -9,7 +9,7 @@ State = TypeVar("State", bound=StrEnum)
 
 
 class JobState(StrEnum):
-    """Where a job stands; only `orchestrator.jobs.lifecycle` moves one."""
+    """The state of a job; only `orchestrator.jobs.lifecycle` moves one."""
 
     WAITING = "waiting"  #: Needs another job's result or endpoint, or an identical build that is already in progress.
     QUEUED = "queued"  #: All inputs are known; it may be placed in the next turn of the dispatcher.
@@ -22,7 +22,7 @@ class JobState(StrEnum):
 
 
 class AttemptState(StrEnum):
-    """Where one try at a job stands."""
+    """The state of one attempt."""
 
     ASSIGNED = "assigned"  #: Slots are leased to it; no worker has claimed it yet.
     RUNNING = "running"  #: Claimed by one worker, which must renew its lease to keep it.
@@ -33,7 +33,7 @@ class AttemptState(StrEnum):
 
 
 class ServiceState(StrEnum):
-    """Whether a slot may be given work, whatever its worker and occupancy say."""
+    """Whether jobs may be placed on a slot, independent of its worker and occupancy."""
 
     IN_SERVICE = "in_service"
     DRAINING = "draining"  #: Finishes what it runs and takes no more.
