@@ -77,7 +77,7 @@ class Bell:
 
 
 def ring(app: Celery, bells: Sequence[Bell]) -> None:
-    """Wake workers, all by one journey to the broker.
+    """Wake workers, all in one round trip to the broker.
 
     Raises `kombu.exceptions.KombuError` within seconds if the broker does not answer; nobody knows then which bells
     were heard.

@@ -121,10 +121,10 @@ class Settings(BaseSettings):
     """How long a dispatcher that died is waited for before another leads; a leader renews three times as often."""
 
     max_attempts: int = 3
-    """So many infrastructure faults fail a job; so many servers that died under it, a client of a kept one."""
+    """A job fails after this many infrastructure faults; a client of servers with `keep` after this many lost servers."""
 
     labels: dict[str, str] = {}
-    """What this host is told apart by, e.g. {"rack": "a"}; requests may ask for it."""
+    """Labels of this host, e.g. {"rack": "a"}; requests may select by them."""
 
     share_half_life: Seconds = timedelta(days=1)
     """In which half of what a project has used is forgotten. Longer: who worked much yesterday waits today."""

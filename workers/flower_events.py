@@ -1,4 +1,4 @@
-"""What Flower hears of the attempts of a worker: all of it, but not at the cost of three journeys an attempt."""
+"""Events of a worker's attempts for Flower: all of them, but without three round trips per attempt."""
 
 import time
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from celery.worker.consumer import Consumer
 
 _TOGETHER = 0.5
-"""Seconds of events that are sent together: one journey to the broker takes as long as all that is said in it."""
+"""Seconds of events that are sent together, in one round trip to the broker."""
 
 
 class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
@@ -23,7 +23,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
             self.hub.call_soon(self._send_soon)
 
     def stop(self) -> None:
-        """Say goodbye, but first what is left to be said."""
+        """Send the remaining events, then report that the worker stops."""
         self._flush_events()
         super().stop()
 

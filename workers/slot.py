@@ -1,4 +1,4 @@
-"""Owning one slot: the host's lock, the row in SQL, and a sign of life while this process lives."""
+"""Owning one slot: the host's lock, the row in SQL, and heartbeats while this process lives."""
 
 import logging
 import os
@@ -104,7 +104,7 @@ def _beating(slot: OwnedSlot) -> Iterator[None]:
     try:
         yield
     finally:
-        # A beat after the goodbye would make the slot look alive.
+        # A heartbeat after the end would make the slot look alive.
         ended.set()
         thread.join(_TRY_AGAIN)
 

@@ -51,7 +51,7 @@ class Shim:
 
     @classmethod
     def start(cls) -> Self:
-        """Does not wait until it is up: only the first run may have to. OSError if there is no process to be had."""
+        """Does not wait until it is up: only the first run may have to. OSError if no process can be started."""
         return cls(*_spawn())
 
     def __enter__(self) -> Self:

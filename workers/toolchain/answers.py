@@ -57,7 +57,7 @@ def read_answers(
 
 @dataclass(frozen=True)
 class Asked:
-    """What a run had to answer: all prompts so many times, once for each of the batch sizes.
+    """What a run had to answer: all prompts `repeats` times, once for each of the batch sizes.
 
     Every lane goes through all prompts; without `traverse` they are dealt out among the lanes.
     """

@@ -25,7 +25,7 @@ class Slot(Base):
     """Name of the worker process that owns it, new at every start."""
     worker_pid: Mapped[int | None]
     heartbeat_at: Mapped[datetime | None]
-    """Last sign of life of its worker; null when the worker said goodbye."""
+    """Latest heartbeat of its worker; null after the worker stopped."""
     lock_domain: Mapped[str | None] = mapped_column(String(32))
     """Of its worker: who shares it sees each other's locks, and knows by them who is dead."""
     last_ended_at: Mapped[datetime | None]
@@ -50,7 +50,7 @@ class Host(Base):
 
     name: Mapped[str] = mapped_column(String(63), primary_key=True)
     away_since: Mapped[datetime | None]
-    """Last sign of life of any of its workers before it was found away; null while one is there."""
+    """Latest heartbeat of any of its workers before it was found away; null while one is present."""
 
 
 class Canary(Base):
