@@ -121,7 +121,7 @@ class Settings(BaseSettings):
     """How long a dispatcher that died is waited for before another leads; a leader renews three times as often."""
 
     max_attempts: int = 3
-    """A job fails after this many infrastructure faults; a client of servers with `keep` after this many lost servers."""
+    """A job fails after this many infrastructure faults; a client of a `keep` server after as many lost servers."""
 
     labels: dict[str, str] = {}
     """Labels of this host, e.g. {"rack": "a"}; requests may select by them."""
