@@ -14,6 +14,7 @@ COPY requirements.lock ./
 RUN pip install --require-hashes --only-binary=:all: --requirement requirements.lock
 
 COPY pyproject.toml README.md LICENSE ./
+COPY tx81 tx81
 COPY orchestrator orchestrator
 COPY workers workers
 COPY api api

@@ -1,5 +1,11 @@
 """`python -m api`: serve on the configured address, after leaving the admin token at the first start."""
 
+from tx81.start import begin_service
+
+if __name__ == "__main__":
+    begin_service()  # before anything that reads the environment is imported
+
+
 import logging
 import socket
 import sys

@@ -1,5 +1,11 @@
 """Bring the configured database to the newest schema: `python -m migrations`."""
 
+from tx81.start import begin_service
+
+if __name__ == "__main__":
+    begin_service()  # before anything that reads the environment is imported
+
+
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory

@@ -28,9 +28,26 @@ TRANSPORT: dict[str, Any] = {
 }
 
 
+class _OneBroker(Celery):  # type: ignore[misc]  # Celery has no types
+    """Celery asks the environment for its broker first: CELERY_BROKER_URL, which may be another project's."""
+
+    def __init__(self, broker_url: str) -> None:
+        super().__init__("tx81", broker=broker_url, loader="app", include=[], set_as_current=False)
+        self._broker_url = broker_url
+
+    def connection(self, hostname: str | None = None, **options: Any) -> Any:
+        return super().connection(hostname or self._broker_url, **options)
+
+    def connection_for_read(self, url: str | None = None, **options: Any) -> Any:
+        return super().connection_for_read(url or self._broker_url, **options)
+
+    def connection_for_write(self, url: str | None = None, **options: Any) -> Any:
+        return super().connection_for_write(url or self._broker_url, **options)
+
+
 def create_app(broker_url: str) -> Celery:
-    """A Celery application for `broker_url`; opens no connection by itself."""
-    app = Celery("tx81", broker=broker_url, include=[], set_as_current=False)
+    """A Celery application for `broker_url` whatever the environment says; opens no connection by itself."""
+    app = _OneBroker(broker_url)
     options = dict(TRANSPORT)
     if broker_url.startswith("redis+socket"):
         del options["socket_keepalive"]  # A unix socket has no such option.

@@ -1,5 +1,10 @@
 """`python -m workers --slot g3`."""
 
+from tx81.start import begin_service
+
+if __name__ == "__main__":
+    begin_service()  # before anything that reads the environment is imported
+
 import os
 import sys
 

@@ -9,4 +9,6 @@ class Readiness(View):
     ready: bool
     database: bool
     dispatcher: bool
+    bells_unheard: int = 0
+    """Attempts whose workers live and were rung more than once without hearing it: the broker is away, or another's."""
     detail: str | None = None

@@ -1,5 +1,11 @@
 """`python -m api.flower`."""
 
+from tx81.start import begin_service
+
+if __name__ == "__main__":
+    begin_service()  # before anything that reads the environment is imported
+
+
 import logging
 import sys
 

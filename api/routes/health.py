@@ -33,8 +33,10 @@ def _readiness(context: Given) -> Readiness:
             lack = f"the database lacks {', '.join(sorted(missing))}: run the migrations"
             return Readiness(ready=False, database=True, dispatcher=False, detail=lack)
         with context.database.read() as session:
-            alive = queries.dispatcher_alive(session, context.database.now(session))
+            now = context.database.now(session)
+            alive = queries.dispatcher_alive(session, now)
+            unheard = queries.bells_unheard(session, now, context.settings.lease)
     except SQLAlchemyError as error:
         return Readiness(ready=False, database=False, dispatcher=False, detail=f"no database: {type(error).__name__}")
     detail = None if alive else "no dispatcher is running: jobs are accepted, but wait"
-    return Readiness(ready=True, database=True, dispatcher=alive, detail=detail)
+    return Readiness(ready=True, database=True, dispatcher=alive, bells_unheard=unheard, detail=detail)

@@ -64,6 +64,7 @@ def _server(session: Session) -> Iterator[Check]:
     yield "ready", "ok" if readiness.ready else "fail", readiness.detail or ("yes" if readiness.ready else "no")
     told = "leads" if readiness.dispatcher else "none leads, so no job is placed: start one with tx81 dispatcher"
     yield "dispatcher", "ok" if readiness.dispatcher else "fail", told
+    yield _bells(readiness.bells_unheard)
     try:
         with session.client() as client:
             slots = client.slots()
@@ -78,6 +79,16 @@ def _server(session: Session) -> Iterator[Check]:
         yield "slots", "warn", f"{len(slots) - len(away)} of {len(slots)} present; no worker at {', '.join(away)}"
     else:
         yield "slots", "ok", f"{len(slots)} present"
+
+
+def _bells(unheard: int) -> Check:
+    if not unheard:
+        return "bells", "ok", "heard"
+    found = (
+        f"workers have not heard of {unheard} attempts that are theirs: the broker does not answer, or workers and "
+        "dispatcher use different ones; compare their TX81_BROKER_URL and their logs"
+    )
+    return "bells", "fail", found
 
 
 def _state_folder(folder: Path) -> Check:

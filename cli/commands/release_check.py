@@ -17,6 +17,7 @@ from api.documents.releases import ReleaseDetail
 from cli.pages.layout import clean, row, table
 from cli.session import HERE, Exit, Session, Stop, hint
 from orchestrator.model.release_checks import Finding, Level, ReleaseCheck
+from tx81.start import service_environment
 
 _FORBIDDEN = 403
 
@@ -63,9 +64,10 @@ def check(name: str, /, *, root: Path | None = None, session: Session = HERE) ->
 
 def _looked_at(release: ReleaseDetail, root: Path | None) -> ReleaseCheck:
     elsewhere = {} if root is None else {"TX81_RELEASE_ROOTS": json.dumps({release.name: str(root.absolute())})}
+    env = service_environment(os.environ) | elsewhere
     asked = release.model_dump_json(include={"name", "profile", "root", "digest"})
     done = subprocess.run(
-        [sys.executable, "-m", "workers.release_check"], input=asked, env=os.environ | elsewhere,
+        [sys.executable, "-P", "-m", "workers.release_check"], input=asked, env=env,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if not done.stdout:

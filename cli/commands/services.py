@@ -4,6 +4,8 @@ import os
 import sys
 from typing import NoReturn
 
+from tx81.start import service_environment
+
 
 def api() -> NoReturn:
     """Run the API. Settings are environment variables, TX81_…"""
@@ -33,4 +35,5 @@ def migrate() -> NoReturn:
 
 def _become(module: str, *arguments: str) -> NoReturn:
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606  # replaced, without a shell
+    command = [sys.executable, "-P", "-m", module, *arguments]
+    os.execve(sys.executable, command, service_environment(os.environ))  # noqa: S606  # replaced, without a shell

@@ -37,7 +37,7 @@ def up(
     flower_port
         Port of Flower; if it is in use, the next free one.
     flower_control
-        Let Flower stop workers and cancel attempts; otherwise it only shows them.
+        Let Flower stop workers and cancel attempts. Default: it only shows them.
     """
     folder = (state or settings().state_dir).absolute()
     plan = StackPlan(

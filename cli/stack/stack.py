@@ -71,7 +71,7 @@ def embedded(
     services.append(
         Service(
             name="dispatcher",
-            argv=(python, "-m", "orchestrator.dispatcher"),
+            argv=(python, "-P", "-m", "orchestrator.dispatcher"),
             env=env,
             cwd=state,
             needs=("broker", "api"),
@@ -180,7 +180,7 @@ def _api(env: Mapping[str, str], state: Path, python: str, port: int) -> Service
     _refuse_taken(port, "the API")
     return Service(
         name="api",
-        argv=(python, "-m", "api"),
+        argv=(python, "-P", "-m", "api"),
         env=env,
         cwd=state,
         ready=partial(http_answers, port, "/health/ready"),
@@ -191,7 +191,7 @@ def _api(env: Mapping[str, str], state: Path, python: str, port: int) -> Service
 def _worker(env: Mapping[str, str], state: Path, python: str, slot: str) -> Service:
     return Service(
         name=slot,
-        argv=(python, "-m", "workers", "--slot", slot),
+        argv=(python, "-P", "-m", "workers", "--slot", slot),
         # Celery: SIGTERM alone waits for the running job, however long; as SIGQUIT it is the soft shutdown.
         env={**env, "REMAP_SIGTERM": "SIGQUIT"},
         cwd=state,
@@ -204,7 +204,7 @@ def _flower(env: Mapping[str, str], state: Path, python: str, port: int) -> Serv
     _refuse_taken(port, "Flower")
     return Service(
         name="flower",
-        argv=(python, "-m", "api.flower"),
+        argv=(python, "-P", "-m", "api.flower"),
         env={**env, "TX81_FLOWER_ADDRESS": "127.0.0.1", "TX81_FLOWER_PORT": str(port)},
         cwd=state,
         ready=partial(http_answers, port, "/healthcheck"),

@@ -23,6 +23,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from tx81.start import service_environment
+
 _DEATHWATCH = Path(__file__).with_name("deathwatch.py")
 _TICK = 0.05
 _SETTLED = 60.0
@@ -60,7 +62,7 @@ class Service:
     name: str
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
-    """Laid over the supervisor's own environment."""
+    """Laid over what a service keeps of the supervisor's own environment."""
     cwd: Path | None = None
     ready: Callable[[], bool] | None = None
     """Asked again and again until true: answer within a second, never raise. None means ready once started."""
@@ -165,7 +167,7 @@ class _Child:
             self._log_start = output.tell()
             self.process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(_DEATHWATCH), str(os.getpid()), *service.argv],
-                env={**os.environ, **service.env},
+                env=service_environment(os.environ) | dict(service.env),
                 cwd=service.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -1,7 +1,13 @@
 """`python -m orchestrator.dispatcher`."""
 
+from tx81.start import begin_service
+
+if __name__ == "__main__":
+    begin_service()  # before anything that reads the environment is imported
+
 import sys
 
 from orchestrator.dispatcher.main import main
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

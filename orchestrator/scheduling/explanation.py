@@ -154,7 +154,8 @@ def _subject(session: Session, job: Job, seen: Snapshot, found: Sequence[QueueCl
         queued = [*queue.heads(session, queue_class, 1), Queued(job.id, queue_class, job.rank, job.created_at, limit)]
         known = queue.known(session, queued)
         candidate = queue.candidates(queued, known, now=seen.now, aging=aging)[-1]
-    live = select(Attempt.slot_id).where(Attempt.job_id == job.id, Attempt.state == AttemptState.ASSIGNED)
+    live = select(Attempt).where(Attempt.job_id == job.id, Attempt.state == AttemptState.ASSIGNED)
+    assigned = session.scalars(live).first()
     alike = {each.demand for each in found if Demand.parse(each.demand).unlimited == candidate.demand.unlimited}
     ahead, following = _ahead(session, job, candidate, alike, seen.now, aging)
     return ExplainedJob(
@@ -164,11 +165,16 @@ def _subject(session: Session, job: Job, seen: Snapshot, found: Sequence[QueueCl
         joined_to=job.joined_to,
         open_batch=_open_batch(session, job),
         held=_hold_of(job) if job.held else None,
-        slot_id=session.scalar(live),
+        slot_id=assigned.slot_id if assigned else None,
+        rung_since=assigned.assigned_at if assigned and _rung_again(assigned) else None,
         ahead=ahead,
         next_job=following,
         seconds=_typical_seconds(job, _past_runs(session, job.kind)),
     )
+
+
+def _rung_again(attempt: Attempt) -> bool:
+    return attempt.rung_at is not None and attempt.rung_at > attempt.assigned_at
 
 
 def _open_batch(session: Session, job: Job) -> int | None:

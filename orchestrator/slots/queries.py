@@ -5,7 +5,7 @@ All functions read in the caller's session and change nothing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVarTuple
 
 from sqlalchemy import Select, func, select
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.errors import NotFound
 from orchestrator.model.demand import Demand
-from orchestrator.model.states import JobState
+from orchestrator.model.states import AttemptState, JobState
 from orchestrator.model.windows import Window
 from orchestrator.slots import reservations
 from orchestrator.storage.tables import Attempt, Job, Leader, Lease, Slot
@@ -79,6 +79,13 @@ def pinned_demands(session: Session, slot: Slot) -> list[str]:
 def dispatcher_alive(session: Session, now: datetime) -> bool:
     """Whether some dispatcher holds the leader's lease."""
     return session.scalar(select(Leader.role).where(Leader.expires_at > now).limit(1)) is not None
+
+
+def bells_unheard(session: Session, now: datetime, lost_after: timedelta) -> int:
+    """How many attempts were rung more than once, and their workers, which are alive, did not hear it."""
+    unheard = (Attempt.state == AttemptState.ASSIGNED, Attempt.rung_at > Attempt.assigned_at)
+    asked = select(func.count()).select_from(Attempt).join(Slot, Slot.id == Attempt.slot_id)
+    return session.scalar(asked.where(*unheard, Slot.heartbeat_at > now - lost_after)) or 0
 
 
 # ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────

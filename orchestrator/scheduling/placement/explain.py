@@ -52,6 +52,8 @@ class WaitsFor(StrEnum):
     """The worker of this slot gives no sign of life."""
     ASSIGNED_NOT_CLAIMED = "assigned_not_claimed"
     """The slot is leased to it; the slot's worker has not taken it yet."""
+    BELL_NOT_HEARD = "bell_not_heard"
+    """The slot's worker lives and does not hear that it has been given the job: the broker is away, or another's."""
     DISPATCHER_AWAY = "dispatcher_away"
     """No dispatcher leads, so nothing is placed at all."""
 
@@ -122,7 +124,15 @@ def _needed(job: ExplainedJob) -> Iterator[WaitReason]:
 def _unclaimed(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:
     detail = f"{job.slot_id} is leased to it; the slot's worker was notified and has not started it yet"
     yield WaitReason(WaitsFor.ASSIGNED_NOT_CLAIMED, detail, slot_id=job.slot_id)
-    yield from (_away(each) for each in seen.slots if each.slot.id == job.slot_id and not each.alive)
+    standing = next((each for each in seen.slots if each.slot.id == job.slot_id), None)
+    if standing is not None and not standing.alive:
+        yield _away(standing)
+    elif standing is not None and job.rung_since is not None:
+        detail = (
+            f"the worker of {job.slot_id} is alive and has not noticed since {_moment(job.rung_since)}: the broker does "
+            "not answer, or worker and dispatcher use different brokers; compare their TX81_BROKER_URL and their logs"
+        )
+        yield WaitReason(WaitsFor.BELL_NOT_HEARD, detail, slot_id=job.slot_id)
 
 
 def _unplaced(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:

@@ -90,6 +90,8 @@ class ExplainedJob:
     """Who holds it back, since when and why; None unless it is held."""
     slot_id: str | None = None
     """Where it is assigned."""
+    rung_since: datetime | None = None
+    """When it was assigned, if its worker has had to be rung more than once since."""
     ahead: int = 0
     """Jobs that want the same slots and come before it, whatever the shares of projects will be; held ones do not."""
     next_job: int | None = None

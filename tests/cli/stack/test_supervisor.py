@@ -78,6 +78,20 @@ def test_services_start_after_what_they_need_is_ready_and_stop_before_it(supervi
     assert all(is_gone(diary.pid(name)) for name in ("slow", "middle", "last"))
 
 
+def test_a_service_is_told_nothing_that_the_callers_shell_holds_for_other_projects(supervisor, tmp_path, monkeypatch):
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://theirs")
+    monkeypatch.setenv("PYTHONPATH", "/theirs")
+    monkeypatch.setenv("TX81_LEASE", "61")
+    listing = a_service("listing", f"import os; print(*sorted(os.environ), flush=True); {FOREVER}", env={"OWN": "1"})
+
+    with supervisor(listing):
+        eventually(wrote(tmp_path / "logs", "listing", "\n"))
+
+    told = (tmp_path / "logs/listing.log").read_text().split()
+    assert {"OWN", "TX81_LEASE", "PATH"} <= set(told)
+    assert not {"CELERY_BROKER_URL", "PYTHONPATH"} & set(told)
+
+
 def test_a_service_that_dies_before_it_is_ready_ends_the_start_with_its_last_words(supervisor, diary):
     broken = a_service("broken", "print('配置错误: no such port'); raise SystemExit(3)", ready=lambda: False)
 

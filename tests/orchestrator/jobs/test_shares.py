@@ -31,6 +31,7 @@ from orchestrator.scheduling import queue
 from orchestrator.scheduling.explanation import Explanation, PastKind, explanation
 from orchestrator.scheduling.placement.explain import WaitsFor
 from orchestrator.scheduling.queue import QueueClass
+from orchestrator.slots import queries as slot_queries
 from orchestrator.storage.tables import Attempt, Job, JobInput, Lease, Project, Slot
 
 HOUR = timedelta(hours=1)
@@ -323,6 +324,19 @@ def test_an_assigned_job_waits_to_be_claimed(desk: Desk):
         assert session.scalars(select(Lease.slot_id)).all()
 
     assert _kinds(desk, job.id) == [WaitsFor.ASSIGNED_NOT_CLAIMED]
+
+
+def test_a_living_worker_that_was_rung_again_and_heard_nothing_is_told(desk: Desk):
+    with desk.database.write() as session:
+        job = a_job(session, JobState.ASSIGNED, request=an_infer_request())
+        attempt = session.scalars(select(Attempt).where(Attempt.job_id == job.id)).one()
+        first = slot_queries.bells_unheard(session, desk.database.now(session), desk.settings.lease)
+        attempt.rung_at = attempt.assigned_at + timedelta(seconds=10)
+        session.flush()
+        again = slot_queries.bells_unheard(session, desk.database.now(session), desk.settings.lease)
+
+    assert (first, again) == (0, 1)
+    assert _kinds(desk, job.id) == [WaitsFor.ASSIGNED_NOT_CLAIMED, WaitsFor.BELL_NOT_HEARD]
 
 
 # ── what people order ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -98,7 +98,7 @@ class HostSetup(Tool):
         devices = settings.devices_dir.absolute()
         steps = steps_of(spec, profile, rule, devices=devices, work=self._work, tools=tools)
         self._planned = _Planned(spec, chosen, steps)
-        argv = (sys.executable, "-m", "workers.provision", str(self._steps_path), str(self._journal))
+        argv = (sys.executable, "-P", "-m", "workers.provision", str(self._steps_path), str(self._journal))
         limits = DefaultLimits(run_seconds=rule.run_seconds, silence_seconds=rule.silence_seconds)
         environment = {"PATH": os.defpath, "LANG": "C.UTF-8"}
         plan = Plan(

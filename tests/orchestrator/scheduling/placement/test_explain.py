@@ -233,6 +233,17 @@ def test_an_assigned_job_waits_for_the_worker_of_its_slot(alive: bool):
     assert earliest_start(job, seen) == (NOW if alive else None)
 
 
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_living_worker_that_hears_no_bell_points_to_the_broker(alive: bool):
+    job = ExplainedJob(a_job(1), JobState.ASSIGNED, slot_id="a.g0", rung_since=NOW - MINUTE)
+
+    reasons = explain(job, Snapshot(NOW, [_slot("a.g0", alive=alive, holder=_holder(1))]))
+
+    told = WaitsFor.BELL_NOT_HEARD if alive else WaitsFor.WORKER_AWAY
+    assert [reason.kind for reason in reasons] == [WaitsFor.ASSIGNED_NOT_CLAIMED, told]
+    assert ("TX81_BROKER_URL" in reasons[1].detail) is alive
+
+
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.ASSIGNED])
 def test_a_canary_starts_at_once_on_the_quarantined_slot_that_it_is_to_check(state: JobState):
     quarantined = _slot("a.g0", service=ServiceState.QUARANTINED, occupant=_busy(1) if state == "assigned" else None)
