@@ -31,6 +31,7 @@ from orchestrator.scheduling import queue
 from orchestrator.scheduling.placement.candidate import Candidate
 from orchestrator.scheduling.placement.place import place
 from orchestrator.scheduling.placement.supply import BusySlot, Supply
+from orchestrator.settings import url_of_sqlite
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Job, Lease, Project, Release, Slot
 
@@ -54,7 +55,7 @@ class Undone(Exception):
 def queue_of(jobs: int, slots: int) -> Iterator[Database]:
     """A database with so many queued jobs and free slots."""
     with tempfile.TemporaryDirectory(prefix="tx81-bench-") as folder:
-        url = f"sqlite:///{Path(folder) / 'tx81.db'}"
+        url = url_of_sqlite(Path(folder) / "tx81.db")
         command.upgrade(config(url), "head")
         database = Database(url)
         now = datetime.now(UTC)

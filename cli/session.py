@@ -6,6 +6,7 @@ client until it is needed: `--help` must be fast.
 
 import json
 import os
+import shlex
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
@@ -181,7 +182,9 @@ def once(key: str | None) -> Iterator[str]:
     try:
         yield sent
     except KeyboardInterrupt:
-        raise Stop(f"interrupted; it may have been done: repeat it safely with --key {sent}", Exit.DETACHED) from None
+        raise Stop(
+            f"interrupted; it may have been done: repeat it safely with --key {shlex.quote(sent)}", Exit.DETACHED
+        ) from None
 
 
 def _plain(document: Any) -> Any:

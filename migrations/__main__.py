@@ -15,13 +15,13 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import JSON, Column
 
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, url_of_sqlite
 
 
 def config(url: str | None = None) -> Config:
     """Alembic's configuration for `url`, or for the database of the settings."""
     made = Config()
-    made.set_main_option("script_location", str(Path(__file__).parent))
+    made.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     made.set_main_option("file_template", "%%(year)d_%%(month).2d_%%(day).2d_%%(hour).2d%%(minute).2d_%%(slug)s")
     if url is not None:
         made.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
@@ -43,7 +43,7 @@ def default_differs(
 def write(what: str) -> None:
     """Write the migration from the newest one to the tables as they are in the code."""
     with TemporaryDirectory() as folder:
-        scratch = config(f"sqlite:///{folder}/scratch.db")
+        scratch = config(url_of_sqlite(Path(folder) / "scratch.db"))
         command.upgrade(scratch, "head")
         command.revision(scratch, what, autogenerate=True)
 

@@ -5,6 +5,7 @@ import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -22,6 +23,11 @@ Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
 
 def _host_name() -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "-", platform.node().split(".")[0])[:63] or "localhost"
+
+
+def url_of_sqlite(file: Path) -> str:
+    """The SQLAlchemy URL of an SQLite database, whatever is in its path: `?`, `%`, `#`, blanks, Chinese."""
+    return f"sqlite:///{quote(str(file), safe=' +/')}"
 
 
 class Settings(BaseSettings):
@@ -193,7 +199,7 @@ class Settings(BaseSettings):
     @property
     def database(self) -> str:
         """The SQLAlchemy URL in force."""
-        return self.database_url or f"sqlite:///{self.state_dir.absolute() / 'tx81.db'}"
+        return self.database_url or url_of_sqlite(self.state_dir.absolute() / "tx81.db")
 
     @property
     def store(self) -> Path:

@@ -12,7 +12,7 @@ from postgres import SharedDatabase, execute, running_postgres
 from sqlalchemy import event
 
 from migrations.__main__ import config
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, url_of_sqlite
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 
@@ -86,7 +86,7 @@ def postgres_template(postgres_socket: str) -> str:
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("template") / "tx81.db"
-    command.upgrade(config(f"sqlite:///{file}"), "head")
+    command.upgrade(config(url_of_sqlite(file)), "head")
     return file
 
 
@@ -101,7 +101,7 @@ def sqlite_url(sqlite_template: Path, sqlite_file: Path) -> str:
     for old in (sqlite_file, *(sqlite_file.with_name(sqlite_file.name + end) for end in ("-wal", "-shm"))):
         old.unlink(missing_ok=True)
     shutil.copy(sqlite_template, sqlite_file)
-    return f"sqlite:///{sqlite_file}"
+    return url_of_sqlite(sqlite_file)
 
 
 @pytest.fixture

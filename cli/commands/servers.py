@@ -167,7 +167,9 @@ def _curl(endpoint: EndpointView) -> str:
     """A shell command with an example request."""
     question = {"model": endpoint.served_id, "messages": [{"role": "user", "content": "你好"}]}
     body = shlex.quote(json.dumps(question, ensure_ascii=False))
-    return clean(f"curl {endpoint.url}/v1/chat/completions -H 'Content-Type: application/json' -d {body}")
+    return clean(
+        f"curl {shlex.quote(f'{endpoint.url}/v1/chat/completions')} -H 'Content-Type: application/json' -d {body}"
+    )
 
 
 def _seconds(text: str | None, option: str) -> int | None:

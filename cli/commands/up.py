@@ -1,5 +1,6 @@
 """`tx81 up`: the embedded stack until Ctrl-C."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -77,12 +78,15 @@ def _page(stack: Running) -> str:
         f"release  {stack.release}",
     ]
     if stack.model:
+        token, prompts, model = (
+            shlex.quote(each) for each in (str(stack.token_file), stack.tools["prompts"], stack.model)
+        )
         lines += [
             f"model    {stack.model}",
             "",
             "try:",
-            f"  export TX81_SERVER={stack.server} TX81_TOKEN=$(cat {stack.token_file})",
+            f'  export TX81_SERVER={stack.server} TX81_TOKEN="$(cat {token})"',
             "  tx81 slots",
-            f"  tx81 run --model {stack.model} --backend-type qwen2_7b_bf16 --prompts {stack.tools['prompts']}",
+            f"  tx81 run --model {model} --backend-type qwen2_7b_bf16 --prompts {prompts}",
         ]
     return "\n".join(lines)

@@ -6,6 +6,7 @@ summary file for a program to read.
 """
 
 import json
+import shlex
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -262,7 +263,7 @@ def _page(seen: Seen, state: Path, summary: Path) -> Group:
     )
     next_steps = (
         f"\nlogs of the services   {state / 'logs'}\nsummary as JSON        {summary}\n"
-        f"keep it running        tx81 up --state {state}    (API and Flower, until Ctrl-C)\n"
+        f"keep it running        tx81 up --state {shlex.quote(str(state))}    (API and Flower, until Ctrl-C)\n"
         "run it again           the builds then come from the cache\n"
         "documentation          README.md, docs/"
     )

@@ -64,7 +64,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url: URL = make_url(url)
-        if self.url.drivername == "postgresql":
+        if self.url.drivername in ("postgresql", "postgres"):
             self.url = self.url.set(drivername="postgresql+psycopg")
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._engine = _sqlite_engine(self.url) if self.is_sqlite else _postgres_engine(self.url)
@@ -210,12 +210,13 @@ class _PostgresWatch:
     """Listens on its own connection; after a broken connection it says "something may have happened"."""
 
     def __init__(self, url: URL) -> None:
-        self._address = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        # As SQLAlchemy connects: libpq reads a URL by other rules, of blanks and plus signs for instance.
+        self._arguments, self._options = url.get_dialect()().create_connect_args(url)
         self._connection: psycopg.Connection[Any] | None = None
         self._listen()
 
     def _listen(self) -> None:
-        self._connection = psycopg.connect(self._address, autocommit=True)
+        self._connection = psycopg.connect(*self._arguments, **self._options, autocommit=True)
         self._connection.execute(f"LISTEN {CHANNEL}")
 
     def wait(self, timeout: float) -> bool:

@@ -11,6 +11,8 @@ from lab import Lab, running_lab
 
 FIRST, LAST = ("test_main_job.py",), ("test_batches.py", "test_when_things_break.py")
 
+from orchestrator.settings import url_of_sqlite
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Scenarios begin before other tests: they wait for processes most of the time, and would be the last to end."""
@@ -26,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Two card groups."""
     folder = tmp_path_factory.mktemp("lab")
-    with running_lab(folder, f"sqlite:///{folder}/tx81.db") as made:
+    with running_lab(folder, url_of_sqlite(folder / "tx81.db")) as made:
         yield made
 
 

@@ -14,6 +14,7 @@ from emulator.cards.events import audit
 from orchestrator.model.provision import ProvisionRequest
 from orchestrator.model.specs import CanarySpec
 from orchestrator.model.states import JobState, ServiceState
+from orchestrator.settings import url_of_sqlite
 
 pytestmark = [pytest.mark.xdist_group("provisioning"), pytest.mark.timeout(600)]
 
@@ -31,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def lab(folder: Path) -> Iterator[Lab]:
     """A host with eight workers and no tools."""
-    with running_lab(folder, f"sqlite:///{folder}/tx81.db", groups=8, root=folder / "root") as made:
+    with running_lab(folder, url_of_sqlite(folder / "tx81.db"), groups=8, root=folder / "root") as made:
         yield made
 
 

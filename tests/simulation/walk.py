@@ -8,6 +8,8 @@ from simulation.actors import Actor, Dispatching, People, Working
 from simulation.invariants import Invariants
 from simulation.world import CALM, World
 
+from orchestrator.settings import url_of_sqlite
+
 HOSTS = {"lab1": ("g0", "g1", "cpu0"), "lab2": ("g0", "cpu0")}
 MOST_JOBS = 25
 LAST_LINES = 60
@@ -18,7 +20,7 @@ class Walk:
 
     def __init__(self, seed: int, file: Path, folder: Path) -> None:
         self._seed = seed
-        self._world = world = World(seed, f"sqlite:///{file}", folder)
+        self._world = world = World(seed, url_of_sqlite(file), folder)
         self._dice = world.dice
         self._invariants = Invariants(str(file))
         self._workers = {host: [Working(world, host, slot) for slot in slots] for host, slots in HOSTS.items()}

@@ -25,7 +25,10 @@ def the_stack(state: Path, **facts) -> dict[str, Service]:
     return {service.name: service for service in embedded({}, state, sys.executable, **facts)}
 
 
-@pytest.fixture(params=["plain", 'a "quoted" \\ 状态\n port 7777', "long" * 40], ids=["plain", "hostile", "long"])
+@pytest.fixture(
+    params=["plain", 'a "quoted" \\ 状态\n port 7777', "lab?1 %20 50% #2 a&b+c", "long" * 40],
+    ids=["plain", "hostile", "of a URL", "long"],
+)
 def state(request, tmp_path, monkeypatch):
     """A state folder, also with a name that a configuration file or a socket cannot take as it is."""
     monkeypatch.setattr("tempfile.tempdir", None)

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 from eventually import eventually
-from sqlalchemy import text
+from postgres import execute
+from sqlalchemy import URL, text
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.storage.database import Database
@@ -120,3 +121,27 @@ def test_a_connection_that_the_server_closed_while_nobody_used_it_is_replaced(po
     assert replaced != pooled
     database.close()
     other.close()
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_postgresql_is_reached_and_watched_whatever_is_in_its_url(postgres_socket: str, scheme: str):
+    name, role = "a b+c?d%e#f'g", "o'brien +x@y:z%/状态"
+    quoted = [each.replace('"', '""') for each in (name, role)]
+    execute(postgres_socket, f'CREATE DATABASE "{quoted[0]}"')
+    execute(postgres_socket, f'CREATE ROLE "{quoted[1]}" LOGIN')
+    query = {"host": postgres_socket, "application_name": "a b+c&d=e"}
+    url = URL.create(scheme, role, "p a+s%s", database=name, query=query)
+
+    database = Database(url.render_as_string(hide_password=False))
+    try:
+        watch = database.watch()
+        with database.read() as session:
+            asked = session.execute(text("SELECT current_database(), current_user")).one()
+            watched = session.scalars(text("SELECT application_name FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"))
+            assert tuple(asked) == (name, role)
+            assert "a b+c&d=e" in watched.all()
+        watch.close()
+    finally:
+        database.close()
+        execute(postgres_socket, f'DROP DATABASE "{quoted[0]}" WITH (FORCE)')
+        execute(postgres_socket, f'DROP ROLE "{quoted[1]}"')

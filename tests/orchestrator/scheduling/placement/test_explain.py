@@ -237,7 +237,7 @@ def test_an_assigned_job_waits_for_the_worker_of_its_slot(alive: bool):
 def test_a_living_worker_that_hears_no_bell_points_to_the_broker(alive: bool):
     job = ExplainedJob(a_job(1), JobState.ASSIGNED, slot_id="a.g0", rung_since=NOW - MINUTE)
 
-    reasons = explain(job, Snapshot(NOW, [_slot("a.g0", alive=alive, holder=_holder(1))]))
+    reasons = explain(job, _seen([_slot("a.g0", alive=alive, occupant=_busy(1))]))
 
     told = WaitsFor.BELL_NOT_HEARD if alive else WaitsFor.WORKER_AWAY
     assert [reason.kind for reason in reasons] == [WaitsFor.ASSIGNED_NOT_CLAIMED, told]
