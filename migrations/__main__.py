@@ -16,6 +16,7 @@ from alembic.config import Config
 from sqlalchemy import JSON, Column
 
 from orchestrator.settings import Settings, url_of_sqlite
+from tx81.state import private_state
 
 
 def config(url: str | None = None) -> Config:
@@ -52,7 +53,7 @@ def main(argv: list[str]) -> int:
     """Upgrade; `write "what it does"` writes a new migration instead."""
     match argv:
         case []:
-            Settings().state_dir.mkdir(parents=True, exist_ok=True)
+            private_state(Settings().state_dir.absolute())
             command.upgrade(config(), "head")
         case ["write", what] if what:
             write(what)

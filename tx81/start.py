@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
+from tx81.state import PRIVATE
+
 _KEPT = frozenset(
     {
         *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "LANG", "LANGUAGE", "TERM", "NO_COLOR"),
@@ -19,6 +21,8 @@ _KEPT = frozenset(
     }
 )
 _KEPT_BEGIN_WITH = ("TX81_", "LC_")
+umask_of_tools = -1
+"""What this process began with, for the vendor's tools that it starts: their files are none of ours. -1: the same."""
 _HOME = str(Path(__file__).resolve().parents[1])
 """The folder that our packages are in."""
 
@@ -46,8 +50,12 @@ def import_only_ours() -> None:
 
 
 def begin_service() -> None:
-    """Of this process: `import_only_ours`, and the environment of a service. Before anything else is imported."""
+    """Of this process: `import_only_ours`, the environment of a service, and what it makes is its user's alone.
+
+    Before anything else is imported."""
+    global umask_of_tools
     import_only_ours()
+    umask_of_tools = os.umask(PRIVATE)
     kept = service_environment(os.environ)
     for name in set(os.environ) - set(kept):
         del os.environ[name]

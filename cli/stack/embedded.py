@@ -22,6 +22,7 @@ from cli.session import Exit, Stop, hint, settings
 from cli.stack.stack import embedded
 from cli.stack.supervisor import ServiceEvent, StackError, Supervisor, What, sole_user_of
 from tx81.start import service_environment
+from tx81.state import private_umask
 
 PROFILE = "txnn_1.2.1_build0307"
 MODEL = "DeepSeek-R1-Distill-Qwen-Tiny"
@@ -99,7 +100,7 @@ class Running:
 def running(plan: StackPlan) -> Iterator[Running]:
     """Bring the stack up, and down again; a `Stop` says why it did not come up."""
     try:
-        with sole_user_of(plan.state):
+        with private_umask(), sole_user_of(plan.state):
             tools = _tools(plan)
             env = settings_env(plan, tools) | {MARKER: plan.mark}
             run_to_end("preparing the database", [sys.executable, "-P", "-m", "migrations"], env, plan.state)

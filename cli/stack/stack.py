@@ -21,6 +21,7 @@ from types import MappingProxyType
 from urllib.parse import quote
 
 from cli.stack.supervisor import Service, StackError
+from tx81.state import private_state
 
 _SOCKET_PATH_MAX = 107
 """Bytes of a unix socket's path: 108 in <sys/un.h>, the last one NUL."""
@@ -58,7 +59,7 @@ def embedded(
     decided here. Each of `more_hosts` gets workers of its own, told what is there beside; their services are called
     HOST.SLOT. Without `flower_port` there is no Flower. Raises a `StackError` for what would not start anyway."""
     state = state.absolute()
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_state(state)
     listener = broker_socket(state)
     env = {
         "PYTHONUNBUFFERED": "1",

@@ -24,6 +24,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from tx81.start import service_environment
+from tx81.state import private_state
 
 _DEATHWATCH = Path(__file__).with_name("deathwatch.py")
 _TICK = 0.05
@@ -131,7 +132,7 @@ def ending_of(returncode: int) -> str:
 @contextmanager
 def sole_user_of(state: Path) -> Iterator[None]:
     """Hold the state folder for this process alone; `AlreadyRunning` names the process that has it."""
-    state.mkdir(parents=True, exist_ok=True)
+    private_state(state)
     with (state / "stack.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

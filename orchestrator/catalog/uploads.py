@@ -22,6 +22,7 @@ from orchestrator.catalog.archives import unpack
 from orchestrator.errors import BadRequest, BadSpec, NotFound, OrchestratorError
 from orchestrator.model.specs import Digest, Strict
 from orchestrator.settings import Settings
+from orchestrator.storage.access import open_as
 from orchestrator.storage.artifacts import raising_store_full
 
 FORGOTTEN_AFTER = 7 * 24 * 3600.0
@@ -123,6 +124,7 @@ class Uploads:
         if target.is_dir():
             return target
         with self.unpacked(digest) as content, raising_store_full(self._folder), suppress(FileExistsError):
+            open_as(self._models, content)
             # Whoever was faster unpacked the same.
             _rename_new(content, target)
         return target

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from orchestrator.errors import AlreadyExists, NotFound, OrchestratorError
+from orchestrator.storage.access import make_below
 from orchestrator.storage.trees import (
     Entry,
     FoundFile,
@@ -96,7 +97,7 @@ class ArtifactStore:
         self.root = root.absolute()
         self._temp = self.root / "temp"
         with raising_store_full(self.root):
-            self._temp.mkdir(parents=True, exist_ok=True)
+            make_below(self.root, self._temp)
 
     def put_file(self, path: Path) -> Stored:
         """Store a copy of one file; a link is followed, since the caller named it."""
@@ -242,7 +243,7 @@ class ArtifactStore:
                     if self._made_young(place):
                         return Stored(digest, size, "file")
                     _settle(temp, mode=0o444)
-                _publish(Path(name), place)
+                _publish(Path(name), place, self.root)
             finally:
                 Path(name).unlink(missing_ok=True)
         return Stored(digest, size, "file")
@@ -265,7 +266,7 @@ class ArtifactStore:
                 with self.open(digest) as source, os.fdopen(descriptor, "wb") as temp:
                     shutil.copyfileobj(source, temp, _CHUNK)
                     _settle(temp, mode=0o555)
-                _publish(Path(name), twin)
+                _publish(Path(name), twin, self.root)
             finally:
                 Path(name).unlink(missing_ok=True)
         return twin
@@ -343,11 +344,11 @@ def _settle(temp: BinaryIO, *, mode: int) -> None:
     os.fsync(temp.fileno())
 
 
-def _publish(settled: Path, place: Path) -> None:
+def _publish(settled: Path, place: Path, root: Path) -> None:
     """The name after the bytes, and the name to disk too: a power cut leaves a whole file or none.
 
     The file is closed by now: one still open for writing cannot be executed ("text file busy")."""
-    place.parent.mkdir(parents=True, exist_ok=True)
+    make_below(root, place.parent)
     settled.rename(place)
     for folder in (place.parent, place.parent.parent):
         _sync_folder(folder)

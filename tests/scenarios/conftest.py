@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from lab import Lab, running_lab
 
-FIRST, LAST = ("test_main_job.py",), ("test_batches.py", "test_when_things_break.py")
-
 from orchestrator.settings import url_of_sqlite
+
+FIRST, LAST = ("test_main_job.py",), ("test_batches.py", "test_when_things_break.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

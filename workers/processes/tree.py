@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
+from tx81 import start
 from workers.processes import shim
 
 
@@ -200,6 +201,7 @@ def _spawn() -> tuple[subprocess.Popen[bytes], socket.socket]:
             stdout=subprocess.DEVNULL,
             cwd="/",
             start_new_session=True,
+            umask=start.umask_of_tools,
         )
     except BaseException:
         link.close()

@@ -129,8 +129,8 @@ def _unclaimed(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:
         yield _away(standing)
     elif standing is not None and job.rung_since is not None:
         detail = (
-            f"the worker of {job.slot_id} is alive and has not noticed since {_moment(job.rung_since)}: the broker does "
-            "not answer, or worker and dispatcher use different brokers; compare their TX81_BROKER_URL and their logs"
+            f"the worker of {job.slot_id} is alive and has not noticed since {_moment(job.rung_since)}: the broker "
+            "does not answer, or worker and dispatcher use different brokers; compare their TX81_BROKER_URL and their logs"
         )
         yield WaitReason(WaitsFor.BELL_NOT_HEARD, detail, slot_id=job.slot_id)
 
