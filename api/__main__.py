@@ -7,19 +7,29 @@ if __name__ == "__main__":
 
 
 import logging
+import os
 import socket
 import sys
+import threading
+import time
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.app import create_app
 from api.context import Context
 from orchestrator import tokens
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, settings_of_service
+from orchestrator.storage.away import in_one_line, why
 from orchestrator.storage.database import Database
 
 log = logging.getLogger("api")
+
+FIRST_TOKEN_SECONDS = 5.0
+"""How long the start waits for the first admin token, so that who waits for an answer finds it."""
+_TRY_AGAIN = 1.0
 
 GRACE_SECONDS = 10
 """Seconds that running requests may take after the server was asked to stop."""
@@ -57,11 +67,39 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # It has a line for each request to a server, and here no request has one.
     logging.getLogger("httpx2").setLevel(logging.WARNING)
-    settings = Settings()
+    logging.getLogger().handlers[0].addFilter(in_one_line)
+    settings = settings_of_service()
     database = Database(settings.database)
-    if tokens.make_first(database, settings.admin_token_file):
-        log.info("admin token left in %s", settings.admin_token_file)
-    server(create_app(settings, database), settings).run()
+    try:
+        serving = server(create_app(settings, database), settings)
+    except OSError as trouble:
+        sys.exit(_refused("TX81_STORE_DIR", trouble))
+    first = threading.Thread(target=_leave_first_token, args=(database, settings.admin_token_file), daemon=True)
+    first.start()
+    first.join(FIRST_TOKEN_SECONDS)
+    serving.run()
+
+
+def _leave_first_token(database: Database, file: Path) -> None:
+    """Once the database answers; until then `/health/ready` says that it does not."""
+    told = ""
+    while True:
+        try:
+            if tokens.make_first(database, file):
+                log.info("admin token left in %s", file)
+            return
+        except SQLAlchemyError as trouble:
+            if why(trouble) != told:
+                told = why(trouble)
+                log.warning("no admin token yet: the database does not answer; retrying: %s", told)
+        except OSError as trouble:
+            os._exit(_refused("TX81_TOKEN_FILE", trouble))
+        time.sleep(_TRY_AGAIN)
+
+
+def _refused(variable: str, trouble: OSError) -> int:
+    print(f"{variable}: {trouble.filename}: {trouble.strerror}; choose a place that you can write to", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -11,8 +11,12 @@ from importlib.metadata import version
 
 from cyclopts import App, CycloptsError, Group
 
-from cli.session import Exit, Stop
+from cli.session import Exit, Readers, Stop, hint, say
 
+_WAITS_FOR_JOBS = frozenset(
+    {"run", "wait", "submit", "stress", "batches", "serve", "load", "provision", "canary", "demo", "up"}
+)
+"""Commands whose exit code is what became of jobs, whether anybody reads what they print or not."""
 _BROKEN_PIPE = 141
 """128 + SIGPIPE: what a shell shows for a program whose reader went away."""
 
@@ -130,6 +134,7 @@ app.command(
 
 def main() -> None:
     """The entry point."""
+    open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 must not end a command
@@ -139,8 +144,11 @@ def main() -> None:
 def run(argv: Sequence[str]) -> int:
     """Do what the command line says; returns the exit code."""
     try:
+        Readers.gone = False
         code = app(list(argv))
-        sys.stdout.flush()
+        say(sys.stdout.flush)
+        if Readers.gone and not code and argv[0] not in _WAITS_FOR_JOBS:
+            return _BROKEN_PIPE
     except CycloptsError as error:
         command = " ".join(("tx81", *(error.command_chain or ())))
         return _told(f"{str(error).rstrip('.')}; see: {command} --help", Exit.USAGE)
@@ -149,7 +157,9 @@ def run(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return _told("interrupted", Exit.DETACHED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor may the flush at exit complain
+        nobody = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nobody, sys.stdout.fileno())  # nor may the flush at exit complain
+        os.close(nobody)
         return _BROKEN_PIPE
     except OSError as error:
         return _told(f"{error.filename or 'this machine'}: {error.strerror or error}", Exit.FAULT)
@@ -160,10 +170,24 @@ def run(argv: Sequence[str]) -> int:
     return int(code) if isinstance(code, int) else Exit.OK
 
 
+def open_closed_streams() -> None:
+    """Give the standard streams that the caller has closed (`<&-`, `>&-`) to nobody.
+
+    Else what is opened next would take their numbers, and printing would be an error."""
+    for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDONLY if mode == "r" else os.O_WRONLY)
+            assert opened == number, "the lowest free number is taken"
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
 def _told(message: str, code: Exit) -> Exit:
     line = " ".join(message.split())
     shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)  # it may quote anything
-    print(f"tx81: {shown}", file=sys.stderr)
+    hint(f"tx81: {shown}")
     return code
 
 

@@ -9,12 +9,12 @@ import os
 import shlex
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 from cyclopts import Parameter
 
@@ -66,9 +66,9 @@ class Printing:
     def emit(self, document: "BaseModel | Sequence[BaseModel] | dict[str, Any]", page: "RenderableType") -> None:
         """Print the result: the document under `--output json`, else the page."""
         if self.as_json:
-            print(json.dumps(_plain(document), ensure_ascii=False, indent=2), flush=True)
+            say(lambda: print(json.dumps(_plain(document), ensure_ascii=False, indent=2), flush=True))
         else:
-            _print(page)
+            say(lambda: _print(page))
 
 
 @Parameter(name="*")
@@ -122,21 +122,36 @@ class Session(Printing):
             ) from error
 
 
-def settings() -> "Settings":
-    """The settings of the environment; `Stop` names the variable that is not as it must be."""
-    from pydantic import ValidationError
-    from pydantic_settings import SettingsError
+class Readers:
+    """Which of the standard streams nobody reads any more."""
 
-    from orchestrator.settings import Settings
+    gone = False
+    """Whether the reader of standard output went away: what became of a job is still found out and is the exit code."""
+
+
+def say(printing: Callable[[], None]) -> None:
+    """Print to standard output; once its reader has gone, to nobody."""
+    try:
+        printing()
+    except BrokenPipeError:
+        Readers.gone = True
+        _to_nobody(sys.stdout)
+
+
+def _to_nobody(stream: TextIO) -> None:
+    nobody = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nobody, stream.fileno())  # nor may the flush at exit complain
+    os.close(nobody)
+
+
+def settings() -> "Settings":
+    """The settings of the environment; `Stop` names the variable that is invalid."""
+    from orchestrator.settings import BadSettings, load_settings
 
     try:
-        return Settings()
-    except ValidationError as error:
-        problem = error.errors()[0]
-        name = "_".join(str(part) for part in problem["loc"]).upper()
-        raise Stop(f"TX81_{name.removeprefix('TX81_')}: {problem['msg'].removeprefix('Value error, ')}") from None
-    except SettingsError as error:
-        raise Stop(f"{error}; lists are written as JSON, e.g. TX81_ALLOWED_ROOTS='[\"/models\"]'") from None
+        return load_settings()
+    except BadSettings as trouble:
+        raise Stop(str(trouble)) from None
 
 
 def exit_of(status: int) -> Exit:
@@ -166,12 +181,15 @@ def _print(page: "RenderableType") -> None:
 
 def hint(text: str) -> None:
     """Print a hint for a person on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        _to_nobody(sys.stderr)
 
 
 def hint_on_terminal(text: str) -> None:
     """Tell it only if a person is there: quiet in a pipe."""
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         hint(text)
 
 

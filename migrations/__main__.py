@@ -13,10 +13,11 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import JSON, Column
 
-from orchestrator.settings import Settings, url_of_sqlite
-from tx81.state import private_state
+from orchestrator.settings import settings_of_service, url_of_sqlite
+from orchestrator.storage.away import AWAY, why
 
 
 def config(url: str | None = None) -> Config:
@@ -49,12 +50,25 @@ def write(what: str) -> None:
         command.revision(scratch, what, autogenerate=True)
 
 
+def _upgraded() -> int:
+    try:
+        command.upgrade(config(), "head")
+    except AWAY as trouble:
+        problem = f"TX81_DATABASE_URL: the database does not answer: {why(trouble)}"
+    except CommandError as trouble:
+        problem = f"TX81_DATABASE_URL: {trouble}: is the database of a newer version, or another program's?"
+    else:
+        return 0
+    print(problem, file=sys.stderr)
+    return 2
+
+
 def main(argv: list[str]) -> int:
     """Upgrade; `write "what it does"` writes a new migration instead."""
     match argv:
         case []:
-            private_state(Settings().state_dir.absolute())
-            command.upgrade(config(), "head")
+            settings_of_service(make_state=True)
+            return _upgraded()
         case ["write", what] if what:
             write(what)
         case _:

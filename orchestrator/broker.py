@@ -10,7 +10,7 @@ from typing import Any
 
 from celery import Celery
 
-from orchestrator.settings import Settings
+from orchestrator.settings import load_settings
 
 RUN_ATTEMPT = "tx81.run_attempt"
 """Name of the one task; its implementation is in `workers.tasks`, its only argument an attempt id."""
@@ -116,5 +116,5 @@ def ring(app: Celery, bells: Sequence[Bell]) -> None:
 def __getattr__(name: str) -> Celery:
     """`orchestrator.broker:app`, made from the environment when Celery's or Flower's command line asks for it."""
     if name == "app":
-        return create_app(Settings().broker_url)
+        return create_app(load_settings().broker_url)
     raise AttributeError(name)

@@ -2,13 +2,16 @@
 
 import platform
 import re
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from tx81.state import private_state
 
 SHIPPED_PROFILES = Path(__file__).with_name("profiles")
 
@@ -25,9 +28,59 @@ def _host_name() -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "-", platform.node().split(".")[0])[:63] or "localhost"
 
 
+def _with_a_port(url: str) -> str:
+    """The URL, if its port is a number. Says nothing of what is there instead: it may be part of a password."""
+    authority = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
+    port = re.search(r":([^:\]]*)$", authority.rpartition("@")[2])
+    if port and port[1] and not (port[1].isascii() and port[1].isdigit() and int(port[1]) < 1 << 16):
+        raise ValueError("what stands after the host is not a port; percent-encode / ? # @ : % in a password")
+    return url
+
+
 def url_of_sqlite(file: Path) -> str:
     """The SQLAlchemy URL of an SQLite database, whatever is in its path: `?`, `%`, `#`, blanks, Chinese."""
     return f"sqlite:///{quote(str(file), safe=' +/')}"
+
+
+class BadSettings(Exception):
+    """A variable cannot be used; the text names it and says what is expected, in one line."""
+
+
+def load_settings() -> "Settings":
+    """The settings of the environment; BadSettings."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = "_".join(str(part) for part in problem["loc"][:1]).upper()
+        within = "".join(f"[{part!r}]" for part in problem["loc"][1:])
+        what = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] != "value_error" and not name.endswith(("URL", "PASSWORD")):
+            what = f"{what}, not {problem['input']!r:.100}; see docs/settings.md"
+        raise BadSettings(f"TX81_{name}{within}: {what}" if name else what) from None
+    except SettingsError as error:
+        found = re.search(r'field "(\w+)"', str(error))
+        name = found[1].upper() if found else "…"
+        raise BadSettings(
+            f"TX81_{name}: not JSON; lists and tables are written as JSON, e.g. TX81_ALLOWED_ROOTS='[\"/models\"]'"
+        ) from None
+
+
+def settings_of_service(*, make_state: bool = False) -> "Settings":
+    """For the entry point of a service: settings, and a state folder that is private if it is there or to be made.
+
+    What cannot be used ends the process with one line and exit code 2."""
+    try:
+        settings = load_settings()
+        if make_state or settings.state_dir.exists():
+            private_state(settings.state_dir.absolute())
+        return settings
+    except BadSettings as trouble:
+        problem = str(trouble)
+    except OSError as trouble:
+        problem = f"TX81_STATE_DIR: {trouble.filename}: {trouble.strerror}; set it to a folder that you can write to"
+    print(problem, file=sys.stderr)
+    sys.exit(2)
 
 
 class Settings(BaseSettings):
@@ -78,7 +131,7 @@ class Settings(BaseSettings):
     """The first and the last port that servers on this host may have: below those that the kernel gives to clients."""
 
     api_host: str = "127.0.0.1"
-    api_port: int = 8081
+    api_port: int = Field(default=8081, ge=0, le=65535)
     token_file: Path | None = None
     """Where the first start leaves the admin token (mode 600)."""
 
@@ -147,6 +200,29 @@ class Settings(BaseSettings):
     aging: Seconds = timedelta(hours=1)
     """A queued job counts as one priority more urgent for each of these since it was submitted, up to 9."""
 
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, url: str) -> str:
+        if url and not re.match(r"(sqlite:///|postgres(ql)?(\+psycopg)?://)", url):
+            raise ValueError("expected postgresql://USER:PASSWORD@HOST/DATABASE or sqlite:////FOLDER/FILE")
+        return _with_a_port(url)
+
+    @field_validator("broker_url")
+    @classmethod
+    def _known_broker(cls, url: str) -> str:
+        if not re.match(r"(rediss?(\+socket)?|sentinel|memory)://", url):
+            raise ValueError("expected redis://:PASSWORD@HOST:6379/0, rediss:// or redis+socket://PATH")
+        return url if url.startswith("redis+socket:") else _with_a_port(url)
+
+    @field_validator("state_dir", "store_dir", "work_dir", "models_dir", "flower_dir", "token_file")
+    @classmethod
+    def _in_utf_8(cls, path: Path | None) -> Path | None:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{str(path)!a} is not UTF-8; choose another name") from None
+        return path
+
     @field_validator("labels")
     @classmethod
     def _plain_labels(cls, labels: dict[str, str]) -> dict[str, str]:
@@ -193,7 +269,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _renewable(self) -> "Settings":
         if not self.heartbeat < self.lease - self.lease_margin:
-            raise ValueError("heartbeat must be shorter than lease - lease_margin, or every attempt is lost")
+            raise ValueError(
+                "TX81_HEARTBEAT must be shorter than TX81_LEASE - TX81_LEASE_MARGIN, or every attempt is lost"
+            )
         return self
 
     @property

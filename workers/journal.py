@@ -5,6 +5,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from orchestrator.storage.away import in_one_line
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -24,6 +26,7 @@ def configure(level: int = logging.INFO) -> None:
     """Send everything to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(KeyValueFormatter())
+    handler.addFilter(in_one_line)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # Of every bell, what we say ourselves of the attempt.
     for name in ("celery.worker.strategy", "celery.app.trace"):

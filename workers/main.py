@@ -9,13 +9,12 @@ from collections.abc import Sequence
 
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning
-from pydantic import ValidationError
 
 from orchestrator.broker import create_app
 from orchestrator.errors import SlotTaken
 from orchestrator.jobs import assignments
 from orchestrator.model.slots import SlotName
-from orchestrator.settings import Settings
+from orchestrator.settings import settings_of_service
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from workers import journal, tasks
@@ -35,11 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     wanted = parser.parse_args(argv).slot
     try:
-        name, settings = SlotName.parse(wanted), Settings()
-    except ValidationError as trouble:
-        return _refuse(f"settings: {_first(trouble)}", EXIT_USAGE)
+        name = SlotName.parse(wanted)
     except ValueError as trouble:
         return _refuse(str(trouble), EXIT_USAGE)
+    settings = settings_of_service()
     journal.configure()
     database = Database(settings.database)
     try:
@@ -50,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(f"slot {name} of {settings.host} is in use: {held}", EXIT_SLOT_TAKEN)
     except SlotTaken as taken:
         return _refuse(taken.detail, EXIT_SLOT_TAKEN)
+    except (PermissionError, FileNotFoundError, NotADirectoryError, FileExistsError) as trouble:
+        places = "TX81_LOCK_DIR, TX81_WORK_DIR and TX81_STORE_DIR"
+        return _refuse(f"{trouble.filename}: {trouble.strerror}; see {places}", EXIT_USAGE)
     finally:
         database.close()
 
@@ -97,8 +98,3 @@ def _hang_up_is_stop(**_: object) -> None:
 def _refuse(sentence: str, code: int) -> int:
     print(f"workers: {sentence}", file=sys.stderr)
     return code
-
-
-def _first(trouble: ValidationError) -> str:
-    first = trouble.errors()[0]
-    return f"TX81_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}"

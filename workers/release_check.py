@@ -23,7 +23,7 @@ from orchestrator.model.launchers import DockerExec
 from orchestrator.model.profile import KindProfile, Profile
 from orchestrator.model.release_checks import Finding, Level, ReleaseCheck
 from orchestrator.model.slots import SlotKind, SlotName
-from orchestrator.settings import Settings
+from orchestrator.settings import BadSettings, Settings, load_settings
 from workers.host import cards, locks
 from workers.processes.ask import Told, ask
 from workers.processes.container import Container, Mark
@@ -200,10 +200,10 @@ def main() -> int:
     """Answer what standard input asks; exit code 2 if it asks for no release."""
     try:
         asked = json.load(sys.stdin)
-        profile, settings = Profile.model_validate(asked["profile"]), Settings()
+        profile, settings = Profile.model_validate(asked["profile"]), load_settings()
         name, root = str(asked["name"]), Path(asked["root"])
         made = check(name, profile, settings, settings.release_roots.get(name, root), digest=asked.get("digest"))
-    except (ValueError, KeyError, TypeError, ValidationError, OSError, OrchestratorError) as trouble:
+    except (ValueError, KeyError, TypeError, ValidationError, OSError, OrchestratorError, BadSettings) as trouble:
         print(f"release check: {' '.join(str(trouble).split())}", file=sys.stderr)
         return 2
     print(made.model_dump_json())

@@ -20,6 +20,7 @@ from orchestrator.jobs import lifecycle
 from orchestrator.model.slots import GOLDEN_LABEL, SlotKind, SlotName
 from orchestrator.settings import Settings
 from orchestrator.slots import presence, service
+from orchestrator.storage.away import why
 from orchestrator.storage.database import Database
 from workers.host import locks
 from workers.host.probe import Finding, default_probe
@@ -148,7 +149,7 @@ def announce(slot: OwnedSlot) -> None:
             log.info("slot announced", extra={"slot": slot.id, "worker": slot.worker, "lost": len(left)})
             return
         except SQLAlchemyError as trouble:
-            log.warning("slot not announced; retrying", extra={"slot": slot.id, "why": str(trouble)})
+            log.warning("slot not announced; retrying", extra={"slot": slot.id, "why": why(trouble)})
             threading.Event().wait(_TRY_AGAIN)
 
 

@@ -10,7 +10,7 @@ import logging
 import sys
 
 from api.flower.server import serve
-from orchestrator.settings import Settings
+from orchestrator.settings import settings_of_service
 
 
 def main() -> None:
@@ -18,7 +18,13 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # A line for each request, also of the pages that ask again every few seconds.
     logging.getLogger("tornado.access").setLevel(logging.ERROR)
-    serve(Settings())
+    settings = settings_of_service()
+    try:
+        serve(settings)
+    except OSError as trouble:  # of the folder, or of the address
+        place = trouble.filename or f"{settings.flower_address}:{settings.flower_port}"
+        variables = "TX81_FLOWER_DIR" if trouble.filename else "TX81_FLOWER_ADDRESS, TX81_FLOWER_PORT"
+        sys.exit(f"{variables}: {place}: {trouble.strerror}")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
@@ -18,6 +16,7 @@ from api.http.fields import field_errors, printable
 from orchestrator import errors
 from orchestrator.catalog.uploads import WrongOffset
 from orchestrator.storage.artifacts import DamagedArtifact, StoreFull
+from orchestrator.storage.away import AWAY, why
 from orchestrator.storage.logs import DamagedLog
 
 log = logging.getLogger(__name__)
@@ -61,7 +60,7 @@ class ProblemResponse(JSONResponse):
 
 def install(app: FastAPI) -> None:
     """Answer every error of `app` as a problem."""
-    for kind in (errors.OrchestratorError, RequestValidationError, HTTPException, OperationalError, PoolTimeout):
+    for kind in (errors.OrchestratorError, RequestValidationError, HTTPException, *AWAY):
         app.add_exception_handler(kind, _answered)
     app.add_exception_handler(Exception, _answered)
 
@@ -80,7 +79,7 @@ def answer_to(error: Exception) -> ProblemResponse:
         case HTTPException():
             status = HTTPStatus(error.status_code)
             return respond(status, status.name.lower(), error.detail, headers=error.headers)
-        case OperationalError() | PoolTimeout():
+        case _ if isinstance(error, AWAY):
             return _database_away(error)
         case _:
             return _incident(error)
@@ -102,7 +101,7 @@ def _invalid(error: RequestValidationError) -> ProblemResponse:
 
 
 def _database_away(error: Exception) -> ProblemResponse:
-    log.error("database away", exc_info=error)
+    log.error("the database does not answer: %s", why(error))
     detail = "the database does not answer; try again in a moment"
     return respond(HTTPStatus.SERVICE_UNAVAILABLE, "database_away", detail, headers={"Retry-After": "5"})
 

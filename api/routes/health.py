@@ -1,5 +1,7 @@
 """Whether the process lives, and whether it can do its work; needs no token."""
 
+import logging
+
 from fastapi import APIRouter, Response
 from sqlalchemy import inspect
 from sqlalchemy.exc import SQLAlchemyError
@@ -7,8 +9,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.context import Given
 from api.documents.health import Readiness
 from orchestrator.slots import queries
+from orchestrator.storage.away import why
 from orchestrator.storage.tables import Base
 
+log = logging.getLogger("api")
 router = APIRouter(prefix="/health", tags=["health"])
 
 
@@ -37,6 +41,8 @@ def _readiness(context: Given) -> Readiness:
             alive = queries.dispatcher_alive(session, now)
             unheard = queries.bells_unheard(session, now, context.settings.lease)
     except SQLAlchemyError as error:
-        return Readiness(ready=False, database=False, dispatcher=False, detail=f"no database: {type(error).__name__}")
+        log.warning("not ready: the database does not answer: %s", why(error))
+        lack = "the database does not answer; the log of the API says why"  # which is not for who has no token
+        return Readiness(ready=False, database=False, dispatcher=False, detail=lack)
     detail = None if alive else "no dispatcher is running: jobs are accepted, but wait"
     return Readiness(ready=True, database=True, dispatcher=alive, bells_unheard=unheard, detail=detail)

@@ -8,6 +8,7 @@ child outlives even a SIGKILL of the supervisor. A child's own children are the 
 import fcntl
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,9 @@ from tx81.state import private_state
 
 _DEATHWATCH = Path(__file__).with_name("deathwatch.py")
 _TICK = 0.05
+_LOOK_AT_LOGS = 1.0
+MOST_LOG_BYTES = 16 * 1024 * 1024
+"""Of one service's log, before it is put aside; the one that was put aside before is forgotten then."""
 _SETTLED = 60.0
 """Seconds after which a restarted service counts as healthy again, and its back-off starts again."""
 _UNKILLABLE = 5.0
@@ -193,6 +197,16 @@ class _Child:
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 
+    def bound_log(self) -> None:
+        """Put what is written so far aside as NAME.log.1, in place of what was there, once it is too much.
+
+        The process goes on writing to the same file, at its new end; what it writes at this very moment may be lost."""
+        with suppress(OSError):
+            if self.log.stat().st_size > MOST_LOG_BYTES:
+                shutil.copyfile(self.log, self.log.with_name(f"{self.log.name}.1"))
+                os.truncate(self.log, 0)
+                self._log_start = 0
+
     def tail(self) -> str:
         """The last lines that the latest process wrote."""
         with self.log.open("rb") as log:
@@ -265,9 +279,14 @@ class Supervisor:
 
     def _supervise(self) -> None:
         try:
+            bounded_at = time.monotonic()
             while self._wish is _Wish.RUN:
                 for child in self._children:
                     self._look_after(child, time.monotonic())
+                if time.monotonic() - bounded_at > _LOOK_AT_LOGS:
+                    bounded_at = time.monotonic()
+                    for child in self._children:
+                        child.bound_log()
                 if all(child.ready for child in self._children):
                     self._up.set()
                 time.sleep(_TICK)

@@ -4,22 +4,25 @@ import logging
 import os
 import secrets
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from celery import Celery
 from kombu.exceptions import KombuError
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.broker import Bell, create_app, ring
 from orchestrator.dispatcher.chores import Chores, Clock, table
 from orchestrator.dispatcher.leader import Leadership, LeadLost
 from orchestrator.dispatcher.turn import take_turn
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, settings_of_service
 from orchestrator.slots.canaries import Canaries
 from orchestrator.storage.artifacts import ArtifactStore
-from orchestrator.storage.database import Database
+from orchestrator.storage.away import AWAY, in_one_line, why
+from orchestrator.storage.database import CommitWatch, Database
 from orchestrator.submission.submit import Submission
 
 log = logging.getLogger("tx81.dispatcher")
@@ -65,29 +68,33 @@ class Dispatcher:
 
     def run(self) -> None:
         """Serve until `stop`; a database that is away is waited for."""
-        watch = self._database.watch()
+        watch: CommitWatch | None = None
         next_renewal = 0.0
         try:
             while not self._stop.is_set():
                 began = time.monotonic()
                 try:
+                    watch = watch or self._database.watch()
                     if began >= next_renewal:
                         next_renewal = began + self._settings.leader_term.total_seconds() / 3
                         self.lead()
                     self.turn()
                     self.sweep()
-                except (OperationalError, InterfaceError) as trouble:
-                    log.warning("the database does not answer; retrying: %s", trouble.orig)
+                except AWAY as trouble:
+                    log.warning("the database does not answer; retrying: %s", why(trouble))
                     self._stop.wait(IDLE_SECONDS)
-                except SQLAlchemyError:
-                    log.exception("the database refused a turn; retrying")
+                except SQLAlchemyError as trouble:
+                    log.error("the database refused a turn; retrying: %s", why(trouble))
                     self._stop.wait(IDLE_SECONDS)
-                watch.wait(IDLE_SECONDS)
+                if watch is not None:
+                    watch.wait(IDLE_SECONDS)
                 self._stop.wait(max(0.0, began + APART_SECONDS - time.monotonic()))
         finally:
-            watch.close()
-            if self.leading:
-                self._leadership.resign()
+            with suppress(SQLAlchemyError):  # who cannot say that it goes is waited for as long as its term
+                if self.leading:
+                    self._leadership.resign()
+            if watch is not None:
+                watch.close()
             self._celery.close()
             self._database.close()
 
@@ -134,7 +141,13 @@ class Dispatcher:
 def main() -> int:
     """Run a dispatcher until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    dispatcher = Dispatcher(Settings())
+    logging.getLogger().handlers[0].addFilter(in_one_line)
+    settings = settings_of_service()
+    try:
+        dispatcher = Dispatcher(settings)
+    except OSError as trouble:
+        print(f"TX81_STORE_DIR: {trouble.filename}: {trouble.strerror}", file=sys.stderr)
+        return 2
     signal.signal(signal.SIGTERM, dispatcher.stop)
     signal.signal(signal.SIGINT, dispatcher.stop)
     dispatcher.run()

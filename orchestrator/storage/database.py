@@ -8,7 +8,7 @@ import select
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -213,7 +213,8 @@ class _PostgresWatch:
         # As SQLAlchemy connects: libpq reads a URL by other rules, of blanks and plus signs for instance.
         self._arguments, self._options = url.get_dialect()().create_connect_args(url)
         self._connection: psycopg.Connection[Any] | None = None
-        self._listen()
+        with suppress(psycopg.OperationalError):  # `wait` tries again, and says then that something may have happened
+            self._listen()
 
     def _listen(self) -> None:
         self._connection = psycopg.connect(*self._arguments, **self._options, autocommit=True)

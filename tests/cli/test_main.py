@@ -189,3 +189,27 @@ def test_a_service_command_becomes_the_module(tmp_path):
     subprocess.run([sys.executable, "-m", "cli.main", "migrate"], env=env, check=True)
 
     assert (tmp_path / "state" / "tx81.db").exists()
+
+
+def closed_by_a_shell(redirection: str, *argv: str) -> int:
+    """The exit code of a command some of whose standard streams are closed."""
+    line = [sys.executable, "-m", "cli.main", *argv]
+    return subprocess.run(["sh", "-c", f'"$@" {redirection}', "sh", *line], check=False, timeout=120).returncode
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_are_no_failure(at_site, redirection):
+    assert closed_by_a_shell(redirection, "slots") == 0
+
+
+def test_the_end_of_a_job_is_the_exit_code_also_if_nobody_reads_what_is_printed(at_site, queued, tx81):
+    assert tx81("cancel", str(queued)).code == 0
+    read, write = os.pipe()
+    os.close(read)
+
+    waited = subprocess.run(
+        [sys.executable, "-m", "cli.main", "wait", str(queued)], stdout=write, stderr=write, check=False
+    )
+    os.close(write)
+
+    assert waited.returncode == 1

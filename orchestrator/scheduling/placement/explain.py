@@ -130,7 +130,7 @@ def _unclaimed(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:
     elif standing is not None and job.rung_since is not None:
         detail = (
             f"the worker of {job.slot_id} is alive and has not noticed since {_moment(job.rung_since)}: the broker "
-            "does not answer, or worker and dispatcher use different brokers; compare their TX81_BROKER_URL and their logs"
+            "does not answer, or worker and dispatcher use different ones; compare their TX81_BROKER_URL and logs"
         )
         yield WaitReason(WaitsFor.BELL_NOT_HEARD, detail, slot_id=job.slot_id)
 

@@ -121,6 +121,20 @@ def test_a_service_that_never_becomes_ready_ends_the_start(supervisor, diary):
     assert is_gone(diary.pid("asleep"))
 
 
+def test_a_log_is_put_aside_before_it_fills_the_disk_and_its_process_writes_on(supervisor, tmp_path, monkeypatch):
+    monkeypatch.setattr("cli.stack.supervisor.MOST_LOG_BYTES", 10_000)
+    logs = tmp_path / "logs"
+    talking = a_service("talking", "import time\nwhile True: print('x' * 99, flush=True); time.sleep(0.001)")
+
+    with supervisor(talking):
+        eventually((logs / "talking.log.1").exists)
+        first = (logs / "talking.log.1").stat().st_mtime_ns
+        assert eventually(lambda: (logs / "talking.log.1").stat().st_mtime_ns > first)
+
+    assert set((logs / "talking.log").read_text().split()) | {"x" * 99} == {"x" * 99}
+    assert sorted(file.name for file in logs.iterdir()) == ["talking.log", "talking.log.1"]
+
+
 def test_a_program_that_is_not_there_is_named(supervisor):
     missing = Service(name="missing", argv=("/no/such/program",), ready=lambda: False)
 
