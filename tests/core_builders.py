@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from orchestrator.jobs import bulk, endpoints, lifecycle
 from orchestrator.jobs.admission import promote
 from orchestrator.jobs.lifecycle import Ending
+from orchestrator.jobs.ownership import Owner
 from orchestrator.model.demand import Demand
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.profile import Profile
@@ -119,7 +120,7 @@ def a_ready_server(
     """The open endpoint of a server."""
     attempt = a_server(session, spec, **facts)
     told = {"url": "http://127.0.0.1:20000", "served_id": "/models/qwen"}
-    return endpoints.announce(session, attempt.id, worker=WORKER, now=at or now(), **told)
+    return endpoints.announce(session, attempt.id, owner=owner_of(session, attempt.id), now=at or now(), **told)
 
 
 def a_waiting_job(session: Session, request: JobRequest | None = None, **facts: Any) -> Job:
@@ -188,14 +189,26 @@ def a_running_attempt(session: Session, job: Job | None = None, slot: Slot | Non
     return attempt
 
 
+def owner_of(session: Session, attempt_id: int, worker: str = WORKER) -> Owner:
+    """The worker of the attempt's lead slot, as arrows ask for it."""
+    return Owner(worker, session.scalar(select(Attempt.slot_id).where(Attempt.id == attempt_id)) or "lab1.g0")
+
+
 def claim(session: Session, attempt: Attempt, worker: str = WORKER) -> bool:
-    return lifecycle.claim(session, attempt.id, worker=worker, now=now(), lease=LEASE)
+    return lifecycle.claim(session, attempt.id, owner=owner_of(session, attempt.id, worker), now=now(), lease=LEASE)
 
 
 def finish(
     session: Session, attempt: Attempt, failure: Failure | None = None, worker: str = WORKER, max_attempts: int = 3
 ) -> JobState:
-    return lifecycle.finish(session, attempt.id, ending(failure), worker=worker, now=now(), max_attempts=max_attempts)
+    return lifecycle.finish(
+        session,
+        attempt.id,
+        ending(failure),
+        owner=owner_of(session, attempt.id, worker),
+        now=now(),
+        max_attempts=max_attempts,
+    )
 
 
 def needs(session: Session, job: Job, *others: Job, until: Until = Until.SUCCEEDED) -> None:

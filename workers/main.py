@@ -59,7 +59,7 @@ def _answer_bells(slot: OwnedSlot) -> None:
     app = create_app(slot.settings.broker_url)
     tasks.register(app, slot, ArtifactStore(slot.settings.store))
     # Opens the connection and compiles the statements that the first job would otherwise wait for.
-    assignments.claim(slot.database, 0, worker=slot.worker, lease=slot.settings.lease)
+    assignments.claim(slot.database, 0, owner=slot.owner, lease=slot.settings.lease)
     logging.getLogger(__name__).info("worker starting", extra={"slot": slot.id, "worker": slot.worker})
     _celery_worker(app, slot)
 

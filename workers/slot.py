@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.errors import SlotTaken
 from orchestrator.jobs import lifecycle
+from orchestrator.jobs.ownership import Owner
 from orchestrator.model.slots import GOLDEN_LABEL, SlotKind, SlotName
 from orchestrator.settings import Settings
 from orchestrator.slots import presence, service
@@ -52,6 +53,11 @@ class OwnedSlot:
     """Set when this process must not touch the slot any more."""
     seen_free: dict[tuple[int, ...], float] = field(default_factory=dict)
     """When cards were last seen free, by the monotonic clock."""
+
+    @property
+    def owner(self) -> Owner:
+        """This process and its slot, as every arrow of its attempts asks for it."""
+        return Owner(self.worker, self.id)
 
     def abandon(self, why: str) -> None:
         """Stop this process and claim nothing more; whatever holds the lock after it keeps the slot from restarting."""

@@ -79,6 +79,7 @@ class SlotView(View):
     lease_expires_at: datetime | None
     attempt: AttemptView | None
     job: JobReference | None
+    misrouted_bells: int = Field(description="Doorbells for other slots that its workers have dropped.")
     queued: int = Field(description="Jobs in the queue that may only run here.")
     reservation: Window | None = Field(default=None, description="The current one, else the next one.")
 

@@ -23,6 +23,8 @@ def slot_page(slot: SlotHistory) -> RenderableType:
     elif said := refused(slot):
         parts.append(Text(f"  {clean(said)}", style="red"))
     parts += [Text(f"  excluded for jobs of release {clean(name)}: {clean(why)}") for name, why in slot.lacks.items()]
+    if slot.misrouted_bells:
+        parts.append(Text(f"  doorbells for other slots, dropped: {slot.misrouted_bells}"))
     counted = f", from attempts {', '.join(map(str, slot.counted))}" if slot.counted else ""
     parts.append(Text(f"  suspicion {slot.score:.2f} of {slot.suspect_at:g}{counted}"))
     if slot.quarantined_because is not None and slot.quarantined_because.evidence:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from sqlalchemy import bindparam, select
 
 from orchestrator.jobs import lifecycle, used_endpoints
+from orchestrator.jobs.ownership import Owner
 from orchestrator.jobs.used_endpoints import UsedEndpoint
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.storage.database import Database, run
@@ -92,11 +93,12 @@ class Assignment:
         return tuple(slot for slot in slots if slot.kind is SlotKind.CARD_GROUP)
 
 
-def claim(database: Database, attempt_id: int, *, worker: str, lease: timedelta) -> Assignment | None:
-    """Take the attempt and read what it needs; None if it is not there to take (late, doubled or cancelled bell)."""
+def claim(database: Database, attempt_id: int, *, owner: Owner, lease: timedelta) -> Assignment | None:
+    """Take the attempt and read what it needs; None if it is not there to take (late, doubled, cancelled or misrouted
+    bell)."""
     with database.write() as session:
         now = database.now(session)
-        if not lifecycle.claim(session, attempt_id, worker=worker, now=now, lease=lease):
+        if not lifecycle.claim(session, attempt_id, owner=owner, now=now, lease=lease):
             return None
         row = run(session, _ASSIGNMENT, attempt_id=attempt_id).one()
         model = run(session, _MODEL_OF, name=row.spec["model"]).one_or_none() if "model" in row.spec else None

@@ -10,15 +10,16 @@ from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from orchestrator.errors import EndpointClosed, OwnershipLost
-from orchestrator.model.states import FINAL, AttemptState
+from orchestrator.jobs.ownership import Owner
+from orchestrator.model.states import FINAL
 from orchestrator.storage.events import record
 from orchestrator.storage.tables import Attempt, Endpoint, Job
 
 
-def announce(session: Session, attempt_id: int, *, worker: str, url: str, served_id: str, now: datetime) -> Endpoint:
+def announce(session: Session, attempt_id: int, *, owner: Owner, url: str, served_id: str, now: datetime) -> Endpoint:
     """Open the endpoint of a server that is ready; OwnershipLost if the attempt is not this worker's any more."""
     running = select(Attempt.slot_id, Job.id, Job.spec).join(Job, Job.id == Attempt.job_id)
-    mine = (Attempt.id == attempt_id, Attempt.worker == worker, Attempt.state == AttemptState.RUNNING)
+    mine = (Attempt.id == attempt_id, *owner.runs)
     found = session.execute(running.where(*mine).with_for_update(of=Attempt, key_share=True)).one_or_none()
     if found is None:
         raise OwnershipLost("this worker no longer owns the attempt", attempt=attempt_id)

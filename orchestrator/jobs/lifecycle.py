@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost
 from orchestrator.jobs import leases, retries, shares, statements
+from orchestrator.jobs.ownership import Owner, Requests, note_misrouted, requests_of
 from orchestrator.model.failures import Await, Failure, FailureKind, GiveUp, Retry, Suspicion
 from orchestrator.model.orders import OrderToEnd, order_to_end, ordered_by, standing_order
 from orchestrator.model.states import ATTEMPT_TRANSITIONS, FINAL, TRANSITIONS, AttemptState, JobState, ServiceState
@@ -25,15 +26,6 @@ from orchestrator.storage.tables import Attempt, Job
 
 REVOKED_BY = "celery revoke"
 """Who cancelled where only Celery told the worker (Flower's buttons, `celery control revoke`), which names nobody."""
-
-
-@dataclass(frozen=True)
-class Requests:
-    """What was ordered of a running attempt while its worker runs it."""
-
-    cancel_requested: bool
-    stop_requested: bool
-    """It is a server, and is to end in good order."""
 
 
 def move(session: Session, job_id: int, *, start: JobState, to: JobState, now: datetime, **change: Any) -> bool:
@@ -50,10 +42,19 @@ def move(session: Session, job_id: int, *, start: JobState, to: JobState, now: d
     return True
 
 
-def _move_attempt(session: Session, attempt_id: int, *, start: AttemptState, to: AttemptState, **change: Any) -> bool:
+def _move_attempt(
+    session: Session, attempt_id: int, *, start: AttemptState, to: AttemptState, owner: Owner | None = None,
+    **change: Any,
+) -> bool:  # fmt: skip
+    """Walk one arrow of an attempt; with an `owner` only if the attempt is its own, or to be claimed on its slot."""
     if to not in ATTEMPT_TRANSITIONS[start]:
         raise IllegalTransition(f"an attempt never goes from {start} to {to}", attempt=attempt_id)
-    return run(session, statements.MOVE_ATTEMPT, moved=attempt_id, start=start, state=to, **change).rowcount == 1
+    moving, fence = statements.MOVE_ATTEMPT, {}
+    if owner is not None:
+        claims = start is AttemptState.ASSIGNED
+        moving = statements.CLAIM_ATTEMPT if claims else statements.MOVE_OWN_ATTEMPT
+        fence = {"lead": owner.slot_id} if claims else owner.fence
+    return run(session, moving, moved=attempt_id, start=start, state=to, **fence, **change).rowcount == 1
 
 
 def queue(session: Session, job: Job, *, start: JobState, now: datetime, **about: Any) -> bool:
@@ -109,12 +110,19 @@ def fail_unstarted(session: Session, job_id: int, *, start: JobState, failure: F
 # ── the worker's arrows ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def claim(session: Session, attempt_id: int, *, worker: str, now: datetime, lease: timedelta) -> bool:
-    """Make an assigned attempt this worker's; False if it is not there to take (late, doubled or cancelled bell)."""
+def claim(session: Session, attempt_id: int, *, owner: Owner, now: datetime, lease: timedelta) -> bool:
+    """Make an assigned attempt this worker's; False if it is not there to take (late, doubled or cancelled bell).
+
+    A bell decides nothing: one for an attempt that leads on another slot is counted, and dropped.
+    """
     wanted = run(session, statements.TO_CLAIM, wanted=attempt_id).first()
-    if wanted is None or not _move_attempt(
-        session, attempt_id, start=AttemptState.ASSIGNED, to=AttemptState.RUNNING, worker=worker, started_at=now
-    ):
+    if wanted is None:
+        return False
+    if wanted.slot_id != owner.slot_id:
+        note_misrouted(session, attempt_id, wanted.job_id, leased_to=wanted.slot_id, owner=owner, now=now)
+        return False
+    mine = {"owner": owner, "worker": owner.worker, "started_at": now}
+    if not _move_attempt(session, attempt_id, start=AttemptState.ASSIGNED, to=AttemptState.RUNNING, **mine):
         return False
     if not move(
         session, wanted.job_id, start=JobState.ASSIGNED, to=JobState.RUNNING, now=now,
@@ -125,26 +133,12 @@ def claim(session: Session, attempt_id: int, *, worker: str, now: datetime, leas
     return True
 
 
-def renew(session: Session, attempt_id: int, *, worker: str, now: datetime, lease: timedelta) -> Requests:
+def renew(session: Session, attempt_id: int, *, owner: Owner, now: datetime, lease: timedelta) -> Requests:
     """Extend the leases for another `lease`; OwnershipLost if the attempt is not this worker's any more."""
-    requests = requests_of(session, attempt_id, worker=worker, lock=True)
+    requests = requests_of(session, attempt_id, owner=owner, lock=True)
     if not leases.extend(session, attempt_id, until=now + lease):
         raise OwnershipLost("this worker no longer owns the attempt", attempt=attempt_id)
     return requests
-
-
-def requests_of(session: Session, attempt_id: int, *, worker: str, lock: bool = False) -> Requests:
-    """What was ordered of a running attempt; OwnershipLost if it is not this worker's any more.
-
-    With `lock` it stays this worker's until the transaction ends.
-    """
-    running = select(Job.cancel_requested, Job.stop).join(Attempt, Attempt.job_id == Job.id)
-    mine = (Attempt.id == attempt_id, Attempt.worker == worker, Attempt.state == AttemptState.RUNNING)
-    found = running.where(*mine)
-    asked = session.execute(found.with_for_update(of=Attempt, key_share=True) if lock else found).one_or_none()
-    if asked is None:
-        raise OwnershipLost("this worker no longer owns the attempt", attempt=attempt_id)
-    return Requests(cancel_requested=asked.cancel_requested, stop_requested=asked.stop is not None)
 
 
 @dataclass(frozen=True)
@@ -155,36 +149,34 @@ class Started:
     command: dict[str, Any]
 
 
-def note_start(session: Session, attempt_id: int, started: Started, *, worker: str, now: datetime) -> None:
+def note_start(session: Session, attempt_id: int, started: Started, *, owner: Owner, now: datetime) -> None:
     """Store what was started; OwnershipLost if the attempt is not this worker's any more."""
-    noted = run(
-        session, statements.NOTE_START, started=attempt_id, owner=worker, pid=started.pid, command=started.command
-    )
-    attempt = noted.one_or_none()
+    ran = {"pid": started.pid, "command": started.command}
+    attempt = run(session, statements.NOTE_START, running=attempt_id, **owner.fence, **ran).one_or_none()
     if attempt is None:
         raise OwnershipLost("this worker no longer owns the attempt", attempt=attempt_id)
     about = {"job_id": attempt.job_id, "attempt_id": attempt_id, "slot_id": attempt.slot_id}
     record(session, "attempt.started", now, **about, pid=started.pid)
 
 
-def note_progress(session: Session, attempt_id: int, progress: dict[str, int]) -> None:
-    """Store the progress that an attempt's tool reports (`done`, `total`)."""
-    run(session, statements.NOTE_PROGRESS, running=attempt_id, progress=progress)
+def note_progress(session: Session, attempt_id: int, progress: dict[str, int], *, owner: Owner) -> None:
+    """Store the progress that an attempt's tool reports (`done`, `total`); nothing if it is not this worker's."""
+    run(session, statements.NOTE_PROGRESS, running=attempt_id, **owner.fence, progress=progress)
 
 
 def give_back(
-    session: Session, attempt_id: int, *, now: datetime, why: str, suspicion: Suspicion | None = None
+    session: Session, attempt_id: int, *, owner: Owner, now: datetime, why: str, suspicion: Suspicion | None = None
 ) -> bool:
     """Return a running job to the queue because its worker can not go on with it: no fault of the job's.
 
-    False if the attempt is not running any more.
+    False if the attempt is not running any more, or is not this worker's.
     """
     job = _job(session, _attempt(session, attempt_id).job_id, lock=True)
     attempt = _attempt(session, attempt_id)
     failure = Failure(kind=FailureKind.STOPPED, reason=why).model_dump(mode="json")
     if not _move_attempt(
-        session, attempt_id, start=AttemptState.RUNNING, to=AttemptState.LOST, ended_at=now, failure=failure,
-        suspicion=_as_document(suspicion),
+        session, attempt_id, start=AttemptState.RUNNING, to=AttemptState.LOST, owner=owner, ended_at=now,
+        failure=failure, suspicion=_as_document(suspicion),
     ):  # fmt: skip
         return False
     _release(session, attempt, now, suspicion)
@@ -213,7 +205,7 @@ class Ending:
 
 
 def finish(
-    session: Session, attempt_id: int, ending: Ending, *, worker: str, now: datetime, max_attempts: int,
+    session: Session, attempt_id: int, ending: Ending, *, owner: Owner, now: datetime, max_attempts: int,
     store_results: Callable[[], None] | None = None,
 ) -> JobState:  # fmt: skip
     """Store how the attempt ended, give its slots back and move its job on, in one transaction; `store_results` writes
@@ -234,8 +226,8 @@ def finish(
     to = AttemptState.SUCCEEDED
     if failure is not None:
         to = AttemptState.CANCELLED if failure.kind is FailureKind.CANCELLED else AttemptState.FAILED
-    if attempt.worker != worker or not _move_attempt(
-        session, attempt_id, start=AttemptState.RUNNING, to=to, ended_at=now,
+    if not _move_attempt(
+        session, attempt_id, start=AttemptState.RUNNING, to=to, owner=owner, ended_at=now,
         failure=_as_document(failure), suspicion=_as_document(ending.suspicion),
         seconds=ending.seconds, log_digest=ending.log_digest, log_bytes=ending.log_bytes,
         answers_digest=ending.answers_digest, **begun,

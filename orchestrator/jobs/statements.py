@@ -26,6 +26,14 @@ MOVE_JOB = (
 
 MOVE_ATTEMPT = update(_ATTEMPT).where(_ATTEMPT.c.id == bindparam("moved"), _ATTEMPT.c.state == bindparam("start"))
 
+CLAIM_ATTEMPT = MOVE_ATTEMPT.where(_ATTEMPT.c.slot_id == bindparam("lead"))
+MOVE_OWN_ATTEMPT = CLAIM_ATTEMPT.where(_ATTEMPT.c.worker == bindparam("owner"))
+"""The arrow is walked by a worker: only for an attempt that leads on its slot, and that it has claimed itself."""
+
+COUNT_MISROUTED = (
+    update(_SLOT).where(_SLOT.c.id == bindparam("rung")).values(misrouted_bells=_SLOT.c.misrouted_bells + 1)
+)
+
 TRY = insert(_ATTEMPT).returning(_ATTEMPT.c.id, sort_by_parameter_order=True)
 """New attempts; returns their ids in the order in which they were handed in."""
 
@@ -47,17 +55,13 @@ TO_CLAIM = (
 )
 """What a claim has to know of an attempt, with its job locked."""
 
-NOTE_START = (
-    update(_ATTEMPT)
-    .where(
-        _ATTEMPT.c.id == bindparam("started"),
-        _ATTEMPT.c.worker == bindparam("owner"),
-        _ATTEMPT.c.state == AttemptState.RUNNING,
-    )
-    .returning(_ATTEMPT.c.job_id, _ATTEMPT.c.slot_id)
+NOTE_PROGRESS = update(_ATTEMPT).where(
+    _ATTEMPT.c.id == bindparam("running"),
+    _ATTEMPT.c.worker == bindparam("owner"),
+    _ATTEMPT.c.slot_id == bindparam("lead"),
+    _ATTEMPT.c.state == AttemptState.RUNNING,
 )
-
-NOTE_PROGRESS = update(_ATTEMPT).where(_ATTEMPT.c.id == bindparam("running"))
+NOTE_START = NOTE_PROGRESS.returning(_ATTEMPT.c.job_id, _ATTEMPT.c.slot_id)
 
 TO_END = (
     select(
@@ -65,7 +69,6 @@ TO_END = (
         _ATTEMPT.c.job_id,
         _ATTEMPT.c.slot_id,
         _ATTEMPT.c.slot_ids,
-        _ATTEMPT.c.worker,
         _ATTEMPT.c.started_at,
         _JOB.c.cancel,
         _JOB.c.stop,

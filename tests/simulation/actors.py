@@ -162,7 +162,9 @@ class Working(Actor):
             attempt_id = self._running.assignment.attempt_id
             self._end_tree()
             self.world.tell(self.name, f"gives back {attempt_id}")
-            report.give_back(self.world.database, attempt_id, why="its worker was stopped", suspicion=None)
+            report.give_back(
+                self.world.database, attempt_id, owner=self._slot.owner, why="its worker was stopped", suspicion=None
+            )
         with self.world.database.write() as session:
             presence.leave(session, self._slot.id, worker=self._slot.worker, now=self.world.clock.now)
         self.alive = False
@@ -205,7 +207,7 @@ class Working(Actor):
         if attempt_id is None:
             return
         began = self.world.clock.now
-        found = claim(self.world.database, attempt_id, worker=self._slot.worker, lease=self._settings.lease)
+        found = claim(self.world.database, attempt_id, owner=self._slot.owner, lease=self._settings.lease)
         self.world.tell(self.name, f"hears {attempt_id}{'' if found else ', which is not there to take'}")
         if found is None:
             return
@@ -235,7 +237,7 @@ class Working(Actor):
         try:
             with self.world.database.write() as session:
                 renewal = lifecycle.renew(
-                    session, running.assignment.attempt_id, worker=self._slot.worker, now=began,
+                    session, running.assignment.attempt_id, owner=self._slot.owner, now=began,
                     lease=self._settings.lease,
                 )  # fmt: skip
         except OwnershipLost:
@@ -249,7 +251,7 @@ class Working(Actor):
 
     def _become_ready(self, running: Running) -> None:
         attempt_id, running.ready_at = running.assignment.attempt_id, None
-        told = {"worker": self._slot.worker, "url": "http://127.0.0.1:20000", "served_id": "m"}
+        told = {"owner": self._slot.owner, "url": "http://127.0.0.1:20000", "served_id": "m"}
         try:
             with self.world.database.write() as session:
                 endpoints.announce(session, attempt_id, now=self.world.clock.now, **told)
@@ -286,7 +288,7 @@ class Working(Actor):
             results.outputs.append(Output(PRODUCES[kind], stored.digest, False, PRODUCES[kind], stored.size))
         try:
             state = report.finish(
-                self.world.database, attempt_id, ending, results, worker=self._slot.worker,
+                self.world.database, attempt_id, ending, results, owner=self._slot.owner,
                 max_attempts=self._settings.max_attempts,
             )  # fmt: skip
             self.world.tell(self.name, f"ends {attempt_id}: its job is {state}")

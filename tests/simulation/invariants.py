@@ -21,6 +21,10 @@ _SERVICE = {
 _EVENTS = "SELECT id, kind, job_id, attempt_id, slot_id, data FROM event WHERE id > ? ORDER BY id"
 _BUSY_JOBS = "SELECT id, state FROM job WHERE state IN ('assigned', 'running')"
 _LIVE_ATTEMPTS = "SELECT id, job_id, slot_ids, state FROM attempt WHERE state IN ('assigned', 'running')"
+_ON_ANOTHER_SLOT = """
+    SELECT id, slot_id, worker FROM attempt
+    WHERE worker IS NOT NULL AND substr(worker, 1, length(slot_id) + 1) != slot_id || '#'
+"""
 _ACCEPTED = "SELECT job_id, count(*) FROM attempt WHERE state = 'succeeded' GROUP BY job_id"
 _MADE = f"""
     SELECT job_id, count(*) FROM artifact
@@ -127,6 +131,7 @@ class Invariants:
         waiting = self._rows(_UNBEGUN_OUT_OF_SERVICE)
         assert waiting == [], "nothing is about to begin on a slot that is out of service"
         assert self._rows(_IN_OTHERS_TIME) == [], "nothing was placed into somebody else's time"
+        assert self._rows(_ON_ANOTHER_SLOT) == [], "an attempt is run by the worker of its lead slot, and by no other"
         busy = sorted((job, state) for _, job, _, state in live)
         assert busy == sorted(self._rows(_BUSY_JOBS)), "each busy job has one live attempt, in its state"
 

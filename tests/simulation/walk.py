@@ -20,12 +20,12 @@ class Walk:
 
     def __init__(self, seed: int, file: Path, folder: Path) -> None:
         self._seed = seed
-        self._world = world = World(seed, url_of_sqlite(file), folder)
+        slots = [f"{host}.{slot}" for host, names in HOSTS.items() for slot in names]
+        self._world = world = World(seed, url_of_sqlite(file), folder, slots)
         self._dice = world.dice
         self._invariants = Invariants(str(file))
         self._workers = {host: [Working(world, host, slot) for slot in slots] for host, slots in HOSTS.items()}
         self._dispatchers = [Dispatching(world, name) for name in ("one", "two")]
-        slots = [worker.name for workers in self._workers.values() for worker in workers]
         self._people = People(world, slots, MOST_JOBS)
         self._acting: Actor | None = None
         for actor in self._processes():

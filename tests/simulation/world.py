@@ -7,7 +7,7 @@ one process another may take a step, as it may in life.
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -66,6 +66,8 @@ class Weather:
     lost: float = 0.0
     """Share of bells that nobody ever hears."""
     doubled: float = 0.0
+    misrouted: float = 0.0
+    """Share of bells that ring at another slot, also besides their own."""
     delay: float = 0.0
     """Seconds until a bell is heard, at most; so they also come out of order."""
     meanwhile: float = 0.0
@@ -73,24 +75,26 @@ class Weather:
 
 
 CALM = Weather()
-STORM = Weather(lost=0.15, doubled=0.15, delay=20.0, meanwhile=0.15)
+STORM = Weather(lost=0.15, doubled=0.15, misrouted=0.1, delay=20.0, meanwhile=0.15)
 
 
 class Broker:
     """Carries bells to queues, as badly as the weather wants."""
 
-    def __init__(self, clock: Clock, dice: random.Random) -> None:
+    def __init__(self, clock: Clock, dice: random.Random, queues: Sequence[str]) -> None:
+        self._queues = queues
         self._clock = clock
         self._dice = dice
         self._bells: list[tuple[datetime, str, int]] = []
         self.weather = STORM
 
     def ring(self, bell: Bell) -> None:
-        """Take a bell; it is heard later, twice or never."""
+        """Take a bell; it is heard later, twice, never, or at a wrong door."""
         copies = 0 if self._dice.random() < self.weather.lost else 1 + (self._dice.random() < self.weather.doubled)
         for _ in range(copies):
             due = self._clock.now + timedelta(seconds=self._dice.uniform(0, self.weather.delay))
-            self._bells.append((due, bell.queue, bell.attempt_id))
+            wrong = self._dice.random() < self.weather.misrouted
+            self._bells.append((due, self._dice.choice(self._queues) if wrong else bell.queue, bell.attempt_id))
 
     def next(self, queue: str) -> int | None:
         """The next bell of a queue; None while nothing rings."""
@@ -104,13 +108,13 @@ class Broker:
 class World:
     """Everything that is there before anybody acts."""
 
-    def __init__(self, seed: int, url: str, folder: Path) -> None:
+    def __init__(self, seed: int, url: str, folder: Path, slots: Sequence[str]) -> None:
         self.dice = random.Random(seed)
         self.clock = Clock()
         self.database = SteeredDatabase(url, self.clock)
         self.store = ArtifactStore(folder / "store")
         self.folder = folder
-        self.broker = Broker(self.clock, self.dice)
+        self.broker = Broker(self.clock, self.dice, slots)
         self.desk: Desk = a_desk(self.database, self.store, folder)
         self.trees: dict[str, int] = {}
         """Slot → attempt whose vendor process runs there: what a person would find on the cards."""

@@ -69,7 +69,7 @@ def test_the_labels_of_a_host_are_announced_with_its_slot(lab):
 def test_what_a_dead_worker_left_is_lost_at_once_and_cleared_away(lab):
     with owned(lab.settings, lab.database, CPU0) as dead:
         attempt_id = lab.assigned(QUANTIZE, slot="cpu0")
-        assignments.claim(lab.database, attempt_id, worker=dead.worker, lease=lab.settings.lease)
+        assignments.claim(lab.database, attempt_id, owner=dead.owner, lease=lab.settings.lease)
         (dead.work / "1.1" / "run").mkdir(parents=True)
 
     with owned(lab.settings, lab.database, CPU0) as slot:
@@ -118,8 +118,14 @@ def test_a_lock_is_not_opened_through_a_link(tmp_path):
         locks.take(tmp_path / "x.lock", owner="me")
 
 
-def shipped(lab, attempt_id, path, progress=None):
-    shipper = LogShipper(lab.database, attempt_id, path)
+def claimed(lab, slot):
+    attempt_id = lab.assigned(QUANTIZE, slot=str(slot.name))
+    assert assignments.claim(lab.database, attempt_id, owner=slot.owner, lease=lab.settings.lease)
+    return attempt_id
+
+
+def shipped(lab, slot, attempt_id, path, progress=None):
+    shipper = LogShipper(lab.database, attempt_id, path, owner=slot.owner)
     with shipper.following(progress):
         pass
     shipper.flush()
@@ -128,22 +134,22 @@ def shipped(lab, attempt_id, path, progress=None):
 
 
 def test_a_log_is_shipped_byte_for_byte(lab, cpu0, tmp_path):
-    attempt_id = lab.assigned(QUANTIZE, slot="cpu0")
+    attempt_id = claimed(lab, cpu0)
     raw = bytes(range(256)) * 1024
     (tmp_path / "log").write_bytes(raw)
 
-    shipped(lab, attempt_id, tmp_path / "log")
+    shipped(lab, cpu0, attempt_id, tmp_path / "log")
 
     with lab.database.read() as session:
         assert live_logs.read(session, attempt_id, 0, len(raw) + 1) == raw
 
 
 def test_a_flood_is_thinned_and_says_so(lab, cpu0, tmp_path):
-    attempt_id = lab.assigned(QUANTIZE, slot="cpu0")
+    attempt_id = claimed(lab, cpu0)
     size = 8 << 20
     (tmp_path / "log").write_bytes(b"x" * (size - 4) + b"end\n")
 
-    chunks = shipped(lab, attempt_id, tmp_path / "log")
+    chunks = shipped(lab, cpu0, attempt_id, tmp_path / "log")
 
     with lab.database.read() as session:
         mark = live_logs.read(session, attempt_id, 0, 200)
@@ -154,9 +160,9 @@ def test_a_flood_is_thinned_and_says_so(lab, cpu0, tmp_path):
 
 
 def test_the_last_progress_in_the_log_is_the_one_that_is_told(lab, cpu0, tmp_path):
-    attempt_id = lab.assigned(QUANTIZE, slot="cpu0")
+    attempt_id = claimed(lab, cpu0)
     (tmp_path / "log").write_text("layer 1 of 28\rlayer 9 of 28\rnoise")
 
-    shipped(lab, attempt_id, tmp_path / "log", progress=r"layer (?P<done>\d+) of (?P<total>\d+)")
+    shipped(lab, cpu0, attempt_id, tmp_path / "log", progress=r"layer (?P<done>\d+) of (?P<total>\d+)")
 
     assert lab.attempt(attempt_id).progress == {"done": 9, "total": 28}

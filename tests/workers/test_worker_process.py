@@ -15,6 +15,7 @@ from eventually import eventually
 from sqlalchemy import select
 
 from orchestrator.broker import Bell, create_app, ring
+from orchestrator.model.slots import SlotKind
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage.tables import Slot
 from workers.host import locks
@@ -215,3 +216,21 @@ def test_flower_hears_of_every_step_of_an_attempt(lab, worker):
         listening.join()
     steps = [event["type"] for event in heard if event.get("uuid") == f"1.{attempt_id}"]
     assert steps == ["task-sent", "task-received", "task-started", "task-succeeded"]
+
+
+def test_a_bell_for_another_slot_runs_nothing_and_is_counted(lab, worker):
+    lab.tool('touch "$2/x.gm"')
+    with lab.database.write() as session:
+        session.add(Slot(id="lab.cpu1", host="lab", name="cpu1", kind=SlotKind.CPU))
+    elsewhere = lab.assigned(QUANTIZE, slot="cpu1")
+
+    worker.ring(elsewhere)
+
+    def dropped():
+        with lab.database.read() as session:
+            return session.get_one(Slot, "lab.cpu0").misrouted_bells
+
+    assert eventually(dropped) == 1
+    assert lab.attempt(elsewhere).state is AttemptState.ASSIGNED
+    own = worker.rung()
+    eventually(lambda: lab.job(own).state is JobState.SUCCEEDED)

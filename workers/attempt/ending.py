@@ -73,8 +73,9 @@ def given_back(claimed: Claimed, found: Findings, shipper: LogShipper, *, why: s
         shipper.flush()
     found = _with_black_box(claimed, replace(found, results=Results()))
     report.give_back(
-        claimed.slot.database, claimed.id, why=why, suspicion=found.suspicion, outputs=found.results.outputs
-    )
+        claimed.slot.database, claimed.id, owner=claimed.slot.owner, why=why, suspicion=found.suspicion,
+        outputs=found.results.outputs,
+    )  # fmt: skip
     return Ended(AttemptState.LOST, why)
 
 
@@ -96,9 +97,7 @@ def _finish(claimed: Claimed, kind: Tool, found: Findings, whole_log: _Log) -> F
         concluded.failure, seconds, whole_log.digest, whole_log.size, concluded.suspicion, started=found.started
     )
     results = replace(found.results, outputs=[*found.results.outputs, *concluded.outputs])
-    report.finish(
-        slot.database, claimed.id, ending, results, worker=slot.worker, max_attempts=slot.settings.max_attempts
-    )
+    report.finish(slot.database, claimed.id, ending, results, owner=slot.owner, max_attempts=slot.settings.max_attempts)
     return concluded.failure
 
 

@@ -41,13 +41,13 @@ def execute(attempt_id: int, slot: OwnedSlot, store: ArtifactStore, stop: StopSi
 
     Nothing of it runs any more and its working folder is gone when this returns."""
     settings, began = slot.settings, time.monotonic()
-    assignment = claim(slot.database, attempt_id, worker=slot.worker, lease=settings.lease)
+    assignment = claim(slot.database, attempt_id, owner=slot.owner, lease=settings.lease)
     if assignment is None:
         return None
     claimed = Claimed(assignment, slot, store, stop, began=time.monotonic())
     try:
         uses = [used.attempt_id for used in assignment.endpoints]
-        with Heartbeat(slot.database, settings, attempt_id, worker=slot.worker, stop=stop, renewed_at=began, uses=uses):
+        with Heartbeat(slot.database, settings, attempt_id, owner=slot.owner, stop=stop, renewed_at=began, uses=uses):
             return _Execution(claimed).through()
     except OwnershipLost as lost:
         return Ended(AttemptState.LOST, lost.detail)
@@ -61,7 +61,7 @@ class _Execution:
     def __init__(self, claimed: Claimed) -> None:
         self._claimed = claimed
         self._kind = kind_of(claimed)
-        self._shipper = LogShipper(claimed.slot.database, claimed.id, claimed.log)
+        self._shipper = LogShipper(claimed.slot.database, claimed.id, claimed.log, owner=claimed.slot.owner)
         self._found = Findings()
 
     def through(self) -> Ended:

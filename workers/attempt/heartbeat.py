@@ -13,8 +13,8 @@ from datetime import timedelta
 from typing import Self
 
 from orchestrator.errors import OwnershipLost
-from orchestrator.jobs import lifecycle
-from orchestrator.jobs.lifecycle import Requests
+from orchestrator.jobs import lifecycle, ownership
+from orchestrator.jobs.ownership import Owner, Requests
 from orchestrator.jobs.used_endpoints import note_use
 from orchestrator.settings import Settings
 from orchestrator.storage.database import CommitWatch, Database
@@ -42,12 +42,12 @@ class Heartbeat:
     while it runs, their servers are not idle."""
 
     def __init__(
-        self, database: Database, settings: Settings, attempt_id: int, *, worker: str, stop: StopSignal,
+        self, database: Database, settings: Settings, attempt_id: int, *, owner: Owner, stop: StopSignal,
         renewed_at: float, uses: Sequence[int] = (),
     ) -> None:  # fmt: skip
         self._database = database
         self._attempt_id = attempt_id
-        self._worker = worker
+        self._owner = owner
         self._stop = stop
         self._uses = uses
         self._lease = settings.lease
@@ -95,14 +95,14 @@ class Heartbeat:
         began = time.monotonic()
         with self._database.write() as session:
             now = self._database.now(session)
-            requests = lifecycle.renew(session, self._attempt_id, worker=self._worker, now=now, lease=self._lease)
+            requests = lifecycle.renew(session, self._attempt_id, owner=self._owner, now=now, lease=self._lease)
             note_use(session, self._uses, now)
         self._renewed_at = began
         self._pass_on(requests)
 
     def _look(self) -> None:
         with self._database.read() as session:
-            requests = lifecycle.requests_of(session, self._attempt_id, worker=self._worker)
+            requests = ownership.requests_of(session, self._attempt_id, owner=self._owner)
         self._pass_on(requests)
 
     def _pass_on(self, asked: Requests) -> None:

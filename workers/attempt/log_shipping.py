@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.jobs import lifecycle
+from orchestrator.jobs.ownership import Owner
 from orchestrator.storage import live_logs
 from orchestrator.storage.database import Database
 from workers.processes.threads import beside
@@ -32,10 +33,11 @@ _BACKLOG = 4 * _SHIPMENT
 class LogShipper:
     """Ships one log; what comes after the last shipment of `following` stays behind until `flush`."""
 
-    def __init__(self, database: Database, attempt_id: int, path: Path) -> None:
+    def __init__(self, database: Database, attempt_id: int, path: Path, *, owner: Owner) -> None:
         self._database = database
         self._attempt_id = attempt_id
         self._path = path
+        self._owner = owner
         self._progress: re.Pattern[bytes] | None = None
         self._shipped = 0
         self._wake = threading.Event()
@@ -93,7 +95,7 @@ class LogShipper:
                 piece = raw[offset : offset + live_logs.MAX_CHUNK_BYTES]
                 live_logs.append(session, self._attempt_id, start + offset, piece)
             if (progress := self._progress_in(raw)) is not None:
-                lifecycle.note_progress(session, self._attempt_id, progress)
+                lifecycle.note_progress(session, self._attempt_id, progress, owner=self._owner)
         self._shipped = start + len(raw)
         return True
 

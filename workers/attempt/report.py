@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from orchestrator.jobs import lifecycle
 from orchestrator.jobs import results as stored_results
 from orchestrator.jobs.lifecycle import Ending
+from orchestrator.jobs.ownership import Owner
 from orchestrator.model.failures import Suspicion
 from orchestrator.model.states import JobState
 from orchestrator.results.answers import digest_of
@@ -19,7 +20,7 @@ from workers.attempt.collect import Output, Results
 
 
 def finish(
-    database: Database, attempt_id: int, ending: Ending, results: Results, *, worker: str, max_attempts: int
+    database: Database, attempt_id: int, ending: Ending, results: Results, *, owner: Owner, max_attempts: int
 ) -> JobState:
     """Store results and ending together; OwnershipLost, and nothing stored, if the attempt is not ours any more."""
     if results.answers:
@@ -27,7 +28,7 @@ def finish(
     with database.write() as session:
         now = database.now(session)
         return lifecycle.finish(
-            session, attempt_id, ending, worker=worker, now=now, max_attempts=max_attempts,
+            session, attempt_id, ending, owner=owner, now=now, max_attempts=max_attempts,
             # Ten thousand rows need not be written to find out that they must not be.
             store_results=lambda: _store(session, attempt_id, ending, results, now),
         )  # fmt: skip
@@ -42,12 +43,18 @@ def _store(session: Session, attempt_id: int, ending: Ending, results: Results, 
 
 
 def give_back(
-    database: Database, attempt_id: int, *, why: str, suspicion: Suspicion | None, outputs: Sequence[Output] = ()
+    database: Database,
+    attempt_id: int,
+    *,
+    owner: Owner,
+    why: str,
+    suspicion: Suspicion | None,
+    outputs: Sequence[Output] = (),
 ) -> None:
     """Return a job that was stopped through no fault of its own to the queue; only these files of it are kept."""
     with database.write() as session:
         now = database.now(session)
-        if lifecycle.give_back(session, attempt_id, now=now, why=why, suspicion=suspicion):
+        if lifecycle.give_back(session, attempt_id, owner=owner, now=now, why=why, suspicion=suspicion):
             _add_outputs(session, attempt_id, outputs, now)
 
 

@@ -68,7 +68,7 @@ class ToolProcess:
         try:
             with database.write() as session:
                 now = database.now(session)
-                lifecycle.note_start(session, claimed.id, started, worker=claimed.slot.worker, now=now)
+                lifecycle.note_start(session, claimed.id, started, owner=claimed.slot.owner, now=now)
             self._noted = True
         except OwnershipLost:
             claimed.stop.request(StopReason.LEASE_LOST, within=timedelta(0))

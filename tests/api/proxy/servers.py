@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from core_builders import WORKER, a_server, now
+from core_builders import a_server, now, owner_of
 
 from orchestrator.jobs import endpoints
 from orchestrator.storage.database import Database
@@ -18,7 +18,7 @@ def announce(
     with database.write() as session:
         attempt = a_server(session, {"model": model, "groups": groups})
         told = {"url": url, "served_id": served_id}
-        endpoints.announce(session, attempt.id, worker=WORKER, now=now(), **told)
+        endpoints.announce(session, attempt.id, owner=owner_of(session, attempt.id), now=now(), **told)
         return attempt.id
 
 

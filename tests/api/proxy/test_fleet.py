@@ -4,7 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from core_builders import WORKER, ending, now
+from core_builders import ending, now, owner_of
 from eventually import eventually
 from starlette.testclient import TestClient
 
@@ -44,7 +44,7 @@ def test_a_server_that_has_ended_is_not_asked_any_more(openai, server, database)
     asked = openai.post(CHAT, json=BODY).status_code
 
     with database.write() as session:
-        lifecycle.finish(session, attempt, ending(), worker=WORKER, now=now(), max_attempts=3)
+        lifecycle.finish(session, attempt, ending(), owner=owner_of(session, attempt), now=now(), max_attempts=3)
 
     assert asked == 200
     assert eventually(lambda: openai.post(CHAT, json=BODY).status_code == 404)

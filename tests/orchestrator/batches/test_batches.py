@@ -18,6 +18,7 @@ from core_builders import (
     convert,
     nothing_written,
     now,
+    owner_of,
     quantize,
 )
 from sqlalchemy import func, select, update
@@ -103,7 +104,9 @@ def _run(desk: Desk, job: Job, slot: str | None = None) -> Attempt:
 def _end(desk: Desk, attempt: Attempt, failure=None, suspicion=None) -> None:
     ending = Ending(failure, 1.5, None, 0, suspicion)
     with desk.database.write() as session:
-        lifecycle.finish(session, attempt.id, ending, worker="worker-a", now=now(), max_attempts=3)
+        lifecycle.finish(
+            session, attempt.id, ending, owner=owner_of(session, attempt.id, "worker-a"), now=now(), max_attempts=3
+        )
 
 
 def _told(desk: Desk, batch: int) -> list[str]:
@@ -426,7 +429,9 @@ def test_a_job_whose_worker_was_stopped_in_good_order_has_run_and_not_failed_so_
     failing, given_back = _jobs(desk, batch)
     with desk.database.write() as session:
         attempt = a_running_attempt(session, session.get_one(Job, given_back.id))
-        lifecycle.give_back(session, attempt.id, now=now(), why="its worker was stopped")
+        lifecycle.give_back(
+            session, attempt.id, owner=owner_of(session, attempt.id), now=now(), why="its worker was stopped"
+        )
 
     _end(desk, _run(desk, failing), TOOL)
     _keep(desk)

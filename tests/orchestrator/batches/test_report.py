@@ -7,7 +7,6 @@ import pytest
 from core_builders import (
     FAULT,
     TOOL,
-    WORKER,
     Desk,
     a_desk,
     a_running_attempt,
@@ -17,6 +16,7 @@ from core_builders import (
     claim,
     ending,
     now,
+    owner_of,
 )
 from sqlalchemy.orm import Session
 
@@ -66,7 +66,7 @@ def _ran(session: Session, batch: int, slot: str, failure=None, suspicion=None, 
     place = session.get(Slot, f"lab1.{slot}") or a_slot(session, slot)
     attempt = a_running_attempt(session, job, place)
     ending = Ending(failure, seconds, None, 0, suspicion)
-    lifecycle.finish(session, attempt.id, ending, worker=WORKER, now=now(), max_attempts=1)
+    lifecycle.finish(session, attempt.id, ending, owner=owner_of(session, attempt.id), now=now(), max_attempts=1)
     return attempt
 
 
@@ -233,7 +233,7 @@ def test_each_group_of_a_gang_is_told_and_compared_by_itself(desk, batch):
         attempt_id = assign(session, job.id, *names)
         attempt = session.get_one(Attempt, attempt_id)
         claim(session, attempt)
-        lifecycle.finish(session, attempt_id, ending(), worker=WORKER, now=now(), max_attempts=1)
+        lifecycle.finish(session, attempt_id, ending(), owner=owner_of(session, attempt_id), now=now(), max_attempts=1)
         session.refresh(attempt)
         attempt.answers_digest = DIGEST
         session.add_all(
@@ -260,7 +260,9 @@ def test_a_fault_of_a_gang_counts_for_each_of_its_slots(desk, batch):
             a_slot(session, name)
         attempt_id = assign(session, _queued(session, batch).id, "lab1.g0", "lab1.g1")
         claim(session, session.get_one(Attempt, attempt_id))
-        lifecycle.finish(session, attempt_id, ending(FAULT), worker=WORKER, now=now(), max_attempts=1)
+        lifecycle.finish(
+            session, attempt_id, ending(FAULT), owner=owner_of(session, attempt_id), now=now(), max_attempts=1
+        )
 
     found = _report(desk, batch)
 

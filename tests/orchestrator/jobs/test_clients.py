@@ -1,7 +1,7 @@
 """Jobs that ask servers, from their submission until they are queued, on both databases."""
 
 import pytest
-from core_builders import TOOL, WORKER, Desk, a_desk, a_running_attempt, finish, now
+from core_builders import TOOL, Desk, a_desk, a_running_attempt, finish, now, owner_of
 from sqlalchemy import select, update
 
 from orchestrator.errors import BadSpec
@@ -34,7 +34,9 @@ def client(desk: Desk, *servers, **facts):
 def open_endpoint(desk: Desk, server: int) -> None:
     with desk.database.write() as session:
         attempt = a_running_attempt(session, session.get_one(Job, server))
-        endpoints.announce(session, attempt.id, worker=WORKER, url="http://127.0.0.1:1", served_id="m", now=now())
+        endpoints.announce(
+            session, attempt.id, owner=owner_of(session, attempt.id), url="http://127.0.0.1:1", served_id="m", now=now()
+        )
 
 
 def test_a_pipeline_of_a_server_and_its_client_starts_the_client_when_the_server_is_ready(desk: Desk):

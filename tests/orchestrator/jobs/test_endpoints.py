@@ -7,7 +7,6 @@ from core_builders import (
     CANCELLED,
     FAULT,
     TOOL,
-    WORKER,
     Desk,
     a_desk,
     a_ready_server,
@@ -18,6 +17,7 @@ from core_builders import (
     finish,
     needs,
     now,
+    owner_of,
 )
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -66,7 +66,9 @@ def test_a_server_that_was_taken_from_its_worker_opens_nothing(desk: Desk):
         lifecycle.lose(session, attempt.id, now=now(), why="gone", max_attempts=3)
 
     with pytest.raises(OwnershipLost), desk.database.write() as session:
-        endpoints.announce(session, attempt.id, worker=WORKER, url="http://a:1", served_id="m", now=now())
+        endpoints.announce(
+            session, attempt.id, owner=owner_of(session, attempt.id), url="http://a:1", served_id="m", now=now()
+        )
 
     with desk.database.read() as session:
         assert session.get(Endpoint, attempt.id) is None
@@ -78,7 +80,9 @@ _ENDS: dict[str, Callable[[Session, Attempt], object]] = {
     "fault": lambda session, attempt: finish(session, attempt, FAULT),
     "cancelled": lambda session, attempt: finish(session, attempt, CANCELLED),
     "lost": lambda session, attempt: lifecycle.lose(session, attempt.id, now=now(), why="gone", max_attempts=3),
-    "given back": lambda session, attempt: lifecycle.give_back(session, attempt.id, now=now(), why="stopped"),
+    "given back": lambda session, attempt: lifecycle.give_back(
+        session, attempt.id, owner=owner_of(session, attempt.id), now=now(), why="stopped"
+    ),
 }
 
 
@@ -153,7 +157,9 @@ def test_a_job_that_needs_an_endpoint_waits_until_it_is_open_and_no_longer(desk:
     desk.promote()
     before = desk.states(client.id)
     with desk.database.write() as session:
-        endpoints.announce(session, attempt.id, worker=WORKER, url="http://a:1", served_id="m", now=now())
+        endpoints.announce(
+            session, attempt.id, owner=owner_of(session, attempt.id), url="http://a:1", served_id="m", now=now()
+        )
     desk.promote()
 
     assert before == [JobState.WAITING]

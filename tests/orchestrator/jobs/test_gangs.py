@@ -16,6 +16,7 @@ from core_builders import (
     ending,
     finish,
     now,
+    owner_of,
 )
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -74,7 +75,7 @@ def service(database: Database) -> dict[str, ServiceState]:
 
 def end_badly(session: Session, attempt: Attempt, suspicion: Suspicion = DEAD) -> JobState:
     end = Ending(FAULT, 1.0, None, 0, suspicion)
-    return lifecycle.finish(session, attempt.id, end, worker=WORKER, now=now(), max_attempts=3)
+    return lifecycle.finish(session, attempt.id, end, owner=owner_of(session, attempt.id), now=now(), max_attempts=3)
 
 
 # ── taken and given back together ────────────────────────────────────────────────────────────────────────────────────
@@ -129,7 +130,7 @@ def test_of_gangs_that_want_some_of_the_same_slots_at_once_one_gets_them(databas
 def test_renewing_keeps_every_slot(database: Database):
     with database.write() as session:
         attempt = a_running_gang(session)
-        lifecycle.renew(session, attempt.id, worker=WORKER, now=now(), lease=timedelta(hours=1))
+        lifecycle.renew(session, attempt.id, owner=owner_of(session, attempt.id), now=now(), lease=timedelta(hours=1))
 
     with database.read() as session:
         ends = session.scalars(select(Lease.expires_at)).all()
@@ -148,7 +149,7 @@ def test_all_slots_come_back_together_however_the_attempt_ends(database: Databas
             case "lost":
                 lifecycle.lose(session, attempt.id, now=now(), why="gone", max_attempts=3)
             case "given back":
-                lifecycle.give_back(session, attempt.id, now=now(), why="stopped")
+                lifecycle.give_back(session, attempt.id, owner=owner_of(session, attempt.id), now=now(), why="stopped")
             case "withdrawn":
                 lifecycle.withdraw(session, attempt.id, now=now(), why="drained")
             case _:
@@ -166,7 +167,7 @@ def test_a_gang_that_was_taken_away_can_neither_renew_nor_finish(database: Datab
         lifecycle.lose(session, attempt.id, now=now(), why="gone", max_attempts=3)
 
     with pytest.raises(OwnershipLost), database.write() as session:
-        lifecycle.renew(session, attempt.id, worker=WORKER, now=now(), lease=LEASE)
+        lifecycle.renew(session, attempt.id, owner=owner_of(session, attempt.id), now=now(), lease=LEASE)
     with pytest.raises(OwnershipLost), database.write() as session:
         end_badly(session, attempt)
     assert set(service(database).values()) == {ServiceState.IN_SERVICE}
@@ -180,7 +181,7 @@ def test_a_renewal_and_the_end_of_a_gang_never_wait_for_each_other_in_a_circle(d
     def renew() -> str:
         try:
             with database.write() as session:
-                lifecycle.renew(session, attempts[0], worker=WORKER, now=now(), lease=LEASE)
+                lifecycle.renew(session, attempts[0], owner=owner_of(session, attempts[0]), now=now(), lease=LEASE)
         except OwnershipLost:
             return "lost"
         return "renewed"
@@ -199,7 +200,9 @@ def test_a_renewal_and_the_end_of_a_gang_never_wait_for_each_other_in_a_circle(d
 def test_a_lease_that_runs_out_gives_the_whole_gang_back(database: Database):
     with database.write() as session:
         attempt = a_running_gang(session)
-        lifecycle.renew(session, attempt.id, worker=WORKER, now=now() - timedelta(hours=1), lease=LEASE)
+        lifecycle.renew(
+            session, attempt.id, owner=owner_of(session, attempt.id), now=now() - timedelta(hours=1), lease=LEASE
+        )
 
     assert sweeps.end_expired_leases(database, max_attempts=3) == 1
 
@@ -214,7 +217,7 @@ def test_a_project_pays_for_every_slot_of_its_gang(database: Database):
         attempt.started_at = moment - timedelta(seconds=100)
         session.flush()
         while_it_runs = shares.all_shares(session, moment)["default"].used
-        lifecycle.finish(session, attempt.id, ending(), worker=WORKER, now=moment, max_attempts=3)
+        lifecycle.finish(session, attempt.id, ending(), owner=owner_of(session, attempt.id), now=moment, max_attempts=3)
         paid = session.get_one(Project, "default").used_seconds
 
     assert (while_it_runs, paid) == (200, 200)

@@ -24,6 +24,7 @@ from core_builders import (
     needs,
     nothing_written,
     now,
+    owner_of,
     state_of,
 )
 from sqlalchemy import select
@@ -32,6 +33,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost
 from orchestrator.jobs import lifecycle
+from orchestrator.jobs.ownership import Owner, requests_of
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import FINAL, TRANSITIONS, AttemptState, JobState, Until
 from orchestrator.storage.database import Database
@@ -252,7 +254,7 @@ def test_a_second_claim_finds_nothing_to_take(database: Database, worker: str):
 
 def test_a_bell_for_an_attempt_that_never_was_finds_nothing(database: Database):
     with database.write() as session:
-        assert lifecycle.claim(session, 4711, worker=WORKER, now=now(), lease=LEASE) is False
+        assert lifecycle.claim(session, 4711, owner=Owner(WORKER, "lab1.g0"), now=now(), lease=LEASE) is False
 
 
 def test_a_late_bell_for_a_lost_attempt_finds_nothing_although_the_job_is_assigned_again(database: Database):
@@ -276,7 +278,9 @@ def test_of_four_workers_that_claim_the_same_fifty_attempts_each_attempt_has_one
     def take_all(worker: str) -> None:
         for attempt_id in attempts:
             with database.write() as session:
-                if lifecycle.claim(session, attempt_id, worker=worker, now=now(), lease=LEASE):
+                if lifecycle.claim(
+                    session, attempt_id, owner=owner_of(session, attempt_id, worker), now=now(), lease=LEASE
+                ):
                     won[worker].append(attempt_id)
 
     at_once(*[partial(take_all, worker) for worker in won])
@@ -295,10 +299,12 @@ def test_of_four_workers_that_claim_the_same_fifty_attempts_each_attempt_has_one
 def test_a_renewal_extends_the_lease_and_tells_of_a_cancellation(database: Database):
     with database.write() as session:
         attempt = a_running_attempt(session)
-        before = lifecycle.renew(session, attempt.id, worker=WORKER, now=now(), lease=LEASE)
+        before = lifecycle.renew(session, attempt.id, owner=owner_of(session, attempt.id), now=now(), lease=LEASE)
         lifecycle.cancel(session, attempt.job_id, by=None, now=now())
 
-        after = lifecycle.renew(session, attempt.id, worker=WORKER, now=now(), lease=timedelta(hours=1))
+        after = lifecycle.renew(
+            session, attempt.id, owner=owner_of(session, attempt.id), now=now(), lease=timedelta(hours=1)
+        )
 
         assert (before.cancel_requested, after.cancel_requested) == (False, True)
         assert session.get_one(Lease, attempt.slot_id).expires_at > now() + timedelta(minutes=59)
@@ -319,18 +325,18 @@ def test_who_does_not_own_the_attempt_can_not_renew_it(database: Database, troub
     attempt_id = 4711 if trouble == "never was" else attempt.id
 
     with database.write() as session, pytest.raises(OwnershipLost):
-        lifecycle.renew(session, attempt_id, worker=worker, now=now(), lease=LEASE)
+        lifecycle.renew(session, attempt_id, owner=owner_of(session, attempt_id, worker), now=now(), lease=LEASE)
 
 
 def test_what_is_ordered_of_an_attempt_is_seen_without_extending_its_lease(database: Database):
     with database.write() as session:
         attempt = a_running_attempt(session)
         until = session.get_one(Lease, attempt.slot_id).expires_at
-        before = lifecycle.requests_of(session, attempt.id, worker=WORKER)
+        before = requests_of(session, attempt.id, owner=owner_of(session, attempt.id))
         lifecycle.cancel(session, attempt.job_id, by=None, now=now())
 
     with nothing_written(database), database.read() as session:
-        after = lifecycle.requests_of(session, attempt.id, worker=WORKER)
+        after = requests_of(session, attempt.id, owner=owner_of(session, attempt.id))
         lease = session.get_one(Lease, attempt.slot_id)
 
     assert (before.cancel_requested, after.cancel_requested) == (False, True)
@@ -346,16 +352,20 @@ def test_what_is_ordered_of_an_attempt_is_for_its_owner_alone(database: Database
     worker = "worker-b" if trouble == "another worker" else WORKER
 
     with database.read() as session, pytest.raises(OwnershipLost):
-        lifecycle.requests_of(session, attempt.id, worker=worker)
+        requests_of(session, attempt.id, owner=owner_of(session, attempt.id, worker))
 
 
 def test_only_the_owner_may_note_what_it_started(database: Database):
     with database.write() as session:
         attempt = a_running_attempt(session)
-        lifecycle.note_start(session, attempt.id, lifecycle.Started(7, COMMAND), worker=WORKER, now=now())
+        lifecycle.note_start(
+            session, attempt.id, lifecycle.Started(7, COMMAND), owner=owner_of(session, attempt.id), now=now()
+        )
 
     with nothing_written(database), database.write() as session, pytest.raises(OwnershipLost):
-        lifecycle.note_start(session, attempt.id, lifecycle.Started(8, {}), worker="worker-b", now=now())
+        lifecycle.note_start(
+            session, attempt.id, lifecycle.Started(8, {}), owner=owner_of(session, attempt.id, "worker-b"), now=now()
+        )
 
     with database.read() as session:
         noted = session.get_one(Attempt, attempt.id)
@@ -480,7 +490,7 @@ def test_a_job_whose_cancellation_was_asked_for_is_not_queued_again_by_a_tool_re
 
 def test_finishing_an_attempt_that_never_was_is_told(database: Database):
     with database.write() as session, pytest.raises(NotFound):
-        lifecycle.finish(session, 4711, SUCCESS, worker=WORKER, now=now(), max_attempts=3)
+        lifecycle.finish(session, 4711, SUCCESS, owner=Owner(WORKER, "lab1.g0"), now=now(), max_attempts=3)
 
 
 # ── lose ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -532,7 +542,9 @@ def test_a_job_that_is_given_back_was_no_fault(database: Database):
         job = a_job(session)
 
         for _ in range(4):
-            lifecycle.give_back(session, a_running_attempt(session, job).id, now=now(), why="the worker was stopped")
+            attempt = a_running_attempt(session, job)
+            mine = owner_of(session, attempt.id)
+            lifecycle.give_back(session, attempt.id, owner=mine, now=now(), why="the worker was stopped")
 
         assert _leases(session) == []
         assert finish(session, a_running_attempt(session, job), FAULT, max_attempts=2) is JobState.QUEUED
@@ -543,7 +555,9 @@ def test_what_is_not_running_can_not_be_given_back(database: Database):
         attempt = an_assigned_attempt(session)
 
     with nothing_written(database), database.write() as session:
-        assert not lifecycle.give_back(session, attempt.id, now=now(), why="the worker was stopped")
+        assert not lifecycle.give_back(
+            session, attempt.id, owner=owner_of(session, attempt.id), now=now(), why="the worker was stopped"
+        )
 
 
 def test_an_attempt_that_ended_can_not_be_lost(database: Database):
@@ -706,7 +720,7 @@ def test_a_cancellation_that_races_with_the_claim_leaves_one_clear_state(databas
     attempts, jobs = [attempt.id for attempt in made], [attempt.job_id for attempt in made]
 
     def take(session: Session, attempt_id: int) -> None:
-        lifecycle.claim(session, attempt_id, worker=WORKER, now=now(), lease=LEASE)
+        lifecycle.claim(session, attempt_id, owner=owner_of(session, attempt_id), now=now(), lease=LEASE)
 
     _race(database, attempts, take, jobs)
 

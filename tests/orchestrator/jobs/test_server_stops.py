@@ -8,7 +8,6 @@ from core_builders import (
     FAULT,
     SUCCESS,
     TOOL,
-    WORKER,
     Desk,
     a_desk,
     a_job,
@@ -22,6 +21,7 @@ from core_builders import (
     finish,
     needs,
     now,
+    owner_of,
 )
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -64,7 +64,13 @@ def test_a_server_that_is_stopped_has_succeeded_and_says_why(desk: Desk):
 
     asked = _stop(desk, server.job_id, note="the demo is over")
     with desk.database.write() as session:
-        told = lifecycle.renew(session, server.attempt_id, worker=WORKER, now=now(), lease=timedelta(seconds=60))
+        told = lifecycle.renew(
+            session,
+            server.attempt_id,
+            owner=owner_of(session, server.attempt_id),
+            now=now(),
+            lease=timedelta(seconds=60),
+        )
         finish(session, session.get_one(Attempt, server.attempt_id))
 
     assert asked is JobState.RUNNING
@@ -152,7 +158,13 @@ def test_a_server_that_dies_while_it_is_being_stopped_is_not_started_again(desk:
             case "fault":
                 finish(session, session.get_one(Attempt, server.attempt_id), FAULT)
             case "given back":
-                lifecycle.give_back(session, server.attempt_id, now=now(), why="its worker was stopped")
+                lifecycle.give_back(
+                    session,
+                    server.attempt_id,
+                    owner=owner_of(session, server.attempt_id),
+                    now=now(),
+                    why="its worker was stopped",
+                )
 
     ended = desk.job(server.job_id)
     assert ended.state is JobState.CANCELLED
@@ -193,7 +205,9 @@ def test_the_life_of_a_server_is_counted_from_when_it_was_ready_first(desk: Desk
         first = a_ready_server(session, {**KEPT, "life_seconds": 3600}, at=_ago(3601))
         finish(session, session.get_one(Attempt, first.attempt_id), TOOL)
         again = a_running_attempt(session, session.get_one(Job, first.job_id))
-        endpoints.announce(session, again.id, worker=WORKER, url="http://a:1", served_id="m", now=now())
+        endpoints.announce(
+            session, again.id, owner=owner_of(session, again.id), url="http://a:1", served_id="m", now=now()
+        )
 
     sweeps.stop_servers(desk.database)
 
@@ -271,7 +285,9 @@ def _lived(session: Session, attempt_id: int, seconds: float) -> None:
 
 def _again(session: Session, job_id: int) -> int:
     attempt = a_running_attempt(session, session.get_one(Job, job_id, populate_existing=True))
-    endpoints.announce(session, attempt.id, worker=WORKER, url="http://a:1", served_id="m", now=now())
+    endpoints.announce(
+        session, attempt.id, owner=owner_of(session, attempt.id), url="http://a:1", served_id="m", now=now()
+    )
     return attempt.id
 
 
@@ -345,7 +361,9 @@ def test_a_kept_server_that_kills_two_cards_in_a_row_is_not_given_a_third(desk: 
     attempt_id = server.attempt_id
     for _ in range(2):
         with desk.database.write() as session:
-            lifecycle.finish(session, attempt_id, killed, worker=WORKER, now=now(), max_attempts=3)
+            lifecycle.finish(
+                session, attempt_id, killed, owner=owner_of(session, attempt_id), now=now(), max_attempts=3
+            )
             job = session.get_one(Job, server.job_id, populate_existing=True)
             attempt_id = _again(session, job.id) if job.state is JobState.QUEUED else attempt_id
 

@@ -6,7 +6,6 @@ import pytest
 from core_builders import (
     LEASE,
     TOOL,
-    WORKER,
     Desk,
     a_desk,
     a_job,
@@ -16,6 +15,7 @@ from core_builders import (
     ending,
     finish,
     now,
+    owner_of,
     quantize,
     request_of,
 )
@@ -95,7 +95,13 @@ def test_attempts_of_one_project_store_their_results_beside_each_other(desk: Des
 
     with desk.database.write() as session:
         lifecycle.finish(
-            session, first.id, ending(), worker=WORKER, now=now(), max_attempts=3, store_results=end_the_other
+            session,
+            first.id,
+            ending(),
+            owner=owner_of(session, first.id),
+            now=now(),
+            max_attempts=3,
+            store_results=end_the_other,
         )
 
     with desk.database.read() as session:

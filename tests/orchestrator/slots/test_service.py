@@ -20,6 +20,7 @@ from core_builders import (
     finish,
     nothing_written,
     now,
+    owner_of,
 )
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -82,7 +83,7 @@ def _slot_events(database: Database, slot: str = "lab1.g0") -> list[tuple[str, s
 
 def _end_badly(session: Session, attempt: Attempt, suspicion: Suspicion = DEAD) -> JobState:
     end = Ending(FAULT, 1.0, None, 0, suspicion)
-    return lifecycle.finish(session, attempt.id, end, worker=WORKER, now=now(), max_attempts=3)
+    return lifecycle.finish(session, attempt.id, end, owner=owner_of(session, attempt.id), now=now(), max_attempts=3)
 
 
 # ── workers ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -200,7 +201,7 @@ def test_however_its_last_attempt_ends_a_draining_slot_is_drained(database: Data
             case "its worker vanished":
                 lifecycle.lose(session, attempt.id, now=now(), why=how, max_attempts=3)
             case "its worker was stopped":
-                lifecycle.give_back(session, attempt.id, now=now(), why=how)
+                lifecycle.give_back(session, attempt.id, owner=owner_of(session, attempt.id), now=now(), why=how)
             case _:
                 finish(session, attempt, Failure(kind=FailureKind.CANCELLED, reason=how))
 
@@ -299,7 +300,9 @@ def test_draining_while_the_attempt_ends_always_leaves_the_slot_drained(database
     def end(attempt_id: int):
         def call() -> None:
             with database.write() as session:
-                lifecycle.finish(session, attempt_id, ending(), worker=WORKER, now=now(), max_attempts=3)
+                lifecycle.finish(
+                    session, attempt_id, ending(), owner=owner_of(session, attempt_id), now=now(), max_attempts=3
+                )
 
         return call
 
@@ -386,7 +389,9 @@ def test_a_success_with_a_device_error_in_its_log_keeps_its_result_and_quarantin
     with database.write() as session:
         attempt = a_running_attempt(session, slot=a_slot(session))
         end = Ending(None, 1.0, None, 0, DEAD)
-        state = lifecycle.finish(session, attempt.id, end, worker=WORKER, now=now(), max_attempts=3)
+        state = lifecycle.finish(
+            session, attempt.id, end, owner=owner_of(session, attempt.id), now=now(), max_attempts=3
+        )
 
     assert state is JobState.SUCCEEDED
     assert _slot(database).quarantined_because["attempt_id"] == attempt.id
@@ -415,7 +420,14 @@ def test_the_same_slot_twice_is_the_slots_trouble_and_not_the_jobs(database: Dat
 def test_a_job_that_is_given_back_with_an_unkillable_process_left_behind_quarantines_the_slot(database: Database):
     with database.write() as session:
         attempt = a_running_attempt(session, slot=a_slot(session))
-        lifecycle.give_back(session, attempt.id, now=now(), why="stopped", suspicion=Suspicion(reason="7 lives on"))
+        lifecycle.give_back(
+            session,
+            attempt.id,
+            owner=owner_of(session, attempt.id),
+            now=now(),
+            why="stopped",
+            suspicion=Suspicion(reason="7 lives on"),
+        )
 
     assert _slot(database).quarantined_because["reason"] == "7 lives on"
 

@@ -5,6 +5,7 @@ import threading
 from contextlib import contextmanager
 
 import pytest
+from core_builders import owner_of
 from eventually import eventually
 from openai_stub import MODEL, answer, openai_stub
 from sqlalchemy import select, update
@@ -27,9 +28,9 @@ def server(lab):
             session.add(Slot(id=f"lab.{slot}", host="lab", name=slot, kind=SlotKind.CARD_GROUP, worker=WORKER))
         attempt_id = lab.assigned(SERVE, slot=slot)
         with lab.database.write() as session:
-            now = lab.database.now(session)
-            assert lifecycle.claim(session, attempt_id, worker=WORKER, now=now, lease=lab.settings.lease)
-            endpoints.announce(session, attempt_id, worker=WORKER, url=url, served_id=MODEL, now=now)
+            now, owner = lab.database.now(session), owner_of(session, attempt_id, WORKER)
+            assert lifecycle.claim(session, attempt_id, owner=owner, now=now, lease=lab.settings.lease)
+            endpoints.announce(session, attempt_id, owner=owner, url=url, served_id=MODEL, now=now)
         return attempt_id
 
     return opened
@@ -63,7 +64,9 @@ def end(lab, attempt_id):
     with lab.database.write() as session:
         now = lab.database.now(session)
         ending = lifecycle.Ending(failure=None, seconds=1.0, log_digest=None, log_bytes=0)
-        lifecycle.finish(session, attempt_id, ending, worker=WORKER, now=now, max_attempts=1)
+        lifecycle.finish(
+            session, attempt_id, ending, owner=owner_of(session, attempt_id, WORKER), now=now, max_attempts=1
+        )
 
 
 def answers(lab, attempt_id):

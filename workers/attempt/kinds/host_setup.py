@@ -245,7 +245,7 @@ class HostSetup(Tool):
     def _require_ours(self, session: Session) -> None:
         """OwnershipLost, with which the transaction is left, if this worker no longer owns the attempt."""
         now, lease = self._slot.database.now(session), self._slot.settings.lease
-        lifecycle.renew(session, self._assignment.attempt_id, worker=self._slot.worker, now=now, lease=lease)
+        lifecycle.renew(session, self._assignment.attempt_id, owner=self._slot.owner, now=now, lease=lease)
 
     def _reason(self, failure: Failure | None, suspicion: Suspicion | None, outcomes: Iterable[Outcome]) -> str:
         what = f"job {self._assignment.job_id}, which set the host up with release {self._assignment.spec['release']},"

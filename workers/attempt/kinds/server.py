@@ -134,7 +134,7 @@ class Server(Tool):
             with database.write() as session:
                 now = database.now(session)
                 endpoints.announce(
-                    session, self._claimed.id, worker=self._claimed.slot.worker, url=url, served_id=served_id, now=now
+                    session, self._claimed.id, owner=self._claimed.slot.owner, url=url, served_id=served_id, now=now
                 )
         except OwnershipLost:
             self._claimed.stop.request(StopReason.LEASE_LOST, within=timedelta(0))
