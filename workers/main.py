@@ -6,6 +6,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import partial
 
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning
@@ -18,16 +19,17 @@ from orchestrator.settings import settings_of_service
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from workers import journal, tasks
-from workers.flower_events import PatientConsumer
+from workers.consumer import SlotConsumer
+from workers.hearing import Hearing
 from workers.host import locks
-from workers.slot import OwnedSlot, owned
+from workers.slot import EXIT_GIVEN_UP, OwnedSlot, owned
 
 EXIT_USAGE = 2
-EXIT_SLOT_TAKEN = 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the worker of one slot; 0 after an orderly stop, 2 for a bad command line, 3 if the slot is another's."""
+    """Run the worker of one slot; 0 after an orderly stop, 2 for a bad command line, 3 if the slot is another's or was
+    given up."""
     parser = argparse.ArgumentParser(prog="python -m workers", description="Run the worker of one slot.")
     parser.add_argument(
         "--slot", required=True, metavar="NAME", help="g0 … g7 for a card group, cpu0, cpu1 … for a seat"
@@ -39,15 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(str(trouble), EXIT_USAGE)
     settings = settings_of_service()
     journal.configure()
-    database = Database(settings.database)
+    database, hearing = Database(settings.database), Hearing()
     try:
-        with owned(settings, database, name) as slot:
-            _answer_bells(slot)
-            return EXIT_SLOT_TAKEN if slot.lost.is_set() else 0
+        with owned(settings, database, name, hearing) as slot:
+            _answer_bells(slot, hearing)
+            return EXIT_GIVEN_UP if slot.lost.is_set() else 0
     except locks.Held as held:
-        return _refuse(f"slot {name} of {settings.host} is in use: {held}", EXIT_SLOT_TAKEN)
+        return _refuse(f"slot {name} of {settings.host} is in use: {held}", EXIT_GIVEN_UP)
     except SlotTaken as taken:
-        return _refuse(taken.detail, EXIT_SLOT_TAKEN)
+        return _refuse(taken.detail, EXIT_GIVEN_UP)
     except (PermissionError, FileNotFoundError, NotADirectoryError, FileExistsError) as trouble:
         places = "TX81_LOCK_DIR, TX81_WORK_DIR and TX81_STORE_DIR"
         return _refuse(f"{trouble.filename}: {trouble.strerror}; see {places}", EXIT_USAGE)
@@ -55,16 +57,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         database.close()
 
 
-def _answer_bells(slot: OwnedSlot) -> None:
+def _answer_bells(slot: OwnedSlot, hearing: Hearing) -> None:
     app = create_app(slot.settings.broker_url)
     tasks.register(app, slot, ArtifactStore(slot.settings.store))
     # Opens the connection and compiles the statements that the first job would otherwise wait for.
     assignments.claim(slot.database, 0, owner=slot.owner, lease=slot.settings.lease)
     logging.getLogger(__name__).info("worker starting", extra={"slot": slot.id, "worker": slot.worker})
-    _celery_worker(app, slot)
+    _celery_worker(app, slot, hearing)
 
 
-def _celery_worker(app: Celery, slot: OwnedSlot) -> None:
+def _celery_worker(app: Celery, slot: OwnedSlot, hearing: Hearing) -> None:
     """Returns when the worker was told to stop and nothing of its job runs any more."""
     # A receiver is what keeps Celery from setting up logging itself.
     signals.setup_logging.connect(_keep_our_logging)
@@ -75,7 +77,7 @@ def _celery_worker(app: Celery, slot: OwnedSlot) -> None:
         hostname=f"{slot.name}@{slot.settings.host}",
         queues=[slot.id],
         pool="threads",
-        consumer_cls=PatientConsumer,
+        consumer_cls=partial(SlotConsumer, slot.id, hearing),
         concurrency=1,
         loglevel="INFO",
         quiet=True,

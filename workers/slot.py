@@ -23,6 +23,7 @@ from orchestrator.settings import Settings
 from orchestrator.slots import presence, service
 from orchestrator.storage.away import why
 from orchestrator.storage.database import Database
+from workers.hearing import TICK, Hearing
 from workers.host import locks
 from workers.host.probe import Finding, default_probe
 from workers.processes.process import StopReason
@@ -35,6 +36,12 @@ log = logging.getLogger(__name__)
 
 _TRY_AGAIN = 1.0
 """Seconds after the database did not answer, and between two looks whether a slot under suspicion is wanted back."""
+
+_STOPS_WITHIN = 20.0
+"""Seconds within which a worker without a job stops in good order; one that does not is stuck."""
+
+EXIT_GIVEN_UP = 3
+"""Exit code of a worker whose slot is another's, or that has given it up; its supervisor may start it again."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,8 @@ class OwnedSlot:
     """Stands above every vendor process of the slot; kept running, because its start takes longer than ours."""
     lost: threading.Event
     """Set when this process must not touch the slot any more."""
+    hearing: Hearing | None = None
+    """Of the loop that hears its bells; None where no loop runs."""
     seen_free: dict[tuple[int, ...], float] = field(default_factory=dict)
     """When cards were last seen free, by the monotonic clock."""
 
@@ -77,7 +86,9 @@ class OwnedSlot:
 
 
 @contextmanager
-def owned(settings: Settings, database: Database, name: SlotName) -> Iterator[OwnedSlot]:
+def owned(
+    settings: Settings, database: Database, name: SlotName, hearing: Hearing | None = None
+) -> Iterator[OwnedSlot]:
     """Hold a slot for the block. `locks.Held` if another process of this host has it, SlotTaken if one of another
     machine has it that goes by this host's name.
 
@@ -94,6 +105,7 @@ def owned(settings: Settings, database: Database, name: SlotName) -> Iterator[Ow
             lock=lock,
             shim=held.enter_context(Shim.start()),
             lost=threading.Event(),
+            hearing=hearing,
         )
         announce(slot)
         # Not before: what lies there may be a living worker's, if two machines share the folder and the name.
@@ -196,10 +208,15 @@ def _beat(slot: OwnedSlot, ended: threading.Event) -> None:
     while not ended.wait(wait):
         try:
             with slot.database.write() as session:
-                pulse = presence.beat(session, slot.id, worker=slot.worker, now=slot.database.now(session))
+                now, hears = slot.database.now(session), _hears(slot)
+                pulse = presence.beat(session, slot.id, worker=slot.worker, now=now, hears=hears)
+                busy = presence.in_use(session, slot.id)
+            if not busy and (pulse.deaf or _is_stuck(slot)):
+                _restart(slot, ended)
+                return
             if pulse.resume_requested and (answered is None or answered.is_set()):
                 answered = beside(partial(_answer_resume, slot))
-            wait = min(usual, _TRY_AGAIN) if pulse.distrusted else usual
+            wait = min(usual, _TRY_AGAIN) if pulse.distrusted or pulse.deaf or not hears else usual
         except SlotTaken:
             # At once, not after the patience of an orderly stop: the other one may be about to start.
             STOPS.request_all(StopReason.LEASE_LOST)
@@ -208,6 +225,26 @@ def _beat(slot: OwnedSlot, ended: threading.Event) -> None:
         except Exception:
             log.warning("slot heartbeat failed; retrying", exc_info=True, extra={"slot": slot.id})
             wait = _TRY_AGAIN
+
+
+def _hears(slot: OwnedSlot) -> bool:
+    """Whether its loop has listened to its queue lately; a worker that does not must not look alive."""
+    patience = max(2 * slot.settings.heartbeat.total_seconds(), 5 * TICK)
+    return slot.hearing is None or slot.hearing.deaf_for < patience
+
+
+def _is_stuck(slot: OwnedSlot) -> bool:
+    """Whether its loop has neither listened nor tried to for as long as a lease: it will not by itself."""
+    return slot.hearing is not None and slot.hearing.stuck_for > slot.settings.lease.total_seconds()
+
+
+def _restart(slot: OwnedSlot, ended: threading.Event) -> None:
+    """End this process, which runs no job, so that its supervisor starts another one that hears."""
+    slot.abandon("its doorbells are not heard; it has to be started again")
+    # The signal is handled by the loop, which may be what is stuck.
+    if not ended.wait(_STOPS_WITHIN):
+        _leave(slot)
+        os._exit(EXIT_GIVEN_UP)
 
 
 def _leave(slot: OwnedSlot) -> None:

@@ -17,6 +17,7 @@ class Presence(StrEnum):
     """Whether the slot's worker sends heartbeats."""
 
     ALIVE = "alive"
+    DEAF = "deaf"  #: It does, but has not heard its doorbells: nothing is placed there until it has restarted.
     LOST = "lost"  #: It gave one, and then none for longer than a lease lasts.
     AWAY = "away"  #: It stopped, or never started.
 
@@ -55,6 +56,14 @@ class QuarantineView(View):
     at: datetime
 
 
+class DeafView(View):
+    """Since when the slot's worker has not heard its doorbells, and for which attempt."""
+
+    reason: str
+    attempt_id: int
+    at: datetime
+
+
 class SlotView(View):
     """One place where one job runs at a time."""
 
@@ -79,6 +88,7 @@ class SlotView(View):
     lease_expires_at: datetime | None
     attempt: AttemptView | None
     job: JobReference | None
+    deaf: DeafView | None = Field(default=None, description="Nothing is placed there until its worker has restarted.")
     misrouted_bells: int = Field(description="Doorbells for other slots that its workers have dropped.")
     queued: int = Field(description="Jobs in the queue that may only run here.")
     reservation: Window | None = Field(default=None, description="The current one, else the next one.")

@@ -48,10 +48,12 @@ def slot_history(
 
 
 def presence(slot: Slot, now: datetime, lost_after: timedelta) -> Presence:
-    """Whether the slot's worker sent a heartbeat within `lost_after`."""
+    """Whether the slot's worker sent a heartbeat within `lost_after`, and hears its doorbells."""
     if slot.heartbeat_at is None:
         return Presence.AWAY
-    return Presence.ALIVE if slot.heartbeat_at > now - lost_after else Presence.LOST
+    if slot.heartbeat_at <= now - lost_after:
+        return Presence.LOST
+    return Presence.ALIVE if slot.deaf is None else Presence.DEAF
 
 
 def drained_when(facts: SlotFacts) -> datetime | None:

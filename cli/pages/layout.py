@@ -20,6 +20,7 @@ _STYLE: Mapping[str, str] = {
     "running": "cyan",
     "assigned": "cyan",
     "alive": "green",
+    "deaf": "red",
     "lost": "red",
     "stopped": "red",
     "quarantined": "red",

@@ -10,7 +10,7 @@ from rich.text import Text
 from api.documents.slots import SlotHistory, SlotView
 from cli.pages.jobs import failure_line
 from cli.pages.layout import clean, row, table
-from cli.pages.slots import out_of_service
+from cli.pages.slots import out_of_service, unheard
 
 
 def slot_page(slot: SlotHistory) -> RenderableType:
@@ -18,6 +18,8 @@ def slot_page(slot: SlotHistory) -> RenderableType:
     parts: list[RenderableType] = [Text(f"{slot.id}  {slot.service_state}, {slot.presence}, {slot.occupancy}")]
     if why := out_of_service(slot):
         parts.append(Text(f"  {clean(why)}", style="red"))
+    if said := unheard(slot):
+        parts.append(Text(f"  {clean(said)}", style="red"))
     if slot.resume_requested is not None:
         parts.append(Text(f"  {clean(slot.resume_requested.by)} requested resume: its worker checks the cards first"))
     elif said := refused(slot):

@@ -18,7 +18,7 @@ def slots_table(slots: Iterable[SlotView]) -> Table:
         job = f"{slot.job.id} {slot.job.name}" if slot.job else ""
         row(
             shown, slot.id, cards, slot.presence, slot.service_state, slot.occupancy, job, slot.queued or "",
-            "; ".join(filter(None, (out_of_service(slot), reserved(slot)))),
+            "; ".join(filter(None, (out_of_service(slot), unheard(slot), reserved(slot)))),
         )  # fmt: skip
     return shown
 
@@ -57,6 +57,11 @@ def out_of_service(slot: SlotView) -> str:
     if slot.drained_when is not None:
         said.append(f"drained by {slot.drained_when.astimezone():%Y-%m-%d %H:%M:%S} at the latest")
     return "; ".join(said)
+
+
+def unheard(slot: SlotView) -> str:
+    """One line on why a slot whose worker beats is given no work; empty if it hears its doorbells."""
+    return "" if slot.deaf is None else f"{slot.deaf.reason}: its worker has to restart"
 
 
 def reserved(slot: SlotView) -> str:

@@ -70,16 +70,41 @@ class Chores:
         return failed
 
 
-def table(
-    settings: Settings, database: Database, canaries: Canaries, ring: Callable[[Sequence[Bell]], None]
-) -> tuple[Chore, ...]:
+Doorbell = Callable[[Sequence[Bell]], bool]
+"""Wakes workers; False if the broker has not taken the bells. One that it has taken may be lost all the same."""
+
+UNHEARD_BELLS = 2
+"""So many bells for one attempt that the broker has taken and nobody has heard are no chance: the worker is deaf."""
+
+
+class UnheardBells:
+    """Rings again for what nobody has claimed, and takes out the slot of a worker that beats but does not hear.
+
+    Bells that the broker did not take count for nothing, so that no worker is blamed for a broker that is away. What
+    was rung is known to this process alone: another dispatcher that leads begins anew."""
+
+    def __init__(self, database: Database, ring: Doorbell, *, after: timedelta, lost_after: timedelta) -> None:
+        self._database = database
+        self._ring = ring
+        self._after = after
+        self._lost_after = lost_after
+        self._unheard: dict[int, int] = {}
+
+    def ring_again(self) -> int:
+        """Ring for each attempt that was not claimed in time; returns how many, and how many slots were taken out."""
+        waiting = sweeps.unclaimed(self._database) if self._unheard else []
+        self._unheard = {number: bells for number, bells in self._unheard.items() if number in waiting}
+        bells = sweeps.ring_again(self._database, after=self._after)
+        in_vain = [bell.attempt_id for bell in bells if self._unheard.get(bell.attempt_id, 0) >= UNHEARD_BELLS]
+        deaf = sweeps.note_deaf(self._database, in_vain, lost_after=self._lost_after)
+        if bells and self._ring(bells):
+            self._unheard |= {bell.attempt_id: self._unheard.get(bell.attempt_id, 0) + 1 for bell in bells}
+        return len(bells) + deaf
+
+
+def table(settings: Settings, database: Database, canaries: Canaries, ring: Doorbell) -> tuple[Chore, ...]:
     """The chores of a dispatcher, in the order in which they are done when several are due."""
-
-    def ring_again() -> int:
-        unheard = sweeps.ring_again(database, after=settings.ring_again)
-        ring(unheard)
-        return len(unheard)
-
+    bells = UnheardBells(database, ring, after=settings.ring_again, lost_after=settings.lease)
     return (
         Chore(
             "expired leases",
@@ -97,5 +122,5 @@ def table(
             OFTEN,
             lambda: shares.set_half_life(database, settings.share_half_life),
         ),
-        Chore("unheard bells", OFTEN, ring_again),
+        Chore("unheard bells", OFTEN, bells.ring_again),
     )

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from celery import Celery
@@ -15,7 +15,7 @@ from kombu.exceptions import KombuError
 from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.broker import Bell, create_app, ring
-from orchestrator.dispatcher.chores import Chores, Clock, table
+from orchestrator.dispatcher.chores import Chores, Clock, Doorbell, table
 from orchestrator.dispatcher.leader import Leadership, LeadLost
 from orchestrator.dispatcher.turn import take_turn
 from orchestrator.settings import Settings, settings_of_service
@@ -33,9 +33,6 @@ IDLE_SECONDS = 1.0
 APART_SECONDS = 0.02
 """Turns begin at least so far apart: what ends meanwhile is placed together. Most commits of a busy lab give a turn
 nothing to do, and each turn reads all slots."""
-
-Doorbell = Callable[[Sequence[Bell]], None]
-"""Wakes workers; may lose bells, which are rung again."""
 
 
 class Dispatcher:
@@ -129,13 +126,15 @@ class Dispatcher:
             log.info("leading" if leading else "another dispatcher leads")
         self.leading = leading
 
-    def _ring(self, bells: Sequence[Bell]) -> None:
+    def _ring(self, bells: Sequence[Bell]) -> bool:
         try:
             if bells:
                 ring(self._celery, bells)
+            return True
         except (KombuError, OSError) as trouble:
             # The sweep rings them all again.
             log.warning("the broker does not answer; attempts will be rung again: %s", trouble)
+            return False
 
 
 def main() -> int:

@@ -1,7 +1,8 @@
-"""What time does to jobs and slots: bells that were lost, leases that ran out, jobs that waited too long, servers that
-are done with, reservations that begin or end. Each returns what it found to do, for `chores.py`.
+"""What time does to jobs and slots: bells that were lost, workers that hear none, leases that ran out, jobs that waited
+too long, servers that are done with, reservations that begin or end. Each returns what it found to do, for `chores.py`.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 
@@ -13,7 +14,7 @@ from orchestrator.errors import IllegalTransition
 from orchestrator.jobs import lifecycle, server_stops
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import AttemptState, JobState
-from orchestrator.slots import reservations
+from orchestrator.slots import presence, reservations
 from orchestrator.storage import events
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Job, Lease
@@ -40,6 +41,21 @@ def ring_again(database: Database, *, after: timedelta) -> list[Bell]:
                 slot_id=attempt.slot_id,
             )
         return bells(session, [attempt.id for attempt in attempts])
+
+
+def unclaimed(database: Database) -> list[int]:
+    """The attempts that wait to be claimed."""
+    with database.read() as session:
+        return list(session.scalars(select(Attempt.id).where(Attempt.state == AttemptState.ASSIGNED)))
+
+
+def note_deaf(database: Database, attempt_ids: Sequence[int], *, lost_after: timedelta) -> int:
+    """Take the slots out whose workers beat but have not heard the doorbells of these attempts; how many there were."""
+    deaf = 0
+    for attempt_id in attempt_ids:
+        with database.admission() as (session, now):
+            deaf += presence.deafen(session, attempt_id, now=now, lost_after=lost_after)
+    return deaf
 
 
 def end_expired_leases(database: Database, *, max_attempts: int) -> int:

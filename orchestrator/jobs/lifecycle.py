@@ -121,7 +121,7 @@ def claim(session: Session, attempt_id: int, *, owner: Owner, now: datetime, lea
     if wanted.slot_id != owner.slot_id:
         note_misrouted(session, attempt_id, wanted.job_id, leased_to=wanted.slot_id, owner=owner, now=now)
         return False
-    mine = {"owner": owner, "worker": owner.worker, "started_at": now}
+    mine: dict[str, Any] = {"owner": owner, "worker": owner.worker, "started_at": now}
     if not _move_attempt(session, attempt_id, start=AttemptState.ASSIGNED, to=AttemptState.RUNNING, **mine):
         return False
     if not move(

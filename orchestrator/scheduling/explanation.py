@@ -107,9 +107,13 @@ def _standings(session: Session, now: datetime, lost_after: timedelta) -> list[S
             if job.kind not in typical:
                 typical[job.kind] = _past_runs(session, job.kind)
             occupant = _occupant(job, started_at or now, _typical_seconds(job, typical[job.kind]))
-        alive = slot.heartbeat_at is not None and slot.heartbeat_at > now - lost_after
-        why = _why_out_of_service(slot)
-        found.append(Standing(_as_placed(slot), alive, slot.service_state, occupant, why, slot.lacks or {}))
+        beats = slot.heartbeat_at is not None and slot.heartbeat_at > now - lost_after
+        found.append(
+            Standing(
+                _as_placed(slot), beats and slot.deaf is None, slot.service_state, occupant, _why_out_of_service(slot),
+                slot.lacks or {}, deaf=slot.deaf["reason"] if beats and slot.deaf is not None else None,
+            )
+        )  # fmt: skip
     return found
 
 

@@ -40,6 +40,7 @@ _SUPPLY = longest_idle_first(
             and_(Slot.service_state != ServiceState.DRAINING, Lease.slot_id.is_(None)),
         ),
         Slot.heartbeat_at > bindparam("alive_since"),
+        Slot.deaf.is_(None),
     )
 )  # fmt: skip
 """Slots with a live worker: in service, with what ends the job on them, or out of it without a job, for those few that

@@ -1,4 +1,4 @@
-"""Whether a slot has a live worker: announced, alive by its heartbeats, left; and which releases its host lacks."""
+"""Whether a slot has a live worker (announced, alive by its heartbeats, deaf, left), and what its host lacks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from orchestrator.errors import SlotTaken
+from orchestrator.jobs.lifecycle import withdraw
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState
 from orchestrator.storage.events import record
@@ -35,7 +36,7 @@ def announce(
     elif slot.lock_domain != lock_domain:
         _refuse_while_owned(session, slot, worker, now, lost_after)
     slot.worker, slot.worker_pid, slot.heartbeat_at, slot.labels = worker, pid, now, dict(labels)
-    slot.lock_domain, slot.lacks = lock_domain, None
+    slot.lock_domain, slot.lacks, slot.deaf = lock_domain, None, None
     record(session, "slot.announced", now, slot_id=slot_id, worker=worker, pid=pid)
     left = select(Attempt.id).where(Attempt.slot_id == slot_id, Attempt.state == AttemptState.RUNNING)
     return list(session.scalars(left))
@@ -48,15 +49,37 @@ class Pulse:
     distrusted: bool
     """Taken out of service with evidence, so that its cards are probed before it comes back."""
     resume_requested: bool
+    deaf: bool
+    """It does not hear its doorbells: it gets no work until its worker starts again."""
 
 
-def beat(session: Session, slot_id: str, *, worker: str, now: datetime) -> Pulse:
-    """Say that the slot's worker is alive; SlotTaken if the slot is another worker's by now."""
-    mine = update(Slot).where(Slot.id == slot_id, Slot.worker == worker).values(heartbeat_at=now)
-    row = session.execute(mine.returning(Slot.quarantined_because, Slot.resume_requested)).one_or_none()
+def beat(session: Session, slot_id: str, *, worker: str, now: datetime, hears: bool = True) -> Pulse:
+    """Say that the slot's worker is alive; SlotTaken if the slot is another worker's by now.
+
+    One that does not hear doorbells only asks: it must not look alive."""
+    beats = {"heartbeat_at": now if hears else Slot.heartbeat_at}
+    mine = update(Slot).where(Slot.id == slot_id, Slot.worker == worker).values(beats)
+    row = session.execute(mine.returning(Slot.quarantined_because, Slot.resume_requested, Slot.deaf)).one_or_none()
     if row is None:
         raise SlotTaken(f"{slot_id} belongs to another worker now")
-    return Pulse(row.quarantined_because is not None, row.resume_requested is not None)
+    return Pulse(row.quarantined_because is not None, row.resume_requested is not None, row.deaf is not None)
+
+
+def deafen(session: Session, attempt_id: int, *, now: datetime, lost_after: timedelta) -> bool:
+    """Take back an attempt whose doorbells nobody has heard, and place nothing on its slot until its worker restarts.
+
+    False, and nothing done, if the attempt was claimed or has ended, or if its worker gives no heartbeat either: then
+    nothing is placed there anyway. The caller holds the admission lock, so that no turn uses the slot meanwhile.
+    """
+    attempt = session.get_one(Attempt, attempt_id)
+    beats = select(Slot.id).where(Slot.id == attempt.slot_id, Slot.heartbeat_at > now - lost_after)
+    why = f"the worker of {attempt.slot_id} does not hear its doorbells"
+    if session.scalar(beats) is None or not withdraw(session, attempt_id, now=now, why=why):
+        return False
+    deaf = {"reason": why, "attempt_id": attempt_id, "at": now.isoformat()}
+    session.execute(update(Slot).where(Slot.id == attempt.slot_id).values(deaf=deaf))
+    record(session, "slot.deaf", now, job_id=attempt.job_id, attempt_id=attempt_id, slot_id=attempt.slot_id, why=why)
+    return True
 
 
 def in_use(session: Session, slot_id: str) -> bool:

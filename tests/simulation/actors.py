@@ -10,6 +10,7 @@ from typing import Any
 from core_builders import compile_of, convert, quantize, request_of
 from simulation.world import World
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from orchestrator.broker import Bell
 from orchestrator.dispatcher.main import Dispatcher
@@ -93,15 +94,16 @@ class Dispatching(Actor):
         for name, trouble in self._process.sweep().items():
             raise AssertionError(f"{self.name}: chore failed: {name}") from trouble
 
-    def _ring(self, bells: Sequence[Bell]) -> None:
+    def _ring(self, bells: Sequence[Bell]) -> bool:
         if bells:
             self.world.tell(self.name, f"rings for {[bell.attempt_id for bell in bells]}")
             assert not self._turning or self._leads(), f"{self.name} placed jobs and leads no more"
         if bells and self.world.dice.random() < self.world.broker.weather.lost / 2:
             self.kill()  # After the commit, before the first ring.
-            return
+            return False
         for bell in bells:
             self.world.broker.ring(bell)
+        return True
 
     def _leads(self) -> bool:
         with self.world.database.read() as session:
@@ -136,12 +138,14 @@ class Working(Actor):
         self._dying_until: datetime | None = None
         self._beat_at = world.clock.now
         self._name = SlotName.parse(slot)
+        self._deaf = False
 
     def start(self) -> None:
         """The lock is free, for a dead worker's tree dies with it; so the slot is taken over at once."""
         if self.alive:
             return
         super().start()
+        self._deaf = False
         self._slot = OwnedSlot(
             settings=self._settings, database=self.world.database, name=self._name,
             worker=f"{self.name}#{secrets.token_hex(2)}", lock=-1, shim=None, lost=threading.Event(),
@@ -196,13 +200,27 @@ class Working(Actor):
         try:
             with self.world.database.write() as session:
                 now, mine = self.world.clock.now, {"worker": self._slot.worker}
-                asked = presence.beat(session, self._slot.id, **mine, now=now).resume_requested
-                if asked and not presence.in_use(session, self._slot.id):
+                pulse, busy = presence.beat(session, self._slot.id, **mine, now=now), self._in_use(session)
+                if pulse.resume_requested and not busy:
                     service.answer_resume(session, self._slot.id, **mine, now=now, refusal=None, evidence=None)
         except SlotTaken:
             self.kill()
+            return
+        if pulse.deaf and not busy:
+            self.stop()
+            self.start()
+
+    def _in_use(self, session: Session) -> bool:
+        return presence.in_use(session, self._slot.id)
+
+    def deafen(self) -> None:
+        """It hears no bell any more, and does not know."""
+        self._deaf = True
+        self.world.tell(self.name, "is deaf")
 
     def _hear(self) -> None:
+        if self._deaf:
+            return
         attempt_id = self.world.broker.next(self._slot.id)
         if attempt_id is None:
             return

@@ -111,7 +111,7 @@ class Walk:
     def _trouble(self) -> None:
         worker = self._dice.choice([worker for workers in self._workers.values() for worker in workers])
         dispatcher = self._dice.choice(self._dispatchers)
-        match self._dice.randrange(12):
+        match self._dice.randrange(13):
             case 0:
                 worker.kill()
             case 1:
@@ -125,6 +125,8 @@ class Walk:
                 dispatcher.kill()
             case 5:
                 dispatcher.pause(self._dice.choice([5, 30, 100]))
+            case 6 if worker.alive:
+                worker.deafen()
             case _:
                 for actor in self._processes():
                     if not actor.alive:

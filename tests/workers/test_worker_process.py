@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,32 @@ from orchestrator.model.slots import SlotKind
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage.tables import Slot
 from workers.host import locks
+from workers.slot import EXIT_GIVEN_UP
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 QUANTIZE = {"kind": "quantize", "model": "tiny-model"}
+HANGING = """
+import signal, threading
+from celery import signals
+from workers.main import main
+
+def hang():
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Event().wait()
+
+signals.worker_ready.connect(lambda sender, **_: sender.hub.call_later(0.0, hang), weak=False)
+raise SystemExit(main())
+"""
+"""The worker's program with a loop that hangs as soon as it is ready, and that no signal reaches."""
 SLEEPING = "echo $$ > {folder}/pid; sleep 600 & wait"
+
+
+@dataclass
+class Broker:
+    server: subprocess.Popen
+    url: str
 
 
 @pytest.fixture
@@ -36,7 +57,7 @@ def broker():
             [binary, "--port", "0", "--unixsocket", "v.sock", "--save", ""], cwd=folder, stdout=subprocess.DEVNULL
         )
         eventually(Path(folder, "v.sock").exists)
-        yield f"redis+socket://{folder}/v.sock"
+        yield Broker(server, f"redis+socket://{folder}/v.sock")
         server.terminate()
         server.wait()
 
@@ -44,9 +65,9 @@ def broker():
 class Process:
     """One worker of slot cpu0, and the bell it hears."""
 
-    def __init__(self, lab, broker):
+    def __init__(self, lab, broker, *, loop_hangs=False, **settings):
         self.lab = lab
-        self.app = create_app(broker)
+        self.app = create_app(broker.url)
         self.journal = lab.folder / "journal"
         env = {
             **os.environ,
@@ -54,14 +75,16 @@ class Process:
             "TX81_DATABASE_URL": lab.settings.database,
             "TX81_HOST": "lab",
             "TX81_ALLOWED_ROOTS": json.dumps([str(root) for root in lab.settings.allowed_roots]),
-            "TX81_BROKER_URL": broker,
+            "TX81_BROKER_URL": broker.url,
             "TX81_DEVICES_DIR": str(lab.settings.devices_dir),
             "TX81_HEARTBEAT": "PT1S",
             "PYTHONPATH": str(ROOT),
+            **settings,
         }
+        program = ["-c", HANGING] if loop_hangs else ["-m", "workers"]
         with self.journal.open("ab") as journal:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "workers", "--slot", "cpu0"], env=env, stdout=journal, stderr=journal
+                [sys.executable, *program, "--slot", "cpu0"], env=env, stdout=journal, stderr=journal
             )
         eventually(lambda: "ready." in self.journal.read_text())
 
@@ -234,3 +257,63 @@ def test_a_bell_for_another_slot_runs_nothing_and_is_counted(lab, worker):
     assert lab.attempt(elsewhere).state is AttemptState.ASSIGNED
     own = worker.rung()
     eventually(lambda: lab.job(own).state is JobState.SUCCEEDED)
+
+
+def heard_at(lab):
+    with lab.database.read() as session:
+        return session.get_one(Slot, "lab.cpu0").heartbeat_at
+
+
+def test_a_worker_whose_queue_was_cancelled_consumes_it_again(lab, worker):
+    lab.tool('touch "$2/x.gm"')
+
+    worker.app.control.cancel_consumer("lab.cpu0", reply=True)
+
+    eventually(lambda: "consuming it again" in worker.journal.read_text())
+    attempt_id = worker.rung()
+    eventually(lambda: lab.job(attempt_id).state is JobState.SUCCEEDED)
+
+
+def test_a_worker_whose_broker_hangs_does_not_look_alive_and_hears_again_when_it_answers(lab, broker, worker):
+    lab.tool('touch "$2/x.gm"')
+
+    broker.server.send_signal(signal.SIGSTOP)
+    try:
+        # Without a broker no loop runs; twelve beats are more than the loop may miss.
+        eventually(lambda: beats_missed(lab) > 12, within=120)
+    finally:
+        broker.server.send_signal(signal.SIGCONT)
+    silent = heard_at(lab)
+
+    eventually(lambda: heard_at(lab) > silent, within=120)
+    attempt_id = worker.rung()
+    eventually(lambda: lab.job(attempt_id).state is JobState.SUCCEEDED)
+
+
+def beats_missed(lab):
+    with lab.database.read() as session:
+        return (lab.database.now(session) - session.get_one(Slot, "lab.cpu0").heartbeat_at).total_seconds()
+
+
+@pytest.mark.parametrize("how", ["told by the dispatcher", "its loop is stuck"])
+def test_a_worker_that_does_not_hear_ends_for_its_supervisor_to_start_it_again(lab, broker, how):
+    stuck = Process(lab, broker, TX81_LEASE="3", TX81_LEASE_MARGIN="1", loop_hangs=how == "its loop is stuck")
+    try:
+        if how == "told by the dispatcher":
+            with lab.database.write() as session:
+                session.get_one(Slot, "lab.cpu0").deaf = {"reason": "x", "attempt_id": 1, "at": "2026-01-01T00:00:00Z"}
+
+        assert stuck.process.wait(timeout=120) == EXIT_GIVEN_UP
+    finally:
+        stuck.process.kill()
+        stuck.process.wait()
+        stuck.app.close()
+    with lab.database.read() as session:
+        assert session.get_one(Slot, "lab.cpu0").heartbeat_at is None
+    again = Process(lab, broker)
+    eventually(lambda: heard_at(lab) is not None)
+    with lab.database.read() as session:
+        assert session.get_one(Slot, "lab.cpu0").deaf is None
+    again.process.kill()
+    again.process.wait()
+    again.app.close()

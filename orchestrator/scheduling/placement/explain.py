@@ -50,6 +50,8 @@ class WaitsFor(StrEnum):
     """This slot is reserved for people or for `project` until `until`, or will be before this job has to end."""
     WORKER_AWAY = "worker_away"
     """The worker of this slot gives no sign of life."""
+    WORKER_DEAF = "worker_deaf"
+    """The worker of this slot has not heard its doorbells."""
     ASSIGNED_NOT_CLAIMED = "assigned_not_claimed"
     """The slot is leased to it; the slot's worker has not taken it yet."""
     BELL_NOT_HEARD = "bell_not_heard"
@@ -224,6 +226,9 @@ def _occupied(standing: Standing, demand: Demand) -> Iterator[WaitReason]:
 
 
 def _away(standing: Standing) -> WaitReason:
+    if standing.deaf is not None:
+        detail = f"{standing.deaf}; the slot is used again when its worker has restarted"
+        return WaitReason(WaitsFor.WORKER_DEAF, detail, slot_id=standing.slot.id)
     detail = f"no heartbeat from the worker of {standing.slot.id}"
     return WaitReason(WaitsFor.WORKER_AWAY, detail, slot_id=standing.slot.id)
 

@@ -36,6 +36,8 @@ class Standing:
     """Why it is out of service, as far as that is known."""
     lacks: Mapping[str, str] = field(default_factory=dict)
     """Why its host does not have the releases that it lacks."""
+    deaf: str | None = None
+    """Why it counts as not alive although its worker beats."""
 
     @property
     def serving(self) -> bool:

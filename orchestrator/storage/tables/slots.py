@@ -35,6 +35,8 @@ class Slot(Base):
     """Why it is quarantined: reason, signature, job, attempt, evidence, who, when. Kept when canaries have failed."""
     resume_requested: Mapped[Document | None]
     """Who asked for it back, when and why, until its worker has looked at its cards and answered."""
+    deaf: Mapped[Document | None]
+    """Since when its worker has not heard its doorbells, and of which attempt; null once a worker announces it."""
     misrouted_bells: Mapped[int] = mapped_column(default=0, server_default="0")
     """Doorbells for attempts of other slots that its workers have heard and dropped."""
     labels: Mapped[Document | None]

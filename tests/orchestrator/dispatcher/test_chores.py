@@ -1,17 +1,23 @@
 """Chores of the dispatcher: done when they are due, each by itself, and told in the log."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import pytest
-from core_builders import LEASE, Desk, a_desk, a_job, a_slot, an_assigned_attempt, now, state_of
+from core_builders import LEASE, Desk, a_desk, a_job, a_slot, an_assigned_attempt, claim, now, state_of
+from sqlalchemy import select
 
 from orchestrator.broker import Bell
-from orchestrator.dispatcher.chores import Chore, Chores
+from orchestrator.dispatcher.chores import Chore, Chores, UnheardBells
 from orchestrator.dispatcher.main import Dispatcher
+from orchestrator.model.slots import SlotName
 from orchestrator.model.states import JobState, ServiceState
+from orchestrator.scheduling.explanation import explanation
+from orchestrator.scheduling.placement.explain import WaitsFor
+from orchestrator.slots import presence
 from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Attempt, Event, Slot
 
 SECOND = timedelta(seconds=1)
 
@@ -116,7 +122,12 @@ def test_a_row_that_one_chore_can_not_read_keeps_no_other_from_its_work(desk: De
         late = a_job(session)
         late.queue_deadline_at = now() - LEASE
         a_slot(session, "g7", service_state=ServiceState.QUARANTINED, quarantined_because={"at": "some time ago"})
-    dispatcher = Dispatcher(desk.settings, desk.database, rung.extend)
+
+    def ring(bells: Sequence[Bell]) -> bool:
+        rung.extend(bells)
+        return True
+
+    dispatcher = Dispatcher(desk.settings, desk.database, ring)
 
     dispatcher.lead()
     failed = dispatcher.sweep()
@@ -125,3 +136,89 @@ def test_a_row_that_one_chore_can_not_read_keeps_no_other_from_its_work(desk: De
     assert "canaries" in caplog.text
     assert state_of(desk.database, late.id) is JobState.FAILED
     assert [bell.attempt_id for bell in rung] == [unheard]
+
+
+# ── bells that nobody hears ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Broker:
+    """Takes bells, or is away; nobody hears any of them."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.rung: list[int] = []
+
+    def __call__(self, bells: Sequence[Bell]) -> bool:
+        self.rung += [bell.attempt_id for bell in bells]
+        return not self.away
+
+
+def _bells(database: Database, broker: Broker) -> UnheardBells:
+    return UnheardBells(database, broker, after=timedelta(0), lost_after=LEASE)
+
+
+def _deaf(database: Database, slot_id: str) -> bool:
+    with database.read() as session:
+        return session.get_one(Slot, slot_id).deaf is not None
+
+
+def test_a_worker_that_has_not_heard_two_bells_gets_no_more_work_until_it_is_announced_again(desk: Desk):
+    with desk.database.write() as session:
+        attempt = an_assigned_attempt(session)
+        slot = session.get_one(Slot, attempt.slot_id)
+    broker = Broker()
+    bells = _bells(desk.database, broker)
+
+    for _ in range(2):
+        bells.ring_again()
+        assert not _deaf(desk.database, slot.id)
+    bells.ring_again()
+
+    assert _deaf(desk.database, slot.id)
+    assert state_of(desk.database, attempt.job_id) is JobState.QUEUED
+    with desk.database.read() as session:
+        (told,) = session.scalars(select(Event).where(Event.kind == "slot.deaf"))
+        seen = explanation(session, attempt.job_id, now=now(), lost_after=LEASE, aging=LEASE)
+    assert (told.slot_id, told.attempt_id) == (slot.id, attempt.id)
+    assert {reason.kind: reason.slot_id for reason in seen.reasons}[WaitsFor.WORKER_DEAF] == slot.id
+    with desk.database.write() as session:
+        presence.announce(
+            session, host=slot.host, name=SlotName.parse(slot.name), worker="the next", pid=2, lock_domain="of lab1",
+            now=now() + 2 * LEASE, lost_after=LEASE,
+        )  # fmt: skip
+    assert not _deaf(desk.database, slot.id)
+
+
+def test_bells_that_the_broker_did_not_take_are_held_against_no_worker(desk: Desk):
+    with desk.database.write() as session:
+        attempt = an_assigned_attempt(session)
+    broker = Broker()
+    broker.away = True
+    bells = _bells(desk.database, broker)
+
+    for _ in range(5):
+        bells.ring_again()
+
+    assert broker.rung == [attempt.id] * 5
+    assert not _deaf(desk.database, attempt.slot_id)
+    assert state_of(desk.database, attempt.job_id) is JobState.ASSIGNED
+
+
+@pytest.mark.parametrize("what", ["was claimed", "its worker gives no heartbeat"])
+def test_who_hears_late_or_is_away_is_not_deaf(desk: Desk, what: str):
+    with desk.database.write() as session:
+        attempt = an_assigned_attempt(session)
+        if what != "was claimed":
+            session.get_one(Slot, attempt.slot_id).heartbeat_at = now() - 2 * LEASE
+    bells = _bells(desk.database, Broker())
+    bells.ring_again()
+    bells.ring_again()
+    if what == "was claimed":
+        with desk.database.write() as session:
+            assert claim(session, session.get_one(Attempt, attempt.id))
+
+    bells.ring_again()
+
+    assert not _deaf(desk.database, attempt.slot_id)
+    expected = JobState.RUNNING if what == "was claimed" else JobState.ASSIGNED
+    assert state_of(desk.database, attempt.job_id) is expected

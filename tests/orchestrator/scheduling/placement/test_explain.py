@@ -144,6 +144,7 @@ def test_a_forecast_is_given_exactly_when_enough_slots_serve_and_is_now_when_not
         (_slot("a.g0", service=ServiceState.DRAINED), [WaitsFor.SLOT_DRAINING]),
         (_slot("a.g0", service=ServiceState.QUARANTINED), [WaitsFor.SLOT_QUARANTINED]),
         (_slot("a.g0", alive=False), [WaitsFor.NO_SUCH_SLOT_ALIVE, WaitsFor.WORKER_AWAY]),
+        (_slot("a.g0", alive=False, deaf="it does not hear"), [WaitsFor.NO_SUCH_SLOT_ALIVE, WaitsFor.WORKER_DEAF]),
         (_slot("a.cpu0"), [WaitsFor.NO_SUCH_SLOT_ALIVE]),
         (
             _slot("a.g0", occupant=_busy(), service=ServiceState.DRAINING),

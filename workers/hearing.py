@@ -1,0 +1,44 @@
+"""Whether the loop of this worker listens to its queue: what its heartbeat in SQL is allowed to say.
+
+The loop of Celery's consumer stamps a time while it runs and its queue is consumed. The thread that beats reads the
+stamp: a worker that hears no doorbell must not look alive.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+TICK = 1.0
+"""Seconds between two stamps."""
+
+
+class Hearing:
+    """When the loop was last seen to listen, and when it was last seen to do anything, by the monotonic clock."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._listened_at = self._moved_at = clock()
+        self._connecting = False
+
+    def listens(self) -> None:
+        """The loop runs, and the queue is consumed."""
+        self._listened_at = self._moved_at = self._clock()
+
+    @contextmanager
+    def connecting(self) -> Iterator[None]:
+        """The loop does not listen, but does something about it: it waits for a broker that does not answer."""
+        self._connecting = True
+        try:
+            yield
+        finally:
+            self._moved_at, self._connecting = self._clock(), False
+
+    @property
+    def deaf_for(self) -> float:
+        """Seconds since it last listened."""
+        return self._clock() - self._listened_at
+
+    @property
+    def stuck_for(self) -> float:
+        """Seconds since it last listened, or had connected to the broker; 0 while it connects."""
+        return 0.0 if self._connecting else self._clock() - self._moved_at
