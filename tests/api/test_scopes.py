@@ -60,7 +60,7 @@ def test_a_refusal_says_what_is_needed_and_who_can_give_it(as_):
     answer = as_(Scope.VIEWER).post("/jobs", json=JOB)
 
     assert answer.status_code == 403
-    assert "needs the scope submitter, and token a-viewer has viewer" in answer.json()["detail"]
+    assert "needs the scope submitter, but token a-viewer has viewer" in answer.json()["detail"]
     assert "tx81 tokens create" in answer.json()["detail"]
 
 
