@@ -6,8 +6,10 @@ if __name__ == "__main__":
     begin_service()  # before anything that reads the environment is imported
 
 
+import asyncio
 import logging
 import os
+import resource
 import socket
 import sys
 import threading
@@ -20,6 +22,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.app import create_app
 from api.context import Context
+from api.http.connections import (
+    BACKLOG,
+    QuietAboutDescriptors,
+    bounded,
+    most_connections,
+    raise_descriptor_limit,
+    taken_together,
+)
 from orchestrator import tokens
 from orchestrator.settings import Settings, settings_of_service
 from orchestrator.storage.away import in_one_line, why
@@ -42,6 +52,14 @@ class ApiServer(uvicorn.Server):
         super().__init__(config)
         self._context = context
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen."""
+        asyncio.get_running_loop().set_exception_handler(QuietAboutDescriptors())
+        await super().startup(sockets)
+        for listener in (each for serving in self.servers for each in serving.sockets):
+            with socket.socket(fileno=os.dup(listener.fileno())) as same:
+                same.listen(BACKLOG)  # uvicorn has one number for the kernel's queue and for asyncio
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, end streams, let requests end."""
         self._context.wakeups.stop()
@@ -50,12 +68,16 @@ class ApiServer(uvicorn.Server):
 
 def server(app: FastAPI, settings: Settings) -> ApiServer:
     """A server of `app` that is ready to run."""
+    most = most_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     config = uvicorn.Config(
         app,
         host=settings.api_host,
         port=settings.api_port,
         log_config=None,
         access_log=False,
+        http=bounded(most),
+        ws="none",
+        backlog=taken_together(most),
         timeout_graceful_shutdown=GRACE_SECONDS,
         server_header=False,
     )
@@ -69,6 +91,7 @@ def main() -> None:
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     logging.getLogger().handlers[0].addFilter(in_one_line)
     settings = settings_of_service()
+    raise_descriptor_limit()
     database = Database(settings.database)
     try:
         serving = server(create_app(settings, database), settings)
