@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 from cyclopts import Parameter
 
+from cli.terminal import harmless, visible, with_colours
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console, RenderableType
@@ -66,7 +68,7 @@ class Printing:
     def emit(self, document: "BaseModel | Sequence[BaseModel] | dict[str, Any]", page: "RenderableType") -> None:
         """Print the result: the document under `--output json`, else the page."""
         if self.as_json:
-            say(lambda: print(json.dumps(_plain(document), ensure_ascii=False, indent=2), flush=True))
+            say(lambda: print(_json(document), flush=True))
         else:
             say(lambda: _print(page))
 
@@ -172,7 +174,9 @@ def _print(page: "RenderableType") -> None:
     """Show it; in a pipe without the blanks that pad the last column."""
     screen = console()
     if screen.is_terminal:
-        screen.print(page)
+        with screen.capture() as drawn:
+            screen.print(page)
+        print(with_colours(drawn.get()), end="", flush=True)
     else:
         with screen.capture() as printed:
             screen.print(page)
@@ -182,7 +186,7 @@ def _print(page: "RenderableType") -> None:
 def hint(text: str) -> None:
     """Print a hint for a person on standard error."""
     try:
-        print(text, file=sys.stderr, flush=True)
+        print(visible(text), file=sys.stderr, flush=True)
     except BrokenPipeError:
         _to_nobody(sys.stderr)
 
@@ -203,6 +207,12 @@ def once(key: str | None) -> Iterator[str]:
         raise Stop(
             f"interrupted; it may have been done: repeat it safely with --key {shlex.quote(sent)}", Exit.DETACHED
         ) from None
+
+
+def _json(document: Any) -> str:
+    """As JSON, in which no character is sent as it is that a terminal might obey; it means the same to a program."""
+    text = json.dumps(_plain(document), ensure_ascii=False, indent=2)
+    return "".join(char if char == "\n" or harmless(char) else json.dumps(char)[1:-1] for char in text)
 
 
 def _plain(document: Any) -> Any:

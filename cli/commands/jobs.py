@@ -1,10 +1,11 @@
 """The commands about jobs: submit, run, jobs, show, logs, wait, retry."""
 
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 from cyclopts import Parameter
 
@@ -15,6 +16,7 @@ from api.documents.pipelines import PipelineDetail
 from cli.input.documents import model_to_answers, requests_in
 from cli.pages.jobs import answers_table, job_page, jobs_table
 from cli.session import HERE, Exit, Session, Stop, hint, hint_on_terminal, once
+from cli.terminal import LogScreen
 from cli.waiting.jobs import exit_for, live_progress, wait_for
 from orchestrator.model.specs import JobRequest, PipelineRequest
 from orchestrator.model.states import JobState
@@ -195,9 +197,7 @@ def logs(
                 text = b"".join(pieces).decode(errors="replace")
                 session.emit({"job": job, "attempt": attempt, "log": text}, "")
             else:
-                for piece in pieces:
-                    sys.stdout.buffer.write(piece)
-                    sys.stdout.buffer.flush()
+                _copy_log(pieces, sys.stdout)
         except KeyboardInterrupt:
             raise Stop(f"detached; the job continues. To follow it again: tx81 logs -f {job}", Exit.DETACHED) from None
     return Exit.OK
@@ -265,11 +265,26 @@ def _waited(client: Client, jobs: Iterable[int], timeout: float | None) -> list[
 def log_followed(client: Client, job: int) -> None:
     """Print a job's log as it grows, on standard error, until the job has ended; `Stop` on Ctrl-C."""
     try:
-        for piece in _growing(client, job, None):
-            sys.stderr.buffer.write(piece)
-            sys.stderr.buffer.flush()
+        _copy_log(_growing(client, job, None), sys.stderr)
     except KeyboardInterrupt:
         raise Stop(f"detached; the job continues. To follow it again: tx81 logs -f {job}", Exit.DETACHED) from None
+
+
+def _copy_log(pieces: Iterable[bytes], stream: TextIO) -> None:
+    """Byte by byte into a file or a pipe; on a terminal only text and its colours."""
+    if not stream.isatty():
+        for piece in pieces:
+            stream.buffer.write(piece)
+            stream.buffer.flush()
+        return
+    screen = LogScreen(colours="NO_COLOR" not in os.environ)
+    try:
+        for piece in pieces:
+            stream.write(screen.shown(piece))
+            stream.flush()
+    finally:
+        stream.write(screen.shown(b"", final=True))
+        stream.flush()
 
 
 def _growing(client: Client, job: int, attempt: int | None) -> Iterator[bytes]:

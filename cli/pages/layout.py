@@ -12,6 +12,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cli.terminal import visible
+
 _STYLE: Mapping[str, str] = {
     "succeeded": "green",
     "failed": "red",
@@ -51,7 +53,7 @@ def short(digest: str) -> str:
 
 def clean(text: object) -> str:
     """Text in which a control character is visible instead of obeyed by the terminal; line breaks stay."""
-    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in str(text))
+    return visible(str(text))
 
 
 def heading(number: str, name: str, state: str) -> Text:
