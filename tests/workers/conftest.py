@@ -223,10 +223,10 @@ class Lab:
 
 
 @pytest.fixture
-def lab(tmp_path: Path, database_url: str) -> Iterator[Lab]:
+def lab(tmp_path: Path, database: Database) -> Lab:
     settings = Settings(
         state_dir=tmp_path / "state",
-        database_url=database_url,
+        database_url=database.url.render_as_string(hide_password=False),
         host="lab",
         devices_dir=tmp_path / "dev",
         allowed_roots=(tmp_path,),
@@ -244,7 +244,6 @@ def lab(tmp_path: Path, database_url: str) -> Iterator[Lab]:
     header = b'{"norm": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}}'
     (weights / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"norm")
     found = weights_of(settings, weights)
-    database = Database(settings.database)
     with database.write() as session:
         now = database.now(session)
         session.add(
@@ -271,8 +270,7 @@ def lab(tmp_path: Path, database_url: str) -> Iterator[Lab]:
                 created_at=now,
             )
         )
-    yield Lab(tmp_path, settings, database, ArtifactStore(settings.store))
-    database.close()
+    return Lab(tmp_path, settings, database, ArtifactStore(settings.store))
 
 
 @pytest.fixture

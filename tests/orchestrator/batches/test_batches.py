@@ -8,7 +8,6 @@ from core_builders import (
     LEASE,
     TOOL,
     Desk,
-    a_desk,
     a_running_attempt,
     a_slot,
     a_token,
@@ -43,11 +42,6 @@ from orchestrator.storage.tables import Artifact, Attempt, Batch, Event, Idempot
 from orchestrator.submission.idempotency import Idempotency
 
 STICKY = Suspicion(reason="HPGR: device error", signature="hpgr_device_error")
-
-
-@pytest.fixture
-def desk(database, store, tmp_path) -> Desk:
-    return a_desk(database, store, tmp_path)
 
 
 def _batches(desk: Desk) -> BatchSubmission:

@@ -8,7 +8,6 @@ from core_builders import (
     FAULT,
     TOOL,
     Desk,
-    a_desk,
     a_running_attempt,
     a_slot,
     a_waiting_job,
@@ -33,11 +32,6 @@ from orchestrator.storage.tables import Answer, Attempt, Batch, Job, JobInput, M
 
 STICKY = Suspicion(reason="HPGR: device error", signature="hpgr_device_error")
 DIGEST = f"sha256:{'c' * 64}"
-
-
-@pytest.fixture
-def desk(database, store, tmp_path) -> Desk:
-    return a_desk(database, store, tmp_path)
 
 
 @pytest.fixture

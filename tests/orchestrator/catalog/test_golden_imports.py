@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from core_builders import LEASE, TOOL, Desk, a_desk, a_slot
+from core_builders import LEASE, TOOL, Desk, a_slot
 from pydantic import ValidationError
 from sqlalchemy import select
 
@@ -13,11 +13,6 @@ from orchestrator.errors import NotFound, OrchestratorError
 from orchestrator.model.slots import GOLDEN_LABEL, SlotKind
 from orchestrator.model.states import JobState
 from orchestrator.storage.tables import Answer, Attempt
-
-
-@pytest.fixture
-def desk(database, store, tmp_path) -> Desk:
-    return a_desk(database, store, tmp_path)
 
 
 def take_in(desk: Desk, **request):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from core_builders import Desk, a_desk, a_model, compile_of, convert, quantize
+from core_builders import Desk, a_model, compile_of, convert, quantize
 from sqlalchemy import select
 
 from orchestrator.catalog.kcore_imports import KcoreImport, KcoreImports
@@ -14,15 +14,14 @@ OTHER, SAME = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 
 
 @pytest.fixture
-def desk(database, store, tmp_path) -> Desk:
+def desk(desk: Desk, database) -> Desk:
     """Models of one family: qwen, a copy of it with other papers, and one that was tuned."""
-    made = a_desk(database, store, tmp_path)
     with database.write() as session:
         session.get_one(Model, "qwen").weights = SAME
         a_model(session, "copy", weights=SAME, digest=f"sha256:{'d' * 64}")
         a_model(session, "tuned", weights=OTHER, digest=f"sha256:{'e' * 64}")
         a_model(session, "llama", family="llama")
-    return made
+    return desk
 
 
 def kcore_of(job: int | str) -> dict:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import pytest
-from core_builders import LEASE, Desk, a_desk, a_job, a_slot, an_assigned_attempt, claim, now, state_of
+from core_builders import LEASE, Desk, a_job, a_slot, an_assigned_attempt, claim, now, state_of
 from sqlalchemy import select
 
 from orchestrator.broker import Bell
@@ -100,11 +100,6 @@ def test_a_chore_that_failed_is_tried_again_when_it_is_due_again():
     seen.append(list(chores.run()))
 
     assert seen == [["broken"], [], ["broken"]]
-
-
-@pytest.fixture
-def desk(database, store, tmp_path) -> Desk:
-    return a_desk(database, store, tmp_path)
 
 
 def _unheard(database: Database) -> int:

@@ -5,7 +5,6 @@ from core_builders import (
     CANCELLED,
     TOOL,
     Desk,
-    a_desk,
     a_job,
     a_model,
     a_running_attempt,
@@ -27,12 +26,6 @@ from orchestrator.jobs import admission, lifecycle
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.states import FINAL, JobState
 from orchestrator.storage.tables import Artifact, Job, JobInput, Model, Release
-
-
-@pytest.fixture
-def desk(database, store, tmp_path) -> Desk:
-    return a_desk(database, store, tmp_path)
-
 
 # ── needs ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

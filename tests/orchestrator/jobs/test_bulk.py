@@ -8,7 +8,6 @@ import pytest
 from core_builders import (
     LEASE,
     Desk,
-    a_desk,
     a_job,
     a_slot,
     an_assigned_attempt,
@@ -27,11 +26,6 @@ from orchestrator.jobs.bulk import Allocation
 from orchestrator.model.states import JobState
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Artifact, Attempt, Job, Lease
-
-
-@pytest.fixture
-def desk(database, store, tmp_path) -> Desk:
-    return a_desk(database, store, tmp_path)
 
 
 @contextmanager

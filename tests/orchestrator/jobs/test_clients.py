@@ -1,7 +1,7 @@
 """Jobs that ask servers, from their submission until they are queued, on both databases."""
 
 import pytest
-from core_builders import TOOL, Desk, a_desk, a_running_attempt, finish, now, owner_of
+from core_builders import TOOL, Desk, a_running_attempt, finish, now, owner_of
 from sqlalchemy import select, update
 
 from orchestrator.errors import BadSpec
@@ -15,11 +15,6 @@ from orchestrator.settings import Settings
 from orchestrator.storage.tables import Attempt, Job, JobNeed, Release
 
 GONE = Failure(kind=FailureKind.SERVER_GONE, reason="the server does not answer")
-
-
-@pytest.fixture
-def desk(database, store, tmp_path) -> Desk:
-    return a_desk(database, store, tmp_path)
 
 
 def serve(desk: Desk, **facts):

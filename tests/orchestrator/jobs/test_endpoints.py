@@ -8,7 +8,6 @@ from core_builders import (
     FAULT,
     TOOL,
     Desk,
-    a_desk,
     a_ready_server,
     a_serve_request,
     a_server,
@@ -28,12 +27,6 @@ from orchestrator.model.states import JobState, Until
 from orchestrator.scheduling.explanation import explanation
 from orchestrator.settings import Settings
 from orchestrator.storage.tables import Attempt, Endpoint, Job
-
-
-@pytest.fixture
-def desk(database, store, tmp_path) -> Desk:
-    return a_desk(database, store, tmp_path)
-
 
 # ── open and closed ──────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -5,7 +5,6 @@ from core_builders import (
     FAULT,
     TOOL,
     Desk,
-    a_desk,
     a_job,
     a_running_attempt,
     a_slot,
@@ -26,11 +25,6 @@ from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage.tables import Artifact, Job
 
 OTHER_TYPE = "deepseek_qwen2_7b_bf16"
-
-
-@pytest.fixture
-def desk(database, store, tmp_path) -> Desk:
-    return a_desk(database, store, tmp_path)
 
 
 def _review(desk: Desk, job_id: int) -> Review:

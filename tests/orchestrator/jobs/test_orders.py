@@ -7,7 +7,6 @@ from core_builders import (
     FAULT,
     LEASE,
     Desk,
-    a_desk,
     a_job,
     a_running_attempt,
     a_slot,
@@ -35,11 +34,6 @@ from orchestrator.model.orders import Action, BulkOrder, Order
 from orchestrator.model.states import FINAL, JobState
 from orchestrator.scheduling import queue
 from orchestrator.storage.tables import Event, Job, Pipeline
-
-
-@pytest.fixture
-def desk(database, store, tmp_path) -> Desk:
-    return a_desk(database, store, tmp_path)
 
 
 def _turn(desk: Desk) -> list[Bell]:

@@ -9,7 +9,6 @@ from core_builders import (
     SUCCESS,
     TOOL,
     Desk,
-    a_desk,
     a_job,
     a_ready_server,
     a_running_attempt,
@@ -38,11 +37,6 @@ from orchestrator.settings import Settings
 from orchestrator.storage.tables import Attempt, Endpoint, Event, Job, Pipeline
 
 KEPT = {"keep": True}
-
-
-@pytest.fixture
-def desk(database, store, tmp_path) -> Desk:
-    return a_desk(database, store, tmp_path)
 
 
 def _stop(desk: Desk, job_id: int, **facts) -> JobState:

@@ -7,7 +7,6 @@ from core_builders import (
     LEASE,
     TOOL,
     Desk,
-    a_desk,
     a_job,
     a_running_attempt,
     a_slot,
@@ -36,11 +35,6 @@ from orchestrator.storage.tables import Attempt, Job, JobInput, Lease, Project, 
 
 HOUR = timedelta(hours=1)
 RACK_A = {"placement": {"labels": {"rack": "a"}}}
-
-
-@pytest.fixture
-def desk(database, store, tmp_path) -> Desk:
-    return a_desk(database, store, tmp_path)
 
 
 def _turn(desk: Desk) -> set[int]:

@@ -7,7 +7,6 @@ import pytest
 from core_builders import (
     LEASE,
     Desk,
-    a_desk,
     a_job,
     a_running_attempt,
     a_slot,
@@ -31,11 +30,6 @@ from orchestrator.storage.tables import Attempt, Job, Lease
 
 HOUR = timedelta(hours=1)
 PAIR = "card_group x2"
-
-
-@pytest.fixture
-def desk(database, store, tmp_path) -> Desk:
-    return a_desk(database, store, tmp_path)
 
 
 def _turn(desk: Desk) -> dict[int, list[str]]:

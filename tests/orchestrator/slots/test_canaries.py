@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from core_builders import FAULT, TOOL, WORKER, Desk, a_desk, a_slot, claim, finish, now
+from core_builders import FAULT, TOOL, WORKER, Desk, a_slot, claim, finish, now
 from sqlalchemy import select
 
 from orchestrator.dispatcher.turn import take_turn
@@ -15,11 +15,6 @@ from orchestrator.slots.canaries import Canaries
 from orchestrator.storage.tables import Attempt, Event, Job, Slot
 
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def desk(database, store, tmp_path) -> Desk:
-    return a_desk(database, store, tmp_path)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from core_builders import (
     PROFILE_NAME,
     WORKER,
     Desk,
-    a_desk,
     a_running_attempt,
     a_slot,
     at_once,
@@ -39,12 +38,11 @@ GROUPS = [f"g{index}" for index in range(8)]
 
 
 @pytest.fixture
-def desk(database, store, tmp_path) -> Desk:
-    made = a_desk(database, store, tmp_path)
+def desk(desk: Desk, database) -> Desk:
     with database.write() as session:
         for name in (*GROUPS, "cpu0"):
             a_slot(session, name)
-    return made
+    return desk
 
 
 @pytest.fixture

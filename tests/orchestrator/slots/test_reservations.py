@@ -6,7 +6,6 @@ import pytest
 from core_builders import (
     LEASE,
     Desk,
-    a_desk,
     a_job,
     a_running_attempt,
     a_slot,
@@ -36,13 +35,12 @@ SHANGHAI = timezone(timedelta(hours=8))
 
 
 @pytest.fixture
-def desk(database, store, tmp_path) -> Desk:
-    found = a_desk(database, store, tmp_path)
+def desk(desk: Desk, database) -> Desk:
     with database.write() as session:
         a_slot(session, "g0")
         a_slot(session, "g1")
         a_slot(session, "g0", host="lab2")
-    return found
+    return desk
 
 
 def _reserve(desk: Desk, *slots: str, by: str = "ann", **facts) -> ReservationFacts:

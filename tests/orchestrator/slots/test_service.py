@@ -8,7 +8,6 @@ from core_builders import (
     LEASE,
     WORKER,
     Desk,
-    a_desk,
     a_job,
     a_running_attempt,
     a_slot,
@@ -40,11 +39,6 @@ from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Event, Job, Lease, Slot
 
 DEAD = Suspicion(reason="HPGR: device error", signature="hpgr_device_error")
-
-
-@pytest.fixture
-def desk(database, store, tmp_path) -> Desk:
-    return a_desk(database, store, tmp_path)
 
 
 def _turn(desk: Desk) -> list[Bell]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from core_builders import PROFILE, Desk, a_desk, a_slot, compile_of, convert, now, request_of
+from core_builders import PROFILE, Desk, a_slot, compile_of, convert, now, request_of
 from sqlalchemy.orm import Session
 
 from orchestrator.batches.submit import BatchSubmission
@@ -72,12 +72,11 @@ def database(database_url) -> Iterator[CountingDatabase]:
 
 
 @pytest.fixture
-def desk(database, store, tmp_path) -> Desk:
-    made = a_desk(database, store, tmp_path)
+def desk(desk: Desk, database) -> Desk:
     with database.write() as session:
         for name in (*(f"g{number}" for number in range(8)), "cpu0"):
             a_slot(session, name)
-    return made
+    return desk
 
 
 @pytest.fixture

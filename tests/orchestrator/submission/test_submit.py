@@ -42,11 +42,6 @@ NOWHERE = f"sha256:{'e' * 64}"
 
 
 @pytest.fixture
-def desk(database, store, tmp_path) -> Desk:
-    return a_desk(database, store, tmp_path)
-
-
-@pytest.fixture
 def bench(sqlite_url, store, tmp_path):
     """A desk on SQLite alone, for what is decided before SQL is asked to store anything."""
     database = Database(sqlite_url)
