@@ -151,22 +151,22 @@ def run(argv: Sequence[str]) -> int:
             return _BROKEN_PIPE
     except CycloptsError as error:
         command = " ".join(("tx81", *(error.command_chain or ())))
-        return _told(f"{str(error).rstrip('.')}; see: {command} --help", Exit.USAGE)
+        return _refused(f"{str(error).rstrip('.')}; see: {command} --help", Exit.USAGE)
     except Stop as stop:
-        return _told(str(stop), stop.code)
+        return _refused(str(stop), stop.code)
     except KeyboardInterrupt:
-        return _told("interrupted", Exit.DETACHED)
+        return _refused("interrupted", Exit.DETACHED)
     except BrokenPipeError:
         nobody = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nobody, sys.stdout.fileno())  # nor may the flush at exit complain
         os.close(nobody)
         return _BROKEN_PIPE
     except OSError as error:
-        return _told(f"{error.filename or 'this machine'}: {error.strerror or error}", Exit.FAULT)
+        return _refused(f"{error.filename or 'this machine'}: {error.strerror or error}", Exit.FAULT)
     except Exception as error:
         if os.environ.get("TX81_TRACEBACK"):
             raise
-        return _told(f"{type(error).__name__}: {error} (a bug; TX81_TRACEBACK=1 shows where)", Exit.FAULT)
+        return _refused(f"{type(error).__name__}: {error} (a bug; TX81_TRACEBACK=1 shows where)", Exit.FAULT)
     return int(code) if isinstance(code, int) else Exit.OK
 
 
@@ -184,7 +184,7 @@ def open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
-def _told(message: str, code: Exit) -> Exit:
+def _refused(message: str, code: Exit) -> Exit:
     line = " ".join(message.split())
     shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in line)  # it may quote anything
     hint(f"tx81: {shown}")

@@ -22,7 +22,7 @@ def visible(text: str, *, kept: str = "\n") -> str:
     """The text with each control character shown as an escape, those of Unicode too; those of `kept` stay."""
     if text.isprintable():
         return text
-    return "".join(char if char in kept or harmless(char) else _shown(char) for char in text)
+    return "".join(char if char in kept or harmless(char) else _escaped(char) for char in text)
 
 
 def with_colours(text: str) -> str:
@@ -52,7 +52,7 @@ class LogScreen:
         return shown + (_RESET if final and self._colours else "")
 
 
-def _shown(char: str) -> str:
+def _escaped(char: str) -> str:
     if "\udc80" <= char <= "\udcff":  # a byte that is not UTF-8
         return f"\\x{ord(char) - 0xDC00:02x}"
     return repr(char)[1:-1]

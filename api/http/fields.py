@@ -15,18 +15,18 @@ def field_errors(errors: Sequence[Mapping[str, Any]], body: Any) -> list[FieldEr
     for error in errors[:MOST_READ]:
         where, *path = error["loc"]
         if error["type"] == "json_invalid":
-            around.append(_told("", f"the body is not JSON: {error['ctx']['error']} at character {path[0]}"))
+            around.append(_error_at("", f"the body is not JSON: {error['ctx']['error']} at character {path[0]}"))
         elif where != "body":
-            around.append(_told(dotted(path), plain_message(error)))
+            around.append(_error_at(dotted(path), plain_message(error)))
         elif not path and error["type"] in _NO_BODY:
-            around.append(_told("", "send a JSON object, with Content-Type: application/json"))
+            around.append(_error_at("", "send a JSON object, with Content-Type: application/json"))
         else:
             inside.append({**error, "loc": path})
-    told = [_told(wrong.field, wrong.message) for wrong in wrong_fields(inside, body)]
+    told = [_error_at(wrong.field, wrong.message) for wrong in wrong_fields(inside, body)]
     return list(dict.fromkeys([*around, *told]))[:MOST_ERRORS]
 
 
-def _told(field: str, message: str) -> FieldError:
+def _error_at(field: str, message: str) -> FieldError:
     return FieldError(field=printable(field), message=printable(message))
 
 

@@ -73,7 +73,7 @@ def answer_to(error: Exception) -> ProblemResponse:
     """The answer to any error of a route."""
     match error:
         case errors.OrchestratorError():
-            return _told(error)
+            return _problem_of(error)
         case RequestValidationError():
             return _invalid(error)
         case HTTPException():
@@ -85,7 +85,7 @@ def answer_to(error: Exception) -> ProblemResponse:
             return _incident(error)
 
 
-def _told(error: errors.OrchestratorError) -> ProblemResponse:
+def _problem_of(error: errors.OrchestratorError) -> ProblemResponse:
     """The answer to a fact that the core has stated."""
     status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), None)
     if status is None:

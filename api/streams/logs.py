@@ -79,7 +79,7 @@ class _LogFollower:
         piece = self._decoder.feed(raw, final=over and not raw)
         self._position = LogPosition(current.number, piece.offset)
         if piece.text:
-            return _Step((ServerSentEvent(id=str(self._position), data=self._told(text=piece.text)),))
+            return _Step((ServerSentEvent(id=str(self._position), data=self._document(text=piece.text)),))
         if raw or not over:
             return _Step()
         return self._begin(state, attempts)
@@ -91,11 +91,11 @@ class _LogFollower:
         if later:
             chosen, offset = (later[-1], self._position.offset) if unknown else (later[0], 0)
             self._position, self._log, self._decoder = LogPosition(chosen.number, offset), None, LogDecoder(offset)
-            return _Step((ServerSentEvent(event="attempt", id=str(self._position), data=self._told()),))
+            return _Step((ServerSentEvent(event="attempt", id=str(self._position), data=self._document()),))
         if state in FINAL:
-            told = self._told(state=state, bytes=self._position.offset)
+            told = self._document(state=state, bytes=self._position.offset)
             return _Step((ServerSentEvent(event="end", id=str(self._position), data=told),), ended=True)
         return _Step()
 
-    def _told(self, **more: str | int) -> dict[str, str | int]:
+    def _document(self, **more: str | int) -> dict[str, str | int]:
         return {"attempt": self._position.attempt, "offset": self._position.offset, **more}

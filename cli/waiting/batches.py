@@ -32,7 +32,7 @@ def followed(client: Client, batch: int, timeout: float | None) -> BatchDetail:
     deadline = None if timeout is None else time.monotonic() + timeout
     seen: BatchView | None = None
     try:
-        with _told(client) as tell:
+        with _live_progress(client) as tell:
             while True:
                 try:
                     seen = client.batches.progress(batch)
@@ -78,21 +78,21 @@ def saved_junit(client: Client, batch: int, junit: Path | None) -> None:
 
 
 @contextmanager
-def _told(client: Client) -> Iterator[Callable[[BatchView], object]]:
+def _live_progress(client: Client) -> Iterator[Callable[[BatchView], object]]:
     """On a terminal lines that renew themselves; in a pipe only why nothing runs, each kind of reason once."""
     standstill = Standstill(client, PATIENCE)
 
     def why(batch: BatchView) -> Why | None:
         waiting = partial(client.jobs, limit=1, batch=batch.id, state=WAITING)
         states = [state for state, count in batch.counts.items() if count]
-        return standstill.told(states, lambda: next((job.id for job in waiting().items), None))
+        return standstill.why(states, lambda: next((job.id for job in waiting().items), None))
 
     if not sys.stderr.isatty():
         said: set[frozenset[str]] = set()
         yield lambda batch: _said_once(why(batch), said)
         return
     with Live(console=console(errors=True), auto_refresh=False, transient=True) as live:
-        yield lambda batch: live.update(_shown(batch, why(batch)), refresh=True)
+        yield lambda batch: live.update(_progress_text(batch, why(batch)), refresh=True)
 
 
 def _said_once(why: Why | None, said: set[frozenset[str]]) -> None:
@@ -101,7 +101,7 @@ def _said_once(why: Why | None, said: set[frozenset[str]]) -> None:
         hint(why.line)
 
 
-def _shown(batch: BatchView, why: Why | None) -> Text:
+def _progress_text(batch: BatchView, why: Why | None) -> Text:
     return Text(progress_line(batch) + (f"\n{why.line}" if why else ""))
 
 

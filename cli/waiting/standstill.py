@@ -31,18 +31,18 @@ class Standstill:
         self._client = client
         self._patience = patience
         self._since = time.monotonic()
-        self._told: Why | None = None
+        self._why: Why | None = None
 
-    def told(self, states: Collection[JobState], waiting: Callable[[], int | None]) -> Why | None:
+    def why(self, states: Collection[JobState], waiting: Callable[[], int | None]) -> Why | None:
         """That, while some of these jobs have waited for long and none of them runs; else None.
 
         `waiting` finds one of them: it is asked when there may be something to tell."""
         if frozenset(WAITING).isdisjoint(states) or not _MOVING.isdisjoint(states):
-            self._since, self._told = time.monotonic(), None
+            self._since, self._why = time.monotonic(), None
         elif time.monotonic() - self._since >= self._patience:
             self._since = time.monotonic()
-            self._told = self._asked(waiting) or self._told
-        return self._told
+            self._why = self._asked(waiting) or self._why
+        return self._why
 
     def _asked(self, waiting: Callable[[], int | None]) -> Why | None:
         try:

@@ -65,7 +65,7 @@ def carry_out_all(session: Session, job_ids: Iterable[int], order: Order, *, now
 
     Last first: a job whose need is cancelled before it would be skipped, which says less.
     """
-    outcomes = [_tried(session, job_id, order, now) for job_id in sorted(set(job_ids), reverse=True)]
+    outcomes = [_outcome_of(session, job_id, order, now) for job_id in sorted(set(job_ids), reverse=True)]
     return Report(tuple(reversed(outcomes)))
 
 
@@ -144,7 +144,7 @@ _ORDERS: dict[Action, Callable[[Session, Job, Order, datetime], None]] = {
 # ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _tried(session: Session, job_id: int, order: Order, now: datetime) -> JobOutcome:
+def _outcome_of(session: Session, job_id: int, order: Order, now: datetime) -> JobOutcome:
     try:
         return JobOutcome(job_id, carry_out(session, job_id, order, now=now))
     except NotFound as missing:
