@@ -14,6 +14,7 @@ from api.documents.base import FieldError, Problem
 from api.http.errors import BodyTooLarge, NoServerReady, RangeBeyondEnd, ServerFailed, ServerSilent, StaleVersion
 from api.http.fields import field_errors, printable
 from orchestrator import errors
+from orchestrator.catalog.child import NotWanted
 from orchestrator.catalog.uploads import WrongOffset
 from orchestrator.storage.artifacts import DamagedArtifact, StoreFull
 from orchestrator.storage.away import AWAY, why
@@ -34,6 +35,7 @@ STATUS: dict[type[errors.OrchestratorError], HTTPStatus] = {
     BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     RangeBeyondEnd: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
     WrongOffset: HTTPStatus.CONFLICT,
+    NotWanted: HTTPStatus.REQUEST_TIMEOUT,
     errors.BadRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.IdempotencyMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
     StoreFull: HTTPStatus.INSUFFICIENT_STORAGE,

@@ -1,14 +1,16 @@
 """Artifacts: list, show, download; and take in what was made elsewhere."""
 
+from threading import Event
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.access import GuardedRoute
 from api.context import Context, Given
 from api.documents.artifacts import ArtifactView, EntryView
 from api.documents.base import Page
+from api.http.disconnects import while_wanted
 from api.http.downloads import attachment, entry_at, reader, shown, tar_of
 from api.http.ranges import stream
 from api.parameters import (
@@ -53,9 +55,15 @@ def list_artifacts(
 
 
 @router.post("/kcores", status_code=201)
-def import_kcore(body: KcoreImport, context: Given) -> ArtifactView:
-    """Import a kernel image that was compiled elsewhere. All of it is read, which takes time."""
-    return ArtifactView.model_validate(context.kcores.take_in(body))
+async def import_kcore(body: KcoreImport, context: Given, request: Request) -> ArtifactView:
+    """Take in a kernel image that was compiled elsewhere; all of it is read, so this takes a while.
+
+    Unpacking an archive stops if the client goes away meanwhile, and leaves nothing; ask again to begin anew."""
+
+    def take_in(gone: Event) -> ArtifactView:
+        return ArtifactView.model_validate(context.kcores.take_in(body, gone=gone))
+
+    return await while_wanted(request, take_in)
 
 
 @router.post("/goldens", status_code=201)

@@ -1,11 +1,14 @@
 """Models: register, list, show."""
 
-from fastapi import APIRouter
+from threading import Event
+
+from fastapi import APIRouter, Request
 
 from api.access import GuardedRoute
 from api.context import Given
 from api.documents.base import Page
 from api.documents.models import ModelDetail, ModelView
+from api.http.disconnects import while_wanted
 from api.parameters import ThingName
 from orchestrator.catalog import queries
 from orchestrator.catalog.registry import ModelRequest
@@ -14,9 +17,15 @@ router = APIRouter(prefix="/models", tags=["models"], route_class=GuardedRoute)
 
 
 @router.post("", status_code=201)
-def register_model(body: ModelRequest, context: Given) -> ModelDetail:
-    """Register a weights directory below an allowed root; all of it is read, so this takes a while."""
-    return ModelDetail.model_validate(context.registry.register_model(body))
+async def register_model(body: ModelRequest, context: Given, request: Request) -> ModelDetail:
+    """Register a weights directory below an allowed root; all of it is read, so this takes a while.
+
+    Unpacking an upload stops if the client goes away meanwhile, and leaves nothing; ask again to begin anew."""
+
+    def register(gone: Event) -> ModelDetail:
+        return ModelDetail.model_validate(context.registry.register_model(body, gone=gone))
+
+    return await while_wanted(request, register)
 
 
 @router.get("")

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 from pydantic import Field, model_validator
 
@@ -61,11 +62,13 @@ class KcoreImports:
         self._store = store
         self._uploads = Uploads(settings)
 
-    def take_in(self, request: KcoreImport) -> Artifact:
-        """Store the one kernel image that is there; BadSpec or PathRefused says why there is none."""
+    def take_in(self, request: KcoreImport, *, gone: Event | None = None) -> Artifact:
+        """Store the one kernel image that is there; BadSpec or PathRefused says why there is none.
+
+        Unpacking an archive ends with NotWanted once `gone`."""
         require_model(self._database, request.model)
         field = "path" if request.upload is None else "upload"
-        with self._content(request) as content:
+        with self._content(request, gone) as content:
             node = _node(content, field)
             _require_whole(node, field)
             names = _names(request, content, node)
@@ -84,10 +87,10 @@ class KcoreImports:
         return name_it(self._database, stored, name="kcore", file_name=file_name, facts=facts.model_dump())
 
     @contextmanager
-    def _content(self, request: KcoreImport) -> Iterator[Path]:
+    def _content(self, request: KcoreImport, gone: Event | None) -> Iterator[Path]:
         """A folder with the kernel image somewhere in it."""
         if request.upload is not None:
-            with self._uploads.unpacked(request.upload) as unpacked:
+            with self._uploads.unpacked(request.upload, gone=gone) as unpacked:
                 yield unpacked
             return
         assert request.path is not None
@@ -99,7 +102,7 @@ class KcoreImports:
                 _copy_alone(path, folder)
                 yield folder
         elif path.is_file():
-            with _named_path(), self._uploads.unpacked_archive(path) as unpacked:
+            with _named_path(), self._uploads.unpacked_archive(path, gone=gone) as unpacked:
                 yield unpacked
         else:
             raise PathRefused(f"{request.path} is neither a folder nor a file", field="path")

@@ -60,7 +60,7 @@ def chips_in_tree(store: ArtifactStore, digest: str) -> int | None:
     if info is None or info.size > MODEL_INFO_LIMIT:
         return None
     try:
-        return chips_in(store.read_entry(digest, MODEL_INFO))
+        return chips_in(store.read_entry(digest, MODEL_INFO, most=MODEL_INFO_LIMIT))
     except BadKcore:
         return None
 

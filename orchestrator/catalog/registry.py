@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -82,19 +83,19 @@ class Registry:
         self._database = database
         self._uploads = Uploads(settings)
 
-    def register_model(self, request: ModelRequest) -> Model:
+    def register_model(self, request: ModelRequest, *, gone: Event | None = None) -> Model:
         """Register a model, or find it registered already with the same content; AlreadyExists if it differs.
 
-        Of an upload that is refused nothing stays but the upload itself."""
+        Of an upload that is refused nothing stays but the upload itself; unpacking ends with NotWanted once `gone`."""
         if request.upload is None:
             return self._register(request, self._folder(request))
-        folder = self._uploads.folder_of(request.upload, request.name)
+        folder = self._uploads.folder_of(request.upload, request.name, gone=gone)
         try:
             return self._register(request, folder)
-        except OrchestratorError as refused:
+        except BaseException as trouble:
             self._clear_away(folder)
-            if refused.field == "path":
-                refused.field, refused.detail = "upload", refused.detail.replace(f"{folder}/", "")
+            if isinstance(trouble, OrchestratorError) and trouble.field == "path":
+                trouble.field, trouble.detail = "upload", trouble.detail.replace(f"{folder}/", "")
             raise
 
     def _clear_away(self, folder: Path) -> None:

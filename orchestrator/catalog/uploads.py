@@ -9,12 +9,14 @@ import errno
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from pydantic import Field
 
@@ -27,6 +29,11 @@ from orchestrator.storage.artifacts import raising_store_full
 
 FORGOTTEN_AFTER = 7 * 24 * 3600.0
 """Seconds after which an upload that was not continued is removed."""
+
+_SCRATCH = "scratch."
+
+_SETTLED = 60.0
+"""Seconds after which a scratch folder without a lock is nobody's."""
 
 
 class UploadRequest(Strict):
@@ -114,8 +121,8 @@ class Uploads:
         with suppress(NotFound):
             self._find(digest).unlink(missing_ok=True)
 
-    def folder_of(self, digest: str, name: str) -> Path:
-        """The folder with the content of a whole upload, unpacked for a model called `name`.
+    def folder_of(self, digest: str, name: str, *, gone: Event | None = None) -> Path:
+        """The folder with the content of a whole upload, unpacked for a model called `name`; NotWanted once `gone`.
 
         The same archive gives the same folder, so that asking again after a crash goes on where it was. BadSpec if
         the upload is not whole, does not have its digest (then it has to be sent again), or is no archive.
@@ -123,14 +130,14 @@ class Uploads:
         target = self._models / f"{name}-{digest.removeprefix('sha256:')[:12]}"
         if target.is_dir():
             return target
-        with self.unpacked(digest) as content, raising_store_full(self._folder), suppress(FileExistsError):
+        with self.unpacked(digest, gone=gone) as content, raising_store_full(self._folder), suppress(FileExistsError):
             open_as(self._models, content)
             # Whoever was faster unpacked the same.
             _rename_new(content, target)
         return target
 
     @contextmanager
-    def unpacked(self, digest: str) -> Iterator[Path]:
+    def unpacked(self, digest: str, *, gone: Event | None = None) -> Iterator[Path]:
         """The content of a whole upload as a folder, for as long as the block runs; BadSpec as in `folder_of`."""
         upload = self.state(digest)
         if not upload.complete:
@@ -138,27 +145,36 @@ class Uploads:
                 f"only {upload.offset} of {upload.size} bytes of the upload have arrived: send the rest", field="upload"
             )
         self._check(digest)
-        with self.unpacked_archive(self._find(digest)) as content:
+        with self.unpacked_archive(self._find(digest), gone=gone) as content:
             yield content
 
     @contextmanager
-    def unpacked_archive(self, archive: Path) -> Iterator[Path]:
-        """The content of a .tar or .tar.gz as a folder, for as long as the block runs."""
+    def unpacked_archive(self, archive: Path, *, gone: Event | None = None) -> Iterator[Path]:
+        """The content of a .tar or .tar.gz as a folder, for as long as the block runs; NotWanted once `gone`."""
         with self.scratch() as folder:
             with raising_store_full(self._folder):
-                content = unpack(archive, folder / "content", most_bytes=self._most)
+                content = unpack(archive, folder / "content", most_bytes=self._most, gone=gone)
             yield content
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """An empty folder where big files may lie for as long as the block runs."""
-        folder = self._folder / f"{os.getpid()}.{time.monotonic_ns()}"
+        """An empty folder where big files may lie for as long as the block runs.
+
+        It is locked meanwhile: what a process that died has left there is known by that, and removed."""
+        self._forget_old()
+        folder = self._folder / f"{_SCRATCH}{secrets.token_hex(8)}"
         with raising_store_full(self._folder):
             folder.mkdir(parents=True)
+        lock = None
         try:
+            with suppress(OSError):  # a file server without locks on folders: it is removed when it is old
+                lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            if lock is not None:
+                os.close(lock)
 
     def _path(self, digest: str, size: int) -> Path:
         return self._folder / f"{digest.removeprefix('sha256:')}.{size}"
@@ -182,8 +198,21 @@ class Uploads:
         if self._folder.is_dir():
             for path in self._folder.iterdir():
                 with suppress(OSError):
-                    if path.stat().st_mtime < time.time() - FORGOTTEN_AFTER:
+                    age = time.time() - path.stat().st_mtime
+                    if age > FORGOTTEN_AFTER or (age > _SETTLED and _is_left_behind(path)):
                         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _is_left_behind(path: Path) -> bool:
+    """Whether it is a scratch folder of a process that is not there any more."""
+    if not path.name.startswith(_SCRATCH):
+        return False
+    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(lock)
+    return True
 
 
 def _size_of(path: Path) -> int:

@@ -1,21 +1,20 @@
 """The weights in a folder: their identity, and whether they are complete."""
 
 import hashlib
-import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from orchestrator.catalog import child, tensor_headers
 from orchestrator.catalog.paths import reason, shown
 from orchestrator.errors import BadSpec, PathRefused
 from orchestrator.model.cache_keys import digest_of
 from orchestrator.settings import Settings
 
-HEADER_LIMIT = 100 << 20
-"""Largest safetensors header; the format's own limit."""
+MEMORY = 1 << 30
+"""Bytes of address space in which headers are read; the largest that people make need a fifth."""
 
 _INDEX = ".safetensors.index.json"
 
@@ -41,17 +40,17 @@ def weights_of(settings: Settings, folder: Path) -> Weights:
     contents: dict[str, str] = {}
     tensors: dict[str, str] = {}
     size = 0
-    for name, file in _contents(settings, folder):
+    found = list(_contents(settings, folder))
+    with _raising_path_refused(folder):
+        weights = [file for _, file in found if file.name.endswith(".safetensors")]
+        _require_whole(folder, weights, [name for name, _ in found if name.endswith(_INDEX)])
+    for name, file in found:
         with _raising_path_refused(folder):
-            if file.name.endswith(".safetensors"):
-                check_safetensors(file)
             size += file.stat().st_size
             with file.open("rb") as stream:
                 contents[name] = hashlib.file_digest(stream, "sha256").hexdigest()
         if file.name.endswith(".safetensors"):
             tensors[name] = contents[name]
-        if file.name.endswith(_INDEX):
-            _require_shards(folder, name)
     if not tensors:
         raise BadSpec(f"{folder} holds no *.safetensors weights", field="path")
     return Weights(digest_of(contents), size, stamp, digest_of(tensors))
@@ -106,52 +105,19 @@ def _files_below(settings: Settings, folder: Path) -> Iterator[tuple[str, Path]]
 
 
 def check_safetensors(file: Path) -> None:
-    """BadSpec if the file's header does not describe the bytes that follow it.
-
-    Format: eight bytes little-endian header length, a JSON object from tensor name to dtype, shape and data_offsets,
-    the data. https://huggingface.co/docs/safetensors
-    """
-    total = file.stat().st_size
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if total < 8 or not 2 <= length <= min(HEADER_LIMIT, total - 8):
-            raise BadSpec(
-                f"{file.name} has a broken safetensors header: its length does not fit the file", field="path"
-            )
-        try:
-            header = json.loads(stream.read(length))
-            tensors = [_extent(entry) for name, entry in header.items() if name != "__metadata__"]
-            end = max((stop for _start, stop in tensors), default=0)
-        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-            raise BadSpec(
-                f"{file.name} has a broken safetensors header: it is not a table of tensors", field="path"
-            ) from None
-    if not tensors or 8 + length + end != total:
-        raise BadSpec(
-            f"{file.name} is cut off or has a broken header: {total} bytes, {8 + length + end} announced", field="path"
-        )
+    """BadSpec if the file's header does not describe the bytes that follow it."""
+    _require_whole(file.parent, [file], [])
 
 
-def _require_shards(folder: Path, index: str) -> None:
-    """BadSpec if a shard that the index names is missing.
-
-    Format: JSON, `weight_map` from tensor name to the file that holds it.
-    https://huggingface.co/docs/hub/safetensors
-    """
-    file = folder / index
+def _require_whole(folder: Path, weights: Sequence[Path], indexes: Sequence[str]) -> None:
+    """BadSpec unless each header fits its file, and each shard that an index names is beside it."""
+    task = {"folder": str(folder), "weights": [str(file) for file in weights], "indexes": list(indexes)}
+    limits = child.Limits(MEMORY, cpu_seconds=30 + 5 * (len(weights) + len(indexes)), wall_seconds=600)
     try:
-        if file.stat().st_size > HEADER_LIMIT:
-            raise ValueError("too large")
-        shards = set(json.loads(file.read_bytes())["weight_map"].values())
-    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        raise BadSpec(f"{index} is not an index of shards: it has no weight_map", field="path") from None
-    for shard in sorted(map(str, shards)):
-        if Path(shard).name != shard or not shard.endswith(".safetensors") or not (file.parent / shard).is_file():
-            raise BadSpec(f"the weights are incomplete: {index} names {shard}, which is missing", field="path")
-
-
-def _extent(entry: dict[str, Any]) -> tuple[int, int]:
-    start, stop = entry["data_offsets"]
-    if not (type(start) is type(stop) is int and 0 <= start <= stop):
-        raise ValueError("offsets are whole numbers, the first not beyond the second")
-    return start, stop
+        found = child.answer(Path(tensor_headers.__file__), task, limits)
+    except child.OverLimit as over_limit:
+        raise BadSpec(f"a header of the weights takes more than {over_limit} to read", field="path") from None
+    if "errno" in found:
+        raise OSError(found["errno"], os.strerror(found["errno"]), found["path"])
+    if "refused" in found:
+        raise BadSpec(found["refused"], field="path")

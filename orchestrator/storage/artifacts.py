@@ -156,12 +156,12 @@ class ArtifactStore:
         """The files of a stored tree, sorted by path; open one with `open(entry.digest)`."""
         return self.tree(digest).entries
 
-    def read_entry(self, digest: str, path: str) -> bytes:
-        """One whole file of a stored tree, in memory; only names in the manifest are ever looked up."""
+    def read_entry(self, digest: str, path: str, *, most: int = -1) -> bytes:
+        """A file of a stored tree in memory, at most so many bytes of it; only names in the manifest are looked up."""
         for entry in self.entries(digest):
             if entry.path == path:
                 with self.open(entry.digest) as source:
-                    return source.read()
+                    return source.read(most)
         raise UnknownArtifact(f"{path[:200]!r} is not in the tree {digest}", digest=digest, path=path[:200])
 
     def materialise(self, digest: str, target: Path, *, link: bool = True) -> None:

@@ -9,9 +9,11 @@ from sqlalchemy import bindparam, delete, func, select
 from sqlalchemy.orm import Session
 
 from orchestrator.storage.database import run
+from orchestrator.storage.logs import DamagedLog
 from orchestrator.storage.tables import Base, LogChunk
 
 MAX_CHUNK_BYTES = 64 * 1024
+_LARGEST_WINDOW = 1 << 20
 
 _CHUNK = Base.metadata.tables["log_chunk"]
 _DROP = delete(_CHUNK).where(_CHUNK.c.attempt_id == bindparam("ended"))
@@ -45,9 +47,18 @@ def read(session: Session, attempt_id: int, offset: int, length: int) -> bytes:
     for chunk in session.scalars(wanted):
         if chunk.offset > offset + len(found):
             break
-        raw = zstandard.ZstdDecompressor().decompress(chunk.zst, max_output_size=chunk.size)
+        raw = _unpacked(chunk.zst)
         found += raw[offset + len(found) - chunk.offset : offset + length - chunk.offset]
     return bytes(found)
+
+
+def _unpacked(zst: bytes) -> bytes:
+    """Never more than a piece may have, whatever its frame says of its size; DamagedLog if it does not unpack."""
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
+    try:
+        return decompressor.stream_reader(zst).read(MAX_CHUNK_BYTES)
+    except zstandard.ZstdError as error:
+        raise DamagedLog(f"a piece of a running attempt's log is damaged: {error}") from error
 
 
 def after_gap(session: Session, attempt_id: int, offset: int) -> int:

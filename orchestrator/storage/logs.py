@@ -144,11 +144,14 @@ class SealedLogReader:
         sealed.seek(length - index_length - _SKIPPABLE.size)
         if _SKIPPABLE.unpack(sealed.read(_SKIPPABLE.size)) != (_SKIPPABLE_MAGIC, index_length):
             raise self._damage("the length in its index differs from its frame")
+        if count != -(-self.size // FRAME):
+            raise self._damage("its index does not have one entry for each frame")
         self._frames = [_Frame(*entry) for entry in _ENTRY.iter_unpack(sealed.read(count * _ENTRY.size))]
 
     def _unpacked(self, *, from_offset: int) -> Iterator[tuple[_Frame, bytes]]:
         at = max(bisect.bisect_right(self._frames, from_offset, key=lambda frame: frame.raw_offset) - 1, 0)
-        decompressor = zstandard.ZstdDecompressor()
+        # What a frame says of its size and window is not believed: never more than a frame's bytes are asked for.
+        decompressor = zstandard.ZstdDecompressor(max_window_size=FRAME)
         with self._path.open("rb") as sealed:
             for frame in self._frames[at:]:
                 sealed.seek(frame.file_offset)

@@ -19,6 +19,9 @@ from typing import BinaryIO
 
 from orchestrator.errors import BadRequest, OrchestratorError, PathRefused
 
+DEEPEST = 64
+"""Folders that a file of a tree may lie in; the deepest that the tools make has nine."""
+
 _FORMAT = "tx81-tree/1"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -96,14 +99,36 @@ class Tree:
                 Entry(
                     path=_inside(file["path"]),
                     digest=checked_digest(f"sha256:{file['sha256']}"),
-                    size=int(file["size"]),
+                    size=_whole(file["size"]),
                     executable=bool(file["executable"]),
                 )
                 for file in document["files"]
             )
-            return cls(entries, tuple(_inside(folder) for folder in document["empty_folders"]))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            tree = cls(entries, tuple(_inside(folder) for folder in document["empty_folders"]))
+            _refuse_overlaid(tree)
+            return tree
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BadManifest(f"these bytes are not the manifest of a tree: {error!r}") from error
+
+
+def _whole(size: object) -> int:
+    if type(size) is not int or not 0 <= size < 1 << 63:
+        raise ValueError(f"{size!r} is no size")
+    return size
+
+
+def _refuse_overlaid(tree: Tree) -> None:
+    """BadManifest if two things would be laid at one place, or one below a file."""
+    files = {entry.path for entry in tree.entries}
+    if len(files) != len(tree.entries):
+        raise BadManifest("the manifest names a file twice")
+    for path in (*files, *tree.empty_folders):
+        above = path
+        while above := above.rpartition("/")[0]:
+            if above in files:
+                raise BadManifest(f"the manifest names {path[:200]!r} below a file")
+    if files & set(tree.empty_folders):
+        raise BadManifest("the manifest names a folder and a file alike")
 
 
 def _inside(path: str) -> str:
@@ -133,6 +158,8 @@ def walk(folder: Path) -> Iterator[FoundFile | str]:
 
 
 def _walk(root: Path, here: Path, relative: PurePosixPath, above: tuple[Path, ...]) -> Iterator[FoundFile | str]:
+    if len(relative.parts) > DEEPEST:
+        raise UnsafeTree(f"{relative} is deeper than {DEEPEST} folders", path=str(relative))
     with os.scandir(here) as found:
         names = sorted(entry.name for entry in found)
     if not names and relative.parts:

@@ -1,13 +1,18 @@
+import gzip
 import hashlib
 import io
 import json
+import socket
 import tarfile
 from pathlib import Path
 
 import pytest
+from eventually import eventually
+from sqlalchemy import text
 
 from api.client import uploads
 from api.client.client import ApiError
+from orchestrator.catalog.uploads import UploadRequest, Uploads
 
 CONFIG = {"model_type": "qwen2", "hidden_size": 64}
 
@@ -140,3 +145,42 @@ def test_a_model_from_an_upload_that_nobody_sent_is_refused(http):
     answer = http.post("/models", json={"name": "tiny", "upload": "sha256:" + "0" * 64})
 
     assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("what", ["models", "artifacts/kcores"])
+def test_unpacking_for_a_client_that_goes_away_ends_and_leaves_nothing(served, settings, token, what):
+    settings.models.mkdir()
+    endless = settings.models / "endless.tar.gz"
+    endless.write_bytes(gzip.compress(bytes(1 << 26), 9) * 500)  # 32 GiB of nothing: minutes
+    digest = digest_of(endless.read_bytes())
+    begun = Uploads(settings)
+    begun.begin(UploadRequest(digest=digest, size=endless.stat().st_size))
+    begun.append(digest, 0, endless.read_bytes())
+    asked = {"upload": digest, **({"name": "tiny"} if what == "models" else {})}
+    folder = settings.models / ".uploads"
+
+    with socket.create_connection(("127.0.0.1", settings.api_port)) as connection:
+        body = json.dumps(asked).encode()
+        head = (
+            f"POST /api/v1/{what} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: {len(body)}"
+        )
+        connection.sendall(f"{head}\r\nContent-Type: application/json\r\n\r\n".encode() + body)
+        eventually(lambda: any(path.is_dir() for path in folder.iterdir()))
+
+    eventually(lambda: not any(path.is_dir() for path in folder.iterdir()))
+    assert sorted(path.name for path in settings.models.iterdir()) == [".uploads", "endless.tar.gz"]
+
+
+def test_whatever_goes_wrong_with_a_registration_nothing_stays_unpacked(http, settings, archive, database):
+    content = archive.read_bytes()
+    digest = digest_of(content)
+    http.post("/uploads", json={"digest": digest, "size": len(content)})
+    http.patch(f"/uploads/{digest}", content=content, headers={"Upload-Offset": "0"})
+    with database.write() as session:
+        session.execute(text("ALTER TABLE model RENAME COLUMN family TO another"))  # an error that is not ours
+
+    answer = http.post("/models", json={"name": "tiny", "upload": digest})
+
+    assert answer.status_code >= 500
+    assert [path.name for path in settings.models.iterdir()] == [".uploads"]
+    assert [path.is_file() for path in (settings.models / ".uploads").iterdir()] == [True]

@@ -9,8 +9,9 @@ import yaml
 from core_builders import PROFILE, PROFILE_NAME, at_once, nothing_written
 from sqlalchemy import select
 
+from orchestrator.catalog import weights
 from orchestrator.catalog.registry import ModelRequest, Registry, ReleaseRequest
-from orchestrator.catalog.weights import check_safetensors
+from orchestrator.catalog.weights import check_safetensors, weights_of
 from orchestrator.errors import AlreadyExists, BadRequest, BadSpec, OrchestratorError, PathRefused
 from orchestrator.settings import SHIPPED_PROFILES, Settings
 from orchestrator.storage.database import Database
@@ -198,6 +199,40 @@ def test_broken_weights_are_refused(tmp_path: Path, content: bytes):
         check_safetensors(tmp_path / "model.safetensors")
 
     assert refusal.value.field == "path"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"[" + b"[]," * 4_000_000 + b"[]]", "more than 500000 tensors"),
+        (b'{"a":' + b"0," * 9_000_000 + b"0}", "more than 500000 tensors"),
+        (b'{"w": {"data_offsets": [0, 0]}, "w": {"data_offsets": [0, 8]}}', "'w' is given a second time"),
+        (b'{"w": {"dtype": "F32", "dtype": "F16", "data_offsets": [0, 8]}}', "'dtype' is given a second time"),
+    ],
+    ids=["lists", "numbers", "a tensor twice", "a key twice"],
+)
+@pytest.mark.parametrize("where", ["header", "index"])
+def test_headers_are_not_read_into_more_memory_than_tensors_need(tmp_path: Path, where: str, content: bytes, told: str):
+    (tmp_path / "model.safetensors").write_bytes(_safetensors(content if where == "header" else None))
+    (tmp_path / "model.safetensors.index.json").write_bytes(content)
+
+    with pytest.raises(BadSpec, match=told):
+        weights_of(Settings(allowed_roots=(tmp_path,)), tmp_path)
+
+
+def test_a_header_that_needs_more_memory_than_there_is_for_one_is_refused(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(weights, "MEMORY", 100 << 20)
+    (tmp_path / "model.safetensors").write_bytes(_safetensors(b'{"w": "' + b"x" * (60 << 20) + b'"}'))
+
+    with pytest.raises(BadSpec, match="more than 100 MiB of memory to read"):
+        check_safetensors(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("shard", ["x" * 300 + ".safetensors", "\ud800.safetensors", "a\0.safetensors"])
+def test_an_index_may_name_what_no_file_can_be_called(light: Registry, folder: Path, shard: str):
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"w": shard}}))
+
+    assert "which is missing" in _refused(light, folder).detail
 
 
 def test_one_broken_shard_is_enough_to_refuse_the_model(light: Registry, folder: Path):

@@ -1,3 +1,4 @@
+import json
 import os
 import resource
 import signal
@@ -253,6 +254,42 @@ def test_a_forged_manifest_cannot_name_a_path_outside(path):
 
     with pytest.raises(BadManifest):
         Tree.from_manifest(forged)
+
+
+def _file(path: object = "a", size: object = 5) -> dict:
+    return {"path": path, "sha256": HELLO[7:], "size": size, "executable": False}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"files": [_file(size=float("inf"))]},
+        {"files": [_file(size=-1)]},
+        {"files": [_file(size="5")]},
+        {"files": [_file(size=2**70)]},
+        {"files": [_file(path=7)]},
+        {"files": [_file(), _file()]},
+        {"files": [_file(), _file("a/b/c")]},
+        {"files": [_file()], "empty_folders": ["a"]},
+        {"files": [_file()], "empty_folders": ["a/b"]},
+        {"files": [_file()], "empty_folders": [{}]},
+        {"files": 7},
+        [],
+    ],
+    ids=str,
+)
+def test_a_manifest_that_cannot_be_laid_is_no_manifest(document):
+    whole = {"format": "tx81-tree/1", "empty_folders": [], **document} if isinstance(document, dict) else document
+
+    with pytest.raises(BadManifest):
+        Tree.from_manifest(json.dumps(whole).encode())
+
+
+def test_a_folder_that_is_too_deep_is_refused(store, tmp_path):
+    (tmp_path / "deep" / "/".join("d" * 70)).mkdir(parents=True)
+
+    with pytest.raises(UnsafeTree, match="deeper than 64 folders"):
+        store.put_tree(tmp_path / "deep")
 
 
 def test_a_file_that_looks_like_a_manifest_is_laid_as_a_file(store, folder, tmp_path):

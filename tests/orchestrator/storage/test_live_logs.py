@@ -1,10 +1,13 @@
 """The log of a running attempt, in pieces."""
 
 import pytest
+import zstandard
 from builders import a_job, a_release, an_attempt
 
 from orchestrator.storage import live_logs
 from orchestrator.storage.database import Database
+from orchestrator.storage.logs import DamagedLog
+from orchestrator.storage.tables import LogChunk
 
 
 @pytest.fixture
@@ -27,6 +30,25 @@ def test_any_range_is_read_across_pieces(database: Database, attempt: int):
         assert live_logs.read(session, attempt, 0, 100) == b"abc\xff\xfexyz"
         assert live_logs.read(session, attempt, 2, 4) == b"c\xff\xfex"
         assert live_logs.read(session, attempt, 8, 4) == b""
+
+
+def test_a_piece_is_never_unpacked_to_more_than_a_piece_has(database: Database, attempt: int):
+    _append(database, attempt, (0, b"abc"))
+    with database.write() as session:
+        chunk = session.get_one(LogChunk, (attempt, 0))
+        chunk.zst, chunk.size = zstandard.ZstdCompressor().compress(bytes(1 << 20)), 1 << 20
+
+    with database.read() as session:
+        assert len(live_logs.read(session, attempt, 0, 1 << 20)) == live_logs.MAX_CHUNK_BYTES
+
+
+def test_a_piece_that_claims_a_giant_window_is_damage_and_not_memory(database: Database, attempt: int):
+    _append(database, attempt, (0, b"abc"))
+    with database.write() as session:
+        session.get_one(LogChunk, (attempt, 0)).zst = zstandard.ZstdCompressor().compress(bytes(1 << 26))
+
+    with database.read() as session, pytest.raises(DamagedLog):
+        live_logs.read(session, attempt, 0, 3)
 
 
 def test_a_piece_sent_twice_is_kept_once(database: Database, attempt: int):

@@ -153,3 +153,25 @@ def test_without_room_nothing_half_sealed_shows(tmp_path):
 
     assert told.startswith(f"cannot write below {tmp_path}")
     assert [path.name for path in tmp_path.iterdir()] == ["attempt.log"]
+
+
+def test_a_frame_that_claims_a_giant_window_is_damage_and_not_memory(tmp_path):
+    sealed(tmp_path, b"x" * 100)
+    whole = (tmp_path / "attempt.zst").read_bytes()
+    # RFC 8878 §3.1.1: no single segment, a window of 128 MiB, no size of the content; an empty last block.
+    frame = bytes.fromhex("28b52ffd") + b"\x00" + bytes([17 << 3]) + bytes([1, 0, 0])
+    index = whole.rindex(b"\x57\x2a\x4d\x18")
+    (tmp_path / "attempt.zst").write_bytes(frame + whole[index:])
+
+    with pytest.raises(DamagedLog):
+        SealedLogReader(tmp_path / "attempt.zst").read(0, 100)
+
+
+def test_an_index_that_does_not_count_the_frames_is_damage(tmp_path):
+    sealed(tmp_path, b"x" * 100)
+    whole = bytearray((tmp_path / "attempt.zst").read_bytes())
+    whole[-28:-20] = (1 << 62).to_bytes(8, "little")
+    (tmp_path / "attempt.zst").write_bytes(whole)
+
+    with pytest.raises(DamagedLog, match="index"):
+        SealedLogReader(tmp_path / "attempt.zst")
