@@ -13,6 +13,7 @@ from typing import Any
 
 from orchestrator.catalog import child, unpacking
 from orchestrator.errors import BadRequest, BadSpec
+from orchestrator.model import bystanders
 
 MOST_MEMBERS = 100_000
 
@@ -27,9 +28,10 @@ def unpack(archive: Path, target: Path, *, most_bytes: int, gone: Event | None =
     """Unpack a .tar or .tar.gz into the new folder `target`; returns the folder that holds its files.
 
     That is `target`, or the one folder in it that holds everything else. Only files and folders are taken: a link, a
-    device or a pipe has no place in a model, and one name that leads out refuses the whole archive. BadSpec says what
-    is wrong with it, NotWanted that `gone` was set meanwhile; OSError means a full disk or a broken one. Then `target`
-    may hold what came before.
+    device or a pipe has no place in a model, and one name that leads out refuses the whole archive. Bystanders
+    (`orchestrator.model.bystanders`) are left out, whatever they are. BadSpec says what is wrong with the archive,
+    NotWanted that `gone` was set meanwhile; OSError means a full disk or a broken one. Then `target` may hold what came
+    before.
     """
     target.mkdir(parents=True)
     found = _unpacked(archive, target, most_bytes, over=False, gone=gone)
@@ -74,7 +76,7 @@ def _unpacked(archive: Path, target: Path, most_bytes: int, *, over: bool, gone:
     limits = child.Limits(MEMORY, cpu_seconds=60 + (size >> 22), wall_seconds=600 + (size >> 20), file_bytes=most_bytes)
     task = {
         "archive": str(archive.absolute()), "target": str(target.absolute()), "most_bytes": most_bytes,
-        "most_members": MOST_MEMBERS, "over": over, "skipped": None,
+        "most_members": MOST_MEMBERS, "over": over, "skipped": None if over else bystanders.PATTERN,
     }  # fmt: skip
     try:
         found = child.answer(Path(unpacking.__file__), task, limits, gone=gone)

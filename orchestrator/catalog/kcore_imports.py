@@ -15,6 +15,7 @@ from orchestrator.catalog.paths import allowed_path
 from orchestrator.catalog.text_files import safe_name
 from orchestrator.catalog.uploads import Uploads
 from orchestrator.errors import BadSpec, OrchestratorError, PathRefused
+from orchestrator.model.bystanders import is_bystander
 from orchestrator.model.kcores import (
     LITERAL,
     MODEL_INFO,
@@ -125,6 +126,7 @@ def _node(content: Path, field: str) -> Path:
             raise BadSpec(
                 f"{content.name} holds more than {MOST_FOLDERS} folders; name the one with {LITERAL}", field=field
             )
+        folders[:] = [name for name in folders if not is_bystander(name)]
         if len(Path(base).relative_to(content).parts) >= DEEPEST:
             folders.clear()
         if LITERAL in files:

@@ -18,7 +18,7 @@ from sqlalchemy import select, update
 from orchestrator.catalog.paths import allowed_path, reason
 from orchestrator.catalog.profile_files import load_profile
 from orchestrator.catalog.uploads import Uploads
-from orchestrator.catalog.weights import weights_of
+from orchestrator.catalog.weights import Weights, earlier_digest_of, weights_of
 from orchestrator.errors import AlreadyExists, BadSpec, OrchestratorError, PathRefused
 from orchestrator.model.cache_keys import digest_of
 from orchestrator.model.profile import Profile
@@ -116,9 +116,12 @@ class Registry:
             "path": str(folder), "family": str(config["model_type"]), "official_config": official, "tx81_config": tx81,
             "digest": weights.digest, "size": weights.size,
         }  # fmt: skip
+        earlier = self._earlier_digest(request.name, folder, weights)
         with self._database.write() as session:
             self._database.serialise(session, "registry")
             found = session.get(Model, request.name)
+            if found is not None and found.digest == earlier:
+                found.digest, found.size = weights.digest, weights.size
             if not folder.is_dir():
                 raise PathRefused(f"{folder} was removed meanwhile: register it again", field="path")
             if found is None:
@@ -131,6 +134,14 @@ class Registry:
                 )
             found.stamp, found.weights = weights.stamp, weights.tensors
             return found
+
+    def _earlier_digest(self, name: str, folder: Path, weights: Weights) -> str | None:
+        """What a row of the rule that counted bystanders would say of the folder, if there may be such a row."""
+        with self._database.read() as session:
+            known = session.get(Model, name)
+        if known is None or known.path != str(folder) or known.digest == weights.digest:
+            return None
+        return earlier_digest_of(self._settings, folder)
 
     def _folder(self, request: ModelRequest) -> Path:
         assert request.path is not None
@@ -190,6 +201,13 @@ class Registry:
                 session.execute(update(Release).values(is_default=False))
                 found.is_default = True
             return found
+
+
+def adopt(database: Database, name: str, *, earlier: str, weights: Weights) -> None:
+    """Let a row of the rule that counted bystanders say what the present rule says of the same folder."""
+    with database.write() as session:
+        present = {"digest": weights.digest, "size": weights.size, "stamp": weights.stamp, "weights": weights.tensors}
+        session.execute(update(Model).where(Model.name == name, Model.digest == earlier).values(**present))
 
 
 def release_digest(profile: Profile, root: Path) -> str:

@@ -23,6 +23,8 @@ MOST_TENSORS = 500_000
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 """How the text begins that git has in the place of a large file (git-lfs, docs/spec.md)."""
 
+POINTER_TOLD = "a pointer of git-lfs, not the file itself: run `git lfs pull` in that folder"
+
 
 class Refused(Exception):
     """The weights are not taken; the text says why."""
@@ -39,7 +41,7 @@ def check_weights(file: Path) -> None:
         begins = stream.read(8)
         length = int.from_bytes(begins, "little")
         if begins == LFS_POINTER[:8]:
-            raise Refused(f"{file.name} is a pointer of git-lfs and not the weights: run git lfs pull in that folder")
+            raise Refused(f"{file.name} is {POINTER_TOLD}")
         if total < 8 or not 2 <= length <= min(HEADER_LIMIT, total - 8):
             raise Refused(f"{file.name} has a broken safetensors header: its length does not fit the file")
         try:

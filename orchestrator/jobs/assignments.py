@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, select
 
@@ -28,7 +28,13 @@ _ASSIGNMENT = (
     .where(_ATTEMPT.id == bindparam("attempt_id"))
 )  # fmt: skip
 _MODEL_OF = select(
-    _MODEL.name, _MODEL.path, _MODEL.official_config, _MODEL.tx81_config, _MODEL.digest, _MODEL.stamp
+    _MODEL.name,
+    _MODEL.path,
+    _MODEL.official_config,
+    _MODEL.tx81_config,
+    _MODEL.digest,
+    _MODEL.stamp,
+    _MODEL.created_at,
 ).where(_MODEL.name == bindparam("name"))
 _INPUTS = select(_INPUT.name, _INPUT.digest, _INPUT.file_name).where(_INPUT.job_id == bindparam("job_id"))
 
@@ -52,6 +58,7 @@ class RegisteredModel:
     tx81_config: Document | None
     digest: str
     stamp: str | None = None
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from orchestrator.errors import BadRequest, OrchestratorError, PathRefused
+from orchestrator.model.bystanders import is_bystander
 
 DEEPEST = 64
 """Folders that a file of a tree may lie in; the deepest that the tools make has nine."""
@@ -149,7 +150,8 @@ class FoundFile:
 def walk(folder: Path) -> Iterator[FoundFile | str]:
     """Every file below `folder`, and the relative path (text) of every empty folder; links are followed inside it only.
 
-    A link that leaves the folder is refused, not skipped: a tree that silently lacks its weights would be worse.
+    Bystanders (`orchestrator.model.bystanders`) are left out. A link that leaves the folder is refused, not skipped: a
+    tree that silently lacks its weights would be worse.
     """
     root = folder.resolve(strict=True)
     if not root.is_dir():
@@ -161,7 +163,7 @@ def _walk(root: Path, here: Path, relative: PurePosixPath, above: tuple[Path, ..
     if len(relative.parts) > DEEPEST:
         raise UnsafeTree(f"{relative} is deeper than {DEEPEST} folders", path=str(relative))
     with os.scandir(here) as found:
-        names = sorted(entry.name for entry in found)
+        names = sorted(entry.name for entry in found if not is_bystander(entry.name))
     if not names and relative.parts:
         yield str(relative)
     for name in names:

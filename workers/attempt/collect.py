@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestrator.model.bystanders import is_bystander
 from orchestrator.model.profile import OutputRule
 from orchestrator.model.specs import ClientSpec, ConvertSpec, InferSpec
 from orchestrator.results.answers import CheckedAnswer, exact
@@ -103,7 +104,8 @@ def matches(plan: Plan, rule: OutputRule, *, since_ns: int) -> list[Path]:
     for match in search.glob(rule.glob):
         artifact = match.parents[rule.parents - 1] if rule.parents else match
         inside = artifact.resolve().is_relative_to(search.resolve())
-        if inside and artifact.is_dir() == (rule.kind == "tree"):
+        known = not is_bystander(str(match.relative_to(search)))
+        if inside and known and artifact.is_dir() == (rule.kind == "tree"):
             written = _written_ns(artifact)
             if not rule.newer_than_start or written >= since_ns:
                 fresh.append((written, artifact))

@@ -89,7 +89,7 @@ class _Execution:
 
     def _lay_out(self, plan: Plan) -> None:
         claimed = self._claimed
-        model_unchanged.refuse_written(claimed.assignment.model, claimed.slot.settings)
+        model_unchanged.refuse_written(claimed.assignment.model, claimed.slot.settings, claimed.slot.database)
         refuse_unfit(plan, claimed.store)
         lay_out(plan, claimed.store, claimed.work)
 

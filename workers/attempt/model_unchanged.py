@@ -1,16 +1,27 @@
-"""Whether a registered model is still what it was registered as."""
+"""Whether a registered model is still what it was registered as.
+
+Rows may still have digest and stamp by the rule that took bystanders for a part of a model. Such a row is taken as long
+as that rule finds the same, and then says what the present rule says; from then on, bystanders may change.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.catalog.weights import stamp_of, weights_of
+from orchestrator.catalog.registry import adopt
+from orchestrator.catalog.weights import Weights, earlier_digest_of, stamp_of, weights_of, written_since
 from orchestrator.errors import BadSpec, OrchestratorError, PathRefused
 from orchestrator.jobs.assignments import RegisteredModel
 from orchestrator.settings import Settings
+from orchestrator.storage.database import Database
 
-_PROVEN: dict[tuple[str, str], str] = {}
-"""Path and stamp → digest, as this process has read it: a copy with other times is not read for every attempt."""
+_PROVEN: dict[tuple[str, str], Weights] = {}
+"""Path and stamp → what this process has read there: a copy with other times is not read for every attempt."""
+
+_ADOPTED: dict[tuple[str, str], str] = {}
+"""Path and digest by the earlier rule → the digest that its row has now; an assignment may still have the earlier."""
+
+_MOST_NAMED = 3
 
 
 class ModelAway(OrchestratorError):
@@ -19,7 +30,7 @@ class ModelAway(OrchestratorError):
     code = "model_away"
 
 
-def refuse_written(model: RegisteredModel | None, settings: Settings) -> None:
+def refuse_written(model: RegisteredModel | None, settings: Settings, database: Database) -> None:
     """BadSpec if somebody has written to the model's folder since it was registered, and not the same bytes.
 
     Its files are looked at, and only read where their sizes or times are others. A model that was registered before
@@ -31,18 +42,17 @@ def refuse_written(model: RegisteredModel | None, settings: Settings) -> None:
         if found == model.stamp:
             return
         if (model.path, found) not in _PROVEN:
-            _PROVEN[model.path, found] = weights_of(settings, Path(model.path)).digest
-    _compare(model, _PROVEN[model.path, found])
+            _PROVEN[model.path, found] = weights_of(settings, Path(model.path))
+        _compare(model, _PROVEN[model.path, found], settings, database)
 
 
-def refuse_changed(model: RegisteredModel | None, settings: Settings) -> None:
+def refuse_changed(model: RegisteredModel | None, settings: Settings, database: Database) -> None:
     """BadSpec unless every byte is as it was registered; that reads all of them.
 
     The result of a build is filed under the content its model was registered with, perhaps an hour ago."""
     if model is not None:
         with _refusal_as_fault(model):
-            found = weights_of(settings, Path(model.path)).digest
-        _compare(model, found)
+            _compare(model, weights_of(settings, Path(model.path)), settings, database)
 
 
 @contextmanager
@@ -53,8 +63,20 @@ def _refusal_as_fault(model: RegisteredModel) -> Iterator[None]:
         raise ModelAway(f"model {model.name} is not available on this host: {refused.detail}") from None
 
 
-def _compare(model: RegisteredModel, digest: str) -> None:
-    if digest != model.digest:
-        raise BadSpec(
-            f"the weights of model {model.name} have changed since it was registered; register them under another name"
-        )
+def _compare(model: RegisteredModel, found: Weights, settings: Settings, database: Database) -> None:
+    folder = Path(model.path)
+    if found.digest in (model.digest, _ADOPTED.get((model.path, model.digest))):
+        return
+    if (
+        stamp_of(settings, folder, earlier_rule=True) == model.stamp
+        or earlier_digest_of(settings, folder) == model.digest
+    ):
+        adopt(database, model.name, earlier=model.digest, weights=found)
+        _ADOPTED[model.path, model.digest] = found.digest
+        return
+    later = [] if model.created_at is None else written_since(settings, folder, model.created_at)[:_MOST_NAMED]
+    which = ", ".join(later) or "a file was removed, or one with an older time was put there"
+    raise BadSpec(
+        f"the weights of model {model.name} have changed since it was registered ({which}); register them under "
+        "another name"
+    )

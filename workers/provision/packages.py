@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.catalog.archives import unpack_over
+from orchestrator.model.bystanders import is_bystander
 
 SUMS = "SHA256SUMS"
 RECEIPTS = ".tx81-packages"
@@ -104,7 +105,7 @@ def unpack(archive: Archive, root: Path) -> None:
 
 
 def _only(folder: Path, known: dict[str, str], wanted: str) -> Archive:
-    names = sorted(name for name in known if fnmatch.fnmatchcase(name, wanted))
+    names = sorted(name for name in known if fnmatch.fnmatchcase(name, wanted) and not is_bystander(name))
     if len(names) != 1:
         found = ", ".join(names) or "none"
         raise BadPackages(f"{folder / SUMS} must name one archive {wanted}; it names {found}")

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from orchestrator.catalog.kcores import refuse_cards
+from orchestrator.model.bystanders import is_bystander
 from orchestrator.model.card_specs import OnCards
 from orchestrator.storage.artifacts import ArtifactStore
 from workers.toolchain.commands import ModelOverlay, Plan
@@ -32,7 +33,7 @@ def lay_out(plan: Plan, store: ArtifactStore, work: Path) -> None:
 
 
 def lay_model(overlay: ModelOverlay) -> None:
-    """Link every file of the registered folder but its config.json and its kin, and write the one this use needs.
+    """Link every file of the registered folder but bystanders and config.json, and write the one this use needs.
 
     A name that is there already (a `.gm` input laid among the weights) is left alone."""
     _link_files(overlay.source, overlay.target, links_to=overlay.links_to, leave_out="config.json")
@@ -45,7 +46,7 @@ def _link_files(source: Path, target: Path, *, links_to: Path, leave_out: str | 
     target.mkdir(parents=True, exist_ok=True)
     for entry in source.iterdir():
         place = target / entry.name
-        if leave_out is not None and entry.name.startswith(leave_out):
+        if is_bystander(entry.name) or (leave_out is not None and entry.name.startswith(leave_out)):
             continue
         if entry.is_dir() and not entry.is_symlink():
             _link_files(entry, place, links_to=links_to / entry.name)

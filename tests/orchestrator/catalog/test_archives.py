@@ -191,6 +191,16 @@ def test_names_of_every_format_are_taken(tmp_path, target):
         }
 
 
+def test_the_archive_of_a_mac_is_taken_without_what_the_mac_adds(tmp_path, target):
+    link = header("m/.git/link", 0, tarfile.SYMTYPE)
+    added = file("m/._config.json") + file("m/.DS_Store") + file("__MACOSX/m/._config.json") + file("._m") + link
+
+    found = unpack(archive(tmp_path, added + file("m/config.json") + END), target, most_bytes=MIB)
+
+    assert found == target / "m"
+    assert [path.name for path in found.rglob("*")] == ["config.json"]
+
+
 def test_a_hard_link_is_refused_with_the_option_that_helps(tmp_path, target):
     with pytest.raises(BadSpec, match="tar --hard-dereference"):
         unpack(

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from orchestrator.catalog import weights
 from orchestrator.catalog.registry import ModelRequest, Registry, ReleaseRequest
-from orchestrator.catalog.weights import check_safetensors, weights_of
+from orchestrator.catalog.weights import check_safetensors, earlier_digest_of, weights_of
 from orchestrator.errors import AlreadyExists, BadRequest, BadSpec, OrchestratorError, PathRefused
 from orchestrator.settings import SHIPPED_PROFILES, Settings
 from orchestrator.storage.database import Database
@@ -348,6 +348,42 @@ def test_registering_something_else_under_the_name_is_refused(registry: Registry
         registry.register_model(_request(folder))
 
     assert ("official_config" if what == "config" else "digest") in refusal.value.detail
+
+
+@pytest.mark.parametrize("bystander", [".git/index", "._model.safetensors", ".cache/huggingface/x.metadata", "x~"])
+def test_what_no_tool_reads_is_no_part_of_a_model(registry: Registry, folder: Path, bystander: str):
+    before = registry.register_model(_request(folder))
+    (folder / bystander).parent.mkdir(parents=True, exist_ok=True)
+    (folder / bystander).write_bytes(b"\0\5\26\7")
+
+    again = registry.register_model(_request(folder))
+
+    assert (again.digest, again.stamp, again.size) == (before.digest, before.stamp, before.size)
+
+
+def test_a_model_registered_when_bystanders_counted_is_registered_again(registry: Registry, folder: Path):
+    (folder / ".DS_Store").write_text("x")
+    present = registry.register_model(_request(folder))
+    with registry._database.write() as session:
+        row = session.get_one(Model, "qwen")
+        row.digest, row.size = earlier_digest_of(registry._settings, folder), row.size + 1
+
+    again = registry.register_model(_request(folder))
+
+    assert (again.digest, again.size) == (present.digest, present.size)
+
+
+def test_a_pointer_of_git_lfs_is_named_with_the_remedy(light: Registry, folder: Path):
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{7:064}\nsize 12345\n"
+    for name in ("model.safetensors", "tokenizer.json"):
+        whole = (folder / name).read_bytes() if (folder / name).exists() else b"{}"
+        (folder / name).write_text(pointer)
+
+        refusal = _refused(light, folder)
+
+        assert refusal.detail.startswith(f"{name} is a pointer of git-lfs")
+        assert "git lfs pull" in refusal.detail
+        (folder / name).write_bytes(whole)
 
 
 def test_the_config_is_not_part_of_the_weights(registry: Registry, folder: Path):

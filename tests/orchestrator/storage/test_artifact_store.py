@@ -285,6 +285,17 @@ def test_a_manifest_that_cannot_be_laid_is_no_manifest(document):
         Tree.from_manifest(json.dumps(whole).encode())
 
 
+@pytest.mark.parametrize("bystander", [".git/config", ".DS_Store", "sub/._a", "sub/a.lock", "a~"])
+def test_what_no_tool_reads_is_no_part_of_a_tree(store, tmp_path, bystander):
+    (tmp_path / "tree/sub").mkdir(parents=True)
+    (tmp_path / "tree/sub/a").write_text("a")
+    before = store.put_tree(tmp_path / "tree")
+    (tmp_path / "tree" / bystander).parent.mkdir(exist_ok=True)
+    (tmp_path / "tree" / bystander).write_text("changes with every look")
+
+    assert store.put_tree(tmp_path / "tree") == before
+
+
 def test_a_folder_that_is_too_deep_is_refused(store, tmp_path):
     (tmp_path / "deep" / "/".join("d" * 70)).mkdir(parents=True)
 

@@ -1,11 +1,13 @@
 """A model whose folder somebody wrote to after it was registered."""
 
+import hashlib
 import json
 import os
 
 import pytest
 from sqlalchemy import update
 
+from orchestrator.catalog.weights import weights_of
 from orchestrator.model.states import JobState
 from orchestrator.storage.tables import Model
 
@@ -74,3 +76,94 @@ def test_a_kernel_image_for_other_cards_is_refused_before_the_tool_starts(lab, g
     if not started:
         assert lab.job(attempt_id).failure["kind"] == "bad_spec"
         assert "compiled for 1 card, not for a card group" in lab.job(attempt_id).failure["reason"]
+
+
+def _as_registered_by_the_earlier_rule(lab) -> str:
+    """Make the row what it was when everything in the folder counted; returns its digest."""
+    folder = lab.folder / "models/tiny-model"
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = [path for path in files if not (path.name.startswith("config") and path.name.endswith(".json"))]
+    contents = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    times = {str(path.relative_to(folder)): [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
+    digest, stamp = (
+        f"sha256:{hashlib.sha256(json.dumps(each, sort_keys=True, separators=(',', ':')).encode()).hexdigest()}"
+        for each in (contents, times)
+    )
+    with lab.database.write() as session:
+        session.execute(update(Model).values(digest=digest, stamp=stamp))
+    return digest
+
+
+BYSTANDERS = [
+    ".git/index",
+    ".cache/huggingface/download/model.safetensors.metadata",
+    ".DS_Store",
+    "._model.safetensors",
+]
+
+
+@pytest.mark.parametrize("bystander", BYSTANDERS)
+def test_what_no_tool_reads_may_come_change_and_go(lab, g0, bystander):
+    lab.tool(ANSWERS)
+    place = lab.folder / "models/tiny-model" / bystander
+    for change in ("came", "changed", "went"):
+        attempt_id = inferring(lab)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.unlink() if change == "went" else place.write_text(change)
+
+        lab.run(attempt_id, g0)
+
+        assert lab.job(attempt_id).state is JobState.SUCCEEDED, change
+
+
+@pytest.mark.parametrize("touched", [False, True])
+def test_a_model_registered_by_the_rule_that_counted_bystanders_still_runs(lab, g0, touched):
+    lab.tool(ANSWERS)
+    folder = lab.folder / "models/tiny-model"
+    (folder / ".git").mkdir()
+    (folder / ".git/index").write_text("as it was registered")
+    earlier = _as_registered_by_the_earlier_rule(lab)
+    attempt_id = inferring(lab)
+    if touched:
+        os.utime(folder / "model.safetensors", ns=(1, 1))
+
+    lab.run(attempt_id, g0)
+
+    assert lab.job(attempt_id).state is JobState.SUCCEEDED
+    with lab.database.read() as session:
+        row = session.get_one(Model, "tiny-model")
+        assert row.digest != earlier
+        assert (row.digest, row.stamp) == (
+            weights_of(lab.settings, folder).digest,
+            weights_of(lab.settings, folder).stamp,
+        )
+    # From then on, the bystanders may change.
+    (folder / ".git/index").write_text("git status was asked")
+    attempt_id = inferring(lab)
+    lab.run(attempt_id, g0)
+    assert lab.job(attempt_id).state is JobState.SUCCEEDED
+
+
+def test_a_model_of_the_earlier_rule_that_was_written_to_is_refused(lab, g0):
+    lab.tool(ANSWERS)
+    folder = lab.folder / "models/tiny-model"
+    (folder / ".DS_Store").write_text("x")
+    _as_registered_by_the_earlier_rule(lab)
+    attempt_id = inferring(lab)
+    (folder / "extra/merges.txt").write_text("others")
+
+    lab.run(attempt_id, g0)
+
+    failure = lab.job(attempt_id).failure
+    assert failure["kind"] == "bad_spec"
+    assert "extra/merges.txt was written at 20" in failure["reason"]
+
+
+def test_a_file_that_went_away_is_told_too(lab, g0):
+    lab.tool(ANSWERS)
+    attempt_id = inferring(lab)
+    (lab.folder / "models/tiny-model/extra/merges.txt").unlink()
+
+    lab.run(attempt_id, g0)
+
+    assert "a file was removed" in lab.job(attempt_id).failure["reason"]

@@ -81,6 +81,14 @@ def test_checksums_that_do_not_name_the_archive_are_refused(folder: Path, sums, 
         listed(folder, ["tools*"])
 
 
+def test_a_glob_names_no_bystander(folder: Path):
+    whole = an_archive(folder, member("a", b"1"))
+    sums = folder / "SHA256SUMS"
+    sums.write_text(sums.read_text() + f"{'0' * 64}  ._{whole.name}\n")
+
+    assert [archive.path for archive in listed(folder, ["*.tar.gz"])] == [whole]
+
+
 def test_files_links_and_modes_are_unpacked_over_what_is_there(folder: Path, root: Path):
     an_archive(
         folder,

@@ -11,5 +11,6 @@ class Build(Tool):
 
     def collect(self, ran: Ran) -> Results:
         """As of any tool; BadSpec, and nothing stored, if the model's weights were changed meanwhile."""
-        model_unchanged.refuse_changed(self._claimed.assignment.model, self._claimed.slot.settings)
+        claimed = self._claimed
+        model_unchanged.refuse_changed(claimed.assignment.model, claimed.slot.settings, claimed.slot.database)
         return super().collect(ran)
