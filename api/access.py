@@ -5,8 +5,6 @@ never read.
 """
 
 import hashlib
-import json
-import math
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
@@ -22,14 +20,9 @@ from api.context import context_of
 from api.http.errors import BodyTooLarge
 from orchestrator.errors import BadRequest, Forbidden, OrchestratorError, Unauthenticated
 from orchestrator.model.scopes import Scope, allows
+from orchestrator.strict_json import BadDocument, loads
 from orchestrator.submission.idempotency import Idempotency
 from orchestrator.tokens import Bearer, verify
-
-DEEPEST = 64
-"""Levels of nesting a body may have; our documents have six."""
-
-LARGEST_INTEGER = 2**63 - 1
-"""What an integer column holds."""
 
 documented_scheme = Security(HTTPBearer(auto_error=False, description="A token, as `Authorization: Bearer tx81_…`."))
 """For the OpenAPI document only; `GuardedRoute` is what checks."""
@@ -87,53 +80,12 @@ class _StrictRequest(Request):
 
 
 def strict_json(body: bytes) -> Any:
-    """The document; refuses what our columns cannot hold: NUL, lone surrogates, huge numbers, deep nesting, NaN."""
+    """The document of a body; refuses what `orchestrator.strict_json` refuses."""
     try:
-        document = json.loads(body.decode("utf-8"), parse_constant=_no_constant)
-    except json.JSONDecodeError:
-        raise
-    except UnicodeDecodeError as error:
-        raise _Refused(BadRequest(f"the body is not UTF-8 at byte {error.start}")) from None
-    except RecursionError:
-        raise _Refused(BadRequest("the body is nested too deeply")) from None
-    except ValueError as error:
-        raise _Refused(BadRequest(f"the body holds a number that cannot be read: {error}")) from None
-    _check(document)
-    return document
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _check(document: Any) -> None:
-    """Look at every value, on a stack of its own: the document may be deep."""
-    pending: list[tuple[Any, tuple[str, ...]]] = [(document, ())]
-    while pending:
-        value, place = pending.pop()
-        if len(place) > DEEPEST:
-            raise _refusal(place[:3], f"the body is nested deeper than {DEEPEST} levels")
-        if isinstance(value, dict):
-            for key in value:
-                _check_text(key, place)
-            pending += [(inner, (*place, key)) for key, inner in value.items()]
-        elif isinstance(value, list):
-            pending += [(inner, (*place, str(index))) for index, inner in enumerate(value)]
-        elif isinstance(value, str):
-            _check_text(value, place)
-        elif isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= LARGEST_INTEGER):
-            raise _refusal(place, "the number is too large")
-
-
-def _check_text(text: str, place: tuple[str, ...]) -> None:
-    if "\0" in text:
-        raise _refusal(place, "the text holds a NUL character")
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise _refusal(place, "the text holds half of a surrogate pair")
-
-
-def _refusal(place: tuple[str, ...], detail: str) -> _Refused:
-    return _Refused(BadRequest(detail, field=".".join(place) or None))
+        return loads(body)
+    except BadDocument as bad:
+        detail = bad.what if bad.line is None else str(bad)
+        raise _Refused(BadRequest(detail, field=bad.field)) from None
 
 
 def _query_parameters(dependant: Dependant) -> set[str]:

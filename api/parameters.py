@@ -9,10 +9,10 @@ from typing import Annotated, Protocol, TypeVar
 from fastapi import Header, Path, Query
 from pydantic import StringConstraints
 
-from api.access import LARGEST_INTEGER
 from api.documents.base import Page
 from orchestrator.errors import BadRequest
 from orchestrator.model.specs import DIGEST_PATTERN, NAME_PATTERN, PRODUCES
+from orchestrator.strict_json import LARGEST_INTEGER
 
 T = TypeVar("T")
 

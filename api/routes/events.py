@@ -6,11 +6,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api.access import LARGEST_INTEGER, GuardedRoute
+from api.access import GuardedRoute
 from api.context import Given
 from api.parameters import NumberFilter, ResumeAfter
 from api.streams import events
 from orchestrator.errors import BadRequest
+from orchestrator.strict_json import LARGEST_INTEGER
 
 router = APIRouter(prefix="/events", tags=["events"], route_class=GuardedRoute)
 

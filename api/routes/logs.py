@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api.access import LARGEST_INTEGER, GuardedRoute
+from api.access import GuardedRoute
 from api.context import Given
 from api.http.ranges import stream
 from api.parameters import Number, NumberFilter, RangeHeader, ResumeAfter
@@ -17,6 +17,7 @@ from api.streams.logs import log as following
 from orchestrator.errors import BadRequest
 from orchestrator.jobs import queries
 from orchestrator.storage.attempt_logs import AttemptLog
+from orchestrator.strict_json import LARGEST_INTEGER
 
 router = APIRouter(prefix="/jobs/{job}/log", tags=["logs"], route_class=GuardedRoute)
 

@@ -4,11 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Request
 
-from api.access import LARGEST_INTEGER, GuardedRoute
+from api.access import GuardedRoute
 from api.context import Given
 from api.documents.uploads import UploadView
 from orchestrator.catalog.uploads import UploadRequest
 from orchestrator.model.specs import DIGEST_PATTERN
+from orchestrator.strict_json import LARGEST_INTEGER
 
 router = APIRouter(prefix="/uploads", tags=["uploads"], route_class=GuardedRoute)
 

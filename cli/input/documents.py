@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from cyclopts import Parameter
 from pydantic import BaseModel, ValidationError
 
@@ -15,6 +14,8 @@ from cli.session import Stop
 from orchestrator.model.batches import BatchRequest
 from orchestrator.model.specs import PRODUCES, JobRequest, PipelineRequest
 from orchestrator.model.wrong_fields import wrong_fields
+from orchestrator.strict_json import MOST_VALUES, BadDocument, loads
+from orchestrator.strict_yaml import load
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -54,20 +55,17 @@ def batch_in(source: str) -> BatchRequest:
 
 
 def parsed(text: str, shown: str) -> Any:
-    """JSON or YAML as plain data."""
+    """JSON or YAML as plain data; `Stop` names the line and the place of what is refused."""
     try:
         if text.lstrip()[:1] in ("{", "["):
             try:
-                return json.loads(text)
-            except ValueError:
+                return loads(text)
+            except json.JSONDecodeError:
                 pass  # YAML's own {flow: style} looks like JSON at first
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" line {mark.line + 1}" if mark else ""
-        raise Stop(f"{shown}:{place} {getattr(error, 'problem', None) or 'not JSON or YAML'}") from None
-    except (RecursionError, ValueError) as error:
-        raise Stop(f"{shown}: not JSON or YAML ({type(error).__name__})") from None
+        return load(text, most_values=MOST_VALUES).values
+    except BadDocument as bad:
+        told = f"not JSON or YAML that is taken: {bad}" if bad.line is None and bad.field is None else str(bad)
+        raise Stop(f"{shown}: {told}") from None
 
 
 def validated(model: type[M], document: object, prefix: str = "") -> M:

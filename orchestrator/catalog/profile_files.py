@@ -6,20 +6,25 @@ and then among the shipped ones; a profile may extend its namesake further on.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
 from pydantic import ValidationError
 
 from orchestrator.errors import BadRequest, BadSpec
 from orchestrator.model.profile import Profile
 from orchestrator.model.specs import NAME_PATTERN
 from orchestrator.settings import SHIPPED_PROFILES, Settings
+from orchestrator.strict_json import BadDocument
+from orchestrator.strict_yaml import load
 
 EXTENDS = "extends"
+
+MOST_BYTES = 1 << 20
+"""Of a profile; the largest that is shipped has 20 KiB."""
+
+MOST_VALUES = 50_000
 
 EntryPath = tuple[str | int, ...]
 """Of an entry: the keys and indices that lead to it."""
@@ -118,35 +123,28 @@ def _of_another_format(base: dict[str, Any], own: dict[str, Any]) -> bool:
 
 def _read(file: Path) -> _Document:
     try:
-        loader = yaml.SafeLoader(file.read_text("utf-8"))
-        node = loader.get_single_node()
-        if not isinstance(node, yaml.MappingNode):
-            _refuse(str(file), "is no mapping of keys to values")
-        places = {path: f"{file} line {line}" for path, line in _lines(node, (), file)}
-        return _Document(file, loader.construct_document(node), places)
+        document = load(_text_of(file), most_values=MOST_VALUES)
+    except BadDocument as bad:
+        place = str(file) if bad.line is None else f"{file} line {bad.line}"
+        _refuse(place, bad.what if bad.field is None else f"{bad.field}: {bad.what}")
+    if not isinstance(document.values, dict):
+        _refuse(str(file), "is no mapping of keys to values")
+    places = {path: f"{file} line {line}" for path, line in document.lines.items()}
+    return _Document(file, document.values, places)
+
+
+def _text_of(file: Path) -> str:
+    """The text of a profile; a refusal if it is none, cannot be read, or is longer than any profile."""
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            _refuse(str(file), f"is longer than {MOST_BYTES >> 10} KiB")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         _refuse(str(file), "is not UTF-8")
-    except RecursionError:
-        _refuse(str(file), "contains itself")
-    except yaml.YAMLError as trouble:
-        _refuse(str(file), " ".join(str(trouble).split()))
-
-
-def _lines(node: yaml.Node, path: EntryPath, file: Path) -> Iterator[tuple[EntryPath, int]]:
-    """The line of every entry; a key that is given twice is refused, because the first would be lost in silence."""
-    if isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            yield (*path, index), item.start_mark.line + 1
-            yield from _lines(item, (*path, index), file)
-    elif isinstance(node, yaml.MappingNode):
-        seen = set()
-        for key, value in node.value:
-            name, line = str(key.value), key.start_mark.line + 1
-            if name in seen:
-                _refuse(f"{file} line {line}", f"{'.'.join(map(str, (*path, name)))}: is given a second time")
-            seen.add(name)
-            yield (*path, name), line
-            yield from _lines(value, (*path, name), file)
+    except OSError as trouble:
+        _refuse(str(file), f"cannot be read: {trouble.strerror}")
 
 
 def _problems(trouble: ValidationError, document: _Document) -> str:

@@ -4,10 +4,11 @@ Reading and hashing gigabytes happens before any transaction is opened.
 """
 
 import hashlib
-import json
+import math
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from json import JSONDecodeError
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -31,8 +32,10 @@ from orchestrator.model.specs import (
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Model, Release
+from orchestrator.strict_json import BadDocument, loads
 
 CONFIG_LIMIT = 1 << 20
+MOST_CONFIG_VALUES = 100_000
 MADE_LATER = ("codegen",)
 """Folders of a profile that an installed release need not have: the converter makes the one it writes to."""
 
@@ -223,14 +226,17 @@ def _read_config(path: Path, field: str) -> dict[str, Any]:
         # Reading a pipe or a device would never end.
         if not path.is_file():
             raise PathRefused(f"{path} is not a file", field=field)
-        if path.stat().st_size > CONFIG_LIMIT:
+        with path.open("rb") as stream:
+            content = stream.read(CONFIG_LIMIT + 1)
+        if len(content) > CONFIG_LIMIT:
             raise BadSpec(f"{path} is larger than a config.json can be", field=field)
-        config = json.loads(path.read_bytes())
-        json.dumps(config, allow_nan=False)  # NaN is no JSON, though Python reads it; not every database does.
+        config = loads(content, most_values=MOST_CONFIG_VALUES, largest=math.inf)
     except OSError as trouble:
         raise PathRefused(f"{path} cannot be read: {reason(trouble)}", field=field) from None
-    except (ValueError, RecursionError) as trouble:
+    except JSONDecodeError as trouble:
         raise BadSpec(f"{path} is not JSON: {trouble}", field=field) from None
+    except BadDocument as bad:
+        raise BadSpec(f"{path} is not taken: {bad}", field=field) from None
     named = isinstance(config, dict) and isinstance(config.get("model_type"), str)
     if not named or not re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", config["model_type"]):
         raise BadSpec(f"{path} is not a model's config.json: it has no model_type", field=field)

@@ -5,20 +5,24 @@ A kcore is a folder: a literal `kcore.bin`, or `model_info.json` with `chipN/til
 8192 tokens, four cards. `model_info.json` wins over the name.
 """
 
-import json
+import math
 import re
 from collections.abc import Collection
+from json import JSONDecodeError
 from typing import Any, Literal
 
 from pydantic import Field
 
 from orchestrator.model.slots import CARDS_PER_GROUP, CARDS_PER_HOST, SINGLE_CARD
 from orchestrator.model.specs import Name, Strict
+from orchestrator.strict_json import BadDocument, loads
 
 LITERAL = "kcore.bin"
 MODEL_INFO = "model_info.json"
 MODEL_INFO_LIMIT = 1 << 20
 """Bytes; the vendor's own have some kilobytes."""
+
+MOST_INFO_VALUES = 100_000
 
 TILES = 16
 """Of a whole card: 4 × 4. Cards with half of them exist, so model_info.json may say fewer."""
@@ -106,9 +110,11 @@ def misfit_of_dtype(precision: Precision | None, dtype: str) -> str | None:
 
 def _document(model_info: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(model_info)
-    except (ValueError, RecursionError):
+        document = loads(model_info, most_values=MOST_INFO_VALUES, largest=math.inf)
+    except JSONDecodeError:
         document = None
+    except BadDocument as bad:
+        raise BadKcore(f"{MODEL_INFO} is not taken: {bad}") from None
     if not isinstance(document, dict):
         raise BadKcore(f"{MODEL_INFO} is not a JSON object")
     return document

@@ -4,17 +4,23 @@ Stored, a golden is JSON lines: `{"question": …, "answer": …}`, one for each
 """
 
 import json
+import math
 from collections.abc import Iterable, Sequence
+from json import JSONDecodeError
 from typing import Literal
 
 from orchestrator.errors import BadSpec
 from orchestrator.results.answers import Golden
+from orchestrator.strict_json import BadDocument, loads
 
 Format = Literal["auto", "json_lines", "lines"]
 """`json_lines`: objects with the texts `question` and `answer` (or `response`, as a run writes them); `lines`: one
 answer a line, in the order of the prompts; `auto`: whichever it looks like."""
 
 _SHOWN = 60
+
+MOST_LINE_VALUES = 10_000
+"""Of one line; a tool may write each token's time beside the answer."""
 
 
 def paired(text: str, prompts: Sequence[str], how: Format, *, field: str) -> list[tuple[str, str]]:
@@ -42,9 +48,12 @@ def paired(text: str, prompts: Sequence[str], how: Format, *, field: str) -> lis
 def pair_in(line: str, number: int, field: str) -> tuple[str, str]:
     """Question and answer of one JSON line; BadSpec if it has none."""
     try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
+        entry = loads(line, most_values=MOST_LINE_VALUES, largest=math.inf)
+    except JSONDecodeError:
         entry = None
+    except BadDocument as bad:
+        told = bad.what.partition(";")[0] if bad.field is None else f"{bad.field}: {bad.what.partition(';')[0]}"
+        raise BadSpec(f'line {number} is not {{"question": …, "answer": …}}: {told}', field=field) from None
     question, answer = (
         (entry.get("question"), entry.get("answer", entry.get("response"))) if isinstance(entry, dict) else (None, None)
     )

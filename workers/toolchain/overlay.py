@@ -5,12 +5,17 @@ folder is made of links, with folders and a config.json of its own.
 """
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from orchestrator.catalog.kcores import refuse_cards
+from orchestrator.errors import BadSpec
 from orchestrator.model.bystanders import is_bystander
 from orchestrator.model.card_specs import OnCards
 from orchestrator.storage.artifacts import ArtifactStore
+from orchestrator.strict_json import BadDocument, check
 from workers.toolchain.commands import ModelOverlay, Plan
 
 
@@ -36,10 +41,22 @@ def lay_model(overlay: ModelOverlay) -> None:
     """Link every file of the registered folder but bystanders and config.json, and write the one this use needs.
 
     A name that is there already (a `.gm` input laid among the weights) is left alone."""
+    config = _text_of(overlay.config)
     _link_files(overlay.source, overlay.target, links_to=overlay.links_to, leave_out="config.json")
     # Never written through an existing name: it could be a hard link into the store.
-    with (overlay.target / "config.json").open("x", encoding="utf-8") as config:
-        json.dump(overlay.config, config, ensure_ascii=False, indent=2)
+    with (overlay.target / "config.json").open("xb") as written:
+        written.write(config)
+
+
+def _text_of(config: Mapping[str, Any]) -> bytes:
+    """The config.json of a registered model; BadSpec if no file can hold it: so a model could once be registered."""
+    try:
+        check(config, largest=math.inf)
+        return json.dumps(config, ensure_ascii=False, indent=2).encode()
+    except (BadDocument, ValueError, RecursionError) as bad:
+        raise BadSpec(
+            f"the model's config.json cannot be used ({bad}); correct it and register the model anew"
+        ) from None
 
 
 def _link_files(source: Path, target: Path, *, links_to: Path, leave_out: str | None = None) -> None:

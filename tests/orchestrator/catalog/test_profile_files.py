@@ -183,7 +183,7 @@ def test_profiles_that_extend_each_other_are_refused(folder):
         (b"a: [", "line 1"),
         (b"\xff\xfe", "is not UTF-8"),
         (b"a: &a [*a]", "contains itself"),
-        (b"? [a, b]\n: c", "unhashable"),
+        (b"? [a, b]\n: c", "line 1: a key is a list or a mapping"),
     ],
 )
 def test_a_file_that_is_no_profile_is_told(folder, content, told):

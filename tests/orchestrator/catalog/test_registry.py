@@ -105,15 +105,43 @@ def test_what_is_no_config_is_refused(light: Registry, folder: Path, text: str):
     assert isinstance(_refused(light, folder), BadSpec)
 
 
-def test_a_config_may_say_anything_that_json_can(registry: Registry, folder: Path):
-    odd = {**OFFICIAL, "名": "\ud800\u0000", "big": 2**70}
+def test_a_config_may_say_what_columns_can_hold(registry: Registry, folder: Path):
+    odd = {**OFFICIAL, "名": "\U0001f600", "big": 2**63 - 1, "mask": -3.4028234663852886e38, "none": None}
     _config(folder / "config.json", odd)
 
     registry.register_model(_request(folder))
     registry.register_model(_request(folder))
 
     with registry._database.read() as session:
-        assert session.get_one(Model, "qwen").official_config["big"] == 2**70
+        assert session.get_one(Model, "qwen").official_config == odd
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (r'"a": ["\ud800"]', "a.0: the text holds half of a surrogate pair"),
+        (r'"a\ud800": 1', "half of a surrogate pair"),
+        (r'"a": "\u0000"', "NUL"),
+        (f'"a": {2**63}', "a: the number is too large"),
+        (f'"a": {"9" * 5000}', "a number that cannot be read"),
+        ('"a": 1e999', "a: the number is too large"),
+        ('"a": -Infinity', "-Infinity is not JSON"),
+        ('"a": ' + "[" * 65 + "]" * 65, "nested deeper than 64 levels"),
+        ('"a": [' + "0," * 200_000 + "0]", "more than 100000 values"),
+        ('\n"a": 1,\n"a": 2', "line 3: a: is given a second time; the first is on line 2"),
+        ('"model_type": "llama"', "model_type: is given a second time"),
+    ],
+    ids=range(11),
+)
+@pytest.mark.parametrize("field", ["path", "tx81_config"])
+def test_a_config_is_held_to_what_a_body_is_held_to(light: Registry, folder: Path, field: str, more: str, told: str):
+    document = f'{{"model_type": "qwen2", "param_dir": "", {more}}}'
+    place = _config(folder / ("config.json" if field == "path" else "tx81.json"), document)
+
+    refusal = _refused(light, folder, **({} if field == "path" else {field: str(place)}))
+
+    assert (type(refusal), refusal.field) == (BadSpec, field)
+    assert told in refusal.detail
 
 
 @pytest.mark.parametrize("what", ["missing", "folder", "pipe", "endless device", "loop", "outside"])

@@ -1,0 +1,167 @@
+"""JSON from outside, in request bodies and in files: read without surprises, or refused with the place. Pure.
+
+Refused is what our columns cannot hold or no person means: NUL, halves of surrogate pairs, NaN and infinity, numbers
+beyond what an integer column holds, nesting without end, more values than any document of ours has, and a key that is
+given twice, of which one would be lost in silence. Brackets are counted before anything is built from them.
+"""
+
+import json
+import math
+import re
+from typing import Any
+
+DEEPEST = 64
+"""Levels of nesting a document may have; ours have six."""
+
+LARGEST_INTEGER = 2**63 - 1
+"""What an integer column holds."""
+
+MOST_VALUES = 1_000_000
+
+Place = tuple[str | int, ...]
+"""Of a value: the keys and indices that lead to it."""
+
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NO_BRACKET = re.compile(r"[^\[\]{}]+")
+_TOKEN = re.compile(_STRING.pattern + r"|[\[\]{}:,\n]", re.DOTALL)
+
+
+class BadDocument(ValueError):
+    """The document is refused: what is wrong, where in it, and on which line if that is known."""
+
+    def __init__(self, what: str, place: Place = (), line: int | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.place = place
+        self.line = line
+
+    @property
+    def field(self) -> str | None:
+        """The place, dotted; None for the document as a whole."""
+        return ".".join(map(str, self.place)) or None
+
+    def __str__(self) -> str:
+        where = (None if self.line is None else f"line {self.line}", self.field)
+        return ": ".join([*(part for part in where if part), self.what])
+
+
+def loads(content: bytes | str, *, most_values: int = MOST_VALUES, largest: float = LARGEST_INTEGER) -> Any:
+    """The document; JSONDecodeError if it is not JSON, BadDocument for what is JSON and refused.
+
+    `largest` is the largest fraction; integers are held to `LARGEST_INTEGER`."""
+    text = _text_of(content) if isinstance(content, bytes) else content
+    _refuse_large(text, most_values)
+    try:
+        document = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
+    except (json.JSONDecodeError, BadDocument):
+        raise
+    except _Twice:
+        raise _second_in(text) from None
+    except RecursionError:
+        raise BadDocument(f"it is nested deeper than {DEEPEST} levels") from None
+    except ValueError as error:
+        raise BadDocument(f"it holds a number that cannot be read: {error}") from None
+    check(document, largest=largest)
+    return document
+
+
+def check(document: Any, *, largest: float = LARGEST_INTEGER) -> None:
+    """BadDocument unless every value, however it was written, is one that a document may have."""
+    # On a stack of its own: the document may be deep.
+    pending: list[tuple[Any, Place]] = [(document, ())]
+    while pending:
+        value, place = pending.pop()
+        if len(place) > DEEPEST:
+            raise BadDocument(f"it is nested deeper than {DEEPEST} levels", place[:3])
+        if isinstance(value, dict):
+            for key in value:
+                check_text(key, place)
+            pending += [(inner, (*place, key)) for key, inner in value.items()]
+        elif isinstance(value, list):
+            pending += [(inner, (*place, index)) for index, inner in enumerate(value)]
+        elif isinstance(value, str):
+            check_text(value, place)
+        elif isinstance(value, float):
+            if not (math.isfinite(value) and abs(value) <= largest):
+                raise BadDocument("the number is too large", place)
+        elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+            raise BadDocument("the number is too large", place)
+
+
+def check_text(text: str, place: Place = ()) -> None:
+    """BadDocument if SQL cannot hold the text."""
+    if "\0" in text:
+        raise BadDocument("the text holds a NUL character", place)
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise BadDocument("the text holds half of a surrogate pair", place)
+
+
+def _text_of(content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadDocument(f"it is not UTF-8 at byte {error.start}") from None
+
+
+def _refuse_large(text: str, most_values: int) -> None:
+    """Look at brackets and commas alone: what is refused here was never built."""
+    signs = _STRING.sub("", text)
+    brackets = _NO_BRACKET.sub("", signs)
+    if len(brackets) // 2 + signs.count(",") > most_values:
+        raise BadDocument(f"it has more than {most_values} values")
+    if len(brackets) <= DEEPEST:
+        return
+    depth = 0
+    for bracket in brackets:
+        depth += 1 if bracket in "[{" else -1
+        if depth > DEEPEST:
+            raise BadDocument(f"it is nested deeper than {DEEPEST} levels")
+
+
+class _Twice(Exception):
+    """An object has a key twice."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _Twice
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise BadDocument(f"{name} is not JSON")
+
+
+def _second_in(text: str) -> BadDocument:
+    """Where the key is that the parser has seen twice; the text is JSON up to there."""
+    line, word, word_line = 1, "", 1
+    place: list[str | int] = []
+    seen: list[dict[str, int] | None] = []
+    """Of each open bracket: the lines of an object's keys, or None for a list."""
+    for found in _TOKEN.finditer(text):
+        match found.group():
+            case "\n":
+                line += 1
+            case "[" | "{" as opens:
+                seen.append({} if opens == "{" else None)
+                place.append("" if opens == "{" else 0)
+            case "]" | "}":
+                seen.pop()
+                place.pop()
+            case "," if seen[-1] is None:
+                place[-1] = int(place[-1]) + 1
+            case ":" if (keys := seen[-1]) is not None:
+                name = place[-1] = json.loads(word)
+                if name in keys:
+                    return twice((*place,), word_line, keys[name])
+                keys[name] = word_line
+            case string:
+                word, word_line = string, line
+                line += string.count("\n")
+    return BadDocument("a key is given a second time")
+
+
+def twice(place: Place, line: int, first: int) -> BadDocument:
+    """The refusal of a key that is there already."""
+    return BadDocument(f"is given a second time; the first is on line {first}", place, line)
