@@ -18,6 +18,7 @@ from starlette.types import Message, Receive
 
 from api.context import context_of
 from api.http.errors import BodyTooLarge
+from orchestrator.catalog.uploads import Sender
 from orchestrator.errors import BadRequest, Forbidden, OrchestratorError, Unauthenticated
 from orchestrator.model.scopes import Scope, allows
 from orchestrator.strict_json import BadDocument, loads
@@ -144,6 +145,15 @@ def _actor(request: Request) -> str:
 
 Actor = Annotated[str, Depends(_actor)]
 """The name of the caller's token: who did it, in the events."""
+
+
+def _sender(request: Request) -> Sender:
+    bearer: Bearer = request.state.bearer
+    return Sender(bearer.name, admin=allows(bearer.scopes, Scope.ADMIN))
+
+
+Uploader = Annotated[Sender, Depends(_sender)]
+"""The caller, as whose an upload counts."""
 
 IdempotencyKey = Annotated[
     str | None,

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from api.access import GuardedRoute
+from api.access import GuardedRoute, Uploader
 from api.context import Context, Given
 from api.documents.artifacts import ArtifactView, EntryView
 from api.documents.base import Page
@@ -55,13 +55,13 @@ def list_artifacts(
 
 
 @router.post("/kcores", status_code=201)
-async def import_kcore(body: KcoreImport, context: Given, request: Request) -> ArtifactView:
+async def import_kcore(body: KcoreImport, context: Given, request: Request, sender: Uploader) -> ArtifactView:
     """Take in a kernel image that was compiled elsewhere; all of it is read, so this takes a while.
 
     Unpacking an archive stops if the client goes away meanwhile, and leaves nothing; ask again to begin anew."""
 
     def take_in(gone: Event) -> ArtifactView:
-        return ArtifactView.model_validate(context.kcores.take_in(body, gone=gone))
+        return ArtifactView.model_validate(context.kcores.take_in(body, sender, gone=gone))
 
     return await while_wanted(request, take_in)
 

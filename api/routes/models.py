@@ -4,7 +4,7 @@ from threading import Event
 
 from fastapi import APIRouter, Request
 
-from api.access import GuardedRoute
+from api.access import GuardedRoute, Uploader
 from api.context import Given
 from api.documents.base import Page
 from api.documents.models import ModelDetail, ModelView
@@ -17,13 +17,13 @@ router = APIRouter(prefix="/models", tags=["models"], route_class=GuardedRoute)
 
 
 @router.post("", status_code=201)
-async def register_model(body: ModelRequest, context: Given, request: Request) -> ModelDetail:
+async def register_model(body: ModelRequest, context: Given, request: Request, sender: Uploader) -> ModelDetail:
     """Register a weights directory below an allowed root; all of it is read, so this takes a while.
 
     Unpacking an upload stops if the client goes away meanwhile, and leaves nothing; ask again to begin anew."""
 
     def register(gone: Event) -> ModelDetail:
-        return ModelDetail.model_validate(context.registry.register_model(body, gone=gone))
+        return ModelDetail.model_validate(context.registry.register_model(body, sender, gone=gone))
 
     return await while_wanted(request, register)
 

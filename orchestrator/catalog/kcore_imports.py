@@ -13,7 +13,7 @@ from orchestrator.catalog.imported_artifacts import name_it, require_model
 from orchestrator.catalog.kcores import chips_in_tree
 from orchestrator.catalog.paths import allowed_path
 from orchestrator.catalog.text_files import safe_name
-from orchestrator.catalog.uploads import Uploads
+from orchestrator.catalog.uploads import ANYBODY, Sender, Uploads
 from orchestrator.errors import BadSpec, OrchestratorError, PathRefused
 from orchestrator.model.bystanders import is_bystander
 from orchestrator.model.kcores import (
@@ -63,13 +63,13 @@ class KcoreImports:
         self._store = store
         self._uploads = Uploads(settings)
 
-    def take_in(self, request: KcoreImport, *, gone: Event | None = None) -> Artifact:
+    def take_in(self, request: KcoreImport, sender: Sender = ANYBODY, *, gone: Event | None = None) -> Artifact:
         """Store the one kernel image that is there; BadSpec or PathRefused says why there is none.
 
         Unpacking an archive ends with NotWanted once `gone`."""
         require_model(self._database, request.model)
         field = "path" if request.upload is None else "upload"
-        with self._content(request, gone) as content:
+        with self._content(request, sender, gone) as content:
             node = _node(content, field)
             _require_whole(node, field)
             names = _names(request, content, node)
@@ -88,10 +88,10 @@ class KcoreImports:
         return name_it(self._database, stored, name="kcore", file_name=file_name, facts=facts.model_dump())
 
     @contextmanager
-    def _content(self, request: KcoreImport, gone: Event | None) -> Iterator[Path]:
+    def _content(self, request: KcoreImport, sender: Sender, gone: Event | None) -> Iterator[Path]:
         """A folder with the kernel image somewhere in it."""
         if request.upload is not None:
-            with self._uploads.unpacked(request.upload, gone=gone) as unpacked:
+            with self._uploads.unpacked(request.upload, sender, gone=gone) as unpacked:
                 yield unpacked
             return
         assert request.path is not None

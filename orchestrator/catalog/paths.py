@@ -8,18 +8,34 @@ from orchestrator.settings import Settings
 
 
 def allowed_path(settings: Settings, text: str, field: str) -> Path:
-    """`text` with every link resolved, if that lies under an allowed root; else PathRefused."""
+    """`text` with every link resolved, if that lies under an allowed root; else PathRefused.
+
+    What lies elsewhere is answered alike, whether it exists or not. A hard link below a root is a file below that root:
+    whoever made it could read the file, and the kernel lets nobody else make one (`fs.protected_hardlinks`)."""
     if ".." in Path(text).parts:
         raise PathRefused(f"{text} contains '..'; give the path itself", field=field)
+    if not _is_allowed(settings, text):
+        raise _outside(settings, text, field)
     try:
         path = Path(text).resolve(strict=True)
     except (OSError, RuntimeError) as trouble:
         raise PathRefused(f"{text} cannot be read: {reason(trouble)}", field=field) from None
-    if shown(str(path)) != str(path):
-        raise PathRefused(f"{text} is a link to a name that is not UTF-8; rename it", field=field)
     if not any(path.is_relative_to(root) for root in settings.readable_roots):
         raise _outside(settings, text, field)
+    if shown(str(path)) != str(path):
+        raise PathRefused(f"{text} is a link to a name that is not UTF-8; rename it", field=field)
     return path
+
+
+def _is_allowed(settings: Settings, text: str) -> bool:
+    """Whether it is below a root, as far as its links lead anywhere."""
+    try:
+        path = Path(text).resolve()
+    except (OSError, RuntimeError):  # a loop of links: told only to those who could read there
+        path = Path(os.path.normpath(text))
+        roots = [*settings.readable_roots, *settings.allowed_roots, settings.models]
+        return any(path.is_relative_to(root) for root in roots)
+    return any(path.is_relative_to(root) for root in settings.readable_roots)
 
 
 def allowed_target(settings: Settings, text: str, field: str) -> Path:

@@ -18,7 +18,7 @@ from sqlalchemy import select, update
 
 from orchestrator.catalog.paths import allowed_path, reason
 from orchestrator.catalog.profile_files import load_profile
-from orchestrator.catalog.uploads import Uploads
+from orchestrator.catalog.uploads import ANYBODY, Sender, Uploads
 from orchestrator.catalog.weights import Weights, earlier_digest_of, weights_of
 from orchestrator.errors import AlreadyExists, BadSpec, OrchestratorError, PathRefused
 from orchestrator.model.cache_keys import digest_of
@@ -86,13 +86,13 @@ class Registry:
         self._database = database
         self._uploads = Uploads(settings)
 
-    def register_model(self, request: ModelRequest, *, gone: Event | None = None) -> Model:
+    def register_model(self, request: ModelRequest, sender: Sender = ANYBODY, *, gone: Event | None = None) -> Model:
         """Register a model, or find it registered already with the same content; AlreadyExists if it differs.
 
         Of an upload that is refused nothing stays but the upload itself; unpacking ends with NotWanted once `gone`."""
         if request.upload is None:
             return self._register(request, self._folder(request))
-        folder = self._uploads.folder_of(request.upload, request.name, gone=gone)
+        folder = self._uploads.folder_of(request.upload, request.name, sender, gone=gone)
         try:
             return self._register(request, folder)
         except BaseException as trouble:

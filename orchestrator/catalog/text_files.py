@@ -4,9 +4,13 @@ from pathlib import Path
 
 from orchestrator.errors import BadSpec, PathRefused
 from orchestrator.results.goldens import pair_in
+from orchestrator.results.prompts import MOST_LINES, lines_of, questions_in
 
 FILE_LIMIT = 64 * 1024**2
 """Largest prompt or golden file; they are texts that people write."""
+
+LONGEST_NAME = 180
+"""Bytes; a file system takes 255, and tools add to a name."""
 
 
 def read_text_file(path: Path, field: str) -> bytes:
@@ -23,24 +27,27 @@ def read_text_file(path: Path, field: str) -> bytes:
 
 def check_prompts(content: bytes, field: str) -> None:
     """BadSpec unless the file holds at least one question, one a line, in UTF-8."""
-    if not any(line.strip() for line in text_of(content, field).split("\n")):
-        raise BadSpec("the file holds no question: write one a line", field=field)
+    prompts_in(content, field)
 
 
 def check_golden(content: bytes, field: str) -> None:
     """BadSpec unless every line is a JSON object with the texts `question` and `answer` (or `response`)."""
-    # Not splitlines(): inside a JSON string, U+2028 and its kin are characters like any other.
-    lines = [(number, line) for number, line in enumerate(text_of(content, field).split("\n"), start=1) if line.strip()]
-    if not lines:
+    if not golden_in(content, field):
         raise BadSpec('the file holds no answer: write {"question": …, "answer": …}, one a line', field=field)
-    for number, line in lines:
-        pair_in(line, number, field)
+
+
+def golden_in(content: bytes, field: str) -> list[tuple[str, str]]:
+    """The questions and answers of a golden that is JSON lines; BadSpec as in `check_golden`, but for an empty one."""
+    lines = enumerate(lines_of(text_of(content, field)), start=1)
+    return [pair_in(line, number, field) for number, line in lines if line.strip()]
 
 
 def prompts_in(content: bytes, field: str) -> list[str]:
     """The questions of a prompts file; BadSpec as in `check_prompts`."""
-    check_prompts(content, field)
-    return [line.strip() for line in text_of(content, field).split("\n") if line.strip()]
+    found = questions_in(text_of(content, field))
+    if not found:
+        raise BadSpec("the file holds no question: write one a line", field=field)
+    return found
 
 
 def text_of(content: bytes, field: str) -> str:
@@ -53,10 +60,12 @@ def text_of(content: bytes, field: str) -> str:
         ) from None
     if "\0" in text:
         raise BadSpec("the file holds NUL characters: it is not a text", field=field)
+    if text.count("\n") + text.count("\r") > MOST_LINES:
+        raise BadSpec(f"the file has more than {MOST_LINES} lines", field=field)
     return text
 
 
 def safe_name(path: Path) -> str:
-    """A file name that no tool can take for a flag."""
+    """A file name that no tool can take for a flag, short enough for every file system, which count its bytes."""
     cleaned = "".join(c if c.isalnum() or c in "._-" else "_" for c in path.name)[:100].lstrip("-.")
-    return cleaned or "file"
+    return cleaned.encode()[:LONGEST_NAME].decode("utf-8", "ignore") or "file"

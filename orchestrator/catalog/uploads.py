@@ -63,6 +63,22 @@ class WrongOffset(OrchestratorError):
     code = "wrong_offset"
 
 
+@dataclass(frozen=True)
+class Sender:
+    """Who sends: only they continue, use or remove what they began, and admins."""
+
+    name: str
+    admin: bool = False
+
+    @property
+    def mark(self) -> str:
+        """In the name of an upload's file."""
+        return hashlib.sha256(self.name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+ANYBODY = Sender("", admin=True)
+
+
 class Uploads:
     """The uploads of an installation; several processes may take pieces at once."""
 
@@ -71,33 +87,33 @@ class Uploads:
         self._models = settings.models
         self._most = settings.max_upload_bytes
 
-    def begin(self, request: UploadRequest) -> Upload:
+    def begin(self, request: UploadRequest, sender: Sender = ANYBODY) -> Upload:
         """Make room for a file, or find how far it has come; BadRequest if it is larger than uploads may be."""
         if request.size > self._most:
             raise BadRequest(f"an upload may have at most {self._most} bytes; see TX81_MAX_UPLOAD_BYTES", field="size")
         self._forget_old()
         self._folder.mkdir(parents=True, exist_ok=True)
         with suppress(NotFound):
-            there = self.state(request.digest)
+            there = self.state(request.digest, sender)
             if there.size != request.size:
                 raise BadRequest(
                     f"a file with this digest was announced with {there.size} bytes; delete that upload first",
                     field="size",
                 )
             return there
-        path = self._path(request.digest, request.size)
+        path = self._folder / f"{request.digest.removeprefix('sha256:')}.{sender.mark}.{request.size}"
         with raising_store_full(self._folder):
             path.touch(mode=0o600)
-        return self.state(request.digest)
+        return self.state(request.digest, sender)
 
-    def state(self, digest: str) -> Upload:
-        """How far the file has come; NotFound if it was not begun, or too long ago."""
-        path = self._find(digest)
+    def state(self, digest: str, sender: Sender = ANYBODY) -> Upload:
+        """How far the file has come; NotFound if nobody began it, or too long ago."""
+        path = self._find(digest, sender)
         return Upload(digest, _size_of(path), path.stat().st_size)
 
-    def append(self, digest: str, offset: int, piece: bytes) -> Upload:
+    def append(self, digest: str, offset: int, piece: bytes, sender: Sender = ANYBODY) -> Upload:
         """Add the bytes that begin at `offset`; WrongOffset says where the next piece has to begin."""
-        path = self._find(digest)
+        path = self._find(digest, sender)
         with path.open("r+b") as part, raising_store_full(self._folder):
             # Another request may be writing the same piece: one after the other, and the second gets an error.
             fcntl.flock(part, fcntl.LOCK_EX)
@@ -114,14 +130,14 @@ class Uploads:
             except OSError:
                 os.ftruncate(part.fileno(), there)
                 raise
-        return self.state(digest)
+        return self.state(digest, sender)
 
-    def discard(self, digest: str) -> None:
+    def discard(self, digest: str, sender: Sender = ANYBODY) -> None:
         """Remove an upload; nothing if there is none."""
         with suppress(NotFound):
-            self._find(digest).unlink(missing_ok=True)
+            self._find(digest, sender).unlink(missing_ok=True)
 
-    def folder_of(self, digest: str, name: str, *, gone: Event | None = None) -> Path:
+    def folder_of(self, digest: str, name: str, sender: Sender = ANYBODY, *, gone: Event | None = None) -> Path:
         """The folder with the content of a whole upload, unpacked for a model called `name`; NotWanted once `gone`.
 
         The same archive gives the same folder, so that asking again after a crash goes on where it was. BadSpec if
@@ -130,22 +146,25 @@ class Uploads:
         target = self._models / f"{name}-{digest.removeprefix('sha256:')[:12]}"
         if target.is_dir():
             return target
-        with self.unpacked(digest, gone=gone) as content, raising_store_full(self._folder), suppress(FileExistsError):
-            open_as(self._models, content)
+        with (
+            self.unpacked(digest, sender, gone=gone) as content,
+            raising_store_full(self._folder),
+            suppress(FileExistsError),
+        ):
             # Whoever was faster unpacked the same.
             _rename_new(content, target)
         return target
 
     @contextmanager
-    def unpacked(self, digest: str, *, gone: Event | None = None) -> Iterator[Path]:
+    def unpacked(self, digest: str, sender: Sender = ANYBODY, *, gone: Event | None = None) -> Iterator[Path]:
         """The content of a whole upload as a folder, for as long as the block runs; BadSpec as in `folder_of`."""
-        upload = self.state(digest)
+        upload = self.state(digest, sender)
         if not upload.complete:
             raise BadSpec(
                 f"only {upload.offset} of {upload.size} bytes of the upload have arrived: send the rest", field="upload"
             )
-        self._check(digest)
-        with self.unpacked_archive(self._find(digest), gone=gone) as content:
+        self._check(digest, sender)
+        with self.unpacked_archive(self._find(digest, sender), gone=gone) as content:
             yield content
 
     @contextmanager
@@ -176,23 +195,20 @@ class Uploads:
             if lock is not None:
                 os.close(lock)
 
-    def _path(self, digest: str, size: int) -> Path:
-        return self._folder / f"{digest.removeprefix('sha256:')}.{size}"
+    def _find(self, digest: str, sender: Sender) -> Path:
+        """The file of an upload; NotFound also for what another began. An admin's own comes first."""
+        found = sorted(self._folder.glob(f"{digest.removeprefix('sha256:')}.*"))
+        own = [path for path in found if sender.mark in path.name.split(".")] or (found if sender.admin else [])
+        if not own:
+            raise NotFound(f"there is no upload {digest} of yours: begin it with POST /api/v1/uploads", upload=digest)
+        return own[0]
 
-    def _find(self, digest: str) -> Path:
-        found = list(self._folder.glob(f"{digest.removeprefix('sha256:')}.*"))
-        if not found:
-            raise NotFound(f"there is no upload {digest}: begin it with POST /api/v1/uploads", upload=digest)
-        return found[0]
-
-    def _check(self, digest: str) -> None:
-        with self._find(digest).open("rb") as whole:
+    def _check(self, digest: str, sender: Sender) -> None:
+        with self._find(digest, sender).open("rb") as whole:
             found = f"sha256:{hashlib.file_digest(whole, 'sha256').hexdigest()}"
         if found != digest:
-            self.discard(digest)
-            raise BadSpec(
-                f"the digest of the received bytes is {found}, not {digest}: send the file again", field="upload"
-            )
+            self.discard(digest, sender)
+            raise BadSpec(f"the bytes that came are {found}, not {digest}: send the file again", field="upload")
 
     def _forget_old(self) -> None:
         if self._folder.is_dir():

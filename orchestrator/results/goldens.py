@@ -11,6 +11,7 @@ from typing import Literal
 
 from orchestrator.errors import BadSpec
 from orchestrator.results.answers import Golden
+from orchestrator.results.prompts import lines_of
 from orchestrator.strict_json import BadDocument, loads
 
 Format = Literal["auto", "json_lines", "lines"]
@@ -25,7 +26,7 @@ MOST_LINE_VALUES = 10_000
 
 def paired(text: str, prompts: Sequence[str], how: Format, *, field: str) -> list[tuple[str, str]]:
     """Every prompt with its reference answer; BadSpec names the line that is wrong, or the prompt that has none."""
-    lines = [(number, line) for number, line in enumerate(text.rstrip().split("\n"), start=1)]
+    lines = [(number, line) for number, line in enumerate(lines_of(text.rstrip()), start=1)]
     if how == "lines" or (how == "auto" and not text.lstrip().startswith("{")):
         found = [(prompt, answer) for prompt, answer in zip(prompts, _plain(lines, field), strict=False)]
         _check_count(lines, prompts, field)
@@ -72,7 +73,7 @@ def _plain(lines: Sequence[tuple[int, str]], field: str) -> list[str]:
     for number, line in lines:
         if not line.strip():
             raise BadSpec(f"line {number} is empty: write one answer a line, or JSON lines", field=field)
-    return [line.removesuffix("\r") for _, line in lines]
+    return [line for _, line in lines]
 
 
 def _check_count(lines: Sequence[tuple[int, str]], prompts: Sequence[str], field: str) -> None:

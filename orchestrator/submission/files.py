@@ -4,9 +4,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from orchestrator.catalog.paths import allowed_path
-from orchestrator.catalog.text_files import check_golden, check_prompts, read_text_file, safe_name
-from orchestrator.errors import PathRefused
-from orchestrator.model.specs import FilePath, Spec, inputs_of
+from orchestrator.catalog.text_files import (
+    FILE_LIMIT,
+    check_golden,
+    check_prompts,
+    golden_in,
+    prompts_in,
+    read_text_file,
+    safe_name,
+)
+from orchestrator.errors import BadSpec, PathRefused
+from orchestrator.model.specs import FilePath, Spec, StoredArtifact, inputs_of
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 
@@ -28,12 +36,14 @@ class Intake:
         self._settings = settings
         self._store = store
         self._taken_in: dict[tuple[str, FilePath], TakenIn] = {}
+        self._related: set[tuple[str, str]] = set()
 
     def take_in(self, spec: Spec) -> dict[str, TakenIn]:
         """Store every file the spec names by path; PathRefused or BadSpec names the field at fault."""
         for name, source in _files(spec).items():
             if (name, source) not in self._taken_in:
                 self._taken_in[name, source] = self._take_in(name, source)
+        self._refuse_strange_golden(spec)
         return self.files_of(spec)
 
     def files_of(self, spec: Spec) -> dict[str, TakenIn]:
@@ -49,6 +59,34 @@ class Intake:
         (check_golden if name == "golden" else check_prompts)(content, field)
         stored = self._store.put_bytes(content)
         return TakenIn(stored.digest, stored.size, safe_name(path), datetime.now(UTC))
+
+    def _refuse_strange_golden(self, spec: Spec) -> None:
+        """BadSpec if both files are known here, and the golden answers none of the prompts: it is another's."""
+        sources = inputs_of(spec)
+        prompts, golden = (self._digest(name, sources.get(name)) for name in ("prompts", "golden"))
+        if prompts is None or golden is None or (prompts, golden) in self._related:
+            return
+        asked = prompts_in(self._content(prompts), "spec.prompts")
+        known = [question.strip() for question, _ in golden_in(self._content(golden), "spec.golden")]
+        if not set(asked) & set(known):
+            raise BadSpec(
+                f"the golden answers none of the {len(asked)} prompts: it has {len(known)} questions, the first is "
+                f"{known[0][:60]!r}",
+                field="spec.golden",
+            )
+        self._related.add((prompts, golden))
+
+    def _digest(self, name: str, source: object) -> str | None:
+        if isinstance(source, FilePath):
+            return self._taken_in[name, source].digest
+        if not isinstance(source, StoredArtifact) or not self._store.exists(source.digest):
+            return None
+        readable = not self._store.is_tree(source.digest) and self._store.size(source.digest) <= FILE_LIMIT
+        return source.digest if readable else None
+
+    def _content(self, digest: str) -> bytes:
+        with self._store.open(digest) as stored:
+            return stored.read(FILE_LIMIT)
 
 
 def _files(spec: Spec) -> dict[str, FilePath]:

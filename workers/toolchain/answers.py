@@ -7,6 +7,7 @@ from pathlib import Path
 
 from orchestrator.model.profile import AnswersRule
 from orchestrator.results.answers import GivenAnswer, Golden
+from orchestrator.results.prompts import questions_in
 from workers.toolchain.columns import Columns, Unplaced, storable
 from workers.toolchain.rows import BadAnswers as BadAnswers
 from workers.toolchain.rows import json_rows, rows_by
@@ -14,7 +15,7 @@ from workers.toolchain.rows import json_rows, rows_by
 
 def read_prompts(path: Path) -> list[str]:
     """The questions of a file: one a line, blank lines are none."""
-    return [line.strip() for line in path.read_text("utf-8-sig", errors="replace").split("\n") if line.strip()]
+    return questions_in(path.read_bytes().decode("utf-8-sig", errors="replace"))
 
 
 def count_prompts(path: Path) -> int:

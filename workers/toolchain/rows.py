@@ -60,11 +60,13 @@ def json_rows(path: Path) -> Iterator[Row]:
 
 def _lines(stream: IO[bytes], name: str) -> Iterator[str]:
     number = 0
-    while line := stream.readline(MOST_RECORD_BYTES + 1):
-        number += 1
-        if len(line) > MOST_RECORD_BYTES:
-            raise BadAnswers(f"line {number} of {name} is longer than {MOST_RECORD_BYTES} bytes")
-        yield line.decode("utf-8-sig" if number == 1 else "utf-8", "replace")
+    while read := stream.readline(MOST_RECORD_BYTES + 1):
+        if len(read) > MOST_RECORD_BYTES:
+            raise BadAnswers(f"line {number + 1} of {name} is longer than {MOST_RECORD_BYTES} bytes")
+        # \r ends a line too, and is in no JSON text as it is.
+        for line in read.removesuffix(b"\n").removesuffix(b"\r").split(b"\r"):
+            number += 1
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8", "replace")
 
 
 def _text_rows(rule: TextAnswers, files: Sequence[Path], seconds: int) -> Iterator[Row]:

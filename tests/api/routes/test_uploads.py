@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from eventually import eventually
 from sqlalchemy import text
+from starlette.testclient import TestClient
 
 from api.client import uploads
 from api.client.client import ApiError
+from orchestrator import tokens
 from orchestrator.catalog.uploads import UploadRequest, Uploads
 
 CONFIG = {"model_type": "qwen2", "hidden_size": 64}
@@ -145,6 +147,24 @@ def test_a_model_from_an_upload_that_nobody_sent_is_refused(http):
     answer = http.post("/models", json={"name": "tiny", "upload": "sha256:" + "0" * 64})
 
     assert answer.status_code == 404
+
+
+def test_an_upload_is_its_senders_and_admins(app, http, database, archive):
+    content = archive.read_bytes()
+    digest = digest_of(content)
+    with TestClient(app, base_url="http://testserver/api/v1") as one, TestClient(app, base_url=one.base_url) as other:
+        for client, name in ((one, "one"), (other, "other")):
+            client.headers["Authorization"] = f"Bearer {tokens.make(database, name, ('submitter',))}"
+        one.post("/uploads", json={"digest": digest, "size": len(content)})
+        one.patch(f"/uploads/{digest}", content=content, headers={"Upload-Offset": "0"})
+
+        assert other.get(f"/uploads/{digest}").status_code == 404
+        assert other.patch(f"/uploads/{digest}", content=b"x", headers={"Upload-Offset": "0"}).status_code == 404
+        assert other.delete(f"/uploads/{digest}").status_code == 204  # as for one that is not there
+        assert other.post("/models", json={"name": "theirs", "upload": digest}).status_code in (403, 404)
+        assert other.post("/uploads", json={"digest": digest, "size": len(content)}).json()["offset"] == 0
+        assert one.get(f"/uploads/{digest}").json()["offset"] == len(content)
+        assert http.get(f"/uploads/{digest}").status_code == 200
 
 
 @pytest.mark.parametrize("what", ["models", "artifacts/kcores"])

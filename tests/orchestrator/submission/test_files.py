@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from core_builders import request_of
 
-from orchestrator.catalog.text_files import FILE_LIMIT
+from orchestrator.catalog.text_files import FILE_LIMIT, safe_name
 from orchestrator.errors import BadSpec, PathRefused
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -140,3 +140,79 @@ def test_nothing_is_read_when_no_root_is_configured(store: ArtifactStore, tmp_pa
 
     with pytest.raises(PathRefused, match="none is configured"):
         Intake(Settings(), store).take_in(spec)
+
+
+def _take_both(store: ArtifactStore, folder: Path, prompts: object, golden: object):
+    spec = {
+        "kind": "infer", "model": "m", "kcore": {"digest": f"sha256:{'c' * 64}"}, "prompts": prompts, "golden": golden,
+    }  # fmt: skip
+    return Intake(Settings(allowed_roots=(folder,)), store).take_in(request_of(spec).spec)
+
+
+@pytest.mark.parametrize("stored", [(), ("prompts",), ("golden",), ("prompts", "golden")], ids=str)
+def test_a_golden_of_other_prompts_is_refused_with_counts(
+    store: ArtifactStore, tmp_path: Path, stored: tuple[str, ...]
+):
+    contents = {"prompts": b"Hello there you\nAnd you?\n", "golden": b'{"question": "Who are you?", "answer": "z"}\n'}
+    given = {}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        given[name] = {"digest": store.put_bytes(content).digest} if name in stored else {"path": str(tmp_path / name)}
+
+    with pytest.raises(
+        BadSpec, match="none of the 2 prompts: it has 1 questions, the first is 'Who are you"
+    ) as refusal:
+        _take_both(store, tmp_path, **given)
+
+    assert refusal.value.field == "spec.golden"
+
+
+def test_a_golden_for_some_of_the_prompts_is_taken(store: ArtifactStore, tmp_path: Path):
+    (tmp_path / "prompts").write_text("one\rtwo\r")
+    (tmp_path / "golden").write_text('{"question": " two", "answer": ""}')
+
+    taken = _take_both(store, tmp_path, {"path": str(tmp_path / "prompts")}, {"path": str(tmp_path / "golden")})
+
+    assert set(taken) == {"prompts", "golden"}
+
+
+def test_a_file_of_more_lines_than_anyone_writes_is_refused(store: ArtifactStore, tmp_path: Path):
+    with pytest.raises(BadSpec, match="more than 1000000 lines"):
+        _take_in(store, tmp_path, b"a\n" * 1_000_001)
+
+
+@pytest.mark.parametrize("name", ["模" * 80, "\U00020000" * 60 + ".txt", "é" * 120])
+def test_a_name_is_short_in_bytes_and_whole_in_characters(name: str):
+    cut = safe_name(Path(name))
+
+    assert len(cut.encode()) <= 180
+    assert name.startswith(cut)
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "missing", "below a file", "link", "dangling link", "loop", "long"])
+def test_what_lies_outside_the_roots_is_answered_alike_whether_it_exists(
+    store: ArtifactStore, tmp_path: Path, what: str
+):
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    (outside / "file").write_text("secret")
+    (outside / "loop").symlink_to(outside / "loop")
+    (root / "link").symlink_to(outside / "file")
+    (root / "dangling link").symlink_to(outside / "missing")
+    places = {"folder": outside, "below a file": outside / "file" / "x", "long": outside / ("n" * 300)}
+    inside = what.endswith("link")
+    place = places.get(what) or (root if inside else outside) / what
+
+    with pytest.raises(PathRefused) as refusal:
+        _take_path(store, root, place)
+
+    assert refusal.value.detail.startswith(f"{place} is not under an allowed root")
+
+
+def test_a_hard_link_below_a_root_is_a_file_below_that_root(store: ArtifactStore, tmp_path: Path):
+    (tmp_path / "root").mkdir()
+    (tmp_path / "outside").write_text("who?")
+    (tmp_path / "root/inside").hardlink_to(tmp_path / "outside")
+
+    assert _take_path(store, tmp_path / "root", tmp_path / "root/inside").size == 4
