@@ -1,4 +1,4 @@
-"""Outcome + what was printed → why the attempt failed, or that it did not. Pure.
+"""Outcome + what was printed → why the attempt failed, or that it did not. Nothing else is looked at.
 
 A card that dies often looks like a tool that hangs or fails, so a fault signature in the output outranks every
 failure but those that people and the log limit caused.
@@ -14,6 +14,7 @@ from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.profile import FaultSignature
 from orchestrator.model.suspects import COUNTED
 from orchestrator.results.answers import CheckedAnswer
+from workers.processes.matching import search
 from workers.processes.process import Outcome, StopReason
 
 EVIDENCE_BYTES = 1 << 20
@@ -59,8 +60,8 @@ class Evidence:
         if known.source != "kernel" or known.pattern is None:
             return None
         for line in self.kernel:
-            found = re.search(known.pattern, line)
-            if found is not None and found["card"] in map(str, self.cards):
+            found = search(known.pattern, line)
+            if found is not None and found.groups["card"] in {str(card) for card in self.cards}:
                 return line
         return None
 
@@ -72,8 +73,8 @@ def _line_in(text: str, known: FaultSignature) -> str | None:
     """The line of a log that a signature matches."""
     if known.source != "output" or known.pattern is None:
         return None
-    found = re.search(known.pattern, text)
-    return None if found is None else text[text.rfind("\n", 0, found.start()) + 1 :].partition("\n")[0]
+    found = search(known.pattern, text)
+    return None if found is None else text[text.rfind("\n", 0, found.start) + 1 :].partition("\n")[0]
 
 
 @dataclass(frozen=True)

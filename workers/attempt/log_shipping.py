@@ -29,6 +29,10 @@ _SHIPMENT = 16 * live_logs.MAX_CHUNK_BYTES
 _BACKLOG = 4 * _SHIPMENT
 """Bytes that may wait before the live view is thinned."""
 
+_LINE_END = re.compile(rb"[\r\n]")
+_MOST_LINES, _LONGEST_LINE = 1000, 512
+"""Of a shipment and of its lines, in bytes, what progress is looked for in: a pattern must not hold up the worker."""
+
 
 class LogShipper:
     """Ships one log; what comes after the last shipment of `following` stays behind until `flush`."""
@@ -110,8 +114,11 @@ class LogShipper:
         if self._progress is None:
             return None
         found = None
-        for match in self._progress.finditer(raw):
-            found = match
+        for line in reversed(_LINE_END.split(raw)[-_MOST_LINES:]):
+            matches = list(self._progress.finditer(line[:_LONGEST_LINE]))
+            if matches:
+                found = matches[-1]
+                break
         if found is None:
             return None
         told = {name: found.groupdict().get(name) for name in ("done", "total")}

@@ -29,6 +29,7 @@ from orchestrator.settings import Settings
 from workers.host import open_files
 from workers.host.open_files import Identity, Look, SharedLooks
 from workers.processes.ask import ask
+from workers.processes.matching import search
 from workers.processes.process import Command
 from workers.processes.tree import Shim
 
@@ -210,7 +211,7 @@ class Probe:
                 )  # fmt: skip
                 if told.exit_code != 0:
                     missing.append((card, f"{' '.join(argv)} ended with {told.exit_code or 'no answer'}: {told.last}"))
-                elif re.search(check.free, told.said) is None:
+                elif search(check.free, told.said) is None:
                     busy.append((card, told.said))
         return replace(seen, missing=tuple(missing), busy=tuple(busy))
 

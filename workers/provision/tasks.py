@@ -2,7 +2,6 @@
 
 import glob
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator.model.provision import PACKAGES
+from workers.processes.matching import search
 from workers.provision import packages
 from workers.provision.packages import Archive
 from workers.provision.plan import Packages, Run, Step
@@ -109,7 +109,7 @@ class CommandTask:
         said = asked.stdout[:_SAID_BYTES].decode("utf-8", "replace")
         if asked.returncode != 0:
             return f"{shown} ended with {asked.returncode}: {_last_line(said)}"
-        if self._step.prints is not None and re.search(self._step.prints, said) is None:
+        if self._step.prints is not None and search(self._step.prints, said) is None:
             return f"the output of {shown} does not match {self._step.prints}"
         return None
 

@@ -4,7 +4,6 @@ import http.client
 import json
 import logging
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from orchestrator.model.specs import ServeSpec
 from workers.attempt.facts import Claimed, Ran
 from workers.attempt.kinds.tool import Start, Tool
 from workers.host import ports
+from workers.processes.matching import search
 from workers.processes.process import Outcome, StopReason
 from workers.processes.threads import beside
 from workers.toolchain.commands import Plan, at_address, fill
@@ -156,7 +156,7 @@ class Server(Tool):
     def _has_printed(self, pattern: Pattern, begun: _Begun) -> bool:
         with suppress(FileNotFoundError), self._claimed.log.open("rb") as opened:
             opened.seek(max(begun.printed, opened.seek(0, os.SEEK_END) - _MOST_SEARCHED))
-            return re.search(pattern, opened.read(_MOST_SEARCHED).decode("utf-8", "replace")) is not None
+            return search(pattern, opened.read(_MOST_SEARCHED).decode("utf-8", "replace")) is not None
         return False
 
 
