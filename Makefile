@@ -11,7 +11,7 @@ TESTERS ?= 3
 PYTEST  := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-fast simulate lint types bench lock migration clean
+.PHONY: help demo up test test-fast simulate fuzz lint types bench lock migration clean
 
 help: ## Print this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ test-fast: $(STAMP) ## Run the tests that need no lab and no PostgreSQL and are 
 
 simulate: $(STAMP) ## Walk through simulated labs where everything goes wrong: make simulate SEEDS=2000.
 	@SIMULATE_SEEDS=$(or $(SEEDS),500) $(PYTEST) -q -n 2 tests/simulation $(ARGS)
+
+fuzz: $(STAMP) ## Read made-up files and requests for a long time: make fuzz EXAMPLES=100000.
+	@FUZZ_EXAMPLES=$(or $(EXAMPLES),20000) $(PYTEST) -q -n 2 --timeout 0 tests -k "fuzz or schemathesis" $(ARGS)
 
 lint: $(STAMP) ## Check style, formatting and who imports whom.
 	@$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from orchestrator.errors import BadRequest, BadSpec
 from orchestrator.model.profile import Profile
+from orchestrator.model.profile_words import problems_of
 from orchestrator.model.specs import NAME_PATTERN
 from orchestrator.settings import SHIPPED_PROFILES, Settings
 from orchestrator.strict_json import BadDocument
@@ -53,9 +54,12 @@ def load_profile(settings: Settings, name: str) -> Profile:
         raise BadSpec(f"there is no profile {name!r}; known: {_known(settings)}", field="profile")
     try:
         document = _whole(settings, name, ())
-        return Profile.model_validate(document.values)
+        profile = Profile.model_validate(document.values)
     except ValidationError as trouble:
         raise BadRequest(f"profile {name} is not valid: {_problems(trouble, document)}", field="profile") from None
+    for path, what in problems_of(profile):
+        _refuse(document.place(path), f"{'.'.join(map(str, path))}: {what}")
+    return profile
 
 
 def _files(settings: Settings, name: str) -> list[Path]:

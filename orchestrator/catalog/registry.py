@@ -154,18 +154,18 @@ class Registry:
         return folder
 
     def _configs(self, folder: Path, request: ModelRequest) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-        own = _read_config(allowed_path(self._settings, str(folder / "config.json"), "path"), "path")
+        own = read_config(allowed_path(self._settings, str(folder / "config.json"), "path"), "path")
         official, tx81 = (None, own) if "param_dir" in own else (own, None)
         named = request.official_config or _beside(folder, "config_official.json", missing=official is None)
         if named is not None:
-            official = _read_config(allowed_path(self._settings, named, "official_config"), "official_config")
+            official = read_config(allowed_path(self._settings, named, "official_config"), "official_config")
             if "param_dir" in official:
                 raise BadSpec(
                     f"{named} has param_dir: it is the TX81 variant; name the official file", field="official_config"
                 )
         named = request.tx81_config or _beside(folder, "config_tx81.json", missing=tx81 is None)
         if named is not None:
-            tx81 = _read_config(allowed_path(self._settings, named, "tx81_config"), "tx81_config")
+            tx81 = read_config(allowed_path(self._settings, named, "tx81_config"), "tx81_config")
             if "param_dir" not in tx81:
                 raise BadSpec(
                     f"{named} has no param_dir: it is the official config.json; name the TX81 variant",
@@ -221,7 +221,8 @@ def release_digest(profile: Profile, root: Path) -> str:
     return digest_of({"profile": called, "files": contents})
 
 
-def _read_config(path: Path, field: str) -> dict[str, Any]:
+def read_config(path: Path, field: str) -> dict[str, Any]:
+    """A config.json; PathRefused or BadSpec says why it is none, or is not taken."""
     try:
         # Reading a pipe or a device would never end.
         if not path.is_file():

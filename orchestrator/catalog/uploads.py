@@ -151,6 +151,7 @@ class Uploads:
             raising_store_full(self._folder),
             suppress(FileExistsError),
         ):
+            open_as(self._models, content)
             # Whoever was faster unpacked the same.
             _rename_new(content, target)
         return target

@@ -9,7 +9,7 @@ import re._constants as sre  # type: ignore[import-not-found]
 import re._parser as parser  # type: ignore[import-not-found]
 from collections.abc import Iterator
 from functools import cache
-from math import inf, isinf
+from math import inf
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
@@ -34,16 +34,7 @@ def _regex(text: str) -> str:
     return text
 
 
-def _quick(text: str) -> str:
-    if isinf(steps(text, "")):
-        raise ValueError("it is tried again and again, and may try for ever: write no repeat or choice in a repeat")
-    return text
-
-
 Pattern = Annotated[str, AfterValidator(_regex)]
-
-QuickPattern = Annotated[str, AfterValidator(_regex), AfterValidator(_quick)]
-"""A pattern for what is printed every moment."""
 
 
 def steps(pattern: str, text: str) -> float:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from orchestrator.model.launchers import Launcher
-from orchestrator.model.patterns import Pattern, QuickPattern
+from orchestrator.model.patterns import Pattern
 from orchestrator.model.provision import ProvisionRule
 from orchestrator.model.specs import AbsolutePath, Name, Strict
 
@@ -62,7 +62,7 @@ class AnswerFiles(Strict):
     """Where answers are, in whatever format."""
 
     glob: str = Field(description="Files below the folder for outputs.")
-    file_name: QuickPattern | None = Field(
+    file_name: Pattern | None = Field(
         default=None,
         description="Looked for in a file's name; its groups batch_size, batch and repeat hold for all answers in it.",
     )
@@ -191,7 +191,7 @@ class KindProfile(Strict):
     copy_in: dict[str, str] = Field(default={}, description="Input → path it is laid out at, with place-holders.")
     serve: ServeRule | None = Field(default=None, description="Of the kind serve, and of no other.")
     limits: DefaultLimits
-    progress: QuickPattern | None = Field(
+    progress: Pattern | None = Field(
         default=None, description="Named groups `done` and `total`; no match is no failure."
     )
 

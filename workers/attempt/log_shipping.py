@@ -10,10 +10,12 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isinf
 from pathlib import Path
 
 from orchestrator.jobs import lifecycle
 from orchestrator.jobs.ownership import Owner
+from orchestrator.model.patterns import steps
 from orchestrator.storage import live_logs
 from orchestrator.storage.database import Database
 from workers.processes.threads import beside
@@ -50,7 +52,8 @@ class LogShipper:
     @contextmanager
     def following(self, progress: str | None) -> Iterator[None]:
         """Ship it as it grows while the block lasts; what the pattern `progress` finds in it is stored as progress."""
-        self._progress = None if progress is None else re.compile(progress.encode())
+        usable = progress is not None and not isinf(steps(progress, ""))  # of a profile from before that was checked
+        self._progress = re.compile(progress.encode()) if usable and progress else None
         returned = beside(self._follow)
         try:
             yield

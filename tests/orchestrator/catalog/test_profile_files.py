@@ -134,6 +134,12 @@ def test_a_profile_may_change_its_shipped_namesake(folder):
         ("backend_types:\n  a b: {family: qwen2, precision: bf16}", 3, "backend_types.a b: "),
         ("kinds:\n  infer:\n    cwd: null", 4, "kinds.infer.cwd: Field required"),
         ("environment: {A: a}\nenvironment: {B: b}", 3, "environment: is given a second time"),
+        ("kinds:\n  infer:\n    cwd: '{rooot}'", 4, "kinds.infer.cwd: uses {rooot}, which no job has (known: "),
+        ("kinds:\n  infer:\n    argv: [sh, '{modle}']", 4, "kinds.infer.argv.1: uses {modle}"),
+        ("kinds:\n  infer:\n    optional: {goldn: [-gp]}", 4, "kinds.infer.optional.goldn: is neither an input"),
+        ("kinds:\n  infer:\n    progress: '(a+)+'", 4, "kinds.infer.progress: is tried again and again"),
+        ("a: &a [x,x]\nb: &b [*a,*a]\nc: *c", 4, "*c"),
+        (f"a: {'9' * 5000}", 2, "a: the number is too large"),
     ],
 )
 def test_an_error_names_the_file_the_line_and_the_entry(folder, text, line, told):
