@@ -28,13 +28,27 @@ def _host_name() -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "-", platform.node().split(".")[0])[:63] or "localhost"
 
 
-def _with_a_port(url: str) -> str:
-    """The URL, if its port is a number. Says nothing of what is there instead: it may be part of a password."""
+def check_addresses(settings: "Settings") -> None:
+    """BadSettings if database or broker cannot be reached by what names them.
+
+    Not part of `Settings`: `tx81 up` names its own, whatever the caller's environment has in these variables."""
+    database, broker = settings.database, settings.broker_url
+    if not re.match(r"(sqlite:///|postgres(ql)?(\+psycopg)?://)", database):
+        expected = "postgresql://USER:PASSWORD@HOST/DATABASE or sqlite:////FOLDER/FILE"
+        raise BadSettings(f"TX81_DATABASE_URL: expected {expected}")
+    if not re.match(r"(rediss?(\+socket)?|sentinel|memory)://", broker):
+        raise BadSettings("TX81_BROKER_URL: expected redis://:PASSWORD@HOST:6379/0, rediss:// or redis+socket://PATH")
+    for name, url in (("TX81_DATABASE_URL", database), ("TX81_BROKER_URL", broker)):
+        if not url.startswith("redis+socket:") and not _has_a_port(url):
+            # Without a word of what is there instead: it may be part of a password.
+            raise BadSettings(f"{name}: no port after the host; percent-encode / ? # @ : % in a password")
+
+
+def _has_a_port(url: str) -> bool:
+    """Whether what stands for a port in a URL is one, or nothing does."""
     authority = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]
     port = re.search(r":([^:\]]*)$", authority.rpartition("@")[2])
-    if port and port[1] and not (port[1].isascii() and port[1].isdigit() and int(port[1]) < 1 << 16):
-        raise ValueError("what stands after the host is not a port; percent-encode / ? # @ : % in a password")
-    return url
+    return not port or not port[1] or (port[1].isascii() and port[1].isdigit() and int(port[1]) < 1 << 16)
 
 
 def url_of_sqlite(file: Path) -> str:
@@ -72,6 +86,7 @@ def settings_of_service(*, make_state: bool = False) -> "Settings":
     What cannot be used ends the process with one line and exit code 2."""
     try:
         settings = load_settings()
+        check_addresses(settings)
         if make_state or settings.state_dir.exists():
             private_state(settings.state_dir.absolute())
         return settings
@@ -199,20 +214,6 @@ class Settings(BaseSettings):
 
     aging: Seconds = timedelta(hours=1)
     """A queued job counts as one priority more urgent for each of these since it was submitted, up to 9."""
-
-    @field_validator("database_url")
-    @classmethod
-    def _known_database(cls, url: str) -> str:
-        if url and not re.match(r"(sqlite:///|postgres(ql)?(\+psycopg)?://)", url):
-            raise ValueError("expected postgresql://USER:PASSWORD@HOST/DATABASE or sqlite:////FOLDER/FILE")
-        return _with_a_port(url)
-
-    @field_validator("broker_url")
-    @classmethod
-    def _known_broker(cls, url: str) -> str:
-        if not re.match(r"(rediss?(\+socket)?|sentinel|memory)://", url):
-            raise ValueError("expected redis://:PASSWORD@HOST:6379/0, rediss:// or redis+socket://PATH")
-        return url if url.startswith("redis+socket:") else _with_a_port(url)
 
     @field_validator("state_dir", "store_dir", "work_dir", "models_dir", "flower_dir", "token_file")
     @classmethod

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url, text
 
-from orchestrator.settings import BadSettings, Settings, load_settings
+from orchestrator.settings import BadSettings, Settings, check_addresses, load_settings
 from orchestrator.storage.database import Database
 
 ROOT = Path(__file__).parents[2]
@@ -83,7 +83,7 @@ def test_a_variable_that_cannot_be_used_is_named_in_one_line_and_no_password_is(
     monkeypatch.setenv(name, value)
 
     with pytest.raises(BadSettings) as refused:
-        load_settings()
+        check_addresses(load_settings())
 
     assert name in str(refused.value)
     assert told in str(refused.value)
@@ -101,7 +101,10 @@ def test_a_variable_that_cannot_be_used_is_named_in_one_line_and_no_password_is(
     ],
 )
 def test_usual_addresses_of_databases_are_taken(url):
-    assert Settings(database_url=url).database == url
+    settings = Settings(database_url=url)
+    check_addresses(settings)
+
+    assert settings.database == url
 
 
 @pytest.mark.parametrize(
