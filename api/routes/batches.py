@@ -10,7 +10,7 @@ from api.documents import examples
 from api.documents.base import Page
 from api.documents.batches import BatchDetail, BatchView
 from api.documents.jobs import OrderReport
-from api.http.replay import note_replay
+from api.http.replay import note_replay, replays
 from api.parameters import Cursor, Limit, NameFilter, Number, first_position, number_of, page
 from api.routes.orders import CANCEL_ALL, FOR_ALL, CarryOut, declare
 from api.views.batches import batch_view
@@ -23,7 +23,7 @@ from orchestrator.model.orders import Order
 router = APIRouter(prefix="/batches", tags=["batches"], route_class=GuardedRoute)
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=replays(BatchView))
 def submit_batch(
     body: Annotated[BatchRequest, Body(openapi_examples=examples.BATCH)],
     context: Given,

@@ -10,7 +10,7 @@ from api.documents import examples
 from api.documents.base import Page
 from api.documents.hosts import HostDetail, HostView
 from api.documents.jobs import JobView
-from api.http.replay import note_replay
+from api.http.replay import note_replay, replays
 from api.parameters import ThingName
 from api.views.hosts import host_fields
 from api.views.jobs import job_view
@@ -32,7 +32,7 @@ def list_hosts(context: Given) -> Page[HostView]:
         return Page(items=tuple(HostView.model_validate(host_fields(facts, now, lost_after)) for facts in found))
 
 
-@router.post("/{host}/provision", status_code=201, openapi_extra=needs(Scope.ADMIN))
+@router.post("/{host}/provision", status_code=201, responses=replays(JobView), openapi_extra=needs(Scope.ADMIN))
 def provision(
     host: ThingName,
     body: Annotated[ProvisionRequest, Body(openapi_examples=examples.PROVISION)],

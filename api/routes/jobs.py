@@ -14,7 +14,7 @@ from api.documents.explanations import ExplanationView
 from api.documents.jobs import BulkRequest, EventView, JobDetail, JobView, OrderReport
 from api.http.errors import StaleVersion
 from api.http.etags import etag_of, matches, tags
-from api.http.replay import note_replay
+from api.http.replay import note_replay, replays
 from api.parameters import (
     Cursor,
     FreeText,
@@ -42,7 +42,7 @@ router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=GuardedRoute)
 IfMatch = Annotated[str | None, Header(description="Only if the job has not changed: its ETag or version.")]
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=replays(JobView))
 def submit(
     body: Annotated[JobRequest, Body(openapi_examples=examples.JOB)],
     context: Given,
@@ -55,7 +55,7 @@ def submit(
     return _made_one(made, context, request, response)
 
 
-@router.post("/bulk", status_code=201)
+@router.post("/bulk", status_code=201, responses=replays(Page[JobView]))
 def submit_many(
     body: Annotated[BulkRequest, Body(openapi_examples=examples.BULK)], context: Given, response: Response, once: Once
 ) -> Page[JobView]:
@@ -167,7 +167,7 @@ async def _one_job(job: Number, context: Given, if_match: IfMatch = None) -> Car
 declare(router, "job", JobView, _one_job, FOR_ONE)
 
 
-@router.post("/{job}/retry", status_code=201)
+@router.post("/{job}/retry", status_code=201, responses=replays(JobView))
 def retry(job: Number, context: Given, request: Request, response: Response, once: Once) -> JobView:
     """Make a new job from the request of a finished one."""
     return _made_one(context.submission.retry(job, once), context, request, response)

@@ -10,7 +10,7 @@ from api.documents import examples
 from api.documents.base import Page
 from api.documents.jobs import OrderReport
 from api.documents.pipelines import PipelineDetail, PipelineView
-from api.http.replay import note_replay
+from api.http.replay import note_replay, replays
 from api.parameters import Cursor, Limit, NameFilter, Number, first_position, number_of, page
 from api.routes.orders import CANCEL_ALL, FOR_ALL, CarryOut, declare
 from api.views.jobs import order_report
@@ -22,7 +22,7 @@ from orchestrator.model.specs import PipelineRequest
 router = APIRouter(prefix="/pipelines", tags=["pipelines"], route_class=GuardedRoute)
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=replays(PipelineDetail))
 def submit_pipeline(
     body: Annotated[PipelineRequest, Body(openapi_examples=examples.PIPELINE)],
     context: Given,

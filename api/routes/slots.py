@@ -9,7 +9,7 @@ from api.context import Context, Given
 from api.documents.base import Page
 from api.documents.jobs import JobView
 from api.documents.slots import SlotHistory, SlotView
-from api.http.replay import note_replay
+from api.http.replay import note_replay, replays
 from api.parameters import ThingName
 from api.views.jobs import job_view
 from api.views.slots import slot_detail, slot_history, slot_view
@@ -73,7 +73,7 @@ def quarantine(slot: ThingName, context: Given, actor: Actor, body: Reason = _NO
     return _served(context, slot, actor, body, service.quarantine)
 
 
-@router.post("/{slot}/canary", status_code=201, openapi_extra=needs(Scope.OPERATOR))
+@router.post("/{slot}/canary", status_code=201, responses=replays(JobView), openapi_extra=needs(Scope.OPERATOR))
 def run_canary(slot: ThingName, context: Given, response: Response, once: Once) -> JobView:
     """Check the slot's cards now, with the canary of its release; a slot that fails is quarantined."""
     made = context.canaries.start(slot, once)

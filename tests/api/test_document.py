@@ -72,6 +72,20 @@ def test_every_guarded_operation_says_that_it_needs_a_token(document):
     assert unguarded == {"/health/live", "/health/ready"}
 
 
+def test_every_operation_that_takes_an_idempotency_key_declares_the_answer_to_a_replay(document):
+    keyed = [
+        (path, operation["responses"])
+        for path, methods in document["paths"].items()
+        for operation in methods.values()
+        if any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", ()))
+    ]
+
+    assert len(keyed) >= 7
+    for path, responses in keyed:
+        assert responses["200"]["content"] == responses["201"]["content"], path
+        assert responses["200"]["headers"]["Idempotent-Replay"]["schema"], path
+
+
 def test_the_document_loads_nothing_from_elsewhere(http):
     assert http.get("http://testserver/docs").status_code == 404
     assert http.get("http://testserver/redoc").status_code == 404
