@@ -43,7 +43,7 @@ class BatchRuns(BaseModel):
         sizes = given.get("batch_sizes") if isinstance(given, Mapping) and "groups" not in given else None
         if not isinstance(sizes, list | tuple) or not sizes:
             return given
-        legal = all(isinstance(size, int) and 1 <= size <= GROUPS_PER_HOST for size in sizes)
+        legal = all(type(size) is int and 1 <= size <= GROUPS_PER_HOST for size in sizes)
         return {**given, "groups": max(sizes)} if legal else given
 
     @model_validator(mode="after")

@@ -66,7 +66,7 @@ class AnswerFiles(Strict):
         default=None,
         description="Looked for in a file's name; its groups batch_size, batch and repeat hold for all answers in it.",
     )
-    counts_from: Literal[0, 1] = Field(default=0, description="Number of the first question; repeats begin at 1.")
+    counts_from: int = Field(default=0, ge=0, le=1, description="Number of the first question; repeats begin at 1.")
 
 
 class JsonAnswers(AnswerFiles):

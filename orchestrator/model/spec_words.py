@@ -4,7 +4,17 @@ import re
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    StringConstraints,
+    Tag,
+)
+from pydantic_core import CoreSchema
 
 from orchestrator.model.slots import (
     GROUPS_PER_HOST,
@@ -66,10 +76,30 @@ Cards = Annotated[str, AfterValidator(_cards)]
 """Card groups of one host, kept in one spelling: ascending, and `0..31` where they are all eight."""
 
 
+def _make_strict(schema: object) -> None:
+    """Mark every number and boolean in a core schema as strict, in place."""
+    if isinstance(schema, dict):
+        if schema.get("type") in ("int", "float", "bool"):
+            schema["strict"] = True
+        for inner in schema.values():
+            _make_strict(inner)
+    elif isinstance(schema, list | tuple):
+        for inner in schema:
+            _make_strict(inner)
+
+
 class Strict(BaseModel):
-    """Base of every document a client sends: frozen, and unknown fields are refused."""
+    """Base of every document a client sends: frozen; unknown fields are refused, and so is a value of another JSON
+    type where a number or a boolean is expected (`true` is not 1, and "5" is not 5)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The schema of the fields; Pydantic's own `strict` would also refuse the lists that stand for tuples."""
+        schema = handler(source)
+        _make_strict(schema)
+        return schema
 
 
 class JobOutput(Strict):

@@ -61,8 +61,9 @@ def test_processes_are_as_many_as_endpoints_unless_they_are_said():
     [
         ({"load": {"rate": 1, "concurrency": 2}}, "not both"),
         ({"load": {"rate": 0}}, "greater than or equal to 0.001"),
-        ({"load": {"rate": "NaN"}}, "finite number"),
-        ({"load": {"goodput": {"tpot_seconds": "NaN"}}}, "finite number"),
+        ({"load": {"rate": float("nan")}}, "finite number"),
+        ({"load": {"goodput": {"tpot_seconds": float("inf")}}}, "finite number"),
+        ({"load": {"rate": "NaN"}}, "valid number"),
         ({"load": {"goodput": {}}}, "name at least one limit"),
         ({"load": {"request_rate": 1}}, "Extra inputs"),
         ({"program": "chat", "load": {}}, "omit load"),
