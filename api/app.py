@@ -10,6 +10,7 @@ from api.access import documented_scheme
 from api.context import Context
 from api.documents.base import Problem
 from api.http import problems
+from api.http.methods import HeadAsGet
 from api.proxy.relay import Proxy
 from api.routes import (
     artifacts,
@@ -45,6 +46,11 @@ from orchestrator.storage.database import Database
 from orchestrator.submission.submit import Submission
 
 ROOT = "/api/v1"
+
+_ABOUT = """Jobs on TX81 card groups. Every error is a problem document (RFC 9457).
+
+HEAD is answered wherever GET is, with the status and headers of GET and no content; a stream of events ends after its
+headers. 405 names the methods of the path in `Allow`."""
 
 
 def _problem_schema() -> dict[str, Any]:
@@ -84,9 +90,12 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
         proxy=Proxy(settings, database, wakeups),
     )
     # The usual documentation pages load scripts from elsewhere, which a lab's network does not have.
-    app = FastAPI(title="TX81 orchestrator", version="1", docs_url=None, redoc_url=None, lifespan=_lifespan)
+    app = FastAPI(
+        title="TX81 orchestrator", version="1", description=_ABOUT, docs_url=None, redoc_url=None, lifespan=_lifespan
+    )
     app.state.context = context
     problems.install(app)
+    app.add_middleware(HeadAsGet)
     # Routes are tried in their order, and this is where every millisecond is waited for.
     app.include_router(openai.router, dependencies=[documented_scheme], responses=openai.REFUSED)
     app.include_router(health.router)

@@ -1,1 +1,1 @@
-"""HTTP itself: problems (errors as documents), fields, ETags, ranges, downloads, replays. No SQL."""
+"""HTTP itself: problems (errors as documents), fields, ETags, methods, ranges, downloads, replays. No SQL."""

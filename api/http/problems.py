@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse
 from api.documents.base import FieldError, Problem
 from api.http.errors import BodyTooLarge, NoServerReady, RangeBeyondEnd, ServerFailed, ServerSilent, StaleVersion
 from api.http.fields import field_errors, printable
+from api.http.methods import allowed_methods
 from orchestrator import errors
 from orchestrator.catalog.child import NotWanted
 from orchestrator.catalog.uploads import WrongOffset
@@ -67,8 +68,11 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _answered)
 
 
-async def _answered(_request: Request, error: Exception) -> ProblemResponse:
-    return answer_to(error)
+async def _answered(request: Request, error: Exception) -> ProblemResponse:
+    answer = answer_to(error)
+    if answer.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        answer.headers["Allow"] = ", ".join(allowed_methods(request.app.routes, request.scope["path"]))
+    return answer
 
 
 def answer_to(error: Exception) -> ProblemResponse:

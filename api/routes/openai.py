@@ -104,7 +104,10 @@ async def complete(asked: CompletionRequest, context: Given) -> Response:
 
 
 @router.api_route(
-    "/{path:path}", methods=["DELETE", "GET", "PATCH", "POST", "PUT"], openapi_extra=_INFERENCE, include_in_schema=False
+    "/{path:path}",
+    methods=["DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"],
+    openapi_extra=_INFERENCE,
+    include_in_schema=False,
 )
 async def refuse_anything_else(path: str, request: Request) -> Response:
     """What OpenAI's interface has beside these, or in another way, in its own words."""
