@@ -6,15 +6,20 @@ never read.
 
 import hashlib
 from collections.abc import Callable, Coroutine
+from functools import cache
 from typing import Annotated, Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Header, Request, Response, Security
 from fastapi.dependencies.models import Dependant
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
+from pydantic import TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
+from starlette.types import Scope as ASGIScope
 
 from api.context import context_of
 from api.http.errors import BodyTooLarge
@@ -24,6 +29,15 @@ from orchestrator.model.scopes import Scope, allows
 from orchestrator.strict_json import BadDocument, loads
 from orchestrator.submission.idempotency import Idempotency
 from orchestrator.tokens import Bearer, verify
+
+SMALL_BODY = 64 * 1024
+"""Bytes that are read and validated faster than a thread is found for it."""
+
+MOST_VALUES = 200_000
+"""In one body; a submission of 1,000 jobs with everything said has some 40,000."""
+
+MOST_ERRORS = 500
+"""Wrong fields of a large body that are looked at for its refusal."""
 
 documented_scheme = Security(HTTPBearer(auto_error=False, description="A token, as `Authorization: Bearer tx81_…`."))
 """For the OpenAPI document only; `GuardedRoute` is what checks."""
@@ -50,6 +64,7 @@ class GuardedRoute(APIRoute):
         handle = super().get_route_handler()
         known = _query_parameters(self.dependant)
         scope = Scope((self.openapi_extra or {})["x-scope"])
+        validate = _validator(self.dependant)
 
         async def guarded(request: Request) -> Response:
             request.state.bearer = await run_in_threadpool(_bearer, request)
@@ -57,8 +72,9 @@ class GuardedRoute(APIRoute):
             context = context_of(request)
             if not self.ignores_unknown_parameters:
                 _refuse_unknown_parameters(request, known)
+            limited = _limited(request, context.settings.max_body_bytes)
             try:
-                return await handle(_StrictRequest(request.scope, _limited(request, context.settings.max_body_bytes)))
+                return await handle(_StrictRequest(request.scope, limited, validate))
             except _Refused as refused:
                 raise refused.error from None
 
@@ -68,22 +84,61 @@ class GuardedRoute(APIRoute):
 class _Refused(HTTPException):
     """Carries a refusal through FastAPI's body parsing, which lets nothing but its own exceptions pass."""
 
-    def __init__(self, error: OrchestratorError) -> None:
+    def __init__(self, error: OrchestratorError | RequestValidationError) -> None:
         super().__init__(422)
         self.error = error
 
 
 class _StrictRequest(Request):
+    """Reads its body strictly. A large one is also validated here, in a thread: the event loop serves everybody."""
+
+    def __init__(self, scope: ASGIScope, receive: Receive, validate: Callable[[Any], Any]) -> None:
+        super().__init__(scope, receive)
+        self._validate = validate
+
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
-            self._json = strict_json(await self.body())
+            body = await self.body()
+            if len(body) <= SMALL_BODY:
+                self._json = strict_json(body)
+            else:
+                # FastAPI takes a validated document as it is.
+                self._json = await to_thread.run_sync(self._validated, body, limiter=_large_bodies())
         return self._json
+
+    def _validated(self, body: bytes) -> Any:
+        return self._validate(strict_json(body))
+
+
+@cache
+def _large_bodies() -> CapacityLimiter:
+    """How many are read at once; each may take some tens of MiB, and all of them share one interpreter."""
+    return CapacityLimiter(2)
+
+
+def _validator(dependant: Dependant) -> Callable[[Any], Any]:
+    """What makes a route's model of its document; documents that it has no single model for stay as they are."""
+    if len(dependant.body_params) != 1:
+        return lambda document: document
+    info = dependant.body_params[0].field_info
+    model: Any = Annotated[info.annotation, info]
+    adapter: TypeAdapter[Any] = TypeAdapter(model)
+
+    def validate(document: Any) -> Any:
+        try:
+            return adapter.validate_python(document)
+        except ValidationError as wrong:
+            errors = wrong.errors(include_url=False, include_input=False)[:MOST_ERRORS]
+            placed = [{**error, "loc": ("body", *error["loc"])} for error in errors]
+            raise _Refused(RequestValidationError(placed, body=document)) from None
+
+    return validate
 
 
 def strict_json(body: bytes) -> Any:
     """The document of a body; refuses what `orchestrator.strict_json` refuses."""
     try:
-        return loads(body)
+        return loads(body, most_values=MOST_VALUES)
     except BadDocument as bad:
         detail = bad.what if bad.line is None else str(bad)
         raise _Refused(BadRequest(detail, field=bad.field)) from None

@@ -17,7 +17,7 @@ router = APIRouter(prefix="/health", tags=["health"])
 
 
 @router.get("/live")
-def live() -> dict[str, bool]:
+async def live() -> dict[str, bool]:
     """The process answers."""
     return {"live": True}
 

@@ -20,6 +20,9 @@ from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 
+EVENT_LOOP = "event-loop"
+"""Name of the thread in which a served application's event loop runs."""
+
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
@@ -55,7 +58,7 @@ def http(app: FastAPI, token: str) -> Iterator[TestClient]:
 @contextmanager
 def serving(app: FastAPI, settings: Settings) -> Iterator[ApiServer]:
     running = server(app, settings)
-    thread = threading.Thread(target=lambda: asyncio.run(running.serve()))
+    thread = threading.Thread(target=lambda: asyncio.run(running.serve()), name=EVENT_LOOP)
     thread.start()
     try:
         eventually(lambda: running.started)
