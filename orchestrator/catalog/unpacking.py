@@ -277,7 +277,10 @@ class Unpacking:
         if info.issym():
             fresh.symlink_to(info.linkname)
         elif info.islnk():
-            os.link(self._target / info.linkname, fresh, follow_symlinks=False)
+            try:
+                os.link(self._target / info.linkname, fresh, follow_symlinks=False)
+            except PermissionError:
+                raise Refused(f"{shown(info.name)} in the archive is a hard link to a folder") from None
         else:
             with fresh.open("xb") as written:
                 for piece in member.pieces():

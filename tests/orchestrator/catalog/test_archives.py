@@ -121,6 +121,15 @@ def test_packages_are_held_to_the_same(tmp_path, target, content):
     assert list(target.iterdir()) == []
 
 
+def test_a_package_with_a_hard_link_to_a_folder_is_refused(tmp_path, target):
+    (target / "folder").mkdir(parents=True)
+    link = tarfile.TarInfo("link")
+    link.type, link.linkname = tarfile.LNKTYPE, "folder"
+
+    with pytest.raises(BadSpec, match="'link' in the archive is a hard link to a folder"):
+        unpack_over(archive(tmp_path, link.tobuf() + END), target, most_bytes=1 << 30)
+
+
 def test_what_comes_out_is_counted_and_not_what_the_headers_add_up_to(tmp_path, target, monkeypatch):
     monkeypatch.setattr(archives, "MOST_MEMBERS", 10)
 
