@@ -121,6 +121,9 @@ class Settings(BaseSettings):
     devices_dir: Path = Path("/dev/accel")
     """The folder that holds `dev-0` … `dev-31`."""
 
+    disk_reserve: int = Field(default=64 * 1024 * 1024, ge=0)
+    """A host whose working folders or store have fewer bytes left gets no jobs until they have them again."""
+
     lock_dir: Path | None = None
     """Where slots are locked on this host. All workers of one set of cards must share it."""
 

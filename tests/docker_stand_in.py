@@ -59,6 +59,9 @@ class Connection(socketserver.StreamRequestHandler):
         elif asked["do"] == "stop":
             self.server.stop_container()
             self._end(0)
+        elif asked["do"] == "start":
+            self.server.running = True
+            self._end(0)
         elif asked["do"] == "inspect":
             self._end(0, out=f"{json.dumps(self.server.running)}\n")
         elif not self.server.running:

@@ -20,12 +20,13 @@ from orchestrator.jobs import lifecycle
 from orchestrator.jobs.ownership import Owner
 from orchestrator.model.slots import GOLDEN_LABEL, SlotKind, SlotName
 from orchestrator.settings import Settings
-from orchestrator.slots import presence, service
+from orchestrator.slots import lacks, presence, service
 from orchestrator.storage.away import why
 from orchestrator.storage.database import Database
 from workers.hearing import TICK, Hearing
 from workers.host import locks
 from workers.host.probe import Finding, default_probe
+from workers.lacks import still_lacks
 from workers.processes.process import StopReason
 from workers.processes.stops import STOPS
 from workers.processes.threads import beside
@@ -216,6 +217,8 @@ def _beat(slot: OwnedSlot, ended: threading.Event) -> None:
                 return
             if pulse.resume_requested and (answered is None or answered.is_set()):
                 answered = beside(partial(_answer_resume, slot))
+            if pulse.lacks_due:
+                beside(partial(_look_for_what_lacks, slot))
             wait = min(usual, _TRY_AGAIN) if pulse.distrusted or pulse.deaf or not hears else usual
         except SlotTaken:
             # At once, not after the patience of an orderly stop: the other one may be about to start.
@@ -225,6 +228,20 @@ def _beat(slot: OwnedSlot, ended: threading.Event) -> None:
         except Exception:
             log.warning("slot heartbeat failed; retrying", exc_info=True, extra={"slot": slot.id})
             wait = _TRY_AGAIN
+
+
+def _look_for_what_lacks(slot: OwnedSlot) -> None:
+    """Look again for what the host lacks and whose pause is over; what is there again ends the lack."""
+    try:
+        with slot.database.write() as session:
+            due = lacks.take_due(session, slot.settings.host, slot.database.now(session))
+        for name in due:
+            if not still_lacks(name, slot.settings, slot.database, slot.shim):
+                with slot.database.write() as session:
+                    lacks.regain(session, slot.settings.host, name, now=slot.database.now(session))
+    except Exception:
+        # It is looked for again after the next pause.
+        log.warning("lacks not looked for", exc_info=True, extra={"slot": slot.id})
 
 
 def _hears(slot: OwnedSlot) -> bool:

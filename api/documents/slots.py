@@ -120,6 +120,14 @@ class CanaryRunView(JobReference):
     failure: Failure | None
 
 
+class LackView(View):
+    """Why and since when a host does not have something; without `until`, until its worker is started again."""
+
+    why: str
+    since: datetime
+    until: datetime | None = Field(description="When its worker looks for it again.")
+
+
 class SlotHistory(SlotDetail):
     """A slot with everything that speaks for or against its cards."""
 
@@ -128,4 +136,6 @@ class SlotHistory(SlotDetail):
     counted: tuple[int, ...] = Field(description="The attempts that make the score.")
     recent: tuple[SlotAttemptView, ...] = Field(description="Its latest attempts, newest first.")
     canaries: tuple[CanaryRunView, ...] = Field(description="Its latest canaries, newest first.")
-    lacks: dict[str, str] = Field(description="Releases that its host does not have, each with the reason.")
+    lacks: dict[str, LackView] = Field(
+        description="What its host does not have: releases by name, `!disk` (room), `!port` (a free port)."
+    )

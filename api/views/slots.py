@@ -28,7 +28,7 @@ def slot_detail(facts: SlotFacts, queue: list[ListedJob], now: datetime, lost_af
 
 def slot_history(
     detail: SlotDetail, score: Score, tried: Sequence[tuple[Attempt, Job]], canaries: Sequence[Job],
-    lacks: Mapping[str, str],
+    lacks: Mapping[str, Any],
 ) -> SlotHistory:  # fmt: skip
     """A slot with what speaks for and against its cards."""
     return SlotHistory.model_validate(

@@ -11,6 +11,7 @@ from api.documents.slots import SlotHistory, SlotView
 from cli.pages.jobs import failure_line
 from cli.pages.layout import clean, row, table
 from cli.pages.slots import out_of_service, unheard
+from orchestrator.model.lacks import DISK, PORT
 
 
 def slot_page(slot: SlotHistory) -> RenderableType:
@@ -24,7 +25,7 @@ def slot_page(slot: SlotHistory) -> RenderableType:
         parts.append(Text(f"  {clean(slot.resume_requested.by)} requested resume: its worker checks the cards first"))
     elif said := refused(slot):
         parts.append(Text(f"  {clean(said)}", style="red"))
-    parts += [Text(f"  excluded for jobs of release {clean(name)}: {clean(why)}") for name, why in slot.lacks.items()]
+    parts += [Text(f"  excluded for {_needing(name)}: {clean(lack.why)}") for name, lack in slot.lacks.items()]
     if slot.misrouted_bells:
         parts.append(Text(f"  doorbells for other slots, dropped: {slot.misrouted_bells}"))
     counted = f", from attempts {', '.join(map(str, slot.counted))}" if slot.counted else ""
@@ -36,6 +37,11 @@ def slot_page(slot: SlotHistory) -> RenderableType:
     if slot.canaries:
         parts += [Text("\ncanaries", style="bold"), _canaries(slot)]
     return Group(*parts)
+
+
+def _needing(lack: str) -> str:
+    """Which jobs are kept away by a lack of this name."""
+    return {DISK: "all jobs", PORT: "servers"}.get(lack, f"jobs of release {clean(lack)}")
 
 
 def refused(slot: SlotView) -> str:

@@ -22,6 +22,7 @@ from orchestrator.errors import BadSpec, IllegalTransition
 from orchestrator.jobs import bulk
 from orchestrator.model.batches import BatchRequest, requests_of
 from orchestrator.model.demand import Demand, free_slot
+from orchestrator.model.lacks import NAMED
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import ServiceState
 from orchestrator.settings import Settings
@@ -139,8 +140,8 @@ def _still_open(session: Session, batch_id: int, **change: Any) -> None:
 
 def _why_not(slot: Slot, wanted: Demand, alive_since: datetime) -> str | None:
     seen = free_slot(slot.id, slot.name, slot.labels, slot.kcore, lacks=slot.lacks)
-    if wanted.misses(seen):
-        return f"lacks release {wanted.release}"
+    if missing := wanted.missing(seen):
+        return f"lacks {NAMED.get(missing[0], f'release {missing[0]}')}"
     if not wanted.admits(seen):
         return "is not among those that the template allows"
     if slot.service_state is not ServiceState.IN_SERVICE:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from orchestrator.model.lacks import DISK, PORT
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.model.states import ServiceState
 
@@ -13,6 +14,7 @@ _COUNT = re.compile(r"x([0-9]+)")
 _LIMIT = re.compile(r"<([0-9]+)")
 _CANARY = "canary"
 _PROVISION = "provision"
+_SERVE = "serve"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Demand:
     """It may have a slot whatever took it out of service, to set up its host."""
     release: str | None = None
     """Whose tools it needs: a host that turned out to lack them is left out."""
+    serve: bool = False
+    """It needs a port of the host."""
 
     @property
     def slots(self) -> int:
@@ -54,10 +58,14 @@ class Demand:
         """The class as text, the same for equal demands: `card_group g3 <64`, `cpu !lab1.cpu0`, `card_group x2 a=b`."""
         count = [f"x{self.count}"] if self.count > 1 else []
         limit = [f"<{self.limit}"] if self.limit is not None else []
-        special = [word for word, meant in ((_CANARY, self.canary), (_PROVISION, self.provision)) if meant]
+        special = [word for word, meant in self._specials.items() if meant]
         special += [f"@{self.release}"] if self.release is not None else []
         excluded = sorted(f"!{slot}" for slot in self.exclude)
         return " ".join([str(self.kind), *self.only, *special, *count, *limit, *excluded, *sorted(self.labels)])
+
+    @property
+    def _specials(self) -> dict[str, bool]:
+        return {_CANARY: self.canary, _PROVISION: self.provision, _SERVE: self.serve}
 
     @classmethod
     def parse(cls, key: str) -> "Demand":
@@ -68,7 +76,7 @@ class Demand:
         release = next((part[1:] for part in rest if part.startswith("@")), None)
         only = tuple(part for part in rest if _NAMED.fullmatch(part))
         count, limit = _number(_COUNT, rest) or 1, _number(_LIMIT, rest)
-        special = {"canary": _CANARY in rest, "provision": _PROVISION in rest}
+        special = {"canary": _CANARY in rest, "provision": _PROVISION in rest, "serve": _SERVE in rest}
         return cls(SlotKind(kind), only, exclude, labels, count, limit, **special, release=release)
 
     def admits(self, slot: "FreeSlot") -> bool:
@@ -91,8 +99,12 @@ class Demand:
         return bool(self.exclude) and not self.exclude.isdisjoint(slot.names)
 
     def misses(self, slot: "FreeSlot") -> bool:
-        """Whether the host of `slot` turned out not to have the tools that are needed."""
-        return self.release in slot.lacks
+        """Whether the host of `slot` turned out not to have something that is needed."""
+        return bool(self.missing(slot))
+
+    def missing(self, slot: "FreeSlot") -> list[str]:
+        """What is needed of it and its host turned out not to have, by the names of `orchestrator.model.lacks`."""
+        return [name for name in (DISK, PORT if self.serve else None, self.release) if name in slot.lacks]
 
 
 @dataclass(frozen=True)
@@ -108,7 +120,7 @@ class FreeSlot:
     service: ServiceState = ServiceState.IN_SERVICE
     """Quarantined: offered to canaries. Drained: to who sets up its host, who may have a quarantined one too."""
     lacks: frozenset[str] = frozenset()
-    """Releases that its host turned out not to have."""
+    """What its host turned out not to have: releases, and the other names of `orchestrator.model.lacks`."""
 
     @property
     def host(self) -> str:

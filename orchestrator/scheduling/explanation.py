@@ -16,6 +16,7 @@ from orchestrator.jobs import needs, queries
 from orchestrator.model import demand
 from orchestrator.model.demand import Demand, FreeSlot
 from orchestrator.model.failures import Failure
+from orchestrator.model.lacks import Lack
 from orchestrator.model.orders import ordered_by
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.scheduling import plan, queue
@@ -110,10 +111,15 @@ def _standings(session: Session, now: datetime, lost_after: timedelta) -> list[S
         beats = slot.heartbeat_at is not None and slot.heartbeat_at > now - lost_after
         found.append(
             Standing(
-                _as_placed(slot), beats and slot.deaf is None, slot.service_state, occupant, _why_out_of_service(slot),
-                slot.lacks or {}, deaf=slot.deaf["reason"] if beats and slot.deaf is not None else None,
+                _as_placed(slot),
+                beats and slot.deaf is None,
+                slot.service_state,
+                occupant,
+                _why_out_of_service(slot),
+                {name: Lack.of(name, stored) for name, stored in (slot.lacks or {}).items()},
+                deaf=slot.deaf["reason"] if beats and slot.deaf is not None else None,
             )
-        )  # fmt: skip
+        )
     return found
 
 

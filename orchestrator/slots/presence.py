@@ -1,6 +1,6 @@
-"""Whether a slot has a live worker (announced, alive by its heartbeats, deaf, left), and what its host lacks."""
+"""Whether a slot has a live worker: announced, alive by its heartbeats, deaf, left."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.errors import SlotTaken
 from orchestrator.jobs.lifecycle import withdraw
+from orchestrator.model.lacks import Lack
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState
 from orchestrator.storage.events import record
@@ -49,6 +50,8 @@ class Pulse:
     distrusted: bool
     """Taken out of service with evidence, so that its cards are probed before it comes back."""
     resume_requested: bool
+    lacks_due: bool
+    """Its host lacks something that is to be looked for again (`orchestrator.slots.lacks`)."""
     deaf: bool
     """It does not hear its doorbells: it gets no work until its worker starts again."""
 
@@ -59,10 +62,13 @@ def beat(session: Session, slot_id: str, *, worker: str, now: datetime, hears: b
     One that does not hear doorbells only asks: it must not look alive."""
     beats = {"heartbeat_at": now if hears else Slot.heartbeat_at}
     mine = update(Slot).where(Slot.id == slot_id, Slot.worker == worker).values(beats)
-    row = session.execute(mine.returning(Slot.quarantined_because, Slot.resume_requested, Slot.deaf)).one_or_none()
+    row = session.execute(
+        mine.returning(Slot.quarantined_because, Slot.resume_requested, Slot.lacks, Slot.deaf)
+    ).one_or_none()
     if row is None:
         raise SlotTaken(f"{slot_id} belongs to another worker now")
-    return Pulse(row.quarantined_because is not None, row.resume_requested is not None, row.deaf is not None)
+    due = any(Lack.of(name, stored).is_due(now) for name, stored in (row.lacks or {}).items())
+    return Pulse(row.quarantined_because is not None, row.resume_requested is not None, due, row.deaf is not None)
 
 
 def deafen(session: Session, attempt_id: int, *, now: datetime, lost_after: timedelta) -> bool:
@@ -88,21 +94,6 @@ def in_use(session: Session, slot_id: str) -> bool:
     return session.scalar(running.where(Lease.slot_id == slot_id, Attempt.state == AttemptState.RUNNING)) is not None
 
 
-def lack(session: Session, host: str, release: str, *, why: str, now: datetime) -> None:
-    """Keep jobs of a release away from a host that turned out not to have its tools, until its workers start again."""
-    for slot in _of_host(session, host):
-        slot.lacks = {**(slot.lacks or {}), release: why}
-    session.flush()
-    record(session, "host.lacks_release", now, host=host, release=release, why=why)
-
-
-def regain(session: Session, host: str, release: str) -> None:
-    """Let jobs of a release come to the host again, because it has been set up with it."""
-    for slot in _of_host(session, host):
-        slot.lacks = {name: why for name, why in (slot.lacks or {}).items() if name != release} or None
-    session.flush()
-
-
 def leave(session: Session, slot_id: str, *, worker: str, now: datetime) -> None:
     """Say goodbye: nothing is placed on the slot until a worker announces it again."""
     mine = update(Slot).where(Slot.id == slot_id, Slot.worker == worker)
@@ -121,8 +112,3 @@ def _refuse_while_owned(session: Session, slot: Slot, worker: str, now: datetime
             f"restarted, start again in {lost_after.total_seconds():.0f} s",
             owner=slot.worker,
         )
-
-
-def _of_host(session: Session, host: str) -> Sequence[Slot]:
-    found = select(Slot).where(Slot.host == host).order_by(Slot.id)
-    return session.scalars(found.with_for_update(key_share=True)).all()

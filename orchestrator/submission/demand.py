@@ -54,7 +54,9 @@ def _wanted(request: JobRequest) -> Demand:
         only = tuple(map(str, named))
     labels = labels_of(placement.labels.items()) | (_GOLDEN if isinstance(spec, GoldenSpec) else frozenset())
     count, canary = 1 if only else groups, isinstance(spec, CanarySpec)
-    return Demand(slot_kind(spec), only, frozenset(placement.exclude), labels, count, canary=canary)
+    return Demand(
+        slot_kind(spec), only, frozenset(placement.exclude), labels, count, canary=canary, serve=spec.kind == "serve"
+    )
 
 
 def _field_of_slots(request: JobRequest) -> str:

@@ -13,8 +13,10 @@ from dataclasses import replace
 
 from orchestrator.errors import OwnershipLost
 from orchestrator.jobs.assignments import claim
+from orchestrator.model.failures import FailureKind
 from orchestrator.model.states import AttemptState
 from orchestrator.storage.artifacts import ArtifactStore
+from workers import lacks
 from workers.attempt import ending, evidence, judge, model_unchanged, report, troubles
 from workers.attempt.collect import store_logs
 from workers.attempt.ending import Ended
@@ -23,7 +25,6 @@ from workers.attempt.guard import CardGuard
 from workers.attempt.heartbeat import Heartbeat
 from workers.attempt.kinds.table import kind_of
 from workers.attempt.log_shipping import LogShipper
-from workers.attempt.release_here import NotInstalled
 from workers.attempt.tool_process import ToolProcess
 from workers.host import cards, locks
 from workers.host.open_files import SharedLooks
@@ -34,6 +35,9 @@ from workers.toolchain.commands import Plan
 from workers.toolchain.overlay import lay_out, refuse_unfit
 
 log = logging.getLogger(__name__)
+
+_ENTER_QUARANTINE = frozenset({"canary", "provision"})
+"""Kinds that are placed on quarantined slots too: given back, they would come to the same cards again and again."""
 
 
 def execute(attempt_id: int, slot: OwnedSlot, store: ArtifactStore, stop: StopSignal) -> Ended | None:
@@ -76,9 +80,9 @@ class _Execution:
                     ran = self._run(prepared, guard, descriptors)
                     self._judge(ran, guard)
                     self._collect(ran)
-        except NotInstalled as lacking:
-            return self._leave_to_other_hosts(lacking)
         except Exception as trouble:
+            if (given_back := self._given_back(trouble)) is not None:
+                return given_back
             self._note(trouble)
         return self._report()
 
@@ -156,6 +160,7 @@ class _Execution:
         # Before anything is stored, which may fail.
         suspicion = judge.suspicion(failure, ran.outcome, ran.evidence, ran.plan.fault_signatures)
         self._found = replace(self._found, failure=failure, suspicion=suspicion)
+        self._require_room()
 
     def _collect(self, ran: Ran) -> None:
         if ran.interrupted:
@@ -163,6 +168,7 @@ class _Execution:
         if self._found.failure is None:
             self._found = replace(self._found, results=self._kind.collect(ran))
             self._found = replace(self._found, failure=self._kind.accept(ran, self._found.results))
+            self._require_room()
         results = self._found.results
         outputs = [*results.outputs, *store_logs(ran.logs, self._claimed.store)]
         self._found = replace(self._found, results=replace(results, outputs=outputs))
@@ -172,9 +178,28 @@ class _Execution:
             log.error("attempt failed unexpectedly", exc_info=trouble, extra={"attempt": self._claimed.id})
         self._found = troubles.after(self._found, trouble)
 
-    def _leave_to_other_hosts(self, lacking: NotInstalled) -> Ended:
+    def _require_room(self) -> None:
+        """HostLacks if the run failed on a disk that others have filled: that is neither the job's nor the cards'."""
+        failure = self._found.failure
+        if failure is not None and failure.kind is not FailureKind.CANCELLED:
+            lacking = lacks.full_disk(self._claimed.slot.settings, own=self._claimed.work)
+            if lacking is not None:
+                raise lacking
+
+    def _given_back(self, trouble: Exception) -> Ended | None:
+        """How it ended, if nothing of it could be run here through no fault of the job's; None if it must be judged."""
         claimed, slot = self._claimed, self._claimed.slot
-        report.lack(slot.database, slot.settings.host, claimed.assignment.release, why=lacking.detail)
+        stopped = self._found.outcome and self._found.outcome.stopped
+        if stopped in (StopReason.LEASE_LOST, StopReason.SHUTDOWN):
+            return None
+        if troubles.is_cards_in_use(trouble) and claimed.assignment.spec["kind"] not in _ENTER_QUARANTINE:
+            found = troubles.after(self._found, trouble)
+            return ending.given_back(claimed, found, self._shipper, why=str(trouble))
+        release = claimed.assignment.release
+        lacking = lacks.lack_of(trouble, slot.settings, release=release, own=claimed.work)
+        if lacking is None:
+            return None
+        report.lack(slot.database, slot.settings.host, lacking.name, why=lacking.detail, probed=lacking.probed)
         return ending.given_back(claimed, self._found, self._shipper, why=lacking.detail)
 
     def _report(self) -> Ended:

@@ -9,30 +9,36 @@ from functools import lru_cache
 from pathlib import Path
 
 from orchestrator.catalog.registry import release_digest
-from orchestrator.errors import OrchestratorError
 from orchestrator.jobs.assignments import Assignment
 from orchestrator.model.profile import Profile
 from orchestrator.settings import Settings
-
-
-class NotInstalled(OrchestratorError):
-    """The tools that this host names for a release are not the registered ones: this host is to be mended."""
-
-    code = "not_installed"
+from workers.lacks import HostLacks
+from workers.toolchain.commands import container_of
 
 
 def here(assignment: Assignment, settings: Settings) -> Assignment:
-    """The assignment with its release's folder on this host; NotInstalled if another build, or none, is there."""
+    """The assignment with its release's folder on this host; HostLacks if another build, or none, is there."""
     named = settings.release_roots.get(assignment.release)
     if named is None:
+        _require_folder(assignment)
         return assignment
     found = _digest(named, Profile.model_validate(assignment.profile).model_dump_json())
     if found != assignment.release_digest:
-        raise NotInstalled(
+        why = (
             f"{settings.host} has no release {assignment.release} at {named}: the build there differs from the one "
             f"registered; install that build there, or correct TX81_RELEASE_ROOTS of this host"
         )
+        # What was found there is remembered by this process.
+        raise HostLacks(assignment.release, why, probed=False)
     return replace(assignment, root=str(named))
+
+
+def _require_folder(assignment: Assignment) -> None:
+    """Tools in a container are not looked for on the host."""
+    in_container = container_of(Profile.model_validate(assignment.profile)) is not None if assignment.profile else True
+    if not in_container and not Path(assignment.root).is_dir():
+        why = f"release {assignment.release} is not at {assignment.root} on this host: install it, or mount that folder"
+        raise HostLacks(assignment.release, why)
 
 
 @lru_cache(maxsize=32)

@@ -13,7 +13,7 @@ from orchestrator.jobs.ownership import Owner
 from orchestrator.model.failures import Suspicion
 from orchestrator.model.states import JobState
 from orchestrator.results.answers import digest_of
-from orchestrator.slots import presence, service
+from orchestrator.slots import lacks, service
 from orchestrator.storage import live_logs
 from orchestrator.storage.database import Database
 from workers.attempt.collect import Output, Results
@@ -58,10 +58,10 @@ def give_back(
             _add_outputs(session, attempt_id, outputs, now)
 
 
-def lack(database: Database, host: str, release: str, *, why: str) -> None:
-    """Keep jobs of a release away from a host that does not have it."""
+def lack(database: Database, host: str, name: str, *, why: str, probed: bool) -> None:
+    """Keep work that needs `name` away from a host that does not have it (`orchestrator.slots.lacks`)."""
     with database.write() as session:
-        presence.lack(session, host, release, why=why, now=database.now(session))
+        lacks.note(session, host, name, why=why, now=database.now(session), probed=probed)
 
 
 def suspect(database: Database, slot_ids: Sequence[str], suspicion: Suspicion, *, worker: str) -> None:

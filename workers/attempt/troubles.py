@@ -14,7 +14,12 @@ _REASON_LENGTH = 300
 
 def is_expected(trouble: Exception) -> bool:
     """Whether it is the end of an attempt like others, and not a defect or a host that is broken."""
-    return isinstance(trouble, CardsHeld | CardsNotFree | LeftInContainer | BadRequest | EndpointClosed)
+    return is_cards_in_use(trouble) or isinstance(trouble, BadRequest | EndpointClosed)
+
+
+def is_cards_in_use(trouble: Exception) -> bool:
+    """Whether somebody else uses the cards: nothing was started, and only those cards are suspect."""
+    return isinstance(trouble, CardsHeld | CardsNotFree | LeftInContainer)
 
 
 def after(found: Findings, trouble: Exception) -> Findings:

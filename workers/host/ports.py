@@ -42,6 +42,15 @@ def reserved(settings: Settings, *, owner: str) -> Iterator[int]:
     raise NoFreePort(f"no port from {first} to {last} is free on {settings.host}; see TX81_SERVE_PORTS")
 
 
+def any_free(settings: Settings) -> bool:
+    """Whether a server could have a port of this host now."""
+    try:
+        with reserved(settings, owner="a probe"):
+            return True
+    except NoFreePort:
+        return False
+
+
 def established(port: int) -> int:
     """How many connections to that port of this host stand now, as the kernel tells; those of any address."""
     count = 0

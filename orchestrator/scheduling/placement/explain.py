@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from orchestrator.model.demand import Demand, FreeSlot, hosts_with_enough
+from orchestrator.model.lacks import DISK, PORT, Lack
 from orchestrator.model.shares import UNUSED
 from orchestrator.model.states import JobState, ServiceState, Until
 from orchestrator.scheduling.placement.candidate import Candidate
@@ -38,6 +39,10 @@ class WaitsFor(StrEnum):
     """The request excludes this slot."""
     LACKS_RELEASE = "lacks_release"
     """The host of this slot turned out not to have the tools."""
+    LACKS_DISK = "lacks_disk"
+    """The disk of this slot's host is full."""
+    LACKS_PORT = "lacks_port"
+    """The host of this slot has no free port for a server."""
     BEHIND_IN_QUEUE = "behind_in_queue"
     """Jobs that are more urgent or older come first: `count` of its class, `job_id` the next of them."""
     OTHER_PROJECT_FIRST = "other_project_first"
@@ -146,7 +151,7 @@ def _unplaced(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:
     fitting = [standing for standing in in_order if demand.admits(standing.slot)]
     if not hosts_with_enough(demand, (each.slot for each in fitting if each.alive)):
         lacking = any(demand.selects(each.slot) and demand.misses(each.slot) for each in seen.slots)
-        none = "none has the release" if lacking else "none is registered"
+        none = "none has what it needs" if lacking else "none is registered"
         known = ", ".join(standing.slot.id for standing in fitting) or none
         some = "there is no slot" if demand.slots == 1 else f"no host has {demand.slots} slots"
         detail = f"{some} with a live worker that fits {demand.unlimited.key()!r} ({known})"
@@ -156,15 +161,23 @@ def _unplaced(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:
             detail = f"the request excludes {standing.slot.id}"
             yield WaitReason(WaitsFor.EXCLUDED, detail, slot_id=standing.slot.id)
         elif demand.selects(standing.slot) and demand.misses(standing.slot):
-            why = standing.lacks[demand.release or ""]
-            detail = f"{standing.slot.id} is excluded until its worker is restarted: {why}"
-            yield WaitReason(WaitsFor.LACKS_RELEASE, detail, slot_id=standing.slot.id, host=standing.slot.host)
+            yield from (_lacking(standing, standing.lacks[name]) for name in demand.missing(standing.slot))
     yield from _gathering(job, seen)
     for standing in fitting:
         yield from _occupied(standing, demand)
         if standing.free:
             yield from _closed(job, seen, standing.slot)
     yield from _before(job, seen)
+
+
+_LACKS = {DISK: WaitsFor.LACKS_DISK, PORT: WaitsFor.LACKS_PORT}
+
+
+def _lacking(standing: Standing, lack: Lack) -> WaitReason:
+    until = "its worker is restarted" if lack.until is None else "its worker finds that it is there again"
+    detail = f"{standing.slot.id} is excluded since {_moment(lack.since)} until {until}: {lack.why}"
+    kind = _LACKS.get(lack.name, WaitsFor.LACKS_RELEASE)
+    return WaitReason(kind, detail, slot_id=standing.slot.id, host=standing.slot.host, until=lack.until)
 
 
 def _gathering(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:

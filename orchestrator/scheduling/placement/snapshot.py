@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import cached_property
 
 from orchestrator.model.demand import Demand, FreeSlot
+from orchestrator.model.lacks import Lack
 from orchestrator.model.shares import Share
 from orchestrator.model.states import JobState, ServiceState, Until
 from orchestrator.model.windows import Window
@@ -34,8 +35,8 @@ class Standing:
     occupant: Occupant | None = None
     why: str | None = None
     """Why it is out of service, as far as that is known."""
-    lacks: Mapping[str, str] = field(default_factory=dict)
-    """Why its host does not have the releases that it lacks."""
+    lacks: Mapping[str, Lack] = field(default_factory=dict)
+    """What its host does not have, by its name."""
     deaf: str | None = None
     """Why it counts as not alive although its worker beats."""
 

@@ -44,7 +44,7 @@ class Slot(Base):
     kcore: Mapped[str | None] = mapped_column(String(71))
     """Digest of the kernel image that was placed on it last."""
     lacks: Mapped[Document | None]
-    """Releases whose tools its host turned out not to have, each with the reason, until its worker is started again."""
+    """What its host turned out not to have (`orchestrator.model.lacks.Lack`): releases, room on its disk, a port."""
 
 
 class Host(Base):

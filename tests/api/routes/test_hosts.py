@@ -81,10 +81,14 @@ def test_a_host_is_not_set_up_from_a_request_that_makes_no_sense(http, two_hosts
 
 def test_a_slot_says_which_releases_its_host_turned_out_to_lack(client, database):
     with database.write() as session:
-        a_slot(session, "lab1.g0", lacks={"r1": "another build is there"})
+        lack = {"why": "another build is there", "since": "2026-01-01T00:00:00Z", "until": None, "probes": 0}
+        a_slot(session, "lab1.g0", lacks={"r1": lack, "!disk": {**lack, "why": "disk full"}})
         a_slot(session, "lab1.g1")
 
-    assert client.slot("lab1.g0").lacks == {"r1": "another build is there"}
+    assert {name: lack.why for name, lack in client.slot("lab1.g0").lacks.items()} == {
+        "r1": "another build is there", "!disk": "disk full",
+    }  # fmt: skip
+    assert "excluded for all jobs: disk full" in page_of(client.slot("lab1.g0"))
     assert "excluded for jobs of release r1: another build is there" in page_of(client.slot("lab1.g0"))
     assert client.slot("lab1.g1").lacks == {}
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.model.demand import Demand, FreeSlot
+from orchestrator.model.lacks import DISK, PORT
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.scheduling.placement.supply import BusySlot, Supply
 
@@ -22,7 +23,8 @@ DEMANDS = st.builds(
     st.none() | st.integers(0, 30).map(lambda power: 1 << power),
     st.booleans(),
     st.booleans(),
-    st.none() | st.sampled_from(["build0307", "a.g3", "x2", "canary"]),
+    st.none() | st.sampled_from(["build0307", "a.g3", "x2", "canary", "serve"]),
+    st.booleans(),
 ) | st.builds(Demand, st.sampled_from(SlotKind), st.lists(PATTERNS, unique=True, max_size=8).map(tuple))
 
 
@@ -38,6 +40,14 @@ def test_a_demand_is_read_back_from_its_key(demand: Demand):
 @given(DEMANDS, DEMANDS)
 def test_two_demands_have_one_key_exactly_when_they_are_equal(one: Demand, other: Demand):
     assert (one.key() == other.key()) == (one == other)
+
+
+def test_a_host_without_room_takes_no_job_and_one_without_a_port_no_server():
+    full, portless = (FreeSlot("lab1.g0", SlotName.parse("g0"), lacks=frozenset({name})) for name in (DISK, PORT))
+
+    assert not Demand.parse("card_group").admits(full)
+    assert not Demand.parse("card_group serve").admits(portless)
+    assert Demand.parse("card_group").admits(portless)
 
 
 @pytest.mark.parametrize(("key", "admitted"), [("cpu", True), ("cpu @old", True), ("cpu @new", False)])

@@ -65,6 +65,7 @@ def test_a_host_without_that_build_starts_nothing_and_is_left_alone_until_its_wo
     assert f"lab has no release tiny at {mine}" in attempt.failure["reason"]
     assert "TX81_RELEASE_ROOTS" in attempt.failure["reason"]
     assert registered.job(attempt_id).state is JobState.QUEUED
-    assert lacking(registered) == {"tiny": attempt.failure["reason"]}
+    lack = lacking(registered)["tiny"]
+    assert (lack["why"], lack["until"]) == (attempt.failure["reason"], None)
     announce(cpu0)
     assert lacking(registered) is None

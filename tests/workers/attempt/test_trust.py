@@ -64,7 +64,7 @@ def test_a_foreign_process_on_a_card_stops_an_attempt_before_it_starts_and_the_j
         lab.run(attempt_id, g0)
 
     attempt, because = lab.attempt(attempt_id), slot_of(lab).quarantined_because
-    assert (attempt.state, attempt.pid, attempt.failure["kind"]) == (AttemptState.FAILED, None, "fault")
+    assert (attempt.state, attempt.pid, attempt.failure["kind"]) == (AttemptState.LOST, None, "stopped")
     assert lab.job(attempt_id).state is JobState.QUEUED
     assert because["evidence"]["holders"][0]["card"] == 2
     assert because["evidence"]["holders"][0]["pid"] == foreigner.pid

@@ -16,6 +16,7 @@ from orchestrator.model.states import JobState, ServiceState
 from orchestrator.storage.logs import SealedLogReader
 from orchestrator.storage.tables import Artifact, Release, Slot
 from workers.host import locks
+from workers.lacks import still_lacks
 from workers.processes.container import MARK, Container, Mark
 from workers.processes.process import Command, StopReason, StopSignal
 
@@ -177,7 +178,7 @@ def test_what_a_tool_leaves_in_the_container_when_it_ends_is_killed(lab, cpu0, d
     assert lab.job(attempt_id).state is JobState.SUCCEEDED
 
 
-def test_a_container_that_does_not_run_is_a_fault_with_its_remedy_and_not_a_failed_job(lab, cpu0, docker):
+def test_a_container_that_does_not_run_costs_no_attempt_and_keeps_its_jobs_away_until_it_runs(lab, cpu0, docker):
     in_container(lab, docker)
     docker.call("stop", "txnn")
     attempt_id = lab.assigned(QUANTIZE, slot="cpu0")
@@ -186,10 +187,19 @@ def test_a_container_that_does_not_run_is_a_fault_with_its_remedy_and_not_a_fail
 
     assert lab.job(attempt_id).state is JobState.QUEUED
     failure = lab.attempt(attempt_id).failure
-    assert failure["kind"] == "fault"
+    assert failure["kind"] == "stopped"
     assert "is not running" in failure["reason"]
     assert "start txnn" in failure["reason"]
     assert service_state(lab, cpu0) is ServiceState.IN_SERVICE
+    assert lacks_of(lab, cpu0)["tiny"]["why"] == failure["reason"]
+    assert still_lacks("tiny", lab.settings, lab.database, cpu0.shim)
+    docker.call("start", "txnn")
+    assert not still_lacks("tiny", lab.settings, lab.database, cpu0.shim)
+
+
+def lacks_of(lab, slot):
+    with lab.database.read() as session:
+        return session.get_one(Slot, slot.id).lacks
 
 
 def service_state(lab, slot) -> ServiceState:
@@ -201,14 +211,15 @@ def service_state(lab, slot) -> ServiceState:
     ("change", "told"),
     [({"container": "gone"}, "No such container: gone"), ({"program": "/no/such/docker"}, "cannot execute")],
 )
-def test_a_container_or_a_client_that_is_not_there_is_a_fault_that_names_it(lab, cpu0, docker, change, told):
+def test_a_container_or_a_client_that_is_not_there_costs_no_attempt_and_is_named(lab, cpu0, docker, change, told):
     in_container(lab, docker, **change)
     attempt_id = lab.assigned(QUANTIZE, slot="cpu0")
 
     lab.run(attempt_id, cpu0)
 
-    assert lab.attempt(attempt_id).failure["kind"] == "fault"
+    assert lab.attempt(attempt_id).failure["kind"] == "stopped"
     assert told in lab.attempt(attempt_id).failure["reason"]
+    assert told in lacks_of(lab, cpu0)["tiny"]["why"]
 
 
 def test_a_container_that_is_stopped_under_a_running_tool_is_a_fault(lab, cpu0, docker):

@@ -24,7 +24,7 @@ from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.profile import DefaultLimits, Profile
 from orchestrator.model.provision import PROVE, REGISTER, ProvisionRule, ProvisionSpec
 from orchestrator.model.states import ServiceState
-from orchestrator.slots import presence, service
+from orchestrator.slots import lacks, service
 from orchestrator.slots.service import Before
 from workers.attempt.collect import Output
 from workers.attempt.facts import Claimed, Concluded, Prepared
@@ -233,7 +233,7 @@ class HostSetup(Tool):
             if self._registration.state in (StepState.DONE, StepState.DONE_BEFORE):
                 release = str(self._assignment.spec["release"])
                 host_setups.note_release(session, job_id, release)
-                presence.regain(session, self._slot.settings.host, release)
+                lacks.regain(session, self._slot.settings.host, release, now=now)
             for slot_id, its_fate in fates.items():
                 match its_fate:
                     case Fate.HANDED_BACK:

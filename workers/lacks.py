@@ -1,0 +1,82 @@
+"""What this host lacks for an attempt, told from faults of jobs and cards, and looked for again until it is there."""
+
+from pathlib import Path
+
+from sqlalchemy import select
+
+from orchestrator.errors import OrchestratorError
+from orchestrator.model.lacks import DISK, PORT
+from orchestrator.model.profile import Profile
+from orchestrator.settings import Settings
+from orchestrator.storage.artifacts import StoreFull
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Release
+from workers.host import disk, ports
+from workers.processes.container import Container, ContainerAway, Mark
+from workers.processes.tree import Shim
+from workers.toolchain.commands import container_of
+
+
+class HostLacks(OrchestratorError):
+    """This host lacks what the attempt needs: the job runs elsewhere, or waits until the host has it again."""
+
+    code = "host_lacks"
+
+    def __init__(self, name: str, why: str, *, probed: bool = True) -> None:
+        """`name` is that of a release, `lacks.DISK` or `lacks.PORT`; one that is not `probed` ends with the worker."""
+        super().__init__(why)
+        self.name = name
+        self.probed = probed
+
+
+def lack_of(trouble: Exception, settings: Settings, *, release: str, own: Path) -> HostLacks | None:
+    """The lack that an exception speaks of; None if it speaks of none, or if the attempt has filled the disk alone."""
+    match trouble:
+        case HostLacks():
+            return trouble
+        case ContainerAway() if release:
+            return HostLacks(release, trouble.detail)
+        case ports.NoFreePort():
+            return HostLacks(PORT, trouble.detail)
+        case StoreFull():
+            return full_disk(settings, own=own)
+        case OSError(errno=number) if number in disk.NO_ROOM:
+            return full_disk(settings, own=own)
+    return None
+
+
+def full_disk(settings: Settings, *, own: Path) -> HostLacks | None:
+    """The lack of room that this host has, even without what lies in an attempt's own folder; None if it has room."""
+    why = disk.shortage(_written(settings), settings.disk_reserve, own=own)
+    return None if why is None else HostLacks(DISK, why)
+
+
+def still_lacks(name: str, settings: Settings, database: Database, shim: Shim) -> bool:
+    """Whether what the host lacked is not there yet."""
+    match name:
+        case "!disk":
+            return disk.shortage(_written(settings), settings.disk_reserve) is not None
+        case "!port":
+            return not ports.any_free(settings)
+        case _:
+            return not _is_usable(name, settings, database, shim)
+
+
+def _written(settings: Settings) -> tuple[Path, ...]:
+    return settings.work, settings.store
+
+
+def _is_usable(release: str, settings: Settings, database: Database, shim: Shim) -> bool:
+    """Whether its folder is there, or its container can be entered."""
+    with database.read() as session:
+        row = session.execute(select(Release.root, Release.profile).where(Release.name == release)).one_or_none()
+    if row is None:
+        return True
+    docker = container_of(Profile.model_validate(row.profile))
+    if docker is None:
+        return settings.release_roots.get(release, Path(row.root)).is_dir()
+    try:
+        Container(docker, Mark("", "", ()), entered="/", folder=settings.work, shim=shim).lacking([])
+    except ContainerAway:
+        return False
+    return True
