@@ -91,7 +91,12 @@ def promote(session: Session, store: ArtifactStore, *, now: datetime) -> None:
     """Admit waiting jobs until none can move (one that succeeds from the cache may free the next), or enough have.
 
     The rest follows in the next turn, which this one's commit wakes: on SQLite nobody else can write meanwhile.
+
+    Before that, queued clients whose server is not ready any more wait again: they must not be placed before it is.
     """
+    for job_id, server in needing.unready(session).items():
+        why = f"the server of job {server} is not ready any more; it waits until that is"
+        lifecycle.move(session, job_id, start=JobState.QUEUED, to=JobState.WAITING, now=now, why=why)
     _admit_while(session, store, lambda: admissible(session, ADMITTED_AT_ONCE), now)
 
 

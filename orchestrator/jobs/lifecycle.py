@@ -20,6 +20,7 @@ from orchestrator.jobs.ownership import Owner, Requests, note_misrouted, request
 from orchestrator.model.failures import Await, Failure, FailureKind, GiveUp, Retry, Suspicion
 from orchestrator.model.orders import OrderToEnd, order_to_end, ordered_by, standing_order
 from orchestrator.model.states import ATTEMPT_TRANSITIONS, FINAL, TRANSITIONS, AttemptState, JobState, ServiceState
+from orchestrator.storage import live_logs
 from orchestrator.storage.database import run, run_for
 from orchestrator.storage.events import record
 from orchestrator.storage.tables import Attempt, Job
@@ -49,6 +50,8 @@ def _move_attempt(
     """Walk one arrow of an attempt; with an `owner` only if the attempt is its own, or to be claimed on its slot."""
     if to not in ATTEMPT_TRANSITIONS[start]:
         raise IllegalTransition(f"an attempt never goes from {start} to {to}", attempt=attempt_id)
+    if to is AttemptState.LOST:
+        change["log_bytes"] = live_logs.size(session, attempt_id)
     moving, fence = statements.MOVE_ATTEMPT, {}
     if owner is not None:
         claims = start is AttemptState.ASSIGNED
@@ -157,11 +160,6 @@ def note_start(session: Session, attempt_id: int, started: Started, *, owner: Ow
         raise OwnershipLost("this worker no longer owns the attempt", attempt=attempt_id)
     about = {"job_id": attempt.job_id, "attempt_id": attempt_id, "slot_id": attempt.slot_id}
     record(session, "attempt.started", now, **about, pid=started.pid)
-
-
-def note_progress(session: Session, attempt_id: int, progress: dict[str, int], *, owner: Owner) -> None:
-    """Store the progress that an attempt's tool reports (`done`, `total`); nothing if it is not this worker's."""
-    run(session, statements.NOTE_PROGRESS, running=attempt_id, **owner.fence, progress=progress)
 
 
 def give_back(

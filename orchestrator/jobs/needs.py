@@ -8,7 +8,21 @@ client has found gone (`note_gone`), before its own attempt is known to have end
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Exists, FromClause, Row, and_, bindparam, exists, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Exists,
+    FromClause,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from orchestrator.model.states import FINAL, JobState, Until
@@ -41,7 +55,23 @@ def broken(job: FromClause, needed: FromClause) -> Exists:
     return unmet(job, needed).where(needed.c.state.in_(FINAL))
 
 
-# Built once, on plain tables: they are asked for every job on its way in.
+# Built once, on plain tables: they are asked for every job on its way in, or in every turn.
+
+
+def _unready() -> Select[int, int]:
+    """From the few servers that have not ended to their clients, however long the queue."""
+    client, server = _JOB.alias(), _JOB.alias()
+    standing = (server.c.kind == literal_column("'serve'"), server.c.state.not_in(FINAL))
+    return (
+        select(client.c.id, server.c.id)
+        .join_from(server, NEED, NEED.c.needs_id == server.c.id)
+        .join(client, client.c.id == NEED.c.job_id)
+        .where(*standing, NEED.c.until == Until.READY, client.c.state == JobState.QUEUED, ~met(server))
+        .order_by(client.c.id, server.c.id)
+    )
+
+
+_UNREADY = _unready()
 
 _OF_JOB = (
     select(_JOB.c.id, _JOB.c.name, _JOB.c.state, NEED.c.until, met(_JOB).label("met"))
@@ -66,6 +96,11 @@ def servers_of(session: Session, client: int) -> Sequence[Job]:
     """The servers whose endpoints a job uses, whatever their state."""
     servers = select(Job).join(JobNeed, JobNeed.needs_id == Job.id)
     return session.scalars(servers.where(JobNeed.job_id == client, JobNeed.until == Until.READY)).all()
+
+
+def unready(session: Session) -> dict[int, int]:
+    """Queued jobs that use a server which is not ready any more and may be again, each with one such server."""
+    return {row[0]: row[1] for row in session.execute(_UNREADY)}
 
 
 def add(session: Session, needs: Sequence[tuple[int, int, Until]]) -> None:

@@ -1,4 +1,4 @@
-"""Whose a running attempt is: the fence of every arrow that its worker walks, and what was ordered of it meanwhile.
+"""Whose a running attempt is: the fence of every arrow that its worker walks, and what the two tell each other.
 
 A doorbell decides nothing. A worker may claim only what is leased to its own slot, and whatever it writes later is
 compared with the attempt's row once more: same process, same lead slot, still running.
@@ -62,6 +62,11 @@ def requests_of(session: Session, attempt_id: int, *, owner: Owner, lock: bool =
     if asked is None:
         raise OwnershipLost("this worker no longer owns the attempt", attempt=attempt_id)
     return Requests(cancel_requested=asked.cancel_requested, stop_requested=asked.stop is not None)
+
+
+def note_progress(session: Session, attempt_id: int, progress: dict[str, int], *, owner: Owner) -> None:
+    """Store the progress that an attempt's tool reports (`done`, `total`); nothing if it is not this worker's."""
+    run(session, statements.NOTE_PROGRESS, running=attempt_id, **owner.fence, progress=progress)
 
 
 def note_misrouted(

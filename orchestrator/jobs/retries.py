@@ -64,14 +64,16 @@ def _kept(failure: Failure, deaths: int, most: int) -> tuple[Failure, Retry | Gi
 
 
 def _without_server(session: Session, job: Job, failure: Failure, tries: int, most: int) -> Await | GiveUp:
-    """A client waits for kept servers, which are started again; it is no fault of the client, but not for ever."""
+    """A client waits for servers that are kept, or retried after a fault; it is no fault of its own, but not for ever.
+
+    One whose end is not known yet may still be retried. If it is not, what the client waits for never comes, and it
+    fails for it (`orchestrator.jobs.admission`)."""
     used = needs.servers_of(session, job.id)
     coming = bool(used) and all(
-        server.spec.get("keep") and server.state not in FINAL and server.stop is None and not server.cancel_requested
-        for server in used
+        server.state not in FINAL and server.stop is None and not server.cancel_requested for server in used
     )
     if coming and tries < most:
-        return Await(f"its server will be restarted, and it waits for it: {failure.reason}")
+        return Await(f"its server will be started again, and it waits for it: {failure.reason}")
     return GiveUp(failure.reason)
 
 

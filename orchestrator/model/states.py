@@ -54,7 +54,9 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     JobState.WAITING: frozenset(
         {JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.SKIPPED}
     ),
-    JobState.QUEUED: frozenset({JobState.ASSIGNED, JobState.FAILED, JobState.CANCELLED, JobState.SKIPPED}),
+    JobState.QUEUED: frozenset(
+        {JobState.WAITING, JobState.ASSIGNED, JobState.FAILED, JobState.CANCELLED, JobState.SKIPPED}
+    ),
     JobState.ASSIGNED: frozenset({JobState.RUNNING, JobState.QUEUED, JobState.CANCELLED}),
     JobState.RUNNING: frozenset(
         {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.QUEUED, JobState.WAITING}

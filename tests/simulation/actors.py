@@ -15,16 +15,17 @@ from sqlalchemy.orm import Session
 from orchestrator.broker import Bell
 from orchestrator.dispatcher.main import Dispatcher
 from orchestrator.errors import AlreadyReserved, BadRequest, IllegalTransition, OwnershipLost, SlotTaken
-from orchestrator.jobs import endpoints, lifecycle, orders
+from orchestrator.jobs import endpoints, lifecycle, orders, used_endpoints
 from orchestrator.jobs.assignments import Assignment, claim
 from orchestrator.jobs.lifecycle import Ending
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
+from orchestrator.model.lacks import DISK
 from orchestrator.model.orders import Action, Order
 from orchestrator.model.reservations import ReservationRequest
 from orchestrator.model.slots import SlotName
 from orchestrator.model.specs import PRODUCES
 from orchestrator.model.states import FINAL
-from orchestrator.slots import presence, reservations, service
+from orchestrator.slots import lacks, presence, reservations, service
 from orchestrator.storage.tables import Attempt, Job, Leader
 from workers.attempt import report
 from workers.attempt.collect import Output, Results
@@ -165,10 +166,7 @@ class Working(Actor):
         else:
             attempt_id = self._running.assignment.attempt_id
             self._end_tree()
-            self.world.tell(self.name, f"gives back {attempt_id}")
-            report.give_back(
-                self.world.database, attempt_id, owner=self._slot.owner, why="its worker was stopped", suspicion=None
-            )
+            self._give_back(attempt_id, why="its worker was stopped")
         with self.world.database.write() as session:
             presence.leave(session, self._slot.id, worker=self._slot.worker, now=self.world.clock.now)
         self.alive = False
@@ -192,8 +190,10 @@ class Working(Actor):
             self._renew(self._running)
         elif self._running.ready_at is not None and now >= self._running.ready_at:
             self._become_ready(self._running)
+        elif now >= self._running.ends_at and self.world.dice.random() < self.world.broker.weather.lost / 3:
+            self._meet_a_full_disk(self._running)
         elif now >= self._running.ends_at:
-            self._report(self._running, self._death() if self._running.serves else self._ending())
+            self._report(self._running, self._end_of(self._running))
 
     def _beat(self) -> None:
         self._beat_at = self.world.clock.now + self._settings.heartbeat
@@ -206,6 +206,10 @@ class Working(Actor):
         except SlotTaken:
             self.kill()
             return
+        if pulse.lacks_due:
+            with self.world.database.write() as session:
+                for name in lacks.take_due(session, self._settings.host, self.world.clock.now):
+                    lacks.regain(session, self._settings.host, name, now=self.world.clock.now)
         if pulse.deaf and not busy:
             self.stop()
             self.start()
@@ -248,12 +252,24 @@ class Working(Actor):
         assert not live, f"{self.name} was given slots on which attempts {live} run"
         slot = min(left)
         held = CardsHeld(slot, f"attempt {left[slot]}")
-        self._finish(running, Ending(held.failure, None, None, 0, held.suspicion))
+        self._give_back(running.assignment.attempt_id, why=held.detail, suspicion=held.suspicion)
+
+    def _give_back(self, attempt_id: int, *, why: str, suspicion: Suspicion | None = None) -> None:
+        self.world.tell(self.name, f"gives back {attempt_id}: {why}")
+        report.give_back(self.world.database, attempt_id, owner=self._slot.owner, why=why, suspicion=suspicion)
+
+    def _meet_a_full_disk(self, running: Running) -> None:
+        """The host is held out until a worker of it has looked again."""
+        self._end_tree()
+        report.lack(self.world.database, self._settings.host, DISK, why="disk full", probed=True)
+        self._give_back(running.assignment.attempt_id, why="disk full")
 
     def _renew(self, running: Running) -> None:
         began = self.world.clock.now
         try:
             with self.world.database.write() as session:
+                uses = [used.attempt_id for used in running.assignment.endpoints]
+                used_endpoints.note_use(session, uses, began)
                 renewal = lifecycle.renew(
                     session, running.assignment.attempt_id, owner=self._slot.owner, now=began,
                     lease=self._settings.lease,
@@ -278,6 +294,17 @@ class Working(Actor):
             return
         running.was_ready = True
         self.world.tell(self.name, f"serves {attempt_id}")
+
+    def _end_of(self, running: Running) -> Ending:
+        """A client whose server is gone can not have succeeded."""
+        if running.serves:
+            return self._death()
+        if running.assignment.spec["kind"] == "client":
+            with self.world.database.read() as session:
+                if not used_endpoints.of_job(session, running.assignment.job_id):
+                    gone = Failure(kind=FailureKind.SERVER_GONE, reason="its server does not answer")
+                    return Ending(gone, 1.0, None, 0)
+        return self._ending()
 
     def _ending(self) -> Ending:
         roll = self.world.dice.random()
@@ -401,7 +428,13 @@ class People(Actor):
         facts: dict[str, Any] = {"priority": dice.randrange(10), "project": dice.choice("ab"), "tool_retries": 1}
         if dice.random() < 0.2:
             facts["limits"] = {"queue_seconds": 200, "total_seconds": 2000}
-        match dice.randrange(6):
+        match dice.randrange(7):
+            case 6:
+                server = {"kind": "serve", "model": "qwen", "kcore": desk.stored("kcore"), "groups": 1}
+                used = {"job": "server", "artifact": "endpoint"}
+                asking = {"kind": "client", "endpoint": used, "prompts": desk.file()}
+                ends = {"idle_seconds": 600, "keep": dice.random() < 0.3}
+                return desk.pipeline({"server": {**server, **ends}, "asking": asking})
             case 5:
                 spec = {"kind": "serve", "model": "qwen", "kcore": desk.stored("kcore"), "groups": dice.randint(1, 2)}
                 ends = {"idle_seconds": dice.choice([60, None]), "life_seconds": 300, "keep": dice.random() < 0.5}

@@ -57,6 +57,15 @@ _OPEN_WITHOUT_SERVER = """
 _SERVED_UNASKED = "SELECT id FROM job WHERE kind = 'serve' AND state = 'succeeded' AND stop IS NULL"
 
 
+_FAILED_FOR_ITS_SERVER = f"""
+    SELECT job.id FROM job JOIN job_need ON job_need.job_id = job.id JOIN job server ON server.id = job_need.needs_id
+    WHERE job.kind = 'client' AND job.state = 'failed' AND json_extract(job.failure, '$.kind') = 'server_gone'
+    AND server.state NOT IN ({", ".join(f"'{state}'" for state in FINAL)})
+    AND server.stop IS NULL AND NOT server.cancel_requested
+    AND (SELECT count(*) FROM attempt WHERE attempt.job_id = job.id AND attempt.failure IS NOT NULL) < 3
+"""  # our own words
+
+
 class Invariants:
     """Follows the events and compares the story they tell with what the tables say."""
 
@@ -147,4 +156,5 @@ class Invariants:
 
     def _check_servers(self) -> None:
         assert self._rows(_OPEN_WITHOUT_SERVER) == [], "an endpoint is open exactly while its attempt runs"
+        assert self._rows(_FAILED_FOR_ITS_SERVER) == [], "a client does not fail while its server may be there again"
         assert self._rows(_SERVED_UNASKED) == [], "a server succeeds by being stopped, and only so"

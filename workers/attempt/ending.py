@@ -43,7 +43,7 @@ class _Log:
 
 def reported(claimed: Claimed, kind: Tool, found: Findings, shipper: LogShipper) -> Ended:
     """Report the end, as often as it takes; OwnershipLost if that is not possible before the lease has run out."""
-    found, whole_log = _with_log(claimed, found, shipper)
+    whole_log: _Log | None = None
     if found.suspicion is None and found.failure is not None:
         found = replace(found, suspicion=kind.suspect(found.failure))
     found = _with_black_box(claimed, found)
@@ -53,6 +53,8 @@ def reported(claimed: Claimed, kind: Tool, found: Findings, shipper: LogShipper)
             # What is there is kept as files; rows would look like the whole.
             found = replace(found, results=replace(found.results, answers=[], metrics=[]))
         try:
+            if whole_log is None:
+                found, whole_log = _with_log(claimed, found, shipper)
             return _ended(_finish(claimed, kind, found, whole_log))
         except (OperationalError, InterfaceError):
             # Results of hours are not thrown away for a blip, but nobody can wait longer than the lease.
@@ -72,11 +74,19 @@ def given_back(claimed: Claimed, found: Findings, shipper: LogShipper, *, why: s
     with suppress(SQLAlchemyError):
         shipper.flush()
     found = _with_black_box(claimed, replace(found, results=Results()))
-    report.give_back(
-        claimed.slot.database, claimed.id, owner=claimed.slot.owner, why=why, suspicion=found.suspicion,
-        outputs=found.results.outputs,
-    )  # fmt: skip
-    return Ended(AttemptState.LOST, why)
+    give_up = time.monotonic() + claimed.slot.settings.lease.total_seconds()
+    while True:
+        try:
+            report.give_back(
+                claimed.slot.database, claimed.id, owner=claimed.slot.owner, why=why, suspicion=found.suspicion,
+                outputs=found.results.outputs,
+            )  # fmt: skip
+            return Ended(AttemptState.LOST, why)
+        except (OperationalError, InterfaceError):
+            log.warning("attempt not given back; retrying", exc_info=True)
+            if time.monotonic() > give_up:
+                raise OwnershipLost("the attempt could not be given back in time") from None
+            time.sleep(_REPORT_AGAIN)
 
 
 def taken_away(claimed: Claimed, found: Findings) -> OwnershipLost:
@@ -109,13 +119,14 @@ def _ended(failure: Failure | None) -> Ended:
 
 
 def _with_log(claimed: Claimed, found: Findings, shipper: LogShipper) -> tuple[Findings, _Log]:
+    """The log sealed, or else the rest of it shipped; what the database does not take now is to be tried again."""
     if not claimed.log.exists():
         return found, _Log(None, 0)
     try:
         output, size = seal_log(claimed.log, claimed.store, name=f"{claimed.assignment.label}.log.zst")
     except Exception:
         log.exception("log not sealed", extra={"attempt": claimed.id})
-        with suppress(SQLAlchemyError, OSError):
+        with suppress(OSError):
             shipper.flush()
         return found, _Log(None, claimed.log.stat().st_size)
     return _keeping(found, output), _Log(output.digest, size)

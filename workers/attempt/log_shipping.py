@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from math import isinf
 from pathlib import Path
 
-from orchestrator.jobs import lifecycle
+from orchestrator.jobs import ownership
 from orchestrator.jobs.ownership import Owner
 from orchestrator.model.patterns import steps
 from orchestrator.storage import live_logs
@@ -102,7 +102,7 @@ class LogShipper:
                 piece = raw[offset : offset + live_logs.MAX_CHUNK_BYTES]
                 live_logs.append(session, self._attempt_id, start + offset, piece)
             if (progress := self._progress_in(raw)) is not None:
-                lifecycle.note_progress(session, self._attempt_id, progress, owner=self._owner)
+                ownership.note_progress(session, self._attempt_id, progress, owner=self._owner)
         self._shipped = start + len(raw)
         return True
 

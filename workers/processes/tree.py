@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
@@ -16,12 +17,17 @@ from typing import Any, Self
 from tx81 import start
 from workers.processes import shim
 
+_GONE_WITHIN = 5.0
+"""Seconds in which a process that was killed is gone; one that hangs in the kernel (a device) cannot be waited for."""
+
+_LOOK_AGAIN = 0.01
+
 
 class ShimLostError(RuntimeError):
     """The shim was killed from outside, so it is unknown how the tool ended and which processes it left.
 
-    An infrastructure fault. The tool and its process group have been killed; processes that had left the
-    group may live on, and hold the descriptors they inherited. `pid` is the tool's, 0 if it is not known to
+    An infrastructure fault. The tool and its session have been killed and are gone; processes that had left the
+    session may live on, and hold the descriptors they inherited. `pid` is the tool's, 0 if it is not known to
     have run. The next run under the same Shim starts a new process."""
 
     def __init__(self, pid: int) -> None:
@@ -91,7 +97,7 @@ class Shim:
                 tree.close()
                 if not tree.accounted_for:
                     self._end()
-                    tree.kill_group()
+                    tree.kill_session()
             if not tree.accounted_for:
                 raise ShimLostError(tree.pid)
         finally:
@@ -180,16 +186,33 @@ class Tree:
             self._told_to_kill = True
             self._send(shim.KILL_NOW)
 
-    def kill_group(self) -> None:
-        """What can be done without a shim."""
-        if self.pid:
-            with suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
+    def kill_session(self) -> None:
+        """What can be done without a shim: returns when the tool's session is gone, or outlives SIGKILL.
+
+        Whoever looks at its cards right after would find processes that are about to end."""
+        give_up = time.monotonic() + _GONE_WITHIN
+        while self.pid and (left := _living(self.pid)) and time.monotonic() < give_up:
+            for pid in left:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(_LOOK_AGAIN)
 
     def _send(self, order: bytes) -> None:
         # The attempt may be over by now, and the shim with it.
         with suppress(BrokenPipeError):
             os.write(self._control, order)
+
+
+def _living(session: int) -> list[int]:
+    """The processes of a session that have not ended: those too that have left the tool's process group."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError), open(f"/proc/{name}/stat", "rb") as stat:
+            # The name of the program stands in parentheses and may hold spaces and parentheses itself.
+            state, _, _, of, *_ = stat.read(4096).rpartition(b")")[2].split()
+            if int(of) == session and state not in b"ZX":
+                found.append(int(name))
+    return found
 
 
 def _spawn() -> tuple[subprocess.Popen[bytes], socket.socket]:

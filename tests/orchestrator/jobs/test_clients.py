@@ -118,7 +118,7 @@ def kept(desk: Desk) -> tuple[int, int]:
     return server, asking
 
 
-def end_live(desk: Desk, job: int, failure: Failure) -> None:
+def end_live(desk: Desk, job: int, failure: Failure | None) -> None:
     with desk.database.write() as session:
         live = select(Attempt).where(Attempt.job_id == job).order_by(Attempt.id.desc()).limit(1)
         finish(session, session.scalars(live).one(), failure)
@@ -139,7 +139,7 @@ def test_a_client_of_a_kept_server_that_died_begins_again_with_the_next_one(desk
     with desk.database.read() as session:
         facts = {"now": now(), "lost_after": Settings().lease, "aging": Settings().aging}
         told = [past.why for past in explanation(session, asking, **facts).past if past.about == "retried"]
-    assert told == ["its server will be restarted, and it waits for it: the server does not answer"]
+    assert told == ["its server will be started again, and it waits for it: the server does not answer"]
 
 
 def test_that_a_server_was_gone_is_not_held_against_the_seat_of_its_client(desk: Desk, kept: tuple[int, int]):
@@ -208,8 +208,71 @@ def test_a_client_of_a_server_that_is_not_kept_has_failed_with_it(desk: Desk):
     desk.promote()
 
     desk.end(asking, GONE)
+    end_live(desk, server, TOOL)
+    desk.promote()
 
-    assert desk.states(asking) == [JobState.FAILED]
+    assert desk.states(server, asking) == [JobState.FAILED, JobState.FAILED]
+    assert desk.job(asking).failure["kind"] == "server_gone"
+
+
+@pytest.mark.parametrize("first", ["client", "server"])
+def test_a_client_that_lost_its_worker_together_with_its_server_waits_until_that_is_ready_again(desk: Desk, first: str):
+    server, asking = desk.pipeline({"server": serve(desk), "asking": client(desk, "server")})
+    open_endpoint(desk, server)
+    desk.promote()
+    with desk.database.write() as session:
+        a_running_attempt(session, session.get_one(Job, asking))
+
+    for job in (asking, server) if first == "client" else (server, asking):
+        lose_live(desk, job)
+    both = desk.states(server, asking)
+    desk.promote()
+    between = desk.states(server, asking)
+    open_endpoint(desk, server)
+    desk.promote()
+
+    assert both == [JobState.QUEUED, JobState.QUEUED]
+    assert between == [JobState.QUEUED, JobState.WAITING]
+    assert desk.states(asking) == [JobState.QUEUED]
+    desk.end(asking)
+    assert desk.states(asking) == [JobState.SUCCEEDED]
+
+
+def lose_live(desk: Desk, job: int) -> None:
+    with desk.database.write() as session:
+        live = select(Attempt.id).where(Attempt.job_id == job).order_by(Attempt.id.desc()).limit(1)
+        lifecycle.lose(session, session.scalars(live).one(), now=now(), why="its worker died", max_attempts=3)
+
+
+def test_a_client_that_finds_its_server_lost_to_a_fault_is_not_failed_for_it(desk: Desk):
+    server, asking = desk.pipeline({"server": serve(desk), "asking": client(desk, "server")})
+    open_endpoint(desk, server)
+    desk.promote()
+    with desk.database.write() as session:
+        running = a_running_attempt(session, session.get_one(Job, asking))
+    lose_live(desk, server)
+
+    with desk.database.write() as session:
+        finish(session, session.get_one(Attempt, running.id), GONE)
+    desk.promote()
+
+    assert desk.states(server, asking) == [JobState.QUEUED, JobState.WAITING]
+
+
+def test_a_queued_client_of_a_server_that_is_being_stopped_is_not_placed(desk: Desk):
+    server, asking = desk.pipeline({"server": serve(desk), "asking": client(desk, "server")})
+    open_endpoint(desk, server)
+    desk.promote()
+    with desk.database.write() as session:
+        lifecycle.stop(session, server, by=None, now=now(), why="enough")
+
+    desk.promote()
+    waiting = desk.states(asking)
+    end_live(desk, server, None)
+    desk.promote()
+
+    assert waiting == [JobState.WAITING]
+    assert desk.states(server, asking) == [JobState.SUCCEEDED, JobState.SKIPPED]
 
 
 def test_a_client_that_was_cancelled_does_not_wait_for_the_next_server(desk: Desk, kept: tuple[int, int]):

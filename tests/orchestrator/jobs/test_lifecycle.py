@@ -88,6 +88,9 @@ def _arrows() -> dict[tuple[JobState, JobState], object]:
         (waiting, JobState.FAILED): walk(waiting, lambda s, j, a: _fail_unstarted(s, j, waiting)),
         (waiting, JobState.CANCELLED): walk(waiting, lambda s, j, a: lifecycle.cancel(s, j.id, by=None, now=now())),
         (queued, assigned): walk(queued, lambda s, j, a: an_assigned_attempt(s, j)),
+        (queued, waiting): walk(
+            queued, lambda s, j, a: lifecycle.move(s, j.id, start=queued, to=waiting, now=now(), why="its server died")
+        ),
         (queued, JobState.FAILED): walk(queued, lambda s, j, a: _fail_unstarted(s, j, queued)),
         (queued, JobState.CANCELLED): walk(queued, lambda s, j, a: lifecycle.cancel(s, j.id, by=None, now=now())),
         (assigned, running): walk(assigned, lambda s, j, a: claim(s, a)),
@@ -650,7 +653,8 @@ def test_a_running_job_that_was_cancelled_keeps_who_and_why_however_it_ends(data
             case "a lost worker":
                 _lose(session, attempt)
             case _:
-                lifecycle.give_back(session, attempt.id, now=now(), why="its worker was stopped")
+                mine = owner_of(session, attempt.id)
+                lifecycle.give_back(session, attempt.id, owner=mine, now=now(), why="its worker was stopped")
 
         assert _cancelled_as(session, attempt, "job.cancel_requested", "job.cancelled") == {ORDERED}
 

@@ -26,7 +26,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.errors import OwnershipLost
 from orchestrator.jobs import endpoints, lifecycle
-from orchestrator.jobs.ownership import Owner, requests_of
+from orchestrator.jobs.ownership import Owner, note_progress, requests_of
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Event, Lease, Slot
@@ -117,11 +117,11 @@ def test_what_runs_is_given_back_and_makes_progress_by_its_own_worker_alone(data
     other = Owner(WORKER, "lab1.g7") if wrong == "slot" else Owner("worker-b", attempt.slot_id)
 
     with nothing_written(database), database.write() as session:
-        lifecycle.note_progress(session, attempt.id, {"done": 9}, owner=other)
+        note_progress(session, attempt.id, {"done": 9}, owner=other)
         assert not lifecycle.give_back(session, attempt.id, owner=other, now=now(), why="stopped")
 
     with database.write() as session:
         assert session.get_one(Attempt, attempt.id).progress is None
-        lifecycle.note_progress(session, attempt.id, {"done": 1}, owner=mine)
+        note_progress(session, attempt.id, {"done": 1}, owner=mine)
         assert lifecycle.give_back(session, attempt.id, owner=mine, now=now(), why="stopped")
     assert state_of(database, attempt.job_id) is JobState.QUEUED

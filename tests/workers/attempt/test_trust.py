@@ -151,6 +151,26 @@ def test_a_fault_leaves_a_black_box_with_the_command_without_its_secrets(lab, g0
     assert box["outcome"]["exit_code"] == 1
 
 
+def test_a_shim_that_is_killed_leaves_its_slot_in_service_however_slowly_the_tools_family_dies(lab, g0):
+    node = lab.settings.devices_dir / "dev-1"
+    # Each child has the card open, and enough memory that its end takes a while.
+    child = f"x = bytearray(64 << 20); held = open('{node}'); print('up', flush=True); import time; time.sleep(600)"
+    lab.tool(f'for n in 1 2 3; do {sys.executable} -S -c "{child}" & done; wait')
+
+    for _ in range(20):
+        attempt_id = inferring(lab)
+        running = lab.run_aside(attempt_id, g0)
+        eventually(lambda number=attempt_id: lab.attempt(number).pid)
+        log = g0.work / f"{lab.job(attempt_id).id}.1" / "log"
+        eventually(lambda path=log: path.read_text().count("up") == 3)
+        os.kill(g0.shim.pid, signal.SIGKILL)
+        running.join(60)
+
+        assert "the shim was killed" in lab.attempt(attempt_id).failure["reason"]
+        assert slot_of(lab).service_state is ServiceState.IN_SERVICE
+        lab.cancel(attempt_id)
+
+
 def test_a_success_leaves_no_black_box(lab, g0):
     lab.tool(GOOD)
     attempt_id = inferring(lab)
