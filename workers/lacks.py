@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from sqlalchemy import select
-
 from orchestrator.errors import OrchestratorError
 from orchestrator.model.lacks import DISK, PORT
 from orchestrator.model.profile import Profile
@@ -69,12 +67,12 @@ def _written(settings: Settings) -> tuple[Path, ...]:
 def _is_usable(release: str, settings: Settings, database: Database, shim: Shim) -> bool:
     """Whether its folder is there, or its container can be entered."""
     with database.read() as session:
-        row = session.execute(select(Release.root, Release.profile).where(Release.name == release)).one_or_none()
-    if row is None:
+        known = session.get(Release, release)
+    if known is None:
         return True
-    docker = container_of(Profile.model_validate(row.profile))
+    docker = container_of(Profile.model_validate(known.profile))
     if docker is None:
-        return settings.release_roots.get(release, Path(row.root)).is_dir()
+        return settings.release_roots.get(release, Path(known.root)).is_dir()
     try:
         Container(docker, Mark("", "", ()), entered="/", folder=settings.work, shim=shim).lacking([])
     except ContainerAway:

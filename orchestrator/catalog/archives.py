@@ -73,7 +73,9 @@ def _unpacked(archive: Path, target: Path, most_bytes: int, *, over: bool, gone:
     """The answer of the process; an OSError of the system, wherever it came from, is one here too."""
     size = archive.stat().st_size
     # Time by what is really there to read: 4 MiB/s of processor time, 1 MiB/s in all.
-    limits = child.Limits(MEMORY, cpu_seconds=60 + (size >> 22), wall_seconds=600 + (size >> 20), file_bytes=most_bytes)
+    limits = child.ChildLimits(
+        MEMORY, cpu_seconds=60 + (size >> 22), wall_seconds=600 + (size >> 20), file_bytes=most_bytes
+    )
     task = {
         "archive": str(archive.absolute()), "target": str(target.absolute()), "most_bytes": most_bytes,
         "most_members": MOST_MEMBERS, "over": over, "skipped": None if over else bystanders.PATTERN,

@@ -24,7 +24,7 @@ _LOOK_EVERY = 0.1
 
 
 @dataclass(frozen=True)
-class Limits:
+class ChildLimits:
     """What a program may use: bytes of address space, seconds of processor time, seconds until it is killed."""
 
     memory: int
@@ -47,7 +47,7 @@ class Broken(Exception):
     """The program ended without an answer: a fault of ours or of this machine."""
 
 
-def answer(module: Path, task: Mapping[str, Any], limits: Limits, *, gone: Event | None = None) -> dict[str, Any]:
+def answer(module: Path, task: Mapping[str, Any], limits: ChildLimits, *, gone: Event | None = None) -> dict[str, Any]:
     """What `module` answers to `task`; no process of it is left when this returns, with whatever outcome.
 
     OverLimit if it needed more than its limits, NotWanted if `gone` is set meanwhile.

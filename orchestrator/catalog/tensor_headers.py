@@ -26,12 +26,12 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 POINTER_TOLD = "a pointer of git-lfs, not the file itself: run `git lfs pull` in that folder"
 
 
-class Refused(Exception):
+class HeaderRefused(Exception):
     """The weights are not taken; the text says why."""
 
 
 def check_weights(file: Path) -> None:
-    """Refused if the file's header does not describe the bytes that follow it.
+    """HeaderRefused if the file's header does not describe the bytes that follow it.
 
     Format: eight bytes little-endian header length, a JSON object from tensor name to dtype, shape and data_offsets,
     the data. https://huggingface.co/docs/safetensors
@@ -41,22 +41,24 @@ def check_weights(file: Path) -> None:
         begins = stream.read(8)
         length = int.from_bytes(begins, "little")
         if begins == LFS_POINTER[:8]:
-            raise Refused(f"{file.name} is {POINTER_TOLD}")
+            raise HeaderRefused(f"{file.name} is {POINTER_TOLD}")
         if total < 8 or not 2 <= length <= min(HEADER_LIMIT, total - 8):
-            raise Refused(f"{file.name} has a broken safetensors header: its length does not fit the file")
+            raise HeaderRefused(f"{file.name} has a broken safetensors header: its length does not fit the file")
         try:
             header = _object(stream.read(length))
             tensors = [_extent(entry) for name, entry in header.items() if name != "__metadata__"]
             end = max((stop for _start, stop in tensors), default=0)
         except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as trouble:
             why = str(trouble) if isinstance(trouble, _TooMuch) else "it is not a table of tensors"
-            raise Refused(f"{file.name} has a broken safetensors header: {why}") from None
+            raise HeaderRefused(f"{file.name} has a broken safetensors header: {why}") from None
     if not tensors or 8 + length + end != total:
-        raise Refused(f"{file.name} is cut off or has a broken header: {total} bytes, {8 + length + end} announced")
+        raise HeaderRefused(
+            f"{file.name} is cut off or has a broken header: {total} bytes, {8 + length + end} announced"
+        )
 
 
 def check_index(folder: Path, index: str) -> None:
-    """Refused if a shard that the index names is not beside it.
+    """HeaderRefused if a shard that the index names is not beside it.
 
     Format: JSON, `weight_map` from tensor name to the file that holds it.
     https://huggingface.co/docs/hub/safetensors
@@ -70,10 +72,10 @@ def check_index(folder: Path, index: str) -> None:
         shards = {str(shard) for shard in _object(content)["weight_map"].values()}
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as trouble:
         why = str(trouble) if isinstance(trouble, _TooMuch) else "it has no weight_map"
-        raise Refused(f"{index} is not an index of shards: {why}") from None
+        raise HeaderRefused(f"{index} is not an index of shards: {why}") from None
     for shard in sorted(shards):
         if not shard.endswith(".safetensors") or not _is_beside(file, shard):
-            raise Refused(f"the weights are incomplete: {index} names {shard[:200]}, which is missing")
+            raise HeaderRefused(f"the weights are incomplete: {index} names {shard[:200]}, which is missing")
 
 
 def _is_beside(file: Path, name: str) -> bool:
@@ -121,7 +123,7 @@ def outcome(task: dict[str, Any]) -> dict[str, Any]:
             check_weights(Path(file))
         for index in task["indexes"]:
             check_index(Path(task["folder"]), index)
-    except Refused as refused:
+    except HeaderRefused as refused:
         return {"refused": str(refused)}
     except OSError as trouble:
         return {"errno": trouble.errno, "path": str(trouble.filename or task["folder"])}

@@ -44,15 +44,15 @@ _NAMES = (
 """What the system answers to a name that cannot be where the archive wants it."""
 
 
-class Refused(Exception):
+class ArchiveRefused(Exception):
     """The archive is not taken; the text says why, with the member's name."""
 
 
-class NotWhole(Refused):
+class NotWhole(ArchiveRefused):
     """It is no archive, or only the beginning of one."""
 
 
-class TooMuch(Refused):
+class TooMuch(ArchiveRefused):
     """It holds more than it may."""
 
 
@@ -63,7 +63,7 @@ class Bounded:
         begins = archive.read(8)
         archive.seek(0)
         if other := next((kind for magic, kind in _OTHERS.items() if begins.startswith(magic)), None):
-            raise Refused(f"it is packed with {other}; pack it as .tar or .tar.gz")
+            raise ArchiveRefused(f"it is packed with {other}; pack it as .tar or .tar.gz")
         packed = begins.startswith(_GZIP)
         self._source: Any = gzip.GzipFile(fileobj=archive) if packed else archive
         self._left = most
@@ -116,7 +116,7 @@ class Member:
 
 
 def members(source: Bounded, *, most_members: int) -> Iterator[Member]:
-    """Every member in order; Refused if the archive is not whole or cannot be read without believing it.
+    """Every member in order; ArchiveRefused if the archive is not whole or cannot be read without believing it.
 
     Names that are not UTF-8 have lone surrogates, the way `os.fsdecode` spells them."""
     names = headers = 0
@@ -133,10 +133,12 @@ def members(source: Bounded, *, most_members: int) -> Iterator[Member]:
         headers += 1
         names += len(info.name)
         if info.size < 0:
-            raise Refused(f"{shown(info.name)} says that it has fewer than no bytes")
+            raise ArchiveRefused(f"{shown(info.name)} says that it has fewer than no bytes")
         if info.type in _EXTENDED:
             if info.size > MOST_EXTENDED:
-                raise Refused(f"a header that extends the next one has {info.size} bytes; {MOST_EXTENDED} are allowed")
+                raise ArchiveRefused(
+                    f"a header that extends the next one has {info.size} bytes; {MOST_EXTENDED} are allowed"
+                )
             names += info.size
             extended |= _extension(info.type, source.exactly(info.size))
             source.exactly(-info.size % BLOCK)
@@ -147,7 +149,7 @@ def members(source: Bounded, *, most_members: int) -> Iterator[Member]:
         _extend(info, extended)
         extended = {}
         if info.type == tarfile.GNUTYPE_SPARSE:
-            raise Refused(f"{shown(info.name)} in the archive is a sparse file; pack it without --sparse")
+            raise ArchiveRefused(f"{shown(info.name)} in the archive is a sparse file; pack it without --sparse")
         member = Member(info, source)
         yield member
         member.leave()
@@ -160,10 +162,10 @@ def _extension(kind: bytes, content: bytes) -> dict[str, str]:
     records = dict(_records(content))
     if any(key.startswith("GNU.sparse.") for key in records):
         name = shown(records.get("GNU.sparse.name", "a member"))
-        raise Refused(f"{name} in the archive is a sparse file; pack it without --sparse")
+        raise ArchiveRefused(f"{name} in the archive is a sparse file; pack it without --sparse")
     wanted: dict[str, str] = {key: records[key] for key in ("path", "linkpath", "size") if key in records}
     if kind == tarfile.XGLTYPE and wanted:
-        raise Refused("a header for all members gives one name or size to them all")
+        raise ArchiveRefused("a header for all members gives one name or size to them all")
     return wanted
 
 
@@ -188,7 +190,7 @@ def _extend(info: tarfile.TarInfo, extended: dict[str, str]) -> None:
     info.linkname = extended.get("linkpath", info.linkname)
     if "size" in extended:
         if not re.fullmatch("[0-9]{1,19}", extended["size"]):
-            raise Refused(f"{shown(info.name)} has a size that is no number")
+            raise ArchiveRefused(f"{shown(info.name)} has a size that is no number")
         info.size = int(extended["size"])
 
 
@@ -207,7 +209,7 @@ class Unpacking:
         self._skipped = re.compile(task["skipped"]) if task["skipped"] else None
 
     def all_of(self, archive: BinaryIO) -> None:
-        """Unpack every member; Refused names the first that cannot be taken."""
+        """Unpack every member; ArchiveRefused names the first that cannot be taken."""
         overhead = 3 * BLOCK * (self._most_members + 20) + MOST_NAMES
         source = Bounded(archive, self._most_bytes + overhead)
         left, taken = self._most_bytes, 0
@@ -224,20 +226,20 @@ class Unpacking:
         if self._skipped is not None and any(map(self._skipped.fullmatch, PurePosixPath(info.name).parts)):
             return
         if len(PurePosixPath(info.name).parts) > DEEPEST:
-            raise Refused(f"{shown(info.name)} in the archive is deeper than {DEEPEST} folders")
+            raise ArchiveRefused(f"{shown(info.name)} in the archive is deeper than {DEEPEST} folders")
         try:
             if self._over:
                 self._put(member, tarfile.data_filter(info, str(self._target)), fresh)
             else:
                 self._add(member)
         except tarfile.FilterError as trouble:
-            raise Refused(str(trouble)) from None
+            raise ArchiveRefused(str(trouble)) from None
         except (ValueError, RecursionError) as trouble:  # a NUL in a name; UnicodeError for one that is no name here
-            raise Refused(f"{shown(info.name)} in the archive cannot be the name of a file: {trouble}") from None
+            raise ArchiveRefused(f"{shown(info.name)} in the archive cannot be the name of a file: {trouble}") from None
         except OSError as trouble:
             if trouble.errno not in _NAMES:
                 raise
-            raise Refused(
+            raise ArchiveRefused(
                 f"{shown(info.name)} in the archive cannot be unpacked: {os.strerror(trouble.errno or 0)}"
             ) from None
 
@@ -247,13 +249,15 @@ class Unpacking:
         info.name.encode()  # a UnicodeError for a name that is not UTF-8
         name = PurePosixPath(info.name)
         if info.islnk():
-            raise Refused(f"{shown(info.name)} in the archive is a hard link; pack it with: tar --hard-dereference")
+            raise ArchiveRefused(
+                f"{shown(info.name)} in the archive is a hard link; pack it with: tar --hard-dereference"
+            )
         if not (info.isreg() or info.isdir()):
-            raise Refused(
+            raise ArchiveRefused(
                 f"{shown(info.name)} in the archive is a link or a special file; pack it with: tar --dereference"
             )
         if name.is_absolute() or ".." in name.parts or "\0" in info.name:
-            raise Refused(f"{shown(info.name)} in the archive is a path outside its folder")
+            raise ArchiveRefused(f"{shown(info.name)} in the archive is a path outside its folder")
         place = self._target / name
         if info.isdir():
             place.mkdir(parents=True, exist_ok=True)
@@ -265,7 +269,7 @@ class Unpacking:
                 for piece in member.pieces():
                     written.write(piece)
         except FileExistsError:
-            raise Refused(f"the archive holds {shown(info.name)} twice") from None
+            raise ArchiveRefused(f"the archive holds {shown(info.name)} twice") from None
 
     def _put(self, member: Member, info: tarfile.TarInfo, fresh: Path) -> None:
         """Over what is there, in one step: nobody reads half of a file, and none is written through a link."""
@@ -280,7 +284,7 @@ class Unpacking:
             try:
                 os.link(self._target / info.linkname, fresh, follow_symlinks=False)
             except PermissionError:
-                raise Refused(f"{shown(info.name)} in the archive is a hard link to a folder") from None
+                raise ArchiveRefused(f"{shown(info.name)} in the archive is a hard link to a folder") from None
         else:
             with fresh.open("xb") as written:
                 for piece in member.pieces():
@@ -300,7 +304,7 @@ def outcome(task: dict[str, Any]) -> dict[str, Any]:
         return {"refused": "size", "detail": str(trouble)}
     except (NotWhole, EOFError, zlib.error, gzip.BadGzipFile) as trouble:
         return {"refused": "broken", "detail": str(trouble)}
-    except Refused as trouble:
+    except ArchiveRefused as trouble:
         return {"refused": "content", "detail": str(trouble)}
     except OSError as trouble:
         return {"errno": trouble.errno}

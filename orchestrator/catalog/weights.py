@@ -150,7 +150,7 @@ def check_safetensors(file: Path) -> None:
 def _require_whole(folder: Path, weights: Sequence[Path], indexes: Sequence[str]) -> None:
     """BadSpec unless each header fits its file, and each shard that an index names is beside it."""
     task = {"folder": str(folder), "weights": [str(file) for file in weights], "indexes": list(indexes)}
-    limits = child.Limits(MEMORY, cpu_seconds=30 + 5 * (len(weights) + len(indexes)), wall_seconds=600)
+    limits = child.ChildLimits(MEMORY, cpu_seconds=30 + 5 * (len(weights) + len(indexes)), wall_seconds=600)
     try:
         found = child.answer(Path(tensor_headers.__file__), task, limits)
     except child.OverLimit as over_limit:

@@ -237,7 +237,7 @@ def test_unpacking_has_its_time(tmp_path):
     task = {"archive": str(pipe), "target": str(tmp_path / "target"), "most_bytes": 1, "most_members": 1, "over": False}
 
     with pytest.raises(child.OverLimit):
-        child.answer(Path(unpacking.__file__), task | {"skipped": None}, child.Limits(1 << 29, 10, 0.3))
+        child.answer(Path(unpacking.__file__), task | {"skipped": None}, child.ChildLimits(1 << 29, 10, 0.3))
 
 
 def test_a_process_that_needs_too_much_memory_ends_alone(tmp_path):
@@ -245,7 +245,7 @@ def test_a_process_that_needs_too_much_memory_ends_alone(tmp_path):
     greedy.write_text("def outcome(task):\n    return {'size': len(bytes(1 << 40))}\n")
 
     with pytest.raises(child.OverLimit, match="256 MiB of memory"):
-        child.answer(greedy, {}, child.Limits(1 << 28, 10, 20))
+        child.answer(greedy, {}, child.ChildLimits(1 << 28, 10, 20))
 
 
 def test_what_a_process_left_that_died_while_unpacking_is_cleared_away(tmp_path):
@@ -268,7 +268,7 @@ def test_a_full_disk_is_a_full_disk(tmp_path, target):
     target.mkdir()
     place = archive(tmp_path, file("w", bytes(1 << 16)) + END)
     task = {"archive": str(place), "target": str(target), "most_bytes": MIB, "most_members": 9, "over": False}
-    limits = child.Limits(1 << 29, 10, 20, file_bytes=1 << 12)
+    limits = child.ChildLimits(1 << 29, 10, 20, file_bytes=1 << 12)
 
     found = child.answer(Path(unpacking.__file__), task | {"skipped": None}, limits)
 
