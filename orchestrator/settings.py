@@ -109,8 +109,17 @@ class Settings(BaseSettings):
     database_url: str = ""
     """SQLAlchemy URL; empty means SQLite in `state_dir`."""
 
+    database_url_file: Path | None = None
+    """A file with the database URL instead, which only the services may read."""
+
     broker_url: str = "redis://127.0.0.1:6379/0"
     """Celery's broker: Redis >= 6.2 or Valkey >= 8."""
+
+    broker_url_file: Path | None = None
+    """A file with the broker's URL instead, which only the services may read."""
+
+    tool_user: str = ""
+    """The user (name or number) that tools run as on this host; empty: the worker's own, from which nothing is safe."""
 
     store_dir: Path | None = None
     """The artifact store: a directory that every host sees at this path."""
@@ -226,6 +235,20 @@ class Settings(BaseSettings):
         except UnicodeEncodeError:
             raise ValueError(f"{str(path)!a} is not UTF-8; choose another name") from None
         return path
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_files(cls, given: Any) -> Any:
+        """Read the URLs that are in files."""
+        for name in ("database_url", "broker_url"):
+            if isinstance(given, dict) and (file := given.get(f"{name}_file")):
+                if given.get(name):
+                    raise ValueError(f"{name} and {name}_file are both set: give one of them")
+                try:
+                    given = {**given, name: Path(file).read_text("utf-8").strip()}
+                except OSError as error:
+                    raise ValueError(f"{name}_file: {file} cannot be read: {error.strerror}") from None
+        return given
 
     @field_validator("labels")
     @classmethod

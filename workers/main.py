@@ -22,6 +22,7 @@ from workers import journal, tasks
 from workers.consumer import SlotConsumer
 from workers.hearing import Hearing
 from workers.host import locks
+from workers.processes import confinement
 from workers.slot import EXIT_GIVEN_UP, OwnedSlot, owned
 
 EXIT_USAGE = 2
@@ -40,6 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as trouble:
         return _refuse(str(trouble), EXIT_USAGE)
     settings = settings_of_service()
+    try:
+        confinement.tool_user(settings.tool_user)
+    except confinement.CannotSeparate as trouble:
+        return _refuse(f"settings: TX81_TOOL_USER: {trouble}", EXIT_USAGE)
+    confinement.hide()
     journal.configure()
     database, hearing = Database(settings.database), Hearing()
     try:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import pwd
 import shutil
 import sys
 from collections.abc import Iterator
@@ -45,6 +46,7 @@ def _machine() -> Iterator[Check]:
         yield tool, "ok" if found else "warn", found or f"not on PATH: install it for {purpose}"
     yield _state_folder(settings().state_dir.absolute())
     yield _disk(settings().state_dir.absolute())
+    yield _tool_user(settings().tool_user)
     for package in _PACKAGES:
         try:
             yield package, "ok", version(package)
@@ -96,6 +98,18 @@ def _state_folder(folder: Path) -> Check:
     if not os.access(place, os.W_OK | os.X_OK):
         return "state folder", "fail", f"{place} is not writable: set TX81_STATE_DIR to a folder that you can write to"
     return "state folder", "ok", str(folder) if folder.exists() else f"{folder} (will be created)"
+
+
+def _tool_user(name: str) -> Check:
+    """Whether a job can read what its worker can; the worker itself refuses a user that it cannot use."""
+    if not name:
+        found = "tools of jobs run as the worker's user and can read its database password and tokens: "
+        return "tool user", "warn", f"{found}start workers as root with TX81_TOOL_USER (docs/security.md)"
+    try:
+        user = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
+    except KeyError:
+        return "tool user", "fail", f"there is no user {name}: create it, or correct TX81_TOOL_USER"
+    return "tool user", "ok", f"tools of jobs run as {user.pw_name} (uid {user.pw_uid})"
 
 
 def _disk(folder: Path) -> Check:

@@ -41,6 +41,19 @@ class DefaultLimits(Strict):
     log_bytes: int = 2 * 1024**3
 
 
+class Resources(Strict):
+    """Limits that the kernel sets on each process of a tool that runs on the host; in a container, its own apply."""
+
+    address_space_bytes: int | None = Field(default=None, gt=0)
+    processes: int | None = Field(
+        default=None,
+        gt=0,
+        description="Of all processes of the tool's user on this host, whatever attempt started them.",
+    )
+    file_size_bytes: int | None = Field(default=None, gt=0, description="Of one file that it writes.")
+    open_files: int | None = Field(default=None, gt=0)
+
+
 class OutputRule(Strict):
     """Where a kind leaves one artifact: outputs are discovered by glob, their names are never composed."""
 
@@ -267,6 +280,7 @@ class Profile(Strict):
     kinds: dict[ProfileKind, KindProfile]
     kill_ladder: tuple[KillStep, ...] = Field(min_length=1)
     fault_signatures: tuple[FaultSignature, ...] = ()
+    resources: Resources = Resources()
     probe: ProbeRule = ProbeRule()
     provision: ProvisionRule | None = Field(default=None, description="How a host gets this release; absent, by hand.")
 

@@ -1,6 +1,7 @@
 """How the tool of one attempt is started, and what proves that nothing of it lives when the attempt is over."""
 
 import os
+import resource
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,6 +16,7 @@ from orchestrator.model.launchers import DockerExec
 from workers.attempt.blackbox import tail
 from workers.attempt.judge import Evidence
 from workers.host import locks
+from workers.processes.confinement import Confinement, ToolUser, tool_user
 from workers.processes.container import MARK, Container, ContainerAway, Mark
 from workers.processes.process import Command, Outcome
 from workers.slot import OwnedSlot
@@ -27,6 +29,12 @@ _PATIENCE = 5.0
 """Seconds after SIGKILL until a process counts as unkillable, as on the host."""
 
 _LOOK_AGAIN = 0.1
+
+_RESOURCES = {
+    "address_space_bytes": resource.RLIMIT_AS, "processes": resource.RLIMIT_NPROC,
+    "file_size_bytes": resource.RLIMIT_FSIZE, "open_files": resource.RLIMIT_NOFILE,
+}  # fmt: skip
+"""Keys of a profile's `resources`."""
 
 
 class LeftInContainer(OrchestratorError):
@@ -46,6 +54,14 @@ class LeftInContainer(OrchestratorError):
 
 class Launch:
     """A child of the shim, which leaves nothing of it behind. Entered while the tool runs."""
+
+    def __init__(self, user: ToolUser | None = None) -> None:
+        self._user = user
+
+    def confinement(self, plan: Plan) -> Confinement | None:
+        """What the tool may not do; None where that is not ours to say."""
+        limits = plan.profile.resources.model_dump(exclude_none=True)
+        return Confinement(self._user, {_RESOURCES[name]: value for name, value in limits.items()})
 
     doubt: Suspicion | None = None
     """Why it is not known whether everything has ended; to be asked for after the block."""
@@ -72,10 +88,19 @@ class Launch:
         return outcome
 
 
+class HostLaunch(Launch):
+    """What sets the host up, which has to have the rights of the service."""
+
+    def confinement(self, plan: Plan) -> Confinement | None:
+        """None: it installs drivers and tools."""
+        return None
+
+
 class ContainerLaunch(Launch):
     """A tool in a container. The locks are not inherited there: that nothing bears the mark is what proves death."""
 
     def __init__(self, plan: Plan, docker: DockerExec, mark: Mark, *, slot: OwnedSlot, work: Path) -> None:
+        super().__init__()
         self._docker = docker
         self._mark = mark
         self._work = work
@@ -84,6 +109,10 @@ class ContainerLaunch(Launch):
         self._lost: str | None = None
         self._strays = 0
         self._left: tuple[int, ...] = ()
+
+    def confinement(self, plan: Plan) -> Confinement | None:
+        """None: the client needs the rights of the service, and the container confines the tool."""
+        return None
 
     def started(self, command: Command) -> Command:
         """The client, which stands for the tool and ends with it."""
@@ -173,5 +202,5 @@ def mark_of(assignment: Assignment, slot: OwnedSlot) -> Mark:
 def launch_of(plan: Plan, assignment: Assignment, *, slot: OwnedSlot, work: Path) -> Launch:
     """As the profile's launcher says."""
     if plan.docker is None:
-        return Launch()
+        return Launch(tool_user(slot.settings.tool_user))
     return ContainerLaunch(plan, plan.docker, mark_of(assignment, slot), slot=slot, work=work)

@@ -3,6 +3,7 @@
 import logging
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,7 +15,8 @@ from workers.attempt.facts import Claimed
 from workers.attempt.launch import Launch
 from workers.attempt.log_shipping import LogShipper
 from workers.processes import process
-from workers.processes.process import KillStep, Limits, Outcome, StopReason
+from workers.processes.confinement import hand_over, take_back
+from workers.processes.process import Command, KillStep, Limits, Outcome, StopReason
 from workers.toolchain.commands import Plan
 
 log = logging.getLogger(__name__)
@@ -39,8 +41,21 @@ class ToolProcess:
     def start(self, plan: Plan, *, may_be_silent: bool = False) -> Outcome:
         """Run it to its end, or until it is stopped; one that `may_be_silent` has no silence limit."""
         claimed, self.plan = self._claimed, plan
+        confinement = self._launch.confinement(plan)
+        command = replace(plan.command, confinement=confinement)
+        user = None if confinement is None else confinement.user
+        if user is not None:
+            hand_over(claimed.work, user)
+        try:
+            return self._run(command, plan, may_be_silent=may_be_silent)
+        finally:
+            if user is not None:
+                take_back(claimed.work, user)
+
+    def _run(self, command: Command, plan: Plan, *, may_be_silent: bool) -> Outcome:
+        claimed = self._claimed
         return process.run(
-            self._launch.started(plan.command),
+            self._launch.started(command),
             log=claimed.log,
             limits=Limits(
                 run=timedelta(seconds=claimed.run_seconds_left),

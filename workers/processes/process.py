@@ -21,6 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from workers.processes.confinement import Confinement
 from workers.processes.shim import Plan
 from workers.processes.tree import Shim, Tree
 
@@ -38,6 +39,8 @@ class Command:
     argv: tuple[str, ...]
     env: Mapping[str, str]
     cwd: Path
+    confinement: Confinement | None = None
+    """What it may not do; None where it may do what we may."""
     messenger: tuple[str, ...] = ()
     """Where what is started only stands for processes elsewhere: the command, with the path of its program, that takes
     a signal to those; the signal's number becomes its last word."""
@@ -281,7 +284,15 @@ def _plan(command: Command, ladder: Sequence[KillStep], keep_fds: Sequence[int])
         + [(int(signal.SIGKILL), patience.total_seconds())],
         list(keep_fds),
         [os.fsencode(word) for word in command.messenger],
+        _confined(command.confinement),
     )
+
+
+def _confined(confinement: Confinement | None) -> tuple[list[int], list[tuple[int, int]]] | None:
+    if confinement is None:
+        return None
+    user = [] if confinement.user is None else [confinement.user.uid, confinement.user.gid]
+    return user, sorted(confinement.limits.items())
 
 
 def _report(

@@ -31,11 +31,13 @@ import ctypes
 import errno
 import marshal
 import os
+import resource
 import select
 import signal
 import socket
 import sys
 import time
+import warnings  # noqa: F401  # os.execvpe does, too late: the tool's user may not read our interpreter
 from collections.abc import Collection, Sequence
 
 STOP = b"s"
@@ -44,13 +46,22 @@ STOP = b"s"
 KILL_NOW = b"k"
 """Order: run the ladder, and shorten the rest of it before SIGKILL."""
 
-Plan = tuple[list[bytes], dict[bytes, bytes], bytes, list[tuple[int, float]], list[int], list[bytes]]
+Confined = tuple[list[int], list[tuple[int, int]]]
+"""User and group of the tool, or none, and the limits of the kernel by their numbers."""
+
+Plan = tuple[
+    list[bytes], dict[bytes, bytes], bytes, list[tuple[int, float]], list[int], list[bytes], Confined | None
+]  # fmt: skip
 """Argv, environment, working folder, ladder of (signal, seconds of grace) ending with SIGKILL, numbers of the kept, and
 the messenger: empty, or the command (with the path of its program) that takes a signal, whose number becomes its last
-word, to where we have no descendants. Then the tool itself gets SIGKILL alone: it ends when what it stands for has."""
+word, to where we have no descendants. Then the tool itself gets SIGKILL alone: it ends when what it stands for has.
+Last what the tool may not do, or None."""
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _PARENT_DIED = signal.SIGUSR1
 _RESCAN = 0.2  # seconds; only for a process born between two looks at /proc
 _LENGTH = 8  # bytes before the plan that say how long it is
@@ -123,7 +134,7 @@ class Supervisor:
     """One tool from launch to the last of its descendants; everything it waits for comes through `_wait`."""
 
     def __init__(self, plan: Plan, descriptors: Sequence[int], *, worker: int, wake: int) -> None:
-        self._argv, self._env, self._cwd, self._ladder, numbers, self._messenger = plan
+        self._argv, self._env, self._cwd, self._ladder, numbers, self._messenger, self._confined = plan
         self._control, self._status, log, *kept = descriptors
         self._passed_on = dict(zip(numbers, kept, strict=True)) | {1: log, 2: log}
         self._worker = worker
@@ -186,6 +197,13 @@ class Supervisor:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             self._take_descriptors()
+            step = "confinement"
+            if self._confined is not None:
+                _confine(*self._confined)
+                # The kernel forgets it when the user changes.
+                _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+                if os.getppid() != shim:
+                    os._exit(127)
             step = "chdir"
             os.chdir(self._cwd)
             step = "exec"
@@ -319,6 +337,22 @@ class Supervisor:
             self._stopping = True  # no reader is left
 
 
+def _confine(user: list[int], limits: list[tuple[int, int]]) -> None:
+    """Give up what the tool may not do, for this process and all that it starts."""
+    for number, value in limits:
+        # Never above what we have ourselves.
+        most = resource.getrlimit(number)[1]
+        least = value if most == resource.RLIM_INFINITY else min(value, most)
+        resource.setrlimit(number, (least, least))
+    _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    if user:
+        uid, gid = user
+        os.setgroups([])
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
 def _prctl(option: int, value: int) -> None:
     if _libc.prctl(option, ctypes.c_ulong(value), _ZERO, _ZERO, _ZERO) != 0:
         raise OSError(ctypes.get_errno(), "prctl")
@@ -339,6 +373,7 @@ def _stand_guard() -> int:
         signal.signal(number, lambda *_: None)  # the byte in the wake-up pipe is what counts
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    _prctl(_PR_SET_DUMPABLE, 0)
     # Beside the link, in case a fork of the worker holds its other end open.
     _prctl(_PR_SET_PDEATHSIG, _PARENT_DIED)
     return wake

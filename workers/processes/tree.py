@@ -128,7 +128,7 @@ class Tree:
         """Whether the ladder was begun by us."""
         self._unread = b""
         self._told_to_kill = False
-        *_, kept, _messenger = plan
+        *_, kept, _messenger, _confinement = plan
         control, self._control = os.pipe()
         self.status, status = os.pipe()
         try:
@@ -223,6 +223,8 @@ def _spawn() -> tuple[subprocess.Popen[bytes], socket.socket]:
             stdin=theirs.fileno(),
             stdout=subprocess.DEVNULL,
             cwd="/",
+            # What it inherits, tools of its user can read: nothing of our settings.
+            env={name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ},
             start_new_session=True,
             umask=start.umask_of_tools,
         )

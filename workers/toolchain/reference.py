@@ -32,7 +32,7 @@ _LOOK = f"import importlib.util as u; raise SystemExit(None in map(u.find_spec, 
 def can_run(interpreter: Path) -> bool:
     """Whether the interpreter has what the script imports; nothing of that is imported."""
     try:
-        looked = subprocess.run([interpreter, "-I", "-c", _LOOK], capture_output=True, timeout=60, check=False)
+        looked = subprocess.run([interpreter, "-I", "-c", _LOOK], capture_output=True, timeout=60, check=False, env={})
     except (OSError, subprocess.SubprocessError):
         return False
     return looked.returncode == 0

@@ -78,6 +78,7 @@ def _text_rows(rule: TextAnswers, files: Sequence[Path], seconds: int) -> Iterat
         ended = subprocess.run(
             [sys.executable, "-S", "-E", "-I", records.__file__],
             input=json.dumps(asked).encode(), stdout=found, stderr=subprocess.PIPE, check=False,
+            env={},
         )  # fmt: skip
         if ended.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
             raise BadAnswers(f"matching the profile's pattern took more than {seconds} s: simplify it")

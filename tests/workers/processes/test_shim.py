@@ -48,7 +48,7 @@ class Shim:
             )
         log = os.open(folder / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         argv, env = [b"sh", b"-c", script.encode()], {b"PATH": b"/usr/bin:/bin"}
-        plan = (argv, env, os.fsencode(folder), TERM_THEN_KILL, list(kept or {}), [])
+        plan = (argv, env, os.fsencode(folder), TERM_THEN_KILL, list(kept or {}), [], None)
         shim.send(self.link, plan, [control, status, log, *(kept or {}).values()])
         for fd in (control, status, log):
             os.close(fd)

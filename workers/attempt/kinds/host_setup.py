@@ -29,7 +29,7 @@ from orchestrator.slots.service import Before
 from workers.attempt.collect import Output
 from workers.attempt.facts import Claimed, Concluded, Prepared
 from workers.attempt.kinds.tool import Start, Tool
-from workers.attempt.launch import ENTERED, Launch, SetupLaunch, mark_of
+from workers.attempt.launch import ENTERED, HostLaunch, Launch, SetupLaunch, mark_of
 from workers.processes.container import Container
 from workers.processes.process import Command
 from workers.processes.process import Outcome as ToolOutcome
@@ -112,7 +112,7 @@ class HostSetup(Tool):
             exclusive=None,
             view=tools.view if tools is not None and inside else View(),
         )
-        launch = Launch()
+        launch: Launch = HostLaunch()
         if tools is not None and inside:
             mark = mark_of(self._assignment, self._slot)
             launch = SetupLaunch(plan, tools.docker, mark, slot=self._slot, work=self._work)
