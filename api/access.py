@@ -39,6 +39,9 @@ MOST_VALUES = 200_000
 MOST_ERRORS = 500
 """Wrong fields of a large body that are looked at for its refusal."""
 
+_LONGEST_SIZE = 18
+"""Digits of a Content-Length that are read as a number; more are too many bytes for anything."""
+
 documented_scheme = Security(HTTPBearer(auto_error=False, description="A token, as `Authorization: Bearer tx81_…`."))
 """For the OpenAPI document only; `GuardedRoute` is what checks."""
 
@@ -165,7 +168,7 @@ def _limited(request: Request, most: int) -> Receive:
 
     async def receive() -> Message:
         nonlocal received
-        if announced.isdecimal() and int(announced) > most:
+        if announced.isdecimal() and (len(announced) > _LONGEST_SIZE or int(announced) > most):
             raise _Refused(error)
         message = await request.receive()
         received += len(message.get("body", b""))

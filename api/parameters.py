@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Protocol, TypeVar
 
 from fastapi import Header, Path, Query
-from pydantic import StringConstraints
+from pydantic import BeforeValidator, StringConstraints
 
 from api.documents.base import Page
 from orchestrator.errors import BadRequest
@@ -26,9 +26,17 @@ class Numbered(Protocol):
         ...
 
 
-Number = Annotated[int, Path(ge=1, le=LARGEST_INTEGER)]
-NumberFilter = Annotated[int, Query(ge=1, le=LARGEST_INTEGER)]
-Limit = Annotated[int, Query(ge=1, le=500)]
+def _in_digits(value: object) -> object:
+    """Pydantic alone would also read `1_0`, `1.0` and ` 1`."""
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]+", value):
+        raise ValueError("must be an integer: write it in digits")
+    return value
+
+
+Integer = Annotated[int, BeforeValidator(_in_digits)]
+Number = Annotated[Integer, Path(ge=1, le=LARGEST_INTEGER)]
+NumberFilter = Annotated[Integer, Query(ge=1, le=LARGEST_INTEGER)]
+Limit = Annotated[Integer, Query(ge=1, le=500)]
 ThingName = Annotated[str, Path(pattern=NAME_PATTERN)]
 NameFilter = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 KindFilter = Annotated[str, StringConstraints(pattern=f"^({'|'.join(PRODUCES)}|provision)$")]

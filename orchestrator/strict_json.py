@@ -16,6 +16,9 @@ DEEPEST = 64
 LARGEST_INTEGER = 2**63 - 1
 """What an integer column holds."""
 
+_LONGEST_INTEGER = 20
+"""Characters of the largest integer, and of its negative."""
+
 MOST_VALUES = 1_000_000
 
 MOST_KEYS = 10_000
@@ -62,8 +65,9 @@ def loads(content: bytes | str, *, most_values: int = MOST_VALUES, largest: floa
         raise _second_in(text) from None
     except RecursionError:
         raise BadDocument(f"it is nested deeper than {DEEPEST} levels") from None
-    except ValueError as error:
-        raise BadDocument(f"it holds a number that cannot be read: {error}") from None
+    except ValueError:  # more digits than Python reads at once: a second reading finds where they are
+        check(json.loads(text, parse_int=_integer), largest=largest)
+        raise BadDocument("a number is too large") from None
     check(document, largest=largest)
     return document
 
@@ -139,6 +143,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise _Twice
     return found
+
+
+def _integer(digits: str) -> float:
+    """An integer, or infinity in the place of one that has too many digits."""
+    return int(digits) if len(digits) <= _LONGEST_INTEGER else math.inf
 
 
 def _no_constant(name: str) -> None:

@@ -8,7 +8,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.access import GuardedRoute
 from api.context import Given
-from api.parameters import NumberFilter, ResumeAfter
+from api.parameters import Integer, NumberFilter, ResumeAfter
 from api.streams import events
 from orchestrator.errors import BadRequest
 from orchestrator.strict_json import LARGEST_INTEGER
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/events", tags=["events"], route_class=GuardedRoute)
 
 
 def _after(
-    after: Annotated[int | None, Query(ge=0, le=LARGEST_INTEGER)] = None, resume: ResumeAfter = None
+    after: Annotated[Integer | None, Query(ge=0, le=LARGEST_INTEGER)] = None, resume: ResumeAfter = None
 ) -> int | None:
     if resume is None:
         return after

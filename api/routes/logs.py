@@ -11,7 +11,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from api.access import GuardedRoute
 from api.context import Given
 from api.http.ranges import stream
-from api.parameters import Number, NumberFilter, RangeHeader, ResumeAfter
+from api.parameters import Integer, Number, NumberFilter, RangeHeader, ResumeAfter
 from api.streams.logs import LogPosition
 from api.streams.logs import log as following
 from orchestrator.errors import BadRequest
@@ -29,7 +29,7 @@ def read_log(
     job: Number,
     context: Given,
     attempt: NumberFilter | None = None,
-    tail: Annotated[int | None, Query(ge=0, le=1_000_000, description="Only this many lines from the end.")] = None,
+    tail: Annotated[Integer | None, Query(ge=0, le=1_000_000, description="Only this many lines from the end.")] = None,
     range_: RangeHeader = None,
 ) -> Response:
     """The log of the latest attempt, or of attempt number `attempt`, byte for byte as the tool wrote it.
@@ -50,7 +50,7 @@ def _start(
     job: Number,
     context: Given,
     attempt: NumberFilter | None = None,
-    offset: Annotated[int, Query(ge=0, le=LARGEST_INTEGER)] = 0,
+    offset: Annotated[Integer, Query(ge=0, le=LARGEST_INTEGER)] = 0,
     resume: ResumeAfter = None,
 ) -> LogPosition:
     """Where to begin. A dependency, because a stream that has begun can no longer answer 404."""

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Header, Path, Request
 from api.access import GuardedRoute, Uploader
 from api.context import Given
 from api.documents.uploads import UploadView
+from api.parameters import Integer
 from orchestrator.catalog.uploads import UploadRequest
 from orchestrator.model.specs import DIGEST_PATTERN
 from orchestrator.strict_json import LARGEST_INTEGER
@@ -38,7 +39,7 @@ def append(
     context: Given,
     sender: Uploader,
     piece: Annotated[bytes, Depends(_bytes)],
-    offset: Annotated[int, Header(alias="Upload-Offset", ge=0, le=LARGEST_INTEGER)],
+    offset: Annotated[Integer, Header(alias="Upload-Offset", ge=0, le=LARGEST_INTEGER)],
 ) -> UploadView:
     """Add a piece: the body, whatever its type. 409 `wrong_offset` if it does not begin where the last one ended."""
     return UploadView.model_validate(context.uploads.append(digest, offset, piece, sender))

@@ -19,6 +19,8 @@ from orchestrator.strict_yaml import load
 
 M = TypeVar("M", bound=BaseModel)
 
+_LONGEST_NUMBER = 40
+
 _PLAIN = {
     "extra_forbidden": "unknown field; remove it or correct its name",
     "missing": "is missing; add it",
@@ -83,11 +85,11 @@ def validated(model: type[M], document: object, prefix: str = "") -> M:
 
 def artifact_named(option: str, text: str) -> dict[str, Any]:
     """An artifact that was made or stored before, as a spec names it: by the number of its job, or by its digest."""
-    if text.isdecimal():
-        return {"job": int(text), "artifact": option}
+    if isinstance(number := _number(text), int):
+        return {"job": number, "artifact": option}
     if text.startswith("sha256:"):
         return {"digest": text}
-    raise Stop(f"--{option}: {text!r} is neither a job number nor a digest; write 41 or sha256:…")
+    raise Stop(f"--{option}: {text[:100]!r} is neither a job number nor a digest; write 41 or sha256:…")
 
 
 @Parameter(name="*")
@@ -164,7 +166,8 @@ def model_to_answers(
 
 
 def _number(text: str) -> int | str:
-    return int(text) if text.strip().isdecimal() else text
+    """A number of a sensible length, or the text, which the document's own check refuses."""
+    return int(text) if text.strip().isdecimal() and len(text) <= _LONGEST_NUMBER else text
 
 
 def _text_of(source: str, shown: str) -> str:

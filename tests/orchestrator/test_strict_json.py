@@ -26,12 +26,14 @@ def test_what_we_write_ourselves_is_read_back(document):
         ('{"a": "\\"a\\": \\\\", "c": {"a": 1}, "b": [],\n\n"b": 1}', "b", 3, "the first is on line 1"),
         ('{"a": NaN}', None, None, "NaN is not JSON"),
         ("[1e400]", "0", None, "too large"),
+        (f'{{"a": [0, -{"9" * 5000}]}}', "a.1", None, "too large"),
+        (f'{{"a": {"9" * 5000}, "a": 1}}', None, None, "too large"),
         ('["\\udfff"]', "0", None, "surrogate"),
         ("[" * 65 + "]" * 65, None, None, "deeper than 64"),
         ("[" * 10_000_000, None, None, "more than"),
         ("[" + "[]," * 1_000_000 + "[]]", None, None, "more than 1000000 values"),
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_what_nobody_means_is_refused_with_its_place(text, field, line, told):
     with pytest.raises(BadDocument, match=told) as refusal:

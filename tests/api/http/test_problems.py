@@ -88,6 +88,28 @@ def test_a_body_that_sql_cannot_hold_or_nobody_can_read_is_refused(http, body, t
     assert told in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("number", ["9223372036854775808", "9" * 5000, "-" + "9" * 5000, "1e400", "1" + "0" * 30])
+def test_a_number_that_is_too_large_is_refused_with_its_field(http, number):
+    body = f'{{"jobs": [{{"spec": {{"kind": "quantize", "model": "m"}}, "priority": {number}}}]}}'
+
+    answer = http.post("/jobs/bulk", content=body, headers=JSON)
+
+    assert (answer.status_code, answer.json()["field"]) == (422, "jobs.0.priority")
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 5000, str(2**63), "true", "1.0"])
+def test_a_header_that_is_no_number_of_ours_is_refused_with_its_name(http, number):
+    answer = http.patch(f"/uploads/sha256:{'a' * 64}", content=b"x", headers={"Upload-Offset": number})
+
+    assert (answer.status_code, answer.json()["field"]) == (422, "Upload-Offset")
+
+
+def test_a_size_with_more_digits_than_any_number_is_too_large(http):
+    answer = http.post("/jobs", content=b"{}", headers={**JSON, "Content-Length": "9" * 5000})
+
+    assert answer.status_code == 413
+
+
 def test_a_body_of_another_type_is_refused(http):
     answer = http.post("/jobs", content=b'{"spec": {}}', headers={"Content-Type": "text/plain"})
 
@@ -206,6 +228,20 @@ def test_limits_that_no_column_holds_are_refused(http, database, name, limit):
         "/jobs/x",
         f"/jobs/{2**63}",
         f"/jobs/{10**100}",
+        f"/jobs/{'9' * 5000}",
+        "/jobs/1.0",
+        "/jobs/1_0",
+        "/jobs/%201",
+        "/jobs/+1",
+        "/jobs/true",
+        "/jobs?limit=true",
+        "/jobs?limit=1_0",
+        f"/jobs?limit={'9' * 5000}",
+        f"/jobs?batch={'9' * 5000}",
+        f"/jobs/1/log?tail={'9' * 5000}",
+        f"/events?after={'9' * 5000}",
+        f"/events?seconds={'9' * 5000}",
+        "/events?seconds=nan",
         "/jobs?limit=0",
         "/jobs?limit=501",
         "/jobs?state=asleep",

@@ -12,6 +12,7 @@ import pytest
         ([], "give either a file or --model, --kcore, --prompts and --golden"),
         (["canary.json", "--model", "tiny"], "give either a file or --model"),
         (["--model", "tiny", "--prompts", "p", "--golden", "g"], "--kcore is missing"),
+        (["--model", "tiny", "--kcore", "9" * 5000, "--prompts", "p", "--golden", "g"], "neither a job number"),
         (["--model", "tiny", "--kcore", "1", "--prompts", "p"], "--golden is missing"),
         (
             ["--model", "tiny", "--kcore", "x", "--prompts", "p", "--golden", "g"],
