@@ -86,7 +86,12 @@ def server(app: FastAPI, settings: Settings) -> ApiServer:
 
 def main() -> None:
     """Serve until asked to stop."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        datefmt="%Y-%m-%d %H:%M:%S%z",
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
     # It has a line for each request to a server, and here no request has one.
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     logging.getLogger().handlers[0].addFilter(in_one_line)

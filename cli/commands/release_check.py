@@ -14,7 +14,7 @@ from rich.text import Text
 
 from api.client.client import ApiError
 from api.documents.releases import ReleaseDetail
-from cli.pages.layout import clean, row, table
+from cli.pages.layout import clean, local_time, row, table
 from cli.session import HERE, Exit, Session, Stop, hint
 from orchestrator.model.release_checks import Finding, Level, ReleaseCheck
 from tx81.start import service_environment
@@ -29,7 +29,7 @@ def show(name: str, /, *, session: Session = HERE) -> Exit:
     known = table("host", "ok", "checked", "by", "errors")
     for check in checks:
         errors = "; ".join(f"{each.about}: {each.detail}" for each in check.findings if each.level is Level.ERROR)
-        row(known, check.host, "yes" if check.ok else "NO", f"{check.checked_at:%Y-%m-%d %H:%M}", check.by, errors)
+        row(known, check.host, "yes" if check.ok else "NO", local_time(check.checked_at), check.by, errors)
     profile = yaml.safe_dump(release.profile, allow_unicode=True, sort_keys=False, width=120)
     heads = [Text(f"{clean(release.name)}  at {clean(release.root)}"), known if checks else Text("never checked\n")]
     document = {**release.model_dump(mode="json"), "checks": [check.model_dump(mode="json") for check in checks]}

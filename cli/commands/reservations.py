@@ -11,8 +11,8 @@ from rich.text import Text
 
 from api.documents.reservations import ReservationView
 from cli.input.documents import validated
-from cli.input.times import duration, moment, shown
-from cli.pages.layout import clean, row, table
+from cli.input.times import duration, moment
+from cli.pages.layout import clean, local_time, row, table
 from cli.session import HERE, Exit, Session, Stop
 from orchestrator.model.reservations import ReservationRequest
 from orchestrator.model.slots import SlotName
@@ -113,13 +113,15 @@ def _times(start: str | None, until: str | None, length: str | None) -> dict[str
 def _table(found: Iterable[ReservationView]) -> Table:
     listing = table("reservation", "state", "slots", "from", "until", "by", "project", "note", right={"reservation"})
     for made in found:
-        slots, times = ", ".join(made.slots), (shown(made.starts_at), shown(made.ends_at))
+        slots, times = ", ".join(made.slots), (local_time(made.starts_at), local_time(made.ends_at))
         row(listing, made.id, made.state, slots, *times, made.by, made.project, made.note)
     return listing
 
 
 def _reaching(made: ReservationView) -> list[RenderableType]:
     return [
-        Text(f"job {job.job_id} ({clean(job.name)}) runs on {job.slot_id} and may continue until {shown(job.until)}")
+        Text(
+            f"job {job.job_id} ({clean(job.name)}) runs on {job.slot_id} and may continue until {local_time(job.until)}"
+        )
         for job in made.reaching
     ]

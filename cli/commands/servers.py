@@ -16,9 +16,9 @@ from api.documents.endpoints import EndpointView
 from api.documents.jobs import JobDetail
 from cli.commands.orders import Which, ordered
 from cli.input.documents import artifact_named, validated
-from cli.input.times import duration, shown
+from cli.input.times import duration
 from cli.pages.jobs import reason
-from cli.pages.layout import clean, row, table
+from cli.pages.layout import clean, local_time, row, table
 from cli.session import HERE, Exit, Session, Stop, hint, once
 from cli.waiting.jobs import exit_for, live_progress
 from orchestrator.model.orders import Action
@@ -140,9 +140,9 @@ def endpoints_table(found: Iterable[EndpointView]) -> Table:
         right={"job", "groups", "in flight"},
     )  # fmt: skip
     for each in found:
-        used = "not yet" if each.last_used_at is None else shown(each.last_used_at)
+        used = "not yet" if each.last_used_at is None else local_time(each.last_used_at)
         row(
-            listing, each.job_id, each.model, each.url, each.groups, each.in_flight, shown(each.ready_at), used,
+            listing, each.job_id, each.model, each.url, each.groups, each.in_flight, local_time(each.ready_at), used,
             each.served_id,
         )  # fmt: skip
     return listing

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from api.documents.tokens import TokenRequest, TokenView
 from cli.input.documents import validated
-from cli.pages.layout import row, table
+from cli.pages.layout import local_time, row, table
 from cli.session import HERE, Exit, Session
 from orchestrator.model.scopes import Scope
 
@@ -56,9 +56,9 @@ def revoke(name: str, /, *, session: Session = HERE) -> Exit:
 def _table(tokens: Iterable[TokenView]) -> Table:
     shown = table("token", "scope", "made", "revoked")
     for token in tokens:
-        row(shown, token.name, ", ".join(token.scopes), f"{token.created_at:%Y-%m-%d %H:%M}", _when(token))
+        row(shown, token.name, ", ".join(token.scopes), local_time(token.created_at), _when(token))
     return shown
 
 
 def _when(token: TokenView) -> str:
-    return "" if token.revoked_at is None else f"{token.revoked_at:%Y-%m-%d %H:%M}"
+    return "" if token.revoked_at is None else local_time(token.revoked_at)

@@ -1,8 +1,9 @@
 """Times as people write them at a shell: `14:00`, `2026-03-01 14:00`, `2h`. Pure, but for this machine's time zone."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
+from cli.pages.layout import local_time
 from cli.session import Stop
 
 _DURATION = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,4})h)?(?:(\d{1,5})m(?:in)?)?(?:(\d{1,7})s)?", re.ASCII)
@@ -22,25 +23,45 @@ def duration(text: str, option: str) -> timedelta:
 def moment(text: str, option: str, *, after: datetime) -> datetime:
     """A date and time, of this machine's zone unless the text names one; a time of day is the next one after `after`.
 
-    `Stop` names the option if it is neither.
+    `Stop` names the option if it is neither, or a local time that clocks skip or show twice.
     """
     try:
         if found := _TIME_OF_DAY.fullmatch(text):
-            return _next(int(found[1]), int(found[2]), after)
-        return datetime.fromisoformat(text).astimezone()
+            return _of_this_machine(_next(int(found[1]), int(found[2]), after), option)
+        given = datetime.fromisoformat(text)
+        return _of_this_machine(given, option) if given.tzinfo is None else given.astimezone()
     except (ValueError, OverflowError, OSError):
         raise Stop(
             f"{option}: {text!r} is not a time; write it like 14:00, '2026-03-01 14:00' or 2026-03-01T14:00:00+08:00"
         ) from None
 
 
-def shown(moment: datetime) -> str:
-    """A moment in this machine's zone."""
-    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
-
-
 def _next(hour: int, minute: int, after: datetime) -> datetime:
-    """On the clock of the wall: a day on which it is put forward or back counts as one day."""
-    wall = after.astimezone().replace(tzinfo=None)
+    """By local clocks: a day on which they are set forward or back counts as one day."""
+    wall = after.astimezone().replace(tzinfo=None, fold=0)
     today = wall.replace(hour=hour, minute=minute, second=0, microsecond=0)
-    return (today if today > wall else today + timedelta(days=1)).astimezone()
+    is_to_come = today > wall or any(_is_shown_at(moment, today) and moment > after for moment in _readings(today))
+    return today if is_to_come else today + timedelta(days=1)
+
+
+def _of_this_machine(wall: datetime, option: str) -> datetime:
+    """The one moment at which local clocks show this; `Stop` if there is none, or another one."""
+    first, second = _readings(wall)
+    if first == second:
+        return first.astimezone()
+    twice = _is_shown_at(first, wall)
+    what, way = ("exists twice", "back") if twice else ("does not exist", "forward")
+    remedy = " or ".join(f"'{local_time(reading)}' ({reading:%Y-%m-%d %H:%M} UTC)" for reading in (first, second))
+    raise Stop(
+        f"{option}: {wall:%Y-%m-%d %H:%M} {what} in the time zone of this machine, where clocks are set {way} then; "
+        f"write {remedy}"
+    )
+
+
+def _readings(wall: datetime) -> list[datetime]:
+    """What a local time may mean, in UTC: by the offset before clocks were set, and by the one after."""
+    return sorted(wall.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+
+
+def _is_shown_at(moment: datetime, wall: datetime) -> bool:
+    return moment.astimezone().replace(tzinfo=None) == wall

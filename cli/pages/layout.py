@@ -92,6 +92,11 @@ def _cell(value: object) -> Text:
     return Text(text, style=_STYLE.get(text, ""))
 
 
+def local_time(moment: datetime, timespec: str = "minutes") -> str:
+    """A moment in the time zone of this machine, with its offset: 2026-03-01 14:00+08:00, which options take too."""
+    return moment.astimezone().isoformat(sep=" ", timespec=timespec)
+
+
 def _ago(moment: datetime) -> str:
     seconds = int((datetime.now(UTC) - moment).total_seconds())
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):

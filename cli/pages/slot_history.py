@@ -9,7 +9,7 @@ from rich.text import Text
 
 from api.documents.slots import SlotHistory, SlotView
 from cli.pages.jobs import failure_line
-from cli.pages.layout import clean, row, table
+from cli.pages.layout import clean, local_time, row, table
 from cli.pages.slots import out_of_service, unheard
 from orchestrator.model.lacks import DISK, PORT
 
@@ -64,7 +64,7 @@ def _recent(slot: SlotHistory) -> Table:
     shown = table("attempt", "job", "name", "kind", "state", "ended", "why", right={"attempt", "job"})
     for tried in slot.recent:
         why = failure_line(tried.failure) if tried.failure else ""
-        ended = f"{tried.ended_at.astimezone():%Y-%m-%d %H:%M:%S}" if tried.ended_at else ""
+        ended = local_time(tried.ended_at, "seconds") if tried.ended_at else ""
         row(shown, tried.id, tried.job.id, tried.job.name, tried.job.kind, tried.state, ended, why)
     return shown
 
@@ -73,5 +73,5 @@ def _canaries(slot: SlotHistory) -> Table:
     shown = table("job", "state", "since", "why", right={"job"})
     for run in slot.canaries:
         why = failure_line(run.failure) if run.failure else ""
-        row(shown, run.id, run.state, f"{run.created_at.astimezone():%Y-%m-%d %H:%M:%S}", why)
+        row(shown, run.id, run.state, local_time(run.created_at, "seconds"), why)
     return shown

@@ -6,7 +6,7 @@ from rich.table import Table
 
 from api.documents.hosts import HostView
 from api.documents.slots import Presence, SlotView
-from cli.pages.layout import _ago, row, table
+from cli.pages.layout import _ago, local_time, row, table
 from orchestrator.model.states import ServiceState
 
 
@@ -55,7 +55,7 @@ def out_of_service(slot: SlotView) -> str:
     change = slot.service_change
     said = [f"{change.note or 'no note'} (by {change.by})"] if change is not None and change.by else []
     if slot.drained_when is not None:
-        said.append(f"drained by {slot.drained_when.astimezone():%Y-%m-%d %H:%M:%S} at the latest")
+        said.append(f"drained by {local_time(slot.drained_when, 'seconds')} at the latest")
     return "; ".join(said)
 
 
@@ -71,5 +71,5 @@ def reserved(slot: SlotView) -> str:
         return ""
     whose = f" for project {time.project}" if time.project else ""
     note = f": {time.note}" if time.note else ""
-    start, end = (f"{moment.astimezone():%Y-%m-%d %H:%M}" for moment in (time.starts_at, time.ends_at))
+    start, end = (local_time(moment) for moment in (time.starts_at, time.ends_at))
     return f"reserved from {start} until {end} by {time.by}{whose}{note}"

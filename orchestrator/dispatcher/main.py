@@ -139,7 +139,9 @@ class Dispatcher:
 
 def main() -> int:
     """Run a dispatcher until SIGTERM or SIGINT."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.basicConfig(
+        level=logging.INFO, datefmt="%Y-%m-%d %H:%M:%S%z", format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
     logging.getLogger().handlers[0].addFilter(in_one_line)
     settings = settings_of_service()
     try:

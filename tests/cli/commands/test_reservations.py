@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cli.input.times import duration, moment
+from cli.pages.layout import local_time
 from cli.session import Stop
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -135,6 +136,82 @@ def test_a_time_of_day_is_that_of_the_wall_clock_when_it_was_put_forward_over_ni
     found = moment("13:00", "--until", after=datetime(2026, 3, 28, 12, 0, tzinfo=UTC))
 
     assert found == datetime(2026, 3, 29, 11, 0, tzinfo=UTC)
+
+
+CENTRAL_EUROPE = "CET-1CEST,M3.5.0,M10.5.0/3"
+
+
+@pytest.mark.parametrize(
+    ("zone", "text", "what", "readings"),
+    [
+        (
+            CENTRAL_EUROPE,
+            "2026-10-25 02:30",
+            "exists twice",
+            ("02:30+02:00' (2026-10-25 00:30", "02:30+01:00' (2026-10-25 01:30"),
+        ),
+        (
+            CENTRAL_EUROPE,
+            "2026-03-29T02:30",
+            "does not exist",
+            ("01:30+01:00' (2026-03-29 00:30", "03:30+02:00' (2026-03-29 01:30"),
+        ),
+        # Clocks are set forward at midnight there: a date alone may not exist.
+        (
+            "<-03>3<-02>,M9.1.0/0,M4.1.0/0",
+            "2026-09-06",
+            "does not exist",
+            ("23:00-03:00' (2026-09-06 02:00", "01:00-02:00' (2026-09-06 03:00"),
+        ),
+    ],
+)
+def test_a_local_time_that_clocks_skip_or_show_twice_is_refused_with_both_readings(
+    machine_in, zone, text, what, readings
+):
+    machine_in(zone)
+
+    with pytest.raises(Stop, match=f"--from: .* {what} in the time zone") as refused:
+        moment(text, "--from", after=NOON)
+
+    assert [reading in str(refused.value) for reading in readings] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("after", "text", "found"),
+    [
+        ("2026-10-24T12:00Z", "02:30", None),
+        ("2026-10-25T00:45Z", "02:30", None),  # 02:45, the first time: it comes once more
+        ("2026-10-25T01:45Z", "02:30", "2026-10-26T01:30Z"),  # 02:45, the second time
+        ("2026-03-28T12:00Z", "02:30", None),
+        ("2026-03-29T01:10Z", "02:30", "2026-03-30T00:30Z"),  # 03:10: today's is past
+        ("2026-10-24T12:00Z", "03:00", "2026-10-25T02:00Z"),
+    ],
+)
+def test_a_time_of_day_is_refused_on_the_day_on_which_it_is_no_single_moment(machine_in, after, text, found):
+    machine_in(CENTRAL_EUROPE)
+    start = datetime.fromisoformat(after)
+
+    if found is None:
+        with pytest.raises(Stop, match="write '"):
+            moment(text, "--until", after=start)
+    else:
+        assert moment(text, "--until", after=start) == datetime.fromisoformat(found)
+
+
+def test_with_an_offset_every_time_is_one_moment(machine_in):
+    machine_in(CENTRAL_EUROPE)
+
+    assert moment("2026-10-25 02:30+02:00", "--from", after=NOON) == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    assert moment("2026-10-25 02:30+01:00", "--from", after=NOON) == datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
+    assert moment("2026-03-29 02:30+01:00", "--from", after=NOON) == datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
+
+
+def test_a_time_that_is_printed_names_its_zone_and_is_taken_back(machine_in):
+    machine_in(CENTRAL_EUROPE)
+    second = datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
+
+    assert local_time(second) == "2026-10-25 02:30+01:00"
+    assert moment(local_time(second), "--from", after=NOON) == second
 
 
 def test_a_time_without_a_zone_is_of_this_machine(machine_in):
