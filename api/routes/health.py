@@ -18,7 +18,7 @@ router = APIRouter(prefix="/health", tags=["health"])
 
 @router.get("/live")
 async def live() -> dict[str, bool]:
-    """The process answers."""
+    """The process answers; neither the database nor a thread is needed for it."""
     return {"live": True}
 
 
