@@ -2,7 +2,7 @@
 
 A script of its own, run as `python -S -E -I shim.py WORKER_PID`; it imports nothing of ours, because it must
 be up within milliseconds. Its descriptor 0 is the link, a unix stream socket. The worker sends a plan at a
-time (`send`), with these descriptors:
+time (`tree.send`), with these descriptors:
 
 control  orders from the worker (`STOP`, `KILL_NOW`). End of file means that the worker has given the attempt
          up, or is gone itself, whichever of its threads started the shim. (The kernel's parent-death signal
@@ -49,22 +49,18 @@ KILL_NOW = b"k"
 Confined = tuple[list[int], list[tuple[int, int]]]
 """User and group of the tool, or none, and the limits of the kernel by their numbers."""
 
-Plan = tuple[
-    list[bytes], dict[bytes, bytes], bytes, list[tuple[int, float]], list[int], list[bytes], Confined | None
-]  # fmt: skip
-"""Argv, environment, working folder, ladder of (signal, seconds of grace) ending with SIGKILL, numbers of the kept, and
-the messenger: empty, or the command (with the path of its program) that takes a signal, whose number becomes its last
-word, to where we have no descendants. Then the tool itself gets SIGKILL alone: it ends when what it stands for has.
-Last what the tool may not do, or None."""
+Ladder = list[tuple[int, float]]
+Plan = tuple[list[bytes], dict[bytes, bytes], bytes, Ladder, list[int], list[bytes], Confined | None]
+"""Argv, environment, working folder, ladder of (signal, seconds of grace) ending with SIGKILL, numbers of the kept,
+messenger, and what the tool may not do. The messenger is empty, or a command (with the path of its program) that sends
+a signal, its last argument, to where we have no descendants; then the tool itself gets SIGKILL alone."""
 
 _PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
-_PR_SET_CHILD_SUBREAPER = 36
-_PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 4, 36, 38
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _PARENT_DIED = signal.SIGUSR1
 _RESCAN = 0.2  # seconds; only for a process born between two looks at /proc
-_LENGTH = 8  # bytes before the plan that say how long it is
+LENGTH = 8  # bytes before the plan that say how long it is
 _MESSENGER = 10.0  # seconds for one signal to be taken elsewhere
 _MOST_DESCRIPTORS = 253  # that one message carries: SCM_MAX_FD of the kernel
 _ALL_SIGNALS = signal.valid_signals()  # once: it takes 0.1 ms
@@ -74,20 +70,9 @@ _ZERO = ctypes.c_ulong(0)
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def send(link: socket.socket, plan: Plan, descriptors: Sequence[int]) -> None:
-    """Order one attempt; the sender may close its copies of the descriptors at once.
-
-    Marshal, because both ends are one interpreter and json takes 9 ms to import. OSError for a descriptor
-    that is not open, or for too many of them."""
-    body = marshal.dumps(plan)
-    message = len(body).to_bytes(_LENGTH, "big") + body
-    sent = socket.send_fds(link, [message], descriptors)
-    link.sendall(message[sent:])
-
-
 def _receive(link: socket.socket) -> tuple[Plan, list[int]] | None:
     """None if the worker has closed the link, or ended while it wrote."""
-    wanted, received = _LENGTH, b""
+    wanted, received = LENGTH, b""
     descriptors: list[int] = []
     while len(received) < wanted:
         # Not socket.recv_fds: it ignores its flags in Python 3.11, and the descriptors would be inheritable.
@@ -98,9 +83,9 @@ def _receive(link: socket.socket) -> tuple[Plan, list[int]] | None:
             return None
         descriptors += [fd for _, _, data in passed_on for fd in memoryview(data).cast("i")]
         received += piece
-        if wanted == len(received) == _LENGTH:
+        if wanted == len(received) == LENGTH:
             wanted += int.from_bytes(received, "big")
-    plan: Plan = marshal.loads(received[_LENGTH:])  # noqa: S302  (from our own worker, over an anonymous socket)
+    plan: Plan = marshal.loads(received[LENGTH:])  # noqa: S302  (from our own worker, over an anonymous socket)
     return plan, descriptors
 
 
@@ -342,8 +327,7 @@ def _confine(user: list[int], limits: list[tuple[int, int]]) -> None:
     for number, value in limits:
         # Never above what we have ourselves.
         most = resource.getrlimit(number)[1]
-        least = value if most == resource.RLIM_INFINITY else min(value, most)
-        resource.setrlimit(number, (least, least))
+        resource.setrlimit(number, (value if most == resource.RLIM_INFINITY else min(value, most),) * 2)
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     if user:
         uid, gid = user
