@@ -66,15 +66,19 @@ class Intake:
         prompts, golden = (self._digest(name, sources.get(name)) for name in ("prompts", "golden"))
         if prompts is None or golden is None or (prompts, golden) in self._related:
             return
-        asked = prompts_in(self._content(prompts), "spec.prompts")
-        known = [question.strip() for question, _ in golden_in(self._content(golden), "spec.golden")]
-        if not set(asked) & set(known):
+        self._related.add((prompts, golden))
+        try:
+            asked = prompts_in(self._content(prompts), "spec.prompts")
+            known = [question.strip() for question, _ in golden_in(self._content(golden), "spec.golden")]
+        except BadSpec:
+            return  # stored under that name and no such file: the worker says so
+        if known and not set(asked) & set(known):
+            self._related.discard((prompts, golden))
             raise BadSpec(
                 f"the golden answers none of the {len(asked)} prompts: it has {len(known)} questions, the first is "
                 f"{known[0][:60]!r}",
                 field="spec.golden",
             )
-        self._related.add((prompts, golden))
 
     def _digest(self, name: str, source: object) -> str | None:
         if isinstance(source, FilePath):

@@ -123,7 +123,7 @@ def test_a_config_may_say_what_columns_can_hold(registry: Registry, folder: Path
         (r'"a\ud800": 1', "half of a surrogate pair"),
         (r'"a": "\u0000"', "NUL"),
         (f'"a": {2**63}', "a: the number is too large"),
-        (f'"a": {"9" * 5000}', "a number that cannot be read"),
+        (f'"a": {"9" * 5000}', "a: the number is too large"),
         ('"a": 1e999', "a: the number is too large"),
         ('"a": -Infinity', "-Infinity is not JSON"),
         ('"a": ' + "[" * 65 + "]" * 65, "nested deeper than 64 levels"),

@@ -25,7 +25,7 @@ def lab(desk) -> Canaries:
 
 
 def _spec(desk: Desk, **facts) -> CanarySpec:
-    golden = desk.file("golden.jsonl", b'{"question": "2+2?", "answer": "4"}\n')
+    golden = desk.file("golden.jsonl", '{"question": "你好", "answer": "4"}\n'.encode())
     spec = {"model": "qwen", "kcore": desk.stored("kcore"), "prompts": desk.file(), "golden": golden, **facts}
     return CanarySpec.model_validate(spec)
 

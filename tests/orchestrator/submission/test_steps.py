@@ -139,7 +139,7 @@ def _a_batch_on_all_slots(desk: Desk) -> Callable[[], object]:
 
 
 def _a_canary(desk: Desk) -> Callable[[], object]:
-    golden = desk.file("golden.jsonl", b'{"question": "2+2?", "answer": "4"}\n')
+    golden = desk.file("golden.jsonl", '{"question": "你好", "answer": "4"}\n'.encode())
     spec = CanarySpec(model="qwen", kcore={"digest": _kcore(desk)}, prompts=desk.file(), golden=golden)
     canaries = Canaries(desk.settings, desk.database, desk.store, desk.submission)
     return lambda: canaries.register("r1", spec, by="alice")
