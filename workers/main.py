@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(str(trouble), EXIT_USAGE)
     settings = settings_of_service()
     try:
-        confinement.tool_user(settings.tool_user)
+        if (user := confinement.tool_user(settings.tool_user)) is not None:
+            confinement.require_way(settings.work, user)
     except confinement.CannotSeparate as trouble:
         return _refuse(f"settings: TX81_TOOL_USER: {trouble}", EXIT_USAGE)
     confinement.hide()

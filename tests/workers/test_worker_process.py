@@ -215,6 +215,14 @@ def test_a_slot_of_another_machine_of_that_name_is_refused_in_one_line_that_name
     assert len(ended.stderr.splitlines()) == 1
 
 
+def test_a_user_for_tools_that_can_not_be_used_is_refused_in_one_line(lab):
+    ended = refused(lab, "cpu0", TX81_TOOL_USER="no-such-user")
+
+    assert ended.returncode == 2
+    assert "TX81_TOOL_USER: there is no user no-such-user on this host" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
 def test_a_slot_in_use_is_refused_in_one_line_that_names_the_holder(lab, cpu0):
     ended = refused(lab, "cpu0")
 

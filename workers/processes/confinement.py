@@ -66,9 +66,12 @@ def hand_over(work: Path, user: ToolUser) -> None:
     Folders become the user's, and copies. Files that are linked elsewhere, in the store, stay the worker's, and so does
     the folder `inputs`, against which results are checked. In the working folder itself the user may add, but not
     remove or replace what is not its own: the log is read again later."""
+    for folder in (work.parent.parent, work.parent):
+        folder.chmod(stat.S_IMODE(folder.stat().st_mode) | 0o011)
     for where, folders, files in os.walk(work):
         if where == str(work) and "inputs" in folders:
             folders.remove("inputs")
+            _open_to_read(work / "inputs")
         for name in folders:
             # Of a link, itself.
             os.lchown(os.path.join(where, name), user.uid, user.gid)
@@ -79,6 +82,24 @@ def hand_over(work: Path, user: ToolUser) -> None:
                 os.lchown(path, user.uid, user.gid)
     os.chown(work, -1, user.gid)
     work.chmod(0o1770)
+
+
+def _open_to_read(folder: Path) -> None:
+    """Folders are made by a private umask; files have the mode that the store gives its copies and links."""
+    for where, _, _ in os.walk(folder):
+        Path(where).chmod(0o755)
+
+
+def require_way(folder: Path, user: ToolUser) -> None:
+    """CannotSeparate names the folder above `folder` through which the user cannot pass."""
+    for above in folder.absolute().parents:
+        if above.exists():
+            found = above.stat()
+            shift = 6 if found.st_uid == user.uid else 3 if found.st_gid == user.gid else 0
+            if not found.st_mode >> shift & 1:
+                raise CannotSeparate(
+                    f"user {user.uid} cannot pass through {above}: set TX81_WORK_DIR to a folder that it can reach"
+                )
 
 
 def take_back(work: Path, user: ToolUser) -> None:

@@ -39,11 +39,11 @@ class Command:
     argv: tuple[str, ...]
     env: Mapping[str, str]
     cwd: Path
-    confinement: Confinement | None = None
-    """What it may not do; None where it may do what we may."""
     messenger: tuple[str, ...] = ()
     """Where what is started only stands for processes elsewhere: the command, with the path of its program, that takes
     a signal to those; the signal's number becomes its last word."""
+    confinement: Confinement | None = None
+    """What it may not do; None where it may do what we may."""
 
 
 @dataclass(frozen=True)

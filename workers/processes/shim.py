@@ -175,9 +175,6 @@ class Supervisor:
         step = "descriptors"
         try:
             os.setsid()
-            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != shim:
-                os._exit(127)
             for number in _DEFAULTED:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -185,10 +182,10 @@ class Supervisor:
             step = "confinement"
             if self._confined is not None:
                 _confine(*self._confined)
-                # The kernel forgets it when the user changes.
-                _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-                if os.getppid() != shim:
-                    os._exit(127)
+            # Not before: the kernel forgets it when the user changes.
+            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != shim:
+                os._exit(127)
             step = "chdir"
             os.chdir(self._cwd)
             step = "exec"
@@ -323,9 +320,8 @@ class Supervisor:
 
 
 def _confine(user: list[int], limits: list[tuple[int, int]]) -> None:
-    """Give up what the tool may not do, for this process and all that it starts."""
+    """Give up what the tool may not do, for this process and all that it starts; no limit is above our own."""
     for number, value in limits:
-        # Never above what we have ourselves.
         most = resource.getrlimit(number)[1]
         resource.setrlimit(number, (value if most == resource.RLIM_INFINITY else min(value, most),) * 2)
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)

@@ -21,6 +21,14 @@ QUANTIZE = {"kind": "quantize", "model": "tiny-model"}
 NOBODY = pwd.getpwnam("nobody")
 
 
+def test_a_folder_that_the_user_for_tools_cannot_reach_is_named(tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+
+    with pytest.raises(confinement.CannotSeparate, match=f"cannot pass through {closed}: set TX81_WORK_DIR"):
+        confinement.require_way(closed / "work", confinement.ToolUser(NOBODY.pw_uid, NOBODY.pw_gid))
+
+
 def test_a_user_for_tools_that_is_not_there_or_not_another_one_is_refused():
     with pytest.raises(confinement.CannotSeparate, match="there is no user no-such-user"):
         confinement.tool_user("no-such-user")

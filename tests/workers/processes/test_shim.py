@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from eventually import eventually
 
-from workers.processes import shim
+from workers.processes import shim, tree
 
 TERM_THEN_KILL = [(int(signal.SIGTERM), 0.3), (int(signal.SIGKILL), 1.0)]
 
@@ -49,7 +49,7 @@ class Shim:
         log = os.open(folder / "log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
         argv, env = [b"sh", b"-c", script.encode()], {b"PATH": b"/usr/bin:/bin"}
         plan = (argv, env, os.fsencode(folder), TERM_THEN_KILL, list(kept or {}), [], None)
-        shim.send(self.link, plan, [control, status, log, *(kept or {}).values()])
+        tree.send(self.link, plan, [control, status, log, *(kept or {}).values()])
         for fd in (control, status, log):
             os.close(fd)
         self._facts: list[dict] = []
