@@ -109,6 +109,8 @@ def _tool_user(name: str) -> Check:
         user = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
     except KeyError:
         return "tool user", "fail", f"there is no user {name}: create it, or correct TX81_TOOL_USER"
+    if user.pw_uid == 0:
+        return "tool user", "fail", f"{name} is root: name another user in TX81_TOOL_USER"
     return "tool user", "ok", f"tools of jobs run as {user.pw_name} (uid {user.pw_uid})"
 
 

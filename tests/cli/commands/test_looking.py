@@ -184,6 +184,25 @@ def test_the_doctor_says_that_nobody_places_jobs_and_what_to_do(tx81, at_site):
     assert "tx81 dispatcher" in checks["dispatcher"]["found"]
 
 
+@pytest.mark.parametrize(
+    ("user", "result", "said"),
+    [
+        ("", "warn", "run as the worker's user"),
+        ("nobody", "ok", "run as nobody"),
+        ("root", "fail", "root"),
+        ("no-such-user", "fail", "there is no"),
+    ],
+)
+def test_the_doctor_says_whether_tools_are_apart_from_their_worker(tx81, monkeypatch, user, result, said):
+    monkeypatch.setenv("TX81_TOOL_USER", user)
+
+    ran = tx81("doctor", "--server", "http://127.0.0.1:9", "--output", "json")
+
+    (found,) = [check for check in ran.document["checks"] if check["check"] == "tool user"]
+    assert found["result"] == result
+    assert said in found["found"]
+
+
 def test_the_doctor_reports_a_server_that_is_away_beside_the_machine(tx81):
     ran = tx81("doctor", "--server", "http://127.0.0.1:9", "--output", "json")
 
