@@ -1,5 +1,7 @@
 """Why no server gave an answer; each says whether asking again can help."""
 
+from collections.abc import Sequence
+
 from orchestrator import errors
 from orchestrator.errors import NotFound, OrchestratorError
 
@@ -35,6 +37,15 @@ class ServerSilent(OrchestratorError):
     """A server took the request and has said nothing for too long."""
 
     code = "server_silent"
+
+
+class MethodNotAllowed(OrchestratorError):
+    """The path is known, but not with this method; `Allow` names those that it has."""
+
+    code = "method_not_allowed"
+
+    def __init__(self, detail: str, *, allowed: Sequence[str]) -> None:
+        super().__init__(detail, headers={"Allow": ", ".join(allowed)})
 
 
 class StaleVersion(errors.OrchestratorError):

@@ -11,7 +11,15 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from api.documents.base import FieldError, Problem
-from api.http.errors import BodyTooLarge, NoServerReady, RangeBeyondEnd, ServerFailed, ServerSilent, StaleVersion
+from api.http.errors import (
+    BodyTooLarge,
+    MethodNotAllowed,
+    NoServerReady,
+    RangeBeyondEnd,
+    ServerFailed,
+    ServerSilent,
+    StaleVersion,
+)
 from api.http.fields import field_errors, printable
 from api.http.methods import allowed_methods
 from orchestrator import errors
@@ -32,6 +40,7 @@ STATUS: dict[type[errors.OrchestratorError], HTTPStatus] = {
     errors.AlreadyExists: HTTPStatus.CONFLICT,
     errors.AlreadyReserved: HTTPStatus.CONFLICT,
     errors.EndpointClosed: HTTPStatus.CONFLICT,
+    MethodNotAllowed: HTTPStatus.METHOD_NOT_ALLOWED,
     StaleVersion: HTTPStatus.PRECONDITION_FAILED,
     BodyTooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     RangeBeyondEnd: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,

@@ -31,7 +31,9 @@ def refusal(error: Exception) -> Response:
     answer = problems.answer_to(error)
     # OpenAI's interface has no 422.
     status = HTTPStatus.BAD_REQUEST if answer.status_code == HTTPStatus.UNPROCESSABLE_ENTITY else answer.status_code
-    headers = {name: answer.headers[name] for name in ("retry-after", "www-authenticate") if name in answer.headers}
+    headers = {
+        name: answer.headers[name] for name in ("allow", "retry-after", "www-authenticate") if name in answer.headers
+    }
     return JSONResponse(_document(answer, HTTPStatus(status)).model_dump(), status, headers=headers)
 
 

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.access import GuardedRoute, needs
 from api.context import Given
+from api.http.errors import MethodNotAllowed
+from api.http.methods import allowed_methods
 from api.proxy.refusals import ErrorDocument, refusal
 from orchestrator.errors import NotFound
 from orchestrator.model.scopes import Scope
@@ -111,5 +113,8 @@ async def complete(asked: CompletionRequest, context: Given) -> Response:
 )
 async def refuse_anything_else(path: str, request: Request) -> Response:
     """What OpenAI's interface has beside these, or in another way, in its own words."""
+    others = (route for route in router.routes if getattr(route, "endpoint", None) is not refuse_anything_else)
+    if allowed := allowed_methods(others, request.scope["path"]):
+        raise MethodNotAllowed(f"/v1/{path} has no {request.method}; it has {', '.join(allowed)}", allowed=allowed)
     here = "models, models/NAME (GET), chat/completions, completions (POST)"
     raise NotFound(f"there is no {request.method} /v1/{path} here; there is {here}")

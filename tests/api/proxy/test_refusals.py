@@ -152,8 +152,24 @@ def test_a_server_that_nobody_announced_is_not_asked(openai, database):
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("POST", "/embeddings"), ("GET", "/chat/completions"), ("DELETE", "/models/tiny")]
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/chat/completions", "POST"),
+        ("DELETE", "/models/tiny", "GET, HEAD"),
+        ("POST", "/models", "GET, HEAD"),
+        ("OPTIONS", "/completions", "POST"),
+    ],
 )
+def test_another_method_is_refused_with_those_that_there_are(openai, method, path, allowed):
+    answer = openai.request(method, path)
+
+    refused = error_of(answer)
+    assert (refused.status, refused.type, refused.code) == (405, "invalid_request_error", "method_not_allowed")
+    assert answer.headers["Allow"] == allowed
+    assert f"/v1{path} has no {method}" in refused.message
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/embeddings"), ("DELETE", "/files/1")])
 def test_what_is_not_here_is_refused_in_the_words_of_openai(openai, method, path):
     refused = error_of(openai.request(method, path))
 
