@@ -48,6 +48,7 @@ def test_two_state_folders_never_share_a_database(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.slow
 def test_migrations_run_from_a_checkout_and_in_a_state_folder_of_any_name(tmp_path: Path, name: str):
     shutil.copytree(ROOT / "migrations", tmp_path / name / "migrations")
     env = {**os.environ, "TX81_STATE_DIR": str(tmp_path / name / "state")}
@@ -112,6 +113,7 @@ def test_usual_addresses_of_databases_are_taken(url):
     [["api"], ["api.flower"], ["migrations"], ["orchestrator.dispatcher"], ["workers", "--slot", "g0"]],
     ids=lambda command: command[0],
 )
+@pytest.mark.slow
 def test_a_service_with_a_bad_setting_ends_with_one_line(tmp_path: Path, command: list[str]):
     env = {**os.environ, "TX81_STATE_DIR": str(tmp_path), "TX81_API_PORT": "tcp://10.0.0.1:8081"}
 
@@ -126,6 +128,7 @@ def test_a_service_with_a_bad_setting_ends_with_one_line(tmp_path: Path, command
     ("name", "value"),
     [("TX81_DATABASE_URL", "postgres://u:secret@127.0.0.1:1/x"), ("TX81_STATE_DIR", "/proc/nowhere")],
 )
+@pytest.mark.slow
 def test_a_migration_that_cannot_begin_says_why_in_one_line(tmp_path: Path, name: str, value: str):
     env = {**os.environ, "TX81_STATE_DIR": str(tmp_path), name: value}
 
