@@ -246,14 +246,3 @@ def _spawn() -> tuple[subprocess.Popen[bytes], socket.socket]:
     finally:
         theirs.close()
     return process, link
-
-
-def send(link: socket.socket, plan: shim.Plan, descriptors: Sequence[int]) -> None:
-    """Order one attempt; the sender may close its copies of the descriptors at once.
-
-    Marshal, because both ends are one interpreter and json takes 9 ms to import. OSError for a descriptor
-    that is not open, or for too many of them."""
-    body = marshal.dumps(plan)
-    message = len(body).to_bytes(shim.LENGTH, "big") + body
-    sent = socket.send_fds(link, [message], descriptors)
-    link.sendall(message[sent:])
