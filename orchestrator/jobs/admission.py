@@ -1,7 +1,7 @@
-"""Where a waiting job goes: into the queue, straight to success from the cache, on waiting, or nowhere.
+"""Where a waiting job goes: into the queue, directly to success from the cache, or it keeps waiting.
 
 Called when jobs are submitted and whenever something they wait for may have ended. Jobs that only have to be queued are
-so together (`bulk.queue_ready`); what the cache or a failure has a say in goes through `admit`, one by one.
+queued together (`bulk.queue_ready`); jobs for which the cache or a failure matters go through `admit`, one by one.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,14 +23,14 @@ from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.tables import Artifact, Attempt, Base, Job
 
 EARLIER_BUILDS = 50
-"""How many earlier builds of a kind are looked at to say why the cache was missed."""
+"""Number of earlier builds of a kind that are compared to explain why the cache was missed."""
 
 ADMITTED_AT_ONCE = 100
-"""Jobs admitted one by one in one transaction: some tenths of a second."""
+"""Jobs admitted one by one in one transaction: this takes some tenths of a second."""
 
 _NOT_ASKED = "cache missed: the request says use_cache: false"
 
-# Built once, on plain tables: these are asked at every wake-up of the dispatcher and for every job on its way in, and
+# Built once, on plain tables: they run at every wake-up of the dispatcher and for every submitted job, and
 # building them takes longer than running them.
 
 _JOB, _INPUT, _MODEL, _RELEASE, _BATCH, _ARTIFACT = (
@@ -66,7 +66,8 @@ def _resolve() -> Update:
 
 
 _RESOLVE = _resolve()
-"""Fills in the inputs of jobs from what the jobs that they need have made; what is not there stays unknown."""
+"""Fills in the inputs of jobs from the outputs of the jobs that they need; inputs that do not exist yet stay
+unknown."""
 
 _NOTE_KEY = update(_JOB).where(_JOB.c.id == bindparam("job"))
 _MODEL_CONTENT = select(_MODEL.c.digest, _MODEL.c.official_config).where(_MODEL.c.name == bindparam("name"))
@@ -74,12 +75,13 @@ _RELEASE_DIGEST = select(_RELEASE.c.digest).where(_RELEASE.c.name == bindparam("
 
 
 def admissible(session: Session, limit: int = 500) -> list[int]:
-    """Waiting jobs for which nothing they wait for is still to come, oldest first."""
+    """Waiting jobs for which everything they wait for has ended, oldest first."""
     return list(session.scalars(_ADMISSIBLE, {"most": limit}))
 
 
 def admit_new(session: Session, store: ArtifactStore, job_ids: Sequence[int], *, now: datetime) -> None:
-    """Admit jobs that were just written. Of very many builds some are left to the next turn, as in `promote`."""
+    """Admit jobs that were just written. If there are very many builds, some are left to the next turn, as in
+    `promote`."""
     queued = bulk.queue_ready(session, bulk.JOB.c.id.in_(job_ids), now=now)
     rest = sorted(set(job_ids).difference(queued))
     if rest:
@@ -88,11 +90,14 @@ def admit_new(session: Session, store: ArtifactStore, job_ids: Sequence[int], *,
 
 
 def promote(session: Session, store: ArtifactStore, *, now: datetime) -> None:
-    """Admit waiting jobs until none can move (one that succeeds from the cache may free the next), or enough have.
+    """Admit waiting jobs until none can move (one that succeeds from the cache may free the next), or the limit is
+    reached.
 
-    The rest follows in the next turn, which this one's commit wakes: on SQLite nobody else can write meanwhile.
+    The rest follows in the next turn, which the commit of this one starts: on SQLite no other process can write
+    meanwhile.
 
-    Before that, queued clients whose server is not ready any more wait again: they must not be placed before it is.
+    Before that, queued clients whose server is no longer ready return to waiting: they must not be placed before it is
+    ready.
     """
     for job_id, server in needing.unready(session).items():
         why = f"the server of job {server} is not ready any more; it waits until that is"
@@ -115,7 +120,7 @@ def _admit_while(session: Session, store: ArtifactStore, ready: Callable[[], Seq
 
 
 def _admit_or_fail(session: Session, job_id: int, store: ArtifactStore, now: datetime) -> None:
-    """Admit one job; a stored request that this version cannot read any more must not stop all others."""
+    """Admit one job; a stored request that this version can no longer read must not block all others."""
     try:
         admit(session, job_id, store, now=now)
     except ValidationError as trouble:
@@ -125,7 +130,7 @@ def _admit_or_fail(session: Session, job_id: int, store: ArtifactStore, now: dat
 
 
 def admit(session: Session, job_id: int, store: ArtifactStore, *, now: datetime) -> None:
-    """Move a waiting job as far as it can go now. Does nothing if it still has to wait, or waits no more."""
+    """Move a waiting job as far as it can go now. Does nothing if it still has to wait, or is not waiting."""
     job = session.get(Job, job_id, populate_existing=True)
     if job is None or job.state is not JobState.WAITING:
         return
@@ -204,7 +209,8 @@ def _cached(session: Session, job: Job, key: str, store: ArtifactStore) -> Job |
 
 
 def _outputs(session: Session, job_id: int) -> list[Artifact]:
-    """What the attempt that succeeded has built; its logs are its own, and may be pruned before."""
+    """What the attempt that succeeded has built; logs are not included, since they belong to that attempt and may be
+    pruned earlier."""
     built = select(Artifact).join(Attempt, Attempt.id == Artifact.attempt_id)
     outputs = session.scalars(built.where(Artifact.job_id == job_id, Attempt.state == AttemptState.SUCCEEDED))
     return [output for output in outputs if output.name != "log" and not output.name.startswith("vendor_log")]
@@ -227,13 +233,13 @@ def _succeed_from(session: Session, job: Job, source: Job, now: datetime) -> Non
 
 
 def _in_flight(session: Session, job: Job, key: str) -> int | None:
-    # Not one that is held: who holds it means that one job, not all that would have joined it.
+    # Not a held one: the hold is meant for that one job, not for all jobs that would have joined it.
     same = select(Job.id).where(Job.cache_key == key, Job.state.in_(IN_FLIGHT), ~Job.held, Job.id != job.id)
     return session.scalar(same.order_by(Job.id).limit(1))
 
 
 def _why_missed(session: Session, job: Job, parts: CacheParts) -> dict[str, Any]:
-    """What the event says: why, and the `nearest` earlier build, from which `orchestrator.jobs.history` tells more."""
+    """The details of the event: why, and the `nearest` earlier build, which `orchestrator.jobs.history` compares."""
     earlier = (
         select(Job.id, Job.cache_parts)
         .where(Job.kind == job.kind, Job.state == JobState.SUCCEEDED, Job.cached_from.is_(None), Job.id != job.id)

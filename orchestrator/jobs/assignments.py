@@ -13,7 +13,7 @@ from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.storage.database import Database, run
 from orchestrator.storage.tables import Base, Document
 
-# On plain tables, and built once: objects take several times as long, and the vendor's tool waits for it.
+# On plain tables, and built once: mapped objects take several times as long, and the vendor's tool cannot start before.
 _TABLES = Base.metadata.tables
 _ATTEMPT, _JOB, _RELEASE, _MODEL, _INPUT = (
     _TABLES[name].c for name in ("attempt", "job", "release", "model", "job_input")
@@ -65,7 +65,7 @@ class RegisteredModel:
 class Assignment:
     """One claimed attempt. `spec` and `profile` are as stored: they are validated where a failure can be reported.
 
-    Of a job that has yet to install its release, `profile`, `release`, `release_digest` and `root` are empty."""
+    For a job that has not installed its release yet, `profile`, `release`, `release_digest` and `root` are empty."""
 
     attempt_id: int
     number: int
@@ -84,13 +84,13 @@ class Assignment:
     silence_seconds: int
     log_bytes: int
     seconds_left: float
-    """Until the job's total deadline, at the claim; infinite without one."""
+    """Seconds from the claim to the job's total deadline; infinite without one."""
     endpoints: tuple[UsedEndpoint, ...] = ()
-    """The open ones that a client is to ask."""
+    """The open endpoints that a client sends requests to."""
 
     @property
     def label(self) -> str:
-        """`JOB.NUMBER`, as its folder and its Celery task are called."""
+        """`JOB.NUMBER`, the name of its folder and of its Celery task."""
         return f"{self.job_id}.{self.number}"
 
     @property
@@ -101,8 +101,8 @@ class Assignment:
 
 
 def claim(database: Database, attempt_id: int, *, owner: Owner, lease: timedelta) -> Assignment | None:
-    """Take the attempt and read what it needs; None if it is not there to take (late, doubled, cancelled or misrouted
-    bell)."""
+    """Take the attempt and read what it needs; None if it cannot be claimed (late, duplicated or misrouted doorbell, or
+    cancelled)."""
     with database.write() as session:
         now = database.now(session)
         if not lifecycle.claim(session, attempt_id, owner=owner, now=now, lease=lease):

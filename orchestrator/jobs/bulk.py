@@ -1,8 +1,8 @@
-"""The arrows that many jobs walk at once, each as one statement: created, queued, assigned, ended before they began.
+"""Transitions of many jobs at once, each as one statement: created, queued, assigned, ended before they started.
 
-Beside `orchestrator.jobs.lifecycle` the only writer of `job.state`, under the same rules: an arrow is guarded by the
-state it leaves, and its events are in the same transaction. All of it is done behind the door of admission, so that no
-turn places or admits these jobs meanwhile.
+Apart from `orchestrator.jobs.lifecycle` the only writer of `job.state`, under the same rules: a transition is guarded
+by the previous state, and its events are in the same transaction. All of it is done under the admission lock, so that
+no turn places or admits these jobs meanwhile.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ from orchestrator.storage import events
 from orchestrator.storage.tables import Base, Document
 
 JOB = Base.metadata.tables["job"]
-"""What conditions on many jobs are said of."""
+"""The table to which conditions on many jobs refer."""
 
 _INPUT, _ATTEMPT = (Base.metadata.tables[name] for name in ("job_input", "attempt"))
 
@@ -35,7 +35,7 @@ def create(session: Session, jobs: Sequence[Document], *, now: datetime) -> list
 
     `orchestrator.jobs.admission` decides where they go from there.
     """
-    session.flush()  # A statement on tables would not see what the session has yet to write.
+    session.flush()  # A statement on plain tables does not see what the session has not flushed yet.
     rows = [{**job, "state": JobState.WAITING, "created_at": now} for job in jobs]
     made = list(session.execute(statements.CREATE, rows).scalars())
     for project in sorted({job["project"] for job in jobs}):
@@ -45,10 +45,10 @@ def create(session: Session, jobs: Sequence[Document], *, now: datetime) -> list
 
 
 def queue_ready(session: Session, which: ColumnElement[bool], *, now: datetime) -> list[int]:
-    """Queue those jobs that wait for nothing any more, know their inputs and are never taken from the cache.
+    """Queue those jobs that no longer wait for anything, know their inputs and are never taken from the cache.
 
-    This is what `orchestrator.jobs.admission` would do with each of them; the others are left to it. Returns who was
-    queued.
+    This is what `orchestrator.jobs.admission` would do with each of them; the others are left to it. Returns the
+    queued jobs.
     """
     unmet = needs.unmet(JOB, JOB.alias())
     unknown = exists().where(_INPUT.c.job_id == JOB.c.id, _INPUT.c.digest.is_(None))
@@ -60,13 +60,13 @@ def queue_ready(session: Session, which: ColumnElement[bool], *, now: datetime) 
         moved = _walk(session, like_this, JobState.QUEUED, queued_at=now, queue_deadline_at=deadline)
         _record(session, "job.queued", moved, now, start=JobState.WAITING)
         queued += moved
-    session.expire_all()  # What the session holds of these jobs is old now.
+    session.expire_all()  # The session's copies of these jobs are outdated now.
     return queued
 
 
 @dataclass(frozen=True)
 class Allocation:
-    """A queued job, the slots it shall have, the lead first, and why these."""
+    """A queued job, the slots that it gets (the lead slot first), and why these."""
 
     job_id: int
     slot_ids: Sequence[str]
@@ -76,11 +76,12 @@ class Allocation:
 def assign(
     session: Session, wanted: Sequence[Allocation], *, now: datetime, lease: timedelta
 ) -> list[tuple[int, Allocation]]:
-    """Lease slots to new attempts at queued jobs; returns each with the id of its attempt, without jobs that left.
+    """Lease slots to new attempts at queued jobs; returns each with the id of its attempt; jobs that are no longer
+    queued are omitted.
 
-    The worker of the lead is rung for all slots of an attempt, and its bell counts as rung now: ringing is what the
-    caller does next. Every slot must be free: a second lease on one is refused by the database, and the transaction
-    with it.
+    The worker of the lead slot gets one doorbell for all slots of an attempt. The time of that doorbell is stored as
+    now: the caller sends it next. Every slot must be free: the database refuses a second lease on a slot, and with it
+    the transaction.
     """
     standing = update(JOB).where(JOB.c.id.in_([each.job_id for each in wanted]), _still(JobState.QUEUED))
     moved = set(_walk(session, standing, JobState.ASSIGNED))
@@ -103,7 +104,7 @@ def assign(
 
 
 def _next_numbers(session: Session, job_ids: Iterable[int]) -> dict[int, int]:
-    """The number that the next attempt at each job has."""
+    """The number of the next attempt of each job."""
     tried = select(_ATTEMPT.c.job_id, func.count()).where(_ATTEMPT.c.job_id.in_(job_ids)).group_by(_ATTEMPT.c.job_id)
     counts: dict[int, int] = dict(session.execute(tried).all())
     return {job_id: counts.get(job_id, 0) + 1 for job_id in job_ids}
@@ -117,9 +118,9 @@ def _assigned_events(attempt_id: int, taken: Allocation, now: datetime) -> Itera
 
 
 def end_unbegun(session: Session, batch_id: int, *, to: JobState, failure: Failure, now: datetime) -> int:
-    """End all jobs of a batch that wait or are queued and were never started, for one reason; returns how many.
+    """End all waiting or queued jobs of a batch that were never started, with one reason; returns their number.
 
-    A job that comes back to the queue meanwhile, because its attempt ends, is left as it is: it has run.
+    A job that comes back to the queue meanwhile, because its attempt ends, is left unchanged: it has run.
     """
     told = failure.model_dump(mode="json")
     change: Document = {"failure": told}
@@ -136,17 +137,18 @@ def end_unbegun(session: Session, batch_id: int, *, to: JobState, failure: Failu
         moved = _walk(session, standing, to, ended_at=now, held=False, hold=None, **change)
         _record(session, f"job.{to}", moved, now, start=start, **about)
         count += len(moved)
-    session.expire_all()  # What the session holds of these jobs is old now.
+    session.expire_all()  # The session's copies of these jobs are outdated now.
     return count
 
 
 def _still(state: JobState) -> ColumnElement[bool]:
-    """The guard of jobs that are named. No index can serve it, or SQLite reads the whole queue to find a few of it."""
+    """The guard for jobs given by number. It must match no index, otherwise SQLite reads the whole queue to find a
+    few."""
     return JOB.c.state.concat("") == state
 
 
 def _walk(session: Session, jobs: Update, to: JobState, **change: Any) -> list[int]:
-    session.flush()  # A statement on tables would not see what the session has yet to write.
+    session.flush()  # A statement on plain tables does not see what the session has not flushed yet.
     moving = jobs.values(state=to, version=JOB.c.version + 1, **change).returning(JOB.c.id)
     return sorted(cast("CursorResult[Any]", session.execute(moving)).scalars())
 

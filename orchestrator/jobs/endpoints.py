@@ -1,6 +1,7 @@
-"""Where servers answer: opened when one is ready, found by who wants to ask, noted when it is used.
+"""Endpoints of servers: opened when a server is ready, looked up by clients, marked when used.
 
-An endpoint is closed in the transaction that ends its attempt (`orchestrator.jobs.leases`), however that ends.
+An endpoint is closed in the transaction that ends its attempt (`orchestrator.jobs.leases`), for whatever reason it
+ends.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from orchestrator.storage.tables import Attempt, Endpoint, Job
 
 
 def announce(session: Session, attempt_id: int, *, owner: Owner, url: str, served_id: str, now: datetime) -> Endpoint:
-    """Open the endpoint of a server that is ready; OwnershipLost if the attempt is not this worker's any more."""
+    """Open the endpoint of a server that is ready; OwnershipLost if the attempt no longer belongs to this worker."""
     running = select(Attempt.slot_id, Job.id, Job.spec).join(Job, Job.id == Attempt.job_id)
     mine = (Attempt.id == attempt_id, *owner.runs)
     found = session.execute(running.where(*mine).with_for_update(of=Attempt, key_share=True)).one_or_none()
@@ -35,13 +36,13 @@ def announce(session: Session, attempt_id: int, *, owner: Owner, url: str, serve
 
 
 def open_endpoints(session: Session, model: str | None = None) -> Sequence[Endpoint]:
-    """Those that may be asked now, by the number of their job: of every model, or of one."""
+    """Endpoints that accept requests now, by the number of their job: of every model, or of one."""
     found = _open() if model is None else _open().where(Endpoint.model == model)
     return session.scalars(found.order_by(Endpoint.job_id)).all()
 
 
 def coming(session: Session, model: str) -> Sequence[int]:
-    """The jobs that will have an endpoint of this model once they are ready, unless something happens to them."""
+    """The jobs that will have an endpoint of this model once they are ready, unless they fail or are stopped."""
     serving = select(Job.id).where(Job.kind == "serve", Job.spec["model"].as_string() == model)
     staying = (Job.state.not_in(FINAL), Job.stop.is_(None), ~Job.cancel_requested)
     return session.scalars(serving.where(*staying).order_by(Job.id)).all()
@@ -56,9 +57,9 @@ def of_job(session: Session, job_id: int) -> Endpoint:
 
 
 def note_use(session: Session, attempt_id: int, now: datetime) -> None:
-    """Say that an endpoint was used, so that it is not idle; EndpointClosed if it has closed.
+    """Record that an endpoint was used, so that it is not idle; EndpointClosed if it has closed.
 
-    A write of its own: whoever asks often says so every few seconds, not each time.
+    This is a separate write: a frequent caller records its use every few seconds, not for each request.
     """
     standing = update(Endpoint).where(Endpoint.attempt_id == attempt_id, Endpoint.closed_at.is_(None))
     noted = standing.values(last_used_at=now).returning(Endpoint.attempt_id)
@@ -67,6 +68,6 @@ def note_use(session: Session, attempt_id: int, now: datetime) -> None:
 
 
 def _open() -> Select[Endpoint]:
-    # One whose server is being stopped is open until that has ended, but nobody should begin there.
+    # The endpoint of a server that is being stopped stays open until it has ended, but takes no new clients.
     staying = (Job.stop.is_(None), ~Job.cancel_requested)
     return select(Endpoint).join(Job, Job.id == Endpoint.job_id).where(Endpoint.closed_at.is_(None), *staying)

@@ -1,4 +1,5 @@
-"""The outcome of a job, from its rows and events: each attempt and why another followed, and what the cache did.
+"""The outcome of a job, from its rows and events: each attempt and why another followed, and the result of the cache
+look-up.
 
 All functions read in the caller's session and change nothing.
 """
@@ -19,10 +20,10 @@ from orchestrator.storage.tables import Artifact, Attempt, Event, Job
 
 @dataclass(frozen=True)
 class Review:
-    """All attempts at a job, and what the cache did for it when it was first queued.
+    """All attempts of a job, and the result of the cache look-up when it was first queued.
 
-    `nearest` is the build that was compared with when the cache was missed; `changed` is empty if it was the same in
-    everything, which means that its stored result was gone.
+    `nearest` is the build that the job was compared with after a cache miss; `changed` is empty if all inputs were the
+    same, which means that the stored result no longer existed.
     """
 
     job: Job
@@ -81,7 +82,7 @@ def _with_makers(session: Session, change: Change) -> ChangedInput:
 
 
 def _maker(session: Session, value: Any) -> int | None:
-    """The first job that made the artifact; None for what is none, or was handed in."""
+    """The first job that made the artifact; None if there is no such artifact, or if it was imported."""
     if not isinstance(value, str):
         return None
     made = select(Artifact.job_id).where(Artifact.digest == value, Artifact.attempt_id.is_not(None))

@@ -1,7 +1,8 @@
-"""An attempt's leases on its slots: taken, extended and given back together, or not at all; with it ends its endpoint.
+"""An attempt's leases on its slots: taken, extended and released together, or not at all; its endpoint closes with
+them.
 
-Part of the arrows of `orchestrator.jobs.lifecycle`, in their transactions. Slots are always taken and left in the order
-of their ids, so that two attempts that want some of the same slots never wait for each other in a circle.
+Part of the transitions in `orchestrator.jobs.lifecycle`, in their transactions. Slots are always leased and released in
+the order of their ids, so that two attempts that request some of the same slots never deadlock.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,7 +21,8 @@ from orchestrator.storage.tables import Attempt, Slot
 
 
 def take(session: Session, wanted: Iterable[tuple[str, int]], *, until: datetime) -> None:
-    """Lease each slot to its attempt; one that is leased already refuses them all, and the transaction with them."""
+    """Lease each slot to its attempt; if one is leased already, the database refuses all of them, and the
+    transaction."""
     rows = [
         {"slot_id": slot_id, "attempt_id": attempt_id, "expires_at": until} for slot_id, attempt_id in sorted(wanted)
     ]
@@ -28,7 +30,7 @@ def take(session: Session, wanted: Iterable[tuple[str, int]], *, until: datetime
 
 
 def extend(session: Session, attempt_id: int, *, until: datetime) -> bool:
-    """Extend the lease of every slot until then; False if the attempt has none any more.
+    """Extend the lease of every slot until then; False if the attempt no longer has any.
 
     The caller has locked the attempt: its leases are several rows, which two statements could lock in two orders.
     """
@@ -38,9 +40,9 @@ def extend(session: Session, attempt_id: int, *, until: datetime) -> bool:
 def let_go(
     session: Session, attempt: Attempt | Row[Any], *, now: datetime, suspicion: Suspicion | None
 ) -> list[tuple[str, ServiceState]]:
-    """Give every slot back and close its endpoint; returns the slots it put out of service, and what they are now.
+    """Release every slot and close the endpoint; returns the slots that this put out of service, with their new state.
 
-    A slot that was draining is drained. Those that `suspicion` speaks of are quarantined instead, with the evidence.
+    A slot that was draining becomes drained. Slots named by `suspicion` are quarantined instead, with the evidence.
     """
     run(session, statements.LET_GO, attempt=attempt.id)
     run(session, statements.CLOSE_ENDPOINT, attempt=attempt.id, closed_at=now)
@@ -56,7 +58,8 @@ def let_go(
 
 
 def who_drains(slot: Slot | Row[Any]) -> str | None:
-    """The person who is taking the slot out of service; if it is quarantined meanwhile, no canary may undo that."""
+    """The person who is taking the slot out of service; if it is quarantined meanwhile, a canary must not return it to
+    service."""
     by_itself = slot.service_state is not ServiceState.DRAINING or slot.quarantined_because is not None
     return None if by_itself else (slot.service_change or {}).get("by")
 

@@ -1,9 +1,9 @@
-"""Every arrow of the state machine, as one function each; the only writer of `job.state` and `attempt.state`.
+"""Every transition of the state machine, as one function each; the only writer of `job.state` and `attempt.state`.
 
-Each arrow is one UPDATE guarded by the state it leaves, with its events in the same transaction. A guard that matches
-no row means that someone else walked an arrow first. Rows are locked in one order (job, attempt, lease, slot), so that
-two arrows of one job never wait for each other. `now` is always the database's clock (`Database.now`), read in the
-caller's transaction, so that leases mean the same on every host.
+Each transition is one UPDATE guarded by the previous state, with its events in the same transaction. A guard that
+matches no row means that another process changed the state first. Rows are locked in one order (job, attempt, lease,
+slot), so that two transitions of one job never deadlock. `now` is always the database's clock (`Database.now`), read in
+the caller's transaction, so that leases mean the same on every host.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -26,11 +26,13 @@ from orchestrator.storage.events import record
 from orchestrator.storage.tables import Attempt, Job
 
 REVOKED_BY = "celery revoke"
-"""Who cancelled where only Celery told the worker (Flower's buttons, `celery control revoke`), which names nobody."""
+"""Recorded as the user of a cancel that came through Celery (Flower's buttons, `celery control revoke`), which gives no
+name."""
 
 
 def move(session: Session, job_id: int, *, start: JobState, to: JobState, now: datetime, **change: Any) -> bool:
-    """Walk one arrow of a job; False if the job is not in `start` any more. Columns in `change` go with it."""
+    """Perform one transition of a job; False if the job is no longer in `start`. Columns in `change` are written with
+    it."""
     if to not in TRANSITIONS[start]:
         raise IllegalTransition(f"a job never goes from {start} to {to}", job=job_id)
     if to in FINAL:
@@ -47,7 +49,8 @@ def _move_attempt(
     session: Session, attempt_id: int, *, start: AttemptState, to: AttemptState, owner: Owner | None = None,
     **change: Any,
 ) -> bool:  # fmt: skip
-    """Walk one arrow of an attempt; with an `owner` only if the attempt is its own, or to be claimed on its slot."""
+    """Perform one transition of an attempt; with an `owner` only if it owns the attempt, or may claim it on its
+    slot."""
     if to not in ATTEMPT_TRANSITIONS[start]:
         raise IllegalTransition(f"an attempt never goes from {start} to {to}", attempt=attempt_id)
     if to is AttemptState.LOST:
@@ -61,20 +64,20 @@ def _move_attempt(
 
 
 def queue(session: Session, job: Job, *, start: JobState, now: datetime, **about: Any) -> bool:
-    """Put a job into the queue, where it may stay for its queue deadline; False if it left `start` meanwhile."""
+    """Put a job into the queue, where it may stay until its queue deadline; False if it left `start` meanwhile."""
     deadline = None if job.queue_seconds is None else now + timedelta(seconds=job.queue_seconds)
     return move(
         session, job.id, start=start, to=JobState.QUEUED, now=now, queued_at=now, queue_deadline_at=deadline, **about
     )
 
 
-# ── the dispatcher's arrows ──────────────────────────────────────────────────────────────────────────────────────────
+# ── the dispatcher's transitions ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def lose(session: Session, attempt_id: int, *, now: datetime, why: str, max_attempts: int) -> bool:
-    """Take a live attempt from a worker that is gone; its job is queued again, or fails after `max_attempts` faults.
+    """Take a live attempt from a worker that has died; its job is queued again, or fails after `max_attempts` faults.
 
-    An attempt that was never claimed has not been tried, so it counts as no fault. False if it already ended.
+    An attempt that was never claimed has not been tried, so it does not count as a fault. False if it already ended.
     """
     job = _job(session, _attempt(session, attempt_id).job_id, lock=True)
     attempt = _attempt(session, attempt_id)
@@ -96,7 +99,7 @@ def lose(session: Session, attempt_id: int, *, now: datetime, why: str, max_atte
 
 
 def withdraw(session: Session, attempt_id: int, *, now: datetime, why: str) -> bool:
-    """Take back an attempt that no worker has claimed, and queue its job again; False if one has, or it has ended."""
+    """Withdraw an attempt that no worker has claimed, and queue its job again; False if it was claimed or has ended."""
     _job(session, _attempt(session, attempt_id).job_id, lock=True)
     if _attempt(session, attempt_id).state is not AttemptState.ASSIGNED:
         return False
@@ -104,19 +107,20 @@ def withdraw(session: Session, attempt_id: int, *, now: datetime, why: str) -> b
 
 
 def fail_unstarted(session: Session, job_id: int, *, start: JobState, failure: Failure, now: datetime) -> bool:
-    """End a job that can not be started, or was not in time; False if it left `start` meanwhile."""
+    """End a job that cannot be started, or missed its deadline; False if it left `start` meanwhile."""
     if start not in (JobState.WAITING, JobState.QUEUED):
         raise IllegalTransition("a job with a live attempt ends through its attempt", job=job_id)
     return move(session, job_id, start=start, to=JobState.FAILED, now=now, failure=failure.model_dump(mode="json"))
 
 
-# ── the worker's arrows ──────────────────────────────────────────────────────────────────────────────────────────────
+# ── the worker's transitions ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 def claim(session: Session, attempt_id: int, *, owner: Owner, now: datetime, lease: timedelta) -> bool:
-    """Make an assigned attempt this worker's; False if it is not there to take (late, doubled or cancelled bell).
+    """Make an assigned attempt this worker's; False if it cannot be claimed (late or duplicated doorbell, or
+    cancelled).
 
-    A bell decides nothing: one for an attempt that leads on another slot is counted, and dropped.
+    A doorbell decides nothing: one for an attempt whose lead slot is another one is counted, and dropped.
     """
     wanted = run(session, statements.TO_CLAIM, wanted=attempt_id).first()
     if wanted is None:
@@ -137,7 +141,7 @@ def claim(session: Session, attempt_id: int, *, owner: Owner, now: datetime, lea
 
 
 def renew(session: Session, attempt_id: int, *, owner: Owner, now: datetime, lease: timedelta) -> Requests:
-    """Extend the leases for another `lease`; OwnershipLost if the attempt is not this worker's any more."""
+    """Extend the leases for another `lease`; OwnershipLost if the attempt no longer belongs to this worker."""
     requests = requests_of(session, attempt_id, owner=owner, lock=True)
     if not leases.extend(session, attempt_id, until=now + lease):
         raise OwnershipLost("this worker no longer owns the attempt", attempt=attempt_id)
@@ -153,7 +157,7 @@ class Started:
 
 
 def note_start(session: Session, attempt_id: int, started: Started, *, owner: Owner, now: datetime) -> None:
-    """Store what was started; OwnershipLost if the attempt is not this worker's any more."""
+    """Store what was started; OwnershipLost if the attempt no longer belongs to this worker."""
     ran = {"pid": started.pid, "command": started.command}
     attempt = run(session, statements.NOTE_START, running=attempt_id, **owner.fence, **ran).one_or_none()
     if attempt is None:
@@ -165,9 +169,9 @@ def note_start(session: Session, attempt_id: int, started: Started, *, owner: Ow
 def give_back(
     session: Session, attempt_id: int, *, owner: Owner, now: datetime, why: str, suspicion: Suspicion | None = None
 ) -> bool:
-    """Return a running job to the queue because its worker can not go on with it: no fault of the job's.
+    """Return a running job to the queue because its worker cannot continue it; this is not a fault of the job.
 
-    False if the attempt is not running any more, or is not this worker's.
+    False if the attempt is no longer running, or does not belong to this worker.
     """
     job = _job(session, _attempt(session, attempt_id).job_id, lock=True)
     attempt = _attempt(session, attempt_id)
@@ -191,7 +195,7 @@ def give_back(
 class Ending:
     """How an attempt ended, as its worker saw it. `failure` None means success; a `suspicion` quarantines slots.
 
-    `started` is what ended so soon that its start was not noted; `answers_digest` is the same for the same answers."""
+    `started` is a process that ended before its start was recorded; equal answers have equal `answers_digest`."""
 
     failure: Failure | None
     seconds: float | None
@@ -206,10 +210,11 @@ def finish(
     session: Session, attempt_id: int, ending: Ending, *, owner: Owner, now: datetime, max_attempts: int,
     store_results: Callable[[], None] | None = None,
 ) -> JobState:  # fmt: skip
-    """Store how the attempt ended, give its slots back and move its job on, in one transaction; `store_results` writes
-    what else belongs to it, and is called once it is certain that the attempt is the worker's.
+    """Store how the attempt ended, release its slots and change the state of its job, in one transaction;
+    `store_results` writes its other results, and is called only after it is certain that the attempt belongs to the
+    worker.
 
-    Returns the job's new state. OwnershipLost if the attempt is not this worker's any more: then nothing may be
+    Returns the job's new state. OwnershipLost if the attempt no longer belongs to this worker: then nothing may be
     written, and the caller's transaction, with any results in it, must be rolled back (letting the error through does).
     """
     attempt = run(session, statements.TO_END, wanted=attempt_id).one_or_none()
@@ -252,14 +257,14 @@ def finish(
     return state
 
 
-# ── anyone's arrows ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── transitions for any caller ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def cancel(session: Session, job_id: int, *, by: str | None, why: str | None = None, now: datetime) -> JobState:
-    """Stop a job: at once if nothing of it runs, else as soon as its worker has killed the tree.
+    """Stop a job: at once if nothing of it runs, otherwise as soon as its worker has killed the process tree.
 
-    Who ordered it (None: the dispatcher) and why stay on the job, in its events and in its failure's reason; the first
-    order counts. Returns the state it is in now. IllegalTransition if it had already ended otherwise.
+    Who ordered it (None: the dispatcher) and why are kept on the job, in its events and in its failure's reason; the
+    first order counts. Returns its present state. IllegalTransition if it had already ended in another state.
     """
     asked = order_to_end(by, why, now)
     for _ in range(2):
@@ -291,9 +296,10 @@ def cancel(session: Session, job_id: int, *, by: str | None, why: str | None = N
 
 
 def stop(session: Session, job_id: int, *, by: str | None, why: str | None = None, now: datetime) -> JobState:
-    """Ask a server to end in good order, which is its success; one that has not begun, or is between two, is cancelled.
+    """Request that a server stops gracefully, which is its success; one that has not started, or is between two
+    attempts, is cancelled.
 
-    Returns the state it is in now. IllegalTransition for a job that is no server, or that has ended otherwise.
+    Returns its present state. IllegalTransition for a job that is not a server, or that has ended in another state.
     """
     job = _job(session, job_id, lock=True)
     if job.kind != "serve":
@@ -309,11 +315,11 @@ def stop(session: Session, job_id: int, *, by: str | None, why: str | None = Non
     return job.state
 
 
-# ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── shared steps ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _job(session: Session, job_id: int, *, lock: bool = False) -> Job:
-    # FOR NO KEY UPDATE: rows that only refer to the job may be written meanwhile.
+    # FOR NO KEY UPDATE: rows that only reference the job may be written meanwhile.
     locking = {"key_share": True} if lock else None
     job = session.get(Job, job_id, populate_existing=True, with_for_update=locking)
     if job is None:
@@ -329,14 +335,15 @@ def _attempt(session: Session, attempt_id: int) -> Attempt:
 
 
 def _release(session: Session, attempt: Attempt | Row[Any], now: datetime, suspicion: Suspicion | None = None) -> None:
-    """Give all slots back: what was draining is drained now, and what is under `suspicion` is quarantined."""
+    """Release all slots: draining slots become drained, and slots under `suspicion` are quarantined."""
     for slot_id, state in leases.let_go(session, attempt, now=now, suspicion=suspicion):
         because = suspicion.model_dump(mode="json") if suspicion and state is ServiceState.QUARANTINED else {}
         record(session, f"slot.{state}", now, job_id=attempt.job_id, attempt_id=attempt.id, slot_id=slot_id, **because)
 
 
 def _charge(session: Session, attempt: Attempt | Row[Any], now: datetime) -> None:
-    """Count what the attempt had as its project's. Last of all: whoever ends a job of that project waits for it."""
+    """Add the attempt's slot time to its project. This is the last step: every other end of a job of that project waits
+    for it."""
     if attempt.started_at is not None:
         seconds = (now - attempt.started_at).total_seconds() * len(attempt.slot_ids)
         shares.charge(session, attempt.job_id, seconds, now=now)

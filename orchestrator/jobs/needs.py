@@ -1,8 +1,8 @@
-"""When a job's need of another is met: the rule, and the statements that ask by it and write for it.
+"""When a job's need for another job is met: the rule, and the statements that query and write needs.
 
-A need that waits until a job has succeeded is met by that. A need of a server is met while an endpoint of it is open. A
-server that is being stopped is as good as closed: a client that began with it now would be cut off. So is one that a
-client has found gone (`note_gone`), before its own attempt is known to have ended; its next attempt counts again.
+A need that waits until a job has succeeded is met when it has. A need for a server is met while an endpoint of it is
+open. A server that is being stopped counts as closed: a client that started now would lose its connection. So does one
+that a client has found gone (`note_gone`), before the end of its attempt is reported; its next attempt counts again.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ NEED, _ENDPOINT, _JOB = (Base.metadata.tables[name] for name in ("job_need", "en
 
 
 def met(needed: FromClause) -> ColumnElement[bool]:
-    """Whether a row of `NEED` is met by the job it points at."""
+    """Whether a row of `NEED` is met by the job that it references."""
     ended_well = and_(NEED.c.until == Until.SUCCEEDED, needed.c.state == JobState.SUCCEEDED)
     answers = or_(NEED.c.gone_attempt_id.is_(None), NEED.c.gone_attempt_id != _ENDPOINT.c.attempt_id)
     its_own = exists().where(_ENDPOINT.c.job_id == needed.c.id, _ENDPOINT.c.closed_at.is_(None), answers)
@@ -41,25 +41,26 @@ def met(needed: FromClause) -> ColumnElement[bool]:
 
 
 def unmet(job: FromClause, needed: FromClause) -> Exists:
-    """Whether a job needs something that is not there, be it still to come or never."""
+    """Whether a job has a need that is not met, whether it may still be met or never."""
     return exists().where(NEED.c.job_id == job.c.id, NEED.c.needs_id == needed.c.id, ~met(needed))
 
 
 def pending(job: FromClause, needed: FromClause) -> Exists:
-    """Whether a job needs something that may still come."""
+    """Whether a job has an unmet need that may still be met."""
     return unmet(job, needed).where(needed.c.state.not_in(FINAL))
 
 
 def broken(job: FromClause, needed: FromClause) -> Exists:
-    """Whether a job needs something that will never come."""
+    """Whether a job has a need that will never be met."""
     return unmet(job, needed).where(needed.c.state.in_(FINAL))
 
 
-# Built once, on plain tables: they are asked for every job on its way in, or in every turn.
+# Built once, on plain tables: they run for every submitted job, or in every turn.
 
 
 def _unready() -> Select[int, int]:
-    """From the few servers that have not ended to their clients, however long the queue."""
+    """Starts from the few servers that have not ended and finds their clients, so its cost does not depend on the
+    queue."""
     client, server = _JOB.alias(), _JOB.alias()
     standing = (server.c.kind == literal_column("'serve'"), server.c.state.not_in(FINAL))
     return (
@@ -99,7 +100,7 @@ def servers_of(session: Session, client: int) -> Sequence[Job]:
 
 
 def unready(session: Session) -> dict[int, int]:
-    """Queued jobs that use a server which is not ready any more and may be again, each with one such server."""
+    """Queued jobs that use a server which is no longer ready and may become ready again, each with one such server."""
     return {row[0]: row[1] for row in session.execute(_UNREADY)}
 
 
@@ -110,5 +111,6 @@ def add(session: Session, needs: Sequence[tuple[int, int, Until]]) -> None:
 
 
 def note_gone(session: Session, client: int, server: int, *, attempt_id: int) -> None:
-    """Say that this attempt at a server does not answer, so that another try of the client does not begin with it."""
+    """Record that this attempt of a server does not answer, so that the client's next attempt does not start with
+    it."""
     session.execute(_NOTE_GONE, {"client": client, "server": server, "gone": attempt_id})

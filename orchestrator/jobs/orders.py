@@ -1,7 +1,7 @@
-"""What people order of jobs that exist: cancel, stop, hold, unhold, reprioritise, move to the front; one or many.
+"""Orders of users for existing jobs: cancel, stop, hold, unhold, reprioritise, move to the front; one or many.
 
-Every order is carried out behind the door of admission (`ordered`), so that no job is placed or admitted while it is
-being held or moved, and jobs are locked by one such transaction at a time. Nothing here writes a job's state:
+Every order is carried out under the admission lock (`ordered`), so that no job is placed or admitted while it is being
+held or moved, and jobs are locked by one such transaction at a time. Nothing here writes a job's state:
 cancelling and stopping are `orchestrator.jobs.lifecycle`'s.
 """
 
@@ -27,7 +27,7 @@ _UNBEGUN = _UNPLACED | {JobState.ASSIGNED}
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """What became of an order for one job: the state it is in, or why the order was refused."""
+    """Outcome of an order for one job: the state of the job, or why the order was refused."""
 
     job_id: int
     state: JobState | None
@@ -36,17 +36,17 @@ class JobOutcome:
 
 @dataclass(frozen=True)
 class Report:
-    """What became of an order for many jobs; `left` are those that fit the filter and are still to be asked for."""
+    """Outcome of an order for many jobs; `left` is the number of matching jobs that need another request."""
 
     outcomes: tuple[JobOutcome, ...]
     left: int = 0
 
 
 def carry_out(session: Session, job_id: int, order: Order, *, now: datetime) -> JobState:
-    """Do what is ordered for one job and return the state it is in.
+    """Carry out an order for one job and return the state of the job.
 
-    NotFound without such a job; IllegalTransition, and nothing changed, if its state does not allow it. What is so
-    already (a job held twice, a hold undone that is not there) is left as it is.
+    NotFound without such a job; IllegalTransition, and nothing changed, if its state does not allow it. An order that
+    changes nothing (hold a held job, unhold a job that is not held) is accepted.
     """
     job = session.get(Job, job_id, populate_existing=True, with_for_update={"key_share": True})
     if job is None:
@@ -61,16 +61,17 @@ def carry_out(session: Session, job_id: int, order: Order, *, now: datetime) -> 
 
 
 def carry_out_all(session: Session, job_ids: Iterable[int], order: Order, *, now: datetime) -> Report:
-    """Do it for each of these jobs that allows it; the report says of each its outcome.
+    """Carry out the order for each of these jobs whose state allows it; the report has one outcome per job.
 
-    Last first: a job whose need is cancelled before it would be skipped, which says less.
+    Newest first: a job whose need is cancelled first would be skipped, which reports less.
     """
     outcomes = [_outcome_of(session, job_id, order, now) for job_id in sorted(set(job_ids), reverse=True)]
     return Report(tuple(reversed(outcomes)))
 
 
 def carry_out_bulk(session: Session, bulk: BulkOrder, by: str, *, now: datetime) -> Report:
-    """Do it for the jobs of a list, or for at most `MOST_JOBS` that fit a filter and that it changes."""
+    """Carry out the order for the jobs of a list, or for at most `MOST_JOBS` that match a filter and would be
+    changed."""
     order = Order(bulk.action, by, bulk.note, bulk.priority)
     if bulk.filter is None:
         return carry_out_all(session, bulk.jobs, order, now=now)
@@ -90,14 +91,14 @@ def carry_out_bulk(session: Session, bulk: BulkOrder, by: str, *, now: datetime)
 
 
 def carry_out_pipeline(session: Session, pipeline_id: int, order: Order, *, now: datetime) -> Report:
-    """Do it for every job of a pipeline that has not ended; NotFound without such a pipeline."""
+    """Carry out the order for every job of a pipeline that has not ended; NotFound without such a pipeline."""
     if session.get(Pipeline, pipeline_id) is None:
         raise NotFound(f"there is no pipeline {pipeline_id}", pipeline=pipeline_id)
     unfinished = select(Job.id).where(Job.pipeline_id == pipeline_id, Job.state.not_in(FINAL))
     return carry_out_all(session, session.scalars(unfinished).all(), order, now=now)
 
 
-# ── one order each ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── one order each ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _hold(session: Session, job: Job, order: Order, now: datetime) -> None:
@@ -108,11 +109,11 @@ def _hold(session: Session, job: Job, order: Order, now: datetime) -> None:
 
 
 def _unhold(session: Session, job: Job, order: Order, now: datetime) -> None:
-    _require(job, frozenset(JobState) - FINAL, "unheld", "retry makes a new one")
+    _require(job, frozenset(JobState) - FINAL, "released from hold", "retry makes a new one")
     if not job.held:
         return
     if job.queue_deadline_at is not None and job.hold is not None:
-        # The clock of the queue stood still while it was held there.
+        # The queue deadline was suspended while the job was held in the queue.
         held_at = as_utc(datetime.fromisoformat(job.hold["at"]))
         job.queue_deadline_at += now - max(held_at, job.queued_at or held_at)
     job.held, job.hold = False, None
@@ -128,7 +129,7 @@ def _prioritise(session: Session, job: Job, order: Order, now: datetime) -> None
 
 def _to_front(session: Session, job: Job, order: Order, now: datetime) -> None:
     _require(job, _UNPLACED, "moved to the front", "it is already assigned or running")
-    # The later, the further to the front; jobs that are moved together stay in their order.
+    # The last one moved comes first; jobs that are moved together stay in their order.
     job.rank = -int(now.timestamp() * 1_000_000)
     _changed(session, job, "job.moved_to_front", order, now, priority=job.priority)
 
@@ -141,7 +142,7 @@ _ORDERS: dict[Action, Callable[[Session, Job, Order, datetime], None]] = {
 }
 
 
-# ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── shared steps ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _outcome_of(session: Session, job_id: int, order: Order, now: datetime) -> JobOutcome:
@@ -154,7 +155,7 @@ def _outcome_of(session: Session, job_id: int, order: Order, now: datetime) -> J
 
 
 def _changes(order: Order) -> ColumnElement[bool]:
-    """Which jobs an order by filter is for: those that it can change and that are not as ordered already."""
+    """The jobs to which an order by filter applies: those that it can change, and that are not already as ordered."""
     match order.action:
         case Action.CANCEL:
             return Job.state.not_in(FINAL) & ~Job.cancel_requested

@@ -1,7 +1,8 @@
-"""Whose a running attempt is: the fence of every arrow that its worker walks, and what the two tell each other.
+"""Which worker owns a running attempt: the fence of every transition by a worker, and what worker and database
+exchange.
 
 A doorbell decides nothing. A worker may claim only what is leased to its own slot, and whatever it writes later is
-compared with the attempt's row once more: same process, same lead slot, still running.
+checked again against the attempt's row: same process, same lead slot, still running.
 """
 
 import logging
@@ -23,38 +24,38 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Owner:
-    """Who asks for an arrow of an attempt: a worker process, and the slot that it owns.
+    """The caller of a transition: a worker process, and the slot that it owns.
 
-    An attempt is its own exactly if this process has claimed it and this is the attempt's lead slot."""
+    It owns an attempt exactly if this process has claimed it and this is the attempt's lead slot."""
 
     worker: str
-    """Name of the process, new at every start."""
+    """Name of the process, different after every start."""
     slot_id: str
 
     @property
     def fence(self) -> dict[str, str]:
-        """What `orchestrator.jobs.statements` compare with the attempt's row."""
+        """The values that `orchestrator.jobs.statements` compare with the attempt's row."""
         return {"owner": self.worker, "lead": self.slot_id}
 
     @property
     def runs(self) -> tuple[ColumnElement[bool], ...]:
-        """The same condition, for other statements: the attempt is its own and runs."""
+        """The same condition for other statements: the owner has the attempt, and it runs."""
         return Attempt.worker == self.worker, Attempt.slot_id == self.slot_id, Attempt.state == AttemptState.RUNNING
 
 
 @dataclass(frozen=True)
 class Requests:
-    """What was ordered of a running attempt while its worker runs it."""
+    """Orders for a running attempt."""
 
     cancel_requested: bool
     stop_requested: bool
-    """It is a server, and is to end in good order."""
+    """It is a server, and shall stop gracefully."""
 
 
 def requests_of(session: Session, attempt_id: int, *, owner: Owner, lock: bool = False) -> Requests:
-    """What was ordered of a running attempt; OwnershipLost if it is not this worker's any more.
+    """Orders for a running attempt; OwnershipLost if it no longer belongs to this worker.
 
-    With `lock` it stays this worker's until the transaction ends.
+    With `lock` this cannot change until the transaction ends.
     """
     running = select(Job.cancel_requested, Job.stop).join(Attempt, Attempt.job_id == Job.id)
     found = running.where(Attempt.id == attempt_id, *owner.runs)
@@ -65,14 +66,15 @@ def requests_of(session: Session, attempt_id: int, *, owner: Owner, lock: bool =
 
 
 def note_progress(session: Session, attempt_id: int, progress: dict[str, int], *, owner: Owner) -> None:
-    """Store the progress that an attempt's tool reports (`done`, `total`); nothing if it is not this worker's."""
+    """Store the progress that an attempt's tool reports (`done`, `total`); does nothing if it does not belong to this
+    worker."""
     run(session, statements.NOTE_PROGRESS, running=attempt_id, **owner.fence, progress=progress)
 
 
 def note_misrouted(
     session: Session, attempt_id: int, job_id: int, *, leased_to: str, owner: Owner, now: datetime
 ) -> None:
-    """Count a doorbell that a worker has heard for an attempt of another slot, and has dropped."""
+    """Count a doorbell that a worker received for an attempt of another slot and dropped."""
     log.warning("doorbell dropped: it is for another slot", extra={"attempt": attempt_id, "slot": owner.slot_id})
     run(session, statements.COUNT_MISROUTED, rung=owner.slot_id)
     about = {"job_id": job_id, "attempt_id": attempt_id, "slot_id": owner.slot_id}

@@ -1,7 +1,7 @@
-"""The SELECTs behind pages and the command line about jobs, what happened to them, and pipelines.
+"""The SELECTs that API and command line use to show jobs, their events, and pipelines.
 
-A keyset cursor names the last row seen, not how many were seen, so that a page does not shift while rows are added.
-All functions read in the caller's session and change nothing.
+A keyset cursor names the last row seen, not the number of rows seen, so that a page does not shift while rows are
+added. All functions read in the caller's session and change nothing.
 """
 
 from collections import Counter
@@ -35,7 +35,7 @@ R = TypeVar("R", bound=Base)
 
 @dataclass(frozen=True)
 class JobFilter:
-    """Which jobs a list shows; what is None or empty filters nothing."""
+    """Which jobs a list shows; a field that is None or empty does not filter."""
 
     states: Collection[JobState] = ()
     kind: str | None = None
@@ -46,7 +46,7 @@ class JobFilter:
     slot: str | None = None
     name: str | None = None
     text: str | None = None
-    """A part of the name, whatever its case."""
+    """A part of the name; case is ignored."""
 
     def narrow(self, jobs: Select[Any]) -> Select[Any]:
         """The same SELECT with these conditions."""
@@ -60,7 +60,7 @@ class JobFilter:
         if self.model is not None:
             jobs = jobs.where(Job.spec["model"].as_string() == self.model)
         if self.slot is not None:
-            # A list of names in JSON, where no name can hold a quotation mark: one of them is found by its text.
+            # A JSON list of names. No name can contain a quotation mark, so a name is found by its text.
             among = Attempt.slot_ids.cast(Text).contains(f'"{self.slot}"', autoescape=True)
             jobs = jobs.where(Job.id.in_(select(Attempt.job_id).where(among)))
         if self.text is not None:
@@ -78,7 +78,7 @@ class ListedJob:
 
 @dataclass(frozen=True)
 class JobFacts:
-    """Everything known of one job."""
+    """Everything known about one job."""
 
     listed: ListedJob
     now: datetime
@@ -92,12 +92,12 @@ class JobFacts:
     endpoint: Endpoint | None
     """For a server, while it is ready."""
     queued_because: str | None
-    """What the event says with which it was first queued: why the cache was missed."""
+    """Details of the event by which it was first queued: why the cache was missed."""
 
 
 @dataclass(frozen=True)
 class PipelineFacts:
-    """A pipeline, and how many of its jobs are in which state."""
+    """A pipeline, and the number of its jobs in each state."""
 
     pipeline: Pipeline
     counts: Counter[JobState] = field(default_factory=Counter)
@@ -105,14 +105,14 @@ class PipelineFacts:
 
 @dataclass(frozen=True)
 class TriedAttempt:
-    """How far one attempt has come."""
+    """Progress of one attempt."""
 
     id: int
     number: int
     state: AttemptState
 
 
-# ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── jobs ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def jobs(session: Session, chosen: JobFilter, *, limit: int, before: int | None = None) -> list[ListedJob]:
@@ -138,7 +138,7 @@ def job(session: Session, job_id: int) -> ListedJob:
 
 
 def locked_version(session: Session, job_id: int) -> int:
-    """The version of a job that nobody can change before the caller's transaction ends; NotFound if there is none."""
+    """The version of a job, locked against changes until the caller's transaction ends; NotFound if there is none."""
     version = session.scalar(select(Job.version).where(Job.id == job_id).with_for_update())
     if version is None:
         raise NotFound(f"there is no job {job_id}", job=job_id)
@@ -146,7 +146,7 @@ def locked_version(session: Session, job_id: int) -> int:
 
 
 def job_facts(session: Session, job_id: int, now: datetime) -> JobFacts:
-    """Everything known of one job; NotFound if there is none."""
+    """Everything known about one job; NotFound if there is none."""
     listed = job(session, job_id)
     attempts = _all(session, select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number))
     latest = attempts[-1].id if attempts else None
@@ -170,7 +170,7 @@ def job_facts(session: Session, job_id: int, now: datetime) -> JobFacts:
 
 
 def attempt(session: Session, job_id: int, number: int | None) -> Attempt:
-    """Attempt `number` of a job, or its latest; NotFound says which of the two is missing."""
+    """Attempt `number` of a job, or its latest; NotFound reports which of the two is missing."""
     row = job(session, job_id).job
     tried = select(Attempt).where(Attempt.job_id == job_id)
     tried = tried.where(Attempt.number == number) if number else tried.order_by(Attempt.number.desc()).limit(1)
@@ -183,7 +183,7 @@ def attempt(session: Session, job_id: int, number: int | None) -> Attempt:
 
 
 def progress_of(session: Session, job_id: int) -> tuple[JobState, list[TriedAttempt]]:
-    """How far a job and its attempts have come, by number; NotFound if there is no such job."""
+    """Progress of a job and of its attempts, by number; NotFound if there is no such job."""
     state = session.scalar(select(Job.state).where(Job.id == job_id))
     if state is None:
         raise NotFound(f"there is no job {job_id}", job=job_id)
@@ -192,26 +192,27 @@ def progress_of(session: Session, job_id: int) -> tuple[JobState, list[TriedAtte
 
 
 def first_queued(session: Session, job_id: int) -> Document:
-    """What was said when a job was first queued: why the cache was missed; nothing if it never was."""
+    """Details of the event by which a job was first queued: why the cache was missed; empty if it was never queued."""
     first = select(Event.data).where(Event.job_id == job_id, Event.kind == "job.queued").order_by(Event.id).limit(1)
     return session.scalar(first) or {}
 
 
 def queued_jobs(session: Session, demands: Collection[str], limit: int) -> list[ListedJob]:
-    """The first queued jobs of these demand classes, in the order in which they are looked at."""
+    """The first queued jobs of these demand classes, in the order in which the dispatcher considers them."""
     found = _listed().where(Job.state == JobState.QUEUED, Job.demand.in_(demands))
     return _as_listed(session, found.order_by(Job.priority.desc(), Job.rank, Job.id).limit(limit))
 
 
 def answers(session: Session, attempt_id: int, *, limit: int, after: tuple[int, ...] | None = None) -> Sequence[Answer]:
-    """Answers of an attempt behind the one of repeat, index and batch `after`: those to one question side by side."""
+    """Answers of an attempt after the one of repeat, index and batch `after`; answers to one question are
+    consecutive."""
     found = select(Answer).where(Answer.attempt_id == attempt_id)
     if after is not None:
         found = found.where(tuple_(Answer.repeat, Answer.index, Answer.batch) > after)
     return _all(session, found.order_by(Answer.repeat, Answer.index, Answer.batch).limit(limit))
 
 
-# ── events ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── events ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def events(
@@ -238,7 +239,7 @@ def events(
     return _all(session, found.order_by(Event.id).limit(limit))
 
 
-# ── pipelines ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── pipelines ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def pipelines(
@@ -267,12 +268,12 @@ def pipeline(session: Session, pipeline_id: int) -> tuple[PipelineFacts, list[Li
     row = session.get(Pipeline, pipeline_id)
     if row is None:
         raise NotFound(f"there is no pipeline {pipeline_id}", pipeline=pipeline_id)
-    # A job is numbered when it is written, and it is written after all that it needs.
+    # A job gets its number when it is written, and it is written after all jobs that it needs.
     found = _as_listed(session, _listed().where(Job.pipeline_id == pipeline_id).order_by(Job.id))
     return PipelineFacts(row, Counter(entry.job.state for entry in found)), found
 
 
-# ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── shared steps ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _listed() -> Select[Any]:
@@ -284,7 +285,7 @@ def _listed() -> Select[Any]:
 
 
 _LISTED_JOB = _listed().where(Job.id == bindparam("job_id"))
-"""Built once: every submission is answered with it."""
+"""Built once: the answer to every submission uses it."""
 
 
 def _as_listed(session: Session, found: Select[Any], values: Mapping[str, Any] | None = None) -> list[ListedJob]:

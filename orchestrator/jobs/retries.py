@@ -1,4 +1,5 @@
-"""What follows on a failed attempt, from all that its job has tried: the rows behind `failures.next_step`."""
+"""What happens after a failed attempt, depending on all attempts of its job: reads the rows for
+`failures.next_step`."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +17,7 @@ from orchestrator.storage.tables import Attempt, Endpoint, Job
 
 @dataclass(frozen=True)
 class _Failed:
-    """One claimed attempt that ended in a failure; `life` is how long it was a ready server."""
+    """One claimed attempt that ended in a failure; `life` is how long it was ready as a server."""
 
     slot_id: str
     failure: dict[str, Any]
@@ -27,14 +28,14 @@ class _Failed:
 def after(session: Session, job: Job, failure: Failure, max_attempts: int) -> tuple[Failure, Retry | Await | GiveUp]:
     """Whether a job is tried again after the failure of its latest attempt, which is stored already.
 
-    With it comes the failure that the job has if it is not: its own, or that it has killed several devices.
+    Also returned is the failure of the job if it is not retried: its own, or `device_kills`.
     """
     tried = _failed_attempts(session, job)
     if failure.kind is FailureKind.SERVER_GONE:
         return failure, _without_server(session, job, failure, len(tried), max_attempts)
     restarted = job.kind == "serve" and job.spec.get("keep") and failure.kind in (FailureKind.FAULT, FailureKind.TOOL)
     if restarted:
-        # What it died of before it last lived long is not held against it.
+        # Failures before its last long life do not count.
         tried = tried[len(tried) - died_at_once([each.life for each in tried]) :]
         failure, step = _kept(failure, len(tried), max_attempts)
     else:
@@ -43,11 +44,11 @@ def after(session: Session, job: Job, failure: Failure, max_attempts: int) -> tu
             failure,
             faults=kinds.count(FailureKind.FAULT),
             tool_failures=kinds.count(FailureKind.TOOL),
-            # Another try of a canary is another canary, after a pause.
+            # A canary is not retried: another canary is submitted, after a pause.
             max_attempts=1 if job.kind == "canary" else max_attempts,
             tool_retries=job.tool_retries,
         )
-    # One attempt is one kill, however many slots it had: their first stands for them all.
+    # One attempt counts as one kill, whatever the number of its slots: the first slot represents all.
     kills = {each.slot_id for each in tried if each.suspicion and each.suspicion.get("blames_job", True)}
     killer = device_kills(failure, kills)
     if killer is not None and (isinstance(step, Retry) or failure.kind is FailureKind.FAULT):
@@ -64,10 +65,11 @@ def _kept(failure: Failure, deaths: int, most: int) -> tuple[Failure, Retry | Gi
 
 
 def _without_server(session: Session, job: Job, failure: Failure, tries: int, most: int) -> Await | GiveUp:
-    """A client waits for servers that are kept, or retried after a fault; it is no fault of its own, but not for ever.
+    """A client waits for servers with restart policy `keep`, or that are retried after a fault. The client is not at
+    fault, but the number of waits is limited.
 
-    One whose end is not known yet may still be retried. If it is not, what the client waits for never comes, and it
-    fails for it (`orchestrator.jobs.admission`)."""
+    A server whose end is not reported yet may still be retried. If it is not, the client's need is never met, and it
+    fails for that reason (`orchestrator.jobs.admission`)."""
     used = needs.servers_of(session, job.id)
     coming = bool(used) and all(
         server.state not in FINAL and server.stop is None and not server.cancel_requested for server in used
@@ -88,6 +90,6 @@ def _failed_attempts(session: Session, job: Job) -> list[_Failed]:
     return [
         _Failed(slot_id, failure, suspicion, ended_at - ready_at if ended_at and ready_at else None)
         for slot_id, failure, suspicion, ended_at, ready_at in session.execute(ended)
-        # That its worker was stopped speaks against nobody.
+        # A stopped worker counts neither against the job nor against the slot.
         if failure is not None and (suspicion or failure["kind"] != FailureKind.STOPPED)
     ]

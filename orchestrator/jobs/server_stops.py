@@ -1,4 +1,4 @@
-"""Servers that have not ended, and which of them are to be stopped: the rows behind `model.serving.why_stop`."""
+"""Servers that have not ended, and which of them are to be stopped: the rows for `model.serving.why_stop`."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from orchestrator.model.states import FINAL, Until
 from orchestrator.storage.tables import Endpoint, Job, JobNeed
 
 _A_SERVER = text("job.kind = 'serve'")
-"""Said in so many words, or SQLite does not see that the index of servers is meant."""
+"""Written literally, otherwise SQLite does not use the partial index of servers."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class _Clients:
 
 
 def to_stop(session: Session, now: datetime) -> list[tuple[int, str]]:
-    """The jobs that `lifecycle.stop` is due for, and why; none that was asked for already."""
+    """The jobs for which `lifecycle.stop` is due, and why; without those already requested to stop."""
     found = _servers(session)
     clients = _clients(session, [job.id for job, _, _ in found])
     return list(_due(found, clients, now))
@@ -43,14 +43,14 @@ def _due(
             unfinished=users.unfinished,
             siblings=users.siblings,
         )
-        # It was valid when it was submitted; were it not any more, all others would have to be stopped too.
+        # It was valid when it was submitted; if it no longer is, the loop must still reach all others.
         why = why_stop(ServeSpec.model_construct(**job.spec), seen, now)
         if why is not None:
             yield job.id, why
 
 
 def _servers(session: Session) -> list[tuple[Job, datetime | None, Endpoint | None]]:
-    """Those that may go on, by number: each with when it was ready first, and its endpoint while that is open."""
+    """Servers that may continue, by number: each with the time when it was first ready, and its endpoint while open."""
     any_of_it = aliased(Endpoint)
     began_at = select(func.min(any_of_it.ready_at)).where(any_of_it.job_id == Job.id).scalar_subquery()
     standing = (_A_SERVER, Job.state.not_in(FINAL), Job.stop.is_(None), ~Job.cancel_requested)

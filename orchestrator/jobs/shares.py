@@ -1,7 +1,7 @@
-"""What each project has had of the slots' time, and what it is entitled to.
+"""How much slot time each project has used, and its weight.
 
-One row a project: written in the transaction in which an attempt ends, never computed again from history. The
-row is locked last, after job, attempt, lease and slot, so that two endings never wait for each other in a circle.
+One row per project: written in the transaction in which an attempt ends, never recomputed from history. The
+row is locked last, after job, attempt, lease and slot, so that two attempts that end never deadlock.
 """
 
 from datetime import datetime, timedelta
@@ -16,9 +16,9 @@ from orchestrator.storage.database import Database, run
 from orchestrator.storage.tables import Base, Project
 
 HALF_LIFE: timedelta = Settings.model_fields["share_half_life"].default
-"""Of a project until the dispatcher has set its own, within a second."""
+"""Used for a project until the dispatcher has stored its own, within a second."""
 
-# Built once, on plain tables, which takes a fraction of the time: every turn and every end of an attempt asks them.
+# Built once, on plain tables, which is several times faster: every turn and every end of an attempt runs them.
 
 _JOB, _ATTEMPT, _LEASE, _PROJECT = (Base.metadata.tables[name] for name in ("job", "attempt", "lease", "project"))
 _ALL = select(_PROJECT)
@@ -34,7 +34,8 @@ _CHARGE = update(_PROJECT).where(_PROJECT.c.name == bindparam("owner"))
 
 
 def enrol(session: Session, name: str, *, now: datetime) -> Project:
-    """The project's row, made at its first job. The caller serialises "admission", so that no two make it at once."""
+    """The project's row, made at its first job. The caller holds the admission lock, so that two processes never create
+    it at once."""
     project = session.get(Project, name)
     if project is None:
         project = Project(
@@ -53,7 +54,7 @@ def charge(session: Session, job_id: int, seconds: float, *, now: datetime) -> N
 
 
 def set_weight(session: Session, name: str, weight: float, *, now: datetime) -> Project:
-    """Give a project another weight; it need not have had a job yet."""
+    """Set the weight of a project, which may have had no job yet."""
     project = enrol(session, name, now=now)
     project.weight = weight
     session.flush()
@@ -61,7 +62,8 @@ def set_weight(session: Session, name: str, weight: float, *, now: datetime) -> 
 
 
 def set_half_life(database: Database, half_life: timedelta) -> int:
-    """Make every project's use fade as the setting says; returns how many did not. What had faded stays as it was."""
+    """Apply the configured half-life to the usage of every project; returns how many had another one.
+    Usage that has decayed already is not changed."""
     seconds = half_life.total_seconds()
     other = Project.half_life_seconds != seconds
     with database.read() as session:
@@ -77,9 +79,9 @@ def set_half_life(database: Database, half_life: timedelta) -> int:
 
 
 def all_shares(session: Session, now: datetime) -> dict[str, Share]:
-    """How every project stands: what has ended, and what its attempts under way have had so far.
+    """The usage of every project: of attempts that have ended, and of running attempts so far.
 
-    An attempt under way counts as at least `LEAST_CHARGE`, so that nobody gets all slots that are free at once.
+    A running attempt counts as at least `LEAST_CHARGE`, so that no project gets all free slots at once.
     """
     found = {row.name: Share(used_now(row, now), row.weight) for row in session.execute(_ALL)}
     for name, since in session.execute(_LEASED):
@@ -89,7 +91,7 @@ def all_shares(session: Session, now: datetime) -> dict[str, Share]:
 
 
 def used_now(project: Project | Row[Any], now: datetime) -> float:
-    """What is left of the project's used seconds."""
+    """The project's used seconds after decay."""
     half_life = timedelta(seconds=project.half_life_seconds)
     return faded(project.used_seconds, age=now - project.used_at, half_life=half_life)
 

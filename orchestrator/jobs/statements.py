@@ -1,9 +1,9 @@
-"""The statements behind the arrows of `orchestrator.jobs.lifecycle`, built once, on plain tables.
+"""The statements for the transitions in `orchestrator.jobs.lifecycle`, built once, on plain tables.
 
-Through mapped classes and built anew they take five times as long, and most of what an idle stack does between a
-request and the vendor's process is to run them. A value that is handed in under the name of a column is written there;
-the other names are those of the condition. `database.run` runs them, since they do not see what a session has yet to
-flush.
+With mapped classes and built for each call they take five times as long, and they are most of the time that an idle
+stack spends between a request and the vendor's process. A parameter with the name of a column is written to it; the
+other parameters belong to the condition. `database.run` runs them: it flushes the session first, whose pending changes
+they would not see.
 """
 
 from sqlalchemy import bindparam, case, delete, insert, literal, select, update
@@ -16,7 +16,7 @@ _JOB, _ATTEMPT, _LEASE, _SLOT, _ARTIFACT, _ENDPOINT = (
 )
 
 CREATE = insert(_JOB).returning(_JOB.c.id, sort_by_parameter_order=True)
-"""New jobs; returns their numbers in the order in which they were handed in."""
+"""New jobs; returns their numbers in the order of the rows passed in."""
 
 MOVE_JOB = (
     update(_JOB)
@@ -28,14 +28,15 @@ MOVE_ATTEMPT = update(_ATTEMPT).where(_ATTEMPT.c.id == bindparam("moved"), _ATTE
 
 CLAIM_ATTEMPT = MOVE_ATTEMPT.where(_ATTEMPT.c.slot_id == bindparam("lead"))
 MOVE_OWN_ATTEMPT = CLAIM_ATTEMPT.where(_ATTEMPT.c.worker == bindparam("owner"))
-"""The arrow is walked by a worker: only for an attempt that leads on its slot, and that it has claimed itself."""
+"""The transition is made by a worker: only for an attempt whose lead slot is its own, and that it has claimed
+itself."""
 
 COUNT_MISROUTED = (
     update(_SLOT).where(_SLOT.c.id == bindparam("rung")).values(misrouted_bells=_SLOT.c.misrouted_bells + 1)
 )
 
 TRY = insert(_ATTEMPT).returning(_ATTEMPT.c.id, sort_by_parameter_order=True)
-"""New attempts; returns their ids in the order in which they were handed in."""
+"""New attempts; returns their ids in the order of the rows passed in."""
 
 LEASE = insert(_LEASE)
 EXTEND = update(_LEASE).where(_LEASE.c.attempt_id == bindparam("attempt"))
@@ -44,7 +45,7 @@ LET_GO = delete(_LEASE).where(_LEASE.c.attempt_id == bindparam("attempt"))
 CLOSE_ENDPOINT = update(_ENDPOINT).where(
     _ENDPOINT.c.attempt_id == bindparam("attempt"), _ENDPOINT.c.closed_at.is_(None)
 )
-"""Of an attempt that ends; it has one only if it served and was ready."""
+"""The endpoint of an attempt that ends; only a server that was ready has one."""
 
 TO_CLAIM = (
     select(_ATTEMPT.c.job_id, _ATTEMPT.c.slot_id, _JOB.c.started_at)
@@ -53,7 +54,7 @@ TO_CLAIM = (
     # FOR NO KEY UPDATE: rows that only refer to the job may be written meanwhile.
     .with_for_update(of=_JOB, key_share=True)
 )
-"""What a claim has to know of an attempt, with its job locked."""
+"""What a claim needs to know about an attempt; locks its job."""
 
 NOTE_PROGRESS = update(_ATTEMPT).where(
     _ATTEMPT.c.id == bindparam("running"),
@@ -77,7 +78,7 @@ TO_END = (
     .where(_ATTEMPT.c.id == bindparam("wanted"))
     .with_for_update(of=_JOB, key_share=True)
 )
-"""What the end of an attempt has to know of it, with its job locked."""
+"""What the end of an attempt needs to know about it; locks its job."""
 
 ADD_OUTPUT = insert(_ARTIFACT).values(
     job_id=select(_ATTEMPT.c.job_id).where(_ATTEMPT.c.id == bindparam("maker")).scalar_subquery()
@@ -94,7 +95,7 @@ NOTE_END = (
     )
     .returning(_SLOT.c.service_state)
 )
-"""An attempt on the slot ends: a slot that was draining is drained with it. Returns what the slot is now."""
+"""An attempt on the slot ends: a draining slot becomes drained. Returns the new state of the slot."""
 
 SERVICE = (
     select(_SLOT.c.service_state, _SLOT.c.service_change, _SLOT.c.quarantined_because)
@@ -103,4 +104,5 @@ SERVICE = (
 )
 
 CONDEMN = update(_SLOT).where(_SLOT.c.id == bindparam("left"), _SLOT.c.service_state != ServiceState.QUARANTINED)
-"""An attempt on the slot ends, and the slot is quarantined for it. One that is so already has its evidence."""
+"""An attempt on the slot ends, and the slot is quarantined for it. A slot that is quarantined already keeps its
+evidence."""

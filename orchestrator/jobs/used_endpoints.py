@@ -1,4 +1,4 @@
-"""The servers that a client uses: found when its attempt is claimed, noted as used."""
+"""The servers that a client uses: looked up when its attempt is claimed, and marked as used."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -38,16 +38,16 @@ class UsedEndpoint:
     url: str
     served_id: str
     host: str
-    """Whose cards it is on."""
+    """The host of the server."""
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port at which it listens."""
         return urlsplit(self.url).port or 80
 
     @property
     def on_loopback(self) -> bool:
-        """Whether it can be asked from its own host alone."""
+        """Whether it can be reached only from its own host."""
         address = urlsplit(self.url).hostname or ""
         try:
             return ip_address(address).is_loopback
@@ -65,7 +65,7 @@ def of_job(session: Session, job_id: int) -> tuple[UsedEndpoint, ...]:
 
 
 def note_use(session: Session, used: Sequence[int], now: datetime) -> None:
-    """Say of the endpoints of these attempts that they are used; one that has closed needs it no more."""
+    """Record that the endpoints of these attempts are used; endpoints that have closed are ignored."""
     for attempt_id in used:
         with suppress(EndpointClosed):
             endpoints.note_use(session, attempt_id, now)

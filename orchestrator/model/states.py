@@ -1,4 +1,4 @@
-"""The state machine, as data: states with their promises, and every arrow between them."""
+"""The state machine, as data: states with their promises, and every transition between them."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ class JobState(StrEnum):
 
     WAITING = "waiting"  #: Needs another job's result or endpoint, or an identical build that is already in progress.
     QUEUED = "queued"  #: All inputs are known; it may be placed in the next turn of the dispatcher.
-    ASSIGNED = "assigned"  #: Its current attempt holds leases on slots; the doorbell rings until it is claimed.
+    ASSIGNED = "assigned"  #: Its current attempt holds leases on slots; doorbells are sent until it is claimed.
     RUNNING = "running"  #: One worker holds its lease and renews it; a lease that runs out moves the job on.
     SUCCEEDED = "succeeded"  #: Outputs were checked and stored (or an identical job's taken); a server was stopped.
     FAILED = "failed"  #: It carries exactly one failure, with its kind and a reason a person understands.
@@ -80,7 +80,7 @@ ATTEMPT_TRANSITIONS: Mapping[AttemptState, frozenset[AttemptState]] = {
 }
 
 FINAL = frozenset(state for state, arrows in TRANSITIONS.items() if not arrows)
-"""States no arrow leaves."""
+"""States without a transition to another state."""
 
 IN_FLIGHT = frozenset({JobState.QUEUED, JobState.ASSIGNED, JobState.RUNNING})
 """States in which an identical build is worth joining instead of starting again."""
