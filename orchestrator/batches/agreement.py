@@ -1,6 +1,6 @@
-"""Which slots answered unlike the others of a batch, where the same was asked of them.
+"""Which slots of a batch differ from the majority on the same prompts.
 
-Attempts whose answers have equal digests answered alike to the letter, so only one of each sort is read.
+Attempts whose answers have equal digests gave identical answers, so only one attempt for each digest is read.
 """
 
 import json
@@ -16,15 +16,15 @@ from orchestrator.results.majority import Agreement, OddSlot, SlotAnswers, agree
 from orchestrator.storage.tables import Answer, Attempt, Job, JobInput
 
 MOST_COMPARED = 200
-"""Different sets of answers that are compared; a tool that never answers twice alike would bring one a job."""
+"""Different sets of answers that are compared; a tool that is not deterministic would give one per job."""
 
 REPEATS_COMPARED = 5
-"""Of each attempt, the first ones: a job may repeat its prompts a hundred thousand times."""
+"""Only the first ones of each attempt: a job may repeat its prompts a hundred thousand times."""
 
 
 @dataclass(frozen=True)
 class _Sort:
-    """Attempts on the same slots that answered alike."""
+    """Attempts on the same slots that gave identical answers."""
 
     slot_ids: Sequence[str]
     digest: str
@@ -41,12 +41,12 @@ def agreement_of(session: Session, batch_id: int) -> Agreement:
 
 
 def _sorts(batch_id: int) -> Select[Any]:
-    """The commonest first."""
+    """The most frequent first."""
     kcore, prompts = aliased(JobInput), aliased(JobInput)
     same = (
         Job.release, Job.spec["model"].as_string(), Job.spec["max_tokens"].as_integer(), kcore.digest, prompts.digest
     )  # fmt: skip
-    # As text: databases do not know whether two JSON values are equal.
+    # As text: databases cannot compare two JSON values.
     slots = Attempt.slot_ids.cast(Text)
     return (
         select(slots, Attempt.answers_digest, func.min(Attempt.id), func.count(), *same)

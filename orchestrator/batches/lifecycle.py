@@ -1,8 +1,8 @@
-"""What the dispatcher does with batches in each turn: stop, skip, end; and giving up those that were never sealed.
+"""What the dispatcher does with batches in each turn: stop, skip, end; and abandon those that were never sealed.
 
-A batch is stopped by the turn that follows its trouble, not by the transaction in which the attempt ended: only turns
-place, and a turn advances batches before it places, so nothing of a stopped batch starts either way. And many jobs are
-ended without their locks ever crossing those of the workers that report.
+A batch is stopped by the next turn after the fault, not by the transaction in which the attempt ended: only turns
+place, and a turn advances batches before it places, so no job of a stopped batch starts in either case. And many jobs
+are ended without lock conflicts with the workers that report.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Batch, IdempotencyRecord, Job
 
 GIVEN_UP_AFTER = timedelta(seconds=60)
-"""Without a new portion: then whoever wrote the batch is gone, or will find it given up."""
+"""Time without a new portion after which a batch is abandoned: its writer has died, or will find it abandoned."""
 
 _UNBEGUN = (JobState.WAITING, JobState.QUEUED, JobState.ASSIGNED)
 _UNFINISHED = tuple(state for state in JobState if state not in FINAL)
@@ -46,7 +46,7 @@ def _due() -> Select[int]:
 
 
 _DUE = _due()
-"""Built once: asked in every turn. Live batches are few, and each costs some look-ups in an index."""
+"""Built once: it runs in every turn. Live batches are few, and each costs some look-ups in an index."""
 
 
 def due(session: Session) -> list[int]:
@@ -55,7 +55,8 @@ def due(session: Session) -> list[int]:
 
 
 def advance(session: Session, *, now: datetime) -> None:
-    """Stop batches that met what they stop on, end their jobs that have not begun, and end what has nothing left."""
+    """Stop batches whose stop condition has occurred, end their jobs that have not started, and end batches without
+    live jobs."""
     for batch_id in due(session):
         batch = session.get_one(Batch, batch_id, populate_existing=True)
         if batch.stop is None:
@@ -68,7 +69,7 @@ def advance(session: Session, *, now: datetime) -> None:
 
 
 def give_up_stale(database: Database) -> int:
-    """Give up batches that were left open; returns how many."""
+    """Abandon batches that were left open; returns their number."""
     with database.read() as session:
         silent = Batch.touched_at < database.now(session) - GIVEN_UP_AFTER
         stale = session.scalars(select(Batch.id).where(*_OPEN, silent)).all()
@@ -76,9 +77,9 @@ def give_up_stale(database: Database) -> int:
 
 
 def give_up(database: Database, batch_id: int, *, silent_for: timedelta | None = None) -> bool:
-    """Cancel what was written of a batch that will not be sealed; False if it is sealed or ended already.
+    """Cancel the jobs written for a batch that will not be sealed; False if it is sealed or ended already.
 
-    Its idempotency key is free again: the client that never got an answer may ask once more.
+    Its idempotency key is free again: the client, which got no answer, may submit once more.
     """
     with database.admission() as (session, now):
         why = "the submission of its batch was interrupted, so it is incomplete; submit it again"
@@ -95,7 +96,7 @@ def give_up(database: Database, batch_id: int, *, silent_for: timedelta | None =
         return True
 
 
-# ── stopping ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── stopping ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _stop(session: Session, batch: Batch, now: datetime) -> None:
@@ -113,7 +114,7 @@ def _stop(session: Session, batch: Batch, now: datetime) -> None:
 
 
 def _troubles(session: Session, batch_id: int) -> list[Trouble]:
-    """What may stop a batch, in the order in which it happened."""
+    """The events that may stop a batch, in the order in which they happened."""
     suspicions = (
         select(Attempt.ended_at, Job.id, Job.name, Attempt.slot_id, Attempt.suspicion)
         .join(Job, Job.id == Attempt.job_id)
@@ -149,7 +150,8 @@ def last_slot() -> ScalarSelect[str]:
 
 
 def _end_unbegun(session: Session, batch: Batch, now: datetime) -> None:
-    """Skip what has not begun. What has and would be tried again ends as it failed, or cancelled if it only stopped."""
+    """Skip jobs that have not started. A started job that would be retried ends with its failure, or is cancelled if
+    only its worker was stopped."""
     assert batch.stop is not None
     stopped = f"batch {batch.id} was stopped"
     assigned = select(Attempt.id).join(Job, Job.id == Attempt.job_id)
@@ -168,7 +170,7 @@ def _end_unbegun(session: Session, batch: Batch, now: datetime) -> None:
 
 
 def _last_failures(session: Session, batch_id: int) -> dict[int, Failure]:
-    """How the attempts of queued jobs that a worker had claimed ended the last time."""
+    """How the latest claimed attempts of queued jobs ended."""
     ended = (
         select(Job.id, Attempt.failure)
         .join(Attempt, Attempt.job_id == Job.id)
@@ -179,7 +181,7 @@ def _last_failures(session: Session, batch_id: int) -> dict[int, Failure]:
     return {job_id: Failure.model_validate(told) for job_id, told in session.execute(ended)}
 
 
-# ── ending ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── ending ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _end(session: Session, batch: Batch, counts: Counter[JobState], now: datetime) -> None:

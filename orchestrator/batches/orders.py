@@ -1,4 +1,4 @@
-"""What people order of all jobs of a batch: cancel, hold, unhold, reprioritise, move to the front."""
+"""Orders of users for all jobs of a batch: cancel, hold, unhold, reprioritise, move to the front."""
 
 from sqlalchemy import select
 
@@ -10,13 +10,13 @@ from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Batch, Job
 
 AT_ONCE = 200
-"""Jobs ordered in one transaction: some tenths of a second."""
+"""Jobs changed in one transaction, which takes some tenths of a second."""
 
 
 def carry_out(database: Database, batch_id: int, order: Order) -> Report:
-    """Do it for every job of a batch that has not ended, in portions, newest first.
+    """Carry out the order for every job of a batch that has not ended, in portions, newest first.
 
-    Newest first also keeps their order when they are moved to the front: the portion that is moved last stands before
+    Newest first also keeps their order when they are moved to the front: the portion that is moved last comes before
     the others. NotFound without such a batch; IllegalTransition while its jobs are still being written.
     """
     with database.read() as session:

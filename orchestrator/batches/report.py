@@ -1,4 +1,4 @@
-"""A batch as one thing: how it stands, what failed, what was the infrastructure's, and each slot beside the others.
+"""The report of a batch: its progress, failed jobs, faults of the infrastructure, and a comparison of its slots.
 
 Every part is one SELECT over the whole batch. All functions read in the caller's session and change nothing.
 """
@@ -23,26 +23,26 @@ from orchestrator.results.metrics import LEAST_FOR_P95, percentile
 from orchestrator.storage.tables import Answer, Attempt, Batch, Job, Metric
 
 MOST_LISTED = 20
-"""Failures and faults that a report tells one by one."""
+"""Failures and faults that a report lists one by one."""
 
 
 @dataclass(frozen=True)
 class BatchFacts:
-    """A batch, and how many of its jobs are in which state."""
+    """A batch, and the number of its jobs in each state."""
 
     batch: Batch
     counts: Counter[JobState] = field(default_factory=Counter)
 
     @property
     def state(self) -> BatchState:
-        """Of all its jobs together."""
+        """For all its jobs together."""
         row = self.batch
         return batch_state(self.counts, sealed=row.sealed_at is not None, stopped=row.stop is not None)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """An attempt that the infrastructure spoiled, or that left its slot suspect."""
+    """An attempt that ended with a fault of the infrastructure, or that left its slot suspect."""
 
     job_id: int
     name: str
@@ -59,7 +59,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class BatchReport:
-    """Everything about a batch that is worth a look."""
+    """The full report of a batch."""
 
     facts: BatchFacts
     failures: Mapping[str, int]
@@ -71,7 +71,7 @@ class BatchReport:
     first_faults: Sequence[Fault]
 
 
-# ── lists ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── lists ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def batches(
@@ -105,7 +105,7 @@ def _counted(session: Session, rows: Sequence[Batch]) -> list[BatchFacts]:
     return list(facts.values())
 
 
-# ── the report ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the report ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def report(session: Session, batch_id: int) -> BatchReport:
@@ -168,7 +168,7 @@ def _first_failures(session: Session, batch_id: int) -> list[FailedJob]:
 
 
 def _faults(session: Session, batch_id: int) -> list[Fault]:
-    """One for each attempt: what was skipped or failed after it is not counted again."""
+    """One for each attempt: jobs skipped or failed because of it are not counted again."""
     spoiled = Attempt.failure["kind"].as_string() == FailureKind.FAULT
     found = (
         select(Job.id, Job.name, Attempt.slot_ids, Attempt.failure, Attempt.suspicion)
@@ -184,11 +184,11 @@ def _fault(job_id: int, name: str, slot_ids: Sequence[str], failure: Any, suspic
     return Fault(job_id, name, slot_ids, told.reason, told.signature, suspicion is not None)
 
 
-# ── slots ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── slots ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _slots(session: Session, batch_id: int, faults: Sequence[Fault], odd: Sequence[OddSlot]) -> list[SlotLine]:
-    """What an attempt on several slots did counts for each of them, but for its answers."""
+    """An attempt on several slots counts for each of them, except for its answers."""
     jobs, failures = defaultdict[str, set[int]](set), Counter[str]()
     seconds = defaultdict[str, list[float]](list)
     for slot_ids, job_id, state, kind, took in session.execute(_attempts(batch_id)):
@@ -218,7 +218,7 @@ def _slots(session: Session, batch_id: int, faults: Sequence[Fault], odd: Sequen
 
 
 def _exact_answers(session: Session, batch_id: int) -> dict[str, tuple[int, int]]:
-    """Of each slot that was compared: how many answers equal the golden ones, and how many were compared."""
+    """For each compared slot: the number of answers equal to the golden ones, and the number compared."""
     of_one = [(slot_id, round(exact), compared) for slot_id, exact, compared in session.execute(_exact(batch_id))]
     of_gangs = [
         (slot_ids[batch], exact, compared)
@@ -246,7 +246,8 @@ _GANG = Attempt.slot_ids.cast(Text).contains(",")
 
 
 def _exact(batch_id: int) -> Select[str, float, int]:
-    """Of attempts on one slot, from the metric that was counted when the answers came in: a sum would read them all."""
+    """For attempts on one slot, from the metric that was stored with the answers: counting here would read all of
+    them."""
     return (
         select(Attempt.slot_id, func.sum(Metric.value), func.sum(Metric.count))
         .join(Job, Job.id == Attempt.job_id)
@@ -257,7 +258,7 @@ def _exact(batch_id: int) -> Select[str, float, int]:
 
 
 def _exact_of_gangs(batch_id: int) -> Select[Any]:
-    """Of attempts on several slots, whose metric counts them together: each attempt's answers by batch."""
+    """For attempts on several slots, whose metric is one count for all slots: each attempt's answers by batch."""
     counted = (
         select(Answer.attempt_id, Answer.batch, _EXACT.label("exact"), func.count(Answer.exact).label("compared"))
         .join(Attempt, Attempt.id == Answer.attempt_id)

@@ -1,9 +1,9 @@
 """From a batch request to its jobs, written in portions while the batch is open.
 
-Ten thousand rows are seconds of one transaction, while which nobody else could write on SQLite. So everything is
+Ten thousand rows would take seconds in one transaction, during which SQLite blocks all other writers. So everything is
 checked first; then the batch is opened, its jobs are written in portions, and it is sealed. No job of an open batch is
-admitted, so none starts before all are there. A writer that dies between leaves an open batch, which the dispatcher
-gives up (`orchestrator.batches.lifecycle`); one that was only slow learns that from its next portion.
+admitted, so none starts before all are written. A writer that dies in between leaves an open batch, which the
+dispatcher abandons (`orchestrator.batches.lifecycle`); a writer that was only slow gets an error at its next portion.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ from orchestrator.submission.idempotency import Idempotency, Made
 from orchestrator.submission.steps import Steps
 
 PORTION = 250
-"""Jobs written in one transaction: some hundredths of a second."""
+"""Jobs written in one transaction: this takes some hundredths of a second."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class BatchSubmission:
         self._steps = Steps(settings, database, store)
 
     def submit(self, request: BatchRequest, idempotency: Idempotency | None = None) -> Made:
-        """Submit all jobs or none; BadSpec names the field of the first that can not be.
+        """Submit all jobs or none; BadSpec names the field of the first that cannot be submitted.
 
-        The same key again is answered with the same batch at once, even while it is still being written.
+        A repeated key returns the same batch at once, even while it is still being written.
         """
         if (made := self._steps.made_before(idempotency)) is not None:
             return made
@@ -76,10 +76,10 @@ class BatchSubmission:
             raise
         return made
 
-    # ── before a row is written ──────────────────────────────────────────────────────────────────────────────────────
+    # ── before a row is written ───────────────────────────────────────────────────────────────────────────────────────
 
     def _checked(self, request: BatchRequest) -> _Checked:
-        # On which slots the template will run changes nothing in its files.
+        # The files of the template do not depend on the slots on which it will run.
         asked = {"template": request.template} if request.template is not None else dict(requests_of(request, ()))
 
         def check(session: Session, drafting: Drafting) -> _Checked:
@@ -89,7 +89,7 @@ class BatchSubmission:
         return self._steps.look_up(asked, check)
 
     def _slots(self, session: Session, request: BatchRequest, drafting: Drafting) -> tuple[list[str], dict[str, str]]:
-        """The slots that `all` means, and why it does not mean the others of the kind."""
+        """The slots that `all` stands for, and why the other slots of the kind are not included."""
         if request.template is None or request.slots is not None:
             return [], {}
         with within("template"):
@@ -109,7 +109,7 @@ class BatchSubmission:
             )
         return [slot.id for slot in sorted(serving, key=_in_order)], dict(sorted(left_out.items()))
 
-    # ── the rows ─────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the rows ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _open(self, request: BatchRequest, checked: _Checked, session: Session, now: datetime) -> Made:
         batch = Batch(

@@ -1,4 +1,4 @@
-"""From where a request may run to its demand class, refused when no slot that is registered could ever take it."""
+"""Computes the demand class of a request from its placement; refused if no registered slot could ever run it."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,25 +15,25 @@ from orchestrator.model.specs import CanarySpec, GoldenSpec, JobRequest, slot_ki
 from orchestrator.storage.tables import Slot
 
 LONGEST_DEMAND = 385
-"""Width of `job.demand`, less what the class of run limits and the release take."""
+"""Width of `job.demand`, minus the part for the run limit class and the release."""
 
 _GOLDEN = labels_of(GOLDEN_LABEL.items())
 
 MOST_LISTED = 20
-"""Slots or labels that a refusal lists."""
+"""Number of slots or labels that a refusal lists."""
 
 
 def registered(session: Session, kind: SlotKind) -> list[FreeSlot]:
-    """Every slot of a kind that there is, whatever it is doing, by name."""
+    """Every slot of a kind, in any state, by name."""
     rows = session.execute(select(Slot.id, Slot.name, Slot.labels, Slot.kcore).where(Slot.kind == kind))
     return sorted((free_slot(*row) for row in rows), key=lambda slot: slot.id)
 
 
 def demand(request: JobRequest, known: Callable[[SlotKind], Sequence[FreeSlot]]) -> Demand:
-    """The slots it asks for; BadSpec names the field by which nothing is left that fits, and what there is.
+    """The demand of a request; BadSpec names the field that excludes the last slot, and the slots that exist.
 
-    `known` gives the slots that are `registered`; who checks many requests reads them once. A lab that has no slot of
-    the kind yet refuses nothing: its workers may only be about to start.
+    `known` gives the slots that are `registered`; a caller that checks many requests reads them once. If no slot of
+    the kind is registered yet, nothing is refused: the workers may be about to start.
     """
     wanted = _wanted(request)
     if len(wanted.key()) > LONGEST_DEMAND:
@@ -60,14 +60,14 @@ def _wanted(request: JobRequest) -> Demand:
 
 
 def _field_of_slots(request: JobRequest) -> str:
-    """Where the request says which slots, or how many."""
+    """The field in which the request names slots, or their number."""
     if request.placement.slot is not None:
         return "placement.slot"
     return "spec.groups" if getattr(request.spec, "cards", None) is None else "spec.cards"
 
 
 def _check(wanted: Demand, slots: Sequence[FreeSlot], field: str) -> None:
-    """Take the conditions one after the other: the first that leaves no host with enough slots is at fault."""
+    """Take the conditions one after the other: the first one that leaves no host with enough slots is reported."""
     if not slots or hosts_with_enough(wanted, slots):
         return
     wait = "set placement.wait_for_slot to wait for one"

@@ -1,7 +1,7 @@
 """From a request to the rows of a job: everything that it names is looked up and checked, nothing is written.
 
-What many requests of one submission name is looked up once, and requests that differ in nothing but the name share a
-draft. Nothing is read from the store here, since a session is open: `Drafting.kcores` says what to look at afterwards.
+Things named by many requests of one submission are looked up once, and requests that differ only in their name share a
+draft. Nothing is read from the store here, since a session is open: `Drafting.kcores` lists what to check afterwards.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,23 +43,23 @@ from orchestrator.submission import demand as demands
 from orchestrator.submission.files import Intake, TakenIn
 
 LARGEST_NUMBER = 2**63 - 1
-"""Of a job; beyond it the databases take no number at all."""
+"""The largest job number; the databases accept no larger integer."""
 
 
 @dataclass(frozen=True)
 class Draft:
-    """The rows of one job that is not written yet, as columns. Siblings of its pipeline stand in them by name."""
+    """The rows of one job that is not written yet, as columns. Other jobs of its pipeline are referenced by name."""
 
     job: Document
     inputs: tuple[Document, ...]
     needs: frozenset[str | int]
     files: Mapping[str, TakenIn]
-    """Those of its inputs that were taken in for it."""
+    """Those of its inputs that were stored for it."""
     servers: tuple[str | int, ...] = ()
     """The jobs whose endpoints it uses."""
 
     def called(self, name: str) -> "Draft":
-        """The same job under another name."""
+        """The same job with another name."""
         return replace(self, job={**self.job, "name": name, "request": {**self.job["request"], "name": name}})
 
 
@@ -75,9 +75,9 @@ def job_columns(
     spec: Spec | ProvisionSpec, asked: JobRequest | ProvisionRequest, *, name: str, release: str | None,
     demand: Demand, defaults: DefaultLimits, stored: Document, tool_retries: int = 0,
 ) -> Document:  # fmt: skip
-    """The columns of a job's row that its request decides; `stored` is the request as retry and clone start from it.
+    """The columns of a job's row that its request decides; `stored` is the request that retry and clone use.
 
-    `total_seconds` is no column: it becomes a deadline when the row is written."""
+    `total_seconds` is not a column: it becomes a deadline when the row is written."""
     limits = asked.limits
     run_seconds = limits.run_seconds or defaults.run_seconds
     return {
@@ -115,10 +115,10 @@ class Drafting:
         self._kcores = Kcores(session, self._siblings, release=self._release, model=self._model)
         self._drafts: dict[str, Draft] = {}
         self.kcores: dict[StoredKcore, str] = {}
-        """What was drafted to run on kernel images that are stored, and the first place where it is asked for."""
+        """Drafted runs of stored kernel images, each with the first place in the request that names it."""
 
     def draft(self, request: JobRequest, place: str = "") -> Draft:
-        """The rows of a job whose files were taken in; BadSpec names the field that is at fault, from `place` on."""
+        """The rows of a job whose files are stored; BadSpec names the field at fault, relative to `place`."""
         key = request.model_dump_json(exclude={"name"})
         if key not in self._drafts:
             with within(place):
@@ -126,7 +126,7 @@ class Drafting:
         return self._drafts[key].called(request.name or request.spec.kind)
 
     def demand(self, request: JobRequest) -> Demand:
-        """The slots it asks for; BadSpec if there are none."""
+        """The slots it requests; BadSpec if there are none."""
         release, _ = self._release(request.release)
         return replace(demands.demand(request, self._registered), release=release)
 
@@ -213,7 +213,7 @@ def _release(session: Session, name: str | None) -> tuple[str, Profile]:
 
 
 def _artifacts(session: Session, store: ArtifactStore, digest: str) -> Sequence[Artifact]:
-    """What a digest is called, as long as it is in the store."""
+    """The name of the artifact with this digest, as long as it is in the store."""
     named = session.scalars(select(Artifact).where(Artifact.digest == digest)).all()
     return named if named and store.exists(digest) else ()
 
@@ -233,7 +233,7 @@ def _input(name: str, **known: Any) -> Document:
 
 
 def _stored_request(request: JobRequest, files: Mapping[str, TakenIn]) -> Document:
-    """The request as it means the same later: files by digest."""
+    """The request in a form that does not change its meaning later: files by digest."""
     document = request.model_dump(mode="json")
     document["spec"].update({name: {"digest": taken.digest} for name, taken in files.items()})
     return document
@@ -241,7 +241,7 @@ def _stored_request(request: JobRequest, files: Mapping[str, TakenIn]) -> Docume
 
 @contextmanager
 def within(place: str) -> Iterator[None]:
-    """A refusal names its field from the root of the document, in which `place` is where the request stands."""
+    """A refusal names its field from the root of the document, in which `place` is the position of the request."""
     try:
         yield
     except OrchestratorError as trouble:

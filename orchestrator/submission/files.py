@@ -1,4 +1,4 @@
-"""Files that a request names by path, taken into the store before any row is written."""
+"""Files that a request names by path, stored before any row is written."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from orchestrator.storage.artifacts import ArtifactStore
 
 @dataclass(frozen=True)
 class TakenIn:
-    """A file that is in the store now."""
+    """A file that was put into the store."""
 
     digest: str
     size: int
@@ -30,7 +30,7 @@ class TakenIn:
 
 
 class Intake:
-    """The files of one submission: checked and stored, each once, however many of its specs name it."""
+    """The files of one submission: each is checked and stored once, even if several specs name it."""
 
     def __init__(self, settings: Settings, store: ArtifactStore) -> None:
         self._settings = settings
@@ -47,7 +47,7 @@ class Intake:
         return self.files_of(spec)
 
     def files_of(self, spec: Spec) -> dict[str, TakenIn]:
-        """The files the spec names by path; all of them were taken in before."""
+        """The files the spec names by path; all of them have been stored before."""
         return {name: self._taken_in[name, source] for name, source in _files(spec).items()}
 
     def _take_in(self, name: str, source: FilePath) -> TakenIn:
@@ -61,7 +61,8 @@ class Intake:
         return TakenIn(stored.digest, stored.size, safe_name(path), datetime.now(UTC))
 
     def _refuse_strange_golden(self, spec: Spec) -> None:
-        """BadSpec if both files are known here, and the golden answers none of the prompts: it is another's."""
+        """BadSpec if both files are known here, and the golden answers none of the prompts: it belongs to other
+        prompts."""
         sources = inputs_of(spec)
         prompts, golden = (self._digest(name, sources.get(name)) for name in ("prompts", "golden"))
         if prompts is None or golden is None or (prompts, golden) in self._related:

@@ -1,4 +1,4 @@
-"""The same `Idempotency-Key` makes nothing twice: what an earlier request with it made is the answer."""
+"""A repeated `Idempotency-Key` creates nothing a second time: the answer is what the earlier request created."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +11,7 @@ from orchestrator.storage.tables import IdempotencyRecord
 
 @dataclass(frozen=True)
 class Idempotency:
-    """A client's key, and a digest of all that it was sent with."""
+    """A client's key, and a digest of the whole request sent with it."""
 
     token_id: int
     key: str
@@ -20,7 +20,7 @@ class Idempotency:
 
 @dataclass(frozen=True)
 class Made:
-    """What a submission made; `replayed` if an earlier one with the same key made it."""
+    """What a submission created; `replayed` if an earlier one with the same key created it."""
 
     jobs: tuple[int, ...]
     pipeline: int | None = None
@@ -29,7 +29,7 @@ class Made:
 
 
 def earlier(session: Session, idempotency: Idempotency | None) -> Made | None:
-    """What an earlier request with the same key made; IdempotencyMismatch if it was another request."""
+    """What an earlier request with the same key created; IdempotencyMismatch if that request was different."""
     if idempotency is None:
         return None
     record = session.get(IdempotencyRecord, (idempotency.token_id, idempotency.key))
@@ -43,7 +43,7 @@ def earlier(session: Session, idempotency: Idempotency | None) -> Made | None:
 
 
 def remember(session: Session, idempotency: Idempotency | None, made: Made, now: datetime) -> None:
-    """Store what was made, so that the same key makes nothing more."""
+    """Store what was created, so that the same key creates nothing more."""
     if idempotency is not None:
         session.add(
             IdempotencyRecord(

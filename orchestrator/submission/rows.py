@@ -1,6 +1,6 @@
-"""Drafts become rows: jobs with their inputs and needs and the files they name, in a few statements for all of them.
+"""Writes drafts as rows: jobs with their inputs and needs and the files they name, in a few statements for all of them.
 
-On SQLite nobody else can write meanwhile, so nothing is looked up or checked here that could be before.
+On SQLite no other process can write meanwhile, so everything that can be looked up or checked earlier is not done here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ _INPUT, _ARTIFACT = (Base.metadata.tables[name] for name in ("job_input", "artif
 _ADD_INPUT, _NAME_FILE = insert(_INPUT), insert(_ARTIFACT)
 
 _AT_ONCE = 1000
-"""Digests named in one statement: databases take only so many."""
+"""Digests named in one statement: databases limit the number of parameters."""
 
 
 def write(
@@ -27,7 +27,7 @@ def write(
 ) -> list[int]:
     """Write jobs, `waiting`, and return their numbers in the order of `drafts`.
 
-    `siblings` are the numbers of the jobs of their pipeline that they name; `more` are columns of every one of them.
+    `siblings` are the numbers of the jobs of their pipeline that they name; `more` are columns set for all of them.
     """
     numbers = siblings or {}
     name_files(session, drafts)
@@ -61,7 +61,7 @@ def _job(draft: Draft, now: datetime, numbers: Mapping[str, int], more: Mapping[
 
 
 def _alone(draft: Draft, columns: Document, numbers: Mapping[str, int]) -> Document:
-    """The request as it means the same outside its pipeline: siblings by number, and whose it is."""
+    """The request in a form that is valid outside its pipeline: other jobs by number, and its owner."""
     request: Document = {**columns["request"], "project": columns["project"]}
     if numbers:
         outputs: Document = {
@@ -82,7 +82,7 @@ def _numbered(need: Any, numbers: Mapping[str, int]) -> Any:
 
 
 def name_files(session: Session, drafts: Iterable[Draft]) -> None:
-    """Name files that were taken in, once each, so that other requests can use them by digest."""
+    """Register stored files, once each, so that other requests can use them by digest."""
     taken = {(name, file.digest): file for draft in drafts for name, file in draft.files.items()}
     digests = sorted({digest for _, digest in taken})
     for start in range(0, len(digests), _AT_ONCE):

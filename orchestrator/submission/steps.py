@@ -1,7 +1,7 @@
-"""The three steps of every submission: files are stored, what is named is looked up, rows are written at once.
+"""The three steps of every submission: store files, look up everything that is named, write all rows together.
 
-Each step is over when the next begins. So no file is read or stored while a session of the database is open: a file
-server that is slow makes nobody else wait. And a submission is there whole or not at all, the same key once.
+Each step ends before the next begins. So no file is read or stored while a database session is open: a slow file server
+does not block other requests. A submission is stored completely or not at all, and once for each key.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Steps:
-    """What every kind of submission is made of: `made_before`, then `look_up` or `drafts`, then `write`."""
+    """The parts of every kind of submission: `made_before`, then `look_up` or `drafts`, then `write`."""
 
     def __init__(self, settings: Settings, database: Database, store: ArtifactStore) -> None:
         self._settings = settings
@@ -31,7 +31,7 @@ class Steps:
         self._store = store
 
     def made_before(self, idempotency: Idempotency | None) -> Made | None:
-        """What an earlier request with the same key made. Asked first: the files named then may be gone by now."""
+        """What an earlier request with the same key created. Checked first: the files it named may no longer exist."""
         with self._database.read() as session:
             return earlier(session, idempotency)
 
@@ -41,7 +41,7 @@ class Steps:
     ) -> T:  # fmt: skip
         """Store the files of these requests, then `check` them and what they name; writes no row.
 
-        Requests are known by their places in the document, from which a refusal names its field."""
+        Requests are identified by their places in the document, to which a refusal's field refers."""
         intake = Intake(self._settings, self._store)
         for place, request in requests.items():
             with within(place):
@@ -65,9 +65,9 @@ class Steps:
         return self.look_up(requests, check, siblings=siblings)
 
     def write(self, idempotency: Idempotency | None, make: Callable[[Session, datetime], Made]) -> Made:
-        """Make it in one transaction; a key that was used before is answered with what it made then."""
+        """Create it in one transaction; a key that was used before returns what it created then."""
         with self._database.admission() as (session, now):
-            # Asked again: the same key may have been sent twice at once.
+            # Checked again: the same key may have been sent twice at the same time.
             if (made := earlier(session, idempotency)) is not None:
                 return made
             made = make(session, now)

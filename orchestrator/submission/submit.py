@@ -1,6 +1,6 @@
 """From a request to waiting jobs: everything that can be checked is checked before a row is written (`steps.py`).
 
-Rows, cache look-ups and the idempotency record are one transaction, so a submission is there whole or not at all.
+Rows, cache look-ups and the idempotency record are one transaction, so a submission is stored completely or not at all.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ class Submission:
         return self._once(idempotency, lambda: self._steps.drafts({"": request}), self._write)
 
     def jobs(self, requests: Sequence[JobRequest], idempotency: Idempotency | None = None) -> Made:
-        """Submit many unconnected jobs, all or none."""
+        """Submit many independent jobs, all or none."""
         fields = {f"jobs.{index}": request for index, request in enumerate(requests)}
         return self._once(idempotency, lambda: self._steps.drafts(fields), self._write)
 
@@ -56,7 +56,7 @@ class Submission:
         return self._once(idempotency, checked, partial(self._write_pipeline, request))
 
     def drafted(self, draft: Callable[[], list[Draft]], idempotency: Idempotency | None = None) -> Made:
-        """Submit jobs of a kind that no request can ask for, as `draft` has checked them."""
+        """Submit jobs of an internal kind, which no request can name, as `draft` has checked them."""
         return self._once(idempotency, draft, self._write)
 
     def retry(self, job_id: int, idempotency: Idempotency | None = None) -> Made:
@@ -78,7 +78,7 @@ class Submission:
     def _once(
         self, idempotency: Idempotency | None, check: Callable[[], T], make: Callable[[T, Session, datetime], Made]
     ) -> Made:
-        """Check, then make in one transaction; a key that was used before is answered with what it made then."""
+        """Check, then create in one transaction; a key that was used before returns what it created then."""
         if (made := self._steps.made_before(idempotency)) is not None:
             return made
         return self._steps.write(idempotency, partial(make, check()))
@@ -105,9 +105,9 @@ class Submission:
 
 
 def generations(request: PipelineRequest) -> list[tuple[str, ...]]:
-    """The jobs of a pipeline, each after all it needs, and together those that need only earlier ones.
+    """The jobs of a pipeline, each after all it needs, in groups that need only earlier groups.
 
-    BadSpec names an unknown need or the circle.
+    BadSpec names an unknown need or the cycle.
     """
     graph: dict[str, set[str]] = {}
     for name, job in request.jobs.items():
