@@ -1,4 +1,4 @@
-"""Why a job stands where it stands: the rows behind `placement.explain`, and what its events tell of its past.
+"""Why a job is in its present state: reads the rows for `placement.explain`, and its past from its events.
 
 All functions read in the caller's session and change nothing.
 """
@@ -32,7 +32,7 @@ from orchestrator.slots.queries import longest_idle_first, with_leases
 from orchestrator.storage.tables import Attempt, Batch, Event, Job, Slot
 
 PAST_RUNS = 50
-"""The latest successful runs of a kind that a forecast looks at."""
+"""Number of latest successful runs of a kind that a forecast uses."""
 
 
 class PastKind(StrEnum):
@@ -57,7 +57,8 @@ class Past:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Everything a job waits for, when it will start if that can be said, and why it came to be where it is."""
+    """Everything a job waits for, when it will start if that can be computed, and the decisions that led to its
+    state."""
 
     job: Job
     reasons: Sequence[WaitReason]
@@ -79,7 +80,7 @@ def explanation(
     return Explanation(job, explain(subject, seen), earliest_start(subject, seen), past)
 
 
-# ── the snapshot ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the snapshot ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _snapshot(
@@ -99,7 +100,7 @@ def _snapshot(
 
 
 def _standings(session: Session, now: datetime, lost_after: timedelta) -> list[Standing]:
-    """Every slot, in the order in which free ones are offered."""
+    """Every slot, in the order in which free slots are assigned."""
     rows = longest_idle_first(with_leases(select(Slot, Attempt.started_at, Job)))
     found, typical = [], dict[str, list[tuple[object, float]]]()
     for slot, started_at, job in session.execute(rows):
@@ -154,7 +155,7 @@ def _typical_seconds(job: Job, runs: Sequence[tuple[object, float]]) -> float:
     return statistics.median(known) if known else float(job.run_seconds)
 
 
-# ── the job ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the job ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _subject(session: Session, job: Job, seen: Snapshot, found: Sequence[QueueClass], aging: timedelta) -> ExplainedJob:
@@ -200,7 +201,7 @@ def _hold_of(job: Job) -> str:
 def _ahead(
     session: Session, job: Job, mine: Candidate, alike: Collection[str], now: datetime, aging: timedelta
 ) -> tuple[int, int | None]:
-    """How many jobs of the classes that ask for the same slots come before it whatever projects have used.
+    """How many jobs of the classes that ask for the same slots come before it, whatever the projects have used.
 
     They are more urgent, or further to the front, or older of its project. And the first of them.
     """
@@ -225,7 +226,7 @@ def _ahead(
 
 
 def _urgent(level: int, now: datetime, aging: timedelta) -> ColumnElement[bool]:
-    """Jobs whose urgency is `level` or more, in terms that an index can answer."""
+    """Jobs whose urgency is `level` or more, as a condition that an index can serve."""
     return or_(
         Job.priority >= level,
         *(
@@ -235,7 +236,7 @@ def _urgent(level: int, now: datetime, aging: timedelta) -> ColumnElement[bool]:
     )
 
 
-# ── the past ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the past ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _past(session: Session, job_id: int) -> list[Past]:

@@ -1,8 +1,8 @@
-"""What the next turn will do: `placement.place`, with as much of the queue read as it takes to decide.
+"""What the next turn will do: `placement.place`, reading only as much of the queue as needed to decide.
 
-Of each queue class few heads are read at first. Where all of them get slots, or slots are left that they may not have
-yet, the next ones might get some: then more are read and all is decided again. No more of a class is read than free
-slots are enough for, however long the queue.
+First a few jobs at the head of each queue class are read. Where all of them get slots, or slots remain that they must
+not use yet, later jobs might get some: then more are read and everything is decided again. From a class, never more
+jobs are read than fit on the free slots, however long the queue.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,12 +21,12 @@ from orchestrator.scheduling.placement.supply import Supply
 from orchestrator.scheduling.queue import Known, QueueClass, Queued
 
 FEWEST_HEADS = 4
-"""Of a queue class that are read at first; deeper by this factor where it was not enough."""
+"""Jobs of a queue class that are read first, and the factor by which more are read if these were not enough."""
 
 
 @dataclass(frozen=True)
 class Decided:
-    """The jobs that were looked at, how projects stood, and the plan that was made of it."""
+    """The jobs that were considered, the usage of projects, and the resulting plan."""
 
     candidates: Sequence[Candidate]
     shares: Mapping[str, Share]
@@ -34,7 +34,7 @@ class Decided:
 
 
 def decide(session: Session, classes: Sequence[QueueClass], slots: Supply, *, aging: timedelta) -> Decided:
-    """The plan for these queue classes, which must be all there are."""
+    """The plan for these queue classes, which must be all existing ones."""
     most = {each: number for each, number in queue.rooms(classes, slots) if number}
     first = max(FEWEST_HEADS, 2 * len(slots.free) // max(1, len(most)))
     queued: dict[QueueClass, list[Queued]] = {each: [] for each in most}
@@ -50,7 +50,7 @@ def decide(session: Session, classes: Sequence[QueueClass], slots: Supply, *, ag
             queued[each] += (found := queue.heads(session, each, depth[each] - before, after=last))
             new += found
         known |= queue.known(session, new)
-        # Once each: PostgreSQL shows what was committed last, so a job that somebody moves meanwhile may be read twice.
+        # Once each: PostgreSQL shows the latest commits, so a job that is moved meanwhile may be read twice.
         every = list({job.job_id: job for each in most for job in queued[each]}.values())
         candidates = queue.candidates(every, known, now=slots.now, aging=aging)
         plan = place(candidates, slots, standing)
@@ -63,7 +63,7 @@ def decide(session: Session, classes: Sequence[QueueClass], slots: Supply, *, ag
 def _with_more_to_get(
     classes: Sequence[QueueClass], queued: Mapping[QueueClass, Sequence[Queued]], plan: PlacementPlan, slots: Supply
 ) -> list[QueueClass]:
-    """Those of `classes` of which every job that was read starts, or for which slots are left."""
+    """Those of `classes` in which every job that was read starts, or for which slots remain."""
     started = {placement.job_id for placement in plan.placements}
     taken = {slot_id for placement in plan.placements for slot_id in placement.slot_ids}
     left = replace(slots, free=[slot for slot in slots.free if slot.id not in taken])
@@ -73,7 +73,7 @@ def _with_more_to_get(
 
 
 def movable(session: Session, slots: Supply, *, aging: timedelta) -> bool:
-    """Whether a turn would assign anything. Where slots may be set aside, only deciding can tell."""
+    """Whether a turn would assign anything. If slots may be set aside, only a full plan shows that."""
     classes = queue.classes(session) if slots.free else []
     if not queue.placeable(classes, slots):
         return False

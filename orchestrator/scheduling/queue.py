@@ -1,7 +1,7 @@
-"""What placing and explaining look at, read from SQL: the slots in service, and the heads of the queue.
+"""The input of placement and explanation, read from SQL: the slots in service, and the heads of the queue.
 
 Its cost grows with the number of slots and of queue classes (a demand class of one project at one priority), never with
-the number of queued jobs: the classes are found by jumping through the index from each to the next.
+the number of queued jobs: the classes are found by index seeks from each to the next.
 """
 
 from collections import defaultdict
@@ -24,9 +24,9 @@ from orchestrator.slots.queries import longest_idle_first, with_leases
 from orchestrator.storage.tables import Attempt, Job, JobInput, Lease, Slot
 
 AT_ONCE = 1000
-"""Numbers named in one statement: databases take only so many."""
+"""Numbers named in one statement: databases limit the number of parameters."""
 
-# Built once: these are asked at every wake-up, and building them takes longer than running them.
+# Built once: they run at every wake-up, and building them takes longer than running them.
 
 _SUPPLY = longest_idle_first(
     with_leases(
@@ -43,15 +43,15 @@ _SUPPLY = longest_idle_first(
         Slot.deaf.is_(None),
     )
 )  # fmt: skip
-"""Slots with a live worker: in service, with what ends the job on them, or out of it without a job, for those few that
-may enter there."""
+"""Slots with a live worker: in service, with the end of the job on them; or out of service without a job, for the few
+jobs that may run there."""
 
 
 def _classes() -> Select[str, str, int]:
-    """Each queue class once: from the first job of a class the index is entered anew behind the class.
+    """Each queue class once: from the first job of a class, a new index seek skips the rest of the class.
 
-    Behind a class is the next priority, else the next project, else the next demand: three seeks, where one comparison
-    of all three columns would make SQLite read on through the class.
+    After a class comes the next priority, else the next project, else the next demand: three seeks, because one
+    comparison of all three columns would make SQLite read the whole class.
     """
     here, first = aliased(Job), aliased(Job)
     start = _first_of(first, (first.demand, first.project, first.priority))
@@ -84,7 +84,8 @@ _CLASSES = _classes()
 
 
 def _head_of_class() -> Select[int, int, datetime, int, datetime | None]:
-    """Number, rank, age and run limit of the first jobs of a class, and the age of its oldest that nobody moved."""
+    """Number, rank, age and run limit of the first jobs of a class, and the age of its oldest job that was not moved to
+    the front."""
     oldest = aliased(Job)
     unmoved = select(oldest.created_at).where(*_in_class(oldest), oldest.rank == 0).order_by(oldest.id).limit(1)
     first = select(Job.id, Job.rank, Job.created_at, Job.run_seconds, unmoved.scalar_subquery())
@@ -109,7 +110,7 @@ _NEXT_OF_CLASS = _HEAD_OF_CLASS.where(
 _FAILED = select(Attempt.job_id, Attempt.slot_ids).where(
     Attempt.job_id.in_(bindparam("jobs", expanding=True)),
     Attempt.state.in_((AttemptState.FAILED, AttemptState.LOST)),
-    # That a server was gone says nothing of the seat from which it was asked.
+    # A server that was gone is no reason to avoid the seat of its client.
     Attempt.failure["kind"].as_string().is_distinct_from(FailureKind.SERVER_GONE),
 )
 _KCORES = select(JobInput.job_id, JobInput.digest).where(
@@ -121,7 +122,7 @@ _KCORES = select(JobInput.job_id, JobInput.digest).where(
 class QueueClass:
     """Queued jobs of one demand class, one project and one priority, none of them held.
 
-    Those moved to the front come first, the last one moved before the others, then the oldest.
+    Those moved to the front come first (the last one moved before the others), then the oldest.
     """
 
     demand: str
@@ -131,18 +132,18 @@ class QueueClass:
 
 @dataclass(frozen=True)
 class Queued:
-    """A queued job, as placing needs it."""
+    """A queued job as placement needs it."""
 
     job_id: int
     queue_class: QueueClass
     rank: int
     since: datetime
-    """Since when it waits; one that was moved to the front, as long as the oldest of its queue class."""
+    """Since when it waits; a job that was moved to the front counts as old as the oldest of its queue class."""
     run_limit: timedelta
 
 
 def supply(session: Session, now: datetime, lost_after: timedelta) -> Supply:
-    """The slots whose worker gave a sign of life within `lost_after`, but those out of service that have a job."""
+    """The slots whose worker sent a heartbeat within `lost_after`, except those out of service that have a job."""
     free: list[FreeSlot] = []
     busy: list[BusySlot] = []
     for row in session.execute(_SUPPLY, {"alive_since": now - lost_after}):
@@ -150,7 +151,7 @@ def supply(session: Session, now: datetime, lost_after: timedelta) -> Supply:
         if row.run_seconds is None:
             free.append(slot)
         else:
-            # A job that was given the slot and has not begun counts as if it began now.
+            # A job that is assigned to the slot and has not started counts as if it started now.
             busy.append(BusySlot(slot, (row.started_at or now) + timedelta(seconds=row.run_seconds)))
     return Supply(now, free, busy, reservations.windows(session, now))
 
@@ -161,7 +162,7 @@ def classes(session: Session) -> list[QueueClass]:
 
 
 def placeable(found: Iterable[QueueClass], slots: Supply) -> bool:
-    """Whether the free slots are enough for some job of these classes, were it alone and no window closed them."""
+    """Whether the free slots are enough for some job of these classes, without other jobs and windows."""
     rooms: dict[Demand, int] = {}
     for queue_class in found:
         demand = Demand.parse(queue_class.demand).unlimited
@@ -173,9 +174,9 @@ def placeable(found: Iterable[QueueClass], slots: Supply) -> bool:
 
 
 def rooms(found: Iterable[QueueClass], slots: Supply) -> Iterator[tuple[QueueClass, int]]:
-    """Of each queue class, how many placing may have to look at: as many as the free slots are enough for.
+    """For each queue class, how many jobs placement may have to consider: as many as fit on the free slots.
 
-    Of gangs the first one in any case, if some host has enough slots: the turn may have to set some aside.
+    Of gangs always the first one, if some host has enough slots: the turn may have to set some aside.
     """
     known: dict[Demand, int] = {}
     for queue_class in found:
@@ -188,7 +189,7 @@ def rooms(found: Iterable[QueueClass], slots: Supply) -> Iterator[tuple[QueueCla
 
 @dataclass(frozen=True)
 class Known:
-    """What is on record of a queued job beside its own row."""
+    """What is stored about a queued job outside its own row."""
 
     avoid: frozenset[str]
     """Slots where it failed before."""
@@ -196,7 +197,7 @@ class Known:
 
 
 def heads(session: Session, queue_class: QueueClass, most: int, *, after: Queued | None = None) -> list[Queued]:
-    """The first jobs of a queue class, or those that follow one of it."""
+    """The first jobs of a queue class, or those after a given one."""
     asked: dict[str, Any] = {
         "demand": queue_class.demand, "project": queue_class.project, "priority": queue_class.priority, "most": most,
     }  # fmt: skip
@@ -217,7 +218,7 @@ def heads(session: Session, queue_class: QueueClass, most: int, *, after: Queued
 
 
 def known(session: Session, queued: Sequence[Queued]) -> dict[int, Known]:
-    """What is on record of these jobs, by their numbers."""
+    """What is stored about these jobs outside their rows, by number."""
     numbers = [job.job_id for job in queued]
     failed_on, kcores = _failed_slots(session, numbers), _kcores(session, numbers)
     return {number: Known(frozenset(failed_on.get(number, ())), kcores.get(number)) for number in numbers}
@@ -226,7 +227,7 @@ def known(session: Session, queued: Sequence[Queued]) -> dict[int, Known]:
 def candidates(
     queued: Sequence[Queued], known: Mapping[int, Known], *, now: datetime, aging: timedelta
 ) -> list[Candidate]:
-    """These jobs as `place` wants them: one that was moved to the front counts as old as any of its priority."""
+    """These jobs as input of `place`: one that was moved to the front counts as old as any of its priority."""
     oldest: dict[int, datetime] = {}
     for job in queued:
         oldest[job.queue_class.priority] = min(job.since, oldest.get(job.queue_class.priority, job.since))

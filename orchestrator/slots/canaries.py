@@ -1,4 +1,4 @@
-"""Canaries: registered once for a release, run on quarantined slots, and what their ends do to the slots.
+"""Canaries: registered once for a release, run on quarantined slots, and how their ends change the slots.
 
 A canary is an ordinary job of kind `canary`, pinned to one slot; only such a job is placed on a quarantined slot. The
 dispatcher starts them (`tend`); a person may start one at any time, on a slot in service as well.
@@ -34,30 +34,30 @@ from orchestrator.submission.submit import Submission
 log = logging.getLogger(__name__)
 
 PROJECT = "canary"
-"""Whose the slots' time is; canaries are the most urgent jobs there are."""
+"""The project charged for the slot time; canaries have the highest priority."""
 
 LIMITS = Limits(queue_seconds=600, run_seconds=1800, silence_seconds=900)
-"""A canary is short; loading the weights of a large model is not."""
+"""Run limit: a canary is short, but loading the weights of a large model is not."""
 
 MOST_RUNS = 1000
-"""The latest canaries of all slots, among which those of one are looked for."""
+"""Number of latest canaries of all slots that are searched for those of one slot."""
 
 _REFUSED_PAUSE = timedelta(minutes=5)
-"""Before a canary that could not even be submitted is tried again."""
+"""Time before a canary that could not be submitted is tried again."""
 
 
 @dataclass(frozen=True)
 class _Patient:
-    """A quarantined slot that canaries may bring back."""
+    """A quarantined slot that canaries may return to service."""
 
     slot_id: str
     quarantined_at: datetime
     job_id: int | None
-    """The job for whose end it was quarantined."""
+    """The job because of which it was quarantined."""
 
 
 class Canaries:
-    """Registers canaries, starts them, and draws the consequences."""
+    """Registers canaries, starts them, and applies their results to slots."""
 
     def __init__(self, settings: Settings, database: Database, store: ArtifactStore, submission: Submission) -> None:
         self._settings = settings
@@ -67,7 +67,7 @@ class Canaries:
         self._refused: dict[str, datetime] = {}
 
     def register(self, release: str, spec: CanarySpec, *, by: str) -> Canary:
-        """Make this the canary of a release, in place of an earlier one. Every input has to be there already.
+        """Make this the canary of a release; it replaces an earlier one. Every input must already exist.
 
         NotFound without such a release; BadSpec or PathRefused names the field at fault."""
         try:
@@ -80,13 +80,13 @@ class Canaries:
                 session.add(canary)
                 return canary
         except OrchestratorError as trouble:
-            # What is sent is the spec itself, not a request around it.
+            # The document is the spec itself, not a request that contains it.
             trouble.field = trouble.field and trouble.field.removeprefix("spec.")
             raise
 
     def _checked(self, release: str, spec: CanarySpec) -> tuple[Draft, Document]:
         """Its draft, and the spec with every input by digest."""
-        # On which slot it will run changes nothing here.
+        # The result does not depend on the slot on which it will run.
         request = _request(spec, release, "any.g0")
 
         def check(session: Session, drafting: Drafting) -> tuple[Draft, Document]:
@@ -113,7 +113,7 @@ class Canaries:
         return self._submission.job(request, idempotency)
 
     def tend(self) -> int:
-        """Do for every quarantined slot what its canaries call for; returns for how many something was done."""
+        """For every quarantined slot, start its next canary or apply the results; returns how many needed this."""
         with self._database.read() as session:
             now = self._database.now(session)
             patients = _patients(session, now - self._settings.lease)
@@ -158,14 +158,14 @@ class Canaries:
             self.start(slot_id)
             return True
         except OrchestratorError as refused:
-            # The canary itself is at fault: a model or a file of it is gone.
+            # The canary itself is at fault: its model or one of its files no longer exists.
             self._refused[slot_id] = now + _REFUSED_PAUSE
             log.warning("canary of %s refused: %s", slot_id, refused.detail)
             return False
 
 
 def canaries(session: Session) -> Sequence[Canary]:
-    """All that are registered, by release."""
+    """All registered canaries, by release."""
     return session.scalars(select(Canary).order_by(Canary.release)).all()
 
 
@@ -187,7 +187,7 @@ def canary_for(session: Session, job_id: int | None) -> Canary | None:
 
 def runs(session: Session) -> dict[str, list[tuple[Job, CanaryRun]]]:
     """The latest canaries of every slot, oldest first."""
-    # As text, because a partial index is only taken for the very words of its condition.
+    # As text, because a partial index is only used for the exact text of its condition.
     latest = select(Job).where(text("job.kind = 'canary'")).order_by(Job.id.desc()).limit(MOST_RUNS)
     found: dict[str, list[tuple[Job, CanaryRun]]] = {}
     for job in reversed(session.scalars(latest).all()):
@@ -198,7 +198,7 @@ def runs(session: Session) -> dict[str, list[tuple[Job, CanaryRun]]]:
 
 
 def _patients(session: Session, alive_since: datetime) -> list[_Patient]:
-    """Slots with cards and a live worker that no person has quarantined, and that no person wants back just now."""
+    """Slots with cards and a live worker that no person has quarantined, and that no person is resuming now."""
     sick = select(Slot).where(
         Slot.service_state == ServiceState.QUARANTINED,
         Slot.kind == SlotKind.CARD_GROUP,
@@ -225,7 +225,7 @@ def _request(spec: CanarySpec, release: str, slot_id: str) -> JobRequest:
 
 
 def _digest(session: Session, wired: Document) -> str:
-    """Of an input that is stored, or that the job it comes from has made."""
+    """The digest of an input that is stored, or that its source job has made."""
     made = select(Artifact.digest).where(
         Artifact.job_id == wired.get("from_job_id"), Artifact.name == wired.get("from_artifact")
     )

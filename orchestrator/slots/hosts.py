@@ -1,7 +1,7 @@
-"""Hosts: which of them are there, and since when others are away.
+"""Hosts: which are present, and since when others are away.
 
-A host is there while any of its workers gives signs of life. The dispatcher notes who comes and goes, once, with an
-event; what that means for attempts and slots is decided elsewhere, by leases and by each worker's own sign of life.
+A host is present while any of its workers sends heartbeats. The dispatcher records each change once, with an event; the
+effect on attempts and slots is decided elsewhere, by leases and by the heartbeat of each worker.
 """
 
 from collections import defaultdict
@@ -28,7 +28,7 @@ _LAST_SEEN = (
 
 @dataclass(frozen=True)
 class HostFacts:
-    """A host, all its slots, and since when none of its workers is there; None while one is."""
+    """A host, all its slots, and since when none of its workers is alive; None while one is."""
 
     name: str
     slots: Sequence[SlotFacts]
@@ -37,7 +37,7 @@ class HostFacts:
 
 
 def hosts(session: Session, name: str | None = None, *, now: datetime, lost_after: timedelta) -> list[HostFacts]:
-    """All hosts by name, or the one called `name`; NotFound if no worker ever came from there."""
+    """All hosts by name, or the one called `name`; NotFound if no worker of it was ever registered."""
     grouped: dict[str, list[SlotFacts]] = defaultdict(list)
     for facts in queries.slots(session, now=now):
         if name in (None, facts.slot.host):
@@ -49,9 +49,9 @@ def hosts(session: Session, name: str | None = None, *, now: datetime, lost_afte
 
 
 def note_presence(database: Database, *, lost_after: timedelta) -> int:
-    """Write down, once each, that a host has gone away or is back; returns how many have.
+    """Record, once each, that a host has gone away or is back; returns the number of changes.
 
-    A host that was there from the start is no event."""
+    The first registration of a host is not an event."""
     with database.read() as session:
         if not _changed(session, database.now(session) - lost_after):
             return 0
@@ -76,7 +76,7 @@ def note_presence(database: Database, *, lost_after: timedelta) -> int:
 def _changed(
     session: Session, alive_since: datetime
 ) -> list[Row[str, datetime | None, int, str | None, datetime | None]]:
-    """Hosts that are not noted yet, or not as they are."""
+    """Hosts that are not recorded yet, or whose recorded state is outdated."""
     return [
         row
         for row in session.execute(_LAST_SEEN)

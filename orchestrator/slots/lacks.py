@@ -1,4 +1,5 @@
-"""What hosts lack: noted by the attempt that met it, looked for again by their workers, and gone when it is there."""
+"""What hosts lack: recorded by the attempt that found it, checked again by their workers, and deleted when it is
+present."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +13,7 @@ from orchestrator.storage.tables import Slot
 
 
 def note(session: Session, host: str, name: str, *, why: str, now: datetime, probed: bool) -> None:
-    """Keep work that needs `name` away from a host; if `probed`, until a worker of it finds that it is there again."""
+    """Keep work that needs `name` away from a host; if `probed`, until a worker of that host finds it present again."""
     lack, new = new_lack(name, why, now, probed=probed), False
     for slot in _of_host(session, host):
         if name not in (slot.lacks or {}):
@@ -23,7 +24,7 @@ def note(session: Session, host: str, name: str, *, why: str, now: datetime, pro
 
 
 def regain(session: Session, host: str, name: str, *, now: datetime) -> None:
-    """Let work that needs `name` come to the host again; nothing if it did not lack it."""
+    """Allow work that needs `name` on the host again; does nothing if the host did not lack it."""
     lacked = False
     for slot in _of_host(session, host):
         if name in (slot.lacks or {}):
@@ -35,7 +36,7 @@ def regain(session: Session, host: str, name: str, *, now: datetime) -> None:
 
 
 def take_due(session: Session, host: str, now: datetime) -> Sequence[str]:
-    """What the host lacks and the caller is to look for now; nobody else is told before the next pause is over."""
+    """What the host lacks and the caller has to check now; no other worker gets it before the next pause is over."""
     due: set[str] = set()
     for slot in _of_host(session, host):
         lacks = [Lack.of(name, stored) for name, stored in (slot.lacks or {}).items()]

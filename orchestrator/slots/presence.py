@@ -1,4 +1,4 @@
-"""Whether a slot has a live worker: announced, alive by its heartbeats, deaf, left."""
+"""Whether a slot has a live worker: registered, alive by its heartbeats, deaf (receives no doorbells), stopped."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ def announce(
     session: Session, *, host: str, name: SlotName, worker: str, pid: int, lock_domain: str, now: datetime,
     lost_after: timedelta, labels: Mapping[str, str] = MappingProxyType({}),
 ) -> list[int]:  # fmt: skip
-    """Make `worker` the owner of a slot, creating it at first sight.
+    """Make `worker` the owner of a slot, creating the slot if it is new.
 
-    The caller holds the slot's lock. In the lock domain of the earlier owner that proves it dead, however lately it
-    gave a sign of life; elsewhere the two see different locks, and SlotTaken if the owner gave a sign within
-    `lost_after` or still runs an attempt. Returns the attempts that were left running: nothing of them runs any more.
-    One that only uses the slot's cards is not among them: the worker of its first slot runs it.
+    The caller holds the slot's lock. In the lock domain of the earlier owner that proves it dead, however recent its
+    last heartbeat; elsewhere the two see different locks, and SlotTaken is raised if the owner sent a heartbeat within
+    `lost_after` or still runs an attempt. Returns the attempts that were left running: none of their processes is
+    alive. One that only uses the slot's cards is not among them: the worker of its first slot runs it.
     """
     slot_id = f"{host}.{name}"
     slot = session.get(Slot, slot_id, with_for_update=True)
@@ -45,21 +45,21 @@ def announce(
 
 @dataclass(frozen=True)
 class Pulse:
-    """What a worker learns of its slot when it says that it is alive."""
+    """What a worker gets back from its heartbeat."""
 
     distrusted: bool
-    """Taken out of service with evidence, so that its cards are probed before it comes back."""
+    """Taken out of service with evidence, so that its cards are probed before it returns to service."""
     resume_requested: bool
     lacks_due: bool
-    """Its host lacks something that is to be looked for again (`orchestrator.slots.lacks`)."""
+    """Its host lacks something that has to be checked again (`orchestrator.slots.lacks`)."""
     deaf: bool
-    """It does not hear its doorbells: it gets no work until its worker starts again."""
+    """It does not receive its doorbells: it gets no work until its worker has restarted."""
 
 
 def beat(session: Session, slot_id: str, *, worker: str, now: datetime, hears: bool = True) -> Pulse:
-    """Say that the slot's worker is alive; SlotTaken if the slot is another worker's by now.
+    """Record a heartbeat of the slot's worker; SlotTaken if the slot now belongs to another worker.
 
-    One that does not hear doorbells only asks: it must not look alive."""
+    A worker that does not receive doorbells only reads: it must not look alive."""
     beats = {"heartbeat_at": now if hears else Slot.heartbeat_at}
     mine = update(Slot).where(Slot.id == slot_id, Slot.worker == worker).values(beats)
     row = session.execute(
@@ -72,14 +72,14 @@ def beat(session: Session, slot_id: str, *, worker: str, now: datetime, hears: b
 
 
 def deafen(session: Session, attempt_id: int, *, now: datetime, lost_after: timedelta) -> bool:
-    """Take back an attempt whose doorbells nobody has heard, and place nothing on its slot until its worker restarts.
+    """Withdraw an attempt whose doorbells were not received, and place nothing on its slot until its worker restarts.
 
-    False, and nothing done, if the attempt was claimed or has ended, or if its worker gives no heartbeat either: then
+    False, and no change, if the attempt was claimed or has ended, or if its worker sends no heartbeats either: then
     nothing is placed there anyway. The caller holds the admission lock, so that no turn uses the slot meanwhile.
     """
     attempt = session.get_one(Attempt, attempt_id)
     beats = select(Slot.id).where(Slot.id == attempt.slot_id, Slot.heartbeat_at > now - lost_after)
-    why = f"the worker of {attempt.slot_id} does not hear its doorbells"
+    why = f"the worker of {attempt.slot_id} does not receive its doorbells"
     if session.scalar(beats) is None or not withdraw(session, attempt_id, now=now, why=why):
         return False
     deaf = {"reason": why, "attempt_id": attempt_id, "at": now.isoformat()}
@@ -89,13 +89,14 @@ def deafen(session: Session, attempt_id: int, *, now: datetime, lost_after: time
 
 
 def in_use(session: Session, slot_id: str) -> bool:
-    """Whether an attempt runs on the slot, from here or from another slot of its gang: then its cards are its own."""
+    """Whether an attempt runs on the slot, led by this slot or by another slot of its gang: then it may use the
+    cards."""
     running = select(Attempt.id).join(Lease, Lease.attempt_id == Attempt.id)
     return session.scalar(running.where(Lease.slot_id == slot_id, Attempt.state == AttemptState.RUNNING)) is not None
 
 
 def leave(session: Session, slot_id: str, *, worker: str, now: datetime) -> None:
-    """Say goodbye: nothing is placed on the slot until a worker announces it again."""
+    """Record that the worker has stopped: nothing is placed on the slot until a worker registers it again."""
     mine = update(Slot).where(Slot.id == slot_id, Slot.worker == worker)
     if session.scalar(mine.values(heartbeat_at=None).returning(Slot.id)) is not None:
         record(session, "slot.left", now, slot_id=slot_id, worker=worker)

@@ -1,6 +1,6 @@
-"""Provisioning a host: from an admin's request to a job that has all of the host's card groups to itself.
+"""Provisioning a host: from an admin's request to a job that has all card groups of the host exclusively.
 
-What is checked here is what can be known without the host: its packages and folders are looked at by its own worker.
+Checked here is what can be known without the host: its packages and folders are checked by its own worker.
 """
 
 from sqlalchemy import select
@@ -61,7 +61,7 @@ class Provisioning:
 
 
 def demand(spec: ProvisionSpec) -> Demand:
-    """All card groups of the host, whatever took them out of service; a dry run only wants a seat there."""
+    """All card groups of the host, also those out of service; a dry run only needs a seat there."""
     labels = labels_of([("host", spec.host)])
     if spec.dry_run:
         return Demand(SlotKind.CPU, labels=labels)

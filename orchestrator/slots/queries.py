@@ -1,4 +1,4 @@
-"""Slots as they are read: with what holds each, for placing, pages and the command line; and whether anyone places.
+"""The SELECTs on slots with their lease, attempt and job, for placement, API and CLI; and whether a dispatcher leads.
 
 All functions read in the caller's session and change nothing.
 """
@@ -23,7 +23,7 @@ Ts = TypeVarTuple("Ts")
 
 @dataclass(frozen=True)
 class SlotFacts:
-    """A slot, what holds it, how many jobs wait for it alone, and the reservation that it is in or that comes next."""
+    """A slot, the job on it, the number of jobs that wait only for it, and its current or next reservation."""
 
     slot: Slot
     lease: Lease | None
@@ -34,7 +34,7 @@ class SlotFacts:
 
 
 def with_leases(slots: Select[*Ts]) -> Select[*Ts]:
-    """A SELECT from slots, each with the lease, attempt and job that it has, or with nulls where it has none."""
+    """A SELECT from slots, each with its lease, attempt and job, or nulls if it has none."""
     return (
         slots.select_from(Slot)
         .outerjoin(Lease, Lease.slot_id == Slot.id)
@@ -44,7 +44,7 @@ def with_leases(slots: Select[*Ts]) -> Select[*Ts]:
 
 
 def longest_idle_first(slots: Select[*Ts]) -> Select[*Ts]:
-    """In the order in which free slots are offered, so that wear is shared."""
+    """In the order in which free slots are assigned, so that wear is distributed."""
     return slots.order_by(Slot.last_ended_at.asc().nulls_first(), Slot.id)
 
 
@@ -82,17 +82,17 @@ def dispatcher_alive(session: Session, now: datetime) -> bool:
 
 
 def bells_unheard(session: Session, now: datetime, lost_after: timedelta) -> int:
-    """How many attempts were rung more than once, and their workers, which are alive, did not hear it."""
+    """Number of attempts that live workers have not claimed after more than one doorbell."""
     unheard = (Attempt.state == AttemptState.ASSIGNED, Attempt.rung_at > Attempt.assigned_at)
     asked = select(func.count()).select_from(Attempt).join(Slot, Slot.id == Attempt.slot_id)
     return session.scalar(asked.where(*unheard, Slot.heartbeat_at > now - lost_after)) or 0
 
 
-# ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── shared steps ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _queued_classes(session: Session) -> dict[str, int]:
-    """How many jobs of each demand class are queued: few classes, however long the queue."""
+    """Number of queued jobs of each demand class; there are few classes, however long the queue."""
     counted = select(Job.demand, func.count()).where(Job.state == JobState.QUEUED).group_by(Job.demand)
     return {demand: number for demand, number in session.execute(counted)}  # noqa: C416  # rows are no pairs to a type checker
 

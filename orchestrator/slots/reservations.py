@@ -1,8 +1,9 @@
-"""Reservations: made, cancelled, noted when they begin and end, and as placing and people see them.
+"""Reservations: made, cancelled, recorded when they begin and end, and read for placement and for users.
 
-Who writes holds the door of admission (`steering.ordered`), so that two never reserve one slot for the same time and
-nothing is placed meanwhile. A reservation holds by its times alone: `note_passages` only tells of them, and takes back
-what was assigned before the beginning and has not begun by then. `now` is the database's clock.
+A writer holds the admission lock (`storage.database.ordered`), so that one slot is never reserved twice for the same
+time and nothing is placed meanwhile. A reservation is effective by its times alone: `note_passages` only records
+events, and withdraws attempts that were assigned before the beginning and have not started by then. `now` is the
+database's clock.
 """
 
 from collections import defaultdict
@@ -23,9 +24,9 @@ from orchestrator.storage.events import record
 from orchestrator.storage.tables import Attempt, Base, Job, Lease, Reservation, ReservationSlot, Slot
 
 MOST_LISTED = 5
-"""Other reservations that a refusal names."""
+"""Number of other reservations that a refusal names."""
 
-# Built once, on plain tables: every turn asks this, and building it takes longer than running it.
+# Built once, on plain tables: every turn runs this, and building it takes longer than running it.
 
 _RESERVATION, _RESERVED = (Base.metadata.tables[name] for name in ("reservation", "reservation_slot"))
 
@@ -52,7 +53,7 @@ class Reaching:
 
 @dataclass(frozen=True)
 class ReservationFacts:
-    """A reservation, where it stands, its slots, and what may run inside though it should not."""
+    """A reservation, its state, its slots, and jobs that may still run inside it."""
 
     reservation: Reservation
     state: ReservationState
@@ -60,11 +61,11 @@ class ReservationFacts:
     reaching: Sequence[Reaching]
 
 
-# ── what is reserved ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── what is reserved ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def windows(session: Session, now: datetime) -> dict[str, tuple[Window, ...]]:
-    """Of each reserved slot the times that are not over, the next first."""
+    """For each reserved slot the times that are not over, the earliest first."""
     found: dict[str, list[Window]] = defaultdict(list)
     for row in session.execute(_WINDOWS, {"now": now}):
         found[row.slot_id].append(Window(row.id, row.starts_at, row.ends_at, row.project, row.by, row.note))
@@ -80,7 +81,7 @@ def reservations(
     past: bool = False,
     slot: str | None = None,
 ) -> list[ReservationFacts]:
-    """Reservations with numbers below `before`, the newest first; with `past` those too that are over."""
+    """Reservations with numbers below `before`, the newest first; with `past`, those that are over too."""
     chosen = select(Reservation).order_by(Reservation.id.desc()).limit(limit)
     if before is not None:
         chosen = chosen.where(Reservation.id < before)
@@ -100,14 +101,14 @@ def reservation(session: Session, reservation_id: int, now: datetime) -> Reserva
     return _facts(session, [found], now)[0]
 
 
-# ── what people order ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── orders of users ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def reserve(session: Session, request: ReservationRequest, *, by: str, now: datetime) -> ReservationFacts:
-    """Reserve slots for a time. What runs on them goes on, and `reaching` says until when.
+    """Reserve slots for a time. Jobs that run on them continue, and `reaching` reports until when.
 
     NotFound for an unknown slot or host; BadRequest if the times make no sense; AlreadyReserved, naming the others, if
-    someone has one of the slots for some of that time.
+    one of the slots is already reserved for some of that time.
     """
     starts_at, ends_at = _times(request, now)
     slots = _slots(session, request)
@@ -127,7 +128,7 @@ def reserve(session: Session, request: ReservationRequest, *, by: str, now: date
 def cancel(
     session: Session, reservation_id: int, *, by: str, note: str | None = None, now: datetime
 ) -> ReservationFacts:
-    """End a reservation now, or before it begins; one that is cancelled stays so. IllegalTransition if it is over."""
+    """End a reservation now, or before it begins; a cancelled one stays cancelled. IllegalTransition if it is over."""
     found = reservation(session, reservation_id, now)
     if found.state is ReservationState.ENDED:
         raise IllegalTransition(f"reservation {reservation_id} has already ended")
@@ -138,17 +139,17 @@ def cancel(
     return reservation(session, reservation_id, now)
 
 
-# ── what time does ───────────────────────────────────────────────────────────────────────────────────────────────────
+# ── what happens with time ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def passages(session: Session, now: datetime) -> Sequence[int]:
-    """The reservations of which it has yet to be noted that they have begun or ended."""
+    """The reservations whose beginning or end has not been recorded yet."""
     due = or_(and_(Reservation.began_at.is_(None), Reservation.starts_at <= now), Reservation.ends_at <= now)
     return session.scalars(select(Reservation.id).where(Reservation.ended_at.is_(None), due)).all()
 
 
 def note_passages(session: Session, now: datetime) -> None:
-    """Note of each reservation that is due that it has begun, and that it has ended."""
+    """Record, for each reservation that is due, that it has begun or ended."""
     for reservation_id in passages(session, now):
         found = reservation(session, reservation_id, now)
         row = found.reservation
@@ -168,11 +169,11 @@ def _begin(session: Session, row: Reservation, slots: Sequence[str], now: dateti
             withdraw(session, attempt_id, now=now, why=f"reservation {row.id} of {row.by} has begun on its slot")
 
 
-# ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── shared steps ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _times(request: ReservationRequest, now: datetime) -> tuple[datetime, datetime]:
-    """From when until when, in UTC. Compared before anything is added or converted: years end at 9999."""
+    """From when until when, in UTC. Compared before anything is added or converted, since the largest year is 9999."""
     starts_at = request.starts_at or now
     if starts_at < now:
         raise BadRequest(
@@ -191,7 +192,7 @@ def _times(request: ReservationRequest, now: datetime) -> tuple[datetime, dateti
 
 
 def _slots(session: Session, request: ReservationRequest) -> list[str]:
-    """The slots that are named, each once, in the order of their names."""
+    """The named slots, each once, in the order of their names."""
     wanted = or_(Slot.id.in_(request.slots), Slot.host.in_(request.hosts))
     rows = session.execute(select(Slot.id, Slot.host).where(wanted)).all()
     for field, named, known in (
@@ -237,7 +238,7 @@ def _in_utc(moment: datetime) -> str:
 
 
 def _leased_to_others(slots: Iterable[str], project: str | None) -> Select[Lease, Attempt, Job]:
-    """What has some of the slots and is not of the project."""
+    """Jobs that have some of the slots and do not belong to the project."""
     tried = select(Lease, Attempt, Job).join(Attempt, Attempt.id == Lease.attempt_id)
     found = tried.join(Job, Job.id == Attempt.job_id).where(Lease.slot_id.in_(slots)).order_by(Lease.slot_id)
     return found if project is None else found.where(Job.project != project)

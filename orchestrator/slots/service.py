@@ -1,8 +1,9 @@
-"""Whose a slot is, and whether it may be given work: every arrow of a slot, as one function each.
+"""The service state of a slot, which decides whether it gets work: every transition as one function.
 
-People drain, resume and quarantine slots here; the end of an attempt makes a draining slot drained and a suspect one
-quarantined (`orchestrator.jobs.lifecycle`, in the same transaction). Who calls `drain`, `resume`, `quarantine` or
-`suspect` holds the door of admission (`Database.serialise`), so that nothing is placed on the slot meanwhile.
+Users drain, resume and quarantine slots here; the end of an attempt makes a draining slot drained and a suspect one
+quarantined (`orchestrator.jobs.lifecycle`, in the same transaction). A caller of `drain`, `resume`,
+`quarantine` or `suspect` holds the admission lock (`Database.serialise`), so that nothing is placed on the slot
+meanwhile.
 """
 
 from collections.abc import Sequence
@@ -22,32 +23,29 @@ from orchestrator.model.states import AttemptState, ServiceState
 from orchestrator.storage.events import record
 from orchestrator.storage.tables import Attempt, Document, Lease, Slot
 
-# ── the worker's arrows ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
-# ── people's arrows ──────────────────────────────────────────────────────────────────────────────────────────────────
+# ── transitions by users ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def drain(session: Session, slot_id: str, *, by: str, note: str | None, now: datetime) -> None:
-    """Let the slot finish what it runs and take no more; drained at once if nothing runs.
+    """Let the slot finish its job and accept no more; it is drained at once if nothing runs.
 
-    What is assigned to it and not begun goes back to the queue. A slot that is draining or drained stays so.
-    IllegalTransition if it is quarantined, which is more.
+    A job that is assigned to it and has not started returns to the queue. A draining or drained slot is left unchanged.
+    IllegalTransition if it is quarantined.
     """
     _empty(session, slot_id, now, f"{slot_id} is drained")
     slot = _locked(session, slot_id)
     if slot.service_state is ServiceState.QUARANTINED:
         raise IllegalTransition(f"{slot_id} is already quarantined; resume it when it is repaired", slot=slot_id)
     if slot.service_state is ServiceState.IN_SERVICE:
-        # After the lock: an attempt that ends now waits for it, and finds the slot draining.
+        # After the slot is locked: an attempt that ends now waits for the lock, and finds the slot draining.
         busy = session.scalar(select(Lease.attempt_id).where(Lease.slot_id == slot_id)) is not None
         _serve(session, slot, ServiceState.DRAINING if busy else ServiceState.DRAINED, by, note, now)
 
 
 def resume(session: Session, slot_id: str, *, by: str, note: str | None, now: datetime) -> None:
-    """Give the slot work again: at once, or if its cards came under suspicion, when its worker has proven them free.
+    """Return the slot to service: at once, or if its cards are under suspicion, when its worker has proven them free.
 
-    Only the worker can look at the cards; until it has (`answer_resume`), the slot stays as it is, `resume_requested`.
+    Only the worker can probe the cards; until it has (`answer_resume`), the slot stays as it is, `resume_requested`.
     """
     slot = _locked(session, slot_id)
     if slot.service_state is ServiceState.IN_SERVICE:
@@ -62,9 +60,10 @@ def resume(session: Session, slot_id: str, *, by: str, note: str | None, now: da
 
 
 def quarantine(session: Session, slot_id: str, *, by: str, note: str | None, now: datetime) -> None:
-    """Give the slot no work until a person resumes it; what runs there goes on, what has not begun is taken back.
+    """Give the slot no work until a person resumes it; a running job continues, a job that has not started is
+    withdrawn.
 
-    A slot that is quarantined stays so, with the evidence there is; no canary brings it back any more.
+    A quarantined slot stays quarantined, with its evidence; a canary no longer returns it to service.
     """
     _empty(session, slot_id, now, f"{slot_id} is quarantined")
     slot = _locked(session, slot_id)
@@ -80,10 +79,11 @@ def suspect(
     session: Session, slot_id: str, *, worker: str, reason: str, now: datetime, others: Sequence[str] = (),
     evidence: Document | None = None,
 ) -> None:  # fmt: skip
-    """Quarantine a slot on the word of its worker, without an attempt's end, and `others` that its attempt held too.
+    """Quarantine a slot on its worker's report, without an attempt's end, and `others` that its attempt had leased too.
 
-    Nothing if the slot is another worker's. What was placed there meanwhile, and has not begun, is taken back. A slot
-    that is drained stays so, lest a canary brings back what somebody took out; what is said is kept for its `resume`.
+    Does nothing if the slot belongs to another worker. A job that was placed there meanwhile and has not started is
+    withdrawn. A drained slot stays drained, so that no canary returns to service what a person took out; the evidence
+    is kept for its `resume`.
     """
     if session.scalar(select(Slot.worker).where(Slot.id == slot_id)) != worker:
         return
@@ -102,12 +102,12 @@ def suspect(
             _serve(session, slot, ServiceState.QUARANTINED, None, told, now)
 
 
-# ── the arrows of an attempt that sets up the slot's host ────────────────────────────────────────────────────────────
+# ── transitions by an attempt that sets up the slot's host ────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
 class Before:
-    """How a slot stood when it was taken over."""
+    """The state of a slot when it was taken over."""
 
     state: ServiceState
     change: Document | None
@@ -117,10 +117,11 @@ class Before:
 def take_over(
     session: Session, slot_id: str, *, by: str, note: str, reason: str, job_id: int, attempt_id: int, now: datetime
 ) -> Before:  # fmt: skip
-    """Drain a slot for the attempt that holds it, whatever its state: it is drained when that ends, however it ends.
+    """Drain a slot for the attempt that has leased it, whatever its state: it is drained when that ends, however it
+    ends.
 
-    `reason` speaks against the slot from now on: an attempt whose worker dies has no last word to say it with. A slot
-    that a person has quarantined stays as it is.
+    `reason` is stored as evidence against the slot now, because an attempt whose worker dies can no longer report it. A
+    slot that a person has quarantined is left unchanged.
     """
     slot = _locked(session, slot_id)
     before = Before(slot.service_state, slot.service_change, slot.quarantined_because)
@@ -131,9 +132,9 @@ def take_over(
 
 
 def hand_back(session: Session, slot_id: str, before: Before, *, note: str, job_id: int, now: datetime) -> None:
-    """Let the slot be what it was before it was taken over, because its host is as it was.
+    """Restore the state that the slot had before it was taken over, because its host is unchanged.
 
-    Nothing if a person has decided otherwise meanwhile."""
+    Does nothing if a person has changed the slot meanwhile."""
     slot = _locked(session, slot_id)
     if slot.service_state is ServiceState.DRAINING:
         _serve(session, slot, before.state, None, note, now, job_id=job_id)
@@ -144,20 +145,21 @@ def hand_back(session: Session, slot_id: str, before: Before, *, note: str, job_
 def keep_out(session: Session, slot_id: str, *, reason: str, job_id: int, attempt_id: int, now: datetime) -> None:
     """Leave a slot drained, with the reason, when the attempt that has taken it over ends.
 
-    `resume` looks at its cards first, as for any slot that something speaks against."""
+    `resume` probes its cards first, as for any slot with evidence against it."""
     slot = _locked(session, slot_id)
     if not _quarantined_by_a_person(slot):
         slot.quarantined_because = {**_evidence(reason, None, now), "job_id": job_id, "attempt_id": attempt_id}
         _serve(session, slot, ServiceState.DRAINING, None, reason, now, job_id=job_id)
 
 
-# ── the way back of a slot under suspicion ───────────────────────────────────────────────────────────────────────────
+# ── return of a suspected slot to service ─────────────────────────────────────────────────────────────────────────────
 
 
 def answer_resume(
     session: Session, slot_id: str, *, worker: str, now: datetime, refusal: str | None, evidence: Document | None
 ) -> None:
-    """Do what a person asked with `resume`, or refuse it with what the probe saw; nothing if nobody asks any more."""
+    """Complete a requested `resume`, or refuse it with the finding of the probe; does nothing if it is no longer
+    requested."""
     slot = _locked(session, slot_id)
     asked = slot.resume_requested
     if asked is None or slot.worker != worker:
@@ -174,7 +176,7 @@ def answer_resume(
 
 
 def restore(session: Session, slot_id: str, *, job_id: int, now: datetime) -> None:
-    """Give a quarantined slot work again because a canary has passed there."""
+    """Return a quarantined slot to service because a canary has passed there."""
     slot = _locked(session, slot_id)
     if slot.service_state is ServiceState.QUARANTINED:
         slot.quarantined_because = None
@@ -183,14 +185,15 @@ def restore(session: Session, slot_id: str, *, job_id: int, now: datetime) -> No
 
 
 def give_up(session: Session, slot_id: str, *, jobs: Sequence[int], now: datetime) -> None:
-    """Leave a quarantined slot to people, with its evidence, because so many canaries have failed there."""
+    """Require a person to resume a quarantined slot, because this number of canaries have failed there; keeps its
+    evidence."""
     slot = _locked(session, slot_id)
     if slot.service_state is ServiceState.QUARANTINED:
         note = f"canary jobs {', '.join(map(str, jobs))} failed in a row"
         _serve(session, slot, ServiceState.DRAINED, None, note, now, job_id=jobs[-1], canaries=list(jobs))
 
 
-# ── shared steps ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── shared steps ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _quarantined_by_a_person(slot: Slot) -> bool:
@@ -206,7 +209,8 @@ def _locked(session: Session, slot_id: str) -> Slot:
 
 
 def _empty(session: Session, slot_id: str, now: datetime, why: str) -> None:
-    """Take back what is assigned to the slot and not begun; before the slot is locked, as a job's rows come first."""
+    """Withdraw a job that is assigned to the slot and has not started; before the slot is locked, since job rows are
+    locked first."""
     unclaimed = (
         select(Lease.attempt_id)
         .join(Attempt, Attempt.id == Lease.attempt_id)
@@ -217,7 +221,7 @@ def _empty(session: Session, slot_id: str, now: datetime, why: str) -> None:
 
 
 def _evidence(reason: str, by: str | None, now: datetime) -> dict[str, Any]:
-    """Of a quarantine that no attempt's end is the cause of."""
+    """Evidence of a quarantine that was not caused by the end of an attempt."""
     return {
         "reason": reason, "signature": None, "job_id": None, "attempt_id": None, "by": by, "at": now.isoformat(),
     }  # fmt: skip

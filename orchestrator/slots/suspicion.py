@@ -1,6 +1,6 @@
-"""The rows behind the score of a slot (`orchestrator.model.suspects`): what has ended lately, here and elsewhere.
+"""The rows for the score of a slot (`orchestrator.model.suspects`): recently ended attempts, here and on other slots.
 
-Read only when an attempt has failed, or when someone looks at a slot: a success costs nothing.
+Read only when an attempt has failed, or when a slot is shown: a success costs nothing.
 """
 
 from datetime import datetime, timedelta
@@ -16,10 +16,10 @@ from orchestrator.storage.tables import Attempt, Job, JobInput, Slot
 
 MOST_HERE = 50
 MOST_ELSEWHERE = 500
-"""Attempts that are looked at, the latest ones: a slot that failed long ago has shown since what it is worth."""
+"""Number of latest attempts that are read: an older failure is outweighed by later attempts."""
 
 HALF_LIVES = 7
-"""After so many, less than a hundredth of a failure is left."""
+"""After this number of half-lives, less than a hundredth of a failure remains."""
 
 
 def score_of(session: Session, slot_id: str, *, now: datetime, half_life: timedelta) -> Score:
@@ -28,9 +28,9 @@ def score_of(session: Session, slot_id: str, *, now: datetime, half_life: timede
 
 
 def after_failure(session: Session, attempt_id: int, *, now: datetime, half_life: timedelta) -> Suspicion | None:
-    """Why a slot of an attempt that fails now comes under suspicion, with the attempts that say so; or None.
+    """Why a slot of a failing attempt comes under suspicion, with the attempts as evidence; or None.
 
-    Of several slots the one with the highest score: the others are innocent until it has been looked into."""
+    Of several slots only the one with the highest score; the others stay in service until it has been checked."""
     found = session.execute(_described().where(Attempt.id == attempt_id)).one()
     mine = _trials_of(found, at=now, failed=True)
     scores = {}
@@ -63,7 +63,7 @@ def _trials(session: Session, slot_id: str, since: datetime) -> list[Trial]:
     kind = select(Slot.kind).where(Slot.id == slot_id).scalar_subquery()
     ended = _described().where(Attempt.ended_at > since, Job.kind != "canary")
     here = ended.where(Attempt.slot_id == slot_id).order_by(Attempt.ended_at.desc()).limit(MOST_HERE)
-    # Among them those that had this slot beside the one whose worker ran them.
+    # Includes attempts that had this slot in addition to the one whose worker ran them.
     others = ended.where(Attempt.slot_id != slot_id, Job.slot_kind == kind)
     return [
         trial
@@ -87,7 +87,7 @@ def _described() -> Select[Any]:
 
 
 def _verdict(row: Row[Any]) -> list[Trial]:
-    """The attempt as it counts: a success, a failure that a card can be the cause of, or not at all."""
+    """How the attempt counts: as a success, as a failure that a card may have caused, or not at all."""
     if row.state is AttemptState.SUCCEEDED:
         return _trials_of(row, at=row.ended_at, failed=False)
     failed = row.state is AttemptState.FAILED and row.failure is not None
@@ -97,7 +97,7 @@ def _verdict(row: Row[Any]) -> list[Trial]:
 
 
 def _trials_of(row: Row[Any], *, at: datetime, failed: bool) -> list[Trial]:
-    """One attempt on each of its slots."""
+    """One attempt, counted on each of its slots."""
     slots = row.slot_ids or [row.slot_id]
     like = likeness(row.kind, row.model, row.image)
     return [Trial(row.id, row.job_id, slot_id, at, like, failed, share=1 / len(slots)) for slot_id in slots]

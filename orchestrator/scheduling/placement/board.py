@@ -1,8 +1,8 @@
-"""The board on which one turn is played: which slots are still free, and which are set aside for a gang that waits.
+"""The state of one turn: which slots are still free, and which are set aside for a waiting gang.
 
-For a gang that can not start a host gathers slots: those with which it starts first if every job that has them runs
-to its limit. From then on a free slot among them is given only to a job whose own limit ends before that moment (EASY
-backfill), so that nobody who is placed later makes the gang wait longer.
+For a gang that cannot start, slots of one host are set aside: those with which it starts first if every job on them
+runs to its limit. From then on a free slot among them is given only to a job whose own limit ends before that moment
+(EASY backfill), so that no job that is placed later makes the gang wait longer.
 """
 
 import heapq
@@ -18,7 +18,7 @@ from orchestrator.scheduling.placement.supply import Supply
 
 
 class Board:
-    """Slots are only ever taken or set aside, never given back, so what has failed once fails again."""
+    """During a turn slots are only taken or set aside, never released, so a demand that failed once fails again."""
 
     def __init__(self, candidates: Sequence[Candidate], supply: Supply) -> None:
         self._supply = supply
@@ -33,10 +33,10 @@ class Board:
         self._free_at = {slot.id: supply.now for slot in supply.free}
         self._free_at |= {busy.slot.id: max(supply.now, busy.until) for busy in supply.busy}
         self.gatherings: dict[str, Gathering] = {}
-        """By host, of which each has one at most."""
+        """By host; each has one at most."""
         self._set_aside: dict[str, Gathering] = {}
         self._soonest: dict[tuple[Demand, timedelta, str | None], list[tuple[datetime, str]]] = {}
-        """Heaps of hosts by when like gangs could start there when it was last looked at: by now that may be later."""
+        """Heaps of hosts by the start time of similar gangs, as last computed; the actual time may be later."""
         self._by_demand: dict[Demand, deque[FreeSlot]] = {}
         self._by_kcore: dict[str | None, deque[FreeSlot]] = defaultdict(deque)
         self._hopeless: dict[tuple[Demand, str], timedelta] = {}
@@ -45,11 +45,11 @@ class Board:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more can be given to anyone, or set aside."""
+        """Whether no more slots can be assigned or set aside."""
         return not self.free and not self._gangs
 
     def give(self, candidate: Candidate) -> Placement | None:
-        """Slots for this candidate, and why those; None if the free ones that it may have are not enough."""
+        """Slots for this candidate, and why those; None if too few of the slots that it may have are free."""
         kind = candidate.demand, candidate.project
         if candidate.run_limit >= self._hopeless.get(kind, timedelta.max):
             return None
@@ -68,10 +68,11 @@ class Board:
     def gather(self, candidate: Candidate) -> None:
         """Set slots aside for a gang on the host where it can start first.
 
-        Nothing is set aside if no host has enough slots, or if each that has does so for another gang already.
+        Nothing is set aside if no host has enough slots, or if each of those has slots set aside for another gang
+        already.
         """
         hosts = self._hosts[candidate.demand]
-        # To whom a window is open is all that a project changes.
+        # The project matters only for the windows that are open to it.
         kind = candidate.demand, candidate.run_limit, candidate.project if self._supply.windows else None
         line = self._soonest.get(kind)
         if line is None:
@@ -91,7 +92,7 @@ class Board:
                 return
 
     def _single(self, candidate: Candidate) -> tuple[list[FreeSlot], str] | None:
-        """The one slot for this candidate and why that one."""
+        """The one slot for this candidate, and why this slot."""
         fitting = self._fitting(candidate.demand)
         best = next((slot for slot in fitting if self._open(slot, candidate)), None)
         if best is None:
@@ -123,7 +124,7 @@ class Board:
         return "of the free slots that fit, it was idle longest"
 
     def _several(self, candidate: Candidate) -> tuple[list[FreeSlot], str] | None:
-        """Enough slots of one host and why that one: of those that have enough, the one with the fewest free."""
+        """Enough slots of one host, and why this host: of those that have enough, the one with the fewest free."""
         demand = candidate.demand
         hosts = hosts_with_enough(demand, (slot for slot in self._fitting(demand) if self._open(slot, candidate)))
         if not hosts:
@@ -145,14 +146,14 @@ class Board:
         return in_order(chosen[best]), "of the hosts with enough free slots that fit, it had the fewest"
 
     def _fitting(self, demand: Demand) -> deque[FreeSlot]:
-        """The slots that the demand admits, best first; the foremost of them is free."""
+        """The slots that the demand admits, best first; the first of them is free."""
         fitting = self._by_demand.get(demand)
         if fitting is None:
             fitting = self._by_demand[demand] = deque(slot for slot in self._slots if demand.admits(slot))
         return self._from_the_first_free(fitting)
 
     def _warm(self, candidate: Candidate, best: FreeSlot) -> FreeSlot | None:
-        """A slot that ran the candidate's kernel image last and is no worse than `best` otherwise."""
+        """A slot that ran the candidate's kernel image last and is as good as `best` otherwise."""
         if candidate.kcore is None or not _cold(candidate, best):
             return None if candidate.kcore is None else best
         same = self._from_the_first_free(self._by_kcore[candidate.kcore])
@@ -165,7 +166,7 @@ class Board:
         return slots
 
     def _open(self, slot: FreeSlot, candidate: Candidate) -> bool:
-        """Whether the slot is free, not set aside for a gang that would have to wait, and no window closes it."""
+        """Whether the slot is free, not set aside for a gang that would have to wait, and not closed by a window."""
         if slot.id not in self.free:
             return False
         if not self._set_aside and not self._supply.windows:
@@ -178,7 +179,7 @@ class Board:
         return not any(window.closed(candidate.project, self._supply.now, ends_at) for window in windows)
 
     def _claims(self, slot: FreeSlot) -> int:
-        """How many candidates name this slot."""
+        """Number of candidates that name this slot."""
         return sum(self._pinned[name] for name in slot.names)
 
     def _is_crowding(self, slot: FreeSlot) -> bool:
@@ -186,7 +187,7 @@ class Board:
         return slot.name.kind in self._gangs and slot.service is ServiceState.IN_SERVICE
 
     def _crowd(self, slot: FreeSlot) -> int:
-        """How many free slots its host has, where gangs look for hosts; else 0."""
+        """Number of free slots of its host if gangs wait for hosts; otherwise 0."""
         return self._left[slot.host] if slot.name.kind in self._gangs else 0
 
 

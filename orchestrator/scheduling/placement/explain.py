@@ -20,7 +20,7 @@ class WaitsFor(StrEnum):
     """What may stop a job from running; a job waits for all that is listed."""
 
     NEEDS_JOB = "needs_job"
-    """Another job has to succeed first, or to serve."""
+    """Another job has to succeed first, or a server has to be ready."""
     BATCH_OPEN = "batch_open"
     """The other jobs of its batch are still being written."""
     IDENTICAL_BUILD_UNDER_WAY = "identical_build_under_way"
@@ -28,9 +28,9 @@ class WaitsFor(StrEnum):
     HELD = "held"
     """A person holds it until the hold is removed."""
     NO_SUCH_SLOT_ALIVE = "no_such_slot_alive"
-    """No slot that the request allows has a live worker, or there is none at all."""
+    """No slot that the request allows has a live worker, or no such slot exists."""
     SLOT_BUSY = "slot_busy"
-    """Another job has this slot, until `until` at the latest, if it is known."""
+    """Another job has this slot, until `until` at the latest, if known."""
     SLOT_DRAINING = "slot_draining"
     """This slot is being taken, or was taken, out of service."""
     SLOT_QUARANTINED = "slot_quarantined"
@@ -38,7 +38,7 @@ class WaitsFor(StrEnum):
     EXCLUDED = "excluded"
     """The request excludes this slot."""
     LACKS_RELEASE = "lacks_release"
-    """The host of this slot turned out not to have the tools."""
+    """The tools were not found on the host of this slot."""
     LACKS_DISK = "lacks_disk"
     """The disk of this slot's host is full."""
     LACKS_PORT = "lacks_port"
@@ -54,20 +54,21 @@ class WaitsFor(StrEnum):
     RESERVED = "reserved"
     """This slot is reserved for people or for `project` until `until`, or will be before this job has to end."""
     WORKER_AWAY = "worker_away"
-    """The worker of this slot gives no sign of life."""
+    """No heartbeat from the worker of this slot."""
     WORKER_DEAF = "worker_deaf"
-    """The worker of this slot has not heard its doorbells."""
+    """The worker of this slot does not receive its doorbell messages."""
     ASSIGNED_NOT_CLAIMED = "assigned_not_claimed"
-    """The slot is leased to it; the slot's worker has not taken it yet."""
+    """The slot is leased to the job; the slot's worker has not claimed it yet."""
     BELL_NOT_HEARD = "bell_not_heard"
-    """The slot's worker lives and does not hear that it has been given the job: the broker is away, or another's."""
+    """The slot's worker is alive and does not receive the job's doorbells: the broker does not answer, or is a
+    different one."""
     DISPATCHER_AWAY = "dispatcher_away"
     """No dispatcher leads, so nothing is placed at all."""
 
 
 @dataclass(frozen=True)
 class WaitReason:
-    """One thing that a job waits for: in one word, in a sentence, and who or what it is."""
+    """One thing that a job waits for: as one word, as a sentence, and the job, slot or host that it refers to."""
 
     __pydantic_config__ = ConfigDict(json_schema_serialization_defaults_required=True)
 
@@ -93,7 +94,7 @@ class WaitReason:
 
 
 def explain(job: ExplainedJob, seen: Snapshot) -> list[WaitReason]:
-    """Everything the job waits for; empty exactly if the next turn moves it on, or if it waits no more."""
+    """Everything the job waits for; empty exactly if the next turn changes its state, or if it is not waiting."""
     match job.state:
         case JobState.WAITING:
             return [*_dispatcher(seen), *_held(job), *_needed(job)]
@@ -181,7 +182,7 @@ def _lacking(standing: Standing, lack: Lack) -> WaitReason:
 
 
 def _gathering(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:
-    """How far each host is that has enough slots for a gang, and on which of them slots are set aside for it."""
+    """For each host with enough slots for a gang: how many are free, and on which host slots are set aside for it."""
     mine, demand = job.candidate, job.candidate.demand
     serving = (standing.slot for standing in seen.slots if standing.takes(demand))
     hosts = hosts_with_enough(demand, serving) if demand.slots > 1 else {}
@@ -198,7 +199,7 @@ def _gathering(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:
 
 
 def _closed(job: ExplainedJob, seen: Snapshot, slot: FreeSlot) -> Iterator[WaitReason]:
-    """Why a job may not have a slot that is free."""
+    """Why a job must not use a free slot."""
     ends = f"this job, which may run until {_moment(seen.now + job.candidate.run_limit)}"
     gathering = seen.gang_before(slot, job.candidate)
     if gathering is not None:
@@ -213,7 +214,7 @@ def _closed(job: ExplainedJob, seen: Snapshot, slot: FreeSlot) -> Iterator[WaitR
         note = f" ({window.note})" if window.note else ""
         detail = (
             f"{slot.id} is reserved by {window.by}{whose} from {_moment(window.starts_at)} until "
-            f"{_moment(window.ends_at)}{note}; {ends}, would reach into that"
+            f"{_moment(window.ends_at)}{note}; {ends}, would overlap with it"
         )
         yield WaitReason(WaitsFor.RESERVED, detail, slot_id=slot.id, project=window.project, until=window.ends_at)
 
@@ -247,7 +248,7 @@ def _away(standing: Standing) -> WaitReason:
 
 
 def _before(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:
-    """Who comes first: in its class, and of other classes those that get a slot it could have."""
+    """Jobs that come first: in its class, and in other classes those that get a slot it could use."""
     mine = job.candidate
     if job.ahead:
         detail = f"{job.ahead} jobs of its class are more urgent or older; the first of them is job {job.next_job}"
@@ -277,7 +278,8 @@ def _before(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:
 
 
 def _hindered(seen: Snapshot, slot: FreeSlot, mine: Candidate) -> bool:
-    """Whether the slot is nothing that who got it took from this job: a short job runs there while a gang gathers."""
+    """Whether the job that got the slot takes nothing from this job: a short job may run there while slots are set
+    aside."""
     gathering = seen.set_aside.get(slot.id)
     own = gathering is not None and gathering.job_id == mine.job_id
     return own or seen.gang_before(slot, mine) is not None or seen.closing(slot, mine) is not None

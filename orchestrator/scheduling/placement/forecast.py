@@ -13,8 +13,8 @@ from orchestrator.scheduling.placement.snapshot import ExplainedJob, Snapshot, S
 def earliest_start(job: ExplainedJob, seen: Snapshot) -> datetime | None:
     """When a job that is queued or assigned will start.
 
-    None where it cannot be said: it is held, inputs are missing, too few slots for it serve, or a process is away. What
-    other projects will submit or have queued is not counted, so it may be later; it is earlier if jobs end early.
+    None if that is unknown: it is held, inputs are missing, too few slots are in service, or a process is away. Jobs
+    that other projects will submit or have queued are not counted, so it may be later; it is earlier if jobs end early.
     """
     demand = job.candidate.demand
     if job.state is JobState.ASSIGNED:
@@ -30,7 +30,7 @@ def earliest_start(job: ExplainedJob, seen: Snapshot) -> datetime | None:
 
 
 def _after_those_ahead(job: ExplainedJob, seen: Snapshot, hosts: Mapping[str, Sequence[FreeSlot]]) -> datetime:
-    """Let every job ahead take the host that has enough slots first, and this one the next."""
+    """Assign every job ahead to the host that first has enough slots, then this job."""
     mine, takes = job.candidate, timedelta(seconds=job.seconds)
     standings = {standing.slot.id: standing for standing in seen.slots}
     free_at = {
@@ -51,7 +51,7 @@ def _after_those_ahead(job: ExplainedJob, seen: Snapshot, hosts: Mapping[str, Se
 
 
 def _free_at(standing: Standing, seen: Snapshot, mine: Candidate, takes: timedelta) -> datetime:
-    """When the slot is free for this job, as far as those go that have it, get it, or have it set aside for them."""
+    """When the slot is free for this job, counting the jobs that have it, get it, or have it set aside."""
     slot = standing.slot
     at = seen.now
     if standing.occupant is not None:

@@ -1,4 +1,4 @@
-"""When and where a gang that can not start now can start at the latest: what is set aside for it."""
+"""When and where a gang that cannot start now can start at the latest: the slots set aside for it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from orchestrator.scheduling.placement.candidate import Candidate
 
 @dataclass(frozen=True)
 class Gathering:
-    """These slots of `host` are set aside for a gang that waits: it starts there at `starts_at`, or earlier."""
+    """These slots of `host` are set aside for a waiting gang: it starts there at `starts_at`, or earlier."""
 
     job_id: int
     host: str
@@ -29,8 +29,8 @@ def earliest(
 ) -> Gathering | None:
     """The first moment at which enough of `slots`, all of one host, are free and open to the gang together.
 
-    That is now, when a job reaches its run limit, or when a window is over. None if there are too few of them. Of more
-    than enough, those that come free last: what is free already stays for others.
+    That is now, when a job reaches its run limit, or when a window is over. None if there are too few of them. If there
+    are more than enough, those that become free last are used: slots that are free already stay available to others.
     """
     ends = {window.ends_at for slot in slots for window in windows.get(slot.id, ())}
     for moment in sorted({free_at[slot.id] for slot in slots} | ends):

@@ -1,5 +1,5 @@
-"""Who comes first: priority raised by waiting, then what people moved to the front of it, then the project that has had
-least of its share, then age.
+"""The order of jobs: priority raised by waiting, then jobs moved to the front of their priority, then the project that
+has used the least of its share, then age.
 
 Between two jobs the first difference decides. What follows from that, and is tested:
 

@@ -15,7 +15,7 @@ from orchestrator.scheduling.placement.supply import Supply
 
 @dataclass(frozen=True)
 class PlacementPlan:
-    """What one turn does: who starts, and what is set aside for gangs that have to wait."""
+    """What one turn does: which jobs start, and which slots are set aside for waiting gangs."""
 
     placements: Sequence[Placement]
     gatherings: Sequence[Gathering]
@@ -27,7 +27,8 @@ def place(candidates: Sequence[Candidate], supply: Supply, shares: Mapping[str, 
     Of the slots that fit a job, in this order: one where it has not failed; one that few others are pinned to; one
     that ran its kernel image last; while gangs wait, one of the host that has the fewest free; the first of `free`. A
     gang gets all its slots at once, on the host with the fewest free ones that are enough, or one host sets slots
-    aside for it (see `board`). For a job that no host in service has enough slots for, none are, and it blocks nobody.
+    aside for it (see `board`). If no host in service has enough slots for it, none are set aside, and it blocks no
+    other job.
     """
     board = Board(candidates, supply)
     standing = dict(shares or {})
@@ -46,7 +47,7 @@ def place(candidates: Sequence[Candidate], supply: Supply, shares: Mapping[str, 
 
 
 def _in_turn(candidates: Sequence[Candidate], standing: Mapping[str, Share]) -> Iterator[Candidate]:
-    """Every candidate when it is its turn, by what `standing` says at that moment."""
+    """Every candidate in order, by its `standing` at that moment."""
     queues: dict[tuple[int, str], deque[Candidate]] = defaultdict(deque)
     for candidate in sorted(candidates, key=lambda job: (job.rank, job.job_id)):
         queues[candidate.priority, candidate.project].append(candidate)
@@ -61,7 +62,7 @@ def _in_turn(candidates: Sequence[Candidate], standing: Mapping[str, Share]) -> 
         _, urgency, project = turns[0]
         now = turn(urgency, project)
         if now != turns[0]:
-            # It got a slot at a higher urgency since: to its new place.
+            # Its project got a slot meanwhile: move its queue to the new place.
             heapq.heapreplace(turns, now)
             continue
         yield queues[urgency, project].popleft()

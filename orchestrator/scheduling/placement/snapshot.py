@@ -1,4 +1,4 @@
-"""A job, and all that placing looks at at one moment: what `explain` and `earliest_start` are asked about."""
+"""A job, and everything that placement uses at one moment: the input of `explain` and `earliest_start`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ from orchestrator.scheduling.placement.supply import BusySlot, Supply
 
 @dataclass(frozen=True)
 class Occupant:
-    """The job that has a slot: until when at the latest, and when it will end if it takes as long as such jobs do."""
+    """The job that has a slot: its latest end, and its expected end from the duration of similar jobs."""
 
     job_id: int
     latest: datetime
@@ -27,42 +27,42 @@ class Occupant:
 
 @dataclass(frozen=True)
 class Standing:
-    """A slot, whatever it is doing."""
+    """A slot in any state."""
 
     slot: FreeSlot
     alive: bool = True
     service: ServiceState = ServiceState.IN_SERVICE
     occupant: Occupant | None = None
     why: str | None = None
-    """Why it is out of service, as far as that is known."""
+    """Why it is out of service, if known."""
     lacks: Mapping[str, Lack] = field(default_factory=dict)
     """What its host does not have, by its name."""
     deaf: str | None = None
-    """Why it counts as not alive although its worker beats."""
+    """Why it counts as not alive although its worker sends heartbeats."""
 
     @property
     def serving(self) -> bool:
-        """Whether it takes jobs: now, or when its occupant has ended."""
+        """Whether it accepts jobs: now, or when its occupant has ended."""
         return self.alive and self.service is ServiceState.IN_SERVICE
 
     def takes(self, demand: Demand) -> bool:
-        """Whether it takes jobs of this class that it fits: now, or when its occupant has ended."""
+        """Whether it accepts jobs of this class: now, or when its occupant has ended."""
         checked = demand.canary and self.alive and self.service is ServiceState.QUARANTINED
         return self.serving or checked or (demand.provision and self.free)
 
     @property
     def free(self) -> bool:
-        """Whether `place` may have it."""
+        """Whether `place` may assign it."""
         return self.alive and self.occupant is None and self.service is not ServiceState.DRAINING
 
     @property
     def offered(self) -> FreeSlot:
-        """How `place` sees it while it is free."""
+        """The slot as input of `place` while it is free."""
         return replace(self.slot, service=self.service)
 
 
 def supply_of(slots: Sequence[Standing], now: datetime, windows: Mapping[str, Sequence[Window]]) -> Supply:
-    """Slots, given in the order in which free ones are offered, as `place` sees them."""
+    """Slots as input of `place`, in the order in which free ones are assigned."""
     free = [each.offered for each in slots if each.free]
     busy = [BusySlot(each.slot, each.occupant.latest) for each in slots if each.serving and each.occupant]
     return Supply(now, free, busy, windows)
@@ -81,7 +81,7 @@ class Need:
 
 @dataclass(frozen=True)
 class ExplainedJob:
-    """The job that is explained. `candidate` is how placing sees it."""
+    """The job that is explained. `candidate` is the job as input of placement."""
 
     candidate: Candidate
     state: JobState
@@ -90,28 +90,28 @@ class ExplainedJob:
     open_batch: int | None = None
     """Its batch, while that is still being written."""
     held: str | None = None
-    """Who holds it back, since when and why; None unless it is held."""
+    """Who put it on hold, when and why; None unless it is held."""
     slot_id: str | None = None
-    """Where it is assigned."""
+    """The slot to which it is assigned."""
     rung_since: datetime | None = None
-    """When it was assigned, if its worker has had to be rung more than once since."""
+    """When it was assigned, if its worker got more than one doorbell since."""
     ahead: int = 0
     """Jobs that want the same slots and come before it, whatever the shares of projects will be; held ones do not."""
     next_job: int | None = None
     """The first of them."""
     seconds: float = 0.0
-    """How long such a job takes."""
+    """The expected duration."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that placing looks at, at one moment, and what the next turn does with it.
+    """Everything that placement uses, at one moment, and what the next turn does with it.
 
-    `candidates` include the subject if the next turn looks at it.
+    `candidates` include the subject if the next turn considers it.
     """
 
     supply: Supply
-    """`slots` as `place` sees them."""
+    """`slots` as input of `place`."""
     plan: PlacementPlan
     """What `place` made of the supply and the candidates."""
     slots: Sequence[Standing] = ()
@@ -130,7 +130,7 @@ class Snapshot:
 
     @cached_property
     def taken(self) -> dict[str, int]:
-        """The slots that the next turn gives away, and to which job."""
+        """The slots that the next turn assigns, each with its job."""
         return {slot: placement.job_id for placement in self.plan.placements for slot in placement.slot_ids}
 
     @cached_property
@@ -139,13 +139,13 @@ class Snapshot:
         return {slot: gathering for gathering in self.plan.gatherings for slot in gathering.slot_ids}
 
     def closing(self, slot: FreeSlot, job: Candidate, at: datetime | None = None) -> Window | None:
-        """The window for whose sake this job may not start on the slot now, or `at`."""
+        """The window because of which this job must not start on the slot now, or `at`."""
         start = at or self.now
         windows = self.supply.windows.get(slot.id, ())
         return next((each for each in windows if each.closed(job.project, start, start + job.run_limit)), None)
 
     def gang_before(self, slot: FreeSlot, job: Candidate) -> Gathering | None:
-        """The gang for whose sake this job may not start on the slot now."""
+        """The gang because of which this job must not start on the slot now."""
         gathering = self.set_aside.get(slot.id)
         late = (
             gathering is not None and gathering.job_id != job.job_id and self.now + job.run_limit > gathering.starts_at

@@ -1,4 +1,5 @@
-"""The slots that take jobs, at one moment: those that are free, and those that come free when their job has ended."""
+"""The slots that accept jobs, at one moment: those that are free, and those that become free when their job has
+ended."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,17 +19,17 @@ class BusySlot:
 
 @dataclass(frozen=True)
 class Supply:
-    """All slots that have a live worker and are in service; of quarantined and drained ones, those without a job."""
+    """All slots that have a live worker and are in service; quarantined and drained ones only if they have no job."""
 
     now: datetime
     free: Sequence[FreeSlot] = ()
     """Without a lease; the longest idle first."""
     busy: Sequence[BusySlot] = ()
     windows: Mapping[str, Sequence[Window]] = field(default_factory=dict)
-    """Of each slot by its id: those that are not over."""
+    """Windows that are not over, by slot id."""
 
     def room(self, demand: Demand) -> int:
-        """How many jobs of this class the free slots are enough for, were there no other jobs and no windows."""
+        """Number of jobs of this class that fit on the free slots if there were no other jobs and no windows."""
         return sum(len(slots) // demand.slots for slots in hosts_with_enough(demand, self.free).values())
 
     def could_hold(self, demand: Demand) -> bool:

@@ -96,13 +96,13 @@ def test_a_slot_says_which_releases_its_host_turned_out_to_lack(client, database
 def test_a_slot_whose_worker_hears_nothing_says_so_and_is_not_free(client, database):
     with database.write() as session:
         now = database.now(session)
-        deaf = {"reason": "it does not hear its doorbells", "attempt_id": 7, "at": now.isoformat()}
+        deaf = {"reason": "it does not receive its doorbells", "attempt_id": 7, "at": now.isoformat()}
         a_slot(session, "lab1.g0", heartbeat_at=now, deaf=deaf, misrouted_bells=3)
 
     slot = client.slot("lab1.g0")
 
     assert (slot.presence, slot.misrouted_bells) == (Presence.DEAF, 3)
-    assert "it does not hear its doorbells" in page_of(slot)
+    assert "it does not receive its doorbells" in page_of(slot)
     assert "doorbells for other slots, dropped: 3" in page_of(slot)
     assert client.host("lab1").free == {}
 
