@@ -1,4 +1,5 @@
-"""The only process that places: one turn promotes, places, commits and rings; chores repair what was lost.
+"""The only process that places jobs: a turn promotes, places, commits and sends doorbells; chores repair lost messages
+and leases.
 
-Any number may run; a SQL lease elects the one that leads. Start with `turn.py`, then `main.py`.
+Any number may run; a SQL lease elects the leader. Start with `turn.py`, then `main.py`.
 """

@@ -1,6 +1,6 @@
-"""What the leading dispatcher does on a timer: a table of chores, each with its name and how often, and what runs it.
+"""What the leading dispatcher does on a timer: a table of chores with their intervals, and the class that runs them.
 
-Every repair is guarded in SQL by itself, so that a chore may be late, or be done twice.
+Every repair has its own guard in SQL, so that a chore may run late, or twice.
 """
 
 import logging
@@ -26,18 +26,18 @@ OFTEN = timedelta(seconds=1)
 SELDOM = timedelta(seconds=10)
 
 Clock = Callable[[], float]
-"""Seconds that never go back."""
+"""Monotonic seconds."""
 
 
 @dataclass(frozen=True)
 class Chore:
-    """One thing that is done every so often, in transactions of its own."""
+    """A task that runs at an interval, in its own transactions."""
 
     name: str
-    """What it sees to, as the log says it."""
+    """Its subject, as written in the log."""
     every: timedelta
     do: Callable[[], int]
-    """Does it; returns how many things there were to do."""
+    """Runs it; returns the number of items processed."""
 
 
 class Chores:
@@ -49,7 +49,7 @@ class Chores:
         self._done_at: dict[str, float] = {}
 
     def run(self) -> Mapping[str, Exception]:
-        """Do what is due; returns the chores that have failed, each with its error."""
+        """Run the chores that are due; returns those that have failed, each with its error."""
         failed: dict[str, Exception] = {}
         for chore in self._chores:
             began = self._clock()
@@ -58,7 +58,7 @@ class Chores:
             self._done_at[chore.name] = began
             try:
                 count = chore.do()
-            # Whatever it is, a row that nobody foresaw or a database that went away: the others are still due.
+            # Any error, such as an unexpected row or a database that stopped answering: the other chores still run.
             except Exception as trouble:
                 away = isinstance(trouble, OperationalError | InterfaceError)
                 again = chore.every.total_seconds()
@@ -71,17 +71,18 @@ class Chores:
 
 
 Doorbell = Callable[[Sequence[Bell]], bool]
-"""Wakes workers; False if the broker has not taken the bells. One that it has taken may be lost all the same."""
+"""Sends doorbells to workers; False if the broker has not accepted them. An accepted doorbell may still be lost."""
 
 UNHEARD_BELLS = 2
-"""So many bells for one attempt that the broker has taken and nobody has heard are no chance: the worker is deaf."""
+"""After this number of doorbells for one attempt that the broker accepted without effect, its worker counts as deaf."""
 
 
 class UnheardBells:
-    """Rings again for what nobody has claimed, and takes out the slot of a worker that beats but does not hear.
+    """Sends doorbells again for unclaimed attempts, and disables the slot of a worker that sends heartbeats but does
+    not receive doorbells.
 
-    Bells that the broker did not take count for nothing, so that no worker is blamed for a broker that is away. What
-    was rung is known to this process alone: another dispatcher that leads begins anew."""
+    Doorbells that the broker did not accept do not count, so that no worker is blamed for a broker that does not
+    answer. The counts are in this process only: another dispatcher that leads starts counting from 0."""
 
     def __init__(self, database: Database, ring: Doorbell, *, after: timedelta, lost_after: timedelta) -> None:
         self._database = database
@@ -91,7 +92,8 @@ class UnheardBells:
         self._unheard: dict[int, int] = {}
 
     def ring_again(self) -> int:
-        """Ring for each attempt that was not claimed in time; returns how many, and how many slots were taken out."""
+        """Send a doorbell for each attempt that was not claimed in time; returns their number and that of the disabled
+        slots."""
         waiting = sweeps.unclaimed(self._database) if self._unheard else []
         self._unheard = {number: bells for number, bells in self._unheard.items() if number in waiting}
         bells = sweeps.ring_again(self._database, after=self._after)
@@ -103,7 +105,7 @@ class UnheardBells:
 
 
 def table(settings: Settings, database: Database, canaries: Canaries, ring: Doorbell) -> tuple[Chore, ...]:
-    """The chores of a dispatcher, in the order in which they are done when several are due."""
+    """The chores of a dispatcher, in the order in which they run when several are due."""
     bells = UnheardBells(database, ring, after=settings.ring_again, lost_after=settings.lease)
     return (
         Chore(
@@ -122,5 +124,5 @@ def table(settings: Settings, database: Database, canaries: Canaries, ring: Door
             OFTEN,
             lambda: shares.set_half_life(database, settings.share_half_life),
         ),
-        Chore("unheard bells", OFTEN, bells.ring_again),
+        Chore("unanswered doorbells", OFTEN, bells.ring_again),
     )

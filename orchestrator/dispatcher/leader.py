@@ -1,4 +1,4 @@
-"""Which dispatcher leads: a SQL lease, so that any number may run and one acts."""
+"""Which dispatcher leads: a SQL lease, so that any number may run and only one acts."""
 
 from datetime import datetime, timedelta
 
@@ -13,13 +13,13 @@ ROLE = "dispatcher"
 
 
 class LeadLost(OrchestratorError):
-    """This process leads no more: its term ran out while it paused, and another may lead now."""
+    """This process no longer leads: its term expired while it was paused, and another may lead now."""
 
     code = "lead_lost"
 
 
 class Leadership:
-    """One process's claim to lead, for `term` at a time."""
+    """The lead of one process, for `term` at a time."""
 
     def __init__(self, database: Database, holder: str, term: timedelta) -> None:
         self._database = database
@@ -45,7 +45,7 @@ class Leadership:
         return True
 
     def fence(self, session: Session) -> None:
-        """LeadLost unless this process leads; if it does, nobody else can until the caller's transaction ends."""
+        """LeadLost unless this process leads; if it does, no other can until the caller's transaction ends."""
         mine = select(Leader.role).where(
             Leader.role == ROLE, Leader.holder == self._holder, Leader.expires_at > self._database.now(session)
         )

@@ -28,15 +28,15 @@ from orchestrator.submission.submit import Submission
 log = logging.getLogger("tx81.dispatcher")
 
 IDLE_SECONDS = 1.0
-"""The safety net under wake-ups: a turn happens at least this often."""
+"""In case a wake-up is lost: a turn happens at least this often."""
 
 APART_SECONDS = 0.02
-"""Turns begin at least so far apart: what ends meanwhile is placed together. Most commits of a busy lab give a turn
-nothing to do, and each turn reads all slots."""
+"""Minimum time between the starts of two turns: slots that become free meanwhile are assigned together. Most commits of
+a busy lab give a turn nothing to do, and each turn reads all slots."""
 
 
 class Dispatcher:
-    """Places, rings and repairs until told to stop."""
+    """Places jobs, sends doorbells and repairs until it receives a stop request."""
 
     def __init__(
         self,
@@ -57,14 +57,14 @@ class Dispatcher:
         self._leadership = Leadership(self._database, name, settings.leader_term)
         self._stop = threading.Event()
         self.leading = False
-        """Whether it has the lead as far as it knows; the turn asks again in its own transaction."""
+        """Whether it was the leader at the last check; the turn checks again in its own transaction."""
 
     def stop(self, *_signal: object) -> None:
-        """End after the turn that is under way; safe in a signal handler."""
+        """End after the present turn; safe in a signal handler."""
         self._stop.set()
 
     def run(self) -> None:
-        """Serve until `stop`; a database that is away is waited for."""
+        """Run until `stop`; waits for a database that does not answer."""
         watch: CommitWatch | None = None
         next_renewal = 0.0
         try:
@@ -87,7 +87,7 @@ class Dispatcher:
                     watch.wait(IDLE_SECONDS)
                 self._stop.wait(max(0.0, began + APART_SECONDS - time.monotonic()))
         finally:
-            with suppress(SQLAlchemyError):  # who cannot say that it goes is waited for as long as its term
+            with suppress(SQLAlchemyError):  # if the lead cannot be released, the others wait until its term expires
                 if self.leading:
                     self._leadership.resign()
             if watch is not None:
@@ -100,7 +100,7 @@ class Dispatcher:
         self._note(self._leadership.acquire())
 
     def turn(self) -> None:
-        """While leading: promote, place and ring."""
+        """While leading: promote, place and send doorbells."""
         if not self.leading:
             return
         try:
@@ -118,7 +118,7 @@ class Dispatcher:
             self._note(False)
 
     def sweep(self) -> Mapping[str, Exception]:
-        """While leading: do the chores that are due; returns those that have failed, which are logged."""
+        """While leading: run the chores that are due; returns those that have failed, which are logged."""
         return self._chores.run() if self.leading else {}
 
     def _note(self, leading: bool) -> None:
@@ -132,8 +132,8 @@ class Dispatcher:
                 ring(self._celery, bells)
             return True
         except (KombuError, OSError) as trouble:
-            # The sweep rings them all again.
-            log.warning("the broker does not answer; attempts will be rung again: %s", trouble)
+            # The chore sends all of them again.
+            log.warning("the broker does not answer; doorbells will be sent again: %s", trouble)
             return False
 
 

@@ -1,5 +1,5 @@
-"""What time does to jobs and slots: bells that were lost, workers that hear none, leases that ran out, jobs that waited
-too long, servers that are done with, reservations that begin or end. Each returns what it found to do, for `chores.py`.
+"""Repairs that depend on time: lost doorbells, workers that receive none, expired leases, jobs that waited too long,
+unused servers, reservations that begin or end. Each returns the items it processed, for `chores.py`.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,8 @@ from orchestrator.storage.tables import Attempt, Job, Lease
 
 
 def ring_again(database: Database, *, after: timedelta) -> list[Bell]:
-    """Bells of attempts that nobody claimed within `after`; a worker that hears one twice drops the second."""
+    """Doorbells for attempts that no worker claimed within `after`; a worker that receives one twice drops the
+    second."""
     with database.read() as session:
         now = database.now(session)
         unheard = select(Attempt.id).where(Attempt.state == AttemptState.ASSIGNED, Attempt.rung_at < now - after)
@@ -44,13 +45,14 @@ def ring_again(database: Database, *, after: timedelta) -> list[Bell]:
 
 
 def unclaimed(database: Database) -> list[int]:
-    """The attempts that wait to be claimed."""
+    """The attempts that are not claimed yet."""
     with database.read() as session:
         return list(session.scalars(select(Attempt.id).where(Attempt.state == AttemptState.ASSIGNED)))
 
 
 def note_deaf(database: Database, attempt_ids: Sequence[int], *, lost_after: timedelta) -> int:
-    """Take the slots out whose workers beat but have not heard the doorbells of these attempts; how many there were."""
+    """Disable the slots whose workers send heartbeats but did not receive the doorbells of these attempts; their
+    number."""
     deaf = 0
     for attempt_id in attempt_ids:
         with database.admission() as (session, now):
@@ -59,7 +61,7 @@ def note_deaf(database: Database, attempt_ids: Sequence[int], *, lost_after: tim
 
 
 def end_expired_leases(database: Database, *, max_attempts: int) -> int:
-    """Take attempts away from workers that did not renew; returns how many."""
+    """Take attempts away from workers that did not renew their leases; returns their number."""
     with database.read() as session:
         expired = select(Lease.attempt_id).where(Lease.expires_at < database.now(session)).distinct()
         attempts = list(session.scalars(expired))
@@ -80,7 +82,7 @@ def end_expired_leases(database: Database, *, max_attempts: int) -> int:
 
 
 def fail_overdue(database: Database) -> int:
-    """Fail jobs that were not placed by their queue deadline or not finished by their total deadline; how many."""
+    """Fail jobs that were not placed by their queue deadline or not finished by their total deadline; their number."""
     with database.read() as session:
         now = database.now(session)
         late_in_queue = (Job.state == JobState.QUEUED) & ~Job.held & (Job.queue_deadline_at < now)
@@ -103,7 +105,8 @@ def fail_overdue(database: Database) -> int:
 
 
 def stop_servers(database: Database) -> int:
-    """Stop servers that nobody uses, whose life is over, or whose clients have ended; returns how many were asked."""
+    """Stop servers that are idle, have reached their maximum lifetime, or whose clients have ended; returns their
+    number."""
     with database.read() as session:
         due = server_stops.to_stop(session, database.now(session))
     for job_id, why in due:
@@ -113,7 +116,8 @@ def stop_servers(database: Database) -> int:
 
 
 def note_reservations(database: Database) -> int:
-    """Note reservations that have begun or ended, and take back what has not begun on their slots; how many."""
+    """Record reservations that have begun or ended, and withdraw attempts that have not started on their slots; their
+    number."""
     with database.read() as session:
         due = reservations.passages(session, database.now(session))
     if due:

@@ -1,6 +1,6 @@
 """One turn: advance batches, promote waiting jobs whose needs are met, place queued ones, commit.
 
-The caller rings after the commit.
+The caller sends the doorbells after the commit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ AGING: timedelta = Settings.model_fields["aging"].default
 
 _JOB, _ATTEMPT, _SLOT = (Base.metadata.tables[name] for name in ("job", "attempt", "slot"))
 
-# Built once, on plain tables: these are asked in every turn, and building them takes longer than running them.
+# Built once, on plain tables: they run in every turn, and building them takes longer than running them.
 
 _BELLS = (
     select(_ATTEMPT.c.id, _ATTEMPT.c.number, _ATTEMPT.c.slot_ids, _ATTEMPT.c.job_id, _JOB.c.name, _JOB.c.kind)
@@ -42,7 +42,7 @@ _NOTE_KCORE = (
 
 
 def bells(session: Session, attempt_ids: Sequence[int]) -> list[Bell]:
-    """The doorbells of attempts. A task id is new for every attempt: a revoked one is remembered by workers."""
+    """The doorbells of attempts. Every attempt has its own task id, because workers remember revoked ones."""
     return [
         Bell(
             attempt_id=row.id,
@@ -58,9 +58,9 @@ def take_turn(
     database: Database, store: ArtifactStore, *, lease: timedelta, lost_after: timedelta, aging: timedelta = AGING,
     leadership: Leadership | None = None,
 ) -> list[Bell]:  # fmt: skip
-    """Promote and place until nothing more can move; returns the bells to ring now that all is committed.
+    """Promote and place until nothing more can change; returns the doorbells to send, after the commit.
 
-    Under `leadership`, LeadLost and nothing done if it has been lost meanwhile: a process may pause at any line.
+    With `leadership`, LeadLost and no change if the lead was lost meanwhile: a process may pause at any line.
     """
     with database.read() as session:
         slots = queue.supply(session, database.now(session), lost_after)
@@ -79,7 +79,7 @@ def take_turn(
 def place_queued(
     session: Session, *, now: datetime, lease: timedelta, lost_after: timedelta, aging: timedelta = AGING
 ) -> list[Bell]:
-    """Assign queued jobs to free slots; returns their bells, to be rung after the commit."""
+    """Assign queued jobs to free slots; returns their doorbells, to be sent after the commit."""
     slots = queue.supply(session, now, lost_after)
     if not slots.free:
         return []

@@ -1,4 +1,4 @@
-"""One prompt's answer, and whether it is the one that was expected."""
+"""One prompt's answer, and whether it equals the reference."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class GivenAnswer:
     """What a tool answered to one prompt in one repeat on one lane.
 
-    Times in seconds; what the tool does not report is None.
+    Times in seconds; values that the tool does not report are None.
     """
 
     repeat: int
@@ -23,9 +23,9 @@ class GivenAnswer:
     ttft_seconds: float | None = None
     finish_reason: str | None = None
     lane: int = 0
-    """Which of the groups that answer side by side, from 0."""
+    """Which of the card groups that run in parallel, from 0."""
     batch_size: int | None = None
-    """How many groups answered side by side; None where the tool does not tell."""
+    """Number of groups that ran in parallel; None if the tool does not report it."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class CheckedAnswer:
 
 
 class Golden:
-    """Reference answers, found by place if the question there is the same, else by the text of the question.
+    """Reference answers, found by index if the question there is the same, otherwise by the text of the question.
 
-    Space around a question does not count: tools strip it, people do not. Everything in an answer counts.
+    Space around a question is ignored, because tools strip it and people do not. Every character of an answer counts.
     """
 
     def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
@@ -56,11 +56,12 @@ class Golden:
 
 
 def digest_of(answers: Iterable[GivenAnswer]) -> str:
-    """Of what was asked and answered, in any order of telling: equal exactly if every answer is, to the letter."""
+    """Digest of questions and answers, whatever their order: equal exactly if every answer is equal, character by
+    character."""
     said = hashlib.sha256()
     for answer in sorted(answers, key=lambda each: (each.lane, each.repeat, each.index)):
         told = [answer.repeat, answer.index, answer.question, answer.text]
-        # The first lane is left out: most runs have only one.
+        # The first lane is not written: most runs have only one.
         said.update(json.dumps([*told, answer.lane] if answer.lane else told).encode() + b"\n")
     return f"sha256:{said.hexdigest()}"
 

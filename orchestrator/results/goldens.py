@@ -16,12 +16,12 @@ from orchestrator.strict_json import BadDocument, loads
 
 Format = Literal["auto", "json_lines", "lines"]
 """`json_lines`: objects with the texts `question` and `answer` (or `response`, as a run writes them); `lines`: one
-answer a line, in the order of the prompts; `auto`: whichever it looks like."""
+answer a line, in the order of the prompts; `auto`: detected from the content."""
 
 _SHOWN = 60
 
 MOST_LINE_VALUES = 10_000
-"""Of one line; a tool may write each token's time beside the answer."""
+"""Largest number of values in one line; a tool may write the time of each token with the answer."""
 
 
 def paired(text: str, prompts: Sequence[str], how: Format, *, field: str) -> list[tuple[str, str]]:

@@ -1,8 +1,8 @@
 """The numbers of a load on a server, each with the definition it was computed by. Pure.
 
 Times are of the client's monotonic clock. Of one request: *sent*, when it was sent; *due*, when an open loop was to
-send it (so that a client that is late can hide nothing); *first*, when the first text came; *last*, when the last piece
-of the answer came. Requests that were not answered are counted, and in no other number.
+send it (so that delays of the client are included); *first*, when the first text came; *last*, when the last piece
+of the answer came. Requests that were not answered are counted, and not part of any other number.
 """
 
 import random
@@ -17,7 +17,8 @@ SERVER = "server"
 """Token counter: the server's own `usage`."""
 
 MOST_GAPS = 1 << 17
-"""Gaps between pieces that are sampled for percentiles: of more, a sample of this size. Mean and maximum are of all."""
+"""Largest number of gaps between pieces used for percentiles: of more, a random sample of this size. Mean and maximum
+use all gaps."""
 
 DEFINITIONS = {
     "requests": ("requests", "requests/answered"),
@@ -55,7 +56,7 @@ FROM_DUE = {
     "ttft_seconds": ("s", "ttft_seconds/due_to_first"),
     "request_seconds": ("s", "request_seconds/due_to_last"),
 }
-"""What an open loop defines otherwise."""
+"""The definitions that differ in an open loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class Timed:
 
     @property
     def began(self) -> float:
-        """What its latencies are measured from."""
+        """The time from which its latencies are measured."""
         return self.sent if self.due is None else self.due
 
     @property
@@ -83,7 +84,7 @@ class Timed:
         return (self.last - self.first) / (self.output_tokens - 1)
 
     def within(self, limits: Goodput) -> bool | None:
-        """Whether it met every limit; None if that cannot be said."""
+        """Whether it met every limit; None if unknown."""
         if limits.tpot_seconds is not None and self.output_tokens is None:
             return None
         taken = (
@@ -95,7 +96,7 @@ class Timed:
 
 
 class LoadStatistics:
-    """Adds requests up as they end, in memory that grows by a few numbers a request."""
+    """Collects requests as they end; memory grows by a few numbers per request."""
 
     def __init__(self, goodput: Goodput | None = None, *, open_loop: bool = False) -> None:
         self._limits = goodput
@@ -114,7 +115,7 @@ class LoadStatistics:
         self._peak = max(self._peak, under_way)
 
     def failed(self) -> None:
-        """One request was not answered, or not to its end."""
+        """One request was not answered, or not completely."""
         self._failed += 1
 
     def answered(self, one: Timed) -> None:
@@ -131,14 +132,14 @@ class LoadStatistics:
             self._gaps.add(gap)
         for name, count in (("prompt_tokens", one.prompt_tokens), ("output_tokens", one.output_tokens)):
             known = self._tokens[name]
-            # One answer without a count, and there is no sum: one over the others would look like the whole.
+            # If one answer has no count, there is no sum: a partial sum would look complete.
             self._tokens[name] = None if known is None or count is None else known + count
         if self._limits is not None and self._good is not None:
             good = one.within(self._limits)
             self._good = None if good is None else self._good + good
 
     def measured(self) -> list[Measured]:
-        """All that can be said; a number for which something is missing is left out."""
+        """All metrics; one for which a value is missing is omitted."""
         answered, asked = self._answered, self._answered + self._failed
         found = [self._number("requests", answered, answered), self._number("failed_requests", self._failed, asked)]
         if not answered:
@@ -149,7 +150,7 @@ class LoadStatistics:
         for name, values in self._spreads.items():
             counter = SERVER if name == "tpot_seconds" else None
             found += self._statistics(name, _statistics(values, borne=len(values)), len(values), counter)
-        # Gaps within one answer are similar: how far a percentile can be trusted, requests decide.
+        # Gaps within one answer are similar, so the number of requests decides which percentiles are given.
         gaps = {**_statistics(self._gaps.sample, borne=answered), **self._gaps.of_all()}
         return found + self._statistics("itl_seconds", gaps, self._gaps.count)
 
@@ -178,7 +179,7 @@ class LoadStatistics:
 
 
 class _Gaps:
-    """Any number of gaps in bounded memory: each is in the sample with the same chance."""
+    """Any number of gaps in bounded memory: each is in the sample with the same probability."""
 
     def __init__(self) -> None:
         self.sample = array("d")
@@ -199,7 +200,7 @@ class _Gaps:
             self.sample[place] = gap
 
     def of_all(self) -> dict[str, float]:
-        """What is known of every gap, and not of the sample alone."""
+        """Values computed from all gaps, not only from the sample."""
         return {"mean": self.total / self.count, "max": self.longest} if self.count else {}
 
 

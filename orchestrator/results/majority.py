@@ -1,7 +1,7 @@
 """The same prompts, the same kernel image, several slots: which of them differs from the majority?
 
-Greedy answers of one image should be equal everywhere. Each slot has one vote for each prompt, however often it ran, so
-that one that ran more does not outvote the others. Pure.
+Greedy answers of one image should be equal everywhere. Each slot has one vote per prompt, whatever the number of its
+runs, so that a slot with more runs does not outvote the others. Pure.
 """
 
 from collections import Counter, defaultdict
@@ -17,7 +17,7 @@ LEAST_SLOTS = 3
 
 @dataclass(frozen=True)
 class SlotAnswers:
-    """What one slot answered: its answers by prompt, and how many runs answered exactly so."""
+    """What one slot answered: its answers by prompt, and the number of runs with exactly these answers."""
 
     slot_id: str
     answers: Mapping[int, str]
@@ -26,7 +26,7 @@ class SlotAnswers:
 
 @dataclass(frozen=True)
 class OddSlot:
-    """A slot that gave answers of its own: to how many prompts, and the first of them."""
+    """A slot that differs from the majority: on how many prompts, and the first of them."""
 
     slot_id: str
     prompts: int
@@ -35,7 +35,7 @@ class OddSlot:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far the slots agree on what they answered."""
+    """How far the answers of the slots agree."""
 
     prompts: int
     odd: tuple[OddSlot, ...]
@@ -46,7 +46,7 @@ class Agreement:
 
 
 def agreement(runs: Iterable[SlotAnswers]) -> Agreement:
-    """Compare what slots answered to each prompt with what most of the slots answered to it."""
+    """Compare the answers of each slot with the majority answer to each prompt."""
     votes: dict[int, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
     for run in runs:
         for prompt, answer in run.answers.items():

@@ -1,8 +1,8 @@
 """The numbers of one run, each with the definition it was computed by.
 
-Percentiles are linearly interpolated. A tail percentile is only given where the sample can bear it: by MLPerf's early
+Percentiles are linearly interpolated. A tail percentile is only given if the sample is large enough: by MLPerf's early
 stopping (confidence 0.99, one request over the limit) a p90 needs 64 requests, a p95 130 and a p99 662; below that
-there are median and maximum.
+only median and maximum are given.
 """
 
 from collections.abc import Iterable, Sequence
@@ -39,7 +39,7 @@ TOOL = "tool"
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One number; `count` says from how many answers, `counter` who counted the tokens."""
+    """One number; `count` is the number of answers used, `counter` says which program counted the tokens."""
 
     name: str
     value: float
@@ -50,7 +50,7 @@ class Measured:
 
 
 def measure(answers: Sequence[GivenAnswer], exact: Sequence[bool | None], wall_seconds: float | None) -> list[Measured]:
-    """All that can be said of a run; a number that some answer lacks is left out, never guessed."""
+    """All metrics of a run; one for which an answer lacks a value is omitted, never guessed."""
     found = compared(exact)
     for name in ("prompt_tokens", "output_tokens"):
         counts = _all(getattr(answer, name) for answer in answers)
@@ -65,14 +65,14 @@ def measure(answers: Sequence[GivenAnswer], exact: Sequence[bool | None], wall_s
 
 
 def compared(exact: Sequence[bool | None]) -> list[Measured]:
-    """How many answers there are, and how many of those that have a reference equal it."""
+    """The number of answers, and how many of those with a reference equal it."""
     known = [equal for equal in exact if equal is not None]
     equal = [_number("exact_answers", sum(known), len(known))] if known else []
     return [_number("answers", len(exact), len(exact)), *equal]
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Linearly interpolated between the two nearest of at least one value."""
+    """Linearly interpolated between the two nearest values; needs at least one."""
     ordered = sorted(values)
     place = (len(ordered) - 1) * percent / 100
     below = int(place)
@@ -102,7 +102,7 @@ def _tpot(answer: GivenAnswer) -> float | None:
 
 
 def _all(values: Iterable[float | None]) -> list[float]:
-    """The values if every one is there, else none: a sum over some of them would look like the whole."""
+    """The values if none is missing, else no values: a sum over some of them would look complete."""
     found = list(values)
     told = [value for value in found if value is not None]
     return told if len(told) == len(found) else []

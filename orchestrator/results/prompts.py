@@ -1,11 +1,12 @@
-"""The questions in a file of prompts, as every program of ours counts them. Pure.
+"""The questions in a file of prompts, as all our programs count them. Pure.
 
-One a line, without the space around it; lines with nothing but space are none. A line ends with \\n, \\r\\n or \\r, as
-for every program that opens a text file in Python, the vendor's scripts among them. U+2028 and its kin end no line.
+One per line, stripped of surrounding space; blank lines are ignored. A line ends with \\n, \\r\\n or \\r, as
+for every program that opens a text file in Python, the vendor's scripts among them. U+2028 and similar characters do
+not end a line.
 """
 
 MOST_LINES = 1_000_000
-"""Of a file of prompts or answers."""
+"""Largest number of lines in a file of prompts or answers."""
 
 
 def lines_of(text: str) -> list[str]:
