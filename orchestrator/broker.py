@@ -1,7 +1,7 @@
-"""The Celery application: a doorbell, never a record.
+"""The Celery application. Its messages ("doorbells") only wake workers; all state is in SQL.
 
-A message carries one attempt id. SQL decides what it means, so lost, late and doubled messages are harmless. Every
-setting that differs from Celery's default has its reason beside it.
+A message carries one attempt id. SQL decides what it means, so lost, late and duplicated messages are harmless. Every
+setting that differs from Celery's default has a comment with the reason.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ RUN_ATTEMPT = "tx81.run_attempt"
 """Name of the one task; its implementation is in `workers.tasks`, its only argument an attempt id."""
 
 TRANSPORT: dict[str, Any] = {
-    # The window between receive and ack is milliseconds; a message lost in it should come back soon.
+    # The window between receive and ack is milliseconds; a message lost in it should be delivered again soon.
     "visibility_timeout": 600,
     "unacked_restore_interval": 10,
     "unacked_restore_throttle": 5,
@@ -29,7 +29,7 @@ TRANSPORT: dict[str, Any] = {
 
 
 class _OneBroker(Celery):  # type: ignore[misc]  # Celery has no types
-    """Celery asks the environment for its broker first: CELERY_BROKER_URL, which may be another project's."""
+    """Celery reads CELERY_BROKER_URL from the environment first, which may be the broker of another project."""
 
     def __init__(self, broker_url: str) -> None:
         super().__init__("tx81", broker=broker_url, loader="app", include=[], set_as_current=False)
@@ -64,9 +64,9 @@ def create_app(broker_url: str) -> Celery:
         worker_prefetch_multiplier=1,
         worker_concurrency=1,
         worker_pool="threads",
-        # A blip of the broker must not kill a conversion.
+        # A short outage of the broker must not kill a conversion.
         worker_cancel_long_running_tasks_on_connection_loss=False,
-        # After SIGTERM a job may still end by itself for so long; then its tree is killed and it is queued again.
+        # After SIGTERM a job may still end by itself within this time; then its tree is killed and it is queued again.
         worker_soft_shutdown_timeout=5.0,
         # SQL holds results, schedules and limits.
         task_ignore_result=True,
@@ -94,10 +94,10 @@ class Bell:
 
 
 def ring(app: Celery, bells: Sequence[Bell]) -> None:
-    """Wake workers, all in one round trip to the broker.
+    """Send doorbells to workers, all in one round trip to the broker.
 
-    Raises `kombu.exceptions.KombuError` within seconds if the broker does not answer; nobody knows then which bells
-    were heard.
+    Raises `kombu.exceptions.KombuError` within seconds if the broker does not answer; it is then unknown which
+    doorbells were received.
     """
     with app.producer_or_acquire() as producer, producer.batch():
         for bell in bells:
@@ -114,7 +114,7 @@ def ring(app: Celery, bells: Sequence[Bell]) -> None:
 
 
 def __getattr__(name: str) -> Celery:
-    """`orchestrator.broker:app`, made from the environment when Celery's or Flower's command line asks for it."""
+    """`orchestrator.broker:app`, created from the environment when Celery's or Flower's command line imports it."""
     if name == "app":
         return create_app(load_settings().broker_url)
     raise AttributeError(name)

@@ -1,7 +1,7 @@
 """Time: the database's clock for leases, this process's monotonic clock for durations.
 
 Two machines never agree on the time of day, so every instant that is compared across processes is read
-from the database (`Database.now`). This module holds the one thing that all instants share.
+from the database (`Database.now`). This module has the one function that all instants need.
 """
 
 from datetime import UTC, datetime

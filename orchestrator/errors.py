@@ -4,10 +4,10 @@ from typing import Any, ClassVar
 
 
 class OrchestratorError(Exception):
-    """A request or an operation met a fact it cannot pass.
+    """A request or an operation cannot be carried out because of a fact.
 
     `detail` is one sentence for a person, with the remedy in it; `field` names the input at fault
-    (dotted path, as in `jobs.convert.spec.model`); `code` is the stable word a program switches on.
+    (dotted path, as in `jobs.convert.spec.model`); `code` is a stable word for programs.
     """
 
     code: ClassVar[str] = "error"
@@ -19,13 +19,13 @@ class OrchestratorError(Exception):
         self.facts = facts
 
     def within(self, prefix: str) -> "OrchestratorError":
-        """The same fact with its field seen from an enclosing document, e.g. one job of a pipeline."""
+        """The same fact with its field relative to an enclosing document, e.g. one job of a pipeline."""
         self.field = f"{prefix}.{self.field}" if self.field else prefix
         return self
 
 
 class BadRequest(OrchestratorError):
-    """What was asked for can never be done as written."""
+    """The request can never be carried out as written."""
 
     code = "bad_request"
 
@@ -49,7 +49,7 @@ class NotFound(OrchestratorError):
 
 
 class IllegalTransition(OrchestratorError):
-    """The thing is in a state from which the asked-for arrow does not start."""
+    """The present state of the thing does not allow the requested transition."""
 
     code = "illegal_transition"
 
@@ -61,13 +61,13 @@ class AlreadyExists(OrchestratorError):
 
 
 class AlreadyReserved(OrchestratorError):
-    """Someone has reserved the slot for some of that time."""
+    """The slot is already reserved for some of that time."""
 
     code = "already_reserved"
 
 
 class EndpointClosed(OrchestratorError):
-    """A server does not answer any more, or not yet."""
+    """A server no longer answers, or not yet."""
 
     code = "endpoint_closed"
 
@@ -85,13 +85,13 @@ class Unauthenticated(OrchestratorError):
 
 
 class Forbidden(OrchestratorError):
-    """The token is known, and its scope does not reach this far."""
+    """The token is valid, but its scope is not sufficient."""
 
     code = "forbidden"
 
 
 class OwnershipLost(OrchestratorError):
-    """The attempt is no longer this worker's: kill the tree and write nothing."""
+    """The attempt no longer belongs to this worker: kill the process tree and write nothing."""
 
     code = "ownership_lost"
 

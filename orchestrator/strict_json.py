@@ -1,8 +1,8 @@
-"""JSON from outside, in request bodies and in files: read without surprises, or refused with the place. Pure.
+"""JSON from outside, in request bodies and in files: read strictly, or refused with the place. Pure.
 
-Refused is what our columns cannot hold or no person means: NUL, halves of surrogate pairs, NaN and infinity, numbers
-beyond what an integer column holds, nesting without end, more values than any document of ours has, and a key that is
-given twice, of which one would be lost in silence. Brackets are counted before anything is built from them.
+Refused is what our columns cannot store or what is certainly a mistake: NUL, halves of surrogate pairs, NaN and
+infinity, numbers beyond what an integer column holds, unlimited nesting, more values than any of our documents has, and
+a key that is given twice, of which one would be lost silently. Brackets are counted before any object is built.
 """
 
 import json
@@ -14,7 +14,7 @@ DEEPEST = 64
 """Levels of nesting a document may have; ours have six."""
 
 LARGEST_INTEGER = 2**63 - 1
-"""What an integer column holds."""
+"""The largest value of an integer column."""
 
 _LONGEST_INTEGER = 20
 """Characters of the largest integer, and of its negative."""
@@ -22,10 +22,10 @@ _LONGEST_INTEGER = 20
 MOST_VALUES = 1_000_000
 
 MOST_KEYS = 10_000
-"""Of one object: our documents have tens, and every unknown one costs a line in the refusal."""
+"""Limit for one object: our documents have tens, and every unknown key costs a line in the refusal."""
 
 Place = tuple[str | int, ...]
-"""Of a value: the keys and indices that lead to it."""
+"""The path of a value: the keys and indices that lead to it."""
 
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NO_BRACKET = re.compile(r"[^\[\]{}]+")
@@ -54,7 +54,7 @@ class BadDocument(ValueError):
 def loads(content: bytes | str, *, most_values: int = MOST_VALUES, largest: float = LARGEST_INTEGER) -> Any:
     """The document; JSONDecodeError if it is not JSON, BadDocument for what is JSON and refused.
 
-    `largest` is the largest fraction; integers are held to `LARGEST_INTEGER`."""
+    `largest` is the largest fraction; integers are limited to `LARGEST_INTEGER`."""
     text = _text_of(content) if isinstance(content, bytes) else content
     _refuse_large(text, most_values)
     try:
@@ -73,8 +73,8 @@ def loads(content: bytes | str, *, most_values: int = MOST_VALUES, largest: floa
 
 
 def check(document: Any, *, largest: float = LARGEST_INTEGER) -> None:
-    """BadDocument unless every value, however it was written, is one that a document may have."""
-    # On a stack of its own: the document may be deep.
+    """BadDocument unless every value is allowed in a document, in whatever notation it was written."""
+    # With an explicit stack: the document may be deep.
     pending: list[tuple[Any, Place]] = [(document, ())]
     while pending:
         value, place = pending.pop()
@@ -111,9 +111,9 @@ def _text_of(content: bytes) -> str:
 
 
 def _refuse_large(text: str, most_values: int) -> None:
-    """Look at brackets and commas alone: what is refused here was never built.
+    """Check only brackets and commas, before any object is built.
 
-    First what one pass of C can count, whatever is in strings: while a longer one runs, no other thread does."""
+    First a fast count in C, which includes the contents of strings: no other thread runs during a slow one."""
     if (text.count('"') - text.count('\\"')) // 4 > most_values:
         raise BadDocument(f"it has more than {most_values} values")  # as many strings, at most half of them keys
     opening = text.count("[") + text.count("{")
@@ -155,11 +155,11 @@ def _no_constant(name: str) -> None:
 
 
 def _second_in(text: str) -> BadDocument:
-    """Where the key is that the parser has seen twice; the text is JSON up to there."""
+    """The place of the key that the parser has found twice; the text is JSON up to there."""
     line, word, word_line = 1, "", 1
     place: list[str | int] = []
     seen: list[dict[str, int] | None] = []
-    """Of each open bracket: the lines of an object's keys, or None for a list."""
+    """For each open bracket: the lines of an object's keys, or None for a list."""
     for found in _TOKEN.finditer(text):
         match found.group():
             case "\n":
@@ -184,5 +184,5 @@ def _second_in(text: str) -> BadDocument:
 
 
 def twice(place: Place, line: int, first: int) -> BadDocument:
-    """The refusal of a key that is there already."""
+    """The refusal of a repeated key."""
     return BadDocument(f"is given a second time; the first is on line {first}", place, line)

@@ -1,8 +1,8 @@
-"""YAML from outside, as the plain data that JSON can have: read without surprises, or refused with the line. Pure.
+"""YAML from outside, as the plain data that JSON can have: read strictly, or refused with the line. Pure.
 
-It is held to what `orchestrator.strict_json` holds JSON to. Besides, every use of an alias counts as if it were written
-out, so that a few lines cannot become millions of values; dates are texts; tags of a program's own are refused. A key
-is the text that is written there, also where YAML would read a number or a truth in it.
+The rules of `orchestrator.strict_json` apply. In addition, every use of an alias counts as if it were written out, so
+that a few lines cannot become millions of values; dates are texts; application-specific tags are refused. A key is the
+text as written, also where YAML would read it as a number or a boolean.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ MOST_VALUES = 200_000
 MOST_BYTES = 8 << 20
 
 _LONGEST_NUMBER = 40
-"""Characters; a number that needs more is none of ours, and reading it takes the square of its length."""
+"""Characters; no valid number is longer, and the time to read one grows with the square of its length."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
@@ -28,7 +28,7 @@ _TEXTS = ("str", "timestamp", "value")
 
 @dataclass
 class Document:
-    """The data of a file, and the line of each of its entries by the place."""
+    """The data of a file, and the line of each of its entries, by path."""
 
     values: Any
     lines: dict[Place, int] = field(default_factory=dict)
@@ -43,7 +43,7 @@ def load(text: str, *, most_values: int = MOST_VALUES, most_bytes: int = MOST_BY
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or " ".join(str(error).split())
-        # The C parser names the line after the last one for what ends too early.
+        # For a document that ends too early, the C parser reports the line after the last one.
         line = None if mark is None else min(mark.line + 1, text.rstrip("\n").count("\n") + 1)
         raise BadDocument(f"not YAML: {what}", line=line) from None
     reading = _Reading(most_values)
@@ -56,7 +56,7 @@ def load(text: str, *, most_values: int = MOST_VALUES, most_bytes: int = MOST_BY
 
 
 class _Composer:
-    """Nodes from events, as they come: depth and number are known before more is read."""
+    """Builds nodes from events as they arrive, so that depth and number are checked before more is read."""
 
     def __init__(self, text: str, most_values: int) -> None:
         self._events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
@@ -117,7 +117,7 @@ class _Composer:
 
 
 class _Reading:
-    """Plain data from nodes; what an alias stands for is read again at each of its uses, and counted."""
+    """Plain data from nodes; the target of an alias is read and counted again at each use."""
 
     def __init__(self, most_values: int) -> None:
         self.lines: dict[Place, int] = {}

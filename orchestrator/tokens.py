@@ -1,8 +1,8 @@
-"""Bearer tokens: made once, shown once, kept only as a hash.
+"""Bearer tokens: created once, shown once, stored only as a hash.
 
-A token is 256 random bits, so a plain SHA-256 is enough to keep it (a slow hash protects guessable passwords), and
+A token is 256 random bits, so a plain SHA-256 is enough to store it (a slow hash protects guessable passwords), and
 it can be looked up by that hash: an attacker cannot choose the hash of a guess, so the comparison of the index leaks
-nothing useful; the final one takes constant time all the same.
+nothing useful. The final comparison takes constant time in any case.
 """
 
 import hashlib
@@ -24,14 +24,14 @@ from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Token
 
 PREFIX = "tx81_"
-"""Lets secret scanners, and people, see what a leaked string is."""
+"""Lets secret scanners and people recognise a leaked token."""
 
 _LONGEST = 200
 
 
 @dataclass(frozen=True)
 class Bearer:
-    """Who is asking."""
+    """The caller."""
 
     token_id: int
     name: str
@@ -39,9 +39,9 @@ class Bearer:
 
 
 def make(database: Database, name: str, scopes: tuple[str, ...], *, by: str | None = None) -> str:
-    """A new token, in plain text for the only time; AlreadyExists if the name is taken, be it by a revoked one.
+    """A new token, in plain text this one time; AlreadyExists if the name is taken, also by a revoked one.
 
-    `by` is the person who asked for it, as the events tell; None where the installation itself does.
+    `by` is the user who requested it, recorded in the event; None if the installation itself does.
     """
     plain = _random()
     try:
@@ -55,14 +55,14 @@ def make(database: Database, name: str, scopes: tuple[str, ...], *, by: str | No
 
 
 def known(session: Session) -> Sequence[Token]:
-    """All tokens by name, revoked ones too."""
+    """All tokens by name, including revoked ones."""
     return session.scalars(select(Token).order_by(Token.name)).all()
 
 
 def revoke(database: Database, name: str, *, by: str) -> None:
-    """Let a token count no more, from the next request on; nothing if it is revoked already.
+    """Revoke a token, from the next request on; does nothing if it is revoked already.
 
-    NotFound if there is none. IllegalTransition if nobody could make tokens any more.
+    NotFound if there is none. IllegalTransition if it is the last one that may create tokens.
     """
     with database.write() as session:
         database.serialise(session, "tokens")
@@ -78,7 +78,7 @@ def revoke(database: Database, name: str, *, by: str) -> None:
 
 
 def verify(session: Session, plain: str) -> Bearer:
-    """Whose token this is; Unauthenticated if it is nobody's, or was revoked."""
+    """The caller that the token belongs to; Unauthenticated if it is unknown or was revoked."""
     if plain.startswith(PREFIX) and len(plain) <= _LONGEST:
         digest = _digest(plain)
         token = session.scalars(select(Token).where(Token.sha256 == digest)).one_or_none()
@@ -90,10 +90,10 @@ def verify(session: Session, plain: str) -> Bearer:
 
 
 def make_first(database: Database, file: Path) -> bool:
-    """Leave an admin token in `file` (mode 600) if there is no token at all yet; say whether it did.
+    """Write an admin token to `file` (mode 600) if no token exists yet; returns whether it did.
 
     Safe when several processes start at once: the row decides who writes the file, and the file is whole before the
-    row is committed, so that a death in between leaves no token that nobody knows.
+    row is committed, so that a crash in between leaves no token whose value is lost.
     """
     plain = _random()
     try:
