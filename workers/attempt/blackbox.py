@@ -1,7 +1,7 @@
-"""What is saved of an attempt that ended in a fault or brought its cards into suspicion, before anything is reset.
+"""The data saved about an attempt that ended with a fault or a suspicion, before anything is reset.
 
-One JSON document, at most about 1 MB: the last lines of the log, the exact command with secrets masked, the tool's tree
-as it was last seen, who holds the cards now, and what the kernel said since the attempt began.
+One JSON document, at most about 1 MB: the last lines of the log, the exact command with secrets masked, the tool's
+process tree as last seen, the processes that have the cards open now, and the kernel log since the attempt began.
 """
 
 import errno
@@ -23,9 +23,9 @@ NAME = "black_box"
 LOG_BYTES = 1 << 18
 MOST_KERNEL_LINES = 500
 _CLOCKS_APART = 60.0
-"""Seconds by which the kernel's log may be behind the monotonic clock, which is corrected and it is not."""
+"""Seconds by which the kernel log's clock may lag the monotonic clock, because only the latter is adjusted."""
 
-_KERNEL_RECORD = 8192  # the kernel gives one record a read, and refuses a smaller buffer
+_KERNEL_RECORD = 8192  # the kernel returns one record per read, and refuses a smaller buffer
 
 
 def store_black_box(
@@ -41,7 +41,7 @@ def store_black_box(
     suspicion: Suspicion | None,
     since: float,
 ) -> Output:
-    """Store what can be found out now as the artifact `black_box`; `since` is the attempt's begin, monotonic."""
+    """Store the data available now as the artifact `black_box`; `since` is the attempt's beginning, monotonic."""
     document = {
         "attempt": label,
         "failure": failure and failure.model_dump(mode="json"),
@@ -72,7 +72,7 @@ def tail(path: Path, most: int) -> str:
 def kernel_lines(since: float, *, earlier: float = _CLOCKS_APART) -> list[str]:
     """What the kernel has logged since a moment of the monotonic clock, or up to `earlier` seconds before it.
 
-    None if we may not read it."""
+    None if we have no permission to read it."""
     lines: list[str] = []
     try:
         handle = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -101,7 +101,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
 
 
 def _boot_id() -> str | None:
-    """Which boot of the host it was: what was broken then may be mended by another."""
+    """The boot id of the host: a defect may be gone after a reboot."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""What a run left behind: found by the profile's globs, never by composing a name, and taken into the store."""
+"""The outputs of a run: found by the profile's globs, never by a constructed name, and put into the store."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,8 @@ from workers.toolchain.answers import (
 from workers.toolchain.commands import Plan
 
 MOST_FILES = 20
-"""Kept of one sort: a tool that leaves more logs, or more files of answers, is writing something else."""
+"""Largest number of files of one kind that are stored: a tool that leaves more logs or answer files wrote something
+else."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Output:
 
 @dataclass
 class Results:
-    """All that is kept of an attempt; `problems` say what a successful run should have left and did not."""
+    """Everything stored of an attempt; `problems` list the outputs that a successful run should have left and did
+    not."""
 
     outputs: list[Output] = field(default_factory=list)
     answers: list[CheckedAnswer] = field(default_factory=list)
@@ -49,7 +51,7 @@ class Results:
 
 
 def collect(plan: Plan, store: ArtifactStore, *, since_ns: int, seconds: float) -> Results:
-    """Find, check and store every output; `since_ns` is the file time from which on a file is the attempt's own."""
+    """Find, check and store every output; files with a time from `since_ns` on belong to the attempt."""
     results = Results()
     for name, rule in plan.kind.outputs.items():
         found = matches(plan, rule, since_ns=since_ns)
@@ -74,7 +76,7 @@ def collect(plan: Plan, store: ArtifactStore, *, since_ns: int, seconds: float) 
 
 
 def logs_beside(plan: Plan, work: Path) -> dict[str, list[Path]]:
-    """The log files that the tool and the runtime of its devices wrote beside its output, by what they are kept as."""
+    """The log files that the tool and the runtime of its devices wrote in addition to its output, by artifact name."""
     named = {"vendor_log": plan.kind.logs, "txda_log": plan.kind.device_logs}
     return {name: found for name, globs in named.items() if (found := _log_files(work, globs))}
 
@@ -85,19 +87,19 @@ def _log_files(work: Path, globs: Sequence[str]) -> list[Path]:
 
 
 def store_logs(beside: Mapping[str, Sequence[Path]], store: ArtifactStore) -> list[Output]:
-    """Keep them as `vendor_log`, or `vendor_log.1` and so on if there are several."""
+    """Store them as `vendor_log`, or as `vendor_log.1` and so on if there are several."""
     return [output for name, paths in beside.items() for output in _all_stored(store, name, paths, tree=False)]
 
 
 def seal_log(path: Path, store: ArtifactStore, *, name: str) -> tuple[Output, int]:
-    """Store the whole log, sealed, as the artifact `log`; with it comes its size in raw bytes."""
+    """Store the whole log, sealed, as the artifact `log`; also returns its size in raw bytes."""
     sealed = path.with_name(name)
     told = logs.seal(path, sealed)
     return _stored(store, "log", sealed, tree=False), told.bytes
 
 
 def matches(plan: Plan, rule: OutputRule, *, since_ns: int) -> list[Path]:
-    """The newest match of a rule, or all of them by name if it takes several; a link that leads out of the search
+    """The newest match of a rule, or all matches by name if it takes several; a link that points out of the search
     folder is no match."""
     search = plan.path(rule.search)
     fresh = []
@@ -125,7 +127,7 @@ def _read_answers(plan: Plan, spec: InferSpec | ClientSpec, results: Results, *,
         return
     loaded = isinstance(spec, ClientSpec) and spec.load is not None
     if loaded:
-        # A load may leave requests unanswered, and counts them.
+        # A load may have unanswered requests, and counts them.
         given = read_answers(files, rule)
     else:
         asked = _asked(spec, count_prompts(Path(plan.words["prompts"])))
@@ -150,7 +152,7 @@ def _asked(spec: InferSpec | ClientSpec, prompts: int) -> Asked:
 
 
 def _usually(plan: Plan) -> str:
-    """What to look for by hand: the converter names its folder by the type, but not always after it."""
+    """The usual folder, for a person who searches: the converter derives its name from the type, but not always."""
     if not isinstance(plan.spec, ConvertSpec):
         return ""
     folder = plan.profile.backend_types[plan.spec.backend_type].output
@@ -162,7 +164,7 @@ def _holds(folder: Path, glob: str) -> bool:
 
 
 def _written_ns(path: Path) -> int:
-    """When anything in it was last written: rewriting a file does not touch the folder it is in."""
+    """When a file in it was last written: rewriting a file does not change the time of its folder."""
     return max((entry.lstat().st_mtime_ns for entry in _all_of(path)), default=0)
 
 
@@ -173,7 +175,7 @@ def _all_of(path: Path) -> Iterator[Path]:
 
 
 def _all_stored(store: ArtifactStore, name: str, paths: Sequence[Path], *, tree: bool) -> list[Output]:
-    """A single one under the name itself, several numbered."""
+    """One file gets the name itself, several are numbered."""
     names = [name] if len(paths) == 1 else [f"{name}.{number}" for number in range(1, len(paths) + 1)]
     return [_stored(store, name, path, tree=tree) for name, path in zip(names, paths, strict=True)]
 

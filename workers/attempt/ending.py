@@ -1,4 +1,4 @@
-"""How an attempt ends for its worker: reported with all that is known, given back to the queue, or taken away."""
+"""How an attempt ends for its worker: reported with its results, returned to the queue, or taken away."""
 
 import logging
 import time
@@ -27,7 +27,7 @@ _REPORT_AGAIN = 1.0
 
 @dataclass(frozen=True)
 class Ended:
-    """How an attempt ended here; LOST if it was given back or taken away."""
+    """How an attempt ended here; LOST if it was returned or taken away."""
 
     state: AttemptState
     reason: str = ""
@@ -35,14 +35,14 @@ class Ended:
 
 @dataclass(frozen=True)
 class _Log:
-    """The whole log in the store; without a digest, its live pieces are what there is."""
+    """The whole log in the store; without a digest, only its live pieces exist."""
 
     digest: str | None
     size: int
 
 
 def reported(claimed: Claimed, kind: Tool, found: Findings, shipper: LogShipper) -> Ended:
-    """Report the end, as often as it takes; OwnershipLost if that is not possible before the lease has run out."""
+    """Report the end, with retries; OwnershipLost if that is not possible before the lease expires."""
     whole_log: _Log | None = None
     if found.suspicion is None and found.failure is not None:
         found = replace(found, suspicion=kind.suspect(found.failure))
@@ -50,14 +50,14 @@ def reported(claimed: Claimed, kind: Tool, found: Findings, shipper: LogShipper)
     give_up = time.monotonic() + claimed.slot.settings.lease.total_seconds()
     while True:
         if found.failure is not None:
-            # What is there is kept as files; rows would look like the whole.
+            # The files found are stored; partial rows would look complete.
             found = replace(found, results=replace(found.results, answers=[], metrics=[]))
         try:
             if whole_log is None:
                 found, whole_log = _with_log(claimed, found, shipper)
             return _ended(_finish(claimed, kind, found, whole_log))
         except (OperationalError, InterfaceError):
-            # Results of hours are not thrown away for a blip, but nobody can wait longer than the lease.
+            # Results of hours are not lost because of a short outage, but no worker can wait longer than its lease.
             log.warning("end not reported; retrying", exc_info=True)
             if time.monotonic() > give_up:
                 raise OwnershipLost("the end could not be reported in time") from None
@@ -70,7 +70,7 @@ def reported(claimed: Claimed, kind: Tool, found: Findings, shipper: LogShipper)
 
 
 def given_back(claimed: Claimed, found: Findings, shipper: LogShipper, *, why: str) -> Ended:
-    """Return the job to the queue; of the attempt, at most a black box is kept."""
+    """Return the job to the queue; of the attempt, at most a black box is stored."""
     with suppress(SQLAlchemyError):
         shipper.flush()
     found = _with_black_box(claimed, replace(found, results=Results()))
@@ -83,14 +83,14 @@ def given_back(claimed: Claimed, found: Findings, shipper: LogShipper, *, why: s
             )  # fmt: skip
             return Ended(AttemptState.LOST, why)
         except (OperationalError, InterfaceError):
-            log.warning("attempt not given back; retrying", exc_info=True)
+            log.warning("attempt not returned to the queue; retrying", exc_info=True)
             if time.monotonic() > give_up:
-                raise OwnershipLost("the attempt could not be given back in time") from None
+                raise OwnershipLost("the attempt could not be returned to the queue in time") from None
             time.sleep(_REPORT_AGAIN)
 
 
 def taken_away(claimed: Claimed, found: Findings) -> OwnershipLost:
-    """Say what speaks against the slot, since the attempt has no end to say it with; the error to leave with."""
+    """Report the suspicion against the slot, since the attempt's end cannot be reported; returns the error to raise."""
     if found.suspicion is not None:
         slot = claimed.slot
         with suppress(SQLAlchemyError, OrchestratorError):
@@ -99,7 +99,7 @@ def taken_away(claimed: Claimed, found: Findings) -> OwnershipLost:
 
 
 def _finish(claimed: Claimed, kind: Tool, found: Findings, whole_log: _Log) -> Failure | None:
-    """One try to report it; why the attempt failed in the end."""
+    """Try once to report it; returns why the attempt finally failed."""
     slot = claimed.slot
     concluded = kind.conclude(found.failure, found.suspicion)
     seconds = None if found.outcome is None else found.outcome.seconds
@@ -119,7 +119,8 @@ def _ended(failure: Failure | None) -> Ended:
 
 
 def _with_log(claimed: Claimed, found: Findings, shipper: LogShipper) -> tuple[Findings, _Log]:
-    """The log sealed, or else the rest of it shipped; what the database does not take now is to be tried again."""
+    """Seal the log, or otherwise ship its rest; raises if the database does not accept it, so that it is tried
+    again."""
     if not claimed.log.exists():
         return found, _Log(None, 0)
     try:
@@ -133,7 +134,7 @@ def _with_log(claimed: Claimed, found: Findings, shipper: LogShipper) -> tuple[F
 
 
 def _with_black_box(claimed: Claimed, found: Findings) -> Findings:
-    """Save what can be found out now, before the slot is given back; an end is reported without it if need be."""
+    """Store the black box before the slot is released; if that fails, the end is reported without it."""
     fault = found.failure is not None and found.failure.kind is FailureKind.FAULT
     if not fault and found.suspicion is None:
         return found

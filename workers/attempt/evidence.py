@@ -1,4 +1,4 @@
-"""What a tool that has ended left to judge it by, read from where it stands."""
+"""The evidence that an ended tool left: its logs and the kernel log."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from workers.toolchain.commands import Plan
 
 
 def gathered(claimed: Claimed, plan: Plan, outcome: Outcome, *, since_ns: int) -> Ran:
-    """The run with its evidence; of one that was interrupted there is none, since its log proves nothing."""
+    """The run with its evidence; an interrupted run has none, since its log proves nothing."""
     ran = Ran(plan, outcome, since_ns, claimed.clocks(), Evidence(""), {})
     if ran.interrupted:
         return ran
@@ -30,5 +30,5 @@ def gathered(claimed: Claimed, plan: Plan, outcome: Outcome, *, since_ns: int) -
 def _kernel(claimed: Claimed, known: tuple[FaultSignature, ...]) -> tuple[str, ...]:
     if not any(one.source == "kernel" for one in known):
         return ()
-    # Not a moment earlier: what the kernel said of the attempt before this one must not speak against it.
+    # Not earlier: kernel messages about the previous attempt must not count against this one.
     return tuple(kernel_lines(claimed.began, earlier=0))

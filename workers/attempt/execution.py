@@ -1,6 +1,6 @@
 """One attempt, from claim to report, as a list of steps.
 
-What is particular to a kind of job is in `kinds/`; how an attempt ends is in `ending.py`.
+What is specific to a kind of job is in `kinds/`; how an attempt ends is in `ending.py`.
 """
 
 import hashlib
@@ -37,11 +37,12 @@ from workers.toolchain.overlay import lay_out, refuse_unfit
 log = logging.getLogger(__name__)
 
 _ENTER_QUARANTINE = frozenset({"canary", "provision"})
-"""Kinds that are placed on quarantined slots too: given back, they would come to the same cards again and again."""
+"""Kinds that are placed on quarantined slots too: if returned to the queue, they would get the same cards
+repeatedly."""
 
 
 def execute(attempt_id: int, slot: OwnedSlot, store: ArtifactStore, stop: StopSignal) -> Ended | None:
-    """Run one attempt to its end and report it; None if it was not there to take.
+    """Run one attempt to its end and report it; None if it could not be claimed.
 
     Nothing of it runs any more and its working folder is gone when this returns."""
     settings, began = slot.settings, time.monotonic()
@@ -60,7 +61,7 @@ def execute(attempt_id: int, slot: OwnedSlot, store: ArtifactStore, stop: StopSi
 
 
 class _Execution:
-    """The steps of one attempt. Each leaves in `_found` what it has found out, so that a step may break."""
+    """The steps of one attempt. Each stores its results in `_found`, so that they survive if a later step raises."""
 
     def __init__(self, claimed: Claimed) -> None:
         self._claimed = claimed
@@ -69,7 +70,7 @@ class _Execution:
         self._found = Findings()
 
     def through(self) -> Ended:
-        """Everything between claim and report; no exception of ours leaves an attempt stuck."""
+        """Everything between claim and report; no exception in our code leaves an attempt without an end."""
         try:
             self._claimed.work.mkdir(parents=True)
             prepared = self._prepare()
@@ -99,7 +100,8 @@ class _Execution:
 
     @contextmanager
     def _locked(self, plan: Plan) -> Iterator[list[int]]:
-        """Hold the cards, and what the plan needs for itself, until the outputs are stored; gives the descriptors."""
+        """Lock the cards, and whatever the plan needs exclusively, until the outputs are stored; yields the
+        descriptors."""
         claimed, settings = self._claimed, self._claimed.slot.settings
         with cards.held(settings.locks, settings.host, claimed.assignment.groups, owner=claimed.owner) as of_cards:
             descriptors = [claimed.slot.lock, *of_cards]
@@ -109,7 +111,7 @@ class _Execution:
             # The lock belongs to the installed tools: two releases at one root share it.
             root = hashlib.sha256(os.fsencode(plan.words["root"])).hexdigest()[:12]
             path = settings.locks / f"{locks.file_name(plan.exclusive)}@{root}.lock"
-            # Held until the outputs are stored: they lie where the next one would overwrite them.
+            # Locked until the outputs are stored: the next run would overwrite them.
             with locks.waited_for(path, owner=claimed.owner, log=claimed.log, stop=claimed.stop) as lock:
                 yield descriptors if lock is None else [*descriptors, lock]
 
@@ -128,7 +130,7 @@ class _Execution:
 
     @contextmanager
     def _cards_proven_again(self, guard: CardGuard, prepared: Prepared) -> Iterator[None]:
-        """Look at the cards after the block, however it ends, while they are still locked."""
+        """Probe the cards after the block, however it ends, while they are still locked."""
         try:
             yield
         finally:
@@ -139,7 +141,7 @@ class _Execution:
 
     def _run(self, prepared: Prepared, guard: CardGuard, descriptors: list[int]) -> Ran:
         claimed, plan, launch = self._claimed, prepared.plan, prepared.launch
-        # The time that files get now: by the kernel's clock for files, which is a little behind the time of day.
+        # The time that a new file gets: the kernel's clock for files lags the time of day a little.
         os.utime(claimed.work)
         since_ns = claimed.work.stat().st_mtime_ns
         tool = ToolProcess(claimed, launch, descriptors=descriptors, shipper=self._shipper)
@@ -151,7 +153,7 @@ class _Execution:
         outcome = launch.settled(ended)
         self._found = replace(self._found, outcome=outcome, started=tool.not_noted(outcome))
         if outcome.unkillable:
-            # They may still hold cards, and they hold the slot's lock: it is not free until they are gone.
+            # They may still have cards open, and they hold the slot's lock: it is not free until they have ended.
             claimed.slot.abandon(f"processes {outcome.unkillable} cannot be killed")
         return evidence.gathered(claimed, plan, outcome, since_ns=since_ns)
 
@@ -179,7 +181,8 @@ class _Execution:
         self._found = troubles.after(self._found, trouble)
 
     def _require_room(self) -> None:
-        """HostLacks if the run failed on a disk that others have filled: that is neither the job's nor the cards'."""
+        """HostLacks if the run failed because others have filled the disk: that is no fault of the job or of the
+        cards."""
         failure = self._found.failure
         if failure is not None and failure.kind is not FailureKind.CANCELLED:
             lacking = lacks.full_disk(self._claimed.slot.settings, own=self._claimed.work)
@@ -187,7 +190,7 @@ class _Execution:
                 raise lacking
 
     def _given_back(self, trouble: Exception) -> Ended | None:
-        """How it ended, if nothing of it could be run here through no fault of the job's; None if it must be judged."""
+        """How it ended, if it could not be run here through no fault of the job; None if the run has to be judged."""
         claimed, slot = self._claimed, self._claimed.slot
         stopped = self._found.outcome and self._found.outcome.stopped
         if stopped in (StopReason.LEASE_LOST, StopReason.SHUTDOWN):

@@ -1,4 +1,4 @@
-"""What the steps of an attempt know, as values: each is made by one step, and later steps only read it."""
+"""The data that the steps of an attempt share, as values: each is created by one step, and later steps only read it."""
 
 import os
 import time
@@ -21,7 +21,7 @@ from workers.toolchain.commands import Plan
 
 @dataclass(frozen=True)
 class Claimed:
-    """Made by the claim: an attempt that is this worker's, and where it works."""
+    """Created by the claim: an attempt that belongs to this worker, and its folders."""
 
     assignment: Assignment
     slot: OwnedSlot
@@ -32,7 +32,7 @@ class Claimed:
 
     @property
     def id(self) -> int:
-        """Of the attempt."""
+        """The id of the attempt."""
         return self.assignment.attempt_id
 
     @property
@@ -42,21 +42,22 @@ class Claimed:
 
     @property
     def log(self) -> Path:
-        """What its tool prints."""
+        """The file with the output of its tool."""
         return self.work / "log"
 
     @property
     def owner(self) -> str:
-        """Who holds a lock, as the next one reads it."""
+        """The owner of a lock, as written for the next process that finds it locked."""
         return f"job {self.assignment.job_id} on {self.slot.id} (pid {os.getpid()})"
 
     @property
     def run_seconds_left(self) -> float:
-        """How long its tool may still run: to the run limit, or to the job's total deadline if that is sooner."""
+        """How long its tool may still run: until the run limit, or until the job's total deadline if that is
+        earlier."""
         return max(0.0, min(self.assignment.run_seconds, self._deadline - time.monotonic()))
 
     def clocks(self) -> Clocks:
-        """The limits it ran under, asked for when its tool has ended."""
+        """The limits under which it ran, computed when its tool has ended."""
         assignment, total_first = self.assignment, time.monotonic() >= self._deadline
         return Clocks(assignment.run_seconds, assignment.silence_seconds, assignment.log_bytes, total_first=total_first)
 
@@ -67,43 +68,43 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Made by the kind of job before a file is touched: what is to be run, and where."""
+    """Created by the kind of job before a file is changed: what to run, and where."""
 
     plan: Plan
     launch: Launch
     may_miss_cards: bool = False
-    """Cards that are not there are no trouble, only cards that somebody holds are."""
+    """Missing cards are allowed, only cards opened by other processes are a problem."""
 
 
 @dataclass(frozen=True)
 class Ran:
-    """Made by the run: how the tool ended, and what it left to judge it by."""
+    """Created by the run: how the tool ended, and the evidence that it left."""
 
     plan: Plan
     outcome: Outcome
     since_ns: int
-    """The file time from which on a file is the attempt's own."""
+    """Files with a time from this one on belong to the attempt."""
     clocks: Clocks
     evidence: Evidence
     logs: Mapping[str, Sequence[Path]]
-    """What was logged beside the attempt's log, by what it is kept as."""
+    """Logs in addition to the attempt's log, by artifact name."""
 
     @property
     def interrupted(self) -> bool:
-        """It was ended for a reason that is none of the job's: there is nothing to judge and nothing to keep."""
+        """It was ended for a reason unrelated to the job: there is nothing to judge and nothing to store."""
         return self.outcome.stopped in (StopReason.LEASE_LOST, StopReason.SHUTDOWN)
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What the steps have found out so far. A step that breaks leaves here what it and those before it knew."""
+    """The results of the steps so far. If a step raises, its results and those of the steps before it are here."""
 
     plan: Plan | None = None
-    """As it was started last, or before that as it was prepared."""
+    """As it was last started; before the first start, as it was prepared."""
     guard: CardGuard | None = None
     outcome: Outcome | None = None
     started: Started | None = None
-    """What ended so soon that its start was not noted."""
+    """A process that ended before its start was recorded."""
     failure: Failure | None = None
     suspicion: Suspicion | None = None
     results: Results = field(default_factory=Results)
@@ -111,9 +112,9 @@ class Findings:
 
 @dataclass(frozen=True)
 class Concluded:
-    """Made by the kind of job last of all: the end of the attempt as it is reported."""
+    """Created last by the kind of job: the end of the attempt as it is reported."""
 
     failure: Failure | None
     suspicion: Suspicion | None
     outputs: tuple[Output, ...] = ()
-    """Kept beside those that were collected."""
+    """Stored in addition to the collected ones."""

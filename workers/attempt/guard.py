@@ -21,19 +21,19 @@ from workers.slot import OwnedSlot
 log = logging.getLogger(__name__)
 
 LOOKS = (0.3, 1.0, 3.0, 10.0, 30.0)
-"""Seconds after the start at which it is looked which cards the tool has opened; then every `_LATER`."""
+"""Seconds after the start at which the cards opened by the tool are checked; then every `_LATER`."""
 
 _LATER = 60.0
 _PATIENCE = 5.0
 
 _FRESH = 0.1
-"""Seconds for which cards that were seen free, by whichever worker of the host, count as free before a start: a group
-that goes from one attempt to the next at once is looked at once, and a look before every start would leave as long a
-moment between looking and starting."""
+"""Seconds for which cards that any worker of the host has seen free count as free before a start: a group that goes
+from one attempt directly to the next is probed once. A probe before every start would not help, since as much time may
+pass between the probe and the start."""
 
 
 class CardsNotFree(OrchestratorError):
-    """The cards an attempt was given are held by someone else, or are not there: nothing of it was started."""
+    """The cards of an attempt are open in another process, or are missing: nothing of it was started."""
 
     code = "cards_not_free"
 
@@ -44,7 +44,7 @@ class CardsNotFree(OrchestratorError):
 
 
 class CardGuard:
-    """What is known of an attempt's cards. While it is entered, a tool that opens others is stopped."""
+    """The state of an attempt's cards. Inside its `with` block, a tool that opens other cards is stopped."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class CardGuard:
         may_miss: bool = False,
         elsewhere: Callable[[], Sequence[int]] = tuple,
     ) -> None:
-        """`may_miss`: cards that are not there are no trouble, only cards that somebody holds are."""
+        """`may_miss`: missing cards are allowed, only cards opened by other processes are a problem."""
         self._probe = probe
         self._may_miss = may_miss
         self._groups = groups
@@ -68,14 +68,14 @@ class CardGuard:
         self._returned = threading.Event()
         self._gone_at = math.inf
         self.found: Finding | None = None
-        """By the last look at who holds the cards."""
+        """Result of the last scan for processes that have cards open."""
         self.processes: list[dict[str, Any]] = []
-        """The tool's tree as it was seen last, each process with the cards it had open."""
+        """The tool's process tree at the last scan, each process with the cards it had open."""
         self.strayed: tuple[int, ...] = ()
-        """Cards that the tool opened and that are not its own."""
+        """Cards that the tool opened although they are not assigned to it."""
 
     def require_free(self) -> None:
-        """CardsNotFree unless every card is there and nobody holds it."""
+        """CardsNotFree unless every card exists and no process has it open."""
         seen_free = self._slot.seen_free.get(self._cards)
         if seen_free is None or time.monotonic() > seen_free + _FRESH:
             finding = self._look(since=time.monotonic() - _FRESH)
@@ -89,11 +89,12 @@ class CardGuard:
     def __exit__(self, *_: object) -> None:
         self._gone_at = time.monotonic()
         self._ended.set()
-        # Nobody waits for a look that hangs in a file system; what it sees changes nothing any more.
+        # A scan that hangs in a file system is not waited for; its result is no longer used.
         self._returned.wait(_PATIENCE)
 
     def misuse(self, outcome: Outcome) -> Failure | None:
-        """Why an attempt whose tool left its own cards failed: a fault of nobody's, but of what it was told to do."""
+        """The failure of an attempt whose tool opened other cards: not a fault of the host, but of the tool's
+        arguments."""
         if not self.strayed or outcome.stopped not in (None, StopReason.WRONG_CARDS):
             return None
         own = f"its own are {_numbers_of(self._cards)}" if self._cards else "a CPU job has no cards"
@@ -101,7 +102,7 @@ class CardGuard:
         return Failure(kind=FailureKind.WRONG_CARDS, reason=reason, exit_code=outcome.exit_code, signal=outcome.signal)
 
     def excused(self, failure: Failure | None) -> Failure | None:
-        """The failure of a tool, or a fault if a card of its own is not there any more: a dead card fails no job."""
+        """The failure of a tool, or a fault if one of its cards has disappeared: a dead card must not fail a job."""
         missing = self.found.missing if self.found is not None and not self._may_miss else ()
         if not missing or failure is None or failure.kind not in COUNTED:
             return failure
@@ -110,9 +111,10 @@ class CardGuard:
         return failure.model_copy(update={"kind": FailureKind.FAULT, "reason": reason})
 
     def left_behind(self, unkillable: Sequence[int]) -> Suspicion | None:
-        """Why the cards can not be given to the next attempt; None if they are proven free.
+        """Why the cards cannot be given to the next attempt; None if they are proven free.
 
-        The later it is asked, the more likely another worker has looked since the tool's tree was gone."""
+        The later it is called, the more likely another worker has scanned the cards since the tool's processes
+        ended."""
         finding = self._look(since=self._gone_at)
         if self._fit(finding):
             return None
@@ -124,7 +126,7 @@ class CardGuard:
         return finding.free or (self._may_miss and not (finding.holders or finding.busy))
 
     def _suspicion(self, finding: Finding, reason: str, *, blames_job: bool) -> Suspicion:
-        """Of those of the attempt's slots whose cards are not free."""
+        """The suspicion of those slots of the attempt whose cards are not free."""
         slots = [group for group in self._groups if finding.not_free.intersection(group.cards)]
         return Suspicion(
             reason=reason,
@@ -149,7 +151,7 @@ class CardGuard:
             try:
                 self._look_at_the_tree()
             except Exception:
-                # A look that fails must not end a run of hours.
+                # A failed scan must not end a run of hours.
                 log.warning("open cards not checked", exc_info=True)
 
     def _look_at_the_tree(self) -> None:
@@ -166,7 +168,7 @@ class CardGuard:
 
 
 def _state(pid: int) -> str:
-    """The kernel's letter for what a process does (`R`, `S`, `D` …), and in which call it waits."""
+    """The kernel's state letter of a process (`R`, `S`, `D` …), and the call in which it waits."""
     state, where = "", ""
     with suppress(OSError), open(f"/proc/{pid}/stat", "rb") as told:
         state = told.read(4096).rpartition(b")")[2].split()[0].decode()

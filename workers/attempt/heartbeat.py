@@ -1,7 +1,7 @@
-"""Keeps an attempt while it runs, and stops it when it is not ours any more.
+"""Renews the lease of a running attempt, and stops the attempt when it no longer belongs to this worker.
 
-Two threads: one talks to the database, renews the lease and sees a request to cancel; the other only watches the
-clock, so that the tree is killed in time even if the first hangs in a dead network.
+Two threads: one uses the database: it renews the lease and reads a request to cancel; the other only watches the clock,
+so that the process tree is killed in time even if the first hangs in a dead network.
 """
 
 import logging
@@ -24,14 +24,14 @@ from workers.processes.threads import beside
 log = logging.getLogger(__name__)
 
 _LOOK = 0.05
-"""Seconds between two looks for a commit; a cancel request is seen within this."""
+"""Seconds between two checks for a commit; a cancel request is noticed within this time."""
 
 _BRIEF = 0.2
-"""Seconds before the first look. To open a watch would delay the start of the tool, and costs more than all else that
-is done for one that ends within this."""
+"""Seconds before the first check. Opening a watch earlier would delay the start of the tool, and costs more than all
+other work for a tool that ends within this time."""
 
 _TRY_AGAIN = 1.0
-"""Seconds after the database did not answer."""
+"""Seconds to wait after the database did not answer."""
 
 
 class Heartbeat:
@@ -65,7 +65,7 @@ class Heartbeat:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         for returned in self._returned:
-            # Nobody waits for one that hangs in the database; it changes nothing any more.
+            # A thread that hangs in the database is not waited for; it can no longer change anything.
             returned.wait(_TRY_AGAIN)
 
     def _keep(self) -> None:
@@ -79,12 +79,12 @@ class Heartbeat:
                     self._lose("this worker no longer owns the attempt")
                 return
             except Exception:
-                # Whatever it is, the guard stops the tool before the lease runs out.
+                # For any error, the guard stops the tool before the lease expires.
                 log.warning("heartbeat failed; retrying", exc_info=True, extra={"attempt": self._attempt_id})
                 self._ended.wait(_TRY_AGAIN)
 
     def _follow(self, watch: CommitWatch) -> None:
-        self._look()  # what was committed before the watch began
+        self._look()  # for commits before the watch began
         while not self._ended.wait(_LOOK):
             if time.monotonic() >= self._renewed_at + self._every:
                 self._renew()

@@ -1,4 +1,4 @@
-"""Outcome + what was printed → why the attempt failed, or that it did not. Nothing else is looked at.
+"""Outcome and output of a tool → the failure of the attempt, or None. Nothing else is used.
 
 A card that dies often looks like a tool that hangs or fails, so a fault signature in the output outranks every
 failure but those that people and the log limit caused.
@@ -18,7 +18,7 @@ from workers.processes.matching import search
 from workers.processes.process import Outcome, StopReason
 
 EVIDENCE_BYTES = 1 << 20
-"""How much of the end of each log is searched for signatures."""
+"""Bytes at the end of each log that are searched for signatures."""
 
 _REASON_LENGTH = 300
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
@@ -26,19 +26,19 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 @dataclass(frozen=True)
 class Evidence:
-    """The end of the attempt's log, and of the log files its tool wrote beside it; what the kernel said meanwhile."""
+    """The end of the attempt's log, and of the other log files of its tool; the kernel log of that time."""
 
     log: str
     vendor_logs: tuple[str, ...] = ()
     kernel: tuple[str, ...] = ()
     cards: frozenset[int] = frozenset()
-    """The attempt's own."""
+    """The cards of the attempt."""
     exit_code: int | None = None
     was_ready: bool | None = None
-    """Of a server whether it came to serve; None of every other tool."""
+    """For a server, whether it was ready; None for every other tool."""
 
     def last_line(self) -> str:
-        """The last line of the log that says anything, made fit to be shown; empty if there is none."""
+        """The last line of the log that is not blank, without escape sequences; empty if there is none."""
         for line in reversed(self.log.splitlines()):
             shown = _ESCAPES.sub("", line).strip()
             if shown:
@@ -46,7 +46,7 @@ class Evidence:
         return ""
 
     def match(self, signatures: Sequence[FaultSignature]) -> tuple[FaultSignature, str] | None:
-        """The first signature that occurs, and the line it occurs in: in the logs before the kernel's, codes last."""
+        """The first signature found, and its line: logs are searched first, then the kernel log, then exit codes."""
         logs = [partial(_line_in, text) for text in (self.log, *self.vendor_logs)]
         looks: list[Callable[[FaultSignature], str | None]] = [*logs, self._said_by_kernel, self._code]
         for look in looks:
@@ -70,7 +70,7 @@ class Evidence:
 
 
 def _line_in(text: str, known: FaultSignature) -> str | None:
-    """The line of a log that a signature matches."""
+    """The line of a log that matches a signature."""
     if known.source != "output" or known.pattern is None:
         return None
     found = search(known.pattern, text)
@@ -79,7 +79,7 @@ def _line_in(text: str, known: FaultSignature) -> str | None:
 
 @dataclass(frozen=True)
 class Clocks:
-    """The limits the attempt ran under, as a person set them."""
+    """The limits of the attempt, as set by its user."""
 
     run_seconds: int
     silence_seconds: int
@@ -91,9 +91,9 @@ class Clocks:
 def failure_of_run(
     outcome: Outcome, evidence: Evidence, signatures: Sequence[FaultSignature], clocks: Clocks
 ) -> Failure | None:
-    """Why the run itself failed; None if the tool says it did its work, which is still to be checked.
+    """Why the run itself failed; None if the tool reports success, which is still to be checked.
 
-    A server has done its work when it was stopped; one that ends by itself has failed, whatever it says.
+    A server succeeds when it was stopped; one that ends by itself has failed, whatever its exit code.
     """
     match outcome.stopped:
         case StopReason.STOPPED if evidence.was_ready:
@@ -130,7 +130,7 @@ def failure_of_run(
 def failure_of_results(
     problems: Sequence[str], outcome: Outcome, evidence: Evidence, signatures: Sequence[FaultSignature]
 ) -> Failure | None:
-    """Why a run that says success is none: `problems` are what is missing; no problem is no failure."""
+    """Why a run that reports success has failed: `problems` list what is missing; without problems, None."""
     if not problems:
         return None
     missing = _failure(FailureKind.OUTPUT_MISSING, "; ".join(problems), outcome)
@@ -140,11 +140,11 @@ def failure_of_results(
 def suspicion(
     failure: Failure | None, outcome: Outcome, evidence: Evidence, signatures: Sequence[FaultSignature]
 ) -> Suspicion | None:
-    """Why the slot must not be given another job; None if nothing speaks against it.
+    """Why the slot must not get another job; None if there is no evidence against it.
 
-    A sticky signature counts where the attempt failed for a fault, and where the tool said success all the same. In
-    the log of a cancelled one it proves nothing: the runtime may say such things while it is being killed. So it may in
-    that of a server which was stopped and did not end regularly.
+    A sticky signature counts if the attempt failed with a fault, and also if the tool reported success. In the log of a
+    cancelled attempt it proves nothing: the runtime may print such lines while it is being killed. The same is true for
+    a server which was stopped and did not end regularly.
     """
     if outcome.unkillable:
         processes = ", ".join(map(str, outcome.unkillable))
@@ -157,7 +157,7 @@ def suspicion(
 
 
 def failure_of_canary(answers: Sequence[CheckedAnswer], outcome: Outcome) -> Failure | None:
-    """Why a canary that ran to its end has not passed; None if every answer is the golden one."""
+    """Why a completed canary has not passed; None if every answer equals the golden one."""
     wrong = [answer for answer in answers if answer.exact is not True]
     if answers and not wrong:
         return None
@@ -167,7 +167,7 @@ def failure_of_canary(answers: Sequence[CheckedAnswer], outcome: Outcome) -> Fai
 
 
 def suspicion_of_canary(failure: Failure) -> Suspicion | None:
-    """Why a slot on which a canary failed can not be trusted; None if the failure says nothing of its cards."""
+    """Why a slot on which a canary failed cannot be trusted; None if the failure is no evidence about its cards."""
     if failure.kind not in COUNTED | {FailureKind.WRONG_ANSWERS}:
         return None
     return Suspicion(reason=f"the canary failed: {failure.reason}", signature=failure.signature, blames_job=False)
@@ -188,7 +188,7 @@ def _failure(kind: FailureKind, reason: str, outcome: Outcome, *, signature: str
 def _how_it_ended(outcome: Outcome, evidence: Evidence) -> str:
     last = evidence.last_line()
     if outcome.signal is not None:
-        # The last line is progress then, not an error: it says how far the tool came.
+        # The last line is then progress, not an error.
         how = f"killed by {_signal_name(outcome.signal)}"
         return f"{how} after: {last}" if last else f"{how}, and it printed nothing"
     how = f"exit code {outcome.exit_code}"

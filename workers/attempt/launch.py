@@ -1,4 +1,5 @@
-"""How the tool of one attempt is started, and what proves that nothing of it lives when the attempt is over."""
+"""How the tool of one attempt is started, and how it is proven that none of its processes is alive after the
+attempt."""
 
 import os
 import resource
@@ -23,7 +24,7 @@ from workers.slot import OwnedSlot
 from workers.toolchain.commands import Plan
 
 ENTERED = "entered"
-"""The file in the working folder that is there once a tool was started in its container."""
+"""The file in the working folder that exists once a tool was started in its container."""
 
 _PATIENCE = 5.0
 """Seconds after SIGKILL until a process counts as unkillable, as on the host."""
@@ -38,7 +39,7 @@ _RESOURCES = {
 
 
 class LeftInContainer(OrchestratorError):
-    """What an earlier attempt left in the container can not be killed: nothing was started."""
+    """Processes of an earlier attempt in the container cannot be killed: nothing was started."""
 
     code = "left_in_container"
 
@@ -53,7 +54,7 @@ class LeftInContainer(OrchestratorError):
 
 
 class Launch:
-    """A child of the shim, which leaves nothing of it behind. Entered while the tool runs."""
+    """A child of the shim, which ends all its processes. Its `with` block lasts while the tool runs."""
 
     def __init__(self, user: ToolUser | None = None) -> None:
         self._user = user
@@ -64,17 +65,17 @@ class Launch:
         return Confinement(self._user, {_RESOURCES[name]: value for name, value in limits.items()})
 
     doubt: Suspicion | None = None
-    """Why it is not known whether everything has ended; to be asked for after the block."""
+    """Why it is unknown whether everything has ended; valid after the block."""
 
     def started(self, command: Command) -> Command:
-        """What to run on this host for `command` to be run."""
+        """The command to run on this host so that `command` is run."""
         return command
 
     def clear(self) -> None:
-        """End what earlier attempts on the same slots may have left where no lock tells of it."""
+        """End what earlier attempts on the same slots may have left where no lock shows it."""
 
     def processes(self) -> list[int]:
-        """The processes of the tool that are not below the shim, by their numbers on this host."""
+        """The pids on this host of the tool's processes that are not descendants of the shim."""
         return []
 
     def __enter__(self) -> Self:
@@ -84,7 +85,7 @@ class Launch:
         return None
 
     def settled(self, outcome: Outcome) -> Outcome:
-        """The outcome of the run, with what was found after it."""
+        """The outcome of the run, with the findings after it."""
         return outcome
 
 
@@ -97,7 +98,8 @@ class HostLaunch(Launch):
 
 
 class ContainerLaunch(Launch):
-    """A tool in a container. The locks are not inherited there: that nothing bears the mark is what proves death."""
+    """A tool in a container. Locks are not inherited there: the proof that it has ended is that no process has its
+    mark."""
 
     def __init__(self, plan: Plan, docker: DockerExec, mark: Mark, *, slot: OwnedSlot, work: Path) -> None:
         super().__init__()
@@ -115,17 +117,17 @@ class ContainerLaunch(Launch):
         return None
 
     def started(self, command: Command) -> Command:
-        """The client, which stands for the tool and ends with it."""
+        """The container client, which represents the tool and ends with it."""
         return self._container.started(command)
 
     def clear(self) -> None:
-        """ContainerAway if it can not be entered, LeftInContainer if something survives SIGKILL."""
+        """ContainerAway if it cannot be entered, LeftInContainer if a process survives SIGKILL."""
         _, left = self._kill(self._mark.of_slots)
         if left:
             raise LeftInContainer(self._docker, left)
 
     def processes(self) -> list[int]:
-        """Found by their mark; only root sees those of others."""
+        """Found by their mark; only root sees those of other users."""
         wanted = f"{MARK}={self._mark}".encode()
         found = []
         for name in filter(str.isdigit, os.listdir("/proc")):
@@ -135,7 +137,7 @@ class ContainerLaunch(Launch):
         return found
 
     def __exit__(self, *_: object) -> None:
-        """Whatever has become of the run: of a lost shim too, nothing may be left."""
+        """Whatever the outcome of the run, and also if the shim was lost, no process may be left."""
         try:
             self._strays, self._left = self._kill(self._mark.own)
         except ContainerAway as away:
@@ -145,7 +147,7 @@ class ContainerLaunch(Launch):
                 self.doubt = Suspicion(reason=f"unknown what still runs: {away.detail}", blames_job=False)
 
     def settled(self, outcome: Outcome) -> Outcome:
-        """With the client's exit code told apart from the tool's."""
+        """The outcome, with the client's exit code distinguished from the tool's."""
         found = replace(outcome, strays=outcome.strays + self._strays, unkillable=outcome.unkillable + self._left)
         if outcome.exit_code == 0 or outcome.launch_error is not None:
             return found
@@ -158,13 +160,13 @@ class ContainerLaunch(Launch):
         return found
 
     def _was_entered(self) -> bool:
-        # An empty one is what a full disk leaves.
+        # A full disk leaves an empty file.
         with suppress(OSError):
             return (self._work / ENTERED).stat().st_size > 0
         return False
 
     def _kill(self, marked: str) -> tuple[int, tuple[int, ...]]:
-        """How many processes there were, and those that outlive SIGKILL."""
+        """The number of processes found, and those that survive SIGKILL."""
         give_up = time.monotonic() + _PATIENCE
         seen: set[int] = set()
         while (left := self._container.kill(marked)) and time.monotonic() < give_up:
@@ -174,15 +176,15 @@ class ContainerLaunch(Launch):
 
 
 class SetupLaunch(ContainerLaunch):
-    """A program on the host that has others run in a container, which need not be there yet."""
+    """A program on the host that runs others in a container, which may not exist yet."""
 
     def started(self, command: Command) -> Command:
-        """The program itself; what it is sent reaches those in the container too."""
+        """The program itself; signals sent to it reach its processes in the container too."""
         messenger = self._container.started(command).messenger
         return replace(command, env={**self._docker.environment, **command.env}, messenger=messenger)
 
     def clear(self) -> None:
-        """As for any tool; in a container that is not there nothing is left."""
+        """As for any tool; in a container that does not exist nothing is left."""
         try:
             super().clear()
         except ContainerAway:
@@ -190,17 +192,17 @@ class SetupLaunch(ContainerLaunch):
                 raise
 
     def settled(self, outcome: Outcome) -> Outcome:
-        """The program says itself its outcomes steps."""
+        """The program reports the outcome of its steps itself."""
         return replace(outcome, strays=outcome.strays + self._strays, unkillable=outcome.unkillable + self._left)
 
 
 def mark_of(assignment: Assignment, slot: OwnedSlot) -> Mark:
-    """What all processes of the attempt bear in a container."""
+    """The mark of all processes of the attempt in a container."""
     return Mark(locks.domain(slot.settings.locks), assignment.label, assignment.slot_ids)
 
 
 def launch_of(plan: Plan, assignment: Assignment, *, slot: OwnedSlot, work: Path) -> Launch:
-    """As the profile's launcher says."""
+    """The launcher that the profile names."""
     if plan.docker is None:
         return Launch(tool_user(slot.settings.tool_user))
     return ContainerLaunch(plan, plan.docker, mark_of(assignment, slot), slot=slot, work=work)

@@ -1,6 +1,6 @@
 """The log of a running attempt, copied into SQL as it grows, for everyone who watches from elsewhere.
 
-The tool writes its file itself and never waits for us. What is shipped here is the live view; when the attempt ends,
+The tool writes its file itself and never waits for this process. The live view is shipped here; when the attempt ends,
 the whole file is sealed. A tool that floods its log gets a thinned live view, marked where bytes are left out.
 """
 
@@ -26,18 +26,19 @@ _EVERY = 1.0
 """Seconds between two shipments of a log that grows slowly."""
 
 _SHIPMENT = 16 * live_logs.MAX_CHUNK_BYTES
-"""Bytes of one transaction."""
+"""Bytes shipped in one transaction."""
 
 _BACKLOG = 4 * _SHIPMENT
 """Bytes that may wait before the live view is thinned."""
 
 _LINE_END = re.compile(rb"[\r\n]")
 _MOST_LINES, _LONGEST_LINE = 1000, 512
-"""Of a shipment and of its lines, in bytes, what progress is looked for in: a pattern must not hold up the worker."""
+"""Largest part of a shipment, and of a line in it, that is searched for progress, in bytes: a pattern must not delay
+the worker."""
 
 
 class LogShipper:
-    """Ships one log; what comes after the last shipment of `following` stays behind until `flush`."""
+    """Ships one log; bytes written after the last shipment of `following` are shipped by `flush`."""
 
     def __init__(self, database: Database, attempt_id: int, path: Path, *, owner: Owner) -> None:
         self._database = database
@@ -51,8 +52,9 @@ class LogShipper:
 
     @contextmanager
     def following(self, progress: str | None) -> Iterator[None]:
-        """Ship it as it grows while the block lasts; what the pattern `progress` finds in it is stored as progress."""
-        usable = progress is not None and not isinf(steps(progress, ""))  # of a profile from before that was checked
+        """Ship it as it grows while the block lasts; matches of the pattern `progress` are stored as progress."""
+        # A profile may have been registered before patterns were checked.
+        usable = progress is not None and not isinf(steps(progress, ""))
         self._progress = re.compile(progress.encode()) if usable and progress else None
         returned = beside(self._follow)
         try:
@@ -63,12 +65,12 @@ class LogShipper:
             returned.wait()
 
     def grown(self, size: int) -> None:
-        """Say how large the log is now; it is shipped at once if a chunk is full."""
+        """Report the present size of the log; it is shipped at once if a chunk is full."""
         if size - self._shipped >= live_logs.MAX_CHUNK_BYTES:
             self._wake.set()
 
     def flush(self) -> None:
-        """Ship what is left, when the block has ended."""
+        """Ship the rest, after the block has ended."""
         while self._ship():
             pass
 
@@ -81,7 +83,7 @@ class LogShipper:
             try:
                 self._ship()
             except Exception:
-                # The file has everything; the next turn ships it.
+                # The file has everything; the next shipment includes it.
                 log.warning("log not shipped", exc_info=True, extra={"attempt": self._attempt_id})
                 threading.Event().wait(_EVERY)
 
@@ -107,7 +109,7 @@ class LogShipper:
         return True
 
     def _thinned(self, size: int) -> tuple[bytes, int]:
-        """A mark for what is left out of a flood, in the place of the first bytes of it, and where to go on."""
+        """A marker that replaces the first omitted bytes of a flood, and the offset at which to continue."""
         if size - self._shipped <= _BACKLOG:
             return b"", self._shipped
         start = size - _SHIPMENT

@@ -1,7 +1,8 @@
-"""Whether a registered model is still what it was registered as.
+"""Whether the files of a registered model are unchanged.
 
-Rows may still have digest and stamp by the rule that took bystanders for a part of a model. Such a row is taken as long
-as that rule finds the same, and then says what the present rule says; from then on, bystanders may change.
+Rows may still have a digest and a stamp by the old rule, which included files that no tool reads. Such a row is
+accepted as long as the old rule finds the same values, and is then rewritten by the present rule; after that, these
+files may change.
 """
 
 from collections.abc import Iterator
@@ -16,25 +17,25 @@ from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
 
 _PROVEN: dict[tuple[str, str], Weights] = {}
-"""Path and stamp → what this process has read there: a copy with other times is not read for every attempt."""
+"""Path and stamp → what this process has read there, so that a copy with other times is not read for every attempt."""
 
 _ADOPTED: dict[tuple[str, str], str] = {}
-"""Path and digest by the earlier rule → the digest that its row has now; an assignment may still have the earlier."""
+"""Path and digest by the old rule → the digest that its row has now; an assignment may still have the old one."""
 
 _MOST_NAMED = 3
 
 
 class ModelAway(OrchestratorError):
-    """This host does not see a model's files: a folder that is not mounted is a fault, and no fault of the job."""
+    """This host cannot see a model's files: a folder that is not mounted is a fault of the host, not of the job."""
 
     code = "model_away"
 
 
 def refuse_written(model: RegisteredModel | None, settings: Settings, database: Database) -> None:
-    """BadSpec if somebody has written to the model's folder since it was registered, and not the same bytes.
+    """BadSpec if the contents of the model's folder have changed since it was registered.
 
-    Its files are looked at, and only read where their sizes or times are others. A model that was registered before
-    there were stamps is taken as it is."""
+    A file is only read if its size or times have changed. A model that was registered without a stamp is accepted
+    unchecked."""
     if model is None or model.stamp is None:
         return
     with _refusal_as_fault(model):
@@ -47,7 +48,7 @@ def refuse_written(model: RegisteredModel | None, settings: Settings, database: 
 
 
 def refuse_changed(model: RegisteredModel | None, settings: Settings, database: Database) -> None:
-    """BadSpec unless every byte is as it was registered; that reads all of them.
+    """BadSpec unless every byte is unchanged since registration; this reads all files.
 
     The result of a build is filed under the content its model was registered with, perhaps an hour ago."""
     if model is not None:
@@ -75,7 +76,7 @@ def _compare(model: RegisteredModel, found: Weights, settings: Settings, databas
         _ADOPTED[model.path, model.digest] = found.digest
         return
     later = [] if model.created_at is None else written_since(settings, folder, model.created_at)[:_MOST_NAMED]
-    which = ", ".join(later) or "a file was removed, or one with an older time was put there"
+    which = ", ".join(later) or "a file was removed, or replaced by one with an older time"
     raise BadSpec(
         f"the weights of model {model.name} have changed since it was registered ({which}); register them under "
         "another name"

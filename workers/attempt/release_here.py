@@ -1,7 +1,7 @@
 """Where a release is installed on this host.
 
-A release is registered with one folder, and most hosts have it there. A host that has it elsewhere says so in
-TX81_RELEASE_ROOTS; then what lies there must be the same build, because results are filed under the registered one.
+A release is registered with one folder, and most hosts have it there. A host that has it elsewhere sets
+TX81_RELEASE_ROOTS; the build there must be the same, because results are stored under the registered one.
 """
 
 from dataclasses import replace
@@ -17,7 +17,7 @@ from workers.toolchain.commands import container_of
 
 
 def here(assignment: Assignment, settings: Settings) -> Assignment:
-    """The assignment with its release's folder on this host; HostLacks if another build, or none, is there."""
+    """The assignment with its release's folder on this host; HostLacks if there is another build, or none."""
     named = settings.release_roots.get(assignment.release)
     if named is None:
         _require_folder(assignment)
@@ -28,13 +28,13 @@ def here(assignment: Assignment, settings: Settings) -> Assignment:
             f"{settings.host} has no release {assignment.release} at {named}: the build there differs from the one "
             f"registered; install that build there, or correct TX81_RELEASE_ROOTS of this host"
         )
-        # What was found there is remembered by this process.
+        # The process caches what was found there.
         raise HostLacks(assignment.release, why, probed=False)
     return replace(assignment, root=str(named))
 
 
 def _require_folder(assignment: Assignment) -> None:
-    """Tools in a container are not looked for on the host."""
+    """Tools in a container are not searched on the host."""
     in_container = container_of(Profile.model_validate(assignment.profile)) is not None if assignment.profile else True
     if not in_container and not Path(assignment.root).is_dir():
         why = f"release {assignment.release} is not at {assignment.root} on this host: install it, or mount that folder"
@@ -43,5 +43,5 @@ def _require_folder(assignment: Assignment) -> None:
 
 @lru_cache(maxsize=32)
 def _digest(folder: Path, profile: str) -> str:
-    """Read once a process: whoever installs other tools restarts the workers."""
+    """Read once per process: workers have to be restarted after other tools are installed."""
     return release_digest(Profile.model_validate_json(profile), folder)

@@ -1,4 +1,4 @@
-"""What is written to SQL when an attempt ends: everything in one transaction, under the fence of its lease."""
+"""What is written to SQL when an attempt ends: everything in one transaction, guarded by its lease."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,14 +22,15 @@ from workers.attempt.collect import Output, Results
 def finish(
     database: Database, attempt_id: int, ending: Ending, results: Results, *, owner: Owner, max_attempts: int
 ) -> JobState:
-    """Store results and ending together; OwnershipLost, and nothing stored, if the attempt is not ours any more."""
+    """Store results and ending together; OwnershipLost, and nothing stored, if the attempt no longer belongs to this
+    worker."""
     if results.answers:
         ending = replace(ending, answers_digest=digest_of(answer.given for answer in results.answers))
     with database.write() as session:
         now = database.now(session)
         return lifecycle.finish(
             session, attempt_id, ending, owner=owner, now=now, max_attempts=max_attempts,
-            # Ten thousand rows need not be written to find out that they must not be.
+            # Checked first, so that ten thousand rows are not written only to be rolled back.
             store_results=lambda: _store(session, attempt_id, ending, results, now),
         )  # fmt: skip
 
@@ -51,7 +52,7 @@ def give_back(
     suspicion: Suspicion | None,
     outputs: Sequence[Output] = (),
 ) -> None:
-    """Return a job that was stopped through no fault of its own to the queue; only these files of it are kept."""
+    """Return a job that was stopped through no fault of its own to the queue; only these files of it are stored."""
     with database.write() as session:
         now = database.now(session)
         if lifecycle.give_back(session, attempt_id, owner=owner, now=now, why=why, suspicion=suspicion):
@@ -65,9 +66,9 @@ def lack(database: Database, host: str, name: str, *, why: str, probed: bool) ->
 
 
 def suspect(database: Database, slot_ids: Sequence[str], suspicion: Suspicion, *, worker: str) -> None:
-    """Quarantine the slots of an attempt that was taken away, so that its end is not there to say it with.
+    """Quarantine the slots of an attempt that was taken away, whose end can no longer report the suspicion.
 
-    `worker` is that of the first slot."""
+    `worker` is the worker of the first slot."""
     with database.admission() as (session, now):
         service.suspect(session, slot_ids[0], worker=worker, reason=suspicion.reason, now=now, others=slot_ids[1:])
 

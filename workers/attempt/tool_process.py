@@ -1,4 +1,4 @@
-"""The vendor process of one attempt: started under the attempt's limits, and its start noted in SQL."""
+"""The vendor process of one attempt: started with the attempt's limits; its start is recorded in SQL."""
 
 import logging
 import signal
@@ -22,7 +22,7 @@ from workers.toolchain.commands import Plan
 log = logging.getLogger(__name__)
 
 _BRIEF = timedelta(seconds=0.2)
-"""A tool that ends within this is written down as started together with its end: one transaction less."""
+"""For a tool that ends within this time, start and end are recorded together: one transaction less."""
 
 
 class ToolProcess:
@@ -36,7 +36,7 @@ class ToolProcess:
         self._shipper = shipper
         self._noted = False
         self.plan: Plan | None = None
-        """As it was started last."""
+        """As it was last started."""
 
     def start(self, plan: Plan, *, may_be_silent: bool = False) -> Outcome:
         """Run it to its end, or until it is stopped; one that `may_be_silent` has no silence limit."""
@@ -75,7 +75,7 @@ class ToolProcess:
         )
 
     def not_noted(self, outcome: Outcome) -> Started | None:
-        """What was started, if it is still to be written down."""
+        """What was started, if that is not recorded yet."""
         return Started(outcome.pid, self.plan.document) if self.plan and outcome.pid and not self._noted else None
 
     def _note(self, started: Started) -> None:
@@ -88,5 +88,5 @@ class ToolProcess:
         except OwnershipLost:
             claimed.stop.request(StopReason.LEASE_LOST, within=timedelta(0))
         except SQLAlchemyError:
-            # Not worth a running tool; the heartbeat decides what a database that does not answer means.
+            # No reason to stop a running tool; the heartbeat handles a database that does not answer.
             log.warning("start not recorded", exc_info=True, extra={"attempt": claimed.id})

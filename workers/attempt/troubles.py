@@ -1,4 +1,4 @@
-"""An exception that ended the steps of an attempt → why the attempt failed. Pure."""
+"""An exception that ended the steps of an attempt → the failure of the attempt. Pure."""
 
 from dataclasses import replace
 
@@ -13,17 +13,17 @@ _REASON_LENGTH = 300
 
 
 def is_expected(trouble: Exception) -> bool:
-    """Whether it is the end of an attempt like others, and not a defect or a host that is broken."""
+    """Whether it is a regular end of an attempt, not a defect or a broken host."""
     return is_cards_in_use(trouble) or isinstance(trouble, BadRequest | EndpointClosed)
 
 
 def is_cards_in_use(trouble: Exception) -> bool:
-    """Whether somebody else uses the cards: nothing was started, and only those cards are suspect."""
+    """Whether another process uses the cards: nothing was started, and only those cards are suspect."""
     return isinstance(trouble, CardsHeld | CardsNotFree | LeftInContainer)
 
 
 def after(found: Findings, trouble: Exception) -> Findings:
-    """What is known of the attempt now; what the tool itself died of comes before a fault of ours."""
+    """The state of the attempt; a failure of the tool has precedence over an error in our code."""
     match trouble:
         case CardsHeld() | CardsNotFree() | LeftInContainer():
             return replace(found, failure=trouble.failure, suspicion=trouble.suspicion)
@@ -36,6 +36,6 @@ def after(found: Findings, trouble: Exception) -> Findings:
 
 
 def fault_of(trouble: Exception) -> Failure:
-    """An error that nobody expected, in one line."""
+    """An unexpected error, in one line."""
     said = trouble.detail if isinstance(trouble, OrchestratorError) else f"{type(trouble).__name__}: {trouble}"
     return Failure(kind=FailureKind.FAULT, reason=next(iter(said.splitlines()), "")[:_REASON_LENGTH])

@@ -1,4 +1,4 @@
-"""What is particular to a kind of job, each in one class with the same methods; `table.py` says which kind is which.
+"""What is specific to a kind of job, each in one class with the same methods; `table.py` maps kinds to classes.
 
-Start with `tool.py`: what every kind does unless it says otherwise. The steps between are in `../execution.py`.
+Start with `tool.py`: the default for every kind. The steps that call these methods are in `../execution.py`.
 """

@@ -1,4 +1,4 @@
-"""A job whose result depends on its inputs alone, and is taken from the cache for the same inputs."""
+"""A job whose result depends only on its inputs, and is taken from the cache for the same inputs."""
 
 from workers.attempt import model_unchanged
 from workers.attempt.collect import Results
@@ -10,7 +10,7 @@ class Build(Tool):
     """Quantising, converting, compiling, and computing reference answers."""
 
     def collect(self, ran: Ran) -> Results:
-        """As of any tool; BadSpec, and nothing stored, if the model's weights were changed meanwhile."""
+        """As for any tool; BadSpec, and nothing stored, if the model's weights were changed meanwhile."""
         claimed = self._claimed
         model_unchanged.refuse_changed(claimed.assignment.model, claimed.slot.settings, claimed.slot.database)
         return super().collect(ran)

@@ -8,12 +8,12 @@ from workers.attempt.kinds.tool import Tool
 
 
 class Canary(Tool):
-    """Passes only if every answer is the golden one; a single failure speaks against its slot."""
+    """Passes only if every answer is the golden one; a single failure is evidence against its slot."""
 
     def accept(self, ran: Ran, results: Results) -> Failure | None:
-        """As of any tool, and every answer has to be the golden one."""
+        """As for any tool, and every answer has to equal the golden one."""
         return super().accept(ran, results) or judge.failure_of_canary(results.answers, ran.outcome)
 
     def suspect(self, failure: Failure) -> Suspicion | None:
-        """At once: the canary's only question is whether its cards can be trusted."""
+        """Immediately: the only purpose of a canary is to check its cards."""
         return judge.suspicion_of_canary(failure)

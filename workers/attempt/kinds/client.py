@@ -1,4 +1,4 @@
-"""A job that asks servers: if one of them is gone, the failure is not the client's own."""
+"""A job that sends requests to servers: if one of them has gone, the client is not at fault."""
 
 import logging
 import socket
@@ -15,32 +15,32 @@ from workers.attempt.kinds.tool import Tool
 log = logging.getLogger(__name__)
 
 _PATIENCE = 2.0
-"""Seconds in which a server that is there takes a connection."""
+"""Seconds in which a live server accepts a connection."""
 
 
 class Client(Tool):
-    """Judged as any tool; when it has failed, its servers are looked at again."""
+    """Judged like any tool; when it has failed, its servers are checked again."""
 
     def judge(self, ran: Ran) -> Failure | None:
-        """Why the run failed, or which server is gone."""
+        """Why the run failed, or which server has gone."""
         return self._blamed(super().judge(ran))
 
     def accept(self, ran: Ran, results: Results) -> Failure | None:
-        """Why its results are not complete, or which server is gone."""
+        """Why its results are not complete, or which server has gone."""
         return self._blamed(super().accept(ran, results))
 
     def _blamed(self, failure: Failure | None) -> Failure | None:
-        """The failure of the client, or that of a server which is not there any more.
+        """The failure of the client, or that of a server which has gone.
 
-        It is noted which servers do not answer, so that a client which is tried again does not begin with them.
+        Servers that do not answer are recorded, so that the client's next attempt does not start with them.
         """
         if failure is None or failure.kind not in (FailureKind.TOOL, FailureKind.OUTPUT_MISSING):
             return failure
         try:
             found = [why for used in self._claimed.assignment.endpoints if (why := self._gone(used)) is not None]
         except Exception:
-            # What the client itself failed of is known all the same.
-            log.exception("servers not looked at", extra={"attempt": self._claimed.id})
+            # The client's own failure is reported in any case.
+            log.exception("servers not checked", extra={"attempt": self._claimed.id})
             return failure
         if not found:
             return failure
@@ -55,7 +55,7 @@ class Client(Tool):
                 still = False
         if not still:
             return f"the server of job {used.job_id} ended meanwhile"
-        # One that was killed is refused before its worker has reported it.
+        # A killed server refuses connections before its worker has reported its end.
         parts = urlsplit(used.url)
         try:
             with socket.create_connection((parts.hostname or "", used.port), timeout=_PATIENCE):

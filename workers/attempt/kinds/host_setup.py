@@ -1,7 +1,7 @@
-"""A job that sets up its host: the plan, the slots before it, what follows from its end.
+"""A job that sets up its host: the plan, the slots before it, and the consequences of its end.
 
-The steps are run as any vendor tool is. Around them the slots are taken over, the release is registered, and every card
-group is left to its canary, handed back as it was, or drained with the reason.
+The steps are run like any vendor tool. Before them the slots are taken over; after them the release is registered, and
+every card group waits for its canary, is restored to its previous state, or is drained with the reason.
 """
 
 import json
@@ -41,21 +41,21 @@ from workers.toolchain.commands import Plan, container_of, view_of
 from workers.toolchain.view import View
 
 ARTIFACT = "provision"
-"""The document with what became of every step."""
+"""The artifact with the outcome of every step."""
 
 _PROVE_TITLE = "Prove each card group with a canary"
 
 
 class Fate(Enum):
-    """What becomes of a card group when the setting up of its host has ended."""
+    """The state of a card group after the setup of its host has ended."""
 
-    HANDED_BACK = auto()  #: It is what it was before: nothing of the host was changed.
+    HANDED_BACK = auto()  #: Its previous state: nothing on the host was changed.
     TO_PROVE = auto()  #: Quarantined until a canary passes.
     KEPT_OUT = auto()  #: Drained, with the reason, until a person resumes it.
 
 
 def fate(before: ServiceState, *, failed: bool, changed: bool, prove: bool) -> Fate:
-    """What becomes of a group that stood like this before. Pure."""
+    """The state after the setup of a group with this state before. Pure."""
     if not changed and (failed or before is ServiceState.IN_SERVICE):
         return Fate.HANDED_BACK
     return Fate.TO_PROVE if prove and not failed else Fate.KEPT_OUT
@@ -64,13 +64,13 @@ def fate(before: ServiceState, *, failed: bool, changed: bool, prove: bool) -> F
 @dataclass(frozen=True)
 class _Planned:
     spec: ProvisionSpec
-    """With every link in its paths resolved."""
+    """The request with every link in its paths resolved."""
     chosen: tuple[str, ...]
     steps: Steps
 
 
 class HostSetup(Tool):
-    """Takes its slots over before the process that sets the host up, and leaves each as the end demands."""
+    """Takes its slots over before the setup process starts, and sets the state of each after its end."""
 
     def __init__(self, claimed: Claimed) -> None:
         super().__init__(claimed)
@@ -84,7 +84,7 @@ class HostSetup(Tool):
         self._proof = Outcome(PROVE, _PROVE_TITLE, StepState.NOT_REACHED)
 
     def prepare(self) -> Prepared:
-        """Decide what is run; BadSpec or PathRefused says what does not fit on this host."""
+        """Decide what is run; BadSpec or PathRefused names what does not fit on this host."""
         settings = self._slot.settings
         spec, profile, rule = self._asked()
         packages = allowed_path(settings, spec.packages, "packages")
@@ -119,7 +119,7 @@ class HostSetup(Tool):
         return Prepared(plan, launch, may_miss_cards=True)
 
     def run(self, plan: Plan, start: Start) -> ToolOutcome:
-        """Write the steps down, take all slots of the attempt over (of a dry run none), and see the process to its
+        """Store the list of steps, take over all slots of the attempt (none for a dry run), and run the process to its
         end."""
         assert self._planned is not None, "it was planned"
         self._steps_path.write_text(self._planned.steps.model_dump_json(), "utf-8")
@@ -128,7 +128,7 @@ class HostSetup(Tool):
         return start(plan)
 
     def _taken_over(self, release: str) -> dict[str, Before]:
-        """Drain every slot for this job; how each stood before."""
+        """Drain every slot for this job; returns their previous states."""
         job_id = self._assignment.job_id
         note = f"job {job_id} is setting up the host with release {release}"
         reason = f"job {job_id} has not finished setting up the host with release {release}"
@@ -150,14 +150,14 @@ class HostSetup(Tool):
             }
 
     def conclude(self, failure: Failure | None, suspicion: Suspicion | None) -> Concluded:
-        """Register the release, leave every slot as the end demands, and store the outcome of every step.
+        """Register the release, set the state of every slot, and store the outcome of every step.
 
-        A failure to register is the attempt's, and a group that is to be proven is under suspicion until it is."""
+        If registering fails, the attempt fails; a group that needs a canary is under suspicion until it has passed."""
         failure, suspicion = self._end(failure, suspicion)
         return Concluded(failure, suspicion, outputs=(self._stored(),))
 
     def _end(self, failure: Failure | None, suspicion: Suspicion | None) -> tuple[Failure | None, Suspicion | None]:
-        """What the attempt's end is now; saying it again changes nothing."""
+        """The attempt's end as it is reported; a repeated call changes nothing."""
         planned, outcomes = self._planned, read(self._journal)
         if planned is None:
             return failure, None
@@ -166,7 +166,7 @@ class HostSetup(Tool):
         if planned.spec.dry_run:
             self._proof = Outcome(PROVE, _PROVE_TITLE, StepState.WOULD_DO)
         if not self._before:
-            # Not begun: a canary must not bring back what an earlier attempt may have left half done.
+            # Not started: a canary must not return to service what an earlier attempt may have left incomplete.
             return failure, None
         changed = suspicion is not None or any(outcome.changed for outcome in outcomes)
         fates = {
@@ -224,10 +224,10 @@ class HostSetup(Tool):
         return Failure(kind=FailureKind.BAD_SPEC, reason=reason)
 
     def _leave(self, fates: dict[str, Fate], reason: str) -> None:
-        """Write down what becomes of the slots; those to be proven are quarantined by the attempt's end."""
+        """Write the new states of the slots; those that need a canary are quarantined by the attempt's end."""
         job_id, attempt_id = self._assignment.job_id, self._assignment.attempt_id
         with self._slot.database.admission() as (session, now):
-            # Before the attempt and its slots, as everybody locks them.
+            # Before the attempt and its slots, in the order of locking that all use.
             host_setups.lock(session, job_id)
             self._require_ours(session)
             if self._registration.state in (StepState.DONE, StepState.DONE_BEFORE):
@@ -243,7 +243,7 @@ class HostSetup(Tool):
                         service.keep_out(session, slot_id, reason=reason, job_id=job_id, attempt_id=attempt_id, now=now)
 
     def _require_ours(self, session: Session) -> None:
-        """OwnershipLost, with which the transaction is left, if this worker no longer owns the attempt."""
+        """OwnershipLost, which rolls the transaction back, if this worker no longer owns the attempt."""
         now, lease = self._slot.database.now(session), self._slot.settings.lease
         lifecycle.renew(session, self._assignment.attempt_id, owner=self._slot.owner, now=now, lease=lease)
 
@@ -260,7 +260,7 @@ class HostSetup(Tool):
         return told if suspicion is None else f"{told}; {suspicion.reason}"
 
     def _outcomes(self) -> list[Outcome]:
-        """Of every step of the plan, those too that were not reached."""
+        """The outcome of every step of the plan, including steps that were not reached."""
         if self._planned is None:
             return []
         steps = [(step.name, step.title) for step in self._planned.steps.steps]

@@ -32,18 +32,18 @@ from workers.toolchain.commands import Plan, at_address, fill
 log = logging.getLogger(__name__)
 
 STARTS = 3
-"""How often a server is started when its port was taken before it could have it."""
+"""How often a server is started if another process took its port first."""
 
 _ASK_AGAIN = 0.5
-"""Seconds between two questions whether it is ready."""
+"""Seconds between two readiness checks."""
 
 _USE_NOTED = 10.0
-"""Seconds between two looks for connections: as far apart are the uses that are noted, at most."""
+"""Seconds between two checks for connections; recorded uses are at most this far apart."""
 
 _ANSWER_WITHIN = 5.0
 _LARGEST_ANSWER = 1 << 20
 _MOST_SEARCHED = 1 << 20
-"""Bytes at the end of its log in which it is looked for what a server says of itself."""
+"""Bytes at the end of its log that are searched for a server's messages about itself."""
 
 _PATIENCE = 5.0
 
@@ -58,7 +58,7 @@ class _Begun:
     address: str
     port: int
     printed: int
-    """Bytes that earlier starts have left in the log."""
+    """Bytes of the log written by earlier starts."""
 
 
 class Server(Tool):
@@ -67,13 +67,13 @@ class Server(Tool):
     def __init__(self, claimed: Claimed) -> None:
         super().__init__(claimed)
         self._was_ready = False
-        """Its endpoint was open for a while, however it ended."""
+        """Whether its endpoint has been open, however it ended."""
 
     def run(self, plan: Plan, start: Start) -> Outcome:
-        """Start it, on another port if it could not have the first, and see it to its end."""
+        """Start it, on another port if the first was in use, and run it to its end."""
         for left in reversed(range(STARTS)):
             with self._reserved(plan) as begun, _alongside(partial(self._watch, begun)):
-                # A server that nobody asks prints nothing.
+                # A server without requests prints nothing.
                 outcome = start(begun.plan, may_be_silent=True)
             by_itself = outcome.stopped is None and not self._was_ready
             if not left or not by_itself or not self._has_printed(begun.rule.port_taken, begun):
@@ -82,7 +82,7 @@ class Server(Tool):
         return outcome
 
     def judge(self, ran: Ran) -> Failure | None:
-        """It has done its work when it was stopped while it was ready; one that ends by itself has failed."""
+        """It succeeds when it was stopped while it was ready; one that ends by itself has failed."""
         return super().judge(replace(ran, evidence=replace(ran.evidence, was_ready=self._was_ready)))
 
     @contextmanager
@@ -102,7 +102,7 @@ class Server(Tool):
         except Exception:
             log.exception("server no longer watched", extra={"attempt": self._claimed.id})
             if not self._was_ready:
-                # It would hold its cards, and nobody would ever know where it answers.
+                # It would occupy its cards, and its address would never be published.
                 self._claimed.stop.request(StopReason.NOT_READY)
 
     def _became_ready(self, begun: _Begun, ended: threading.Event) -> bool:
@@ -117,7 +117,7 @@ class Server(Tool):
         return False
 
     def _served_id(self, begun: _Begun) -> str | None:
-        """What it calls its model, once it is ready; None before, and if it is another that answers on its port."""
+        """The name of its model, once it is ready; None before, and if another server answers on its port."""
         rule = begun.rule
         if rule.ready_line is not None and not self._has_printed(rule.ready_line, begun):
             return None
@@ -146,7 +146,7 @@ class Server(Tool):
         return True
 
     def _see_uses(self, begun: _Begun, ended: threading.Event) -> None:
-        """Note that it is used by whoever asks it without telling anybody: an open connection shows."""
+        """Record direct use, which is not reported otherwise: an open connection counts as use."""
         database, idle = self._claimed.slot.database, begun.spec.idle_seconds
         while not ended.wait(_USE_NOTED if idle is None else min(_USE_NOTED, idle / 3)):
             if ports.established(begun.port):
@@ -162,19 +162,19 @@ class Server(Tool):
 
 @contextmanager
 def _alongside(call: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Run `call` beside the block; the event that it gets is set when the block ends."""
+    """Run `call` in a thread during the block; the event that it gets is set when the block ends."""
     ended = threading.Event()
     returned = beside(lambda: call(ended))
     try:
         yield
     finally:
         ended.set()
-        # One that hangs in the database or the network changes nothing any more: the attempt's end is its fence.
+        # A thread that hangs in the database or the network can change nothing after the end of the attempt.
         returned.wait(_PATIENCE)
 
 
 def first_model(address: str, port: int, path: str) -> str | None:
-    """The id of the first model that a server lists there; None unless it answers as OpenAI's interface does."""
+    """The id of the first model that a server lists there; None unless it answers like OpenAI's API."""
     asked = http.client.HTTPConnection(address, port, timeout=_ANSWER_WITHIN)
     try:
         asked.request("GET", path)
@@ -190,7 +190,7 @@ def first_model(address: str, port: int, path: str) -> str | None:
 
 
 def _read(answer: http.client.HTTPResponse) -> bytes:
-    """All of a small answer; ValueError for one that is large, or that trickles in."""
+    """The whole of a small answer; ValueError for one that is too large or too slow."""
     until, content = time.monotonic() + _ANSWER_WITHIN, b""
     while piece := answer.read1(1 << 16):
         content += piece

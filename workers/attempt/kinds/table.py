@@ -1,4 +1,4 @@
-"""Which class runs which kind of job: the one place that a new kind is added to."""
+"""Which class runs which kind of job: the one place to which a new kind is added."""
 
 from orchestrator.model.specs import BUILD_KINDS
 from workers.attempt.facts import Claimed
@@ -20,5 +20,6 @@ KINDS: dict[str, type[Tool]] = {
 
 
 def kind_of(claimed: Claimed) -> Tool:
-    """What runs this attempt; a stored spec of no known kind is a tool's, which refuses it and says why."""
+    """The class that runs this attempt; a stored spec of an unknown kind goes to `Tool`, which refuses it with the
+    reason."""
     return KINDS.get(str(claimed.assignment.spec.get("kind")), Tool)(claimed)

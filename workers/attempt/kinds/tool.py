@@ -1,4 +1,4 @@
-"""A job that is one run of a tool, and what every kind of job does unless it says otherwise."""
+"""A job that is one run of a tool; also the default for every kind of job."""
 
 import sys
 from contextlib import suppress
@@ -19,25 +19,25 @@ from workers.toolchain.commands import Plan
 
 
 class Start(Protocol):
-    """What a kind is given to start the tool with."""
+    """The function with which a kind starts the tool."""
 
     def __call__(self, plan: Plan, *, may_be_silent: bool = False) -> Outcome:
         """Run the tool of a plan to its end; one that `may_be_silent` has no silence limit."""
 
 
 class Tool:
-    """One attempt at a job. The methods are called in this order, each at most once but for `conclude`.
+    """One attempt of a job. The methods are called in this order, each at most once except `conclude`.
 
-    What a method raises ends the attempt: BadRequest as a bad spec, any other error as a fault.
+    An exception from a method ends the attempt: BadRequest as a bad spec, any other error as a fault.
     """
 
     def __init__(self, claimed: Claimed) -> None:
         self._claimed = claimed
 
     def prepare(self) -> Prepared:
-        """Decide what is run, before a file is touched; BadSpec says what does not fit.
+        """Decide what is run, before a file is changed; BadSpec names what does not fit.
 
-        `release_here.NotInstalled` gives the attempt back: this host does not have the release.
+        `HostLacks` returns the job to the queue: this host does not have the release.
         """
         slot, work = self._claimed.slot, self._claimed.work
         assignment = release_here.here(self._claimed.assignment, slot.settings)
@@ -45,23 +45,23 @@ class Tool:
         return Prepared(plan, launch_of(plan, assignment, slot=slot, work=work))
 
     def run(self, plan: Plan, start: Start) -> Outcome:
-        """See the tool to its end; its cards are locked and proven free, and nothing runs yet."""
+        """Run the tool to its end; its cards are locked and proven free, and nothing runs yet."""
         return start(plan)
 
     def judge(self, ran: Ran) -> Failure | None:
-        """Why the run failed; None if the tool says it did its work, which is still to be checked."""
+        """Why the run failed; None if the tool reports success, which is still to be checked."""
         return judge.failure_of_run(ran.outcome, ran.evidence, ran.plan.fault_signatures, ran.clocks)
 
     def collect(self, ran: Ran) -> Results:
-        """Find, check and store what a run that has not failed left behind."""
+        """Find, check and store the outputs of a run that has not failed."""
         return collect(ran.plan, self._claimed.store, since_ns=ran.since_ns, seconds=ran.outcome.seconds)
 
     def accept(self, ran: Ran, results: Results) -> Failure | None:
-        """Why a run with these results is no success; None if it is one."""
+        """Why a run with these results has failed; None if it is a success."""
         return judge.failure_of_results(results.problems, ran.outcome, ran.evidence, ran.plan.fault_signatures)
 
     def suspect(self, failure: Failure) -> Suspicion | None:
-        """Whether this failure, with those of others before it, speaks against the slot."""
+        """Whether this failure, with earlier failures of other jobs, is evidence against the slot."""
         slot = self._claimed.slot
         if failure.kind in COUNTED:
             with suppress(SQLAlchemyError), slot.database.read() as session:
@@ -70,8 +70,8 @@ class Tool:
         return None
 
     def conclude(self, failure: Failure | None, suspicion: Suspicion | None) -> Concluded:
-        """Do what follows on the end of the attempt, right before it is reported.
+        """Perform the consequences of the end of the attempt, right before it is reported.
 
-        Called again if the report was not accepted by the database; doing it again changes nothing.
+        Called again if the database did not accept the report; a repeated call changes nothing.
         """
         return Concluded(failure, suspicion)
