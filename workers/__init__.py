@@ -1,4 +1,4 @@
 """One process owns one slot and runs the attempts assigned to it; it starts the vendor's tools and kills them.
 
-The way of an attempt is `tasks.py` → `attempt/execution.py`; owning a slot is `slot.py`. Start with `main.py`.
+An attempt runs through `tasks.py` → `attempt/execution.py`; `slot.py` owns a slot. Start with `main.py`.
 """

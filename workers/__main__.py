@@ -8,7 +8,7 @@ if __name__ == "__main__":
 import os
 import sys
 
-# SIGTERM gives a running job a few seconds and then stops it, where Celery's own answer would be to wait for hours.
+# SIGTERM gives a running job a few seconds and then stops it; Celery's default would wait for hours.
 # Celery reads this when it is imported.
 os.environ["REMAP_SIGTERM"] = "SIGQUIT"
 

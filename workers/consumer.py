@@ -1,4 +1,4 @@
-"""Celery's consumer of one queue: says when it listens, and consumes its queue again when somebody has cancelled it."""
+"""Celery's consumer of one queue: records when it listens, and consumes its queue again after a cancel from outside."""
 
 import logging
 from typing import Any
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class SlotConsumer(PatientConsumer):
-    """Consumes `queue` for as long as its worker lives, whatever `control cancel_consumer` says."""
+    """Consumes `queue` as long as its worker lives, even after `control cancel_consumer`."""
 
     def __init__(self, queue: str, hearing: Hearing, *args: Any, **kwargs: Any) -> None:
         self._queue = queue

@@ -10,7 +10,7 @@ _TOGETHER = 0.5
 
 
 class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
-    """Celery's own sends what it has to tell before it next listens to the broker."""
+    """Celery's own dispatcher sends its events before it next listens to the broker."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -19,7 +19,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
     def on_send_event_buffered(self) -> None:
         """Called with each event, by the thread that listens to the broker or the one that runs the attempt."""
         if self.hub:
-            # Each time: it wakes the loop, which asks for no further bell before it has seen an attempt end.
+            # Each time: it wakes the loop, which fetches no further doorbell before it has seen an attempt end.
             self.hub.call_soon(self._send_soon)
 
     def stop(self) -> None:
@@ -28,7 +28,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
         super().stop()
 
     def _send_soon(self) -> None:
-        # By a time and not by a flag, for the timer may be lost together with a connection.
+        # By a time and not by a flag, because the timer may be lost together with a connection.
         if time.monotonic() >= self._sent_by:
             self._sent_by = time.monotonic() + _TOGETHER
             self.hub.call_later(_TOGETHER, self._flush_events)

@@ -1,7 +1,7 @@
-"""Whether the loop of this worker listens to its queue: what its heartbeat in SQL is allowed to say.
+"""Whether the loop of this worker consumes its queue; decides whether its heartbeat in SQL may report it as alive.
 
-The loop of Celery's consumer stamps a time while it runs and its queue is consumed. The thread that beats reads the
-stamp: a worker that hears no doorbell must not look alive.
+The loop of Celery's consumer stores a time while it runs and its queue is consumed. The heartbeat thread reads this
+time: a worker that does not receive doorbell messages must not look alive.
 """
 
 import time
@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 TICK = 1.0
-"""Seconds between two stamps."""
+"""Seconds between two updates of the time."""
 
 
 class Hearing:
-    """When the loop was last seen to listen, and when it was last seen to do anything, by the monotonic clock."""
+    """When the loop last listened, and when it last did anything, by the monotonic clock."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -21,12 +21,12 @@ class Hearing:
         self._connecting = False
 
     def listens(self) -> None:
-        """The loop runs, and the queue is consumed."""
+        """Record that the loop runs and the queue is consumed."""
         self._listened_at = self._moved_at = self._clock()
 
     @contextmanager
     def connecting(self) -> Iterator[None]:
-        """The loop does not listen, but does something about it: it waits for a broker that does not answer."""
+        """Record that the loop does not listen, but tries to: it waits for a broker that does not answer."""
         self._connecting = True
         try:
             yield

@@ -1,4 +1,4 @@
-"""How this process logs: one line a record, a constant sentence and then its fields as `key=value`."""
+"""The log format of this process: one line per record, a constant sentence and then its fields as `key=value`."""
 
 import json
 import logging
@@ -14,7 +14,7 @@ class KeyValueFormatter(logging.Formatter):
     """`2026-11-22T10:00:00.123Z INFO workers.attempt.execution attempt ended attempt=3 reason="…"`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, and below it the traceback if there is one."""
+        """One line, followed by the traceback if there is one."""
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         fields = {name: value for name, value in vars(record).items() if name not in _STANDARD}
         told = "".join(f" {name}={_value(value)}" for name, value in fields.items() if value not in (None, ""))
@@ -28,7 +28,7 @@ def configure(level: int = logging.INFO) -> None:
     handler.setFormatter(KeyValueFormatter())
     handler.addFilter(in_one_line)
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # Of every bell, what we say ourselves of the attempt.
+    # They log every doorbell; our own lines about the attempt have the same information.
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     # Without a result backend, Celery warns at every revoke that it could not store one.

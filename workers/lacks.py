@@ -1,4 +1,5 @@
-"""What this host lacks for an attempt, told from faults of jobs and cards, and looked for again until it is there."""
+"""What this host lacks for an attempt, distinguished from faults of jobs and cards, and checked again until it is
+present."""
 
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from workers.toolchain.commands import container_of
 
 
 class HostLacks(OrchestratorError):
-    """This host lacks what the attempt needs: the job runs elsewhere, or waits until the host has it again."""
+    """This host lacks something that the attempt needs: the job runs elsewhere, or waits until the host has it
+    again."""
 
     code = "host_lacks"
 
@@ -28,7 +30,7 @@ class HostLacks(OrchestratorError):
 
 
 def lack_of(trouble: Exception, settings: Settings, *, release: str, own: Path) -> HostLacks | None:
-    """The lack that an exception speaks of; None if it speaks of none, or if the attempt has filled the disk alone."""
+    """The lack that caused an exception; None if there is none, or if the attempt alone has filled the disk."""
     match trouble:
         case HostLacks():
             return trouble
@@ -44,13 +46,13 @@ def lack_of(trouble: Exception, settings: Settings, *, release: str, own: Path) 
 
 
 def full_disk(settings: Settings, *, own: Path) -> HostLacks | None:
-    """The lack of room that this host has, even without what lies in an attempt's own folder; None if it has room."""
+    """The lack of disk space of this host, even without the files in an attempt's own folder; None if it has enough."""
     why = disk.shortage(_written(settings), settings.disk_reserve, own=own)
     return None if why is None else HostLacks(DISK, why)
 
 
 def still_lacks(name: str, settings: Settings, database: Database, shim: Shim) -> bool:
-    """Whether what the host lacked is not there yet."""
+    """Whether the host still lacks it."""
     match name:
         case "!disk":
             return disk.shortage(_written(settings), settings.disk_reserve) is not None
@@ -65,7 +67,7 @@ def _written(settings: Settings) -> tuple[Path, ...]:
 
 
 def _is_usable(release: str, settings: Settings, database: Database, shim: Shim) -> bool:
-    """Whether its folder is there, or its container can be entered."""
+    """Whether its folder exists, or its container can be entered."""
     with database.read() as session:
         known = session.get(Release, release)
     if known is None:

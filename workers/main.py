@@ -1,4 +1,4 @@
-"""The worker process: own one slot, then answer its bells until told to stop."""
+"""The worker process: own one slot, then run attempts on doorbell messages until a stop signal."""
 
 import argparse
 import logging
@@ -29,8 +29,8 @@ EXIT_USAGE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the worker of one slot; 0 after an orderly stop, 2 for a bad command line, 3 if the slot is another's or was
-    given up."""
+    """Run the worker of one slot; 0 after a regular stop, 2 for a bad command line, 3 if the slot belongs to another
+    worker or was given up."""
     parser = argparse.ArgumentParser(prog="python -m workers", description="Run the worker of one slot.")
     parser.add_argument(
         "--slot", required=True, metavar="NAME", help="g0 … g7 for a card group, cpu0, cpu1 … for a seat"
@@ -67,18 +67,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _answer_bells(slot: OwnedSlot, hearing: Hearing) -> None:
     app = create_app(slot.settings.broker_url)
     tasks.register(app, slot, ArtifactStore(slot.settings.store))
-    # Opens the connection and compiles the statements that the first job would otherwise wait for.
+    # Opens the connection and compiles the statements now, so that the first job does not wait for them.
     assignments.claim(slot.database, 0, owner=slot.owner, lease=slot.settings.lease)
     logging.getLogger(__name__).info("worker starting", extra={"slot": slot.id, "worker": slot.worker})
     _celery_worker(app, slot, hearing)
 
 
 def _celery_worker(app: Celery, slot: OwnedSlot, hearing: Hearing) -> None:
-    """Returns when the worker was told to stop and nothing of its job runs any more."""
-    # A receiver is what keeps Celery from setting up logging itself.
+    """Returns when the worker got a stop signal and no process of its job runs any more."""
+    # A receiver prevents Celery from setting up logging itself.
     signals.setup_logging.connect(_keep_our_logging)
     signals.worker_ready.connect(_hang_up_is_stop)
-    # It warns root of pickled messages; ours are JSON.
+    # Celery warns root about pickled messages; ours are JSON.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     worker = app.Worker(
         hostname=f"{slot.name}@{slot.settings.host}",
@@ -100,7 +100,7 @@ def _keep_our_logging(**_: object) -> None:
 
 
 def _hang_up_is_stop(**_: object) -> None:
-    """Celery would start the program again in this process, which then could not lock its own slot."""
+    """Celery would restart the program in this process, which then could not lock its own slot."""
     signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
 
 

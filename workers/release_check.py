@@ -1,9 +1,9 @@
-"""`python -m workers.release_check`: does what is installed here fit its profile?
+"""`python -m workers.release_check`: do the tools installed here match their profile?
 
 Reads a release (name, profile, root, digest) as JSON from standard input and prints a `ReleaseCheck` as JSON; exit
-code 0 if it fits, 1 if not. Nothing is changed, and the tools are only asked for their help: through the launcher, in
+code 0 if they match, 1 if not. Nothing is changed, and the tools are only run with `--help`: through the launcher, in
 the environment that their jobs get. The vendor's runtime selects card 0 as soon as it is imported, so a tool for cards
-is only asked while nobody uses the first group.
+is only run while the first group is free.
 """
 
 import json
@@ -33,13 +33,13 @@ from workers.toolchain.commands import container_of, fill, view_of
 from workers.toolchain.flags import compare
 
 SECONDS = 120.0
-"""For a tool to print its help: the vendor's ones import their whole runtime first."""
+"""Seconds for a tool to print its help: the vendor's tools import their whole runtime first."""
 
 _ON_CARDS = ("infer", "serve")
 
 
 def check(name: str, profile: Profile, settings: Settings, root: Path, *, digest: str | None = None) -> ReleaseCheck:
-    """Look at the release as it is installed on this host; `digest` is that of the registered build."""
+    """Check the release as it is installed on this host; `digest` is that of the registered build."""
     with _working_folder(settings) as work:
         findings = tuple(_Look(profile, settings, root, work, digest).findings())
     return ReleaseCheck(release=name, host=settings.host, root=str(root), findings=findings)
@@ -59,7 +59,7 @@ def _working_folder(settings: Settings) -> Iterator[Path]:
 
 @dataclass
 class _Look:
-    """One look, from the folders on disk to the words of the tools."""
+    """One check, from the folders on disk to the options of the tools."""
 
     profile: Profile
     settings: Settings
@@ -99,7 +99,7 @@ class _Look:
                 yield _error("fingerprint", f"no file matches {pattern}: another build would not be detected")
 
     def _scripts(self, name: str, kind: KindProfile) -> Iterator[Finding]:
-        """The files of the release that are run; programs are found by PATH, and by asking them."""
+        """The files of the release that are run; programs found by PATH are checked by running them."""
         words = self._words(kind.conda)
         for word in kind.argv:
             if word.endswith((".py", ".sh")):
@@ -108,7 +108,7 @@ class _Look:
                     yield _error(name, f"there is no {script}")
 
     def _environments(self) -> Iterator[Finding]:
-        """The first folder of PATH that names an environment has to be there for each that is used."""
+        """For each conda environment that is used, its first folder in PATH has to exist."""
         paths = self.profile.environment.get("PATH", "").split(":")
         template = next((folder for folder in paths if "{conda}" in folder), None)
         if template is None:
@@ -173,7 +173,7 @@ class _Look:
             container.kill(container.mark.own)
 
     def _reached(self, docker: DockerExec, work: str) -> Container:
-        # No slot: the check must never end what belongs to a job.
+        # No slot: the check must never end processes of a job.
         mark = Mark(locks.domain(self.settings.locks), self.work.name, ())
         return Container(docker, mark, entered=f"{work}/entered", folder=self.work, shim=None)
 
@@ -197,7 +197,7 @@ def _fine(about: str, detail: str) -> Finding:
 
 
 def main() -> int:
-    """Answer what standard input asks; exit code 2 if it asks for no release."""
+    """Check the release given on standard input; exit code 2 if it is not a release."""
     try:
         asked = json.load(sys.stdin)
         profile, settings = Profile.model_validate(asked["profile"]), load_settings()

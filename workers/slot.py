@@ -36,13 +36,13 @@ from workers.toolchain import reference
 log = logging.getLogger(__name__)
 
 _TRY_AGAIN = 1.0
-"""Seconds after the database did not answer, and between two looks whether a slot under suspicion is wanted back."""
+"""Seconds to wait after the database did not answer, and between two checks whether a resume is requested."""
 
 _STOPS_WITHIN = 20.0
-"""Seconds within which a worker without a job stops in good order; one that does not is stuck."""
+"""Seconds within which a worker without a job stops gracefully; one that does not is stuck."""
 
 EXIT_GIVEN_UP = 3
-"""Exit code of a worker whose slot is another's, or that has given it up; its supervisor may start it again."""
+"""Exit code of a worker whose slot belongs to another, or that has given it up; its supervisor may restart it."""
 
 
 @dataclass(frozen=True)
@@ -56,21 +56,22 @@ class OwnedSlot:
     lock: int
     """Descriptor of the host's lock; every child of an attempt inherits it."""
     shim: Shim
-    """Stands above every vendor process of the slot; kept running, because its start takes longer than ours."""
+    """The parent of every vendor process of the slot; kept running, because its start takes longer than a fork."""
     lost: threading.Event
-    """Set when this process must not touch the slot any more."""
+    """Set when this process must no longer use the slot."""
     hearing: Hearing | None = None
-    """Of the loop that hears its bells; None where no loop runs."""
+    """State of the loop that receives its doorbell messages; None if no loop runs."""
     seen_free: dict[tuple[int, ...], float] = field(default_factory=dict)
     """When cards were last seen free, by the monotonic clock."""
 
     @property
     def owner(self) -> Owner:
-        """This process and its slot, as every arrow of its attempts asks for it."""
+        """This process and its slot, as required by every transition of its attempts."""
         return Owner(self.worker, self.id)
 
     def abandon(self, why: str) -> None:
-        """Stop this process and claim nothing more; whatever holds the lock after it keeps the slot from restarting."""
+        """Stop this process and claim nothing more; a process that still holds the lock prevents a restart of the
+        slot."""
         log.error("slot given up", extra={"slot": self.id, "why": why})
         self.lost.set()
         os.kill(os.getpid(), signal.SIGTERM)
@@ -90,11 +91,11 @@ class OwnedSlot:
 def owned(
     settings: Settings, database: Database, name: SlotName, hearing: Hearing | None = None
 ) -> Iterator[OwnedSlot]:
-    """Hold a slot for the block. `locks.Held` if another process of this host has it, SlotTaken if one of another
-    machine has it that goes by this host's name.
+    """Own a slot during the block. `locks.Held` if another process of this host has it, SlotTaken if a process of
+    another machine with the same host name has it.
 
-    What an earlier worker left is cleared away first: its attempts are lost, for the lock proves that nothing of them
-    runs any more, and its working folders are removed."""
+    Remains of an earlier worker are removed first: its attempts are lost, because the lock proves that none of their
+    processes is alive, and its working folders are removed."""
     with ExitStack() as held:
         lock = locks.take(settings.locks / f"{name}.lock", owner=f"worker pid {os.getpid()}")
         held.callback(os.close, lock)
@@ -109,7 +110,7 @@ def owned(
             hearing=hearing,
         )
         announce(slot)
-        # Not before: what lies there may be a living worker's, if two machines share the folder and the name.
+        # Not earlier: the files may belong to a live worker, if two machines share the folder and the host name.
         clear(slot.work)
         held.callback(_leave, slot)
         held.enter_context(_beating(slot))
@@ -130,7 +131,8 @@ def _beating(slot: OwnedSlot) -> Iterator[None]:
 
 
 def clear(folder: Path) -> None:
-    """Remove a folder and all in it, even what a tool has made read-only; what cannot be removed is logged."""
+    """Remove a folder and all its contents, even files that a tool made read-only; files that cannot be removed are
+    logged."""
 
     def insist(remove: object, path: str, _: object) -> None:
         try:
@@ -144,7 +146,8 @@ def clear(folder: Path) -> None:
 
 
 def announce(slot: OwnedSlot) -> None:
-    """Become the slot's worker in SQL, waiting for a database that is not up yet; what was left there is lost."""
+    """Become the slot's worker in SQL, waiting for a database that does not answer yet; attempts left there are
+    lost."""
     able = _abilities(slot)
     while True:
         try:
@@ -159,7 +162,7 @@ def announce(slot: OwnedSlot) -> None:
                     lifecycle.lose(
                         session, attempt_id, now=now, why="its worker died", max_attempts=slot.settings.max_attempts
                     )
-                # What an attempt of a gang has open, which another worker leads, is in its own hands.
+                # Cards of a gang's attempt that another worker leads are checked by that worker.
                 if not finding.free and not presence.in_use(session, slot.id):
                     service.suspect(
                         session, slot.id, worker=slot.worker, reason=f"when its worker started, {finding.sentence()}",
@@ -173,7 +176,7 @@ def announce(slot: OwnedSlot) -> None:
 
 
 def _abilities(slot: OwnedSlot) -> dict[str, str]:
-    """Labels for what its jobs need and not every host has."""
+    """Labels for things that some jobs need and not every host has."""
     interpreter = slot.settings.golden_python or Path(sys.executable)
     return GOLDEN_LABEL if slot.name.kind is SlotKind.CPU and reference.can_run(interpreter) else {}
 
@@ -185,7 +188,7 @@ def _looked_at(slot: OwnedSlot) -> Finding:
 
 
 def _answer_resume(slot: OwnedSlot) -> None:
-    """Look at the cards for a person who wants the slot back, once nothing runs there, and say what was seen."""
+    """Probe the cards for a requested resume, once nothing runs there, and report the finding."""
     try:
         with slot.database.read() as session:
             if presence.in_use(session, slot.id):
@@ -197,14 +200,14 @@ def _answer_resume(slot: OwnedSlot) -> None:
                 refusal=None if finding.free else finding.sentence(), evidence=finding.document(),
             )  # fmt: skip
     except Exception:
-        # It is asked for at the next beat as well.
+        # It is still requested at the next heartbeat.
         log.warning("resume not answered; retrying", exc_info=True, extra={"slot": slot.id})
 
 
 def _beat(slot: OwnedSlot, ended: threading.Event) -> None:
     usual = slot.settings.heartbeat.total_seconds()
     wait = min(usual, _TRY_AGAIN)
-    # A vendor's check may take minutes, and this thread has to go on beating.
+    # A vendor's check may take minutes, and this thread has to keep sending heartbeats.
     answered: threading.Event | None = None
     while not ended.wait(wait):
         try:
@@ -221,7 +224,7 @@ def _beat(slot: OwnedSlot, ended: threading.Event) -> None:
                 beside(partial(_look_for_what_lacks, slot))
             wait = min(usual, _TRY_AGAIN) if pulse.distrusted or pulse.deaf or not hears else usual
         except SlotTaken:
-            # At once, not after the patience of an orderly stop: the other one may be about to start.
+            # At once, without the delay of a graceful stop: the other worker may be about to start.
             STOPS.request_all(StopReason.LEASE_LOST)
             slot.abandon("another worker has announced it")
             return
@@ -231,7 +234,7 @@ def _beat(slot: OwnedSlot, ended: threading.Event) -> None:
 
 
 def _look_for_what_lacks(slot: OwnedSlot) -> None:
-    """Look again for what the host lacks and whose pause is over; what is there again ends the lack."""
+    """Check again the lacks of the host whose pause is over; a lack ends if the thing is present again."""
     try:
         with slot.database.write() as session:
             due = lacks.take_due(session, slot.settings.host, slot.database.now(session))
@@ -240,24 +243,24 @@ def _look_for_what_lacks(slot: OwnedSlot) -> None:
                 with slot.database.write() as session:
                     lacks.regain(session, slot.settings.host, name, now=slot.database.now(session))
     except Exception:
-        # It is looked for again after the next pause.
-        log.warning("lacks not looked for", exc_info=True, extra={"slot": slot.id})
+        # They are checked again after the next pause.
+        log.warning("lacks not checked", exc_info=True, extra={"slot": slot.id})
 
 
 def _hears(slot: OwnedSlot) -> bool:
-    """Whether its loop has listened to its queue lately; a worker that does not must not look alive."""
+    """Whether its loop has listened to its queue recently; a worker that does not must not look alive."""
     patience = max(2 * slot.settings.heartbeat.total_seconds(), 5 * TICK)
     return slot.hearing is None or slot.hearing.deaf_for < patience
 
 
 def _is_stuck(slot: OwnedSlot) -> bool:
-    """Whether its loop has neither listened nor tried to for as long as a lease: it will not by itself."""
+    """Whether its loop has neither listened nor tried to for the duration of a lease: it will not recover by itself."""
     return slot.hearing is not None and slot.hearing.stuck_for > slot.settings.lease.total_seconds()
 
 
 def _restart(slot: OwnedSlot, ended: threading.Event) -> None:
-    """End this process, which runs no job, so that its supervisor starts another one that hears."""
-    slot.abandon("its doorbells are not heard; it has to be started again")
+    """End this process, which runs no job, so that its supervisor starts another one that receives doorbells."""
+    slot.abandon("it does not receive its doorbells; it has to be restarted")
     # The signal is handled by the loop, which may be what is stuck.
     if not ended.wait(_STOPS_WITHIN):
         _leave(slot)

@@ -1,7 +1,7 @@
-"""The Celery side of an attempt: a bell comes in, an ending goes out for Flower to show.
+"""The Celery side of an attempt: it receives a doorbell and reports the end of the attempt to Flower.
 
 Nothing is decided here. A revoke (Flower's button, `celery control revoke`) becomes an ordinary cancel of the job in
-SQL; a worker that is told to stop passes that on to the tool.
+SQL; a worker that gets a stop signal passes it on to the tool.
 """
 
 import logging
@@ -33,10 +33,12 @@ class AttemptCancelled(Ignore):  # type: ignore[misc]  # Celery has no types
 
 
 class AttemptRequest(Request):  # type: ignore[misc]  # Celery has no types
-    """Celery's handle on a bell. The pool of threads cannot stop anything, so stopping goes to the tool instead."""
+    """Celery's request object of a doorbell. The pool of threads cannot stop anything, so stopping goes to the tool
+    instead."""
 
     def revoked(self) -> bool:
-        """Never discard a bell: SQL would ring it again for ever. One that was revoked is taken, and cancelled."""
+        """Never discard a doorbell: the dispatcher would send it again for ever. A revoked one is accepted, and its job
+        cancelled."""
         if self.id in revoked:
             self._stop(StopReason.CANCELLED)
         return False
@@ -46,7 +48,7 @@ class AttemptRequest(Request):  # type: ignore[misc]  # Celery has no types
         self._stop(StopReason.CANCELLED)
 
     def cancel(self, pool: Any, signal: Any = None, emit_retry: bool = True) -> None:
-        """The worker is stopping, and its patience is over."""
+        """The worker is stopping, and its grace period has ended."""
         self._stop(StopReason.SHUTDOWN)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
@@ -54,7 +56,7 @@ class AttemptRequest(Request):  # type: ignore[misc]  # Celery has no types
         self._stop(StopReason.RUN_LIMIT)
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
-        """Tell Flower of a cancelled attempt, which Celery itself would pass over in silence."""
+        """Report a cancelled attempt to Flower, which Celery itself would not do."""
         if isinstance(exc_info.exception, AttemptCancelled):
             return self._announce_revoked("cancelled", True, "SIGINT", False)
         return super().on_failure(exc_info, send_failed_event, return_ok)
@@ -66,7 +68,7 @@ class AttemptRequest(Request):  # type: ignore[misc]  # Celery has no types
 
 
 def register(app: Celery, slot: OwnedSlot, store: ArtifactStore) -> None:
-    """Make `app` answer bells for `slot`."""
+    """Make `app` run attempts for the doorbells of `slot`."""
 
     @app.task(name=RUN_ATTEMPT, Request=AttemptRequest, throws=(AttemptFailed,))  # type: ignore[untyped-decorator]
     def run_attempt(attempt_id: int) -> str:
