@@ -31,13 +31,13 @@ from orchestrator.submission.idempotency import Idempotency
 from orchestrator.tokens import Bearer, verify
 
 SMALL_BODY = 64 * 1024
-"""Bytes that are read and validated faster than a thread is found for it."""
+"""Bodies up to this number of bytes are read and validated without a thread, which is faster."""
 
 MOST_VALUES = 200_000
-"""In one body; a submission of 1,000 jobs with everything said has some 40,000."""
+"""Largest number of values in one body; a submission of 1,000 jobs with all fields has about 40,000."""
 
 MOST_ERRORS = 500
-"""Wrong fields of a large body that are looked at for its refusal."""
+"""Number of wrong fields of a large body that its refusal names."""
 
 _LONGEST_SIZE = 18
 """Digits of a Content-Length that are read as a number; more are too many bytes for anything."""
@@ -47,7 +47,7 @@ documented_scheme = Security(HTTPBearer(auto_error=False, description="A token, 
 
 
 def needs(scope: Scope) -> dict[str, Any]:
-    """The `openapi_extra` of a route that asks for more than reading (GET) or submitting (all else)."""
+    """The `openapi_extra` of a route that requires another scope than viewer (GET) or submitter (other methods)."""
     return {"x-scope": str(scope)}
 
 
@@ -59,7 +59,7 @@ class GuardedRoute(APIRoute):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         reads = set(kwargs.get("methods") or ("GET",)) <= {"GET", "HEAD"}
         default = needs(Scope.VIEWER if reads else Scope.SUBMITTER)
-        # What is checked is what the document says.
+        # The scope that is checked is the one in the OpenAPI document.
         super().__init__(*args, **{**kwargs, "openapi_extra": {**default, **(kwargs.get("openapi_extra") or {})}})
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -85,7 +85,7 @@ class GuardedRoute(APIRoute):
 
 
 class _Refused(HTTPException):
-    """Carries a refusal through FastAPI's body parsing, which lets nothing but its own exceptions pass."""
+    """Carries a refusal through FastAPI's body parsing, which lets only its own exceptions pass."""
 
     def __init__(self, error: OrchestratorError | RequestValidationError) -> None:
         super().__init__(422)
@@ -93,7 +93,7 @@ class _Refused(HTTPException):
 
 
 class _StrictRequest(Request):
-    """Reads its body strictly. A large one is also validated here, in a thread: the event loop serves everybody."""
+    """Reads its body strictly. A large one is also validated here, in a thread: the event loop serves all clients."""
 
     def __init__(self, scope: ASGIScope, receive: Receive, validate: Callable[[Any], Any]) -> None:
         super().__init__(scope, receive)
@@ -105,7 +105,7 @@ class _StrictRequest(Request):
             if len(body) <= SMALL_BODY:
                 self._json = strict_json(body)
             else:
-                # FastAPI takes a validated document as it is.
+                # FastAPI accepts a validated document unchanged.
                 self._json = await to_thread.run_sync(self._validated, body, limiter=_large_bodies())
         return self._json
 
@@ -115,12 +115,12 @@ class _StrictRequest(Request):
 
 @cache
 def _large_bodies() -> CapacityLimiter:
-    """How many are read at once; each may take some tens of MiB, and all of them share one interpreter."""
+    """Number of large bodies read at once; each may take some tens of MiB, and all share one interpreter."""
     return CapacityLimiter(2)
 
 
 def _validator(dependant: Dependant) -> Callable[[Any], Any]:
-    """What makes a route's model of its document; documents that it has no single model for stay as they are."""
+    """Converts a document to the route's model; a document without a single model stays unchanged."""
     if len(dependant.body_params) != 1:
         return lambda document: document
     info = dependant.body_params[0].field_info
@@ -153,7 +153,7 @@ def _query_parameters(dependant: Dependant) -> set[str]:
 
 
 def _refuse_unknown_parameters(request: Request, known: set[str]) -> None:
-    """A misspelled filter that is silently left out would answer with everything there is."""
+    """If a misspelled filter were ignored, the answer would contain everything."""
     for name in request.query_params:
         if name not in known:
             instead = f"known: {', '.join(sorted(known))}" if known else "this route has none"
@@ -161,7 +161,7 @@ def _refuse_unknown_parameters(request: Request, known: set[str]) -> None:
 
 
 def _limited(request: Request, most: int) -> Receive:
-    """The request's body, counted as it comes: the length that a client announces may be missing or a lie."""
+    """The request's body, counted while it is read: the length announced by a client may be missing or wrong."""
     error = BodyTooLarge(f"the body is larger than {most} bytes (TX81_MAX_BODY_BYTES); send less at once")
     announced = request.headers.get("content-length", "0")
     received = 0
@@ -202,7 +202,7 @@ def _actor(request: Request) -> str:
 
 
 Actor = Annotated[str, Depends(_actor)]
-"""The name of the caller's token: who did it, in the events."""
+"""The name of the caller's token, recorded in events as the user."""
 
 
 def _sender(request: Request) -> Sender:
@@ -211,7 +211,7 @@ def _sender(request: Request) -> Sender:
 
 
 Uploader = Annotated[Sender, Depends(_sender)]
-"""The caller, as whose an upload counts."""
+"""The caller to whom an upload is counted."""
 
 IdempotencyKey = Annotated[
     str | None,

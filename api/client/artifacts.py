@@ -11,7 +11,7 @@ from api.documents.base import Page
 
 
 class ArtifactCalls(Calls):
-    """One method a route; every `Client` has them."""
+    """One method per route; every `Client` has them."""
 
     def artifacts(self, limit: int = 100, cursor: str | None = None, **filters: Any) -> Page[ArtifactView]:
         """A page of artifacts, newest first; filters are `job`, `name` and `digest`."""
@@ -31,10 +31,10 @@ class ArtifactCalls(Calls):
 
 
 class ImportCalls(Calls):
-    """Takes in what was made elsewhere; reached as `client.imports`."""
+    """Imports files made elsewhere; available as `client.imports`."""
 
     def kcore(self, path: str, model: str | None = None, precision: str | None = None) -> ArtifactView:
-        """Take in a kernel image under an allowed root of the server: a folder, `kcore.bin`, or an archive."""
+        """Import a kernel image under an allowed root of the server: a folder, `kcore.bin`, or an archive."""
         return self._made("kcores", {"path": path, "model": model, "precision": precision})
 
     def send_kcore(
@@ -44,12 +44,12 @@ class ImportCalls(Calls):
         model: str | None = None,
         precision: str | None = None,
     ) -> ArtifactView:
-        """Send an archive, or the rest of it, and take in the kernel image in it; `told` hears how far it is."""
+        """Send an archive, or the rest of it, and import the kernel image in it; `told` is called with the progress."""
         digest = send(self._connection, archive, told)
         return self._made("kcores", {"upload": digest, "model": model, "precision": precision})
 
     def golden(self, **request: Any) -> ArtifactView:
-        """Take in reference answers: `path`, `prompts` ({path} or {digest}) and `format`, or `job`; and the `model`."""
+        """Import reference answers: `path`, `prompts` ({path} or {digest}) and `format`, or `job`; and the `model`."""
         return self._made("goldens", request)
 
     def _made(self, what: str, body: dict[str, Any]) -> ArtifactView:

@@ -12,10 +12,11 @@ from orchestrator.model.orders import Action
 
 
 class BatchCalls(Calls):
-    """One method a route; reached as `client.batches`."""
+    """One method per route; available as `client.batches`."""
 
     def submit(self, request: BatchRequest, key: str | None = None) -> BatchView:
-        """Make all jobs or none, which takes a while for thousands; with the same `key`, saying it twice makes one."""
+        """Make all jobs or none, which takes a while for thousands; with the same `key`, a repeated request creates
+        only one."""
         answer = self._connection.post("/batches", sent(request), key=key, timeout=None)
         return BatchView.model_validate(answer.json())
 
@@ -28,7 +29,7 @@ class BatchCalls(Calls):
         return BatchDetail.model_validate(self._connection.get(f"/batches/{batch}").json())
 
     def progress(self, batch: int) -> BatchView:
-        """How far a batch has come, without the report."""
+        """The progress of a batch, without the report."""
         return BatchView.model_validate(self._connection.get(f"/batches/{batch}/progress").json())
 
     def junit(self, batch: int) -> Iterator[bytes]:

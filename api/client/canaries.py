@@ -9,10 +9,10 @@ from orchestrator.model.specs import CanarySpec
 
 
 class CanaryCalls(Calls):
-    """One method a route; every `Client` has them."""
+    """One method per route; every `Client` has them."""
 
     def set_canary(self, release: str, spec: CanarySpec) -> CanaryView:
-        """Make this what checks the cards of quarantined slots, for a release."""
+        """Set the canary of a release, which checks the cards of quarantined slots."""
         return CanaryView.model_validate(
             self._connection.put(f"/canaries/{quote(release, safe='')}", sent(spec)).json()
         )
@@ -22,5 +22,5 @@ class CanaryCalls(Calls):
         return self._connection.page(CanaryView, "/canaries", {}).items
 
     def run_canary(self, slot: str, key: str | None = None) -> JobView:
-        """Check a slot's cards now; the job that does it."""
+        """Check a slot's cards now; returns the job that does it."""
         return JobView.model_validate(self._connection.post(f"/slots/{slot}/canary", key=key).json())

@@ -1,6 +1,6 @@
-"""A typed client of the API: one method a route, and streams that survive a broken connection.
+"""A typed client of the API: one method per route, and streams that survive a broken connection.
 
-Knows HTTP and the documents, nothing else; the command line is built on it.
+Knows only HTTP and the documents; the command line is built on it.
 """
 
 from types import TracebackType
@@ -43,7 +43,7 @@ class Client(
     TokenCalls,
     HealthCalls,
 ):
-    """Speaks to one server with one token. Use it as a context manager, or close it."""
+    """Sends requests to one server with one token. Use it as a context manager, or close it."""
 
     def __init__(self, base_url: str, token: str, timeout: float = 30.0) -> None:
         super().__init__(Connection(base_url, token, timeout))
@@ -62,5 +62,5 @@ class Client(
         self.close()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._connection.close()

@@ -1,6 +1,6 @@
-"""One connection of the client: requests that answer or say why not, and event streams.
+"""One connection of the client: requests that return an answer or raise an error, and event streams.
 
-Everything HTTP of the client is here; `api.client` is a list of routes on top of it.
+All HTTP code of the client is here; `api.client` is a list of routes that uses it.
 """
 
 import ssl
@@ -17,21 +17,21 @@ from api.documents.base import Page, Problem
 V = TypeVar("V", bound=BaseModel)
 Query = Mapping[str, Any]
 Piece = bytes
-"""A name outside the class, which has a method called `bytes`."""
+"""An alias, because the class has a method called `bytes`."""
 
 SILENCE_SECONDS = 40.0
-"""A stream that brings nothing for this long is dead: the server sends a comment every 15 s."""
+"""A stream without data for this time is dead: the server sends a comment every 15 s."""
 
 RECONNECT_SECONDS = 1.0
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 PATIENCE_SECONDS = 60.0
-"""How long a server that was there may be away, e.g. to be restarted, before a stream gives up."""
+"""How long a server that answered before may be away, for example for a restart, before a stream fails."""
 
 
 class ApiError(Exception):
-    """The server refused; what it says is for a person, `code` is for a program."""
+    """The server refused a request; its text is for a person, `code` is for a program."""
 
     def __init__(self, status: int, code: str, detail: str, field: str | None = None) -> None:
         super().__init__(f"{field}: {detail}" if field else detail)
@@ -42,7 +42,7 @@ class ApiError(Exception):
 
 
 class ServerUnreachable(Exception):
-    """Nobody answers at that address, or the connection broke before the answer was whole."""
+    """No server answers at that address, or the connection broke before the answer was complete."""
 
 
 class Connection:
@@ -57,14 +57,14 @@ class Connection:
                 base_url=base,
                 headers={"Authorization": f"Bearer {token}"},
                 timeout=timeout,
-                # A proxy that is set for the world outside cannot reach a server that listens on loopback.
+                # A proxy for external addresses cannot reach a server that listens on loopback.
                 trust_env=not near,
-                # Loading the trusted authorities takes 20 ms of every command; plain HTTP has no use for them.
+                # Loading the trusted authorities takes 20 ms of every command; plain HTTP does not need them.
                 verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if near and base.scheme == "http" else True,
             )
 
     def close(self) -> None:
-        """Give the sockets back."""
+        """Close the sockets."""
         self._http.close()
 
     def get(self, path: str, query: Query | None = None) -> httpx2.Response:
@@ -82,7 +82,7 @@ class Connection:
         return Page[view].model_validate(self.get(path, query).json())  # type: ignore[valid-type]  # known at run time
 
     def bytes(self, path: str, query: Query) -> Iterator[bytes]:
-        """The answer's bytes as they come."""
+        """The answer's bytes as they arrive."""
         with _reached(self._base), self._http.stream("GET", path, params=_given(query)) as answer:
             _checked(answer)
             yield from answer.iter_bytes()
@@ -112,7 +112,7 @@ class Connection:
         headers: Mapping[str, str] | None = None,
         timeout: Any = httpx2.USE_CLIENT_DEFAULT,
     ) -> httpx2.Response:
-        """The whole answer; ApiError if it is a refusal. `key` makes saying it twice harmless."""
+        """The whole answer; ApiError if it is a refusal. With a `key`, a repeated request has no further effect."""
         sent = {**(headers or {}), **({"Idempotency-Key": key} if key else {})}
         with _reached(self._base):
             return _checked(self._http.post(path, json=body, headers=sent, timeout=timeout))
@@ -120,7 +120,7 @@ class Connection:
     def follow(
         self, path: str, query: Query, position: str | None = None, deadline: float | None = None
     ) -> Iterator[httpx2.ServerSentEvent]:
-        """The events of a stream after `position`, without end and, over broken connections, without a gap.
+        """The events of a stream after `position`, without end, and without a gap after broken connections.
 
         ServerUnreachable if no server answers, at first or later; TimeoutError if it breaks after `deadline`.
         """
@@ -154,19 +154,19 @@ class Connection:
 
 
 class Calls:
-    """Methods over one connection, one a route."""
+    """Methods on one connection, one per route."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
 
 def sent(document: BaseModel) -> Any:
-    """A request as it is sent: what its sender has said, and no defaults."""
+    """A request as it is sent: only the fields that the caller has set, without defaults."""
     return document.model_dump(mode="json", exclude_unset=True)
 
 
 def seconds_left(deadline: float | None) -> float | None:
-    """Until `deadline`, or None if there is none; TimeoutError once it has passed."""
+    """Seconds until `deadline`, or None if there is none; TimeoutError once it has passed."""
     if deadline is None:
         return None
     left = deadline - time.monotonic()

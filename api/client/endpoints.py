@@ -5,7 +5,7 @@ from api.documents.endpoints import EndpointView
 
 
 class EndpointCalls(Calls):
-    """One method a route; reached as `client.endpoints`."""
+    """One method per route; available as `client.endpoints`."""
 
     def all(self, model: str | None = None) -> tuple[EndpointView, ...]:
         """Every endpoint that is open, or those of one model."""

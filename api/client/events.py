@@ -7,7 +7,7 @@ from api.documents.jobs import EventView
 
 
 class EventCalls(Calls):
-    """One method a route; every `Client` has them."""
+    """One method per route; every `Client` has them."""
 
     def events(
         self,
@@ -17,9 +17,9 @@ class EventCalls(Calls):
         pipeline: int | None = None,
         batch: int | None = None,
     ) -> Iterator[EventView]:
-        """What happens from now on, or after event `after`, without end.
+        """Events from now on, or after event `after`, without end.
 
-        Goes on by itself after a broken connection, without a gap.
+        Resumes by itself after a broken connection, without a gap.
         """
         asked = {"job": list(jobs), "pipeline": pipeline, "batch": batch}
         for event in self._connection.follow("/events", asked, None if after is None else str(after)):

@@ -5,8 +5,8 @@ from api.documents.health import Readiness
 
 
 class HealthCalls(Calls):
-    """One method a route; every `Client` has them."""
+    """One method per route; every `Client` has them."""
 
     def ready(self) -> Readiness:
-        """Whether the server can do its work; asked without a token."""
+        """Whether the server is ready; needs no token."""
         return Readiness.model_validate(self._connection.probe("/health/ready").json())

@@ -7,7 +7,7 @@ from api.documents.hosts import HostDetail, HostView
 
 
 class HostCalls(Calls):
-    """One method a route; every `Client` has them."""
+    """One method per route; every `Client` has them."""
 
     def hosts(self) -> tuple[HostView, ...]:
         """All hosts."""

@@ -16,14 +16,14 @@ from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import FINAL
 
 MOST_JOBS_ASKED = 100
-"""For more jobs than this the events of all jobs are followed: an address has only so much room."""
+"""For more jobs than this the events of all jobs are followed, because the length of a URL is limited."""
 
 
 class JobCalls(Calls):
-    """One method a route; every `Client` has them."""
+    """One method per route; every `Client` has them."""
 
     def submit(self, request: JobRequest, key: str | None = None) -> JobView:
-        """Make a job; with the same `key`, saying it twice makes one."""
+        """Submit a job; with the same `key`, a repeated request creates only one."""
         return JobView.model_validate(self._connection.post("/jobs", sent(request), key=key).json())
 
     def submit_many(self, requests: Iterable[JobRequest], key: str | None = None) -> tuple[JobView, ...]:
@@ -39,7 +39,7 @@ class JobCalls(Calls):
         return self._connection.page(JobView, "/jobs", {"limit": limit, "cursor": cursor, **filters})
 
     def all_jobs(self, **filters: Any) -> Iterator[JobView]:
-        """Every job that fits, newest first, page after page."""
+        """Every matching job, newest first, page after page."""
         cursor: str | None = None
         while True:
             page = self.jobs(limit=500, cursor=cursor, **filters)
@@ -49,7 +49,7 @@ class JobCalls(Calls):
                 return
 
     def job(self, job: int) -> JobDetail:
-        """Everything known of a job."""
+        """Everything known about a job."""
         return JobDetail.model_validate(self._connection.get(f"/jobs/{job}").json())
 
     def answers(
@@ -61,11 +61,11 @@ class JobCalls(Calls):
         )
 
     def explain(self, job: int) -> ExplanationView:
-        """Everything a job waits for, when it may start, and why it came to be where it is."""
+        """Everything a job waits for, when it may start, and the decisions that led to its state."""
         return ExplanationView.model_validate(self._connection.get(f"/jobs/{job}/explain").json())
 
     def cancel(self, job: int, note: str | None = None, *, version: int | None = None) -> JobView:
-        """Ask for a job to stop; with `version`, only if nothing changed since it was seen."""
+        """Cancel a job; with `version`, only if the job has not changed since that version."""
         headers = {} if version is None else {"If-Match": f'"{version}"'}
         answer = self._connection.post(f"/jobs/{job}/cancel", {"note": note}, headers=headers)
         return JobView.model_validate(answer.json())
@@ -75,15 +75,15 @@ class JobCalls(Calls):
         return JobView.model_validate(self._connection.post(f"/jobs/{job}/stop", {"note": note}).json())
 
     def hold(self, job: int, note: str | None = None) -> JobView:
-        """Keep a job from being placed until the hold is undone."""
+        """Hold a job: it is not placed until the hold is removed."""
         return JobView.model_validate(self._connection.post(f"/jobs/{job}/hold", {"note": note}).json())
 
     def unhold(self, job: int, note: str | None = None) -> JobView:
-        """Undo a hold."""
+        """Remove a hold."""
         return JobView.model_validate(self._connection.post(f"/jobs/{job}/unhold", {"note": note}).json())
 
     def order(self, order: BulkOrder) -> OrderReport:
-        """Do one thing to many jobs; the report says of each its outcome."""
+        """Carry out one order for many jobs; the report has one outcome per job."""
         return OrderReport.model_validate(self._connection.post("/jobs/actions", sent(order), timeout=None).json())
 
     def retry(self, job: int, key: str | None = None) -> JobView:
@@ -102,7 +102,7 @@ class JobCalls(Calls):
                     if not pending:
                         break
             except ServerUnreachable:
-                # A proxy may pass requests and block streams; if no server is there at all, this reports it.
+                # A proxy may pass requests and block streams; if no server answers at all, this reports it.
                 ended |= self._ended(pending)
                 pending -= ended.keys()
                 self._connection.pause(deadline)
@@ -112,9 +112,9 @@ class JobCalls(Calls):
         return {job.id: job for job in map(self.job, sorted(jobs)) if job.state in FINAL}
 
     def _changes(self, jobs: set[int], deadline: float | None) -> Iterator[set[int]]:
-        """The jobs to look at: all when a stream was opened, later those that an event says have ended.
+        """The jobs to check: all when a stream was opened, later those that have ended according to an event.
 
-        The first look comes after the stream is open, so that no end falls between the two.
+        The first check comes after the stream is open, so that no end is missed between the two.
         """
         asked = {"job": sorted(jobs) if len(jobs) <= MOST_JOBS_ASKED else [], "seconds": seconds_left(deadline)}
         for event in self._connection.follow("/events", asked, deadline=deadline):

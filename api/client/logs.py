@@ -9,7 +9,7 @@ from api.client.connection import Calls
 
 @dataclass(frozen=True)
 class LogPiece:
-    """Text of an attempt's log; `offset` is the byte after it, from which reading can go on."""
+    """Text of an attempt's log; `offset` is the byte after it, from which reading can continue."""
 
     attempt: int
     offset: int
@@ -18,7 +18,7 @@ class LogPiece:
 
 @dataclass(frozen=True)
 class LogTail:
-    """The last bytes of an attempt's log; `offset` is the byte after them, where `stream_log` goes on."""
+    """The last bytes of an attempt's log; `offset` is the byte after them, where `stream_log` continues."""
 
     content: bytes
     offset: int
@@ -26,23 +26,23 @@ class LogTail:
 
 
 class LogCalls(Calls):
-    """One method a route; every `Client` has them."""
+    """One method per route; every `Client` has them."""
 
     def log(self, job: int, attempt: int | None = None) -> Iterator[bytes]:
         """The log of the latest attempt, or of attempt number `attempt`, as the tool wrote it."""
         return self._connection.bytes(f"/jobs/{job}/log", {"attempt": attempt})
 
     def log_tail(self, job: int, lines: int, attempt: int | None = None) -> LogTail:
-        """The last lines of a log, and where to follow on."""
+        """The last lines of a log, and the position from which to follow it."""
         answer = self._connection.get(f"/jobs/{job}/log", {"tail": lines, "attempt": attempt})
         return LogTail(
             answer.content, int(answer.headers["Log-Offset"]) + len(answer.content), int(answer.headers["Log-Attempt"])
         )
 
     def stream_log(self, job: int, offset: int = 0, attempt: int | None = None) -> Iterator[LogPiece]:
-        """The log as it grows, until the job has ended, going on by itself after a broken connection.
+        """The log as it grows, until the job has ended, resuming by itself after a broken connection.
 
-        Starts in the latest attempt, or in attempt number `attempt`, and follows on to later ones.
+        Starts in the latest attempt, or in attempt number `attempt`, and continues with later ones.
         """
         for event in self._connection.follow(f"/jobs/{job}/log/stream", {}, f"{attempt or 0}:{offset}"):
             if event.event == "end":

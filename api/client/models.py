@@ -9,7 +9,7 @@ from api.documents.models import ModelDetail, ModelView
 
 
 class ModelCalls(Calls):
-    """One method a route; every `Client` has them."""
+    """One method per route; every `Client` has them."""
 
     def register_model(
         self, name: str, path: str, official_config: str | None = None, tx81_config: str | None = None
@@ -22,7 +22,8 @@ class ModelCalls(Calls):
         self, name: str, archive: Path, told: Callable[[int, int], None], official_config: str | None = None,
         tx81_config: str | None = None,
     ) -> ModelDetail:  # fmt: skip
-        """Send an archive of weights, or the rest of it, and register what it holds; `told` hears how far it is."""
+        """Send an archive of weights, or the rest of it, and register its contents; `told` is called with the
+        progress."""
         body = {"name": name, "official_config": official_config, "tx81_config": tx81_config}
         body["upload"] = send(self._connection, archive, told)
         return ModelDetail.model_validate(self._connection.post("/models", body, timeout=None).json())

@@ -11,7 +11,7 @@ from orchestrator.model.specs import PipelineRequest
 
 
 class PipelineCalls(Calls):
-    """One method a route; every `Client` has them."""
+    """One method per route; every `Client` has them."""
 
     def submit_pipeline(self, request: PipelineRequest, key: str | None = None) -> PipelineDetail:
         """Submit a pipeline with all its jobs, or nothing."""

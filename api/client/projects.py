@@ -7,14 +7,14 @@ from api.documents.projects import ProjectView
 
 
 class ProjectCalls(Calls):
-    """One method a route; every `Client` has them."""
+    """One method per route; every `Client` has them."""
 
     def projects(self) -> tuple[ProjectView, ...]:
         """All projects."""
         return self._connection.page(ProjectView, "/projects", {}).items
 
     def set_weight(self, project: str, weight: float) -> ProjectView:
-        """Give a project a weight beside the others."""
+        """Set the weight of a project relative to the others."""
         return ProjectView.model_validate(
             self._connection.put(f"/projects/{quote(project, safe='')}", {"weight": weight}).json()
         )

@@ -11,15 +11,15 @@ _ARTIFACT = "provision"
 
 
 class ProvisionCalls(Calls):
-    """Reached as `client.provisioning`."""
+    """Available as `client.provisioning`."""
 
     def start(self, host: str, request: ProvisionRequest, key: str | None = None) -> JobView:
-        """Set a host up; with the same `key`, saying it twice does it once."""
+        """Set up a host; with the same `key`, a repeated request does it only once."""
         answer = self._connection.post(f"/hosts/{quote(host, safe='')}/provision", sent(request), key=key)
         return JobView.model_validate(answer.json())
 
     def report(self, job: JobDetail) -> ProvisionReport | None:
-        """What became of each step in the latest attempt of a job that has one; None if it was not begun."""
+        """The outcome of each step in the latest attempt that has one; None if no step was started."""
         stored = [output for output in job.outputs if output.name == _ARTIFACT]
         if not stored:
             return None

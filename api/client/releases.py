@@ -1,4 +1,4 @@
-"""The client's calls about toolchain releases, and what was found of them on hosts."""
+"""The client's calls about toolchain releases, and the results of their checks on hosts."""
 
 from api.client.connection import Calls
 from api.documents.releases import CheckView, ReleaseDetail, ReleaseView
@@ -6,10 +6,10 @@ from orchestrator.model.release_checks import ReleaseCheck
 
 
 class ReleaseCalls(Calls):
-    """One method a route; every `Client` has them."""
+    """One method per route; every `Client` has them."""
 
     def register_release(self, name: str, profile: str, root: str, default: bool = False) -> ReleaseDetail:
-        """Register the tools installed at `root`, called as `profile` says."""
+        """Register the tools installed at `root`, which are called by the rules of `profile`."""
         body = {"name": name, "profile": profile, "root": root, "default": default}
         return ReleaseDetail.model_validate(self._connection.post("/releases", body, timeout=None).json())
 
@@ -22,7 +22,7 @@ class ReleaseCalls(Calls):
         return ReleaseDetail.model_validate(self._connection.get(f"/releases/{name}").json())
 
     def keep_release_check(self, found: ReleaseCheck) -> CheckView:
-        """Leave what a check has found with the server."""
+        """Store the result of a check on the server."""
         body = found.model_dump(mode="json", include={"root", "findings"})
         answer = self._connection.put(f"/releases/{found.release}/checks/{found.host}", body)
         return CheckView.model_validate(answer.json())

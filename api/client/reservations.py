@@ -9,17 +9,17 @@ from orchestrator.model.reservations import ReservationRequest
 
 
 class ReservationCalls(Calls):
-    """One method a route; reached as `client.reservations`."""
+    """One method per route; available as `client.reservations`."""
 
     def make(self, request: ReservationRequest) -> ReservationView:
-        """Keep slots for a time."""
+        """Reserve slots for a time."""
         return ReservationView.model_validate(self._connection.post("/reservations", sent(request)).json())
 
     def page(self, limit: int = 100, cursor: str | None = None, **filters: Any) -> Page[ReservationView]:
-        """A page of reservations, the last one made first; filters are `slot` and `past` (those too that are over)."""
+        """A page of reservations, latest first; filters are `slot` and `past` (includes past ones)."""
         return self._connection.page(ReservationView, "/reservations", {"limit": limit, "cursor": cursor, **filters})
 
     def cancel(self, reservation: int, note: str | None = None) -> ReservationView:
-        """Give the slots of a reservation back before its end."""
+        """Cancel a reservation before its end."""
         answer = self._connection.post(f"/reservations/{reservation}/cancel", {"note": note})
         return ReservationView.model_validate(answer.json())

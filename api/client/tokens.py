@@ -7,16 +7,16 @@ from api.documents.tokens import NewToken, TokenRequest, TokenView
 
 
 class TokenCalls(Calls):
-    """One method a route; every `Client` has them."""
+    """One method per route; every `Client` has them."""
 
     def tokens(self) -> tuple[TokenView, ...]:
-        """All tokens, without what they are."""
+        """All tokens, without their values."""
         return self._connection.page(TokenView, "/tokens", {}).items
 
     def make_token(self, request: TokenRequest) -> NewToken:
-        """Make a token; the answer is the only place where it can be read."""
+        """Create a token; only this answer contains its value."""
         return NewToken.model_validate(self._connection.post("/tokens", sent(request)).json())
 
     def revoke_token(self, name: str) -> None:
-        """Refuse a token from now on."""
+        """Revoke a token from now on."""
         self._connection.delete(f"/tokens/{quote(name, safe='')}")

@@ -1,4 +1,4 @@
-"""Sending a big file: the document that tells how far it has come, and the client that goes on from there."""
+"""Sending a large file: the document with the progress, and the client that continues from there."""
 
 import hashlib
 from collections.abc import Callable
@@ -8,16 +8,16 @@ from api.client.connection import ApiError, Connection, ServerUnreachable
 from api.documents.uploads import UploadView
 
 PIECE = 4 << 20
-"""Bytes of one request: below what every server takes, and little to send again when a connection breaks."""
+"""Bytes of one request: smaller than every server's limit, and quickly sent again when a connection breaks."""
 
 TRIES = 5
-"""How often in a row a piece may break off before the file is given up; what came stays."""
+"""Number of consecutive failures of a piece after which the upload fails; the pieces received stay on the server."""
 
 
 def send(connection: Connection, file: Path, told: Callable[[int, int], None]) -> str:
-    """Send a file, or the rest of it; returns its digest. `told` hears the bytes that are there and how many there are.
+    """Send a file, or the rest of it; returns its digest. `told` is called with the number of bytes sent and in total.
 
-    ServerUnreachable if it broke off too often: sending it again goes on where it was.
+    ServerUnreachable after too many failures: sending the file again continues where it stopped.
     """
     size = file.stat().st_size
     with file.open("rb") as opened:
@@ -50,5 +50,5 @@ def _sent(connection: Connection, at: UploadView, piece: bytes) -> UploadView:
     except ApiError as refused:
         if refused.code != "wrong_offset":
             raise
-        # Someone sends the same file, or the answer to the last piece was lost.
+        # Another client sends the same file, or the answer to the last piece was lost.
         return UploadView.model_validate(connection.get(f"/uploads/{at.digest}").json())

@@ -1,4 +1,4 @@
-"""Flower behind a gate: `python -m api.flower` is the real Flower, and no request reaches it unchecked.
+"""Flower with access checks: `python -m api.flower` runs the original Flower, and every request is checked before it.
 
-Start with `gate.py`, which decides; `server.py` puts it before Flower, `password.py` keeps who may come in.
+Start with `gate.py`, which decides; `server.py` calls it for each request to Flower, `password.py` stores the password.
 """

@@ -14,14 +14,14 @@ from orchestrator.settings import settings_of_service
 
 
 def main() -> None:
-    """Serve until asked to stop."""
+    """Serve until a stop signal."""
     logging.basicConfig(
         level=logging.INFO,
         stream=sys.stderr,
         datefmt="%Y-%m-%d %H:%M:%S%z",
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    # A line for each request, also of the pages that ask again every few seconds.
+    # Tornado logs a line for each request, also for pages that poll every few seconds.
     logging.getLogger("tornado.access").setLevel(logging.ERROR)
     settings = settings_of_service()
     try:

@@ -1,8 +1,8 @@
-"""Which requests may reach Flower: from a page of its own or no page at all, by a name of its own, with its password.
+"""Which requests may reach Flower: from its own pages or from no page, to one of its own host names, with its password.
 
-Pure. A browser sends what it knows (cookies, passwords, the way to this machine) with the requests of every page that
-is open in it, so a page of another origin must be refused here, and a name that another page can point to this machine
-(DNS rebinding) is none of ours.
+Pure. A browser sends its cookies and passwords, and has its network access, for the requests of every page that is open
+in it. So a page of another origin must be refused here, and also a host name that another page can point to this
+machine (DNS rebinding).
 """
 
 import hmac
@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 OPEN = "/healthcheck"
-"""The one page that asks for no password; it says OK."""
+"""The only page that needs no password; it answers OK."""
 _READING = frozenset({"GET", "HEAD"})
 _READ_BY_POST = "/tasks/datatable"
-"""The table of tasks is asked for by POST, and changes nothing."""
+"""The table of tasks is read by POST, which changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """Who may come in, and how far."""
+    """The password, the host names, and whether control is allowed."""
 
     user: str
     password: str = field(repr=False)
     names: frozenset[str] = LOOPBACK
-    """Hosts, without a port, by which Flower is reached."""
+    """Host names, without a port, by which Flower is reached."""
     control: bool = False
-    """Whether workers and tasks may be controlled; otherwise they may only be looked at."""
+    """Whether workers and tasks may be controlled; otherwise access is read-only."""
 
     def refusal(self, method: str, path: str, headers: Mapping[str, str]) -> Refusal | None:
         """None for a request that may pass. The names of `headers` are in lower case."""
@@ -73,6 +73,6 @@ def _of_our_page(host: str, headers: Mapping[str, str]) -> bool:
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     if origin is not None and origin.lower() not in (f"http://{host}".lower(), f"https://{host}".lower()):
         return False
-    # To follow a link to Flower is harmless; to be shown in a frame of another page is not.
+    # Following a link to Flower is harmless; showing it in a frame of another page is not.
     followed = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
     return site in (None, "none", "same-origin") or followed

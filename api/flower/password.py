@@ -1,4 +1,4 @@
-"""Flower's password: random, made at the first start, in a file that only its user can read."""
+"""Flower's password: random, created at the first start, in a file that only its user can read."""
 
 import os
 import secrets
@@ -6,11 +6,11 @@ from pathlib import Path
 
 USER = "tx81"
 FILE = "password"
-"""In Flower's folder."""
+"""Name of the file in Flower's folder."""
 
 
 def password_in(folder: Path) -> str:
-    """The password that is kept in `folder`, made if there is none; whole even if two processes start at once."""
+    """The password stored in `folder`, created if there is none; complete even if two processes start at once."""
     file = folder / FILE
     partial = folder / f".{FILE}.{os.getpid()}"
     if not file.exists():
@@ -20,7 +20,7 @@ def password_in(folder: Path) -> str:
         try:
             os.link(partial, file)
         except FileExistsError:
-            pass  # another process was faster, and its password counts
+            pass  # another process was faster: its password is used
         finally:
             partial.unlink()
     file.chmod(0o600)

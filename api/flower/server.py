@@ -1,4 +1,4 @@
-"""Flower as a program of ours: its pages and its API with the gate before both, told by our settings alone."""
+"""Flower as a program of ours: its pages and its API, both checked by the gate, configured only by our settings."""
 
 import logging
 import signal
@@ -18,19 +18,19 @@ from orchestrator.settings import Settings
 log = logging.getLogger("tx81.flower")
 
 COLUMNS = "uuid,args,state,received,runtime,worker"
-"""`args` is where a task says which job it is, of what kind and on which slot; Flower hides it by default."""
+"""`args` shows the job of a task, its kind and its slot; Flower hides it by default."""
 _SAVE_MILLISECONDS = 10_000
 
 
 class GatedFlower(Flower):  # type: ignore[misc]  # Flower has no types
-    """Flower, which sees only the requests that the gate lets pass."""
+    """Flower, which receives only the requests that the gate accepts."""
 
     def __init__(self, gate: Gate, celery: Celery) -> None:
         super().__init__(options=options, capp=celery, transforms=[_OwnHeaders], **flower_settings)
         self._gate = gate
 
     def find_handler(self, request: HTTPServerRequest, **more: object) -> object:
-        """Tornado asks this for every request, once its headers are there."""
+        """Tornado calls this for every request, once its headers have arrived."""
         headers = {name.lower(): value for name, value in request.headers.items()}
         refusal = self._gate.refusal(request.method or "", request.path, headers)
         if refusal is None:
@@ -40,7 +40,7 @@ class GatedFlower(Flower):  # type: ignore[misc]  # Flower has no types
 
 @stream_request_body
 class _Refused(RequestHandler):
-    """Answers before the body is there, and reads none of it."""
+    """Answers before the body arrives, and reads none of it."""
 
     def initialize(self, refusal: Refusal) -> None:
         self._refusal = refusal
@@ -75,7 +75,7 @@ class _OwnHeaders(OutputTransform):
 
 
 def serve(settings: Settings) -> None:
-    """Serve Flower on the configured address until SIGTERM or SIGINT. OSError if it cannot have the port."""
+    """Serve Flower on the configured address until SIGTERM or SIGINT. OSError if the port cannot be used."""
     folder = settings.flower
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     password = settings.flower_password.get_secret_value() or password_in(folder)

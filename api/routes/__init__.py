@@ -1,1 +1,1 @@
-"""One module a resource. A route checks scope, calls `orchestrator`, and returns a document; it decides nothing."""
+"""One module per resource. A route checks scope, calls `orchestrator`, and returns a document; it decides nothing."""

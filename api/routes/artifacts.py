@@ -1,4 +1,4 @@
-"""Artifacts: list, show, download; and take in what was made elsewhere."""
+"""Artifacts: list, show, download; and import files made elsewhere."""
 
 from threading import Event
 from typing import Annotated
@@ -56,9 +56,9 @@ def list_artifacts(
 
 @router.post("/kcores", status_code=201)
 async def import_kcore(body: KcoreImport, context: Given, request: Request, sender: Uploader) -> ArtifactView:
-    """Take in a kernel image that was compiled elsewhere; all of it is read, so this takes a while.
+    """Import a kernel image that was compiled elsewhere; all of it is read, so this takes a while.
 
-    Unpacking an archive stops if the client goes away meanwhile, and leaves nothing; ask again to begin anew."""
+    Unpacking an archive stops if the client disconnects, and leaves nothing; send the request again to restart it."""
 
     def take_in(gone: Event) -> ArtifactView:
         return ArtifactView.model_validate(context.kcores.take_in(body, sender, gone=gone))

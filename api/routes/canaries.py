@@ -1,4 +1,4 @@
-"""Canaries: what checks the cards of quarantined slots, one for each release."""
+"""Canaries: jobs that check the cards of quarantined slots, one for each release."""
 
 from fastapi import APIRouter
 

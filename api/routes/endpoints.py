@@ -1,4 +1,4 @@
-"""Servers that can be asked now."""
+"""Servers that accept requests now."""
 
 from fastapi import APIRouter
 

@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can do its work; needs no token."""
+"""Whether the process is alive, and whether it is ready; needs no token."""
 
 import logging
 
@@ -42,7 +42,7 @@ def _readiness(context: Given) -> Readiness:
             unheard = queries.bells_unheard(session, now, context.settings.lease)
     except SQLAlchemyError as error:
         log.warning("not ready: the database does not answer: %s", why(error))
-        lack = "the database does not answer; the log of the API says why"  # which is not for who has no token
+        lack = "the database does not answer; the log of the API says why"  # not shown to clients without a token
         return Readiness(ready=False, database=False, dispatcher=False, detail=lack)
     detail = None if alive else "no dispatcher is running: jobs are accepted, but wait"
     return Readiness(ready=True, database=True, dispatcher=alive, bells_unheard=unheard, detail=detail)

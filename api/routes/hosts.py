@@ -1,4 +1,4 @@
-"""Hosts: which are there, how their slots stand, and since when one is away."""
+"""Hosts: which are present, the state of their slots, and since when one is away."""
 
 from typing import Annotated
 
@@ -41,8 +41,9 @@ def provision(
     once: Once,
     actor: Actor,
 ) -> JobView:
-    """Install a release on a host and register it, as a job that has all its card groups to itself. They stay drained
-    if a step fails, and come back each by a canary if none does. 409 while the host is being set up already."""
+    """Install a release on a host and register it, as a job that uses all its card groups. They stay drained
+    if a step fails; otherwise each returns to service when its canary passes. 409 while the host is being set up
+    already."""
     made = context.provisioning.start(host, body, by=actor, idempotency=once)
     note_replay(made, response)
     with context.database.read() as session:

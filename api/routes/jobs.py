@@ -70,8 +70,8 @@ def submit_many(
 def order_many(
     body: Annotated[BulkOrder, Body(openapi_examples=examples.ORDER)], context: Given, actor: Actor
 ) -> OrderReport:
-    """Cancel, hold, unhold, reprioritise or move to the front many jobs: those of a list, or up to 1000 that fit a
-    filter. What can be done is done in one transaction; the answer says of each job its outcome."""
+    """Cancel, hold, unhold, reprioritise or move to the front many jobs: those of a list, or up to 1000 that match a
+    filter. All possible changes are made in one transaction; the answer has the outcome for each job."""
     with context.database.admission() as (session, now):
         return order_report(orders.carry_out_bulk(session, body, actor, now=now))
 
@@ -91,7 +91,7 @@ def list_jobs(
     limit: Limit = 100,
     cursor: Cursor | None = None,
 ) -> Page[JobView]:
-    """Jobs, newest first. `slot` is one that an attempt of the job was on; `q` is a part of the name."""
+    """Jobs, newest first. `slot` is one on which an attempt of the job ran; `q` is a part of the name."""
     chosen = queries.JobFilter(
         states=state, kind=kind, project=project, model=model, pipeline=pipeline, batch=batch, slot=slot, name=name,
         text=q,
@@ -106,7 +106,7 @@ def list_jobs(
 def show(
     job: Number, context: Given, response: Response, if_none_match: Annotated[str | None, Header()] = None
 ) -> JobDetail | Response:
-    """Everything known of a job; the ETag begins with its version."""
+    """Everything known about a job; the ETag begins with its version."""
     with context.database.read() as session:
         facts = queries.job_facts(session, job, context.database.now(session))
         detail = job_detail(facts)
@@ -135,7 +135,7 @@ def list_answers(
 
 @router.get("/{job}/events")
 def list_events(job: Number, context: Given, limit: Limit = 100, cursor: Cursor | None = None) -> Page[EventView]:
-    """What happened to a job, oldest first."""
+    """The events of a job, oldest first."""
     with context.database.read() as session:
         queries.job(session, job)
         found = queries.events(session, after=first_position(cursor) or 0, limit=limit + 1, jobs=[job])
@@ -145,8 +145,8 @@ def list_events(job: Number, context: Given, limit: Limit = 100, cursor: Cursor 
 
 @router.get("/{job}/explain")
 def explain(job: Number, context: Given) -> ExplanationView:
-    """Everything a job waits for, when it may start, and why it came to be where it is: each attempt with the reason
-    for the next, and what the cache did; of a miss, which input was different in the nearest earlier build."""
+    """Everything a job waits for, when it may start, and the decisions that led to its state: each attempt with the
+    reason for the next, and the cache look-up; for a miss, which input differs from the nearest earlier build."""
     settings = context.settings
     with context.database.read() as session:
         now = context.database.now(session)

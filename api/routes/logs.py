@@ -1,4 +1,4 @@
-"""Logs: any part of one, its end, or the whole as it grows."""
+"""Logs: any part of one, its end, or the whole while it grows."""
 
 import re
 from collections.abc import AsyncIterator
@@ -53,7 +53,7 @@ def _start(
     offset: Annotated[Integer, Query(ge=0, le=LARGEST_INTEGER)] = 0,
     resume: ResumeAfter = None,
 ) -> LogPosition:
-    """Where to begin. A dependency, because a stream that has begun can no longer answer 404."""
+    """Where to start. A dependency, because a stream that has started can no longer answer 404."""
     start = LogPosition(attempt or 0, offset) if resume is None else _resumed(resume)
     with context.database.read() as session:
         queries.job(session, job)
@@ -77,7 +77,7 @@ async def follow_log(
     """The log as text while it grows, from the latest attempt on, until the job has ended.
 
     `id` is ATTEMPT:OFFSET of the next byte.
-    Events without a name carry `text`; `attempt` says that another attempt begins, `end` that nothing more comes.
+    Events without a name carry `text`; `attempt` means that another attempt begins, `end` that the stream is complete.
     """
     async for event in following(context.database, context.store, context.wakeups, job, start):
         yield event

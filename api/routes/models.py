@@ -20,7 +20,7 @@ router = APIRouter(prefix="/models", tags=["models"], route_class=GuardedRoute)
 async def register_model(body: ModelRequest, context: Given, request: Request, sender: Uploader) -> ModelDetail:
     """Register a weights directory below an allowed root; all of it is read, so this takes a while.
 
-    Unpacking an upload stops if the client goes away meanwhile, and leaves nothing; ask again to begin anew."""
+    Unpacking an upload stops if the client disconnects, and leaves nothing; send the request again to restart it."""
 
     def register(gone: Event) -> ModelDetail:
         return ModelDetail.model_validate(context.registry.register_model(body, sender, gone=gone))

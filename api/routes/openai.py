@@ -1,4 +1,4 @@
-"""OpenAI's interface, for every model that a server has ready: any client of it works with our address and token."""
+"""OpenAI's API for every model with a ready server: any of its clients works with our address and token."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal
@@ -16,9 +16,9 @@ from orchestrator.model.scopes import Scope
 
 
 class OpenAIRoute(GuardedRoute):
-    """A guarded route whose refusals are OpenAI's."""
+    """A guarded route whose refusals have OpenAI's format."""
 
-    # Clients of OpenAI's kin send some, such as Azure's `api-version`.
+    # Some OpenAI-compatible clients send query parameters, such as Azure's `api-version`.
     ignores_unknown_parameters = True
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -28,7 +28,7 @@ class OpenAIRoute(GuardedRoute):
         async def answered(request: Request) -> Response:
             try:
                 return await handle(request)
-            except Exception as error:  # each of them has an answer, be it that the server failed
+            except Exception as error:  # each of them has an answer, also if the server failed
                 return refusal(error)
 
         return answered
@@ -39,22 +39,22 @@ router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAIRoute)
 _INFERENCE = needs(Scope.INFERENCE)
 _ANSWERED: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "What the server answers, whole or as server-sent events; `X-TX81-Job` is the job that serves.",
+        "description": "The server's answer, complete or as server-sent events; `X-TX81-Job` is the job of the server.",
         "content": {"application/json": {}, "text/event-stream": {}},
     }
 }
 REFUSED: dict[int | str, dict[str, Any]] = {
     status: {"description": description, "model": ErrorDocument}
     for status, description in (
-        ("4XX", "Refused; `error.code` says why."),
+        ("4XX", "Refused; `error.code` is the reason."),
         ("5XX", "No server answered; with `Retry-After`, try again later."),
     )
 }
-"""Every refusal here has OpenAI's form."""
+"""Every refusal here has OpenAI's format."""
 
 
 class CompletionRequest(BaseModel):
-    """A request in OpenAI's words; the server that answers knows the other fields."""
+    """A request in OpenAI's format; the other fields are passed to the server."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -62,7 +62,7 @@ class CompletionRequest(BaseModel):
 
 
 class ServedModel(BaseModel):
-    """A model that can be asked."""
+    """A model that accepts requests."""
 
     id: str
     object: Literal["model"] = "model"
@@ -80,7 +80,7 @@ class ServedModels(BaseModel):
 
 @router.get("/models", openapi_extra=_INFERENCE)
 async def list_served_models(context: Given) -> ServedModels:
-    """The models that have a server which is ready."""
+    """The models that have a ready server."""
     ready: dict[str, int] = {}
     for server in await context.proxy.fleet.all():
         ready[server.model] = min(server.created, ready.get(server.model, server.created))
@@ -89,19 +89,19 @@ async def list_served_models(context: Given) -> ServedModels:
 
 @router.get("/models/{name:path}", openapi_extra=_INFERENCE)
 async def show_served_model(name: str, context: Given) -> ServedModel:
-    """One model that has a server which is ready, by the name that requests call it."""
+    """One model that has a ready server, by the name used in requests."""
     return ServedModel(id=name, created=min(server.created for server in await context.proxy.fleet.of(name)))
 
 
 @router.post("/chat/completions", openapi_extra=_INFERENCE, response_class=Response, responses=_ANSWERED)
 async def chat(asked: CompletionRequest, context: Given) -> Response:
-    """Answer a conversation, by the least busy server of the model."""
+    """Complete a conversation, on the least busy server of the model."""
     return await context.proxy.relayed("/v1/chat/completions", asked.model, asked.model_extra or {})
 
 
 @router.post("/completions", openapi_extra=_INFERENCE, response_class=Response, responses=_ANSWERED)
 async def complete(asked: CompletionRequest, context: Given) -> Response:
-    """Complete a text, by the least busy server of the model."""
+    """Complete a text, on the least busy server of the model."""
     return await context.proxy.relayed("/v1/completions", asked.model, asked.model_extra or {})
 
 
@@ -112,7 +112,7 @@ async def complete(asked: CompletionRequest, context: Given) -> Response:
     include_in_schema=False,
 )
 async def refuse_anything_else(path: str, request: Request) -> Response:
-    """What OpenAI's interface has beside these, or in another way, in its own words."""
+    """Other paths of OpenAI's API, which are not supported; refused in OpenAI's format."""
     others = (route for route in router.routes if getattr(route, "endpoint", None) is not refuse_anything_else)
     if allowed := allowed_methods(others, request.scope["path"]):
         raise MethodNotAllowed(f"/v1/{path} has no {request.method}; it has {', '.join(allowed)}", allowed=allowed)

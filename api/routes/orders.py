@@ -1,4 +1,4 @@
-"""The routes of orders on a job, a pipeline and a batch: `POST /{thing}/{action}`, declared in one way."""
+"""The routes of orders on a job, a pipeline and a batch: `POST /{thing}/{action}`, declared in one place."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from api.documents.base import View
 from orchestrator.model.orders import Action, NewPriority, Order, Reason
 
 CarryOut = Callable[[Order], View]
-"""Carries an order out for the thing that the path names, and answers what the caller is shown."""
+"""Carries out an order for the thing named in the path, and returns the answer."""
 
 _NO_REASON = Reason()
 
 
 @dataclass(frozen=True)
 class OrderRoute:
-    """One order: the name of its operation, where `{}` is the thing, and what it promises."""
+    """One order: the name of its operation, where `{}` is the thing, and its description."""
 
     action: Action
     name: str
     promise: str
     old_path: str | None = None
-    """An address from before the action had its name; deprecated."""
+    """An old path of the action; deprecated."""
 
 
 FOR_ONE = (
@@ -64,7 +64,7 @@ FOR_ALL = (
         "Move every job that is not placed yet to the front of its priority; their order stays the same.",
     ),
 )
-"""The orders for all jobs of something that have not ended, but for `CANCEL_ALL`."""
+"""The orders for all jobs of something that have not ended, except `CANCEL_ALL`."""
 
 
 def declare(
@@ -72,7 +72,7 @@ def declare(
 ) -> None:
     """Add these routes for `thing`, the name of the path's parameter; each answers with `answer`.
 
-    `target` is the dependency that reads the path, and headers if it wants any, and returns a `CarryOut`. The body is
+    `target` is the dependency that reads the path, and headers if it needs any, and returns a `CarryOut`. The body is
     optional, except for the priority.
     """
     for route in routes:

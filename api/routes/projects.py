@@ -1,4 +1,4 @@
-"""Projects: what each has had of the slots' time, and its weight."""
+"""Projects: the slot time that each has used, and its weight."""
 
 from fastapi import APIRouter
 
@@ -25,7 +25,7 @@ def list_projects(context: Given) -> Page[ProjectView]:
 
 @router.put("/{project}", openapi_extra=needs(Scope.OPERATOR))
 def set_weight(project: ThingName, body: WeightRequest, context: Given) -> ProjectView:
-    """Set the weight of a project (default 1); it need not have had a job yet."""
+    """Set the weight of a project (default 1); the project may have had no job yet."""
     with context.database.admission() as (session, now):
         row = shares.set_weight(session, project, body.weight, now=now)
         events.record(session, "project.weight_set", now, project=row.name, weight=row.weight)

@@ -1,4 +1,4 @@
-"""Toolchain releases: register, list, show; what was found of them on each host."""
+"""Toolchain releases: register, list, show; the result of their checks on each host."""
 
 from fastapi import APIRouter
 
@@ -44,7 +44,7 @@ def list_checks(release: ThingName, context: Given) -> Page[CheckView]:
 
 @router.put("/{release}/checks/{host}", openapi_extra=needs(Scope.OPERATOR))
 def keep_check(release: ThingName, host: ThingName, body: Findings, context: Given, actor: Actor) -> CheckView:
-    """Keep what a host has found of the tools that it has, in the place of what it found before."""
+    """Store the result of a check on a host; it replaces the earlier result of that host."""
     with context.database.write() as session:
         context.database.serialise(session, "registry")
         now = context.database.now(session)

@@ -1,4 +1,4 @@
-"""Reservations: keep slots for a person, a project or maintenance, look at them, give them back."""
+"""Reservations of slots for a person, a project or maintenance: create, list, show, cancel."""
 
 from typing import Annotated
 
@@ -25,9 +25,9 @@ _NO_REASON = Reason()
 def reserve(
     body: Annotated[ReservationRequest, Body(openapi_examples=examples.RESERVATION)], context: Given, actor: Actor
 ) -> ReservationView:
-    """Keep slots for a time, at most 30 days: inside it only jobs of `project` run there, and no other job is started
-    that might run into it. What runs there already goes on; `reaching` says what, and until when. 409 names the
-    reservations that have one of the slots for some of that time."""
+    """Reserve slots for a time, at most 30 days: inside it only jobs of `project` run there, and no other job is
+    started that might overlap with it. Running jobs continue; `reaching` lists them, and until when they may run. 409
+    names the reservations that have one of the slots for some of that time."""
     with context.database.admission() as (session, now):
         return _view(reservations.reserve(session, body, by=actor, now=now))
 

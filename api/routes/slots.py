@@ -1,4 +1,4 @@
-"""Slots: what each place is doing, who waits for it, and taking it out of service and back."""
+"""Slots: the state of each, the jobs that wait for it, and orders to take it out of service and back."""
 
 from collections.abc import Callable
 
@@ -38,7 +38,8 @@ def list_slots(context: Given) -> Page[SlotView]:
 
 @router.get("/{slot}")
 def show_slot(slot: ThingName, context: Given) -> SlotHistory:
-    """One slot, written HOST.g3: what waits for it, what was tried there, and what speaks against its cards."""
+    """One slot, written HOST.g3: the jobs that wait for it, the latest attempts there, and the evidence against its
+    cards."""
     settings = context.settings
     with context.database.read() as session:
         now = context.database.now(session)
@@ -60,9 +61,9 @@ def drain(slot: ThingName, context: Given, actor: Actor, body: Reason = _NO_REAS
 
 @router.post("/{slot}/resume", openapi_extra=needs(Scope.OPERATOR))
 def resume(slot: ThingName, context: Given, actor: Actor, body: Reason = _NO_REASON) -> SlotView:
-    """Give a slot work again, whatever took it out of service.
+    """Return a slot to service, for whatever reason it was taken out.
 
-    One under suspicion stays as it is, with `resume_requested`, until its worker has looked at the cards.
+    A slot under suspicion stays unchanged, with `resume_requested`, until its worker has probed the cards.
     """
     return _served(context, slot, actor, body, service.resume)
 

@@ -1,4 +1,4 @@
-"""Tokens: who may come in, and how far. What a token is, is shown once, when it is made."""
+"""API tokens and their scopes. The value of a token is shown once, when it is created."""
 
 from fastapi import APIRouter
 

@@ -1,4 +1,4 @@
-"""Uploads: big files in pieces, continued where they broke off."""
+"""Uploads: large files in pieces, resumed where they were interrupted."""
 
 from typing import Annotated
 
