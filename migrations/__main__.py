@@ -1,4 +1,4 @@
-"""Bring the configured database to the newest schema: `python -m migrations`."""
+"""Upgrade the configured database to the newest schema: `python -m migrations`."""
 
 from tx81.start import begin_service
 
@@ -33,9 +33,9 @@ def config(url: str | None = None) -> Config:
 def default_differs(
     _context: object, _there: object, column: Column[Any], there: str | None, _default: object, wanted: str | None
 ) -> bool | None:
-    """Alembic's question whether the server's default of a column is another; None lets Alembic decide.
+    """Alembic's hook that decides whether the server default of a column has changed; None lets Alembic decide.
 
-    It would ask PostgreSQL whether two JSON values are equal, which PostgreSQL does not know.
+    Alembic would let PostgreSQL compare two JSON values, which PostgreSQL cannot do.
     """
     if not isinstance(column.type, JSON) or there is None or wanted is None:
         return None
@@ -43,7 +43,7 @@ def default_differs(
 
 
 def write(what: str) -> None:
-    """Write the migration from the newest one to the tables as they are in the code."""
+    """Write the migration from the newest revision to the tables in the code."""
     with TemporaryDirectory() as folder:
         scratch = config(url_of_sqlite(Path(folder) / "scratch.db"))
         command.upgrade(scratch, "head")

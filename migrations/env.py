@@ -12,7 +12,7 @@ from orchestrator.storage.tables.base import Instant
 
 
 def _plain(kind: str, column_type: object, _context: object) -> str | bool:
-    """A migration must mean the same for ever, so it names no type of ours."""
+    """The meaning of a migration must never change, so it names none of our types."""
     return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(column_type, Instant) else False
 
 

@@ -1,4 +1,4 @@
-"""How every process of the product begins: its own packages are imported, and its settings alone decide.
+"""How every process of the product starts: only its own packages are imported, and only its own settings are used.
 
-Start with `start.py`. The name is there for `tx81` and `python -m tx81`: it is the one that no other project has.
+Start with `start.py`. The package exists for `tx81` and `python -m tx81`: no other project has this name.
 """

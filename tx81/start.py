@@ -1,9 +1,9 @@
-"""The first thing that each process does: forget what others meant for other programs.
+"""The first step of each process: remove environment variables and import paths that belong to other programs.
 
-Celery, Flower, libpq, HTTP libraries and Python itself read variables of the environment that are named after them, and
-a person's shell has those of other projects. Our settings are `TX81_…`; the rest that a service keeps is listed here.
-And `api`, `cli` or `workers` is what others call their packages too: neither PYTHONPATH nor the current folder may put
-theirs before ours. Only the standard library is imported here, and this module stands below all others.
+Celery, Flower, libpq, HTTP libraries and Python itself read their own environment variables, and a user's shell has
+those of other projects. Our settings are `TX81_…`; the other variables that a service keeps are listed here. And other
+projects also have packages called `api`, `cli` or `workers`: neither PYTHONPATH nor the current folder may put theirs
+before ours. Only the standard library is imported here, and this module is the lowest layer.
 """
 
 import os
@@ -22,20 +22,21 @@ _KEPT = frozenset(
 )
 _KEPT_BEGIN_WITH = ("TX81_", "LC_")
 umask_of_tools = -1
-"""What this process began with, for the vendor's tools that it starts: their files are none of ours. -1: the same."""
+"""The umask with which this process started, for the vendor's tools, whose files are not ours. -1: unchanged."""
 _HOME = str(Path(__file__).resolve().parents[1])
-"""The folder that our packages are in."""
+"""The folder with our packages."""
 
 
 def service_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What of `environ` a service is started with: our settings, language, time zone, where programs and files are."""
+    """The part of `environ` that a service gets: our settings, language, time zone, locations of programs and files."""
     return {
         name: value for name, value in environ.items() if name in _KEPT or name.upper().startswith(_KEPT_BEGIN_WITH)
     }
 
 
 def own_search_path(path: Sequence[str], *, python_path: str, folder: str, home: str = _HOME) -> list[str]:
-    """The module search path without the folders of PYTHONPATH and, at its begin, the current `folder`; with `home`."""
+    """The module search path without the folders of PYTHONPATH and without the current `folder` at its start; with
+    `home`."""
     named = {os.path.abspath(entry) for entry in python_path.split(os.pathsep) if entry}
     begin = 1 if path and os.path.abspath(os.path.join(folder, path[0])) == folder else 0
     left = [entry for entry in path[begin:] if entry and os.path.abspath(entry) not in named]
@@ -43,16 +44,16 @@ def own_search_path(path: Sequence[str], *, python_path: str, folder: str, home:
 
 
 def import_only_ours() -> None:
-    """Let this process import from where Python and our packages are, and from nowhere else."""
+    """Let this process import only from the folders of Python and of our packages."""
     ignored = sys.flags.ignore_environment
     python_path = "" if ignored else os.environ.get("PYTHONPATH", "")
     sys.path[:] = own_search_path(sys.path, python_path=python_path, folder=_current_folder())
 
 
 def begin_service() -> None:
-    """Of this process: `import_only_ours`, the environment of a service, and what it makes is its user's alone.
+    """Prepare this process: `import_only_ours`, the environment of a service, and files that only its user can access.
 
-    Before anything else is imported."""
+    Call it before anything else is imported."""
     global umask_of_tools
     import_only_ours()
     umask_of_tools = os.umask(PRIVATE)
@@ -70,5 +71,5 @@ def main() -> None:
 def _current_folder() -> str:
     try:
         return os.getcwd()
-    except FileNotFoundError:  # it was removed; then nothing can be imported from it
+    except FileNotFoundError:  # the folder was removed, so nothing can be imported from it
         return ""

@@ -1,4 +1,5 @@
-"""The state folder is its user's alone: folders 0700, files 0600, whoever makes them and whatever was there before."""
+"""Only its user can access the state folder: folders 0700, files 0600, whichever process creates them, and also if it
+existed before."""
 
 import os
 import stat
@@ -13,13 +14,13 @@ _ALWAYS = (
     *("admin-token", "stack.lock", "tx81.db", "tx81.db-wal", "tx81.db-shm", "tx81.db-journal"),
     *("broker", "flower", "flower.db", "logs", "work"),
 )
-"""What nobody else has any business with, also in a folder that is not ours alone."""
+"""Private names, which are closed to others also in a shared folder."""
 _SHARABLE = ("store", "models", "tree", "hosts")
 
 
 @contextmanager
 def private_umask() -> Iterator[None]:
-    """Whatever this process and its children make inside is for its user alone."""
+    """Inside the block, only its user can access what this process and its children create."""
     before = os.umask(PRIVATE)
     try:
         yield
@@ -28,10 +29,10 @@ def private_umask() -> Iterator[None]:
 
 
 def private_state(folder: Path) -> None:
-    """Make the state folder, or take from others what they may do in the one that is there. OSError.
+    """Create the state folder, or remove the permissions of others from the existing one. OSError.
 
-    A folder in which other things lie too (TX81_STATE_DIR=/var/lib) keeps its mode: only what is ours in it changes.
-    Nothing that belongs to another user is touched."""
+    A folder that contains other things too (TX81_STATE_DIR=/var/lib) keeps its mode: only our own entries in it change.
+    Nothing that belongs to another user is changed."""
     with private_umask():
         folder.mkdir(parents=True, exist_ok=True)
     entries = {entry.name for entry in folder.iterdir()}

@@ -1,8 +1,8 @@
 """Become another program that dies with its parent: `python -I -S deathwatch.py PARENT_PID PROGRAM ARG…`.
 
 An executable of its own, because code between fork and exec in a process with threads may deadlock. The kernel sends
-the signal when the *thread* that started this process ends, keeps the wish across exec, and does not pass it on to
-children of the program. KILL, since a program may ignore anything milder.
+the signal when the *thread* that started this process ends, keeps this setting across exec, and does not pass it on to
+children of the program. SIGKILL, since a program may ignore other signals.
 """
 
 import ctypes
@@ -14,7 +14,8 @@ _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def main() -> None:
-    """Ask for death, make sure the parent is not dead already, become the program (exit code 127: there is none)."""
+    """Set the parent-death signal, check that the parent is still alive, exec the program (exit code 127: not
+    found)."""
     parent, program = int(sys.argv[1]), sys.argv[2:]
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:

