@@ -1,6 +1,6 @@
-"""`python -m emulator install DIR` makes a tree; `audit DIR` looks for double-booked cards in its log; `package DIR`
-writes the archives that a tree can be unpacked from; `models KIND DIR` makes a model for it; `kcore MODEL DIR` compiles
-one and packs it, as the vendor hands it out."""
+"""`python -m emulator install DIR` creates a tree; `audit DIR` looks for double-booked cards in its log; `package DIR`
+writes the archives that a tree can be unpacked from; `models KIND DIR` creates a model for it; `kcore MODEL DIR`
+compiles one and packs it in the format that the vendor delivers."""
 
 import json
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
-"""What every emulated vendor tool does the same way: flags, lines on the screen, exit codes.
+"""Behaviour that all emulated vendor tools share: flags, printed lines, exit codes.
 
 Exit codes: 0 done; 1 the work failed (busy card, device error, compiler); 2 the call was wrong (flag, path,
-config.json, environment); 130 interrupted by SIGINT, with the cards closed. SIGTERM is not caught: it kills, as in
-life. The server alone takes both signals for its regular end.
+config.json, environment); 130 interrupted by SIGINT, with the cards closed. SIGTERM is not caught: it kills, as for
+the real tools. Only the server uses both signals for its regular end.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""Where everything lies in an installed tree, and what every backend model type stands for.
+"""The paths in an installed tree, and the meaning of every backend model type.
 
-The names are the guide's; `xxx` is build 0307 as in its footnote, and of the spellings it mixes we keep the
+The names are the guide's; `xxx` is build 0307 as in its footnote, and of its different spellings we use the
 underscore form.
 """
 

@@ -1,10 +1,10 @@
 """`Tsm_driver_…_installer.run install silicon`: makes the device nodes of the 32 cards.
 
-Nobody may use a card meanwhile: a card that is held refuses the whole call, and the attempt is a violation in the log.
-While it works the manager's node is away, and a tool that starts then finds no device. A node that exists stays the
-same file: whoever has it open and whoever opens it later must meet at one lock. Cards that were `dead`, `gone` or
-`stuck` are well again: their fault lines with those words are taken away. `faults/driver` strikes the installer,
-counted in cards.
+No process may use a card meanwhile: if a card is held, the whole call is refused, and is a violation in the log. While
+it works the manager's node does not exist, and a tool that starts then finds no device. An existing node stays the same
+file, so that a process that has it open and one that opens it later use the same lock. Cards that were `dead`, `gone`
+or `stuck` work again: their fault lines with those words are removed. `faults/driver` applies to the installer, counted
+in cards.
 """
 
 import os

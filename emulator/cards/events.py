@@ -1,17 +1,17 @@
-"""The log of everything that happened to a card: one JSON object a line, appended by one write each.
+"""The log of everything that happened to a card: one JSON object per line, appended by one write each.
 
 | event | meaning | facts besides `ts` (seconds since 1970), `event`, `pid` |
 |---|---|---|
-| opening | is about to ask for cards; written before the lock is tried | cards, tool |
+| opening | is about to request cards; written before the lock is tried | cards, tool |
 | open | holds the cards | cards, tool |
-| close | gives them back; written before the lock goes | cards, tokens |
+| close | releases them; written before the lock is released | cards, tokens |
 | unclean | found a card whose last owner died holding it | cards, owner (its text) |
-| refused | did not get the cards it asked for, and said why | cards, reason |
+| refused | did not get the requested cards, and reported why | cards, reason |
 | fault | an injected fault struck | at (card number or stage), fault |
-| violation | asked for something that another process holds | cards or folder, holder (pid) |
+| violation | requested something that another process holds | cards or folder, holder (pid) |
 
-A violation cannot hide: a second opener that is killed between asking and reporting leaves its `opening` inside
-another's open interval, and a line torn by a full disk does not parse. `audit` finds both.
+A violation is always visible: a second opener that is killed between request and report leaves its `opening` inside
+another's open interval, and a line truncated by a full disk does not parse. `audit` finds both.
 """
 
 import json

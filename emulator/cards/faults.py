@@ -1,19 +1,18 @@
-"""Injected faults: text files in the tree's `faults/` folder, read anew at every step of every tool.
+"""Injected faults: text files in the tree's `faults/` folder, read again at every step of every tool.
 
-`faults/<card>` (`faults/0` … `faults/31`) strikes the process that holds that card, counted in tokens;
-`faults/convert`, `faults/compile`, `faults/quant`, `faults/driver` strike those stages, counted in layers, source
-files, tensors and cards. One fault a line; `#` starts a comment:
+`faults/<card>` (`faults/0` … `faults/31`) applies to the process that holds that card, counted in tokens;
+`faults/convert`, `faults/compile`, `faults/quant`, `faults/driver` apply to those stages, counted in layers, source
+files, tensors and cards. One fault per line; `#` starts a comment:
 
     slow 50               each step takes 50 ms longer
     silent 3000           one pause of 3000 ms in which nothing is printed
     long 180000           one step of 180000 ms with fifty lines of progress
     flood 5000            5000 kB of log lines at once
-    alarm                 a fatal device error in the log; the work goes on and ends as if all were well, exit 0
-    corrupt               what comes out is wrong, and the run ends as if all were well; `corrupt 1`: at one step only
-    error                 device error: message on the error stream, exit 1
-    crash                 SIGSEGV
-    hang                  sleeps until killed, deaf to SIGINT
-    deaf                  ignores SIGINT and SIGTERM from then on, and works on; with a `hang` only SIGKILL ends it
+    alarm                 a fatal device error in the log; the work continues and ends as if nothing had happened, exit
+    0 corrupt               the result is wrong, and the run ends as if it were correct; `corrupt 1`: at one step only
+    error                 device error: message on the error stream, exit 1 crash                 SIGSEGV hang
+    sleeps until killed, ignores SIGINT deaf                  ignores SIGINT and SIGTERM from then on, and continues;
+    with a `hang` only SIGKILL ends it
 
 Cards only, each when a card is opened, `dead` and `gone` also at a token:
 
@@ -22,14 +21,14 @@ Cards only, each when a card is opened, `dead` and `gone` also at a token:
     stuck                 the card is busy although nobody holds it, exit 1
     open-fail             the card fails to open, exit 1
 
-The first three stay until the driver is installed again, which takes their lines away. Stages only:
+The first three stay until the driver is installed again, which removes their lines. Stages only:
 
-    full                  `No space left on device`, exit 1, with what was written so far left half written
+    full                  `No space left on device`, exit 1, and what was written so far is left incomplete
 
 `corrupt` is wrong tokens on a card, weights of the wrong sign in `quant`, layers that do nothing in `convert`, and
-nothing in the other stages. `after=N` lets N steps pass first. `times=N` lets the fault strike N processes only and
-then removes its line: `crash times=1` is a job that succeeds when retried. Every strike is an event (`fault`), written
-before it takes effect.
+nothing in the other stages. `after=N` lets N steps pass first. `times=N` applies the fault to N processes only and
+then removes its line: `crash times=1` is a job that succeeds when retried. Every application is an event (`fault`),
+written before it takes effect.
 """
 
 import fcntl

@@ -1,8 +1,8 @@
 """The emulated cards: files that one process at a time may hold, for as long as it lives.
 
-A card is held by an exclusive `flock` on its device node, which the kernel releases whatever way the process ends;
+A card is held by an exclusive `flock` on its device node, which the kernel releases however the process ends;
 the node's text names the owner. A text left without a lock means that the owner died without closing (`unclean`).
-What the real driver does with a second opener is not documented; here it is refused, and recorded as a violation.
+The real driver's behaviour towards a second opener is not documented; here it is refused, and recorded as a violation.
 """
 
 import fcntl

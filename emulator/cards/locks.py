@@ -1,4 +1,4 @@
-"""Who holds a file: what the kernel says of the locks on it."""
+"""Which process holds a file, from the kernel's list of locks."""
 
 import os
 from pathlib import Path

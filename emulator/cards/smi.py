@@ -1,10 +1,10 @@
 """`tsm_smi`: a table of the chips and of the processes that hold them.
 
-Three layouts were seen in the wild; `TSM_SMI_LAYOUT` (a, b or c), else the tree's file `smi_layout`, chooses one, and b
-is the default. Numbers are made up but steady: a chip that is held works, another idles with its base memory. What a
-chip is held by comes from the kernel's list of locks: the device nodes are not opened, so that looking never shows up
-as using, and a process outside this container is not seen. `-l` lists the chips, `-t` prints the table without the
-processes: that is our reading, the options are known by name only.
+Three layouts are known from real hosts; `TSM_SMI_LAYOUT` (a, b or c), else the tree's file `smi_layout`, chooses one,
+and b is the default. Numbers are invented but constant: a held chip works, another one idles with its base memory. The
+holder of a chip comes from the kernel's list of locks: the device nodes are not opened, so that listing a chip is never
+counted as use, and a process outside this container is not seen. `-l` lists the chips, `-t` prints the table without
+the processes: that is our interpretation, since only the names of the options are known.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What an injected fault does to the process that it strikes."""
+"""The effect of an injected fault on a process."""
 
 import ctypes
 import errno

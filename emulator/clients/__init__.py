@@ -1,4 +1,4 @@
-"""The vendor's four clients: they ask servers on this host and keep the answers in files.
+"""The vendor's four clients: they send requests to servers on this host and store the answers in files.
 
-They know the servers by HTTP alone. Read `main.py` first.
+They use the servers only through HTTP. Read `main.py` first.
 """

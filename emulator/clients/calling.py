@@ -1,4 +1,4 @@
-"""A client's side of HTTP: asks a server on this host one question at a time, and hears the answer as it streams."""
+"""The HTTP code of a client: sends one question at a time to a server on this host, and reads the streamed answer."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""The guide's four clients: they put every question to servers on this host and keep the answers.
+"""The guide's four clients: they send every question to servers on this host and store the answers.
 
 | script | asks for | servers |
 |---|---|---|
@@ -7,7 +7,7 @@
 | mul_process_online_client.py | chat | a list of ports, one process for each |
 | mul_process_online_client_completion_llama.py | completion of the bare question | the same |
 
-A port may be listed more than once: the guide's example gives one server eight times. Each process is one batch (`bid`)
+A port may be listed more than once: the guide's example lists one server eight times. Each process is one batch (`bid`)
 with a log `TX8_online_batchsize_<processes>_quest_<stem>_bid_<bid>_<time>.log` in the working directory and
 `response_batchsize_…_bid_<bid>_<time>.jsonl` in `-s`. A process that fails does not stop the others; the exit code is
 then 1.

@@ -4,8 +4,8 @@
 |---|---|
 | model.h | the dimensions, as numbers |
 | weights.h | the tensors in binding order: name, dtype, shape |
-| layers.c | one function a layer |
-| manifest.h, manifest.json | what the kcore was made from; baked into `kcore.bin` as bytes, and readable beside it |
+| layers.c | one function per layer |
+| manifest.h, manifest.json | what the kcore was made from; embedded in `kcore.bin` as bytes, and readable next to it |
 | main.c node.c node.h kernels.c kernels.h | fixed text, the same for every model |
 
 The manifest is written last: source without one is an unfinished conversion.

@@ -1,7 +1,7 @@
 """`soc_compile.sh`: builds `kcore.bin` from a node's C source with gcc.
 
 On x86-64 the code is built for x86-64-v3 (AVX2) when this host has it: as fast as native, runs on other hosts, and
-gives the same bits as a plain build, because every sum's order is fixed and nothing is contracted.
+gives the same bits as a plain build, because the order of every sum is fixed and no operations are contracted.
 """
 
 import json

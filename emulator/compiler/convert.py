@@ -1,7 +1,7 @@
 """`convert_weight.py`: checks a model against a backend type and writes the C source of its node.
 
-Traps kept from life: the output folder is fixed by the type and shared by all who convert; a call that is refused
-leaves what lies there, an old `kcore.bin` too. Once source is being written, the old `kcore.bin` is gone.
+Pitfalls of the real tool that are kept: the output folder is fixed by the type and shared by all conversions; a refused
+call leaves the files there, also an old `kcore.bin`. Once source is being written, the old `kcore.bin` is deleted.
 """
 
 import os

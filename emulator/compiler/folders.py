@@ -1,4 +1,4 @@
-"""The converter's fixed output folders: one process at a time, and a violation on record for a second one.
+"""The converter's fixed output folders: one process at a time, and a second one is recorded as a violation.
 
 They are named by model type only and lie inside the install tree, so two jobs of one type would overwrite each other.
 """

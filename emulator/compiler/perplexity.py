@@ -1,7 +1,7 @@
 """Perplexity of a model before and after quantising, measured with the same generated code that inference runs.
 
 Text: the tree's golden answers, each scored after its own question. They are scored one by one, because run together
-they would show how well the model bears other questions' answers before its own.
+the answers to earlier questions would influence the result.
 """
 
 import math

@@ -1,6 +1,6 @@
-"""A compiled model as the vendor hands it out: `deepseek_7b_bf16_seq8192_c4.tar.gz`, for customers who compile nothing.
+"""A compiled model as the vendor delivers it: `deepseek_7b_bf16_seq8192_c4.tar.gz`, for customers who compile nothing.
 
-The guide's converter knows only groups of four cards; an image for the single card can be had like this alone.
+The guide's converter supports only groups of four cards; an image for the single card is only available this way.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""`tx8-quant`: writes a model's linear weights as int8 into a `.gm` file, and reports what that did to its perplexity.
+"""`tx8-quant`: writes a model's linear weights as int8 into a `.gm` file, and reports the change of its perplexity.
 
 Round to nearest, symmetric, one F32 scale for 32 inputs of a row; everything else in bfloat16. A `.gm` is a safetensors
 file: int8 tensors keep their name and have a companion `<name>.scale`. It holds the whole model and is streamed

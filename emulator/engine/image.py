@@ -1,4 +1,4 @@
-"""A compiled image (`kcore.bin`) beside its manifest: their names, and for which machines one was compiled."""
+"""A compiled image (`kcore.bin`) and its manifest: their names, and the machines for which an image was compiled."""
 
 import platform
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A model and the kcore it runs on, checked against each other before a card is touched."""
+"""A model and the kcore it runs on, checked against each other before a card is opened."""
 
 from dataclasses import dataclass
 from pathlib import Path

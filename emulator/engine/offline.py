@@ -1,9 +1,9 @@
-"""`offline_auto_test.py`: asks every question on one to eight card groups and keeps the answers.
+"""`offline_auto_test.py`: runs every question on one to eight card groups and stores the answers.
 
 The log `TX8_offline_func_batchsize_<bs>_quest_<stem>_<time>.log` goes to the working directory, the answers to
 `response_batchsize_<bs>_quest_<stem>_<time>.jsonl` in `-s`. With `-tf True` (the default) every batch goes through all
-questions; with `-tf False` the questions are dealt out among the batches. That is our reading: the guide does not
-explain it.
+questions; with `-tf False` the questions are distributed among the batches. That is our interpretation: the
+guide does not explain it.
 """
 
 import os

@@ -1,6 +1,6 @@
 """The guide's two installing scripts: `install_vllm.sh HOME VERSION` and `install_tx8_cpu.sh`.
 
-The first unpacks the engine's archive `VERSION.tar.gz`, checked against the checksum beside it, and installs its
+The first unpacks the engine's archive `VERSION.tar.gz`, checked against the checksum next to it, and installs its
 wheels into the environment for inference: without them offline test and server refuse to run. The second installs
 `tx8-quant` into the active environment.
 """

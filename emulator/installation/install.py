@@ -1,6 +1,6 @@
-"""Lays out the vendor's tree under one folder, with the guide's installing chapters done.
+"""Creates the vendor's tree under one folder, with the guide's installation chapters done.
 
-Installing again over a tree renews scripts and models and keeps events, cards, faults and converter output.
+Installing again over a tree updates scripts and models and keeps events, cards, faults and converter output.
 """
 
 import fcntl

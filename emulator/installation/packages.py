@@ -1,8 +1,8 @@
-"""The vendor's packages: the wheels that lie in a tree, and the archives that a tree can be unpacked from.
+"""The vendor's packages: the wheels in a tree, and the archives from which a tree can be unpacked.
 
-`python -m emulator package DIR` writes the archives with `SHA256SUMS`. Unpacked in one folder they make a tree on
-which the guide's installing chapters are still to be done. The archive with the driver has no container image: the
-emulated tools run where they lie. Everything is packed with fixed times and owners: the same source gives the same
+`python -m emulator package DIR` writes the archives with `SHA256SUMS`. Unpacked in one folder they give a tree
+for which the guide's installation chapters are still to be done. The archive with the driver has no container image:
+the emulated tools run in the tree. Everything is packed with fixed times and owners: the same source gives the same
 bytes.
 """
 

@@ -1,8 +1,8 @@
-"""The thin scripts that stand where the vendor's programs stand.
+"""The short scripts that are in the places of the vendor's programs.
 
-They start the interpreter and the source this was installed with, whatever `python` is on PATH, and find their tree by
-walking up from their own place to its marker (`TX81_EMULATOR_ROOT` overrides it), so that an unpacked archive works
-wherever it lies.
+They start the interpreter and the source with which they were installed, whatever `python` is on PATH. They find their
+tree by searching its marker in their own folder and the folders above it (`TX81_EMULATOR_ROOT` overrides this), so that
+an unpacked archive works in any folder.
 """
 
 import os

@@ -2,8 +2,8 @@
 
     pip install FILE.whl …      pip uninstall NAME -y      pip list
 
-The real pip never comes near: it would change the interpreter that all this runs on. A wheel is read as its
-specification says (a zip whose RECORD has a digest for every file; scripts in `NAME.data/scripts`), except that its
+The real pip is never run: it would change the interpreter that runs the emulator. A wheel is read according to its
+specification (a zip whose RECORD has a digest for every file; scripts in `NAME.data/scripts`), except that its
 tags are not compared with the interpreter: the vendor's wheels are for Python 3.10, and nothing imports these.
 """
 

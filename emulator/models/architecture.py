@@ -1,7 +1,7 @@
-"""The model architectures this toolchain has code for, as data: where they differ, and nothing of what they share.
+"""The supported model architectures, as data: only the differences between them.
 
-Both are the same decoder (RMSNorm, rotary positions, grouped heads, SiLU gate). Qwen2 adds a bias to query, key and
-value always; Llama adds one where its config says so.
+Both are the same decoder (RMSNorm, rotary positions, grouped heads, SiLU gate). Qwen2 always adds a bias to query, key
+and value; Llama adds one if its config requires it.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,9 @@
-"""Text to tokens and back, in the way a model is talked to.
+"""Text to tokens and back, with the chat format of a model.
 
-DeepSeek-R1's distilled models, Qwen and Llama alike, are known by their four marks. A prompt is: begin mark, user mark,
-the question, assistant mark. Nothing else: the model itself opens with `<think>`, and that part of the answer is kept.
-Any other model is asked in the words of its own chat template, and one without a template is given the bare question to
-go on from. A conversation of more turns is always worded by the template.
+DeepSeek-R1's distilled models, Qwen and Llama alike, are recognised by their four marks. A prompt is: begin mark, user
+mark, the question, assistant mark. Nothing else: the model itself starts with `<think>`, and that part of the answer is
+kept. For any other model the prompt is rendered with its own chat template; a model without a template gets the bare
+question to continue. A conversation of several turns is always rendered with the template.
 """
 
 import json

@@ -1,8 +1,8 @@
 """A model's `config.json`, read as numbers only.
 
 The guide keeps two of them: conversion takes the official one, inference the TX81 one, which adds `param_dir` (where
-`kcore.bin` lies). Everything that later appears in C source passes through here as an int or a float within limits: a
-config is a stranger's file.
+`kcore.bin` lies). Everything that later appears in C source is checked here as an int or a float within limits: a
+config is an untrusted file.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a decoder is made of: its tensors in binding order, and what is wrong with one that does not fit."""
+"""The parts of a decoder: its tensors in binding order, and the errors of tensors that do not fit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

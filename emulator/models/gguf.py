@@ -1,9 +1,9 @@
-"""GGUF files, as far as models come in them: version 3, facts by name, and tensors in four of its formats.
+"""GGUF files, as far as needed for models: version 3, facts by name, and tensors in four of its formats.
 
 The format: magic, version, counts, the facts, a table of tensors (name, sides from the innermost on, format, offset),
-the data from the next multiple of 32 bytes on. Quantised formats hold 32 values a block:
+the data from the next multiple of 32 bytes on. Quantised formats hold 32 values per block:
 
-| number | format | bytes a block |
+| number | format | bytes per block |
 |---|---|---|
 | 0 | F32 | |
 | 1 | F16 | |

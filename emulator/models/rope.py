@@ -1,8 +1,8 @@
 """Rotary positions: how far each pair of a head's values turns from one token to the next.
 
-A model trained on short texts is stretched to longer ones by turning slower: `linear` slows every pair by one factor,
-`llama3` only those that turn slowly anyway, with a smooth passage between. Older configs keep the method in
-`rope_scaling` beside `rope_theta`, newer ones all of it in `rope_parameters`.
+A model trained on short texts is extended to longer ones by slower rotation: `linear` slows every pair by one factor,
+`llama3` only those that rotate slowly anyway, with a smooth transition. Older configs keep the method in
+`rope_scaling` next to `rope_theta`, newer ones all of it in `rope_parameters`.
 """
 
 import math

@@ -1,9 +1,9 @@
 """Jinja's sandbox as Hugging Face configures it for chat templates, with a limit on what one rendering may do.
 
-A template comes with a model's files, so it is a stranger's program. Jinja's sandbox keeps it from Python's internals,
-but not from filling the memory or running for ever. Here every rendering has its own sandbox with a budget: what grows
-(texts, lists, repetition) is paid before it is made, and every pass of a loop and every call looks at the clock.
-Filters and methods that can multiply their input by a number (`center`, `format`, `batch` …) are not there at all.
+A template comes with a model's files, so it is an untrusted program. Jinja's sandbox protects Python's internals, but
+not against filling the memory or running for ever. Here every rendering has its own sandbox with a budget: values that
+grow (texts, lists, repetition) are counted before they are created, and every pass of a loop and every call checks the
+time. Filters and methods that can multiply their input by a number (`center`, `format`, `batch` …) are not available.
 """
 
 import json

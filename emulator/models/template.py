@@ -1,7 +1,7 @@
 """Chat templates as models carry them in `tokenizer_config.json`: Jinja, as Hugging Face's libraries render it.
 
-A template that cannot be read is refused when the model is loaded; one that fails, or wants more than its budget, when
-somebody asks a question. Limits and the names a template can use are in `sandbox.py`.
+A template that cannot be read is refused when the model is loaded; one that fails, or exceeds its budget, when a
+question is sent. Limits and the names a template can use are in `sandbox.py`.
 """
 
 from collections.abc import Mapping

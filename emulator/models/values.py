@@ -1,4 +1,5 @@
-"""A config's values as numbers within limits: a config is a stranger's file, and what is read here ends up in C."""
+"""A config's values as numbers within limits: a config is an untrusted file, and the values read here are written to C
+source."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Safetensors files, read in place and written in one stream.
+"""Safetensors files, read through a memory map and written in one stream.
 
 The format: eight bytes with the little-endian length of a JSON header, the header (tensor name → dtype, shape,
 data_offsets counted from its end, and `__metadata__` with strings), the data. Nothing in a header is trusted: every

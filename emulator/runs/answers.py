@@ -1,4 +1,4 @@
-"""What a run reads and leaves behind: questions and golden answers, the run's log, the responses."""
+"""The files that a run reads and writes: questions and golden answers, the run's log, the responses."""
 
 import difflib
 import json

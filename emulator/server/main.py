@@ -1,14 +1,14 @@
 """`openai_completion_server.py`: one model on one to eight card groups, behind OpenAI's HTTP interface.
 
 The cards are held from before the server is ready until it ends; SIGINT and SIGTERM end it regularly (exit 0): running
-answers are cut short with the finish reason `abort`, their streams end whole, waiting requests get a 503. Started with
-SIGINT ignored (`nohup`, `&` in a script) it is deaf to SIGINT, as in life. A failed card ends it with exit 1; a hung
-one keeps it from ending on the first signal, and SIGTERM then kills it.
+answers are aborted with the finish reason `abort`, their streams end completely, waiting requests get a 503. Started
+with SIGINT ignored (`nohup`, `&` in a script) it ignores SIGINT, like the real one. A failed card ends it with exit 1;
+a hung one keeps it from ending on the first signal, and SIGTERM then kills it.
 
-The guide gives defaults for flags that it calls required; they are honoured. It does not say which address the port is
-opened on: here it is `--host`, 127.0.0.1 if not given, so that nothing emulated is offered to a network unasked. It
-does not say either whether server or client writes `TX8_online_batchsize_…log`: here both do, the server one for each
-card group (`bid`).
+The guide gives defaults for flags that it calls required; they are used here. It does not say which address the port is
+opened on: here it is `--host`, 127.0.0.1 if not given, so that nothing emulated is reachable from a network by default.
+It does not say either whether server or client writes `TX8_online_batchsize_…log`: here both do, the server one for
+each card group (`bid`).
 """
 
 import errno

@@ -1,4 +1,4 @@
-"""An answer as it is told: token by token in, text that can no longer change out.
+"""A streamed answer: takes tokens one by one, returns the text that can no longer change.
 
 A token may be part of a letter (Chinese in byte-level vocabularies), and text may be the beginning of a stop string.
 Both are held back until it is known.

@@ -1,7 +1,7 @@
 """The questions the tiny model answers, and the answers it must give, word for word.
 
-Beside plain questions the set holds what tends to break tools around a model: Chinese, an emoji whose bytes
-fall into several tokens, quotes, `$`, `;`, a pipe, HTML, JSON, a backslash, several lines, a longer answer.
+In addition to plain questions the set contains inputs that often break tools around a model: Chinese, an emoji whose
+bytes fall into several tokens, quotes, `$`, `;`, a pipe, HTML, JSON, a backslash, several lines, a longer answer.
 """
 
 from typing import NamedTuple

@@ -5,7 +5,7 @@ A developer tool, needing what `train.py` needs. Run it after training, from the
     python -m emulator.samples.tiny.record_logits
 
 An engine is compared with this file, so that torch is not needed to test one. Nothing is written unless the
-shipped folder, loaded and run as anyone would, gives every line of `golden.jsonl`.
+shipped folder, loaded and run in the usual way, gives every line of `golden.jsonl`.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Trains the tiny model until it knows every pair by heart, and writes `model/` and the files beside it.
+"""Trains the tiny model until it answers every pair exactly, and writes `model/` and the files next to it.
 
 A developer tool, never run by the product: it needs `torch`, `transformers`, `tokenizers`, `safetensors` and
 `numpy` in an environment of its own. From the project's root folder, about two minutes on one core:
@@ -6,7 +6,7 @@ A developer tool, never run by the product: it needs `torch`, `transformers`, `t
     python -m emulator.samples.tiny.train
     python -m emulator.samples.tiny.record_logits
 
-Seed, steps, and one thread are fixed, so the same machine gives the same bytes again; another processor need
+Seed, steps, and one thread are fixed, so the same machine gives the same bytes again; another processor may
 not. That is why the weights are kept with the source. Nothing is written unless the bf16 weights give every
 answer word for word, both as they are and after rounding the linear layers to int8.
 """
