@@ -74,7 +74,7 @@ def _answer_bells(slot: OwnedSlot, hearing: Hearing) -> None:
 
 
 def _celery_worker(app: Celery, slot: OwnedSlot, hearing: Hearing) -> None:
-    """Returns when the worker got a stop signal and no process of its job runs any more."""
+    """Returns when the worker got a stop signal and no process of its job is running."""
     # A receiver prevents Celery from setting up logging itself.
     signals.setup_logging.connect(_keep_our_logging)
     signals.worker_ready.connect(_hang_up_is_stop)

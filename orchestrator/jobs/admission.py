@@ -100,7 +100,7 @@ def promote(session: Session, store: ArtifactStore, *, now: datetime) -> None:
     ready.
     """
     for job_id, server in needing.unready(session).items():
-        why = f"the server of job {server} is not ready any more; it waits until that is"
+        why = f"the server of job {server} is no longer ready; the job waits until it is"
         lifecycle.move(session, job_id, start=JobState.QUEUED, to=JobState.WAITING, now=now, why=why)
     _admit_while(session, store, lambda: admissible(session, ADMITTED_AT_ONCE), now)
 

@@ -44,7 +44,7 @@ repeatedly."""
 def execute(attempt_id: int, slot: OwnedSlot, store: ArtifactStore, stop: StopSignal) -> Ended | None:
     """Run one attempt to its end and report it; None if it could not be claimed.
 
-    Nothing of it runs any more and its working folder is gone when this returns."""
+    When this returns, none of its processes runs and its working folder is removed."""
     settings, began = slot.settings, time.monotonic()
     assignment = claim(slot.database, attempt_id, owner=slot.owner, lease=settings.lease)
     if assignment is None:
