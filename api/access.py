@@ -40,7 +40,7 @@ MOST_ERRORS = 500
 """Number of wrong fields of a large body that its refusal names."""
 
 _LONGEST_SIZE = 18
-"""Digits of a Content-Length that are read as a number; more are too many bytes for anything."""
+"""Largest number of digits of a Content-Length that is parsed; a longer one exceeds every limit."""
 
 documented_scheme = Security(HTTPBearer(auto_error=False, description="A token, as `Authorization: Bearer tx81_…`."))
 """For the OpenAPI document only; `GuardedRoute` is what checks."""

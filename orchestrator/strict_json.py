@@ -17,7 +17,7 @@ LARGEST_INTEGER = 2**63 - 1
 """The largest value of an integer column."""
 
 _LONGEST_INTEGER = 20
-"""Characters of the largest integer, and of its negative."""
+"""Number of characters of the largest integer with its sign."""
 
 MOST_VALUES = 1_000_000
 
@@ -146,7 +146,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> float:
-    """An integer, or infinity in the place of one that has too many digits."""
+    """An integer, or infinity if it has too many digits."""
     return int(digits) if len(digits) <= _LONGEST_INTEGER else math.inf
 
 

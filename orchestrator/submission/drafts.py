@@ -223,7 +223,7 @@ def _check_output(name: str, source: JobOutput, producer: str) -> None:
     if source.artifact != name or made != name:
         raise BadSpec(
             f"{name} takes an artifact called {name}, but job {source.job} is a {producer} job, which makes "
-            f"{made}, and {source.artifact} was asked for",
+            f"{made}, and {source.artifact} was requested",
             field=f"spec.{name}",
         )
 

@@ -72,7 +72,7 @@ class Intake:
             asked = prompts_in(self._content(prompts), "spec.prompts")
             known = [question.strip() for question, _ in golden_in(self._content(golden), "spec.golden")]
         except BadSpec:
-            return  # stored under that name and no such file: the worker says so
+            return  # stored under that name, but not such a file: the worker reports it
         if known and not set(asked) & set(known):
             self._related.discard((prompts, golden))
             raise BadSpec(

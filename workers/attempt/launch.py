@@ -60,7 +60,7 @@ class Launch:
         self._user = user
 
     def confinement(self, plan: Plan) -> Confinement | None:
-        """What the tool may not do; None where that is not ours to say."""
+        """What the tool must not do; None if this process does not decide that."""
         limits = plan.profile.resources.model_dump(exclude_none=True)
         return Confinement(self._user, {_RESOURCES[name]: value for name, value in limits.items()})
 
@@ -90,7 +90,7 @@ class Launch:
 
 
 class HostLaunch(Launch):
-    """What sets the host up, which has to have the rights of the service."""
+    """The program that sets up the host, which needs the rights of the service."""
 
     def confinement(self, plan: Plan) -> Confinement | None:
         """None: it installs drivers and tools."""
