@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from starlette.responses import StreamingResponse
 
@@ -11,6 +12,16 @@ PIECE = 1 << 18
 """Bytes in memory for each download."""
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+
+def in_parts(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that answers with `stream`: the whole, or a part with 206."""
+    content = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in media_types}
+    of_part = {"Content-Range": {"description": "Which bytes of how many.", "schema": {"type": "string"}}}
+    return {
+        200: {"description": "The bytes.", "content": content},
+        206: {"description": "The bytes that `Range` names.", "content": content, "headers": of_part},
+    }
 
 
 def part_of(header: str | None, size: int) -> range | None:

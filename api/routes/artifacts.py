@@ -12,7 +12,7 @@ from api.documents.artifacts import ArtifactView, EntryView
 from api.documents.base import Page
 from api.http.disconnects import while_wanted
 from api.http.downloads import attachment, entry_at, reader, shown, tar_of
-from api.http.ranges import stream
+from api.http.ranges import in_parts, stream
 from api.parameters import (
     Cursor,
     DigestFilter,
@@ -35,6 +35,8 @@ router = APIRouter(prefix="/artifacts", tags=["artifacts"], route_class=GuardedR
 
 _BINARY = "application/octet-stream"
 """Never guessed from a name: a browser must not run what a vendor's tool wrote."""
+
+_TAR = "application/x-tar"
 
 
 @router.get("")
@@ -93,7 +95,7 @@ def list_entries(artifact: Number, context: Given) -> Page[EntryView]:
     )
 
 
-@router.get("/{artifact}/content", response_class=StreamingResponse)
+@router.get("/{artifact}/content", response_class=StreamingResponse, responses=in_parts(_BINARY, _TAR))
 def download(
     artifact: Number,
     context: Given,
@@ -109,7 +111,7 @@ def download(
             "X-Content-Type-Options": "nosniff",
             "ETag": f'"{row.digest}.tar"',
         }
-        return StreamingResponse(tar_of(context.store, tree), media_type="application/x-tar", headers=headers)
+        return StreamingResponse(tar_of(context.store, tree), media_type=_TAR, headers=headers)
     if row.tree and path is not None:
         entry = entry_at(context.store.tree(row.digest), path)
         digest, size, file_name = entry.digest, entry.size, entry.path

@@ -10,7 +10,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.access import GuardedRoute
 from api.context import Given
-from api.http.ranges import stream
+from api.http.ranges import in_parts, stream
 from api.parameters import Integer, Number, NumberFilter, RangeHeader, ResumeAfter
 from api.streams.logs import LogPosition
 from api.streams.logs import log as following
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/jobs/{job}/log", tags=["logs"], route_class=GuardedR
 _TEXT = "text/plain; charset=utf-8"
 
 
-@router.get("", response_class=StreamingResponse)
+@router.get("", response_class=StreamingResponse, responses=in_parts(_TEXT))
 def read_log(
     job: Number,
     context: Given,
