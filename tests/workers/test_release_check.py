@@ -95,7 +95,7 @@ def test_a_tool_for_cards_is_not_asked_while_the_first_group_is_in_use(site):
         ((about, detail),) = site.errors()
 
     assert about == "infer"
-    assert "not asked" in detail
+    assert "not checked" in detail
     assert "job 7 on g0" in detail
     assert site.errors() == []
 
