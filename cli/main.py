@@ -16,7 +16,7 @@ from cli.session import Exit, Readers, Stop, hint, say
 _WAITS_FOR_JOBS = frozenset(
     {"run", "wait", "submit", "stress", "batches", "serve", "load", "provision", "canary", "demo", "up"}
 )
-"""Commands whose exit code is what became of jobs, whether anybody reads what they print or not."""
+"""Commands whose exit code is the outcome of jobs, even if nobody reads their output."""
 _BROKEN_PIPE = 141
 """128 + SIGPIPE: what a shell shows for a program whose reader went away."""
 

@@ -128,7 +128,7 @@ class Readers:
     """Which of the standard streams nobody reads any more."""
 
     gone = False
-    """Whether the reader of standard output went away: what became of a job is still found out and is the exit code."""
+    """Whether the reader of standard output went away: the outcome of a job is still the exit code."""
 
 
 def say(printing: Callable[[], None]) -> None:

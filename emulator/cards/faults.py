@@ -128,7 +128,7 @@ class FaultFile:
 
     def _claimed(self, fault: Fault) -> bool:
         """Take one of a limited fault's strikes; two processes never take the same one. What lasts is there from the
-        first step on for whoever comes next."""
+        first step on for the next process."""
         if not fault.times and not (fault.after and fault.kind in LASTING):
             return True
         with self._alone():
@@ -143,7 +143,7 @@ class FaultFile:
             return True
 
     def clear(self, kinds: Collection[str]) -> None:
-        """Take these kinds of faults away; whoever claims a strike just now comes first."""
+        """Take these kinds of faults away; a process that claims a strike at this moment comes first."""
         if not self._path.is_file():
             return
         with self._alone():

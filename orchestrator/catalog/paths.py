@@ -11,7 +11,7 @@ def allowed_path(settings: Settings, text: str, field: str) -> Path:
     """`text` with every link resolved, if that lies under an allowed root; else PathRefused.
 
     What lies elsewhere is answered alike, whether it exists or not. A hard link below a root is a file below that root:
-    whoever made it could read the file, and the kernel lets nobody else make one (`fs.protected_hardlinks`)."""
+    the user who made it could read the file, and the kernel lets nobody else make one (`fs.protected_hardlinks`)."""
     if ".." in Path(text).parts:
         raise PathRefused(f"{text} contains '..'; give the path itself", field=field)
     if not _is_allowed(settings, text):

@@ -152,7 +152,7 @@ class Uploads:
             suppress(FileExistsError),
         ):
             open_as(self._models, content)
-            # Whoever was faster unpacked the same.
+            # Another request was faster and unpacked the same.
             _rename_new(content, target)
         return target
 

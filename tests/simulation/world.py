@@ -119,7 +119,7 @@ class World:
         self.trees: dict[str, int] = {}
         """Slot → attempt whose vendor process runs there: what a person would find on the cards."""
         self.story: list[str] = []
-        """What everybody did, for whoever has to find out why."""
+        """What every actor did, to find out why something went wrong."""
 
     def settings(self, host: str) -> Settings:
         """Of the processes on one host; with the defaults of everything that has to do with time."""

@@ -2,10 +2,11 @@
 
 What `docker exec` starts is no descendant of ours, signals to the client do not reach it, it inherits no descriptor,
 and it lives on when the client is killed. So each process of an attempt bears a mark in its environment: the attempt,
-and the slots it holds within a folder of locks. Whoever has the locks of a slot may end whatever is marked with it; an
-attempt's own end asks for its own mark alone, because its slots may be another's by then. The session and descendants
-of what is marked are found too, for a program may overwrite its own environment to change its title. What clears its
-environment, leaves its session and loses its parent is not found; if it holds a card, the probe of the cards does.
+and the slots it holds within a folder of locks. A process that has the locks of a slot may end whatever is marked with
+it; an attempt's own end asks for its own mark alone, because its slots may be another's by then. The session and
+descendants of what is marked are found too, for a program may overwrite its own environment to change its title. What
+clears its environment, leaves its session and loses its parent is not found; if it holds a card, the probe of the cards
+does.
 """
 
 import re

@@ -201,7 +201,7 @@ class Tree:
     def kill_session(self) -> None:
         """What can be done without a shim: returns when the tool's session is gone, or outlives SIGKILL.
 
-        Whoever looks at its cards right after would find processes that are about to end."""
+        A look at its cards right after would find processes that are about to end."""
         give_up = time.monotonic() + _GONE_WITHIN
         while self.pid and (left := _living(self.pid)) and time.monotonic() < give_up:
             for pid in left:

@@ -67,7 +67,7 @@ def test_a_queued_job_is_leased_a_free_slot_and_its_worker_is_named_in_the_bell(
         {"heartbeat_at": now() - LEASE * 2},
         {"deaf": {"reason": "does not hear"}},
     ],
-    ids=["draining", "drained", "quarantined", "said goodbye", "silent", "deaf"],
+    ids=["draining", "drained", "quarantined", "stopped", "silent", "deaf"],
 )
 def test_a_slot_that_is_not_live_and_in_service_gets_nothing(desk: Desk, facts: dict):
     with desk.database.write() as session:

@@ -59,7 +59,7 @@ def _bulk(desk: Desk, action: str, **order) -> Report:
 
 
 def _told(report: Report) -> dict[int, str]:
-    """What became of each job: its state, or the code of the refusal."""
+    """The outcome for each job: its state, or the code of the refusal."""
     return {each.job_id: each.refused.code if each.refused else each.state for each in report.outcomes}
 
 

@@ -11,7 +11,7 @@ def test_a_scope_has_all_that_the_ones_before_it_have(granted, needed):
     assert allows((granted,), Scope(needed)) == (STEPS.index(granted) >= STEPS.index(needed))
 
 
-def test_models_are_asked_with_the_scope_for_it_or_by_whoever_may_submit():
+def test_models_are_asked_with_the_scope_for_it_or_by_a_token_that_may_submit():
     enough = {granted for granted in Scope if allows((granted,), Scope.INFERENCE)}
 
     assert enough == {"inference", "submitter", "operator", "admin"}

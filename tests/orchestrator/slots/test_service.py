@@ -128,13 +128,13 @@ def test_an_attempt_that_is_still_kept_keeps_its_slot_from_another_machine_thoug
         _announce(session, "worker-b", "of another machine")
 
 
-@pytest.mark.parametrize("how", ["said goodbye", "went silent"])
+@pytest.mark.parametrize("how", ["stopped", "went silent"])
 def test_a_slot_without_a_live_worker_goes_to_the_next_with_what_was_left_running(database: Database, how: str):
     with database.write() as session:
         _announce(session)
         slot = session.get_one(Slot, "lab1.g0")
         attempt = a_running_attempt(session, slot=slot)
-        if how == "said goodbye":
+        if how == "stopped":
             presence.leave(session, slot.id, worker=WORKER, now=now())
         else:
             slot.heartbeat_at = now() - LEASE * 2

@@ -78,7 +78,7 @@ class Host:
             arrow(session, f"lab.{name}", by="bob", note="bob's", now=self.lab.database.now(session))
 
     def steps(self, attempt_id: int) -> dict[str, str]:
-        """What became of each step, by the artifact that was kept."""
+        """The outcome of each step, by the artifact that was kept."""
         with self.lab.database.read() as session:
             query = session.query(Artifact).filter_by(attempt_id=attempt_id, name="provision")
             (row,) = query.all()

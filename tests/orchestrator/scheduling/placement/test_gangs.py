@@ -158,7 +158,7 @@ def test_slots_are_kept_for_one_waiting_gang_a_host_and_only_for_one_that_the_ho
 
 
 @given(queues(ANY), supplies(), SHARES)
-def test_whoever_is_placed_on_a_slot_that_is_kept_ends_before_the_gang_starts(queue, supply, shares):
+def test_a_job_that_is_placed_on_a_slot_that_is_kept_ends_before_the_gang_starts(queue, supply, shares):
     limits = {job.job_id: job.run_limit for job in queue}
 
     plan = place(queue, supply, shares)
