@@ -19,6 +19,13 @@ from cli.main import run
 MODEL = "tiny"
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """One process runs all tests of the installation, so that it is started once."""
+    assert isinstance(item, pytest.Function)
+    if "site" in item.fixturenames:
+        item.add_marker(pytest.mark.xdist_group("site"))
+
+
 @dataclass(frozen=True)
 class Site:
     """A served installation."""

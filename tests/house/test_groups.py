@@ -4,12 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 A_MODULE = """
 import os
 from pathlib import Path
 import pytest
 
-pytestmark = [pytest.mark.xdist_group("lab"), pytest.mark.slow]
+pytestmark = pytest.mark.xdist_group("lab")
 
 @pytest.mark.parametrize("number", range(3))
 def test_says_who_ran_it(number):
@@ -17,6 +19,7 @@ def test_says_who_ran_it(number):
 """
 
 
+@pytest.mark.slow
 def test_a_group_of_tests_stays_with_one_process(tmp_path: Path):
     for name in ("test_one.py", "test_other.py"):
         (tmp_path / name).write_text(A_MODULE)

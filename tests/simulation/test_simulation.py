@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from simulation.walk import Walk
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(int(os.environ.get("SIMULATE_SEEDS", "6")))
 if "SIMULATE" in os.environ:
     SEEDS = range(int(os.environ["SIMULATE"]), int(os.environ["SIMULATE"]) + 1)

@@ -12,6 +12,8 @@ import pytest
 
 from tx81.start import own_search_path, service_environment
 
+pytestmark = pytest.mark.slow
+
 OTHERS = {
     "CELERY_BROKER_URL": "redis://127.0.0.1:1/0",
     "CELERY_LOADER": "nobody.knows:Loader",

@@ -8,6 +8,8 @@ import pytest
 
 from tx81.state import private_state, private_umask
 
+pytestmark = pytest.mark.slow
+
 LIKE_OURS = [
     "tx81.db",
     "tx81.db-wal",

@@ -16,6 +16,8 @@ from eventually import eventually
 from cli.stack.stack import embedded
 from cli.stack.supervisor import Service, Supervisor
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flower")]
+
 
 @dataclass(frozen=True)
 class Flower:

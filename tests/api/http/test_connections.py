@@ -21,6 +21,8 @@ from api.http import connections
 from api.http.connections import QuietAboutDescriptors, most_connections
 from orchestrator.storage.database import Database
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("connections")]
+
 DESCRIPTORS = 128
 
 
