@@ -23,9 +23,13 @@ COPY emulator emulator
 COPY migrations migrations
 RUN pip install --no-deps --no-build-isolation .
 
-# A new volume takes over the owner of the folder it is mounted on. The number is fixed because volumes outlive images.
+# A new volume takes over owner and mode of the folder it is mounted on. The numbers are fixed because volumes outlive
+# images. Tools run as tx81-tools, who may pass through the shared volume and read models, and nothing else.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin tx81 \
-    && install --directory --owner=tx81 --group=tx81 --mode=0750 /srv/tx81 /srv/api /srv/flower
+    && useradd --uid 10002 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin tx81-tools \
+    && install --directory --owner=tx81 --group=tx81 --mode=0750 /srv/api /srv/flower \
+    && install --directory --owner=tx81 --group=tx81 --mode=0711 /srv/tx81 \
+    && install --directory --owner=tx81 --group=tx81 --mode=0755 /srv/tx81/models
 
 # Safe path: what lies in the current folder is never imported.
 ENV PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1

@@ -5,7 +5,10 @@ All of it is found by reading: no Docker is needed.
 
 import importlib.util
 import json
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -66,8 +69,35 @@ def test_our_processes_share_one_image_and_the_same_settings(service):
 
     assert (service["image"], service["build"]) == (api["image"], api["build"])
     of_flower_alone = {name for name in settings_of(SERVICES["flower"]) if name.startswith("TX81_FLOWER_")}
-    shared = {name: value for name, value in settings_of(service).items() if name not in of_flower_alone}
+    own = of_flower_alone | {"TX81_TOOL_USER"}
+    shared = {name: value for name, value in settings_of(service).items() if name not in own}
     assert shared == settings_of(api)
+
+
+@pytest.mark.parametrize("service", WORKERS.values(), ids=WORKERS)
+def test_a_worker_may_become_the_user_of_tools_and_is_not_root(service):
+    uid, gid = re.search(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE).groups()
+    *setpriv, end = service["entrypoint"]
+
+    assert end == "--"
+    assert "useradd --uid 10002 --user-group" in DOCKERFILE
+    assert service["environment"]["TX81_TOOL_USER"] == "tx81-tools"
+    assert {f"--reuid={uid}", f"--regid={gid}", "--clear-groups"} <= set(setpriv)
+    for option in ("--inh-caps=", "--ambient-caps="):
+        given = next(each.removeprefix(option).split(",") for each in setpriv if each.startswith(option))
+        assert given == ["-all", *(f"+{name.lower()}" for name in service["cap_add"])]
+
+
+if os.geteuid() == 0:  # as CI runs; nobody else can start what Docker starts as root
+
+    def test_a_worker_has_the_capabilities_that_its_tools_are_separated_with():
+        look = "from workers.processes.confinement import tool_user; print(tool_user('nobody'))"
+        command = [*WORKERS["g0"]["entrypoint"], sys.executable, "-c", look]
+
+        seen = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+        assert seen.returncode == 0, seen.stderr
+        assert seen.stdout.startswith("ToolUser(")
 
 
 @ours
