@@ -150,8 +150,9 @@ def test_a_client_whose_server_is_dead_does_not_fail_for_itself(lab, cpu0, serve
 
     lab.run(attempt_id, cpu0)
 
-    failure = lab.job(attempt_id).failure
+    failure = lab.attempt(attempt_id).failure
     assert failure["kind"] == "server_gone"
+    assert lab.job(attempt_id).state is JobState.WAITING
     assert f"at {stub.url} does not answer (Connection refused)" in failure["reason"]
     assert "after 0 of 2 requests" in failure["reason"]
     with lab.database.read() as session:

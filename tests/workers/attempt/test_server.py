@@ -301,7 +301,7 @@ def test_a_port_that_is_listened_on_or_locked_is_not_given_away(lab):
         assert (mine, again) == (port, port)
 
 
-def test_a_host_without_a_free_port_is_at_fault_and_not_the_job(lab, g0, serving):
+def test_a_host_without_a_free_port_costs_no_attempt(lab, g0, serving):
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
         crowded = replace(g0, settings=lab.settings.model_copy(update={"serve_ports": (port, port)}))
@@ -309,7 +309,8 @@ def test_a_host_without_a_free_port_is_at_fault_and_not_the_job(lab, g0, serving
 
         lab.run(attempt_id, crowded)
 
-    assert lab.attempt(attempt_id).failure["kind"] == "fault"
+    assert lab.attempt(attempt_id).failure["kind"] == "stopped"
+    assert lab.job(attempt_id).state is JobState.QUEUED
     assert "TX81_SERVE_PORTS" in lab.attempt(attempt_id).failure["reason"]
 
 

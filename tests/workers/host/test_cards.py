@@ -105,7 +105,7 @@ def test_nothing_starts_on_cards_that_a_survivor_holds_and_only_their_slot_is_su
     survivor.communicate(b"\n")
 
     failure = lab.attempt(attempt_id).failure
-    assert failure["kind"] == "fault"
+    assert failure["kind"] == "stopped"
     assert "the cards of lab.g1 are still locked by job 7 on lab.g1 (pid 99)" in failure["reason"]
     assert not (lab.folder / "started").exists()
     assert lab.attempt(attempt_id).pid is None
