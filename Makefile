@@ -11,7 +11,7 @@ TESTERS ?= 3
 PYTEST  := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-fast simulate fuzz lint types bench lock migration clean
+.PHONY: help demo up test test-fast simulate fuzz lint types bench lock audit migration clean
 
 help: ## Print this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,10 @@ lock: $(STAMP) ## Renew requirements.lock from pyproject.toml, with hashes, for 
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra dev --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --quiet --output-file requirements.lock
+
+audit: $(STAMP) ## Compare requirements.lock with known vulnerabilities: error 1 if there are some, 3 if it could not be checked.
+	@$(BIN)/python -m venv $(VENV)/audit && $(VENV)/audit/bin/python -m pip install --quiet pip-audit || true
+	@$(BIN)/python tests/house/audit.py $(VENV)/audit/bin/pip-audit
 
 migration: $(STAMP) ## Write a migration from the change of the tables: make migration NAME="what it does".
 	@$(BIN)/python -m migrations write "$(NAME)"
