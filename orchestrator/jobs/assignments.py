@@ -1,17 +1,15 @@
 """Everything about one attempt that is in SQL, claimed and read in one transaction."""
 
 import math
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import bindparam, select
 
 from orchestrator.jobs import lifecycle, used_endpoints
 from orchestrator.jobs.ownership import Owner
-from orchestrator.jobs.used_endpoints import UsedEndpoint
-from orchestrator.model.slots import SlotKind, SlotName
+from orchestrator.model.assignments import Assignment, InputArtifact, RegisteredModel
 from orchestrator.storage.database import Database, run
-from orchestrator.storage.tables import Base, Document
+from orchestrator.storage.tables import Base
 
 # On plain tables, and built once: mapped objects take several times as long, and the vendor's tool cannot start before.
 _TABLES = Base.metadata.tables
@@ -37,67 +35,6 @@ _MODEL_OF = select(
     _MODEL.created_at,
 ).where(_MODEL.name == bindparam("name"))
 _INPUTS = select(_INPUT.name, _INPUT.digest, _INPUT.file_name).where(_INPUT.job_id == bindparam("job_id"))
-
-
-@dataclass(frozen=True)
-class InputArtifact:
-    """One artifact the job consumes, by its digest and the file name it was stored from."""
-
-    name: str
-    digest: str | None
-    file_name: str
-
-
-@dataclass(frozen=True)
-class RegisteredModel:
-    """A registered weights folder, and the config.json that each use of it needs."""
-
-    name: str
-    path: str
-    official_config: Document | None
-    tx81_config: Document | None
-    digest: str
-    stamp: str | None = None
-    created_at: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """One claimed attempt. `spec` and `profile` are as stored: they are validated where a failure can be reported.
-
-    For a job that has not installed its release yet, `profile`, `release`, `release_digest` and `root` are empty."""
-
-    attempt_id: int
-    number: int
-    job_id: int
-    slot_ids: tuple[str, ...]
-    spec: Document
-    profile: Document
-    release: str
-    release_digest: str
-    root: str
-    """The folder that the release was registered with, until `workers.attempt.release_here` says where it is on this
-    host."""
-    model: RegisteredModel | None
-    inputs: tuple[InputArtifact, ...]
-    run_seconds: int
-    silence_seconds: int
-    log_bytes: int
-    seconds_left: float
-    """Seconds from the claim to the job's total deadline; infinite without one."""
-    endpoints: tuple[UsedEndpoint, ...] = ()
-    """The open endpoints that a client sends requests to."""
-
-    @property
-    def label(self) -> str:
-        """`JOB.NUMBER`, the name of its folder and of its Celery task."""
-        return f"{self.job_id}.{self.number}"
-
-    @property
-    def groups(self) -> tuple[SlotName, ...]:
-        """The card groups that were leased to it, in the order of its lanes; none for a CPU seat."""
-        slots = (SlotName.parse(slot_id.rpartition(".")[2]) for slot_id in self.slot_ids)
-        return tuple(slot for slot in slots if slot.kind is SlotKind.CARD_GROUP)
 
 
 def claim(database: Database, attempt_id: int, *, owner: Owner, lease: timedelta) -> Assignment | None:

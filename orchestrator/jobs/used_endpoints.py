@@ -2,10 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
@@ -13,6 +10,7 @@ from sqlalchemy.orm import Session
 from orchestrator.errors import EndpointClosed
 from orchestrator.jobs import endpoints
 from orchestrator.jobs.needs import NEED
+from orchestrator.model.assignments import UsedEndpoint
 from orchestrator.model.states import Until
 from orchestrator.storage.tables import Base
 
@@ -26,33 +24,6 @@ _USED = (
     .where(NEED.c.job_id == bindparam("job"), NEED.c.until == Until.READY, _ENDPOINT.c.closed_at.is_(None))
     .order_by(_JOB.c.id)
 )
-
-
-@dataclass(frozen=True)
-class UsedEndpoint:
-    """One open endpoint as an attempt found it."""
-
-    job_id: int
-    job_name: str
-    attempt_id: int
-    url: str
-    served_id: str
-    host: str
-    """The host of the server."""
-
-    @property
-    def port(self) -> int:
-        """The port at which it listens."""
-        return urlsplit(self.url).port or 80
-
-    @property
-    def on_loopback(self) -> bool:
-        """Whether it can be reached only from its own host."""
-        address = urlsplit(self.url).hostname or ""
-        try:
-            return ip_address(address).is_loopback
-        except ValueError:
-            return address == "localhost"
 
 
 def of_job(session: Session, job_id: int) -> tuple[UsedEndpoint, ...]:

@@ -16,8 +16,9 @@ from orchestrator.broker import Bell
 from orchestrator.dispatcher.main import Dispatcher
 from orchestrator.errors import AlreadyReserved, BadRequest, IllegalTransition, OwnershipLost, SlotTaken
 from orchestrator.jobs import endpoints, lifecycle, orders, used_endpoints
-from orchestrator.jobs.assignments import Assignment, claim
+from orchestrator.jobs.assignments import claim
 from orchestrator.jobs.lifecycle import Ending
+from orchestrator.model.assignments import Assignment
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.lacks import DISK
 from orchestrator.model.orders import Action, Order

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.jobs.assignments import Assignment
 from orchestrator.jobs.lifecycle import Started
+from orchestrator.model.assignments import Assignment
 from orchestrator.model.failures import Failure, Suspicion
 from orchestrator.storage.artifacts import ArtifactStore
 from workers.attempt.collect import Output, Results

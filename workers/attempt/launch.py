@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.jobs.assignments import Assignment
+from orchestrator.model.assignments import Assignment
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.launchers import DockerExec
 from workers.attempt.blackbox import tail

@@ -12,7 +12,7 @@ from pathlib import Path
 from orchestrator.catalog.registry import adopt
 from orchestrator.catalog.weights import Weights, earlier_digest_of, stamp_of, weights_of, written_since
 from orchestrator.errors import BadSpec, OrchestratorError, PathRefused
-from orchestrator.jobs.assignments import RegisteredModel
+from orchestrator.model.assignments import RegisteredModel
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database
 

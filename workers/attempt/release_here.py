@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from orchestrator.catalog.registry import release_digest
-from orchestrator.jobs.assignments import Assignment
+from orchestrator.model.assignments import Assignment
 from orchestrator.model.profile import Profile
 from orchestrator.settings import Settings
 from workers.lacks import HostLacks

@@ -6,8 +6,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from orchestrator.errors import BadSpec, EndpointClosed
-from orchestrator.jobs.assignments import Assignment
-from orchestrator.jobs.used_endpoints import UsedEndpoint
+from orchestrator.model.assignments import Assignment, UsedEndpoint
 from orchestrator.model.specs import ClientSpec, JobOutput
 
 _CODE = Path(__file__).resolve().parents[2]

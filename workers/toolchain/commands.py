@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.errors import BadSpec
-from orchestrator.jobs.assignments import Assignment, InputArtifact, RegisteredModel
+from orchestrator.model.assignments import Assignment, InputArtifact, RegisteredModel
 from orchestrator.model.calling import OwnProgram, how_to_run
 from orchestrator.model.card_specs import OnCards
 from orchestrator.model.launchers import DockerExec

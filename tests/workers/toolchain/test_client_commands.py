@@ -10,8 +10,7 @@ import pytest
 import yaml
 
 from orchestrator.errors import BadSpec, EndpointClosed
-from orchestrator.jobs.assignments import Assignment, InputArtifact
-from orchestrator.jobs.used_endpoints import UsedEndpoint
+from orchestrator.model.assignments import Assignment, InputArtifact, UsedEndpoint
 from orchestrator.settings import SHIPPED_PROFILES
 from workers.toolchain.commands import plan
 

@@ -7,7 +7,7 @@ import yaml
 
 from orchestrator.catalog.profile_files import load_profile
 from orchestrator.errors import BadSpec
-from orchestrator.jobs.assignments import Assignment, InputArtifact, RegisteredModel
+from orchestrator.model.assignments import Assignment, InputArtifact, RegisteredModel
 from orchestrator.settings import SHIPPED_PROFILES, Settings
 from workers.toolchain.commands import at_address, document, fill, plan
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from orchestrator.errors import EndpointClosed
 from orchestrator.jobs import endpoints, needs
-from orchestrator.jobs.used_endpoints import UsedEndpoint
+from orchestrator.model.assignments import UsedEndpoint
 from orchestrator.model.failures import Failure, FailureKind
 from workers.attempt.collect import Results
 from workers.attempt.facts import Ran
