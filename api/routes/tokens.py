@@ -29,7 +29,7 @@ def list_tokens(context: Given) -> Page[TokenView]:
         return Page(items=tuple(TokenView.model_validate(row) for row in tokens.known(session)))
 
 
-@router.delete("/{token}", status_code=204, openapi_extra=_ADMIN)
-def revoke_token(token: ThingName, context: Given, actor: Actor) -> None:
+@router.delete("/{name}", status_code=204, openapi_extra=_ADMIN)
+def revoke_token(name: ThingName, context: Given, actor: Actor) -> None:
     """Revoke a token, at once. The last admin token cannot be revoked (409)."""
-    tokens.revoke(context.database, token, by=actor)
+    tokens.revoke(context.database, name, by=actor)

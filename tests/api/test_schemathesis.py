@@ -55,7 +55,7 @@ KNOWN = {
     "path.model": ["qwen2-7b"],
     "path.release": ["r1"],
     "path.project": ["default"],
-    "path.token": ["other"],
+    "path.name": ["other"],
     "path.digest": [f"sha256:{hashlib.sha256(STORED).hexdigest()}"],
     "header.Range": ["bytes=0-3", "bytes=-2", "bytes=99-"],
 }
@@ -136,7 +136,11 @@ def run(application: FastAPI, token: str, *, boundaries: bool, examples: int) ->
             "parameters": {name: {"dictionary": name, "probability": 0.7} for name in KNOWN},
             "phases": {"coverage": {"enabled": boundaries}, "stateful": {"enabled": boundaries and IS_LONG}},
             # What fits the document may still name what is not there, or not be possible now.
-            "checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", "4xx", "503", "507"]}},
+            # What does not fit may also be too large to be read at all.
+            "checks": {
+                "positive_data_acceptance": {"expected-statuses": ["2xx", "4xx", "503", "507"]},
+                "negative_data_rejection": {"expected-statuses": ["4xx"]},
+            },
             "operations": [
                 {
                     "include-path": WORDS,
