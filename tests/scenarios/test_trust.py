@@ -61,8 +61,9 @@ def test_a_card_that_somebody_else_uses_is_left_alone_until_it_is_proven_free(la
     lab.client.resume("lab1.g0")
 
     assert eventually(lambda: service_of(lab, "g0") is ServiceState.IN_SERVICE, within=60)
+    # Given back: that somebody else uses the card costs the job no attempt.
     assert [(tried.slot_id, tried.state) for tried in done.attempts] == [
-        ("lab1.g0", AttemptState.FAILED),
+        ("lab1.g0", AttemptState.LOST),
         ("lab1.g1", AttemptState.SUCCEEDED),
     ]
     assert refused.quarantined_because.evidence["holders"][0]["card"] == 2
