@@ -18,8 +18,9 @@ from orchestrator.storage.database import Database
 
 _numbers = itertools.count()
 
-SLOW_FIXTURES = frozenset({"postgres_socket", "built"})
-"""What takes longer to stand up than a test of the inner loop may: a PostgreSQL, a compiled model of the emulator."""
+SLOW_FIXTURES = frozenset({"postgres_socket", "built", "lab", "site", "served", "serve"})
+"""What takes longer than a test of the inner loop may: a PostgreSQL, a compiled model of the emulator, and what runs
+processes or serves a socket (an installation of the workers or of the API)."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

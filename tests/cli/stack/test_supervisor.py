@@ -22,6 +22,8 @@ from cli.stack.supervisor import (
     sole_user_of,
 )
 
+pytestmark = pytest.mark.slow
+
 FOREVER = "import signal; signal.pause()"
 STUBBORN = (
     "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True)\n"

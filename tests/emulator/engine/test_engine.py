@@ -20,6 +20,8 @@ from tests.emulator.builders import a_model
 from tests.emulator.engine import reference
 from tests.emulator.kinds import INPUT, KINDS, POSITIONS
 
+pytestmark = pytest.mark.slow
+
 IDS = [3, 250, 17, 17, 99, 0, 271, 42, 8, 130]
 
 

@@ -6,6 +6,8 @@ from emulator.models.chat import Wording
 from emulator.models.template import Template
 from emulator.tool import Refused
 
+pytestmark = pytest.mark.slow
+
 DEEPSEEK = (
     "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}"
     "{% set ns = namespace(is_tool=false, system_prompt='') %}"

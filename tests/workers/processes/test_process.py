@@ -13,6 +13,8 @@ from eventually import eventually
 from workers.processes.process import Command, KillStep, Limits, Outcome, StopReason, StopSignal, run
 from workers.processes.tree import ShimLostError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 SOON = timedelta(seconds=0.3)
