@@ -37,7 +37,7 @@ MOST_VALUES = 200_000
 """Largest number of values in one body; a submission of 1,000 jobs with all fields has about 40,000."""
 
 MOST_ERRORS = 500
-"""Number of wrong fields of a large body that its refusal names."""
+"""Largest number of wrong fields of a large body that are considered for its refusal."""
 
 _LONGEST_SIZE = 18
 """Largest number of digits of a Content-Length that is parsed; a longer one exceeds every limit."""

@@ -53,13 +53,11 @@ def full_disk(settings: Settings, *, own: Path) -> HostLacks | None:
 
 def still_lacks(name: str, settings: Settings, database: Database, shim: Shim) -> bool:
     """Whether the host still lacks it."""
-    match name:
-        case "!disk":
-            return disk.shortage(_written(settings), settings.disk_reserve) is not None
-        case "!port":
-            return not ports.any_free(settings)
-        case _:
-            return not _is_usable(name, settings, database, shim)
+    if name == DISK:
+        return disk.shortage(_written(settings), settings.disk_reserve) is not None
+    if name == PORT:
+        return not ports.any_free(settings)
+    return not _is_usable(name, settings, database, shim)
 
 
 def _written(settings: Settings) -> tuple[Path, ...]:

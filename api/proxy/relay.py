@@ -36,7 +36,7 @@ CONNECT_SECONDS = 3.0
 """Long enough for one lost packet, which is sent again after a second."""
 
 KEEP_ALIVE_SECONDS = 15.0
-"""Without a word for so long, a comment tells what is between us and the client that the stream lives."""
+"""After this time without data from the server, the client is sent a comment, so that no proxy closes the stream."""
 
 _ALIVE = b": keep-alive\n\n"
 
@@ -204,7 +204,7 @@ class Relay(Response):
 async def _pass_on(
     first: bytes, more: AsyncIterator[bytes], events: Events, tell: Callable[[bytes], Awaitable[None]]
 ) -> None:
-    """Tell what a server says, event by event; in its pauses, that the stream lives; if it breaks off, that."""
+    """Send the server's events to the client, comments during pauses, and an error event if the server breaks off."""
     sender, receiver = anyio.create_memory_object_stream[bytes | OrchestratorError]()
     async with anyio.create_task_group() as group, receiver:
         group.start_soon(_hear, more, sender)
@@ -227,7 +227,7 @@ async def _pass_on(
 
 
 async def _hear(pieces: AsyncIterator[bytes], sender: MemoryObjectSendStream[bytes | OrchestratorError]) -> None:
-    """Hand on each piece as it comes, and last why the server broke off, if it did."""
+    """Send each piece as it arrives, and then the error if the server broke off."""
     with sender:
         try:
             async for piece in pieces:

@@ -31,7 +31,7 @@ _CHAT = _COMMON | {"messages", "max_completion_tokens"}
 _COMPLETION = _COMMON | {"prompt"}
 _NEEDED = frozenset({"model", "messages", "prompt"})
 _ABSENT: tuple[object, ...] = (None, [])
-"""Clients send these for what they leave out, and vLLM takes them so."""
+"""Values that clients send for fields without a value; vLLM treats such fields as absent."""
 _DEFAULT_LENGTH = 16
 """Tokens of a completion that does not say; a chat takes what the model has room for."""
 
