@@ -10,7 +10,7 @@ only, so they see all of them, in order. On SQLite writers queue, so whatever is
 import asyncio
 import logging
 import threading
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from sqlalchemy import func, select, text
@@ -23,9 +23,6 @@ log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 1.0
 """Streams look again after this even if no wake-up came."""
-
-LISTEN_SECONDS = 0.25
-"""How long the thread listens at a time: what stopping the process may have to wait for."""
 
 UNSETTLED_SECONDS = 0.05
 """How soon to look again for the end of a transaction that holds the head back: a rollback wakes no process."""
@@ -90,6 +87,7 @@ class WakeUps:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn: asyncio.Event | None = None
         self._stopping = threading.Event()
+        self._listening: CommitWatch | None = None
 
     @property
     def head(self) -> int | None:
@@ -111,6 +109,8 @@ class WakeUps:
     def stop(self) -> None:
         """Let every stream end; safe to call twice, and from any thread."""
         self._stopping.set()
+        if self._listening is not None:
+            self._listening.wake()
         self._notify()
 
     def join(self) -> None:
@@ -129,20 +129,22 @@ class WakeUps:
             await asyncio.wait_for(turn.wait(), max(0.0, min(seconds, IDLE_SECONDS)))
 
     def _watch(self) -> None:
-        watch: CommitWatch | None = None
         while not self._stopping.is_set():
             try:
-                watch = watch or self._database.watch()
-                self._head.advance()
-                self._notify()
-                watch.wait(UNSETTLED_SECONDS if self._head.unsettled else LISTEN_SECONDS)
+                self._listen()
             except Exception:  # the one thread that all streams hang on must outlive a database that is away
                 log.warning("the database does not answer", exc_info=True)
-                _close(watch)
-                watch = None
                 self._stopping.wait(IDLE_SECONDS)
-            self._stopping.wait(GATHER_SECONDS)
-        _close(watch)
+
+    def _listen(self) -> None:
+        with closing(self._database.watch()) as watch:
+            # Before `_stopping` is read: whoever stops sets that first, and then wakes what it finds here.
+            self._listening = watch
+            while not self._stopping.is_set():
+                self._head.advance()
+                self._notify()
+                watch.wait(UNSETTLED_SECONDS if self._head.unsettled else IDLE_SECONDS)
+                self._stopping.wait(GATHER_SECONDS)
 
     def _notify(self) -> None:
         if self._loop is not None:
@@ -153,12 +155,6 @@ class WakeUps:
         turn, self._turn = self._turn, asyncio.Event()
         if turn is not None:
             turn.set()
-
-
-def _close(watch: CommitWatch | None) -> None:
-    if watch is not None:
-        with suppress(Exception):
-            watch.close()
 
 
 def _newest(session: Session) -> int:

@@ -4,6 +4,7 @@ Works the same on SQLite (WAL; every write starts with BEGIN IMMEDIATE, so that 
 half-way) and PostgreSQL. Sessions are synchronous everywhere; nothing else in the product opens one.
 """
 
+import os
 import select
 import threading
 import time
@@ -52,6 +53,10 @@ class CommitWatch(Protocol):
 
     def wait(self, timeout: float) -> bool:
         """Block until something was committed since the last call, at most `timeout` seconds; False on time-out."""
+        ...
+
+    def wake(self) -> None:
+        """Make `wait` return at once, now and whenever it is called; from any thread, also after `close`."""
         ...
 
     def close(self) -> None:
@@ -162,6 +167,35 @@ def _postgres_engine(url: URL) -> Engine:
     return engine
 
 
+class _Woken:
+    """A flag that another thread sets and a poll sees: true once `set`, for good. `set` may come after `close`."""
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._set = False
+        self._closing = threading.Lock()
+
+    def set(self) -> None:
+        self._set = True
+        with self._closing:
+            if self.fd >= 0:
+                os.eventfd_write(self.fd, 1)
+
+    def __bool__(self) -> bool:
+        return self._set
+
+    def wait(self, seconds: float) -> None:
+        heard = select.poll()
+        heard.register(self.fd, select.POLLIN)
+        heard.poll(seconds * 1000)
+
+    def close(self) -> None:
+        with self._closing:
+            if self.fd >= 0:
+                os.close(self.fd)
+                self.fd = -1
+
+
 class _SqliteWatch:
     """Reads the version of the data when a file next to the database was written to.
 
@@ -171,6 +205,7 @@ class _SqliteWatch:
         self._connection = engine.raw_connection()
         self._folder = Path(engine.url.database or "").absolute().parent
         self._events: FolderEvents | None = None
+        self._woken = _Woken()
         self._seen = self._version()
 
     def _version(self) -> int:
@@ -182,7 +217,7 @@ class _SqliteWatch:
         patience = _SOON
         while True:
             version = self._version()
-            if version != self._seen:
+            if version != self._seen or self._woken:
                 self._seen = version
                 return True
             left = deadline - time.monotonic()
@@ -194,15 +229,19 @@ class _SqliteWatch:
         """Whether there is reason to ask again soon; where the kernel gives no notice, always."""
         try:
             # Only now: most watches are never waited for.
-            self._events = self._events or FolderEvents(self._folder)
+            self._events = self._events or FolderEvents(self._folder, also=self._woken.fd)
         except OSError:
             time.sleep(min(within, _SOON))
             return True
         return self._events.wait(within)
 
+    def wake(self) -> None:
+        self._woken.set()
+
     def close(self) -> None:
         if self._events is not None:
             self._events.close()
+        self._woken.close()
         self._connection.close()
 
 
@@ -213,6 +252,7 @@ class _PostgresWatch:
         # As SQLAlchemy connects: libpq reads a URL by other rules, of blanks and plus signs for instance.
         self._arguments, self._options = url.get_dialect()().create_connect_args(url)
         self._connection: psycopg.Connection[Any] | None = None
+        self._woken = _Woken()
         with suppress(psycopg.OperationalError):  # `wait` tries again, and says then that something may have happened
             self._listen()
 
@@ -225,19 +265,25 @@ class _PostgresWatch:
             if self._connection is None:
                 self._listen()
                 return True
-            woken = False
-            for _ in self._connection.notifies(timeout=timeout, stop_after=1):
-                woken = True
-            if woken:
-                for _ in self._connection.notifies(timeout=0):
-                    pass
-            return woken
+            heard = select.poll()
+            heard.register(self._connection.fileno(), select.POLLIN)
+            heard.register(self._woken.fd, select.POLLIN)
+            heard.poll(timeout * 1000)
+            notified = sum(1 for _ in self._connection.notifies(timeout=0))
+            return notified > 0 or bool(self._woken)
         except psycopg.OperationalError:
-            self.close()
-            threading.Event().wait(min(timeout, 1.0))
+            self._disconnect()
+            self._woken.wait(min(timeout, 1.0))
             return True
 
+    def wake(self) -> None:
+        self._woken.set()
+
     def close(self) -> None:
+        self._disconnect()
+        self._woken.close()
+
+    def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -43,6 +43,20 @@ def test_a_watch_sleeps_while_only_reading_happens(database: Database):
     watch.close()
 
 
+def test_a_watch_that_is_woken_by_another_thread_returns_at_once_and_for_good(database: Database):
+    watch = database.watch()
+    watch.wait(0)
+    waking = threading.Timer(0.1, watch.wake)
+    waking.start()
+
+    assert watch.wait(60)
+    assert watch.wait(60)
+
+    watch.close()
+    watch.wake()  # It may come after the end.
+    waking.join()
+
+
 def test_a_writer_that_had_to_wait_is_told_the_time_after_that(sqlite_url):
     database = Database(sqlite_url)
     found = []
