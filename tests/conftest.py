@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from alembic import command
 from postgres import SharedDatabase, execute, running_postgres
@@ -25,6 +26,13 @@ processes or serves a socket (an installation of the workers or of the API)."""
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fast", action="store_true", help="no lab, no PostgreSQL, no test that is marked as slow")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("fast"):
+        few = hypothesis.settings.default.max_examples // 5
+        hypothesis.settings.register_profile("fast", max_examples=few)
+        hypothesis.settings.load_profile("fast")
 
 
 @pytest.hookimpl(trylast=True)

@@ -13,7 +13,7 @@ from itertools import chain
 import pytest
 import schemathesis
 from anyio import CancelScope, current_time
-from builders import A_MOMENT, a_job, a_model, a_release, a_slot, an_artifact, an_attempt, an_event
+from builders.rows import A_MOMENT, a_job_row, a_model, a_release, a_slot_row, an_artifact, an_attempt, an_event
 from fastapi import FastAPI
 from fuzzing import EXAMPLES
 from schemathesis.config import SchemathesisConfig
@@ -78,10 +78,10 @@ def application(settings, database, store) -> FastAPI:
         a_release(session)
         a_model(session, name="qwen2-7b")
         for slot in ("lab1.g0", "lab1.g1", "lab1.g2", "lab1.g3", "lab1.cpu0"):
-            a_slot(session, slot)
+            a_slot_row(session, slot)
         for state in (JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED):
             is_over = state is JobState.SUCCEEDED
-            job = a_job(session, state=state, ended_at=A_MOMENT if is_over else None)
+            job = a_job_row(session, state=state, ended_at=A_MOMENT if is_over else None)
             an_event(session, job)
             attempt = an_attempt(session, job, state=AttemptState.SUCCEEDED if is_over else AttemptState.RUNNING)
             live_logs.append(session, attempt.id, 0, "编译完成\n".encode())

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import httpx2
+import pytest
 from eventually import eventually
 
 from orchestrator.dispatcher.main import Dispatcher
@@ -26,6 +27,7 @@ def mount(template: Path, home: Path) -> None:
     aside.rename(home)
 
 
+@pytest.mark.slow
 def test_the_api_waits_for_its_database_refuses_in_one_line_each_and_then_works(tmp_path: Path, sqlite_template: Path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

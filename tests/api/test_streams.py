@@ -7,7 +7,7 @@ from itertools import islice
 
 import httpx2
 import pytest
-from builders import A_MOMENT, a_job, an_attempt, an_event
+from builders.rows import A_MOMENT, a_job_row, an_attempt, an_event
 from eventually import eventually
 
 from api.client.client import ApiError, Client, ServerUnreachable
@@ -31,7 +31,7 @@ def helper() -> Iterator[ThreadPoolExecutor]:
 
 def a_running_job(database: Database, log: bytes = b"", **facts) -> tuple[int, int]:
     with database.write() as session:
-        job = a_job(session, state=JobState.RUNNING, **facts)
+        job = a_job_row(session, state=JobState.RUNNING, **facts)
         attempt = an_attempt(session, job)
         live_logs.append(session, attempt.id, 0, log)
         return job.id, attempt.id
@@ -153,7 +153,7 @@ def test_a_log_is_followed_from_the_end_of_its_tail(client, database):
 
 def test_the_log_stream_of_a_job_that_never_ran_ends_at_once(client, database):
     with database.write() as session:
-        job = a_job(session, state=JobState.SKIPPED).id
+        job = a_job_row(session, state=JobState.SKIPPED).id
 
     assert list(client.stream_log(job)) == []
 
@@ -237,7 +237,7 @@ def test_a_stream_without_a_number_tells_only_what_happens_from_now_on(client, d
 
 def test_events_are_narrowed_to_jobs_and_to_a_pipeline(client, database):
     with database.write() as session:
-        job, other = a_job(session), a_job(session)
+        job, other = a_job_row(session), a_job_row(session)
         an_event(session, other)
         wanted = an_event(session, job).id
         asked = job.id
@@ -250,7 +250,7 @@ def test_events_are_narrowed_to_jobs_and_to_a_pipeline(client, database):
 def test_waiting_returns_when_every_job_has_ended(client, database, helper):
     job, attempt = a_running_job(database)
     with database.write() as session:
-        ended = a_job(session, state=JobState.SUCCEEDED).id
+        ended = a_job_row(session, state=JobState.SUCCEEDED).id
     waiting = helper.submit(client.wait, [job, ended], 20)
 
     end(database, job, attempt)

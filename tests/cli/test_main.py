@@ -51,6 +51,7 @@ def test_help_names_every_command(tx81):
     assert [command for command in COMMANDS if f"  {command}: " not in ran.out] == []
 
 
+@pytest.mark.slow
 def test_help_loads_neither_the_client_nor_the_tables():
     program = (
         "import sys; from cli.main import run; run(['--help']); print({'api.client', 'rich.table'} & set(sys.modules))"

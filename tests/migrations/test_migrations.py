@@ -11,7 +11,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from core_builders import a_running_attempt, rows
+from builders.databases import rows
+from builders.lifecycle import a_running_attempt
 from sqlalchemy import inspect, select
 from sqlalchemy.exc import OperationalError
 

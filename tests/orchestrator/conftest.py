@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from core_builders import Desk, a_desk
+from builders.desk import Desk, a_desk
 
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database

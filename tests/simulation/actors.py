@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from core_builders import compile_of, convert, quantize, request_of
+from builders.desk import compile_of, convert, quantize, request_of
 from simulation.world import World
 from sqlalchemy import select
 from sqlalchemy.orm import Session

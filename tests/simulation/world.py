@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from core_builders import Desk, a_desk
+from builders.desk import Desk, a_desk
 from sqlalchemy.orm import Session
 
 from orchestrator.broker import Bell

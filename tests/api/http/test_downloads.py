@@ -4,7 +4,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from builders import a_job, an_artifact, an_attempt
+from builders.rows import a_job_row, an_artifact, an_attempt
 
 from orchestrator.model.states import AttemptState
 from orchestrator.storage import live_logs
@@ -45,7 +45,7 @@ def log(request, database, store, tmp_path: Path) -> int:
     """The number of a job with a log of four lines, once in pieces in SQL and once sealed in the store."""
     content = "一\ntwo\nthree\n四".encode()
     with database.write() as session:
-        job = a_job(session)
+        job = a_job_row(session)
         attempt = an_attempt(session, job, state=AttemptState.SUCCEEDED)
         for offset in range(0, len(content), 5):
             live_logs.append(session, attempt.id, offset, content[offset : offset + 5])
@@ -202,7 +202,7 @@ def test_the_tail_of_a_log_is_so_many_lines_and_says_where_it_begins(http, log, 
 
 def test_a_newline_at_the_end_is_no_line_of_its_own(http, database):
     with database.write() as session:
-        job = a_job(session)
+        job = a_job_row(session)
         live_logs.append(session, an_attempt(session, job).id, 0, b"a\nb\n")
         number = job.id
 
@@ -211,7 +211,7 @@ def test_a_newline_at_the_end_is_no_line_of_its_own(http, database):
 
 def test_an_earlier_attempts_log_can_be_asked_for(http, database):
     with database.write() as session:
-        job = a_job(session)
+        job = a_job_row(session)
         for attempt in (1, 2):
             live_logs.append(session, an_attempt(session, job, number=attempt).id, 0, b"try %d" % attempt)
         number = job.id
@@ -225,7 +225,7 @@ def test_an_earlier_attempts_log_can_be_asked_for(http, database):
 
 def test_an_empty_log_is_empty(http, database):
     with database.write() as session:
-        job = a_job(session)
+        job = a_job_row(session)
         an_attempt(session, job)
         number = job.id
 

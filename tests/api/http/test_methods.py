@@ -1,7 +1,7 @@
 """Methods of paths: HEAD wherever there is GET, and `Allow` with all of them."""
 
 import pytest
-from builders import a_job, an_attempt
+from builders.rows import a_job_row, an_attempt
 
 from orchestrator.model.states import JobState
 from orchestrator.storage import live_logs
@@ -59,7 +59,7 @@ def test_allow_is_of_the_path_and_not_of_one_route(http, method, path, allowed):
 @pytest.fixture
 def job(database) -> int:
     with database.write() as session:
-        job = a_job(session, state=JobState.RUNNING)
+        job = a_job_row(session, state=JobState.RUNNING)
         live_logs.append(session, an_attempt(session, job).id, 0, b"one\ntwo\n")
         return job.id
 

@@ -1,7 +1,7 @@
 import logging
 
 import pytest
-from builders import a_job, a_model, a_release
+from builders.rows import a_job_row, a_model, a_release
 from starlette.testclient import TestClient
 
 from orchestrator.model.states import JobState
@@ -262,7 +262,7 @@ def test_limits_that_no_column_holds_are_refused(http, database, name, limit):
 )
 def test_parameters_out_of_bounds_are_refused(http, database, path):
     with database.write() as session:
-        a_job(session)
+        a_job_row(session)
 
     answer = http.get(path)
 
@@ -301,7 +301,7 @@ def test_a_method_that_a_route_does_not_have_is_a_problem(http):
 
 def test_a_failure_of_the_server_tells_its_name_and_nothing_else(http, database, caplog):
     with database.write() as session:
-        job = a_job(session, state=JobState.SUCCEEDED).id
+        job = a_job_row(session, state=JobState.SUCCEEDED).id
         session.get_one(Job, job).demand = "secret_slot_kind"
 
     with caplog.at_level(logging.ERROR, logger="api.http.problems"):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from core_builders import a_server, now, owner_of
+from builders.lifecycle import a_server, now, owner_of
 
 from orchestrator.jobs import endpoints
 from orchestrator.storage.database import Database

@@ -4,7 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from core_builders import ending, now, owner_of
+from builders.lifecycle import ending, now, owner_of
 from eventually import eventually
 from starlette.testclient import TestClient
 

@@ -3,8 +3,8 @@
 from types import SimpleNamespace
 
 import pytest
-from builders import a_job
-from core_builders import a_serve_request, a_server, a_waiting_job
+from builders.lifecycle import a_serve_request, a_server, a_waiting_job
+from builders.rows import a_job_row
 from starlette.testclient import TestClient
 
 from orchestrator import tokens
@@ -144,7 +144,7 @@ def test_a_model_whose_server_is_on_its_way_is_worth_another_try(openai, databas
 def test_a_server_that_nobody_announced_is_not_asked(openai, database):
     with database.write() as session:
         a_server(session, {"model": "tiny"})
-        a_job(session, spec={"kind": "serve", "model": "tiny"})
+        a_job_row(session, spec={"kind": "serve", "model": "tiny"})
 
     answer = openai.post(CHAT, json={"model": "tiny", "messages": MESSAGES})
 

@@ -3,7 +3,7 @@
 from xml.etree import ElementTree
 
 import pytest
-from builders import a_model, a_release, a_slot, an_artifact
+from builders.rows import a_model, a_release, a_slot_row, an_artifact
 
 from api.client.client import ApiError
 from orchestrator.batches import lifecycle
@@ -23,7 +23,7 @@ def spec(database, store) -> dict:
         for name in ("kcore", "prompts"):
             an_artifact(session, name=name, digest=digest)
         for slot in ("lab1.g0", "lab1.g1"):
-            a_slot(session, slot, worker="w", heartbeat_at=database.now(session))
+            a_slot_row(session, slot, worker="w", heartbeat_at=database.now(session))
     return {"kind": "infer", "model": model, "kcore": {"digest": digest}, "prompts": {"digest": digest}}
 
 

@@ -1,7 +1,7 @@
 """Servers, as HTTP sees them."""
 
 import pytest
-from core_builders import a_job, a_ready_server, finish
+from builders.lifecycle import a_job, a_ready_server, finish
 
 from api.client.client import ApiError
 from orchestrator.model.states import JobState

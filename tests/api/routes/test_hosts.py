@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from builders import a_job, a_slot, an_attempt
+from builders.rows import a_job_row, a_slot_row, an_attempt
 from rich.console import Console
 
 from api.client.client import ApiError
@@ -23,11 +23,11 @@ def page_of(slot) -> str:
 def two_hosts(database) -> None:
     now = datetime.now(UTC)
     with database.write() as session:
-        a_slot(session, "lab1.g0", heartbeat_at=now, labels={"rack": "甲"})
-        a_slot(session, "lab1.g1", heartbeat_at=now, service_state=ServiceState.QUARANTINED)
-        a_slot(session, "lab1.cpu0", heartbeat_at=now)
-        a_slot(session, "lab2.g0", heartbeat_at=now - timedelta(hours=1))
-        attempt = an_attempt(session, a_job(session), slot_id="lab1.cpu0")
+        a_slot_row(session, "lab1.g0", heartbeat_at=now, labels={"rack": "甲"})
+        a_slot_row(session, "lab1.g1", heartbeat_at=now, service_state=ServiceState.QUARANTINED)
+        a_slot_row(session, "lab1.cpu0", heartbeat_at=now)
+        a_slot_row(session, "lab2.g0", heartbeat_at=now - timedelta(hours=1))
+        attempt = an_attempt(session, a_job_row(session), slot_id="lab1.cpu0")
         session.add(Lease(slot_id="lab1.cpu0", attempt_id=attempt.id, expires_at=now + timedelta(minutes=1)))
 
 
@@ -82,8 +82,8 @@ def test_a_host_is_not_set_up_from_a_request_that_makes_no_sense(http, two_hosts
 def test_a_slot_says_which_releases_its_host_turned_out_to_lack(client, database):
     with database.write() as session:
         lack = {"why": "another build is there", "since": "2026-01-01T00:00:00Z", "until": None, "probes": 0}
-        a_slot(session, "lab1.g0", lacks={"r1": lack, "!disk": {**lack, "why": "disk full"}})
-        a_slot(session, "lab1.g1")
+        a_slot_row(session, "lab1.g0", lacks={"r1": lack, "!disk": {**lack, "why": "disk full"}})
+        a_slot_row(session, "lab1.g1")
 
     assert {name: lack.why for name, lack in client.slot("lab1.g0").lacks.items()} == {
         "r1": "another build is there", "!disk": "disk full",
@@ -97,7 +97,7 @@ def test_a_slot_whose_worker_hears_nothing_says_so_and_is_not_free(client, datab
     with database.write() as session:
         now = database.now(session)
         deaf = {"reason": "it does not receive its doorbells", "attempt_id": 7, "at": now.isoformat()}
-        a_slot(session, "lab1.g0", heartbeat_at=now, deaf=deaf, misrouted_bells=3)
+        a_slot_row(session, "lab1.g0", heartbeat_at=now, deaf=deaf, misrouted_bells=3)
 
     slot = client.slot("lab1.g0")
 
@@ -110,7 +110,7 @@ def test_a_slot_whose_worker_hears_nothing_says_so_and_is_not_free(client, datab
 def test_what_one_seat_has_for_golden_jobs_is_told_of_its_host(client, database):
     now = datetime.now(UTC)
     with database.write() as session:
-        a_slot(session, "lab1.cpu0", heartbeat_at=now - timedelta(seconds=1), labels={"rack": "a", **GOLDEN_LABEL})
-        a_slot(session, "lab1.g0", heartbeat_at=now, labels={"rack": "a"})
+        a_slot_row(session, "lab1.cpu0", heartbeat_at=now - timedelta(seconds=1), labels={"rack": "a", **GOLDEN_LABEL})
+        a_slot_row(session, "lab1.g0", heartbeat_at=now, labels={"rack": "a"})
 
     assert client.host("lab1").labels == {"rack": "a", "golden": "yes"}

@@ -2,7 +2,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from builders import A_MOMENT, a_job, a_model, a_release, a_slot, an_artifact, an_attempt, an_event
+from builders.rows import A_MOMENT, a_job_row, a_model, a_release, a_slot_row, an_artifact, an_attempt, an_event
 
 from api.client.client import ApiError
 from orchestrator.model.specs import JobRequest
@@ -23,7 +23,7 @@ def quantize(model: str, **facts) -> dict:
 
 def jobs(database, number: int, **facts) -> list[int]:
     with database.write() as session:
-        return [a_job(session, **facts).id for _ in range(number)]
+        return [a_job_row(session, **facts).id for _ in range(number)]
 
 
 def test_a_submitted_job_is_where_the_answer_says(http, model):
@@ -135,9 +135,9 @@ def test_lists_are_narrowed(http, database):
         pipeline = Pipeline(name="p", project="night", created_at=A_MOMENT)
         session.add(pipeline)
         session.flush()
-        wanted = a_job(session, name="Qwen-quant", project="night", pipeline_id=pipeline.id, state=JobState.FAILED)
+        wanted = a_job_row(session, name="Qwen-quant", project="night", pipeline_id=pipeline.id, state=JobState.FAILED)
         an_attempt(session, wanted, slot_id="lab1.cpu3", state=AttemptState.FAILED)
-        a_job(session, request={"spec": {"kind": "compile", "c_source": {"job": 1, "artifact": "c_source"}}})
+        a_job_row(session, request={"spec": {"kind": "compile", "c_source": {"job": 1, "artifact": "c_source"}}})
         number, in_pipeline = wanted.id, pipeline.id
 
     def found(query: str) -> list[int]:
@@ -160,12 +160,14 @@ def test_lists_are_narrowed(http, database):
 
 def test_a_detail_tells_what_went_in_what_came_out_and_what_ran_where(http, database):
     with database.write() as session:
-        build = a_job(session, name="build", state=JobState.SUCCEEDED)
+        build = a_job_row(session, name="build", state=JobState.SUCCEEDED)
         facts = {
             "spec": {"kind": "infer", "model": "m", "kcore": {"job": build.id, "artifact": "kcore"},
                      "prompts": {"path": "/p"}}
         }  # fmt: skip
-        job = a_job(session, name="ask", request=facts, state=JobState.FAILED, started_at=A_MOMENT, ended_at=A_MOMENT)
+        job = a_job_row(
+            session, name="ask", request=facts, state=JobState.FAILED, started_at=A_MOMENT, ended_at=A_MOMENT
+        )
         failure = {"kind": "tool", "reason": "it said no", "exit_code": 3}
         attempt = an_attempt(
             session, job, state=AttemptState.FAILED, pid=77, seconds=1.5, failure=failure, command={"argv": ["python"]}
@@ -200,7 +202,7 @@ def test_a_detail_tells_what_went_in_what_came_out_and_what_ran_where(http, data
 def test_the_time_of_an_attempt_that_was_lost_is_not_told_as_waiting(http, database):
     begun, queued_again, ended = (A_MOMENT + timedelta(seconds=seconds) for seconds in (2, 60, 70))
     with database.write() as session:
-        job = a_job(
+        job = a_job_row(
             session, state=JobState.SUCCEEDED, created_at=A_MOMENT, started_at=begun, queued_at=queued_again,
             ended_at=ended,
         )  # fmt: skip
@@ -213,11 +215,11 @@ def test_the_time_of_an_attempt_that_was_lost_is_not_told_as_waiting(http, datab
 
 def test_a_job_says_what_the_cache_did(http, database):
     with database.write() as session:
-        source = a_job(session, state=JobState.SUCCEEDED).id
-        hit = a_job(session, state=JobState.SUCCEEDED, cached_from=source, cache_key="sha256:k").id
-        joined = a_job(session, state=JobState.WAITING, joined_to=source, cache_key="sha256:k").id
-        off = a_job(session, request={"use_cache": False}, cache_key="sha256:k").id
-        missed = a_job(session, cache_key="sha256:k")
+        source = a_job_row(session, state=JobState.SUCCEEDED).id
+        hit = a_job_row(session, state=JobState.SUCCEEDED, cached_from=source, cache_key="sha256:k").id
+        joined = a_job_row(session, state=JobState.WAITING, joined_to=source, cache_key="sha256:k").id
+        off = a_job_row(session, request={"use_cache": False}, cache_key="sha256:k").id
+        missed = a_job_row(session, cache_key="sha256:k")
         an_event(session, missed, kind="job.queued", data={"why": "cache missed: input model"})
         miss = missed.id
 
@@ -231,7 +233,7 @@ def test_a_job_says_what_the_cache_did(http, database):
 
 def test_nothing_is_sent_again_while_nothing_has_changed(http, database):
     with database.write() as session:
-        job = a_job(session, state=JobState.RUNNING)
+        job = a_job_row(session, state=JobState.RUNNING)
         attempt = an_attempt(session, job)
         number = job.id
     seen = {"If-None-Match": http.get(f"/jobs/{number}").headers["ETag"]}
@@ -283,7 +285,7 @@ def test_a_finished_job_is_retried_as_a_new_one(http, model):
 
 def test_answers_come_in_pages_by_repeat_and_prompt(http, database):
     with database.write() as session:
-        job = a_job(session)
+        job = a_job_row(session)
         attempt = an_attempt(session, job)
         session.add_all(
             Answer(attempt_id=attempt.id, repeat=repeat, index=index, question="问", text=f"{repeat}.{index}")
@@ -302,8 +304,8 @@ def test_answers_come_in_pages_by_repeat_and_prompt(http, database):
 
 def test_an_answer_names_the_slot_that_gave_it_and_lies_beside_those_of_the_other_slots(http, database):
     with database.write() as session:
-        job = a_job(session)
-        a_slot(session, "lab1.g2")
+        job = a_job_row(session)
+        a_slot_row(session, "lab1.g2")
         attempt = an_attempt(session, job, slot_ids=["lab1.g0", "lab1.g2"])
         session.add_all(
             Answer(attempt_id=attempt.id, repeat=1, index=index, batch=batch, question="问", text=f"{index}.{batch}")
@@ -321,9 +323,12 @@ def test_an_answer_names_the_slot_that_gave_it_and_lies_beside_those_of_the_othe
 
 def test_every_slot_of_a_gang_shows_its_job_and_the_job_all_its_slots(http, database):
     with database.write() as session:
-        job = a_job(session, name="gang", state=JobState.RUNNING)
+        job = a_job_row(session, name="gang", state=JobState.RUNNING)
         attempt = an_attempt(session, job, slot_ids=["lab1.g0", "lab1.g2"])
-        for slot in (a_slot(session, "lab1.g0"), a_slot(session, "lab1.g2", service_state=ServiceState.DRAINING)):
+        for slot in (
+            a_slot_row(session, "lab1.g0"),
+            a_slot_row(session, "lab1.g2", service_state=ServiceState.DRAINING),
+        ):
             session.add(Lease(slot_id=slot.id, attempt_id=attempt.id, expires_at=A_MOMENT))
         number = job.id
 
@@ -343,7 +348,7 @@ def test_every_slot_of_a_gang_shows_its_job_and_the_job_all_its_slots(http, data
 
 def test_events_of_a_job_come_in_pages_oldest_first(http, database):
     with database.write() as session:
-        job, other = a_job(session), a_job(session)
+        job, other = a_job_row(session), a_job_row(session)
         told = [an_event(session, job, kind=kind).id for kind in ("job.created", "job.queued", "job.assigned")]
         an_event(session, other)
         number = job.id
@@ -383,7 +388,7 @@ def test_cancelling_a_pipeline_stops_all_that_has_not_ended(http, database):
         session.add(pipeline)
         session.flush()
         for state in (JobState.SUCCEEDED, JobState.RUNNING, JobState.QUEUED, JobState.WAITING):
-            a_job(session, pipeline_id=pipeline.id, state=state)
+            a_job_row(session, pipeline_id=pipeline.id, state=state)
         number = pipeline.id
 
     shown = http.post(f"/pipelines/{number}/cancel").json()
@@ -395,15 +400,15 @@ def test_cancelling_a_pipeline_stops_all_that_has_not_ended(http, database):
 def test_a_slot_tells_who_holds_it_and_who_waits_for_it(http, database, settings):
     with database.write() as session:
         now = database.now(session)
-        a_slot(session, "lab1.cpu0", worker="w", heartbeat_at=now)
-        a_slot(session, "lab1.cpu1", worker="w", heartbeat_at=now - 2 * settings.lease)
-        a_slot(session, "lab1.g1")
-        job = a_job(session, name="busy", state=JobState.RUNNING)
+        a_slot_row(session, "lab1.cpu0", worker="w", heartbeat_at=now)
+        a_slot_row(session, "lab1.cpu1", worker="w", heartbeat_at=now - 2 * settings.lease)
+        a_slot_row(session, "lab1.g1")
+        job = a_job_row(session, name="busy", state=JobState.RUNNING)
         attempt = an_attempt(session, job, slot_id="lab1.cpu0")
         session.add(Lease(slot_id="lab1.cpu0", attempt_id=attempt.id, expires_at=now))
         for place in ("cpu0", "lab1.cpu0", "lab2.cpu0", "cpu1"):
-            a_job(session, name=place, request={"placement": {"slot": place, "exclude": ["cpu9"]}})
-        a_job(session, name="anywhere")
+            a_job_row(session, name=place, request={"placement": {"slot": place, "exclude": ["cpu9"]}})
+        a_job_row(session, name="anywhere")
 
     slots = {slot["id"]: slot for slot in http.get("/slots").json()["items"]}
     shown = http.get("/slots/lab1.cpu0").json()

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from builders import A_DIGEST, A_MOMENT, a_job, a_slot, an_attempt
+from builders.rows import A_DIGEST, A_MOMENT, a_job_row, a_slot_row, an_attempt
 
 from api.client.client import ApiError
 from orchestrator.model.batches import StopOn
@@ -15,7 +15,7 @@ from orchestrator.storage.tables import Batch, Job, Lease, Pipeline
 
 def jobs(database, *states: JobState, **facts) -> list[int]:
     with database.write() as session:
-        return [a_job(session, state=state, **facts).id for state in states]
+        return [a_job_row(session, state=state, **facts).id for state in states]
 
 
 def a_pipeline(database, *states: JobState) -> tuple[int, list[int]]:
@@ -23,12 +23,12 @@ def a_pipeline(database, *states: JobState) -> tuple[int, list[int]]:
         pipeline = Pipeline(name="p", project="default", created_at=A_MOMENT)
         session.add(pipeline)
         session.flush()
-        return pipeline.id, [a_job(session, state=state, pipeline_id=pipeline.id).id for state in states]
+        return pipeline.id, [a_job_row(session, state=state, pipeline_id=pipeline.id).id for state in states]
 
 
 def the_slot(database, **facts) -> str:
     with database.write() as session:
-        return a_slot(session, "lab1.g3", worker="w", heartbeat_at=database.now(session), **facts).id
+        return a_slot_row(session, "lab1.g3", worker="w", heartbeat_at=database.now(session), **facts).id
 
 
 # ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -133,7 +133,7 @@ EVENTS = {
 def to_order(database, order: str, pipeline=None, batch=None) -> int:
     """A queued job that the order changes."""
     with database.write() as session:
-        job = a_job(session, state=JobState.QUEUED, pipeline_id=pipeline, batch_id=batch)
+        job = a_job_row(session, state=JobState.QUEUED, pipeline_id=pipeline, batch_id=batch)
         if order in ("unhold", "release"):
             job.held, job.hold = True, {"by": "bob", "note": None, "at": A_MOMENT.isoformat()}
         return job.id
@@ -210,7 +210,7 @@ def test_the_servers_of_a_pipeline_or_a_batch_are_stopped_and_its_other_jobs_ref
     with database.write() as session:
         request = {"spec": {"kind": "serve", "model": "some-model", "kcore": {"digest": A_DIGEST}}}
         of_it = {"pipeline_id": number} if thing == "pipelines" else {"batch_id": number}
-        server = a_job(session, state=JobState.RUNNING, name="server", request=request, **of_it).id
+        server = a_job_row(session, state=JobState.RUNNING, name="server", request=request, **of_it).id
 
     report = http.post(f"/{thing}/{number}/stop", json={"note": NOTE}).json()
 
@@ -362,7 +362,7 @@ def test_an_idle_slot_is_drained_and_resumed_and_says_who_did_it(client, databas
 def test_a_busy_slot_tells_when_it_will_be_drained_at_the_latest(client, database):
     slot = the_slot(database)
     with database.write() as session:
-        job = a_job(session, state=JobState.RUNNING, run_seconds=7200)
+        job = a_job_row(session, state=JobState.RUNNING, run_seconds=7200)
         attempt = an_attempt(session, job, slot_id=slot, state=AttemptState.RUNNING)
         session.add(Lease(slot_id=slot, attempt_id=attempt.id, expires_at=A_MOMENT))
 

@@ -1,5 +1,5 @@
 import pytest
-from builders import a_job, a_slot, an_attempt
+from builders.rows import a_job_row, a_slot_row, an_attempt
 
 from api.client.client import ApiError
 from orchestrator.model.states import AttemptState, JobState
@@ -8,8 +8,8 @@ from orchestrator.model.states import AttemptState, JobState
 @pytest.fixture
 def queued(database) -> int:
     with database.write() as session:
-        a_slot(session, "lab1.cpu0")
-        return a_job(session).id
+        a_slot_row(session, "lab1.cpu0")
+        return a_job_row(session).id
 
 
 def test_a_queued_job_tells_everything_it_waits_for(http, queued):
@@ -24,7 +24,7 @@ def test_a_queued_job_tells_everything_it_waits_for(http, queued):
 
 def test_an_ended_job_waits_for_nothing(client, database):
     with database.write() as session:
-        job = a_job(session, state=JobState.SUCCEEDED)
+        job = a_job_row(session, state=JobState.SUCCEEDED)
 
     assert client.explain(job.id).reasons == ()
 
@@ -58,7 +58,7 @@ def test_a_project_of_a_name_that_no_job_may_have_is_refused(client):
 
 def test_an_ended_job_tells_every_attempt_and_that_its_kind_is_never_cached(client, database):
     with database.write() as session:
-        job = a_job(session, state=JobState.SUCCEEDED, kind="infer")
+        job = a_job_row(session, state=JobState.SUCCEEDED, kind="infer")
         an_attempt(session, job=job, number=1, slot_id="lab1.g3", state=AttemptState.SUCCEEDED)
 
     found = client.explain(job.id)

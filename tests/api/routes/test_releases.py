@@ -1,7 +1,7 @@
 """What hosts have found of a release, as HTTP sees it."""
 
 import pytest
-from builders import a_release
+from builders.rows import a_release
 
 from api.client.client import ApiError
 from orchestrator.model.release_checks import Finding, Level, ReleaseCheck

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from builders import a_job, a_slot, an_attempt
+from builders.rows import a_job_row, a_slot_row, an_attempt
 
 from api.client.client import ApiError
 from orchestrator.model.reservations import ReservationRequest
@@ -16,7 +16,7 @@ HOUR = timedelta(hours=1)
 @pytest.fixture
 def slots(database) -> list[str]:
     with database.write() as session:
-        return [a_slot(session, name).id for name in ("lab1.g2", "lab1.g3")]
+        return [a_slot_row(session, name).id for name in ("lab1.g2", "lab1.g3")]
 
 
 def later(hours: float) -> str:
@@ -57,7 +57,7 @@ def test_a_slot_shows_the_reservation_that_comes_next(client, slots):
 
 def test_the_answer_tells_what_goes_on_and_until_when(http, database, slots):
     with database.write() as session:
-        job = a_job(session, state=JobState.RUNNING, run_seconds=7200)
+        job = a_job_row(session, state=JobState.RUNNING, run_seconds=7200)
         attempt = an_attempt(session, job=job, slot_id="lab1.g0", started_at=database.now(session))
         session.add(Lease(slot_id="lab1.g0", attempt_id=attempt.id, expires_at=attempt.started_at))
         until = attempt.started_at + timedelta(seconds=7200)

@@ -13,6 +13,8 @@ from kombu import Connection
 from cli.stack.stack import PortTaken, UnsafeFolder, broker_answers, broker_socket, broker_url, embedded
 from cli.stack.supervisor import Service, ServiceEvent, Supervisor, What, in_order
 
+pytestmark = pytest.mark.slow
+
 
 def free_port() -> int:
     with socket.socket() as probe:

@@ -3,22 +3,19 @@
 from datetime import timedelta
 
 import pytest
-from core_builders import (
+from builders.databases import at_once, nothing_written
+from builders.desk import Desk, convert, quantize
+from builders.lifecycle import (
     FAULT,
     LEASE,
     TOOL,
-    Desk,
     a_running_attempt,
     a_slot,
     a_token,
     an_assigned_attempt,
-    at_once,
     claim,
-    convert,
-    nothing_written,
     now,
     owner_of,
-    quantize,
 )
 from sqlalchemy import func, select, update
 

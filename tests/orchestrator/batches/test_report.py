@@ -4,10 +4,10 @@ from datetime import timedelta
 from xml.etree import ElementTree
 
 import pytest
-from core_builders import (
+from builders.desk import Desk
+from builders.lifecycle import (
     FAULT,
     TOOL,
-    Desk,
     a_running_attempt,
     a_slot,
     a_waiting_job,

@@ -130,6 +130,7 @@ def test_a_package_with_a_hard_link_to_a_folder_is_refused(tmp_path, target):
         unpack_over(archive(tmp_path, link.tobuf() + END), target, most_bytes=1 << 30)
 
 
+@pytest.mark.slow
 def test_what_comes_out_is_counted_and_not_what_the_headers_add_up_to(tmp_path, target, monkeypatch):
     monkeypatch.setattr(archives, "MOST_MEMBERS", 10)
 

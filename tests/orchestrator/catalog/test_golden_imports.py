@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from core_builders import LEASE, TOOL, Desk, a_slot
+from builders.desk import Desk
+from builders.lifecycle import LEASE, TOOL, a_slot
 from pydantic import ValidationError
 from sqlalchemy import select
 

@@ -6,7 +6,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from core_builders import a_model
+from builders.rows import a_model
 
 from orchestrator.catalog.kcore_imports import KcoreImport, KcoreImports
 from orchestrator.catalog.uploads import UploadRequest, Uploads

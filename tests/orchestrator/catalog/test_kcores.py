@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from core_builders import Desk, a_model, compile_of, convert, quantize
+from builders.desk import Desk, compile_of, convert, quantize
+from builders.rows import a_model
 from sqlalchemy import select
 
 from orchestrator.catalog.kcore_imports import KcoreImport, KcoreImports

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from core_builders import PROFILE, PROFILE_NAME, at_once, nothing_written
+from builders.databases import at_once, nothing_written
+from builders.rows import PROFILE, PROFILE_NAME
 from sqlalchemy import select
 
 from orchestrator.catalog import weights

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import pytest
-from core_builders import LEASE, Desk, a_job, a_slot, an_assigned_attempt, claim, now, state_of
+from builders.desk import Desk
+from builders.lifecycle import LEASE, a_job, a_slot, an_assigned_attempt, claim, now, state_of
 from sqlalchemy import select
 
 from orchestrator.broker import Bell

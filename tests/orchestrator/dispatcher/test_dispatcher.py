@@ -3,23 +3,20 @@
 from datetime import timedelta
 
 import pytest
-from core_builders import (
+from builders.databases import at_once, nothing_written
+from builders.desk import Desk, convert, request_of
+from builders.lifecycle import (
     LEASE,
     TOOL,
-    Desk,
     a_job,
     a_running_attempt,
     a_slot,
     a_waiting_job,
     an_assigned_attempt,
-    at_once,
     claim,
-    convert,
     events_of,
     finish,
-    nothing_written,
     now,
-    request_of,
     state_of,
 )
 from sqlalchemy import select, update

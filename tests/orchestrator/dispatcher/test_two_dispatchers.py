@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from core_builders import a_job, a_slot, now
+from builders.lifecycle import a_job, a_slot, now
 from eventually import eventually
 from sqlalchemy import func, select
 

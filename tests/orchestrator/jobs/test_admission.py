@@ -1,25 +1,21 @@
 """Where waiting jobs go, on both databases."""
 
 import pytest
-from core_builders import (
+from builders.databases import at_once, rows
+from builders.desk import Desk, compile_of, convert, quantize
+from builders.lifecycle import (
     CANCELLED,
     TOOL,
-    Desk,
     a_job,
-    a_model,
     a_running_attempt,
     a_waiting_job,
-    at_once,
-    compile_of,
-    convert,
     events_of,
     finish,
     forget,
     needs,
     now,
-    quantize,
-    rows,
 )
+from builders.rows import a_model
 from sqlalchemy import select
 
 from orchestrator.jobs import admission, lifecycle

@@ -5,18 +5,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from core_builders import (
-    LEASE,
-    Desk,
-    a_job,
-    a_slot,
-    an_assigned_attempt,
-    convert,
-    events_of,
-    nothing_written,
-    now,
-    request_of,
-)
+from builders.databases import nothing_written
+from builders.desk import Desk, convert, request_of
+from builders.lifecycle import LEASE, a_job, a_slot, an_assigned_attempt, events_of, now
 from sqlalchemy import event, select
 from sqlalchemy.exc import IntegrityError
 

@@ -1,7 +1,8 @@
 """Jobs that ask servers, from their submission until they are queued, on both databases."""
 
 import pytest
-from core_builders import TOOL, Desk, a_running_attempt, finish, now, owner_of
+from builders.desk import Desk
+from builders.lifecycle import TOOL, a_running_attempt, finish, now, owner_of
 from sqlalchemy import select, update
 
 from orchestrator.errors import BadSpec

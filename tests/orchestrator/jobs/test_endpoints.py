@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import pytest
-from core_builders import (
+from builders.desk import Desk
+from builders.lifecycle import (
     CANCELLED,
     FAULT,
     TOOL,
-    Desk,
     a_ready_server,
     a_serve_request,
     a_server,

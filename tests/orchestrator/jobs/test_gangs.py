@@ -3,7 +3,8 @@
 from datetime import timedelta
 
 import pytest
-from core_builders import (
+from builders.databases import at_once
+from builders.lifecycle import (
     FAULT,
     LEASE,
     WORKER,
@@ -11,7 +12,6 @@ from core_builders import (
     a_running_attempt,
     a_slot,
     assign,
-    at_once,
     claim,
     ending,
     finish,

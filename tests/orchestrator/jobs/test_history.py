@@ -1,21 +1,8 @@
 """What is told of a job's past, on both databases: every attempt, and what the cache did."""
 
 import pytest
-from core_builders import (
-    FAULT,
-    TOOL,
-    Desk,
-    a_job,
-    a_running_attempt,
-    a_slot,
-    an_assigned_attempt,
-    compile_of,
-    convert,
-    finish,
-    forget,
-    now,
-    quantize,
-)
+from builders.desk import Desk, compile_of, convert, quantize
+from builders.lifecycle import FAULT, TOOL, a_job, a_running_attempt, a_slot, an_assigned_attempt, finish, forget, now
 from sqlalchemy import select
 
 from orchestrator.errors import NotFound

@@ -4,7 +4,8 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from core_builders import (
+from builders.databases import at_once, nothing_written
+from builders.lifecycle import (
     CANCELLED,
     FAULT,
     LEASE,
@@ -17,12 +18,10 @@ from core_builders import (
     a_slot,
     an_assigned_attempt,
     assign,
-    at_once,
     claim,
     events_of,
     finish,
     needs,
-    nothing_written,
     now,
     owner_of,
     state_of,

@@ -3,22 +3,20 @@
 from datetime import timedelta
 
 import pytest
-from core_builders import (
+from builders.databases import at_once, nothing_written
+from builders.desk import Desk, convert
+from builders.lifecycle import (
     FAULT,
     LEASE,
-    Desk,
     a_job,
     a_running_attempt,
     a_slot,
     a_waiting_job,
     an_assigned_attempt,
-    at_once,
     claim,
-    convert,
     events_of,
     finish,
     needs,
-    nothing_written,
     now,
 )
 from sqlalchemy import select, text

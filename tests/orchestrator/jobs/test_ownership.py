@@ -5,7 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from core_builders import (
+from builders.databases import nothing_written
+from builders.lifecycle import (
     LEASE,
     SUCCESS,
     WORKER,
@@ -16,7 +17,6 @@ from core_builders import (
     an_assigned_attempt,
     assign,
     claim,
-    nothing_written,
     now,
     owner_of,
     state_of,

@@ -3,12 +3,12 @@
 from datetime import timedelta
 
 import pytest
-from core_builders import (
+from builders.desk import Desk
+from builders.lifecycle import (
     CANCELLED,
     FAULT,
     SUCCESS,
     TOOL,
-    Desk,
     a_job,
     a_ready_server,
     a_running_attempt,

@@ -3,10 +3,10 @@
 from datetime import timedelta
 
 import pytest
-from core_builders import (
+from builders.desk import Desk, quantize, request_of
+from builders.lifecycle import (
     LEASE,
     TOOL,
-    Desk,
     a_job,
     a_running_attempt,
     a_slot,
@@ -15,8 +15,6 @@ from core_builders import (
     finish,
     now,
     owner_of,
-    quantize,
-    request_of,
 )
 from sqlalchemy import select, text, update
 

@@ -1,7 +1,7 @@
 """Cache keys, and why one differs from another."""
 
 import pytest
-from core_builders import compile_of, convert, quantize, request_of
+from builders.desk import compile_of, convert, quantize, request_of
 from hypothesis import given
 from hypothesis import strategies as st
 

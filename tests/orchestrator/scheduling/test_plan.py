@@ -4,18 +4,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from core_builders import (
-    LEASE,
-    Desk,
-    a_job,
-    a_running_attempt,
-    a_slot,
-    claim,
-    finish,
-    nothing_written,
-    now,
-    request_of,
-)
+from builders.databases import nothing_written
+from builders.desk import Desk, request_of
+from builders.lifecycle import LEASE, a_job, a_running_attempt, a_slot, claim, finish, now
 from sqlalchemy import event, select, update
 
 from orchestrator.dispatcher.leader import Leadership

@@ -3,7 +3,8 @@
 from datetime import timedelta
 
 import pytest
-from core_builders import FAULT, TOOL, WORKER, Desk, a_slot, claim, finish, now
+from builders.desk import Desk
+from builders.lifecycle import FAULT, TOOL, WORKER, a_slot, claim, finish, now
 from sqlalchemy import select
 
 from orchestrator.dispatcher.turn import take_turn

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from core_builders import LEASE, a_slot, now
+from builders.lifecycle import LEASE, a_slot, now
 from sqlalchemy import select, update
 
 from orchestrator.errors import NotFound

@@ -4,19 +4,10 @@ from datetime import timedelta
 
 import pytest
 import yaml
-from core_builders import (
-    PROFILE,
-    PROFILE_NAME,
-    WORKER,
-    Desk,
-    a_running_attempt,
-    a_slot,
-    at_once,
-    claim,
-    nothing_written,
-    now,
-    request_of,
-)
+from builders.databases import at_once, nothing_written
+from builders.desk import Desk, request_of
+from builders.lifecycle import WORKER, a_running_attempt, a_slot, claim, now
+from builders.rows import PROFILE, PROFILE_NAME
 from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session

@@ -3,18 +3,9 @@
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from core_builders import (
-    LEASE,
-    Desk,
-    a_job,
-    a_running_attempt,
-    a_slot,
-    an_assigned_attempt,
-    an_infer_request,
-    at_once,
-    nothing_written,
-    now,
-)
+from builders.databases import at_once, nothing_written
+from builders.desk import Desk
+from builders.lifecycle import LEASE, a_job, a_running_attempt, a_slot, an_assigned_attempt, an_infer_request, now
 from pydantic import ValidationError
 from sqlalchemy import select, update
 

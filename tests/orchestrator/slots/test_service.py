@@ -3,21 +3,20 @@
 from datetime import timedelta
 
 import pytest
-from core_builders import (
+from builders.databases import at_once, nothing_written
+from builders.desk import Desk
+from builders.lifecycle import (
     FAULT,
     LEASE,
     WORKER,
-    Desk,
     a_job,
     a_running_attempt,
     a_slot,
     an_assigned_attempt,
-    at_once,
     claim,
     ending,
     events_of,
     finish,
-    nothing_written,
     now,
     owner_of,
 )

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from core_builders import a_job, a_running_attempt, a_slot, finish, now
+from builders.lifecycle import a_job, a_running_attempt, a_slot, finish, now
 from sqlalchemy.orm import Session
 
 from orchestrator.model.failures import Failure, FailureKind

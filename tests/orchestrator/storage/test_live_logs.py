@@ -2,7 +2,7 @@
 
 import pytest
 import zstandard
-from builders import a_job, a_release, an_attempt
+from builders.rows import a_job_row, a_release, an_attempt
 
 from orchestrator.storage import live_logs
 from orchestrator.storage.database import Database
@@ -14,7 +14,7 @@ from orchestrator.storage.tables import LogChunk
 def attempt(database: Database) -> int:
     with database.write() as session:
         a_release(session)
-        return an_attempt(session, a_job(session)).id
+        return an_attempt(session, a_job_row(session)).id
 
 
 def _append(database: Database, attempt: int, *pieces: tuple[int, bytes]) -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from core_builders import request_of
+from builders.desk import request_of
 
 from orchestrator.catalog.text_files import FILE_LIMIT, safe_name
 from orchestrator.errors import BadSpec, PathRefused

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from core_builders import PROFILE, Desk, a_slot, compile_of, convert, now, request_of
+from builders.desk import Desk, compile_of, convert, request_of
+from builders.lifecycle import a_slot, now
+from builders.rows import PROFILE
 from sqlalchemy.orm import Session
 
 from orchestrator.batches.submit import BatchSubmission

@@ -5,22 +5,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from core_builders import (
-    PROFILE,
-    TOOL,
-    Desk,
-    a_desk,
-    a_model,
-    a_release,
-    a_token,
-    at_once,
-    compile_of,
-    convert,
-    nothing_written,
-    quantize,
-    request_of,
-    rows,
-)
+from builders.databases import at_once, nothing_written, rows
+from builders.desk import Desk, a_desk, compile_of, convert, quantize, request_of
+from builders.lifecycle import TOOL, a_token
+from builders.rows import PROFILE, a_model, a_release
 from pydantic import ValidationError
 from sqlalchemy import select
 

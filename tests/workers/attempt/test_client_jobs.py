@@ -5,7 +5,7 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-from core_builders import owner_of
+from builders.lifecycle import owner_of
 from eventually import eventually
 from openai_stub import MODEL, answer, openai_stub
 from sqlalchemy import select, update

@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from placement_builders import (
+from builders.placement import (
     CANARIES,
     GANGS,
     IDS,
@@ -22,6 +20,8 @@ from placement_builders import (
     a_window,
     queues,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from orchestrator.model.demand import hosts_with_enough
 from orchestrator.model.shares import Share

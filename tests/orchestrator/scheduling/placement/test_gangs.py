@@ -5,9 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from placement_builders import (
+from builders.placement import (
     GANGS,
     MINUTE,
     NOW,
@@ -23,6 +21,8 @@ from placement_builders import (
     queues,
     supplies,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from orchestrator.model.shares import Share
 from orchestrator.scheduling.placement.candidate import Candidate, Placement
@@ -31,7 +31,7 @@ from orchestrator.scheduling.placement.place import place
 from orchestrator.scheduling.placement.supply import BusySlot, Supply
 
 ANY = SINGLES | GANGS
-SIMULATED = settings(deadline=None, max_examples=60)
+SIMULATED = settings(deadline=None, max_examples=settings.default.max_examples * 3 // 5)
 SHORT, LONG = 5 * MINUTE, 60 * MINUTE
 
 

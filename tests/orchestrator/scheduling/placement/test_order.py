@@ -4,9 +4,9 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
+from builders.placement import placed
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from placement_builders import placed
 
 from orchestrator.model.demand import Demand, FreeSlot
 from orchestrator.model.shares import LEAST_CHARGE, Share, faded
@@ -14,7 +14,7 @@ from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.scheduling.placement.candidate import Candidate
 from orchestrator.scheduling.placement.order import MOST_URGENT, urgency, waited_for
 
-SIMULATED = settings(deadline=None, max_examples=25)
+SIMULATED = settings(deadline=None, max_examples=settings.default.max_examples // 4)
 GROUP = Demand(SlotKind.CARD_GROUP)
 HOUR = timedelta(hours=1)
 PRIORITIES = st.integers(0, 9)

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from builders.placement import SINGLES, SLOTS, a_job, a_slot, placed, queues
 from hypothesis import given
 from hypothesis import strategies as st
-from placement_builders import SINGLES, SLOTS, a_job, a_slot, placed, queues
 
 from orchestrator.model.demand import Demand, FreeSlot
 from orchestrator.model.slots import SlotKind

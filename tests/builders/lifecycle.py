@@ -1,51 +1,36 @@
-"""Rows with only the facts that a test names; the rest is filled in. Jobs walk lifecycle's own arrows."""
+"""Jobs that walked here by the lifecycle's own arrows, and slots whose workers live."""
 
 import itertools
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import yaml
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from builders.rows import a_release
 from orchestrator.jobs import bulk, endpoints, lifecycle
-from orchestrator.jobs.admission import promote
 from orchestrator.jobs.lifecycle import Ending
 from orchestrator.jobs.ownership import Owner
 from orchestrator.model.demand import Demand
 from orchestrator.model.failures import Failure, FailureKind
-from orchestrator.model.profile import Profile
 from orchestrator.model.slots import SlotName
-from orchestrator.model.specs import JobRequest, PipelineRequest, slot_kind
+from orchestrator.model.specs import JobRequest, slot_kind
 from orchestrator.model.states import JobState, Until
-from orchestrator.settings import SHIPPED_PROFILES, Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import (
-    Artifact,
     Attempt,
-    Base,
     Endpoint,
     Event,
     Job,
     JobNeed,
-    Model,
-    Release,
     Slot,
     Token,
 )
-from orchestrator.submission.submit import Submission
 
 LEASE = timedelta(seconds=60)
 WORKER = "worker-a"
-PROFILE_NAME = "txnn_1.2.1_build0307"
-PROFILE = Profile.model_validate(yaml.safe_load((SHIPPED_PROFILES / f"{PROFILE_NAME}.yaml").read_text()))
 SUCCESS = Ending(failure=None, seconds=1.5, log_digest=None, log_bytes=0)
 FAULT = Failure(kind=FailureKind.FAULT, reason="the card died")
 TOOL = Failure(kind=FailureKind.TOOL, reason="exit code 1")
@@ -60,32 +45,6 @@ def ending(failure: Failure | None = None) -> Ending:
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-def a_release(session: Session, name: str = "r1", **facts: Any) -> Release:
-    known = session.get(Release, name)
-    if known is not None:
-        return known
-    row = {
-        "profile": PROFILE.model_dump(mode="json"), "root": "/opt/tools", "digest": f"sha256:{'a' * 64}",
-        "is_default": True, "created_at": now(),
-    }  # fmt: skip
-    release = Release(name=name, **{**row, **facts})
-    session.add(release)
-    session.flush()
-    return release
-
-
-def a_model(session: Session, name: str = "qwen", **facts: Any) -> Model:
-    row = {
-        "path": f"/models/{name}", "family": "qwen2", "official_config": {"model_type": "qwen2"},
-        "tx81_config": {"model_type": "qwen2", "param_dir": "kcore"}, "digest": f"sha256:{'b' * 64}", "size": 1,
-        "created_at": now(),
-    }  # fmt: skip
-    model = Model(name=name, **{**row, **facts})
-    session.add(model)
-    session.flush()
-    return model
 
 
 def a_slot(session: Session, name: str = "g0", **facts: Any) -> Slot:
@@ -225,21 +184,6 @@ def events_of(session: Session, job_id: int) -> list[str]:
     return list(session.scalars(select(Event.kind).where(Event.job_id == job_id).order_by(Event.id)))
 
 
-def rows(database: Database) -> dict[str, int]:
-    """How many rows every table has."""
-    with database.read() as session:
-        return {
-            table.name: session.scalar(select(func.count()).select_from(table)) for table in Base.metadata.sorted_tables
-        }
-
-
-@contextmanager
-def nothing_written(database: Database) -> Iterator[None]:
-    before = rows(database)
-    yield
-    assert rows(database) == before
-
-
 def a_token(session: Session) -> Token:
     token = Token(name="ci", sha256="0" * 64, scopes=["submitter"], created_at=now())
     session.add(token)
@@ -266,120 +210,3 @@ def build(session: Session, job: Job, store: ArtifactStore, content: bytes | Non
 def forget(store: ArtifactStore, digest: str) -> None:
     """Remove a stored file, as pruning would."""
     Path(store.path(digest)).unlink()
-
-
-@dataclass(frozen=True)
-class Desk:
-    """Where requests are handed in: a database with a release and a model, a store, and a folder of files."""
-
-    database: Database
-    store: ArtifactStore
-    settings: Settings
-    files: Path
-
-    @property
-    def submission(self) -> Submission:
-        return Submission(self.settings, self.database, self.store)
-
-    def submit(self, spec: dict[str, Any], **facts: Any) -> int:
-        """Submit one job; its number."""
-        (job,) = self.submission.job(request_of(spec, **facts)).jobs
-        return job
-
-    def pipeline(self, jobs: dict[str, Any], **facts: Any) -> list[int]:
-        """Submit specs as a pipeline; the numbers of its jobs in the order of `jobs`."""
-        request = {"name": "p", "jobs": {name: {"spec": spec} for name, spec in jobs.items()}, **facts}
-        made = self.submission.pipeline(PipelineRequest.model_validate(request))
-        with self.database.read() as session:
-            numbers = {session.get_one(Job, job).name: job for job in made.jobs}
-        return [numbers[name] for name in jobs]
-
-    def file(self, name: str = "prompts.txt", content: bytes = "你好\n".encode()) -> dict[str, str]:
-        """Write a file and say it the way a spec does."""
-        (self.files / name).write_bytes(content)
-        return {"path": str(self.files / name)}
-
-    def stored(self, name: str, content: bytes = b"x") -> dict[str, str]:
-        """Store an artifact as if someone had uploaded it, and say it the way a spec does."""
-        stored = self.store.put_bytes(content)
-        with self.database.write() as session:
-            session.add(
-                Artifact(
-                    digest=stored.digest, tree=False, name=name, file_name=name, size=stored.size, created_at=now()
-                )
-            )  # fmt: skip
-        return {"digest": stored.digest}
-
-    def infer(self, **facts: Any) -> dict[str, Any]:
-        """A spec of an inference that fits."""
-        spec = {"kind": "infer", "model": "qwen", **facts}
-        spec.setdefault("kcore", self.stored("kcore"))
-        if "prompts" not in spec:
-            spec["prompts"] = self.file()
-        return spec
-
-    def build(self, job_id: int, content: bytes | None = None) -> None:
-        """Run a queued build to success."""
-        with self.database.write() as session:
-            build(session, session.get_one(Job, job_id), self.store, content)
-
-    def end(self, job_id: int, failure: Failure | None = None) -> None:
-        """Run a queued job to its end."""
-        with self.database.write() as session:
-            finish(session, a_running_attempt(session, session.get_one(Job, job_id)), failure)
-
-    def promote(self) -> None:
-        """What the dispatcher does with waiting jobs in each turn."""
-        with self.database.write() as session:
-            promote(session, self.store, now=now())
-
-    def job(self, job_id: int) -> Job:
-        with self.database.read() as session:
-            return session.get_one(Job, job_id)
-
-    def states(self, *jobs: int) -> list[JobState]:
-        return [self.job(job).state for job in jobs]
-
-    def why(self, job_id: int) -> str:
-        """Why the job was queued or succeeded, from its last event."""
-        with self.database.read() as session:
-            event = session.scalars(select(Event).where(Event.job_id == job_id).order_by(Event.id.desc())).first()
-            assert event is not None
-            return str(event.data.get("why"))
-
-
-def a_desk(database: Database, store: ArtifactStore, folder: Path) -> Desk:
-    files = folder / "files"
-    files.mkdir()
-    with database.write() as session:
-        a_release(session)
-        a_model(session)
-    return Desk(database, store, Settings(state_dir=folder / "state", allowed_roots=(files,)), files)
-
-
-def request_of(spec: dict[str, Any], **facts: Any) -> JobRequest:
-    return JobRequest.model_validate({"spec": spec, **facts})
-
-
-def quantize(**facts: Any) -> dict[str, Any]:
-    return {"kind": "quantize", "model": "qwen", **facts}
-
-
-def convert(**facts: Any) -> dict[str, Any]:
-    return {"kind": "convert", "model": "qwen", "backend_type": "qwen2_7b_bf16", **facts}
-
-
-def compile_of(job: str | int) -> dict[str, Any]:
-    return {"kind": "compile", "c_source": {"job": job, "artifact": "c_source"}}
-
-
-def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    """Call all in threads of their own, as close together as they get; what one raised is raised here."""
-    start = threading.Barrier(len(calls))
-
-    def call(function: Callable[[], Any]) -> Any:
-        start.wait()
-        return function()
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return [future.result() for future in [pool.submit(call, function) for function in calls]]

@@ -1,7 +1,6 @@
 """Rows with everything filled in but the facts that a test is about."""
 
 from datetime import UTC, datetime
-from functools import cache
 from itertools import count
 from typing import Any
 
@@ -17,26 +16,21 @@ from orchestrator.storage.tables import Artifact, Attempt, Event, Job, Model, Re
 
 A_MOMENT = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 A_DIGEST = "sha256:" + "a" * 64
+PROFILE_NAME = "txnn_1.2.1_build0307"
+PROFILE = load_profile(Settings(), PROFILE_NAME)
 
 _numbers = count(1)
 
 
-@cache
-def a_profile() -> dict[str, Any]:
-    """The shipped profile, as a document; do not change it."""
-    return load_profile(Settings(), "txnn_1.2.1_build0307").model_dump(mode="json")
-
-
-def a_release(session: Session, **facts: Any) -> Release:
-    """The release `r1`, unless `facts` name another; made once."""
-    name = facts.pop("name", "r1")
+def a_release(session: Session, name: str = "r1", **facts: Any) -> Release:
+    """That release; made once."""
     known = session.get(Release, name)
     return known or _added(
         session,
         Release(
             **{
                 "name": name,
-                "profile": a_profile(),
+                "profile": PROFILE.model_dump(mode="json"),
                 "root": "/opt/tools",
                 "digest": A_DIGEST,
                 "is_default": True,
@@ -47,13 +41,13 @@ def a_release(session: Session, **facts: Any) -> Release:
     )
 
 
-def a_model(session: Session, **facts: Any) -> Model:
+def a_model(session: Session, name: str = "qwen", **facts: Any) -> Model:
     return _added(
         session,
         Model(
             **{
-                "name": f"model{next(_numbers)}",
-                "path": "/models/m",
+                "name": name,
+                "path": f"/models/{name}",
                 "family": "qwen2",
                 "official_config": {"model_type": "qwen2"},
                 "tx81_config": {"model_type": "qwen2", "param_dir": "kcore"},
@@ -66,14 +60,14 @@ def a_model(session: Session, **facts: Any) -> Model:
     )
 
 
-def a_slot(session: Session, slot_id: str = "lab1.g0", **facts: Any) -> Slot:
+def a_slot_row(session: Session, slot_id: str = "lab1.g0", **facts: Any) -> Slot:
     """That slot; made once."""
     host, _, name = slot_id.rpartition(".")
     known = session.get(Slot, slot_id)
     return known or _added(session, Slot(id=slot_id, host=host, name=name, kind=SlotName.parse(name).kind, **facts))
 
 
-def a_job(session: Session, **facts: Any) -> Job:
+def a_job_row(session: Session, **facts: Any) -> Job:
     """A queued job that quantises `some-model`; `request` may hold another one, as a document."""
     document = {"spec": {"kind": "quantize", "model": "some-model"}, **facts.pop("request", {})}
     request = JobRequest.model_validate(document)
@@ -107,7 +101,7 @@ def a_job(session: Session, **facts: Any) -> Job:
 
 def an_attempt(session: Session, job: Job, **facts: Any) -> Attempt:
     """A running attempt at `job` on `lab1.g0`, the job's first unless `number` says otherwise; without a lease."""
-    slot = a_slot(session, facts.pop("slot_id", "lab1.g0"))
+    slot = a_slot_row(session, facts.pop("slot_id", "lab1.g0"))
     return _added(
         session,
         Attempt(

@@ -1,0 +1,39 @@
+"""Questions and calls to a database as a whole."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import func, select
+
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Base
+
+
+def rows(database: Database) -> dict[str, int]:
+    """How many rows every table has."""
+    with database.read() as session:
+        return {
+            table.name: session.scalar(select(func.count()).select_from(table)) for table in Base.metadata.sorted_tables
+        }
+
+
+@contextmanager
+def nothing_written(database: Database) -> Iterator[None]:
+    before = rows(database)
+    yield
+    assert rows(database) == before
+
+
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
+    """Call all in threads of their own, as close together as they get; what one raised is raised here."""
+    start = threading.Barrier(len(calls))
+
+    def call(function: Callable[[], Any]) -> Any:
+        start.wait()
+        return function()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [future.result() for future in [pool.submit(call, function) for function in calls]]
