@@ -47,7 +47,7 @@ bench: $(STAMP) ## Measure the orchestrator itself.
 
 lock: $(STAMP) ## Renew requirements.lock from pyproject.toml, with hashes, for every platform.
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra dev --universal --python-version 3.11 --generate-hashes \
+	@$(BIN)/uv pip compile pyproject.toml --extra embedded --extra parquet --extra dev --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --quiet --output-file requirements.lock
 
 audit: $(STAMP) ## Compare requirements.lock with known vulnerabilities: error 1 if there are some, 3 if it could not be checked.

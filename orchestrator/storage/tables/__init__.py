@@ -8,7 +8,7 @@ from orchestrator.storage.tables.access import IdempotencyRecord, Token
 from orchestrator.storage.tables.base import Base, Document
 from orchestrator.storage.tables.catalog import Artifact, CheckedRelease, Model, Release
 from orchestrator.storage.tables.jobs import Attempt, Batch, Endpoint, Event, Job, JobInput, JobNeed, Lease, Pipeline
-from orchestrator.storage.tables.results import Answer, LogChunk, Metric
+from orchestrator.storage.tables.results import Answer, Doubt, LogChunk, Metric
 from orchestrator.storage.tables.scheduling import Leader, Project
 from orchestrator.storage.tables.slots import Canary, Host, Reservation, ReservationSlot, Slot
 
@@ -21,6 +21,7 @@ __all__ = [
     "Canary",
     "CheckedRelease",
     "Document",
+    "Doubt",
     "Endpoint",
     "Event",
     "Host",

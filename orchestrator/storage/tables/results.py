@@ -1,9 +1,11 @@
-"""What an attempt brings forth: answers, numbers, and its log while it is written."""
+"""What an attempt produces: answers, numbers, doubts about them, and its log while it is written."""
+
+from datetime import datetime
 
 from sqlalchemy import BigInteger, ForeignKey, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from orchestrator.storage.tables.base import Base
+from orchestrator.storage.tables.base import Base, BigKey, Document
 
 
 class Answer(Base):
@@ -43,6 +45,22 @@ class Metric(Base):
     count: Mapped[int]
     counter: Mapped[str | None] = mapped_column(String(40))
     """Who counted the tokens: `tool` or a tokenizer's name."""
+
+
+class Doubt(Base):
+    """Why the results of an attempt are shown but not used: evidence about its cards, found elsewhere than in these
+    results. A row stays; one that is lifted no longer counts."""
+
+    __tablename__ = "doubt"
+
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), index=True)
+    slot_id: Mapped[str] = mapped_column(String(80))
+    reason: Mapped[str] = mapped_column(String(40))
+    evidence: Mapped[Document]
+    at: Mapped[datetime]
+    lifted: Mapped[Document | None]
+    """Who lifted it, when and why; null while it counts."""
 
 
 class LogChunk(Base):
