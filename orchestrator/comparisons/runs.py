@@ -21,9 +21,6 @@ from orchestrator.storage.tables import Artifact, Attempt, Doubt, Job, JobInput,
 FILES = ("kcore", "prompts", "golden", "gm")
 """Fields of a spec that name a file: compared by its content, wherever it came from."""
 
-WHERE = ("slots", "host")
-"""Fields of a setting that say where a run happened; they differ between repeats of one measurement."""
-
 
 @dataclass(frozen=True)
 class Run:
