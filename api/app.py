@@ -28,6 +28,7 @@ from api.routes import (
     projects,
     releases,
     reservations,
+    results,
     slots,
     tokens,
     uploads,
@@ -120,6 +121,7 @@ def _guarded() -> APIRouter:
         endpoints,
         reservations,
         projects,
+        results,
         tokens,
         events,
     ):

@@ -75,6 +75,7 @@ _COMMANDS = {
             "cli.commands.batches:app",
             "Many jobs with one report: list, `show`, `wait`, `report`, `cancel` and more.",
         ),
+        "results": ("cli.commands.results:app", "Numbers and answers of many jobs as data: `metrics`, `answers`."),
         "pipelines": ("cli.commands.pipelines:pipelines", "List pipelines, newest first."),
     },
     "Inventory": {

@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell gives a command in the background SIGINT ignored, and every process that a test starts inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("fast"):
         few = hypothesis.settings.default.max_examples // 5
         hypothesis.settings.register_profile("fast", max_examples=few)
@@ -37,6 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # A group runs in one process, one test after the other: what takes longest begins first.
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
     if config.getoption("fast"):
         slow = [item for item in items if _is_slow(item)]
         config.hook.pytest_deselected(items=slow)

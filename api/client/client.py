@@ -22,6 +22,7 @@ from api.client.projects import ProjectCalls
 from api.client.provisioning import ProvisionCalls
 from api.client.releases import ReleaseCalls
 from api.client.reservations import ReservationCalls
+from api.client.results import ResultCalls
 from api.client.slots import SlotCalls
 from api.client.tokens import TokenCalls
 
@@ -51,6 +52,7 @@ class Client(
         self.reservations = ReservationCalls(self._connection)
         self.imports = ImportCalls(self._connection)
         self.endpoints = EndpointCalls(self._connection)
+        self.results = ResultCalls(self._connection)
         self.provisioning = ProvisionCalls(self._connection)
 
     def __enter__(self) -> Self:

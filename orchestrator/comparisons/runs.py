@@ -68,15 +68,15 @@ class _Settings:
 
     def __init__(self, session: Session, jobs: Sequence[Job]) -> None:
         numbers = [job.id for job in jobs]
-        self._releases = dict(session.execute(select(Release.name, Release.digest)).tuples().all())
-        self._models = dict(session.execute(select(Model.name, Model.digest)).tuples().all())
+        self._releases = dict(session.execute(select(Release.name, Release.digest)).all())
+        self._models = dict(session.execute(select(Model.name, Model.digest)).all())
         self._inputs: dict[int, dict[str, str | None]] = defaultdict(dict)
         for row in session.scalars(select(JobInput).where(JobInput.job_id.in_(numbers))):
             self._inputs[row.job_id][row.name] = row.digest
         kcores = {digest for inputs in self._inputs.values() if (digest := inputs.get("kcore"))}
         built = select(Artifact.digest, func.max(Job.release)).join(Job, Job.id == Artifact.job_id)
         built = built.where(Artifact.digest.in_(kcores), Artifact.name == "kcore").group_by(Artifact.digest)
-        self._built_by = dict(session.execute(built).tuples().all())
+        self._built_by = dict(session.execute(built).all())
 
     def of(self, job: Job, attempt: Attempt | None) -> dict[str, Any]:
         inputs = self._inputs[job.id]
@@ -104,4 +104,4 @@ def _metrics(session: Session, attempts: Sequence[int]) -> dict[int, dict[str, M
 
 def _doubts(session: Session, attempts: Sequence[int]) -> dict[int, str]:
     counted = select(Doubt.attempt_id, Doubt.reason).where(Doubt.attempt_id.in_(attempts), Doubt.lifted.is_(None))
-    return dict(session.execute(counted.order_by(Doubt.id.desc())).tuples().all())
+    return dict(session.execute(counted.order_by(Doubt.id.desc())).all())
