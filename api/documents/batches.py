@@ -5,7 +5,7 @@ from datetime import datetime
 from pydantic import Field
 
 from api.documents.base import View
-from orchestrator.model.batch_report import FailedJob, SlotLine
+from orchestrator.model.batch_report import DeviceTime, FailedJob, OddGroup, SlotLine
 from orchestrator.model.batches import BatchState, StopOn
 from orchestrator.model.states import JobState
 from orchestrator.results.majority import Agreement
@@ -54,6 +54,10 @@ class BatchDetail(BatchView):
     failures: dict[str, int] = Field(description="Failed jobs by kind; faults are counted separately.")
     faults: int = Field(description="Attempts that ended with an infrastructure fault; skipped jobs are not counted.")
     slots: tuple[SlotLine, ...]
+    odd_groups: tuple[OddGroup, ...] = Field(
+        default=(), description="Card groups that answered or measured otherwise than the rest, with their cards."
+    )
+    device_times: tuple[DeviceTime, ...] = Field(default=(), description="What the time of each slot went into.")
     agreement: Agreement
     first_failures: tuple[FailedJob, ...]
     first_faults: tuple[FaultView, ...]

@@ -6,7 +6,7 @@ from typing import Any
 
 from api.documents.results import GivenAnswerView, MeasuredRunView, NumberView
 from orchestrator.comparisons.measurements import MeasuredRun
-from orchestrator.model.slots import SlotName
+from orchestrator.model.slots import cards_of
 from orchestrator.storage.tables import Answer
 
 _FACTS = [name for name in MeasuredRunView.model_fields if name != "metrics"]
@@ -69,7 +69,7 @@ def _facts(measured: MeasuredRun) -> Row:
     return {
         "job_id": job.id, "attempt_id": run.attempt_id, "name": job.name, "project": job.project, "kind": job.kind,
         "state": job.state, "ended_at": job.ended_at, "host": setting.get("host"), "slots": tuple(measured.slot_ids),
-        "cards": tuple(card for slot in measured.slot_ids for card in SlotName.parse(slot.rpartition(".")[2]).cards),
+        "cards": tuple(card for slot in measured.slot_ids for card in cards_of(slot)),
         "model": job.spec.get("model"), "model_digest": setting.get("model"), "kcore": setting.get("kcore"),
         "toolchain": setting.get("toolchain"), "release": job.release, "release_digest": setting.get("release"),
         "prompts": setting.get("prompts"), "golden": setting.get("golden"),

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from api.documents.batches import BatchDetail, BatchView
 from cli.pages.layout import clean, facts, heading, row, table
-from orchestrator.model.batch_report import SlotLine
+from orchestrator.model.batch_report import DeviceTime, OddGroup, SlotLine
 from orchestrator.results.majority import Agreement
 
 
@@ -26,6 +26,10 @@ def batch_page(batch: BatchDetail) -> RenderableType:
     parts: list[RenderableType] = [heading(f"batch {batch.id}", batch.name, batch.state), facts(_about(batch))]
     if batch.slots:
         parts += [_title("slots"), _slots(batch.slots)]
+    if batch.odd_groups:
+        parts += [_title("card groups that differ from the others"), _odd(batch.odd_groups)]
+    if batch.device_times:
+        parts += [_title("where the time of each slot went, in percent"), _times(batch.device_times)]
     if batch.first_faults:
         faults = table("job", "name", "slot", "why", right={"job"})
         for fault in batch.first_faults:
@@ -70,6 +74,22 @@ def _slots(slots: Iterable[SlotLine]) -> Table:
         times = (line.seconds_p50, line.seconds_p95, line.seconds_max)
         seconds = ("" if value is None else f"{value:.2f}" for value in times)
         row(shown, line.slot_id, line.jobs, line.failures, line.faults, *seconds, exact, line.odd_prompts or "")
+    return shown
+
+
+def _odd(groups: Iterable[OddGroup]) -> Table:
+    shown = table("slot", "cards", "verdict", "why")
+    for odd in groups:
+        row(shown, odd.slot_id, ",".join(map(str, odd.cards)), odd.verdict, odd.why)
+    return shown
+
+
+def _times(times: Iterable[DeviceTime]) -> Table:
+    parts = ("productive", "warm_up", "lost", "reserved", "broken", "waiting")
+    shown = table("slot", "seconds", *(part.replace("_", "-") for part in parts), right={"seconds", *parts, "warm-up"})
+    for each in times:
+        shares = (getattr(each, part) / each.seconds if each.seconds else 0.0 for part in parts)
+        row(shown, each.slot_id, f"{each.seconds:.0f}", *(f"{share:.0%}" for share in shares))
     return shown
 
 

@@ -8,11 +8,12 @@ files, tensors and cards. One fault per line; `#` starts a comment:
     silent 3000           one pause of 3000 ms in which nothing is printed
     long 180000           one step of 180000 ms with fifty lines of progress
     flood 5000            5000 kB of log lines at once
-    alarm                 a fatal device error in the log; the work continues and ends as if nothing had happened, exit
-    0 corrupt               the result is wrong, and the run ends as if it were correct; `corrupt 1`: at one step only
-    error                 device error: message on the error stream, exit 1 crash                 SIGSEGV hang
-    sleeps until killed, ignores SIGINT deaf                  ignores SIGINT and SIGTERM from then on, and continues;
-    with a `hang` only SIGKILL ends it
+    alarm                 a fatal device error in the log; the work continues and ends as if nothing had happened
+    corrupt               the result is wrong, and the run ends as if it were correct; `corrupt 1`: at one step only
+    error                 device error: message on the error stream, exit 1
+    crash                 SIGSEGV
+    hang                  sleeps until killed, ignores SIGINT
+    deaf                  ignores SIGINT and SIGTERM from then on, and continues; with a `hang` only SIGKILL ends it
 
 Cards only, each when a card is opened, `dead` and `gone` also at a token:
 

@@ -12,12 +12,16 @@ from sqlalchemy import Select, Text, case, func, select
 from sqlalchemy.orm import Session
 
 from orchestrator.batches.agreement import agreement_of
+from orchestrator.batches.device_time import device_times
 from orchestrator.batches.lifecycle import last_slot
+from orchestrator.batches.speed import odd_by_numbers
 from orchestrator.errors import NotFound
-from orchestrator.model.batch_report import FailedJob, SlotLine
+from orchestrator.model.batch_report import DeviceTime, FailedJob, OddGroup, SlotLine
 from orchestrator.model.batches import BatchState, batch_state
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
+from orchestrator.model.slots import cards_of
 from orchestrator.model.states import AttemptState, JobState
+from orchestrator.model.verdicts import Verdict
 from orchestrator.results.majority import Agreement, OddSlot
 from orchestrator.results.metrics import LEAST_FOR_P95, percentile
 from orchestrator.storage.tables import Answer, Attempt, Batch, Job, Metric
@@ -66,6 +70,8 @@ class BatchReport:
     """Failed jobs by kind; those that ended by a fault are not among them."""
     faults: int
     slots: Sequence[SlotLine]
+    odd_groups: Sequence[OddGroup]
+    device_times: Sequence[DeviceTime]
     agreement: Agreement
     first_failures: Sequence[FailedJob]
     first_faults: Sequence[Fault]
@@ -114,11 +120,14 @@ def report(session: Session, batch_id: int) -> BatchReport:
     kinds = _failures_by_kind(session, batch_id)
     faults = _faults(session, batch_id)
     compared = agreement_of(session, batch_id)
+    slots = _slots(session, batch_id, faults, compared.odd)
     return BatchReport(
         facts=facts,
         failures={kind: count for kind, count in sorted(kinds.items()) if kind != FailureKind.FAULT},
         faults=len(faults),
-        slots=_slots(session, batch_id, faults, compared.odd),
+        slots=slots,
+        odd_groups=[*_odd_by_answers(compared), *odd_by_numbers(session, batch_id)],
+        device_times=device_times(session, batch_id, [line.slot_id for line in slots]),
         agreement=compared,
         first_failures=_first_failures(session, batch_id),
         first_faults=faults[:MOST_LISTED],
@@ -215,6 +224,16 @@ def _slots(session: Session, batch_id: int, faults: Sequence[Fault], odd: Sequen
         for slot_id in sorted(jobs)
         for taken in [seconds[slot_id]]
     ]
+
+
+def _odd_by_answers(compared: Agreement) -> list[OddGroup]:
+    return [
+        OddGroup(
+            each.slot_id, cards_of(each.slot_id), "answers", Verdict.WORSE,
+            f"differs from the majority on {each.prompts} of {compared.prompts} prompts",
+        )
+        for each in compared.odd
+    ]  # fmt: skip
 
 
 def _exact_answers(session: Session, batch_id: int) -> dict[str, tuple[int, int]]:

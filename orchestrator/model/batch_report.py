@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from orchestrator.model.failures import FailureKind
+from orchestrator.model.verdicts import Verdict
 
 
 @dataclass(frozen=True)
@@ -33,3 +34,34 @@ class SlotLine:
     exact: Annotated[int | None, Field(description="Answers equal to the golden ones, of `compared`.")]
     compared: int | None
     odd_prompts: Annotated[int, Field(description="Prompts on which it differs from the majority of the slots.")]
+
+
+@dataclass(frozen=True)
+class OddGroup:
+    """A card group whose numbers or answers are not those of the others."""
+
+    slot_id: str
+    cards: tuple[int, ...]
+    what: Annotated[str, Field(description="A metric, or `answers`.")]
+    verdict: Annotated[
+        Verdict, Field(description="`worse` or `better` than the other groups; `unknown`: too few runs to be sure.")
+    ]
+    why: str
+    value: float | None = None
+    usual: Annotated[float | None, Field(description="Median of all groups, in the metric's unit.")] = None
+    z: Annotated[float | None, Field(description="Robust: distance / (1.4826 × median absolute deviation).")] = None
+    p_value: float | None = None
+
+
+@dataclass(frozen=True)
+class DeviceTime:
+    """One slot from the first start to the last end of a batch. The parts add up to `seconds`."""
+
+    slot_id: str
+    seconds: float
+    productive: Annotated[float, Field(description="Tools of attempts that succeeded, of this batch or others.")]
+    warm_up: Annotated[float, Field(description="Preparing, checking and reporting of those attempts.")]
+    lost: Annotated[float, Field(description="Attempts that did not succeed.")]
+    reserved: Annotated[float, Field(description="Reserved, and no job ran.")]
+    broken: Annotated[float, Field(description="Quarantined, and no job ran.")]
+    waiting: Annotated[float, Field(description="Everything else.")]

@@ -93,6 +93,11 @@ def cards_of_groups(groups: Iterable[SlotName]) -> str:
     return ",".join(group.card_range for group in groups)
 
 
+def cards_of(slot_id: str) -> tuple[int, ...]:
+    """The cards of `HOST.g3` on that host; none of a CPU seat."""
+    return SlotName.parse(slot_id.rpartition(".")[2]).cards
+
+
 def together(slot_ids: Sequence[str]) -> str:
     """Slots of one host in one word: `lab1.g0`, or `lab1.g0,g2`."""
     host = slot_ids[0].rpartition(".")[0]

@@ -9,17 +9,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.model.verdicts import AnswerRule, Direction, Verdict, overall
 from orchestrator.results.verdicts import (
     AnswerPairs,
-    AnswerRule,
     AnswerVerdict,
-    Direction,
     MetricGate,
     MetricVerdict,
-    Verdict,
     judge_answers,
     judge_metric,
-    overall,
 )
 
 WHERE = frozenset({"slots", "host"})

@@ -13,8 +13,11 @@ import numpy as np
 import scipy  # its parts are loaded when they are first used; scipy.stats alone takes most of a second
 
 EXACT_BELOW = 20
-"""Below this number of samples on each side, and without ties, the p-value is exact; else by the normal approximation
-with the correction for ties."""
+"""If the smaller side has fewer samples than this, and there are no ties, probabilities are exact; else by the normal
+approximation with the correction for ties."""
+
+MOST_EXACT = 10_000
+"""Largest product of both numbers of samples that is counted out; beyond, the approximation is good."""
 
 CONFIDENCE = 0.95
 """Of every interval that is shown."""
@@ -49,7 +52,7 @@ def p_value(before: Sequence[float], after: Sequence[float]) -> float:
     if len(set(before) | set(after)) == 1:
         return 1.0
     ties = len(set(before) | set(after)) < len(before) + len(after)
-    exact = not ties and max(len(before), len(after)) < EXACT_BELOW
+    exact = not ties and _is_exact(len(before), len(after))
     return float(scipy.stats.mannwhitneyu(before, after, method="exact" if exact else "asymptotic").pvalue)
 
 
@@ -89,14 +92,19 @@ def samples_needed(spread: float, effect: float, *, alpha: float, power: float =
 def _outside(before: int, after: int, tail: float) -> int:
     """How many of the sorted differences lie outside the interval on each side: the largest k with
     P(U <= k - 1) <= tail."""
-    if max(before, after) >= EXACT_BELOW:
+    if not _is_exact(before, after):
         spread = math.sqrt(before * after * (before + after + 1) / 12)
         return max(0, math.floor(before * after / 2 + NormalDist().inv_cdf(tail) * spread))
     ways = np.zeros(before * after + 1)
     ways[0] = 1
-    # The number of orders with each U: the Gaussian binomial, one factor (1 - q^(after+i)) / (1 - q^i) at a time.
-    for i in range(1, before + 1):
-        ways[after + i :] -= ways[: -(after + i)].copy() if after + i <= before * after else 0
+    # The number of orders with each U: the Gaussian binomial, one factor (1 - q^(more+i)) / (1 - q^i) at a time.
+    fewer, more = sorted((before, after))
+    for i in range(1, fewer + 1):
+        ways[more + i :] -= ways[: -(more + i)].copy() if more + i <= fewer * more else 0
         for place in range(i, len(ways)):
             ways[place] += ways[place - i]
     return int(np.searchsorted(np.cumsum(ways) / math.comb(before + after, before), tail, side="right"))
+
+
+def _is_exact(before: int, after: int) -> bool:
+    return min(before, after) < EXACT_BELOW and before * after <= MOST_EXACT

@@ -8,48 +8,15 @@ the whole 95 % interval lies within the effect; whatever is neither is `unknown`
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from statistics import median
 from typing import Any
 
+from orchestrator.model.verdicts import AnswerRule, Direction, Verdict
 from orchestrator.results import statistics
 from orchestrator.results.statistics import Shift
 
 FLOOR_FACTOR = 2
 """A difference below this many noise floors is not told from noise."""
-
-
-class Verdict(StrEnum):
-    """The outcome of every comparison."""
-
-    BETTER = "better"
-    WORSE = "worse"
-    SAME = "same"
-    UNKNOWN = "unknown"  #: The samples do not suffice to say.
-    MISSING = "missing"  #: Nothing was measured on one side.
-    NOT_COMPARABLE = "not_comparable"  #: The sides differ in something that was not to differ.
-    INFRASTRUCTURE = "infrastructure"  #: The runs ended by faults of cards, hosts or the system.
-    KNOWN = "known"  #: Worse, and a known issue says so until a date.
-
-
-GRAVEST_FIRST = (
-    Verdict.WORSE, Verdict.NOT_COMPARABLE, Verdict.MISSING, Verdict.INFRASTRUCTURE, Verdict.UNKNOWN, Verdict.KNOWN,
-    Verdict.BETTER, Verdict.SAME,
-)  # fmt: skip
-"""Which of several verdicts stands for all of them. What could not be judged outweighs what is well."""
-
-
-def overall(verdicts: Sequence[Verdict]) -> Verdict:
-    """The gravest; `missing` if there is none, because nothing measured is never a pass."""
-    return min(verdicts, key=GRAVEST_FIRST.index, default=Verdict.MISSING)
-
-
-class Direction(StrEnum):
-    """Which values of a metric are better."""
-
-    HIGHER = "higher"
-    LOWER = "lower"
-    NEITHER = "neither"  #: It is shown, and never better or worse.
 
 
 @dataclass(frozen=True)
@@ -120,14 +87,6 @@ def judge_metric(
         f"neither beyond nor surely within ±{threshold:.1%}; about {needed} on each side would tell"
     )
     return MetricVerdict(metric, Verdict.UNKNOWN, why, *sides, **numbers, needed=needed)
-
-
-class AnswerRule(StrEnum):
-    """What answers are held to."""
-
-    UNCHANGED = "unchanged"  #: Each equals the answer before, character by character.
-    NOT_WORSE = "not_worse"  #: Right ones do not turn wrong more often than wrong ones turn right.
-    REPORT = "report"  #: Changes are shown, and never better or worse.
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A stress run of all eight card groups meets a dead card."""
 
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -10,6 +11,7 @@ from cli.waiting.batches import end_of, followed
 from orchestrator.model.batches import BatchRequest, BatchState
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.states import JobState, ServiceState
+from orchestrator.model.verdicts import Verdict
 
 pytestmark = [pytest.mark.xdist_group("host"), pytest.mark.timeout(300)]
 
@@ -40,3 +42,26 @@ def test_a_dead_card_stops_a_stress_run_and_is_counted_once_and_no_job_is_blamed
         "0", "1", str(ended.counts[JobState.SKIPPED]),
     ]  # fmt: skip
     assert lab.events("violation") == []
+
+
+def test_a_stress_report_names_the_slow_and_the_corrupt_group_and_none_without_a_fault(whole_host: Lab):
+    lab = whole_host
+    kcore = lab.run(lab.pipeline())["compile"].id
+    few = Path(lab.tree["prompts"]).with_name("few.txt")
+    few.write_text("\n".join(Path(lab.tree["prompts"]).read_text().splitlines()[:6]))
+    spec = {"prompts": {"path": str(few)}, "golden": None, "max_tokens": 16}
+    job = lab.client.job(lab.infer(kcore, spec=spec)).request
+
+    def odd(name: str) -> set[tuple[str, str]]:
+        request = {"name": name, "template": job, "times": 4, "slots": "all"}
+        made = lab.client.batches.submit(BatchRequest.model_validate(request))
+        ended = followed(lab.client, made.id, timeout=240)
+        assert ended.state is BatchState.SUCCEEDED
+        return {(each.slot_id, each.what) for each in ended.odd_groups if each.verdict is not Verdict.UNKNOWN}
+
+    assert odd("well") == set()
+    with lab.fault("10", "slow 60"), lab.fault("21", "corrupt"):
+        found = odd("two-odd-cards")
+
+    assert {slot for slot, _ in found} == {"lab1.g2", "lab1.g5"}
+    assert ("lab1.g5", "answers") in found

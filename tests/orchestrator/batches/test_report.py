@@ -28,7 +28,18 @@ from orchestrator.jobs.lifecycle import Ending
 from orchestrator.model.batches import BatchState
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.states import JobState
-from orchestrator.storage.tables import Answer, Attempt, Batch, Job, JobInput, Metric, Slot
+from orchestrator.storage.tables import (
+    Answer,
+    Attempt,
+    Batch,
+    Event,
+    Job,
+    JobInput,
+    Metric,
+    Reservation,
+    ReservationSlot,
+    Slot,
+)
 
 STICKY = Suspicion(reason="HPGR: device error", signature="hpgr_device_error")
 DIGEST = f"sha256:{'c' * 64}"
@@ -262,3 +273,68 @@ def test_a_fault_of_a_gang_counts_for_each_of_its_slots(desk, batch):
 
     assert found.faults == 1
     assert [(line.slot_id, line.faults) for line in found.slots] == [("lab1.g0", 1), ("lab1.g1", 1)]
+
+
+def _measured(session: Session, batch: int, slot: str, **numbers: float) -> None:
+    attempt = _ran(session, batch, slot)
+    session.add_all(
+        Metric(attempt_id=attempt.id, name=name, value=value, unit="u", definition="d", count=1)
+        for name, value in numbers.items()
+    )
+    session.flush()
+
+
+def test_a_slow_group_and_one_that_answers_otherwise_are_named_with_their_cards(desk, batch):
+    with desk.database.write() as session:
+        for time in range(3):
+            for index in range(8):
+                rate = 20.0 if index == 6 else 40.0 + time / 10 + index / 100
+                _measured(session, batch, f"g{index}", output_throughput=rate, request_seconds_p50=1.0 + time / 100)
+        for index in range(4):
+            _answered(session, batch, f"g{index}", "好", "坏" if index == 2 else "好")
+
+    odd = _report(desk, batch).odd_groups
+
+    assert [(each.slot_id, each.what, each.cards) for each in odd] == [
+        ("lab1.g2", "answers", (8, 9, 10, 11)),
+        ("lab1.g6", "output_throughput", (24, 25, 26, 27)),
+    ]
+
+
+def test_groups_that_measured_the_same_are_not_named(desk, batch):
+    with desk.database.write() as session:
+        for time in range(3):
+            for index in range(8):
+                _measured(session, batch, f"g{index}", output_throughput=40.0 + time / 10 + index / 100)
+
+    assert _report(desk, batch).odd_groups == []
+
+
+def test_the_time_of_each_slot_adds_up(desk, batch):
+    start = now() - timedelta(hours=1)
+
+    def at(seconds: float):
+        return start + timedelta(seconds=seconds)
+
+    with desk.database.write() as session:
+        for slot, failure, begin, end in (("g0", None, 0, 60), ("g0", TOOL, 60, 70), ("g1", None, 10, 100)):
+            attempt = session.get_one(Attempt, _ran(session, batch, slot, failure, seconds=40.0).id)
+            attempt.started_at, attempt.ended_at = at(begin), at(end)
+        session.add_all(
+            Event(kind=f"slot.{state}", slot_id="lab1.g0", at=at(when), data={})
+            for state, when in (("quarantined", 70), ("in_service", 85))
+        )
+        reservation = Reservation(by="ann", starts_at=at(0), ends_at=at(95), created_at=at(0))
+        session.add(reservation)
+        session.flush()
+        session.add(ReservationSlot(reservation_id=reservation.id, slot_id="lab1.g0"))
+
+    one, other = _report(desk, batch).device_times
+
+    assert (one.slot_id, one.seconds, one.productive, one.warm_up, one.lost) == ("lab1.g0", 100, 40, 20, 10)
+    assert (one.broken, one.reserved, one.waiting) == (15, 10, 5)
+    assert (other.productive, other.warm_up, other.waiting, other.broken) == (40, 50, 10, 0)
+
+
+def test_a_batch_that_has_not_begun_has_used_no_time(desk, batch):
+    assert _report(desk, batch).device_times == []

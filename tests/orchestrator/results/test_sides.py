@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from orchestrator.model.verdicts import AnswerRule, Verdict
 from orchestrator.results.sides import AnswerOf, Rules, Side, aligned, compare
-from orchestrator.results.verdicts import AnswerRule, Verdict
 
 SETTING = {"kind": "infer", "model": "sha256:m", "toolchain": "sha256:t", "slots": ["lab1.g0"], "host": "lab1"}
 RATE = (100.0, 101.0, 99.0, 100.5, 99.5, 100.2, 99.8)

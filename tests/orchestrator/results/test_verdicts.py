@@ -7,17 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.model.verdicts import AnswerRule, Direction, Verdict, overall
 from orchestrator.results import statistics
-from orchestrator.results.verdicts import (
-    AnswerPairs,
-    AnswerRule,
-    Direction,
-    MetricGate,
-    Verdict,
-    judge_answers,
-    judge_metric,
-    overall,
-)
+from orchestrator.results.verdicts import AnswerPairs, MetricGate, judge_answers, judge_metric
 
 RATE = MetricGate(Direction.HIGHER)
 SECONDS = MetricGate(Direction.LOWER)
@@ -96,6 +88,7 @@ def test_exact_probabilities_are_those_of_published_tables():
     # Mann and Whitney 1947, and McNemar's binomial by hand: 2 * (1 + 9) / 2**9.
     assert statistics.p_value([1, 2, 3], [4, 5, 6]) == pytest.approx(0.1)
     assert statistics.p_value(range(5), range(5, 10)) == pytest.approx(2 / 252)
+    assert statistics.p_value(range(4), range(4, 32)) == pytest.approx(2 / math.comb(32, 4))
     assert statistics.mcnemar(8, 1) == pytest.approx(20 / 512)
     assert statistics.corrected([0.01, 0.2, 0.03]) == pytest.approx([0.03, 0.2, 0.045])
 
@@ -128,3 +121,10 @@ def test_the_gravest_verdict_stands_for_all_and_none_at_all_is_missing():
     assert overall([Verdict.SAME, Verdict.UNKNOWN, Verdict.BETTER]) is Verdict.UNKNOWN
     assert overall([Verdict.SAME, Verdict.BETTER]) is Verdict.BETTER
     assert overall([]) is Verdict.MISSING
+
+
+def test_the_interval_of_unequal_sides_is_exact_too():
+    moved = statistics.shift([0.0, 100, 200, 300], [1000.0 * (i + 1) + i for i in range(28)])
+
+    assert math.isfinite(moved.low)
+    assert moved.low < moved.difference < moved.high

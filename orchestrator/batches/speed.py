@@ -1,0 +1,51 @@
+"""Which slots of a batch measured otherwise than the rest, among runs that may be compared."""
+
+from collections import defaultdict
+from typing import Any
+
+from sqlalchemy import Text, select
+from sqlalchemy.orm import Session, aliased
+
+from orchestrator.model.batch_report import OddGroup
+from orchestrator.model.slots import cards_of
+from orchestrator.model.states import AttemptState
+from orchestrator.model.verdicts import Direction
+from orchestrator.results.outliers import odd_groups
+from orchestrator.results.verdicts import MetricGate
+from orchestrator.storage.tables import Attempt, Job, JobInput, Metric
+
+COMPARED = {
+    "output_throughput": Direction.HIGHER,
+    "request_seconds_p50": Direction.LOWER,
+    "ttft_seconds_p50": Direction.LOWER,
+}
+"""Metrics by which card groups are compared: rate and latencies."""
+
+
+def odd_by_numbers(session: Session, batch_id: int) -> list[OddGroup]:
+    """Odd card groups by each metric, the surest first; attempts on several slots are left out: their numbers are of
+    all slots together."""
+    measured: dict[tuple[Any, ...], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    kcore, prompts = aliased(JobInput), aliased(JobInput)
+    same = (
+        Metric.name, Metric.definition, Job.kind, Job.release, Job.spec["model"].as_string(),
+        Job.spec["max_tokens"].as_integer(), kcore.digest, prompts.digest,
+    )  # fmt: skip
+    rows = (
+        select(Attempt.slot_id, Metric.value, *same)
+        .join(Attempt, Attempt.id == Metric.attempt_id)
+        .join(Job, Job.id == Attempt.job_id)
+        .outerjoin(kcore, (kcore.job_id == Job.id) & (kcore.name == "kcore"))
+        .outerjoin(prompts, (prompts.job_id == Job.id) & (prompts.name == "prompts"))
+        .where(Job.batch_id == batch_id, Metric.name.in_(COMPARED), Attempt.state == AttemptState.SUCCEEDED)
+        .where(~Attempt.slot_ids.cast(Text).contains(","))
+        .order_by(Attempt.id)
+    )
+    for slot_id, value, *key in session.execute(rows):
+        measured[tuple(key)][slot_id].append(value)
+    found = [
+        odd
+        for (name, *_), samples in measured.items()
+        for odd in odd_groups(name, samples, MetricGate(COMPARED[name]), {slot: cards_of(slot) for slot in samples})
+    ]
+    return sorted(found, key=lambda odd: (odd.p_value or 0.0, odd.slot_id))
