@@ -49,18 +49,29 @@ class Measured:
     counter: str | None = None
 
 
-def measure(answers: Sequence[GivenAnswer], exact: Sequence[bool | None], wall_seconds: float | None) -> list[Measured]:
-    """All metrics of a run; one for which an answer lacks a value is omitted, never guessed."""
+def measure(
+    answers: Sequence[GivenAnswer],
+    exact: Sequence[bool | None],
+    wall_seconds: float | None,
+    output_counter: str | None = None,
+) -> list[Measured]:
+    """All metrics of a run; one for which an answer lacks a value is omitted, never guessed.
+
+    `output_counter` counted the output tokens; the tool if it is None."""
+    counters = {"prompt_tokens": TOOL, "output_tokens": output_counter or TOOL}
     found = compared(exact)
     for name in ("prompt_tokens", "output_tokens"):
         counts = _all(getattr(answer, name) for answer in answers)
         if counts:
-            found.append(_number(name, sum(counts), len(counts), TOOL))
+            found.append(_number(name, sum(counts), len(counts), counters[name]))
             if name == "output_tokens" and wall_seconds:
-                found.append(_number("output_throughput", sum(counts) / wall_seconds, len(counts), TOOL))
+                rate = sum(counts) / wall_seconds
+                found.append(_number("output_throughput", rate, len(counts), counters[name]))
     found += _spread("request_seconds", _all(answer.seconds for answer in answers))
     found += _spread("ttft_seconds", _all(answer.ttft_seconds for answer in answers))
-    found += _spread("tpot_seconds", [value for answer in answers if (value := _tpot(answer)) is not None], TOOL)
+    found += _spread(
+        "tpot_seconds", [value for answer in answers if (value := _tpot(answer)) is not None], counters["output_tokens"]
+    )
     return found
 
 

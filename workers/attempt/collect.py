@@ -22,6 +22,7 @@ from workers.toolchain.answers import (
     read_golden,
 )
 from workers.toolchain.commands import Plan
+from workers.toolchain.token_counts import counted
 
 MOST_FILES = 20
 """Largest number of files of one kind that are stored: a tool that leaves more logs or answer files wrote something
@@ -134,6 +135,8 @@ def _read_answers(plan: Plan, spec: InferSpec | ClientSpec, results: Results, *,
         told = read_answers(files, rule, prompts=asked.prompts, most=asked.answers)
         results.problems += problems_with(told, asked)
         given = [] if results.problems else in_one_count(told, asked)
+    model = Path(plan.words["model"]) if "model" in plan.words else None
+    given, counter = counted(given, model)
     golden = read_golden(Path(plan.words["golden"])) if "golden" in plan.words else None
     for answer in given:
         reference = golden.answer_to(answer.question, answer.index) if golden is not None else None
@@ -142,7 +145,7 @@ def _read_answers(plan: Plan, spec: InferSpec | ClientSpec, results: Results, *,
     if loaded:
         results.metrics += [*compared(exactly), *read_metrics(Path(plan.words["out"]))]
     else:
-        results.metrics += measure(given, exactly, seconds)
+        results.metrics += measure(given, exactly, seconds, counter)
 
 
 def _asked(spec: InferSpec | ClientSpec, prompts: int) -> Asked:
