@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 _TRY_AGAIN = 1.0
 """Seconds to wait after the database did not answer, and between two checks whether a resume is requested."""
 
-_STOPS_WITHIN = 20.0
+_STOPS_WITHIN = 10.0
 """Seconds within which a worker without a job stops gracefully; one that does not is stuck."""
 
 EXIT_GIVEN_UP = 3
