@@ -27,8 +27,10 @@ MOST_KEYS = 10_000
 Place = tuple[str | int, ...]
 """The path of a value: the keys and indices that lead to it."""
 
-_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_NO_BRACKET = re.compile(r"[^\[\]{}]+")
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+"""A string; one that does not end reaches to the end of the text. No character is looked at twice: a string of quotes
+that does not end would otherwise be tried from each of them."""
+_BRACKET = re.compile(r"[\[\]{}]")
 _TOKEN = re.compile(_STRING.pattern + r"|[\[\]{}:,\n]", re.DOTALL)
 
 
@@ -120,16 +122,18 @@ def _refuse_large(text: str, most_values: int) -> None:
     if opening <= DEEPEST and opening + text.count(",") <= most_values:
         return
     signs = _STRING.sub("", text)
-    brackets = _NO_BRACKET.sub("", signs)
-    if len(brackets) // 2 + signs.count(",") > most_values:
+    opening = signs.count("[") + signs.count("{")
+    if opening + signs.count(",") > most_values:
         raise BadDocument(f"it has more than {most_values} values")
-    if len(brackets) <= DEEPEST:
+    if opening <= DEEPEST:
         return
     depth = 0
-    for bracket in brackets:
-        depth += 1 if bracket in "[{" else -1
+    for bracket in _BRACKET.finditer(signs):  # one call to the next: other threads run between them
+        depth += 1 if bracket[0] in "[{" else -1
         if depth > DEEPEST:
             raise BadDocument(f"it is nested deeper than {DEEPEST} levels")
+        if depth < 0:  # it is no JSON, which the parser says
+            return
 
 
 class _Twice(Exception):

@@ -53,3 +53,26 @@ def test_what_is_no_json_is_an_error_of_json(text):
 
 def test_commas_and_brackets_of_a_text_are_no_values():
     assert loads(json.dumps([",[{" * 10_000]), most_values=10) == [",[{" * 10_000]
+
+
+QUOTES = '"' + '\\"' * 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "refusal"),
+    [("[" * 65 + QUOTES, BadDocument), ("[[]" * 65 + QUOTES, BadDocument), (QUOTES, json.JSONDecodeError)],
+    ids=["deep", "deeper", "flat"],
+)
+def test_each_of_a_million_quotes_that_do_not_end_is_looked_at_once(text, refusal):
+    with pytest.raises(refusal):
+        loads(text)
+
+
+def test_a_string_of_a_million_quotes_is_a_string_in_brackets_too():
+    assert loads("[" + "[]," * 65 + QUOTES + '"]')[-1] == '"' * 1_000_000
+
+
+@pytest.mark.parametrize("text", ["]" * 1_000_000 + "[" * 65, "[" * 60 + "]" * 70 + "[" * 65])
+def test_brackets_that_close_nothing_are_no_json(text):
+    with pytest.raises(json.JSONDecodeError):
+        loads(text)

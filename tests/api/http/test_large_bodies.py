@@ -26,6 +26,7 @@ HOSTILE = {
     "brackets": b"[" * 7_800_000,
     "a long number": b"[" + b"9" * 7_800_000 + b"]",
     "a cut string": b'["' + b"x" * 7_800_000,
+    "quotes that do not end": b"[" * 65 + b'"' + b'\\"' * 3_900_000,
 }
 
 
