@@ -4,7 +4,7 @@ Profiles that are stored already are not held to this: a release that was regist
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from math import isinf
 from typing import get_args
 
@@ -25,6 +25,13 @@ _WORDS = frozenset(
 )  # fmt: skip
 """Besides the fields of specs, the inputs with their names, and the folders of the profile."""
 
+_ENVIRONMENT = frozenset({"root", "conda", "work"})
+"""What every use of the tools' environment has: each kind of job, the check of a release and the set-up of a host."""
+_MOUNTS = frozenset({"root"})
+_PROBE = frozenset({"card", "devices", "root"})
+_PROVISION = frozenset({"root", "packages", "conda", "work"})
+_PROVISION_DOCKER = frozenset({"docker", "container"})
+
 
 def problems_of(profile: Profile) -> Iterator[tuple[Place, str]]:
     """Each entry that no job could use as it is written, with why."""
@@ -35,14 +42,57 @@ def problems_of(profile: Profile) -> Iterator[tuple[Place, str]]:
             if key not in _FIELDS | set(_INPUTS):
                 inputs = ", ".join(sorted(_INPUTS))
                 yield (*at, "optional", key), f"is neither an input ({inputs}) nor a switch of a spec"
-        for place, text in _texts(kind):
-            for word in PLACE_HOLDER.findall(text):
-                if word not in known:
-                    yield (*at, *place), f"uses {{{word}}}, which no job has (known: {', '.join(sorted(known))})"
+        yield from _unknown((((*at, *place), text) for place, text in _texts(kind)), known, "no job has")
         patterns = {("progress",): kind.progress, ("answers", "file_name"): kind.answers and kind.answers.file_name}
         for place, pattern in patterns.items():
             if pattern and isinf(steps(pattern, "")):
                 yield (*at, *place), "is tried again and again, and may try for ever: no repeat or choice in a repeat"
+    folders = frozenset(profile.folders)
+    yield from _unknown(_environment(profile), _ENVIRONMENT | folders, "not every use of the tools has")
+    yield from _unknown(_mounts(profile), _MOUNTS | folders, "no mount has")
+    yield from _unknown(_probe(profile), _PROBE, "no probe has")
+    in_container = frozenset() if profile.launcher == "local" else _PROVISION_DOCKER
+    yield from _unknown(_provision(profile), _PROVISION | folders | in_container, "no step has")
+
+
+def _unknown(texts: Iterable[tuple[Place, str]], known: Set[str], why: str) -> Iterator[tuple[Place, str]]:
+    for place, text in texts:
+        for word in PLACE_HOLDER.findall(text):
+            if word not in known:
+                yield place, f"uses {{{word}}}, which {why} (known: {', '.join(sorted(known))})"
+
+
+def _environment(profile: Profile) -> Iterator[tuple[Place, str]]:
+    yield from ((("environment", name), text) for name, text in profile.environment.items())
+
+
+def _mounts(profile: Profile) -> Iterator[tuple[Place, str]]:
+    if profile.launcher != "local":
+        for host, inside in profile.launcher.docker.mounts.items():
+            yield from ((("launcher", "docker", "mounts", host), text) for text in (host, inside))
+
+
+def _probe(profile: Profile) -> Iterator[tuple[Place, str]]:
+    yield from ((("probe", "nodes", index), text) for index, text in enumerate(profile.probe.nodes))
+    if (check := profile.probe.check) is not None:
+        yield from ((("probe", "check", "argv", index), word) for index, word in enumerate(check.argv))
+        yield from ((("probe", "check", "environment", name), text) for name, text in check.environment.items())
+
+
+def _provision(profile: Profile) -> Iterator[tuple[Place, str]]:
+    if profile.provision is None:
+        return
+    if profile.launcher != "local":
+        client = profile.launcher.docker.environment
+        yield from ((("launcher", "docker", "environment", name), text) for name, text in client.items())
+    for index, step in enumerate(profile.provision.steps):
+        at: Place = ("provision", "steps", index)
+        for place, command in (
+            (("done",), step.done),
+            *((("do", number), each) for number, each in enumerate(step.do)),
+        ):
+            yield (*at, *place, "cwd"), command.cwd
+            yield from (((*at, *place, "argv", number), word) for number, word in enumerate(command.argv))
 
 
 def _texts(kind: KindProfile) -> Iterator[tuple[Place, str]]:

@@ -120,6 +120,13 @@ def test_a_profile_may_change_its_shipped_namesake(folder):
     assert folder.load(f"{SHIPPED}_docker").environment["LANG"] == "zh_CN.UTF-8"
 
 
+STEP = """  steps:
+    - name: one
+      title: One
+      done: {argv: [test, -e, '{root}/one']}
+      do: [{argv: [touch, '{card}']}]"""
+
+
 @pytest.mark.parametrize(
     ("text", "line", "told"),
     [
@@ -137,6 +144,22 @@ def test_a_profile_may_change_its_shipped_namesake(folder):
         ("kinds:\n  infer:\n    cwd: '{rooot}'", 4, "kinds.infer.cwd: uses {rooot}, which no job has (known: "),
         ("kinds:\n  infer:\n    argv: [sh, '{modle}']", 4, "kinds.infer.argv.1: uses {modle}"),
         ("kinds:\n  infer:\n    optional: {goldn: [-gp]}", 4, "kinds.infer.optional.goldn: is neither an input"),
+        ("environment:\n  A: a\n  HOME: '{wrok}/x'", 4, "environment.HOME: uses {wrok}, which not every use"),
+        (
+            "environment: {A: '{cards}'}",
+            2,
+            "environment.A: uses {cards}, which not every use of the tools has (known: ",
+        ),
+        ("probe:\n  nodes: ['/dev/{crad}']", 3, "probe.nodes.0: uses {crad}, which no probe has (known: card, dev"),
+        ("probe:\n  check:\n    argv: [tsm_smi, '{id}']", 4, "probe.check.argv.1: uses {id}, which no probe has"),
+        ("probe:\n  check:\n    environment: {A: '{conda}'}", 4, "probe.check.environment.A: uses {conda}"),
+        (f"provision:\n{STEP}", 7, "provision.steps.0.do.0.argv.1: uses {card}, which no step has (known: "),
+        (f"provision:\n{STEP.replace('{card}', '{docker}')}", 7, "provision.steps.0.do.0.argv.1: uses {docker}"),
+        (
+            "launcher:\n  docker:\n    container: a\n    mounts: {/a: '{wrok}'}",
+            5,
+            "launcher.docker.mounts./a: uses {wr",
+        ),
         ("kinds:\n  infer:\n    progress: '(a+)+'", 4, "kinds.infer.progress: is tried again and again"),
         ("a: &a [x,x]\nb: &b [*a,*a]\nc: *c", 4, "*c"),
         (f"a: {'9' * 5000}", 2, "a: the number is too large"),
