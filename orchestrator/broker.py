@@ -4,6 +4,7 @@ A message carries one attempt id. SQL decides what it means, so lost, late and d
 setting that differs from Celery's default has a comment with the reason.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -111,6 +112,17 @@ def ring(app: Celery, bells: Sequence[Bell]) -> None:
                 retry=False,
                 producer=producer,
             )
+
+
+def answering(app: Celery, *, seconds: float) -> Counter[str]:
+    """How many workers of each node name answer through the broker within `seconds`, which it always takes.
+
+    Raises `kombu.exceptions.KombuError` or OSError if the broker does not answer.
+    """
+    with app.connection_for_write() as connection:
+        connection.ensure_connection(max_retries=1, interval_start=0)
+        answers = app.control.ping(timeout=seconds, connection=connection) or []
+    return Counter(name for answer in answers for name in answer)
 
 
 def __getattr__(name: str) -> Celery:

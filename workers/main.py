@@ -14,7 +14,7 @@ from celery.exceptions import SecurityWarning
 from orchestrator.broker import create_app
 from orchestrator.errors import SlotTaken
 from orchestrator.jobs import assignments
-from orchestrator.model.slots import SlotName
+from orchestrator.model.slots import SlotName, node_name
 from orchestrator.settings import settings_of_service
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
@@ -81,7 +81,7 @@ def _celery_worker(app: Celery, slot: OwnedSlot, hearing: Hearing) -> None:
     # Celery warns root about pickled messages; ours are JSON.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     worker = app.Worker(
-        hostname=f"{slot.name}@{slot.settings.host}",
+        hostname=node_name(slot.settings.host, str(slot.name)),
         queues=[slot.id],
         pool="threads",
         consumer_cls=partial(SlotConsumer, slot.id, hearing),

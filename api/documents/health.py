@@ -11,4 +11,6 @@ class Readiness(View):
     dispatcher: bool
     bells_unheard: int = 0
     """Attempts whose workers live and were rung more than once without hearing it: the broker is away, or another's."""
+    broker_trouble: str | None = None
+    """What the dispatcher found wrong with the broker, or with who uses it; null if nothing, or if none leads."""
     detail: str | None = None

@@ -39,10 +39,13 @@ def _readiness(context: Given) -> Readiness:
         with context.database.read() as session:
             now = context.database.now(session)
             alive = queries.dispatcher_alive(session, now)
+            trouble = queries.broker_finding(session, now).sentence(names=False)
             unheard = queries.bells_unheard(session, now, context.settings.lease)
     except SQLAlchemyError as error:
         log.warning("not ready: the database does not answer: %s", why(error))
         lack = "the database does not answer; the log of the API says why"  # not shown to clients without a token
         return Readiness(ready=False, database=False, dispatcher=False, detail=lack)
-    detail = None if alive else "no dispatcher is running: jobs are accepted, but wait"
-    return Readiness(ready=True, database=True, dispatcher=alive, bells_unheard=unheard, detail=detail)
+    detail = trouble if alive else "no dispatcher is running: jobs are accepted, but wait"
+    return Readiness(
+        ready=True, database=True, dispatcher=alive, bells_unheard=unheard, broker_trouble=trouble, detail=detail
+    )

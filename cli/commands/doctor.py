@@ -66,6 +66,8 @@ def _server(session: Session) -> Iterator[Check]:
     yield "ready", "ok" if readiness.ready else "fail", readiness.detail or ("yes" if readiness.ready else "no")
     told = "leads" if readiness.dispatcher else "none leads, so no job is placed: start one with tx81 dispatcher"
     yield "dispatcher", "ok" if readiness.dispatcher else "fail", told
+    if readiness.dispatcher:
+        yield "broker", "fail" if readiness.broker_trouble else "ok", readiness.broker_trouble or "answers"
     yield _bells(readiness.bells_unheard)
     try:
         with session.client() as client:

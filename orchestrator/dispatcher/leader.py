@@ -1,6 +1,8 @@
 """Which dispatcher leads: a SQL lease, so that any number may run and only one acts."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
@@ -51,6 +53,12 @@ class Leadership:
         )
         if session.scalar(mine.with_for_update(read=True)) is None:
             raise LeadLost(f"{self._holder} is no longer the leader")
+
+    def note_broker(self, finding: Mapping[str, Any]) -> None:
+        """Keep what was found of the broker (`orchestrator.model.broker_findings`), if this process still leads."""
+        with self._database.write() as session:
+            mine = update(Leader).where(Leader.role == ROLE, Leader.holder == self._holder)
+            session.execute(mine.values(broker=dict(finding)))
 
     def resign(self) -> None:
         """Let another process lead at once."""

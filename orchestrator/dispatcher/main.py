@@ -15,6 +15,7 @@ from kombu.exceptions import KombuError
 from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.broker import Bell, create_app, ring
+from orchestrator.dispatcher.broker_watch import BrokerWatch
 from orchestrator.dispatcher.chores import Chores, Clock, Doorbell, table
 from orchestrator.dispatcher.leader import Leadership, LeadLost
 from orchestrator.dispatcher.turn import take_turn
@@ -55,6 +56,9 @@ class Dispatcher:
         self._chores = Chores(table(settings, self._database, canaries, self._doorbell), clock)
         name = f"{settings.host}#{os.getpid()}-{secrets.token_hex(3)}"
         self._leadership = Leadership(self._database, name, settings.leader_term)
+        self._broker_watch = BrokerWatch(
+            self._celery, self._database, self._leadership, leads=lambda: self.leading, lost_after=settings.lease
+        )
         self._stop = threading.Event()
         self.leading = False
         """Whether it was the leader at the last check; the turn checks again in its own transaction."""
@@ -67,6 +71,7 @@ class Dispatcher:
         """Run until `stop`; waits for a database that does not answer."""
         watch: CommitWatch | None = None
         next_renewal = 0.0
+        self._broker_watch.start()
         try:
             while not self._stop.is_set():
                 began = time.monotonic()
@@ -87,6 +92,7 @@ class Dispatcher:
                     watch.wait(IDLE_SECONDS)
                 self._stop.wait(max(0.0, began + APART_SECONDS - time.monotonic()))
         finally:
+            self._broker_watch.stop()
             with suppress(SQLAlchemyError):  # if the lead cannot be released, the others wait until its term expires
                 if self.leading:
                     self._leadership.resign()

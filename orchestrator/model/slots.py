@@ -55,6 +55,11 @@ class SlotName:
         return f"{self.cards[0]}..{self.cards[-1]}"
 
 
+def node_name(host: str, slot: str) -> str:
+    """The name by which Celery knows the worker of a slot."""
+    return f"{slot}@{host}"
+
+
 SINGLE_CARD = "0"
 """The one legal way to ask for less than a group (guide, offline parameters, `-cn`); the job holds all of g0."""
 

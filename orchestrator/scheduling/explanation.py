@@ -96,6 +96,7 @@ def _snapshot(
         candidates=decided.candidates,
         shares=decided.shares,
         dispatcher_alive=slot_queries.dispatcher_alive(session, now),
+        broker=slot_queries.broker_finding(session, now).sentence(),
     )
 
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVarTuple
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, and_, func, select
 from sqlalchemy.orm import Session
 
 from orchestrator.errors import NotFound
+from orchestrator.model.broker_findings import BrokerFinding
 from orchestrator.model.demand import Demand
+from orchestrator.model.slots import node_name
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.model.windows import Window
 from orchestrator.slots import reservations
@@ -79,6 +81,18 @@ def pinned_demands(session: Session, slot: Slot) -> list[str]:
 def dispatcher_alive(session: Session, now: datetime) -> bool:
     """Whether some dispatcher holds the leader's lease."""
     return session.scalar(select(Leader.role).where(Leader.expires_at > now).limit(1)) is not None
+
+
+def broker_finding(session: Session, now: datetime) -> BrokerFinding:
+    """What the leading dispatcher found of the broker last; an empty finding if none leads or none has looked."""
+    return BrokerFinding.of(session.scalar(select(Leader.broker).where(Leader.expires_at > now).limit(1)))
+
+
+def workers_by_node(session: Session, now: datetime, lost_after: timedelta) -> tuple[dict[str, str], set[str]]:
+    """All slots by Celery's name of their workers, and those whose workers send heartbeats and are not deaf."""
+    beats = and_(Slot.heartbeat_at.is_not(None), Slot.heartbeat_at > now - lost_after, Slot.deaf.is_(None))
+    rows = session.execute(select(Slot.id, Slot.host, Slot.name, beats)).all()
+    return {node_name(host, name): slot for slot, host, name, _ in rows}, {slot for slot, _, _, alive in rows if alive}
 
 
 def bells_unheard(session: Session, now: datetime, lost_after: timedelta) -> int:

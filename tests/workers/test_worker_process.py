@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +17,12 @@ from eventually import eventually
 from sqlalchemy import select
 
 from orchestrator.broker import Bell, create_app, ring
+from orchestrator.dispatcher.broker_watch import BrokerWatch
+from orchestrator.dispatcher.leader import Leadership
+from orchestrator.model.broker_findings import BrokerFinding
 from orchestrator.model.slots import SlotKind
 from orchestrator.model.states import AttemptState, JobState
+from orchestrator.slots import queries
 from orchestrator.storage.tables import Slot
 from workers.host import locks
 from workers.slot import EXIT_GIVEN_UP
@@ -247,6 +252,48 @@ def test_flower_hears_of_every_step_of_an_attempt(lab, worker):
         listening.join()
     steps = [event["type"] for event in heard if event.get("uuid") == f"1.{attempt_id}"]
     assert steps == ["task-sent", "task-received", "task-started", "task-succeeded"]
+
+
+@pytest.fixture
+def stranger(broker):
+    """A worker of another project that uses the same broker."""
+    app, over = create_app(broker.url), threading.Event()
+    answers = {"ping": lambda state, **_: {"ok": "pong"}}
+    with app.connection_for_read() as connection:
+        node = app.control.mailbox(connection).Node("celery@stranger", channel=connection.channel(), handlers=answers)
+        node.listen(callback=node.dispatch_from_message)
+
+        def listen() -> None:
+            while not over.is_set():
+                with suppress(TimeoutError):
+                    connection.drain_events(timeout=0.1)
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        yield
+        over.set()
+        thread.join()
+
+
+def a_watch(lab, broker):
+    leadership = Leadership(lab.database, "the test", lab.settings.leader_term)
+    assert leadership.acquire()
+    lease = lab.settings.lease
+    return BrokerWatch(create_app(broker.url), lab.database, leadership, leads=lambda: True, lost_after=lease)
+
+
+def test_a_worker_answers_through_the_broker_and_one_of_another_project_is_named(lab, worker, broker, stranger):
+    found = a_watch(lab, broker).look()
+
+    assert found == BrokerFinding(foreign=("celery@stranger",))
+    with lab.database.read() as session:
+        assert queries.broker_finding(session, lab.database.now(session)) == found
+
+
+def test_a_worker_that_uses_another_broker_than_the_dispatcher_is_named(lab, cpu0, broker):
+    watch = a_watch(lab, broker)
+
+    assert [watch.look().silent, watch.look().silent] == [(), ("lab.cpu0",)]
 
 
 def test_a_bell_for_another_slot_runs_nothing_and_is_counted(lab, worker):

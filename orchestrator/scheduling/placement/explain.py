@@ -64,6 +64,8 @@ class WaitsFor(StrEnum):
     different one."""
     DISPATCHER_AWAY = "dispatcher_away"
     """No dispatcher leads, so nothing is placed at all."""
+    BROKER_TROUBLE = "broker_trouble"
+    """The dispatcher's broker does not answer, or others use it, or workers use another one."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,11 @@ def explain(job: ExplainedJob, seen: Snapshot) -> list[WaitReason]:
     """Everything the job waits for; empty exactly if the next turn changes its state, or if it is not waiting."""
     match job.state:
         case JobState.WAITING:
-            return [*_dispatcher(seen), *_held(job), *_needed(job)]
+            return [*_dispatcher(seen), *_broker(seen), *_held(job), *_needed(job)]
         case JobState.QUEUED:
             return [*_dispatcher(seen), *_held(job), *_unplaced(job, seen)]
         case JobState.ASSIGNED:
-            return list(_unclaimed(job, seen))
+            return [*_broker(seen), *_unclaimed(job, seen)]
         case _:
             return []
 
@@ -109,6 +111,11 @@ def explain(job: ExplainedJob, seen: Snapshot) -> list[WaitReason]:
 def _dispatcher(seen: Snapshot) -> Iterator[WaitReason]:
     if not seen.dispatcher_alive:
         yield WaitReason(WaitsFor.DISPATCHER_AWAY, "no dispatcher leads; start one: tx81 dispatcher")
+
+
+def _broker(seen: Snapshot) -> Iterator[WaitReason]:
+    if seen.broker is not None:
+        yield WaitReason(WaitsFor.BROKER_TROUBLE, seen.broker)
 
 
 def _held(job: ExplainedJob) -> Iterator[WaitReason]:
@@ -147,6 +154,7 @@ def _unplaced(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:
     mine = job.candidate
     if seen.starts(mine):
         return
+    yield from _broker(seen)
     demand = mine.demand
     in_order = sorted(seen.slots, key=lambda each: (each.slot.host, each.slot.name.kind, each.slot.name.index))
     fitting = [standing for standing in in_order if demand.admits(standing.slot)]

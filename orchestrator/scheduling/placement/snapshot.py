@@ -118,6 +118,8 @@ class Snapshot:
     candidates: Sequence[Candidate] = ()
     shares: Mapping[str, Share] = field(default_factory=dict)
     dispatcher_alive: bool = True
+    broker: str | None = None
+    """What is wrong with the broker, or with who uses it, if anything is known."""
 
     @property
     def now(self) -> datetime:

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from orchestrator.storage.tables.base import Base
+from orchestrator.storage.tables.base import Base, Document
 
 
 class Project(Base):
@@ -31,3 +31,5 @@ class Leader(Base):
     role: Mapped[str] = mapped_column(String(40), primary_key=True)
     holder: Mapped[str] = mapped_column(String(100))
     expires_at: Mapped[datetime]
+    broker: Mapped[Document | None]
+    """What it found of the broker last (`orchestrator.model.broker_findings`); null before its first look."""

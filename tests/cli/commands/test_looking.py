@@ -2,9 +2,16 @@ import json
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
+from orchestrator.dispatcher.leader import Leadership
+from orchestrator.model.broker_findings import BrokerFinding
+from orchestrator.settings import url_of_sqlite
+from orchestrator.storage.database import Database
 
 LISTS = ["jobs", "hosts", "slots", "artifacts", "models", "releases", "pipelines"]
 
@@ -182,6 +189,38 @@ def test_the_doctor_says_that_nobody_places_jobs_and_what_to_do(tx81, at_site):
     assert ran.code == 3
     assert checks["token"]["result"] == "ok"
     assert "tx81 dispatcher" in checks["dispatcher"]["found"]
+
+
+@pytest.fixture
+def leader(at_site) -> Iterator[Callable[[BrokerFinding], None]]:
+    """A dispatcher that leads and has looked at its broker."""
+    database = Database(url_of_sqlite(at_site.token_file.parent / "tx81.db"))
+    leadership = Leadership(database, "the test", timedelta(minutes=1))
+    assert leadership.acquire()
+    yield lambda found: leadership.note_broker(found.document())
+    leadership.resign()
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("found", "result", "said"),
+    [
+        (BrokerFinding(), "ok", "answers"),
+        (BrokerFinding(error="no route to 10.0.0.7"), "fail", "the broker does not answer; the log of the dispatcher"),
+        (BrokerFinding(foreign=("celery@x",)), "fail", "workers of other installations use this broker (1)"),
+        (BrokerFinding(silent=("a.g0", "a.g1")), "fail", "compare TX81_BROKER_URL"),
+    ],
+    ids=["fine", "dead", "foreign", "silent"],
+)
+def test_the_doctor_says_what_is_wrong_with_the_broker_of_an_idle_lab(tx81, leader, found, result, said):
+    leader(found)
+
+    ran = tx81("doctor", "--output", "json")
+
+    (broker,) = [check for check in ran.document["checks"] if check["check"] == "broker"]
+    assert broker["result"] == result
+    assert said in broker["found"]
+    assert "10.0.0.7" not in ran.out  # the address that it asks needs no token
 
 
 @pytest.mark.parametrize(
