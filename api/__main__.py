@@ -119,7 +119,7 @@ def _leave_first_token(database: Database, file: Path) -> None:
         except SQLAlchemyError as trouble:
             if why(trouble) != told:
                 told = why(trouble)
-                log.warning("no admin token yet: the database does not answer; retrying: %s", told)
+                log.warning("no admin token yet: the database cannot be used; retrying: %s", told)
         except OSError as trouble:
             os._exit(_refused("TX81_TOKEN_FILE", trouble))
         time.sleep(_TRY_AGAIN)

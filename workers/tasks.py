@@ -19,6 +19,7 @@ from workers.attempt.ending import Ended
 from workers.attempt.execution import execute
 from workers.processes.process import StopReason
 from workers.processes.stops import STOPS
+from workers.revokes import REVOKED_BY
 from workers.slot import OwnedSlot
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ class AttemptRequest(Request):  # type: ignore[misc]  # Celery has no types
     def _stop(self, reason: StopReason) -> None:
         match self.args:
             case [int(attempt_id)]:
-                STOPS.of(attempt_id).request(reason)
+                STOPS.of(attempt_id).request(reason, by=REVOKED_BY.of(self.id))
 
 
 def register(app: Celery, slot: OwnedSlot, store: ArtifactStore) -> None:

@@ -2,8 +2,10 @@
 
 import logging
 import signal
+from typing import Any
 
 from celery import Celery
+from celery.app.control import Control
 from flower.app import Flower
 from flower.options import options
 from flower.urls import settings as flower_settings
@@ -36,6 +38,18 @@ class GatedFlower(Flower):  # type: ignore[misc]  # Flower has no types
         if refusal is None:
             return super().find_handler(request, **more)
         return self.get_handler_delegate(request, _Refused, {"refusal": refusal})
+
+
+class NamedControl(Control):  # type: ignore[misc]  # Celery has no types
+    """Celery's remote control, whose revokes say by whom (`workers.revokes`)."""
+
+    def __init__(self, app: Celery, *, by: str) -> None:
+        super().__init__(app)
+        self._by = by
+
+    def revoke(self, task_id: Any, *args: Any, **more: Any) -> Any:
+        """Called by the buttons and the API of Flower."""
+        return super().revoke(task_id, *args, **more, by=self._by)
 
 
 @stream_request_body
@@ -89,7 +103,9 @@ def serve(settings: Settings) -> None:
     options.persistent = True
     options.db = str(folder / "flower.db")
     options.state_save_interval = _SAVE_MILLISECONDS
-    flower = GatedFlower(gate, create_app(settings.broker_url))
+    celery = create_app(settings.broker_url)
+    celery.control = NamedControl(celery, by=f"flower {gate.user}")
+    flower = GatedFlower(gate, celery)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: flower.io_loop.add_callback_from_signal(flower.stop))
     flower.start_http_server()

@@ -26,7 +26,7 @@ from orchestrator import errors
 from orchestrator.catalog.child import NotWanted
 from orchestrator.catalog.uploads import WrongOffset
 from orchestrator.storage.artifacts import DamagedArtifact, StoreFull
-from orchestrator.storage.away import AWAY, why
+from orchestrator.storage.away import AWAY, PERHAPS_NOT_MIGRATED, cannot_be_used, is_full, is_not_migrated, why
 from orchestrator.storage.logs import DamagedLog
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class ProblemResponse(JSONResponse):
 
 def install(app: FastAPI) -> None:
     """Answer every error of `app` as a problem."""
-    for kind in (errors.OrchestratorError, RequestValidationError, HTTPException, *AWAY):
+    for kind in (errors.OrchestratorError, RequestValidationError, HTTPException, *AWAY, *PERHAPS_NOT_MIGRATED):
         app.add_exception_handler(kind, _answered)
     app.add_exception_handler(Exception, _answered)
 
@@ -94,8 +94,8 @@ def answer_to(error: Exception) -> ProblemResponse:
         case HTTPException():
             status = HTTPStatus(error.status_code)
             return respond(status, status.name.lower(), error.detail, headers=error.headers)
-        case _ if isinstance(error, AWAY):
-            return _database_away(error)
+        case _ if cannot_be_used(error):
+            return _database_trouble(error)
         case _:
             return _incident(error)
 
@@ -115,8 +115,14 @@ def _invalid(error: RequestValidationError) -> ProblemResponse:
     return respond(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", first.message, field=first.field or None, errors=found)
 
 
-def _database_away(error: Exception) -> ProblemResponse:
-    log.error("the database does not answer: %s", why(error))
+def _database_trouble(error: Exception) -> ProblemResponse:
+    log.error("the database cannot be used: %s", why(error))
+    if is_full(error):
+        detail = "the disk of the database is full; nothing was changed: free some space, then send it again"
+        return respond(HTTPStatus.INSUFFICIENT_STORAGE, "database_full", detail)
+    if is_not_migrated(error):
+        detail = "the tables of the database are not those of this version; on the server, run: tx81 migrate"
+        return respond(HTTPStatus.SERVICE_UNAVAILABLE, "database_not_migrated", detail, headers={"Retry-After": "30"})
     detail = "the database does not answer; try again in a moment"
     return respond(HTTPStatus.SERVICE_UNAVAILABLE, "database_away", detail, headers={"Retry-After": "5"})
 

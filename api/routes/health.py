@@ -34,7 +34,7 @@ def _readiness(context: Given) -> Readiness:
     try:
         missing = Base.metadata.tables.keys() - set(inspect(context.database.engine).get_table_names())
         if missing:
-            lack = f"the database lacks {', '.join(sorted(missing))}: run the migrations"
+            lack = f"the database lacks {', '.join(sorted(missing))}: run the migrations (tx81 migrate)"
             return Readiness(ready=False, database=True, dispatcher=False, detail=lack)
         with context.database.read() as session:
             now = context.database.now(session)

@@ -133,7 +133,7 @@ class WakeUps:
             try:
                 self._listen()
             except Exception:  # the one thread that all streams hang on must outlive a database that is away
-                log.warning("the database does not answer", exc_info=True)
+                log.warning("the database cannot be used", exc_info=True)
                 self._stopping.wait(IDLE_SECONDS)
 
     def _listen(self) -> None:

@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy.exc import InterfaceError, OperationalError
-
 from orchestrator.batches import lifecycle
 from orchestrator.broker import Bell
 from orchestrator.dispatcher import sweeps
@@ -18,6 +16,7 @@ from orchestrator.jobs import shares
 from orchestrator.settings import Settings
 from orchestrator.slots import hosts
 from orchestrator.slots.canaries import Canaries
+from orchestrator.storage.away import cannot_be_used, why
 from orchestrator.storage.database import Database
 
 log = logging.getLogger("tx81.dispatcher")
@@ -60,9 +59,10 @@ class Chores:
                 count = chore.do()
             # Any error, such as an unexpected row or a database that stopped answering: the other chores still run.
             except Exception as trouble:
-                away = isinstance(trouble, OperationalError | InterfaceError)
+                away = cannot_be_used(trouble)
                 again = chore.every.total_seconds()
-                log.error("chore %s failed, tried again in %.0f s: %s", chore.name, again, trouble, exc_info=not away)
+                reason = why(trouble) if away else trouble
+                log.error("chore %s failed, tried again in %.0f s: %s", chore.name, again, reason, exc_info=not away)
                 failed[chore.name] = trouble
             else:
                 if count:

