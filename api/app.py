@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI
 from api.access import documented_scheme
 from api.context import Context
 from api.documents.base import Problem
-from api.http import problems
+from api.http import problems, rendering
 from api.http.methods import HeadAsGet
 from api.proxy.relay import Proxy
 from api.routes import (
@@ -96,6 +96,7 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
     )
     app.state.context = context
     problems.install(app)
+    rendering.install()
     app.add_middleware(HeadAsGet)
     # Routes are tried in their order, and this is where every millisecond is waited for.
     app.include_router(openai.router, dependencies=[documented_scheme], responses=openai.REFUSED)

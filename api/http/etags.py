@@ -3,12 +3,13 @@
 import hashlib
 
 from api.documents.jobs import JobDetail
+from api.documents.rendering import json_of
 
 
 def etag_of(detail: JobDetail) -> str:
     """The version, and a digest of all that is shown: progress and attempts change without a new version."""
-    shown = detail.model_dump_json(exclude={"timings"})
-    return f'"{detail.version}-{hashlib.sha256(shown.encode()).hexdigest()[:16]}"'
+    shown = json_of(detail, exclude={"timings"})
+    return f'"{detail.version}-{hashlib.sha256(shown).hexdigest()[:16]}"'
 
 
 def tags(header: str) -> list[str]:

@@ -8,6 +8,7 @@ from anyio.to_thread import run_sync
 from fastapi.sse import ServerSentEvent
 
 from api.documents.jobs import EventView
+from api.documents.rendering import json_of
 from api.streams.wakeups import RETRY_MILLISECONDS, WakeUps
 from orchestrator.jobs import queries
 from orchestrator.storage.database import Database
@@ -42,7 +43,7 @@ async def events(
         head = wakeups.head or 0
         batch = await run_sync(_read, database, chosen, after, head) if head > (after or 0) else []
         for event in batch:
-            yield ServerSentEvent(id=str(event.id), data=event)
+            yield ServerSentEvent(id=str(event.id), raw_data=json_of(event).decode())
         after = batch[-1].id if len(batch) == BATCH else max(head, after or 0)
         if len(batch) < BATCH:
             await wakeups.wait(turn, deadline - time.monotonic())
