@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.documents.base import FieldError, Problem
 from api.http.errors import (
@@ -74,7 +75,32 @@ def install(app: FastAPI) -> None:
     """Answer every error of `app` as a problem."""
     for kind in (errors.OrchestratorError, RequestValidationError, HTTPException, *AWAY, *PERHAPS_NOT_MIGRATED):
         app.add_exception_handler(kind, _answered)
-    app.add_exception_handler(Exception, _answered)
+    app.add_middleware(_UnexpectedAnswered)
+
+
+class _UnexpectedAnswered:
+    """Answers what is raised and no handler knows. Starlette's own handler raises it again, so that uvicorn would log
+    the same traceback a second time.
+
+    An error after the beginning of an answer goes through, so that uvicorn breaks the connection and logs it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        except Exception as error:
+            if begun or scope["type"] != "http":
+                raise
+            await answer_to(error)(scope, receive, send)
 
 
 async def _answered(request: Request, error: Exception) -> ProblemResponse:

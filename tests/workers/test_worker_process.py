@@ -133,6 +133,18 @@ def test_a_bell_runs_its_attempt_and_a_doubled_one_changes_nothing(lab, worker):
     assert lab.attempt(attempt_id).number == 1
 
 
+def test_an_unexpected_error_has_one_traceback_in_the_journal(lab, worker):
+    attempt_id = lab.assigned(QUANTIZE, slot="cpu0")
+    (lab.settings.work / "lab.cpu0" / f"1.{attempt_id}").mkdir(parents=True)  # what no worker expects
+
+    worker.ring(attempt_id)
+
+    assert eventually(lambda: lab.attempt(attempt_id).state is AttemptState.FAILED)
+    eventually(lambda: "attempt ended" in worker.journal.read_text())
+    assert "FileExistsError" in lab.attempt(attempt_id).failure["reason"]
+    assert worker.journal.read_text().count("Traceback") == 1
+
+
 def test_a_killed_worker_takes_its_tool_with_it_and_leaves_the_slot_free(lab, worker):
     _, pid = worker.rung_and_running()
 

@@ -1,5 +1,6 @@
 import logging
 
+import httpx2
 import pytest
 from builders.rows import a_job_row, a_model, a_release
 from starlette.testclient import TestClient
@@ -297,6 +298,19 @@ def test_a_method_that_a_route_does_not_have_is_a_problem(http):
     answer = http.delete("/jobs")
 
     assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_an_unexpected_error_has_one_traceback_in_the_log(served, settings, token, database, caplog, method):
+    with database.write() as session:
+        job = a_job_row(session, state=JobState.SUCCEEDED).id
+        session.get_one(Job, job).demand = "no such slot kind"
+    url = f"http://127.0.0.1:{settings.api_port}/api/v1/jobs/{job}"
+
+    answer = httpx2.request(method, url, headers={"Authorization": f"Bearer {token}"}, trust_env=False)
+
+    assert answer.status_code == 500
+    assert [record.name for record in caplog.records if record.exc_info] == ["api.http.problems"]
 
 
 def test_a_failure_of_the_server_tells_its_name_and_nothing_else(http, database, caplog):
