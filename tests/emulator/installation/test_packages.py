@@ -17,6 +17,7 @@ from tests.emulator.conftest import ROOT
 from tests.emulator.desk import BF16
 
 ENGINE = "txnn.1.2.1_build0307"
+RECORD = "evil-1.0.dist-info/RECORD"
 
 
 @pytest.fixture(scope="session")
@@ -132,6 +133,82 @@ def test_a_wheel_whose_file_is_not_what_its_record_says_is_not_installed(desk):
 
     assert done.returncode == 1
     assert "is not what RECORD says" in done.stderr
+
+
+HOSTILE = {
+    "a RECORD that unpacks to 17 MiB": (lambda made: made.writestr(RECORD, b"\n" * (17 << 20)), "more bytes than"),
+    "a directory of 17 MiB": (
+        lambda made: [made.writestr(f"{number}/{'x' * 60_000}", b"") for number in range(300)],
+        "a directory of more than",
+    ),
+    "a field of 200 KB in RECORD": (lambda made: made.writestr(RECORD, b"x" * 200_000 + b",,"), "invalid wheel"),
+    "a file twice": (lambda made: [made.writestr("a", b"1"), made.writestr("a", b"2")], "holds a file twice"),
+    "no RECORD": (lambda made: made.writestr("a", b""), "invalid wheel"),
+    "a RECORD that is not UTF-8": (lambda made: made.writestr(RECORD, b"\xff,,"), "invalid wheel"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_wheel_is_refused_in_one_line_and_leaves_nothing(desk, what):
+    fill, told = HOSTILE[what]
+    wheel = desk.work / "evil-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as made:
+        fill(made)
+
+    done = desk.type(f"pip install {wheel}")
+
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "evil" not in desk.type("pip list").stdout
+
+
+@pytest.mark.parametrize("broken", ["method", "encrypted", "content", "cut"])
+def test_a_wheel_that_cannot_be_unpacked_is_refused_in_one_line(desk, broken):
+    wheel = a_wheel(desk.work, {"evil/__init__.py": b"evil"})
+    content = bytearray(wheel.read_bytes())
+    directory = content.index(b"PK\x01\x02")
+    match broken:
+        case "method":
+            content[directory + 10] = content[8] = 99
+        case "encrypted":
+            content[directory + 8] |= 1
+            content[6] |= 1
+        case "content":
+            content[content.index(b"evil", 46)] ^= 1
+        case _:
+            del content[-30:]
+    wheel.write_bytes(content)
+
+    done = desk.type(f"pip install {wheel}")
+
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "invalid wheel" in done.stderr
+
+
+def test_a_name_that_no_file_can_have_is_named(desk):
+    wheel = a_wheel(desk.work, {"x" * 300: b"evil"})
+
+    done = desk.type(f"pip install {wheel}")
+
+    assert done.returncode == 1
+    assert "cannot be installed: File name too long" in done.stderr
+
+
+def test_an_engine_archive_that_unpacks_to_much_more_is_not_unpacked(desk):
+    archive = desk.home / "txnn_1.2.1_build0307" / f"{ENGINE}.tar.gz"
+    with tarfile.open(archive, "w:gz") as packed:
+        entry = tarfile.TarInfo("zeros.whl")
+        entry.size = 65 << 20
+        packed.addfile(entry, io.BytesIO(bytes(entry.size)))
+    desk.type(f"cd {archive.parent} && sha256sum {archive.name} > {archive.name}.sha256")
+
+    done = desk.type(f"bash {archive.parent}/script/deploy/install_vllm.sh {desk.home} {ENGINE}")
+
+    assert done.returncode == 1
+    assert "holds more bytes than it may" in done.stderr
 
 
 def test_the_emulated_pip_leaves_the_real_interpreter_alone(desk):
