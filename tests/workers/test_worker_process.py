@@ -292,7 +292,7 @@ def test_flower_hears_of_every_step_of_an_attempt(lab, worker):
 @pytest.fixture
 def stranger(broker):
     """A worker of another project that uses the same broker."""
-    app, over = create_app(broker.url), threading.Event()
+    app, begun, over = create_app(broker.url), threading.Event(), threading.Event()
     answers = {"ping": lambda state, **_: {"ok": "pong"}}
     with app.connection_for_read() as connection:
         node = app.control.mailbox(connection).Node("celery@stranger", channel=connection.channel(), handlers=answers)
@@ -302,9 +302,11 @@ def stranger(broker):
             while not over.is_set():
                 with suppress(TimeoutError):
                     connection.drain_events(timeout=0.1)
+                begun.set()
 
         thread = threading.Thread(target=listen)
         thread.start()
+        begun.wait()
         yield
         over.set()
         thread.join()

@@ -7,6 +7,7 @@ import stat
 import sys
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from eventually import eventually
 
 from cli.stack.stack import embedded
 from cli.stack.supervisor import Service, Supervisor
+from orchestrator.broker import create_app
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flower")]
 
@@ -23,6 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flower")]
 class Flower:
     port: int
     password: str
+    broker: str
 
     def ask(self, method: str, path: str, body: str | None = None, **headers: str) -> http.client.HTTPResponse:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
@@ -66,7 +69,8 @@ def flower(state: Path, control: bool) -> Iterator[Flower]:
         needs=("broker",),
     )
     with Supervisor([services["broker"], services["flower"], idle], state / "logs", lambda event: None):
-        yield Flower(port, (state / "flower/password").read_text().strip())
+        broker = services["flower"].env["TX81_BROKER_URL"]
+        yield Flower(port, (state / "flower/password").read_text().strip(), broker)
 
 
 def test_nobody_comes_in_without_the_password(flower):
@@ -116,6 +120,28 @@ def test_workers_are_controlled_only_where_that_was_asked_for(flower, control):
     assert {answer.status == 403 for answer in refused.values()} == {not control}
     assert flower.ask("PUT", "/api/workers", **flower.known).status == 405
     assert flower.ask("DELETE", "/api/workers", **flower.known).status == 405
+
+
+def _drained(connection) -> None:
+    with suppress(TimeoutError):
+        connection.drain_events(timeout=0.1)
+
+
+def test_a_revoke_says_whose_it_is(flower, control):
+    if not control:
+        pytest.skip("read-only")
+    app, heard = create_app(flower.broker), []
+    handlers = {"revoke": lambda state, **arguments: heard.append(arguments)}
+    with app.connection_for_read() as connection:
+        node = app.control.mailbox(connection).Node("test@lab", channel=connection.channel(), handlers=handlers)
+        node.listen(callback=node.dispatch_from_message)
+        _drained(connection)  # it listens from here on
+
+        answer = flower.ask("POST", "/api/task/revoke/7.1?terminate=true", **flower.known)
+        eventually(lambda: _drained(connection) or heard)
+
+    assert answer.status == 200
+    assert [(each["task_id"], each["by"]) for each in heard] == [("7.1", "flower tx81")]
 
 
 def test_what_may_not_be_done_has_no_button(flower, control):
