@@ -115,8 +115,9 @@ class _StrictRequest(Request):
 
 @cache
 def _large_bodies() -> CapacityLimiter:
-    """Number of large bodies read at once; each may take some tens of MiB, and all share one interpreter."""
-    return CapacityLimiter(2)
+    """Number of large bodies read at once: all share one interpreter, so that two would not be read sooner, and a
+    single step of each (the search for strings, 80 ms) keeps everybody else waiting."""
+    return CapacityLimiter(1)
 
 
 def _validator(dependant: Dependant) -> Callable[[Any], Any]:

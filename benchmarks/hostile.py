@@ -1,9 +1,10 @@
 """Whether the API answers while somebody tries to occupy it: `python -m benchmarks hostile [--connections N]`.
 
-One API process on SQLite. First, half-open connections: a part of a request and then nothing; each that the API closes is
-opened again. Then bodies that cost the most to read, posted one after the other with a token of scope `inference`.
-Meanwhile another process sends `GET /health/live` on a new connection each 20 ms. A line has the number of probes, those
-without an answer, and milliseconds from connect to the last byte. Everything stays on loopback (127.0.0.0/8).
+One API process on SQLite. First, half-open connections: a part of a request and then nothing; each that the API closes
+is opened again, until as many as asked for have been opened. Then bodies that cost the most to read, each posted by two
+clients without a pause, with a token of scope `inference`. Meanwhile other processes send `GET /health/live`, and,
+beside the connections, `GET /v1/models`, each on a new connection every 20 ms. A line has the number of answers 200, of
+probes without one, and milliseconds from connect to the last byte. Everything stays on loopback (127.0.0.0/8).
 
 Each client process opens at most as many connections as its hard limit of descriptors allows. The slowest probe depends
 on what else the machine does: each part is repeated, and the lines name its load.
@@ -26,7 +27,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from multiprocessing.synchronize import Event
+from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 
 from cli.stack.embedded import free_port
@@ -42,6 +43,8 @@ _EACH_CLIENT = 5000
 """Connections of one client process."""
 _SPARE = 100
 """Descriptors of a client process for everything else."""
+_PATIENCE = 120.0
+"""Seconds after which no more connections are opened."""
 _APART = 0.02
 _GIVE_UP = 10.0
 """Seconds after which a probe has no answer."""
@@ -127,11 +130,11 @@ def _await_answer(port: int) -> None:
 
 
 @contextmanager
-def probing(port: int) -> Iterator[Probes]:
+def probing(port: int, path: str = "/health/live", token: str = "") -> Iterator[Probes]:
     """Probe from another process during the block; the result is filled in after it."""
     found, over = Probes(), _fork.Event()
     mine, theirs = _fork.Pipe(duplex=False)
-    process = _fork.Process(target=_probe_until, args=(port, over, theirs), daemon=True)
+    process = _fork.Process(target=_probe_until, args=(port, path, token, over, theirs), daemon=True)
     process.start()
     theirs.close()
     try:
@@ -142,11 +145,11 @@ def probing(port: int) -> Iterator[Probes]:
         process.join()
 
 
-def _probe_until(port: int, over: Event, result: Connection) -> None:
+def _probe_until(port: int, path: str, token: str, over: Event, result: Connection) -> None:
     took: list[float] = []
     unanswered = 0
     while not over.wait(_APART):
-        milliseconds = _probe(port)
+        milliseconds = _probe(port, path, token)
         if milliseconds is None:
             unanswered += 1
         else:
@@ -154,13 +157,14 @@ def _probe_until(port: int, over: Event, result: Connection) -> None:
     result.send((took, unanswered))
 
 
-def _probe(port: int) -> float | None:
+def _probe(port: int, path: str = "/health/live", token: str = "") -> float | None:
     """Milliseconds until a whole answer 200; None without one."""
     began = time.perf_counter()
     try:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_GIVE_UP)
         try:
-            connection.request("GET", "/health/live", headers={"Connection": "close"})
+            headers = {"Connection": "close", "Authorization": f"Bearer {token}"}
+            connection.request("GET", path, headers=headers)
             answer = connection.getresponse()
             answer.read()
         finally:
@@ -173,35 +177,36 @@ def _probe(port: int) -> float | None:
 # ── half-open connections ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def occupied(port: int, *, connections: int, seconds: float) -> tuple[Probes, int, int]:
-    """Probes while so many connections are half open; how often one was opened, and how many were open at the end."""
+def occupied(api: Api, *, connections: int, seconds: float) -> tuple[Probes, Probes, int, int]:
+    """Probes of health and of a route while so many connections are half open; how often one was opened, and how many
+    were open at the end."""
     clients = [min(_EACH_CLIENT, connections - at) for at in range(0, connections, _EACH_CLIENT)]
     barrier = _fork.Barrier(len(clients) + 1)
     pipes, processes = [], []
     for number, count in enumerate(clients):
         mine, theirs = _fork.Pipe(duplex=False)
-        arguments = (port, f"127.0.0.{number + 2}", count, seconds, barrier, theirs)
+        arguments = (api.port, f"127.0.0.{number + 2}", count, seconds, barrier, theirs)
         process = _fork.Process(target=_hold_open, args=arguments, daemon=True)
         process.start()
         theirs.close()
         pipes.append(mine)
         processes.append(process)
-    with probing(port) as found:
+    with probing(api.port) as health, probing(api.port, "/v1/models", api.token) as route:
         barrier.wait()
         reports = [pipe.recv() for pipe in pipes]
     for process in processes:
         process.join()
-    return found, sum(opened for opened, _ in reports), sum(still for _, still in reports)
+    return health, route, sum(opened for opened, _ in reports), sum(still for _, still in reports)
 
 
-def _hold_open(port: int, address: str, count: int, seconds: float, barrier, result: Connection) -> None:  # type: ignore[no-untyped-def]
+def _hold_open(port: int, address: str, count: int, seconds: float, barrier: Barrier, result: Connection) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     held: dict[int, socket.socket] = {}
     watch, opened = select.epoll(), 0
     barrier.wait()
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    began = time.monotonic()
+    while (past := time.monotonic() - began) < seconds or (opened < count and past < _PATIENCE):
         for _ in range(min(100, count - len(held))):
             with suppress(OSError):
                 fresh = socket.create_connection(("127.0.0.1", port), timeout=1, source_address=(address, 0))
@@ -279,9 +284,10 @@ def main() -> None:
             with probing(running.port) as quiet:
                 time.sleep(min(3.0, asked.seconds))
             print(f"  {'nothing else':24} {quiet.told()}")
-            found, opened, still = occupied(running.port, connections=connections, seconds=asked.seconds)
-            print(f"  {f'{connections} half-open':24} {found.told()}   opened {opened}, open at the end {still}")
-            slowest.setdefault("half-open", []).append(max(found.took, default=float("inf")))
+            health, route, opened, still = occupied(running, connections=connections, seconds=asked.seconds)
+            print(f"  {f'{opened} half-open':24} {health.told()}   at most {still} of them open at the end")
+            print(f"  {'  GET /v1/models':24} {route.told()}")
+            slowest.setdefault("half-open", []).append(max(health.took, default=float("inf")))
             for name, body in bodies().items():
                 found, answers = posted(running, body, seconds=asked.seconds)
                 print(f"  {name:24} {found.told()}   answers {answers}")

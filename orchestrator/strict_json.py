@@ -27,11 +27,11 @@ MOST_KEYS = 10_000
 Place = tuple[str | int, ...]
 """The path of a value: the keys and indices that lead to it."""
 
-_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
-"""A string; one that does not end reaches to the end of the text. No character is looked at twice: a string of quotes
-that does not end would otherwise be tried from each of them."""
+_STRING = re.compile(r'"[^"]*"?')
+"""A string without escapes; one that does not end reaches to the end of the text. No character is looked at twice: a
+string of quotes that does not end would otherwise be tried from each of them."""
 _BRACKET = re.compile(r"[\[\]{}]")
-_TOKEN = re.compile(_STRING.pattern + r"|[\[\]{}:,\n]", re.DOTALL)
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}:,\n]', re.DOTALL)
 
 
 class BadDocument(ValueError):
@@ -121,7 +121,10 @@ def _refuse_large(text: str, most_values: int) -> None:
     opening = text.count("[") + text.count("{")
     if opening <= DEEPEST and opening + text.count(",") <= most_values:
         return
-    signs = _STRING.sub("", text)
+    unescaped = text.replace("\\\\", "").replace(
+        '\\"', ""
+    )  # in this order, as escapes are read: from the left, in pairs
+    signs = _STRING.sub("", unescaped)
     opening = signs.count("[") + signs.count("{")
     if opening + signs.count(",") > most_values:
         raise BadDocument(f"it has more than {most_values} values")

@@ -34,6 +34,8 @@ SLOTS = 9
 MOST_NAMES = 20
 """Largest number of releases or models registered from one state folder; a new one is registered when the shipped one
 changes."""
+_READABLE = 0o022
+"""The umask with which tools are installed that run as another user than the services."""
 _READY_WITHIN = 90.0
 """Seconds for each host."""
 
@@ -155,7 +157,7 @@ def settings_env(plan: StackPlan, tools: Mapping[str, str]) -> dict[str, str]:
         "TX81_STATE_DIR": str(plan.state),
         "TX81_DATABASE_URL": "",
         "TX81_STORE_DIR": str(plan.state / "store"),
-        "TX81_WORK_DIR": str(plan.state / "work"),
+        "TX81_WORK_DIR": str(_work(plan)),
         "TX81_TOKEN_FILE": str(_token_file(plan.state)),
         "TX81_API_HOST": "127.0.0.1",
         "TX81_API_PORT": str(plan.api_port),
@@ -169,6 +171,12 @@ def settings_env(plan: StackPlan, tools: Mapping[str, str]) -> dict[str, str]:
         env["TX81_DEVICES_DIR"] = tools["cards"]
         env["TX81_LOCK_DIR"] = str(Path(tools["cards"]).parent / "locks")
     return env
+
+
+def _work(plan: StackPlan) -> Path:
+    """Where tools work; only a user of their own needs another folder, because it may not enter the state folder."""
+    given = settings()
+    return given.work_dir.absolute() if given.tool_user and given.work_dir else plan.state / "work"
 
 
 def more_hosts(plan: StackPlan) -> dict[str, dict[str, str]]:
@@ -200,17 +208,18 @@ def _tools(plan: StackPlan) -> dict[str, str]:
 
 def _install(plan: StackPlan, tree: Path) -> dict[str, str]:
     command = [sys.executable, "-P", "-m", "emulator", "install", str(tree)]
-    printed = run_to_end(f"installing the emulated tools in {tree}", command, {}, plan.state)
+    umask = _READABLE if settings().tool_user else -1
+    printed = run_to_end(f"installing the emulated tools in {tree}", command, {}, plan.state, umask=umask)
     places: dict[str, str] = json.loads(printed.splitlines()[-1])
     return places
 
 
-def run_to_end(what: str, command: list[str], env: Mapping[str, str], folder: Path) -> str:
+def run_to_end(what: str, command: list[str], env: Mapping[str, str], folder: Path, *, umask: int = -1) -> str:
     """The output of a command; if it fails, a `Stop` with the last line of its output."""
     hint(what)
     done = subprocess.run(
         command, env=service_environment(os.environ) | dict(env), cwd=folder, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, errors="replace", check=False,
+        capture_output=True, text=True, errors="replace", check=False, umask=umask,
     )  # fmt: skip
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["it printed nothing"]

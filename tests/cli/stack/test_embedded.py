@@ -91,6 +91,16 @@ def test_where_things_are_is_told_whatever_the_callers_environment_says(tmp_path
     assert (settings.devices_dir, settings.locks) == (Path("/tree/dev/accel"), Path("/tree/dev/locks"))
 
 
+def test_tools_with_a_user_of_their_own_may_work_outside_of_the_state_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("TX81_TOOL_USER", "nobody")
+    monkeypatch.setenv("TX81_WORK_DIR", "/elsewhere")
+    plan = StackPlan(state=tmp_path, api_port=1, flower_port=2)
+
+    env = settings_env(plan, {"home": "/tree", "cards": "/tree/dev/accel"})
+
+    assert env["TX81_WORK_DIR"] == "/elsewhere"
+
+
 def test_roots_that_the_caller_allows_stay_allowed(tmp_path, monkeypatch):
     monkeypatch.setenv("TX81_ALLOWED_ROOTS", '["/models"]')
 
