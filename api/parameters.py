@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Protocol, TypeVar
 
 from fastapi import Header, Path, Query
-from pydantic import BeforeValidator, StringConstraints
+from pydantic import AwareDatetime, BeforeValidator, StringConstraints
 
 from api.documents.base import Page
 from orchestrator.errors import BadRequest
@@ -45,6 +45,17 @@ FreeText = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00]*
 Cursor = Annotated[str, Query(max_length=100, description="`next` of the previous page.")]
 RangeHeader = Annotated[str | None, Header(alias="Range", description="One range of bytes.")]
 ResumeAfter = Annotated[str | None, Header(alias="Last-Event-ID", description="The `id` of the last event received.")]
+
+
+def _written_out(value: object) -> object:
+    """Pydantic alone would also read seconds since 1970, such as `0.5`."""
+    if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9._]*", value):
+        raise ValueError("must be a time: write it like 2026-03-01T14:00:00+08:00")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
+"""A date and time with its zone."""
 
 
 def page(views: Sequence[T], limit: int, key: Callable[[T], tuple[int, ...]]) -> Page[T]:

@@ -5,7 +5,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime
 
 from api.access import GuardedRoute
 from api.context import Context, Given
@@ -19,6 +18,7 @@ from api.parameters import (
     FreeText,
     KindFilter,
     Limit,
+    Moment,
     NameFilter,
     NumberFilter,
     first_position,
@@ -61,8 +61,8 @@ def _chosen(
     slot: NameFilter | None = None,
     name: NameFilter | None = None,
     q: FreeText | None = None,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
 ) -> ResultFilter:
     """`since` and `until` are times at which a job ended, with their zone; `q` is a part of the job's name."""
     jobs = JobFilter(

@@ -9,11 +9,12 @@ import gzip
 import hashlib
 import os
 import re
+import shutil
 import tarfile
 import tempfile
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from emulator.archives import MOST_ENTRIES, Counted, Left
@@ -64,7 +65,7 @@ def deploy(tree: Tree, archive: Path) -> list[str]:
             _unpack(archive, Path(folder))
         except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
             raise Failed(f"{archive}: cannot be unpacked: {error}") from None
-        return [wheels.install(tree, INFERENCE, wheel) for wheel in sorted(Path(folder).rglob("*.whl"))]
+        return [wheels.install(tree, INFERENCE, wheel) for wheel in sorted(Path(folder).glob("*.whl"))]
 
 
 def _unpack(archive: Path, folder: Path) -> None:
@@ -74,7 +75,12 @@ def _unpack(archive: Path, folder: Path) -> None:
             for number, member in enumerate(packed, 1):
                 if number > MOST_ENTRIES:
                     raise Failed(f"{archive.name} has more than {MOST_ENTRIES} entries")
-                packed.extract(member, folder, filter="data")
+                if ".." in PurePosixPath(member.name).parts or member.name.startswith("/"):
+                    raise Failed(f"{archive}: cannot be unpacked: {member.name!r} is a path outside its folder")
+                # Nothing but the wheels is of use, each by its own name, wherever in the archive it is.
+                if member.isreg() and (name := PurePosixPath(member.name).name).endswith(".whl"):
+                    with (folder / name).open("wb") as wheel:
+                        shutil.copyfileobj(cast(BinaryIO, packed.extractfile(member)), wheel)
 
 
 def _require_checksum(archive: Path) -> None:

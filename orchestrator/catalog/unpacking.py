@@ -11,6 +11,7 @@ with links and modes), `skipped` (a pattern: members with such a component in th
 
 from __future__ import annotations
 
+import copy
 import errno
 import gzip
 import os
@@ -199,6 +200,35 @@ def shown(name: str) -> str:
     return repr(name if len(name) <= 100 else f"{name[:100]}…")
 
 
+def within(info: tarfile.TarInfo, target: Path) -> tarfile.TarInfo:
+    """The member as it may be unpacked below `target`, where links may be already; ArchiveRefused if it may not.
+
+    The rules of the filter `data` of PEP 706, which early releases of Python 3.11 lack: nothing outside the folder,
+    also through links that are there; links only to places inside; no special files; no set-id bits; nothing that
+    others may write."""
+    root = os.path.realpath(target)
+
+    def require_inside(path: str, what: str) -> None:
+        if os.path.commonpath([os.path.realpath(path), root]) != root:
+            raise ArchiveRefused(f"{shown(info.name)} in the archive {what} outside its folder")
+
+    name = info.name.lstrip("/")
+    require_inside(os.path.join(root, name), "is a path")
+    if info.issym() or info.islnk():
+        if os.path.isabs(info.linkname):
+            raise ArchiveRefused(f"{shown(info.name)} in the archive is a link to an absolute path")
+        beside = os.path.dirname(name) if info.issym() else ""
+        require_inside(os.path.join(root, beside, info.linkname), "is a link to a place")
+    elif not (info.isreg() or info.isdir()):
+        raise ArchiveRefused(f"{shown(info.name)} in the archive is a special file")
+    mode = info.mode & 0o755
+    if not mode & 0o100:
+        mode &= ~0o111  # executable for all or for nobody
+    allowed = copy.copy(info)
+    allowed.name, allowed.mode = name, mode | 0o600
+    return allowed
+
+
 class Unpacking:
     """Puts the members of one archive where they belong."""
 
@@ -229,11 +259,9 @@ class Unpacking:
             raise ArchiveRefused(f"{shown(info.name)} in the archive is deeper than {DEEPEST} folders")
         try:
             if self._over:
-                self._put(member, tarfile.data_filter(info, str(self._target)), fresh)
+                self._put(member, within(info, self._target), fresh)
             else:
                 self._add(member)
-        except tarfile.FilterError as trouble:
-            raise ArchiveRefused(str(trouble)) from None
         except (ValueError, RecursionError) as trouble:  # a NUL in a name; UnicodeError for one that is no name here
             raise ArchiveRefused(f"{shown(info.name)} in the archive cannot be the name of a file: {trouble}") from None
         except OSError as trouble:
@@ -289,7 +317,7 @@ class Unpacking:
             with fresh.open("xb") as written:
                 for piece in member.pieces():
                     written.write(piece)
-            fresh.chmod(0o644 if info.mode is None else info.mode)
+            fresh.chmod(info.mode)
         fresh.replace(place)
         # Two names of one file: replacing one by the other does nothing.
         fresh.unlink(missing_ok=True)

@@ -1,6 +1,5 @@
-import io
 import os
-import tarfile
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -154,9 +153,9 @@ def test_a_path_that_is_not_in_the_tree_is_not_found(http, tree, path):
 def test_a_whole_tree_is_a_tar_that_gives_the_folder_back(http, tree, tmp_path):
     answer = http.get(f"/artifacts/{tree}/content")
 
-    with tarfile.open(fileobj=io.BytesIO(answer.content)) as packed:
-        packed.extractall(tmp_path / "out", filter="data")
     out = tmp_path / "out"
+    out.mkdir()
+    subprocess.run(["tar", "-x"], cwd=out, input=answer.content, check=True)
     assert answer.headers["Content-Type"] == "application/x-tar"
     assert (out / "sub" / "数据.bin").read_bytes() == CONTENT
     assert os.access(out / "run.sh", os.X_OK)

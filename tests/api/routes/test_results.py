@@ -98,6 +98,7 @@ def test_filters_narrow_by_time_name_metric_and_kernel_image(http, jobs):
     ("query", "field"),
     [
         ({"since": "2026-03-01 12:00"}, "since"),
+        ({"until": "0.5"}, "until"),
         ({"kcore": "abc"}, "kcore"),
         ({"job": "x"}, "job.0"),
         ({"metric": "a b"}, "metric.0"),

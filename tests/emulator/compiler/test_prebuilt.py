@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -22,8 +21,7 @@ def for_one_card(desk):
     made = pack(desk, "--chips", "1")
     archive = Path(made.stdout.splitlines()[-1])
     assert archive.name.endswith("_bf16_seq8192_c1.tar.gz")
-    with tarfile.open(archive) as packed:
-        packed.extractall(desk.work, filter="data")
+    subprocess.run(["tar", "-xzf", archive], cwd=desk.work, check=True)
     node = archive.with_name(archive.name.removesuffix(".tar.gz")) / "chip_out" / "node_0_0"
     config = desk.tx81 / "config.json"
     changed = json.loads(config.read_text()) | {"param_dir": str(node), "tensor_parallel": {"parallel_size": 1}}

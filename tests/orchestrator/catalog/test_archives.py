@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 from eventually import eventually
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from orchestrator.catalog import archives, child, child_main, unpacking
 from orchestrator.catalog.archives import unpack, unpack_over
 from orchestrator.catalog.child import NotWanted
+from orchestrator.catalog.unpacking import ArchiveRefused, within
 from orchestrator.catalog.uploads import Uploads
 from orchestrator.errors import BadRequest, BadSpec
 from orchestrator.settings import Settings
@@ -287,3 +290,33 @@ def test_the_reader_ends_with_the_process_that_asked(tmp_path):
     process.stdin.close()
 
     assert eventually(lambda: process.poll() is not None)
+
+
+NAMES = st.sampled_from(
+    ["a", "a/b", "../a", "/a", "/../a", "a/../../x", ".", "..", "in/f", "out/f", "a/./b", "in/../../x"]
+)
+KINDS = st.sampled_from([tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+
+
+@pytest.mark.skipif(not hasattr(tarfile, "data_filter"), reason="this Python has nothing to compare with")
+@given(NAMES, KINDS, NAMES, st.integers(0, 0o7777))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_may_be_unpacked_is_what_the_data_filter_of_python_allows(tmp_path, name, kind, link, mode):
+    inside = tmp_path / "target"
+    if not inside.exists():
+        inside.mkdir()
+        (inside / "in").symlink_to(".")
+        (inside / "out").symlink_to("/tmp")
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.mode = kind, link, mode
+
+    try:
+        expected = tarfile.data_filter(info, str(inside))
+    except tarfile.FilterError:
+        with pytest.raises(ArchiveRefused):
+            within(info, inside)
+    else:
+        allowed = within(info, inside)
+        assert allowed.name == expected.name
+        if info.isreg() or info.islnk():
+            assert allowed.mode == expected.mode
