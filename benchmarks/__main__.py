@@ -2,10 +2,12 @@
 
 import sys
 
-from benchmarks import cached, hostile, idle_gap, latency, lines, makespan, memory, placement, proxy, throughput
+from benchmarks import (
+    cached, compare, hostile, idle_gap, latency, lines, makespan, memory, placement, proxy, throughput,
+)  # fmt: skip
 
 PARTS = {part.__name__.rpartition(".")[2]: part for part in (
-    latency, idle_gap, throughput, cached, placement, makespan, proxy, hostile, memory, lines,
+    latency, idle_gap, throughput, cached, placement, makespan, proxy, hostile, memory, compare, lines,
 )}  # fmt: skip
 
 if len(sys.argv) > 1:

@@ -1,9 +1,11 @@
 """A run as it is compared: how it was set, what it measured, and whether its results are in doubt.
 
 `setting` is what decides whether two runs may be compared. Its fields: `kind`, `model` (digest of its weights and
-tokenizer), `kcore` (digest), `toolchain` (digest of the release that built the kcore), `release` (digest of the one
-that ran it), `prompts` and `golden` (digests), `slot_kind`, `groups`, `slots` (that it ran on), `host`, and every other
-field of the spec under its own name.
+tokenizer), `kcore` (digest), `toolchain` (digest of the release that built the kcore), `backend_type` and `precision`
+(where known), `release` (digest of the one that ran it), `prompts` and `golden` (digests), `slot_kind`, `groups`,
+`slots` (that it ran on), `host`, and every other field of the spec under its own name. Of a client, the fields about
+the model are those of the servers that it asked, with `server` (their options), `server_slots`, and `client_release`
+(the release of the vendor's client, where it is one).
 """
 
 from collections import defaultdict
@@ -14,12 +16,10 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from orchestrator.comparisons.settings import RunSettings
 from orchestrator.model.failures import Failure
 from orchestrator.model.states import JobState
-from orchestrator.storage.tables import Artifact, Attempt, Doubt, Job, JobInput, Metric, Model, Release
-
-FILES = ("kcore", "prompts", "golden", "gm")
-"""Fields of a spec that name a file: compared by its content, wherever it came from."""
+from orchestrator.storage.tables import Attempt, Doubt, Job, Metric
 
 
 @dataclass(frozen=True)
@@ -49,50 +49,20 @@ def read_runs(session: Session, job_ids: Collection[int]) -> list[Run]:
     latest = select(func.max(Attempt.id)).where(Attempt.job_id.in_(job_ids)).group_by(Attempt.job_id)
     attempts = {each.job_id: each for each in session.scalars(select(Attempt).where(Attempt.id.in_(latest)))}
     numbers = [attempt.id for attempt in attempts.values()]
-    metrics, doubts = _metrics(session, numbers), _doubts(session, numbers)
-    settings = _Settings(session, jobs)
+    settings = RunSettings(session, jobs, attempts)
+    # Bad cards of a server are as good a reason to doubt as those of the run itself.
+    behind = {each.job_id: (each.id, *settings.served_by(each.job_id)) for each in attempts.values()}
+    metrics, doubts = _metrics(session, numbers), _doubts(session, [each for all_ in behind.values() for each in all_])
     return [
         Run(
             job.id, attempt.id if attempt else None, job.name, job.state,
             Failure.model_validate(job.failure) if job.failure else None,
             settings.of(job, attempt), metrics.get(attempt.id, {}) if attempt else {},
-            doubts.get(attempt.id) if attempt else None,
+            next((doubts[each] for each in behind.get(job.id, ()) if each in doubts), None),
         )
         for job in jobs
         for attempt in [attempts.get(job.id)]
     ]  # fmt: skip
-
-
-class _Settings:
-    """The settings of some jobs, from as few SELECTs as there are tables."""
-
-    def __init__(self, session: Session, jobs: Sequence[Job]) -> None:
-        numbers = [job.id for job in jobs]
-        self._releases = dict(session.execute(select(Release.name, Release.digest)).all())
-        self._models = dict(session.execute(select(Model.name, Model.digest)).all())
-        self._inputs: dict[int, dict[str, str | None]] = defaultdict(dict)
-        for row in session.scalars(select(JobInput).where(JobInput.job_id.in_(numbers))):
-            self._inputs[row.job_id][row.name] = row.digest
-        kcores = {digest for inputs in self._inputs.values() if (digest := inputs.get("kcore"))}
-        built = select(Artifact.digest, func.max(Job.release)).join(Job, Job.id == Artifact.job_id)
-        built = built.where(Artifact.digest.in_(kcores), Artifact.name == "kcore").group_by(Artifact.digest)
-        self._built_by = dict(session.execute(built).all())
-
-    def of(self, job: Job, attempt: Attempt | None) -> dict[str, Any]:
-        inputs = self._inputs[job.id]
-        setting = {name: value for name, value in job.spec.items() if name not in FILES and value is not None}
-        setting |= {name: digest for name in FILES if (digest := inputs.get(name))}
-        if (model := job.spec.get("model")) is not None:
-            setting["model"] = self._models.get(model, model)
-        if (kcore := inputs.get("kcore")) is not None:
-            setting["toolchain"] = self._release(self._built_by.get(kcore))
-        setting |= {"release": self._release(job.release), "slot_kind": job.slot_kind.value}
-        if attempt is not None:
-            setting |= {"slots": list(attempt.slot_ids), "host": attempt.slot_id.rpartition(".")[0]}
-        return setting
-
-    def _release(self, name: str | None) -> str | None:
-        return None if name is None else self._releases.get(name, name)
 
 
 def _metrics(session: Session, attempts: Sequence[int]) -> dict[int, dict[str, Metric]]:

@@ -5,11 +5,14 @@ alone; metrics only if their definition and unit are the same.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from statistics import median
+from typing import Any, Protocol, TypeVar, overload
 
 from orchestrator.model.verdicts import AnswerRule, Direction, Verdict, overall
+from orchestrator.results import statistics
 from orchestrator.results.verdicts import (
     AnswerPairs,
     AnswerVerdict,
@@ -19,9 +22,17 @@ from orchestrator.results.verdicts import (
     judge_metric,
 )
 
-WHERE = frozenset({"slots", "host"})
+WHERE = frozenset({"slots", "host", "server_slots"})
 """Fields of a setting that say where a run happened. Repeats of one measurement may differ in them, so they never make
 two sides incomparable by themselves."""
+
+FOLLOWS: Mapping[str, frozenset[str]] = {
+    "toolchain": frozenset({"toolchain", "kcore", "gm"}),
+    "precision": frozenset({"precision", "backend_type", "kcore", "gm"}),
+    "backend_type": frozenset({"precision", "backend_type", "kcore", "gm"}),
+    "model": frozenset({"model", "backend_type", "kcore", "gm"}),
+}
+"""What differs by itself where one of these differs: another toolchain makes another kernel image."""
 
 LOWER_IS_BETTER = ("request_seconds", "ttft_seconds", "tpot_seconds")
 HIGHER_IS_BETTER = ("output_throughput", "exact_answers")
@@ -48,6 +59,52 @@ class AnswerOf:
     job_id: int | None = None
 
 
+class Reply(Protocol):
+    """What is compared of an answer."""
+
+    @property
+    def text(self) -> str:
+        """Every character of it."""
+        ...
+
+    @property
+    def exact(self) -> bool | None:
+        """Equal to its reference; None without one."""
+        ...
+
+
+Replies = Mapping[str, Sequence[Reply]]
+"""Question → the answers to it, in the order of their repeats. Equal ones may be one object, of whatever run."""
+
+R = TypeVar("R", bound=Reply)
+
+
+class GroupedAnswers(Sequence[AnswerOf]):
+    """Answers that are known by their questions; each one's place is found when they are first looked at one by one."""
+
+    def __init__(self, by_question: Replies, count: int, place: Callable[[], Sequence[AnswerOf]]) -> None:
+        self.by_question = by_question
+        self._count = count
+        self._place = place
+
+    @cached_property
+    def _all(self) -> Sequence[AnswerOf]:
+        return self._place()
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> AnswerOf: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[AnswerOf]: ...
+    def __getitem__(self, index: int | slice) -> AnswerOf | Sequence[AnswerOf]:
+        return self._all[index]
+
+    def __iter__(self) -> Iterator[AnswerOf]:
+        return iter(self._all)
+
+
 @dataclass(frozen=True)
 class Side:
     """The runs of one side whose results count."""
@@ -59,9 +116,15 @@ class Side:
     """Metric → one number of each run that has it."""
     definitions: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Metric → its unit and definition."""
-    answers: tuple[AnswerOf, ...] = ()
+    answers: Sequence[AnswerOf] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """Runs that do not count, by reason: `infrastructure`, `failed`, `doubtful`, `unfinished`."""
+    """Runs that do not count, by reason: `infrastructure`, `failed`, `cancelled`, `skipped`, `doubtful`,
+    `unfinished`."""
+
+    @cached_property
+    def by_question(self) -> Replies:
+        """The answers to each question."""
+        return self.answers.by_question if isinstance(self.answers, GroupedAnswers) else _by_question(self.answers)
 
 
 @dataclass(frozen=True)
@@ -115,7 +178,7 @@ def compare(before: Side, after: Side, rules: Rules) -> Comparison:
     metrics = tuple(_metrics(before, after, rules))
     answers = None
     if before.answers or after.answers:
-        answers = judge_answers(pairs_of(before.answers, after.answers), rules.answers, alpha=rules.alpha)
+        answers = judge_answers(counted(before, after), rules.answers, alpha=rules.alpha)
     gates = _gates(before, after, rules)
     judged: list[AnswerVerdict | MetricVerdict] = [each for each in metrics if each.metric in gates]
     judged += [answers] if answers and rules.answers is not AnswerRule.REPORT else []
@@ -126,11 +189,12 @@ def compare(before: Side, after: Side, rules: Rules) -> Comparison:
 def differing(before: Side, after: Side, rules: Rules) -> tuple[Difference, ...]:
     """Fields in which not all runs of both sides are the same."""
     names = sorted({name for side in (before, after) for setting in side.settings for name in setting})
+    across = rules.across.union(*(FOLLOWS.get(name, frozenset()) for name in rules.across))
     found = []
     for name in names:
         one, other = _values(before, name), _values(after, name)
         if one != other or len(one) > 1:
-            allowed = name in rules.across or (name in WHERE and name not in rules.strict)
+            allowed = name in across or (name in WHERE and name not in rules.strict)
             found.append(Difference(name, one, other, allowed))
     return tuple(found) if before.settings and after.settings else ()
 
@@ -138,37 +202,61 @@ def differing(before: Side, after: Side, rules: Rules) -> tuple[Difference, ...]
 def aligned(
     before: Sequence[AnswerOf], after: Sequence[AnswerOf]
 ) -> tuple[list[tuple[AnswerOf, AnswerOf]], list[AnswerOf]]:
-    """Pairs of answers to the same question in the same repeat, and answers of either side without a counterpart.
-
-    If one side has more repeats of a question than the other, its last answer stands for the repeats it lacks only if
-    all its answers are equal; otherwise the rest is without a counterpart."""
-    theirs = _by_question(after)
-    ours = _by_question(before)
-    pairs, alone = [], []
+    """Pairs of answers to the same question in the same repeat, and answers of either side without a counterpart."""
+    theirs, ours = _by_question(after), _by_question(before)
+    pairs: list[tuple[AnswerOf, AnswerOf]] = []
+    alone: list[AnswerOf] = []
     for question in dict.fromkeys([*ours, *theirs]):
-        left, right = ours.get(question, []), theirs.get(question, [])
-        count = max(len(left), len(right)) if left and right else 0
-        left, right = _stretched(left, count), _stretched(right, count)
-        common = min(len(left), len(right))
-        pairs += list(zip(left[:common], right[:common], strict=True))
-        alone += [*left[common:], *right[common:]]
+        found, rest = paired(ours.get(question, ()), theirs.get(question, ()))
+        pairs += found
+        alone += rest
     return pairs, alone
+
+
+def paired(left: Sequence[R], right: Sequence[R]) -> tuple[Sequence[tuple[R, R]], Sequence[R]]:
+    """The answers of two sides to one question, repeat by repeat, and those without a counterpart.
+
+    If one side has more repeats than the other, its last answer stands for the repeats it lacks only if all its answers
+    are equal; otherwise the rest is without a counterpart."""
+    if len(left) == len(right):
+        return tuple(zip(left, right, strict=True)), ()
+    count = max(len(left), len(right)) if left and right else 0
+    left, right = _stretched(left, count), _stretched(right, count)
+    common = min(len(left), len(right))
+    return list(zip(left[:common], right[:common], strict=True)), [*left[common:], *right[common:]]
 
 
 def pairs_of(before: Sequence[AnswerOf], after: Sequence[AnswerOf]) -> AnswerPairs:
     """The aligned answers, counted."""
-    pairs, alone = aligned(before, after)
-    judged = [(old.exact, new.exact) for old, new in pairs if old.exact is not None and new.exact is not None]
-    return AnswerPairs(
-        pairs=len(pairs), changed=sum(old.text != new.text for old, new in pairs),
-        lost=sum(old and not new for old, new in judged), gained=sum(new and not old for old, new in judged),
-        judged=len(judged), alone=len(alone),
-    )  # fmt: skip
+    return counted(Side("before", answers=tuple(before)), Side("after", answers=tuple(after)))
 
 
-def _stretched(answers: list[AnswerOf], count: int) -> list[AnswerOf]:
+def counted(before: Side, after: Side) -> AnswerPairs:
+    """The aligned answers of two sides, counted."""
+    ours, theirs = before.by_question, after.by_question
+    pairs = changed = lost = gained = judged = 0
+    alone = sum(len(answers) for question, answers in theirs.items() if question not in ours)
+    for question, left in ours.items():
+        right = theirs.get(question, ())
+        if left is right:
+            pairs += len(left)
+            judged += sum(each.exact is not None for each in left)
+            continue
+        found, rest = paired(left, right)
+        alone += len(rest)
+        pairs += len(found)
+        for old, new in found:
+            changed += old.text != new.text
+            if old.exact is not None and new.exact is not None:
+                judged += 1
+                lost += old.exact > new.exact
+                gained += old.exact < new.exact
+    return AnswerPairs(pairs=pairs, changed=changed, lost=lost, gained=gained, judged=judged, alone=alone)
+
+
+def _stretched(answers: Sequence[R], count: int) -> Sequence[R]:
     steady = answers and len({answer.text for answer in answers}) == 1
-    return answers + [answers[-1]] * (count - len(answers)) if steady else answers
+    return [*answers, *[answers[-1]] * (count - len(answers))] if steady else answers
 
 
 def _by_question(answers: Collection[AnswerOf]) -> dict[str, list[AnswerOf]]:
@@ -197,16 +285,40 @@ def _gates(before: Side, after: Side, rules: Rules) -> Mapping[str, MetricGate]:
 
 def _metrics(before: Side, after: Side, rules: Rules) -> list[MetricVerdict]:
     gates, found = _gates(before, after, rules), []
-    for name in sorted({*gates, *before.samples, *after.samples}):
-        sides = before.samples.get(name, ()), after.samples.get(name, ())
-        defined = [side.definitions[name] for side in (before, after) if name in side.definitions]
-        if len(set(defined)) > 1:
-            why = f"measured by two definitions: {defined[0][1]} and {defined[1][1]}"
-            found.append(MetricVerdict(name, Verdict.NOT_COMPARABLE, why, *sides))
-        else:
-            gate = gates.get(name, MetricGate(Direction.NEITHER))
-            found.append(judge_metric(name, *sides, gate, floor=rules.floors.get(name, 0.0)))
+    names = sorted({*gates, *before.samples, *after.samples})
+    sides = {name: (before.samples.get(name, ()), after.samples.get(name, ())) for name in names}
+    apart = {name: why for name in names if (why := _two_definitions(before, after, name))}
+    likely = {
+        name: statistics.p_value(*sides[name])
+        for name in names
+        if name in gates and name not in apart and _has_ratio(*sides[name], gates[name])
+    }
+    corrected = dict(zip(likely, statistics.corrected(list(likely.values())), strict=True)) if len(likely) > 1 else {}
+    for name in names:
+        if name in apart:
+            found.append(MetricVerdict(name, Verdict.NOT_COMPARABLE, apart[name], *sides[name]))
+            continue
+        gate, floor = gates.get(name, MetricGate(Direction.NEITHER)), rules.floors.get(name, 0.0)
+        found.append(
+            judge_metric(
+                name, *sides[name], gate, floor=floor, p_value=likely.get(name), corrected=corrected.get(name)
+            )
+        )  # fmt: skip
     return found
+
+
+def _two_definitions(before: Side, after: Side, name: str) -> str | None:
+    defined = [side.definitions[name] for side in (before, after) if name in side.definitions]
+    if len(set(defined)) < 2:
+        return None
+    (unit, definition), (other_unit, other) = defined
+    if definition == other:
+        return f"measured in two units: {unit} and {other_unit}"
+    return f"measured by two definitions: {definition} and {other}"
+
+
+def _has_ratio(before: Sequence[float], after: Sequence[float], gate: MetricGate) -> bool:
+    return bool(before and after) and gate.direction is not Direction.NEITHER and median(before) != 0
 
 
 def _without_results(side: Side) -> tuple[Verdict, str]:

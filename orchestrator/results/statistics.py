@@ -49,7 +49,7 @@ def shift(before: Sequence[float], after: Sequence[float]) -> Shift:
 
 def p_value(before: Sequence[float], after: Sequence[float]) -> float:
     """Probability of a difference at least as large if there is none: Mann-Whitney U, two-sided."""
-    if len(set(before) | set(after)) == 1:
+    if len(set(before) | set(after)) == 1 or len(before) == len(after) == 1:
         return 1.0
     ties = len(set(before) | set(after)) < len(before) + len(after)
     exact = not ties and _is_exact(len(before), len(after))

@@ -48,15 +48,27 @@ class MetricVerdict:
     shift: Shift | None = None
     relative: float | None = None
     p_value: float | None = None
+    corrected: float | None = None
+    """The p-value after Benjamini and Hochberg's correction over all metrics of the comparison, which decides; None if
+    it is the only one."""
     threshold: float | None = None
     needed: int | None = None
     """For `unknown`: samples on each side that would probably suffice."""
 
 
 def judge_metric(
-    metric: str, before: Sequence[float], after: Sequence[float], gate: MetricGate, *, floor: float = 0.0
+    metric: str,
+    before: Sequence[float],
+    after: Sequence[float],
+    gate: MetricGate,
+    *,
+    floor: float = 0.0,
+    p_value: float | None = None,
+    corrected: float | None = None,
 ) -> MetricVerdict:
-    """Compare the samples of two sides: one number of each attempt."""
+    """Compare the samples of two sides: one number of each attempt.
+
+    `p_value` is that of the samples, if it is known; `corrected` is what decides when several metrics are judged."""
     sides = tuple(before), tuple(after)
     if not before or not after:
         side = "on both sides" if not before and not after else "before" if not before else "after"
@@ -70,8 +82,11 @@ def judge_metric(
         return MetricVerdict(metric, verdict, why, *sides, moved)
     relative, threshold = moved.difference / middle, gate.threshold(floor)
     alpha = gate.alpha / gate.looks
-    probability = statistics.p_value(before, after)
-    numbers: dict[str, Any] = {"shift": moved, "relative": relative, "p_value": probability, "threshold": threshold}
+    p_value = statistics.p_value(before, after) if p_value is None else p_value
+    probability = p_value if corrected is None else corrected
+    numbers: dict[str, Any] = {
+        "shift": moved, "relative": relative, "p_value": p_value, "corrected": corrected, "threshold": threshold
+    }  # fmt: skip
     if probability < alpha and abs(relative) > threshold:
         gained = (relative > 0) == (gate.direction is Direction.HIGHER)
         verdict = Verdict.BETTER if gained else Verdict.WORSE

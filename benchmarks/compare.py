@@ -1,0 +1,135 @@
+"""How long comparisons take: `python -m benchmarks compare [ROUNDS]` (default 11).
+
+A real SQLite database. Ten runs of 5,000 prompts, of which each run but the first answers 50 otherwise, are compared
+with the first: resolving, reading, aligning and judging, without the texts of a page. Then two runs of 10,000 answers,
+all of which differ, with a page of 100 changed prompts. Answers have 600 characters, half of them Chinese. Processor
+time (SQLite runs in the same process) and wall time, medians; memory is the peak that Python allocates in one comparison.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from alembic import command
+from sqlalchemy import insert
+
+from migrations.__main__ import config
+from orchestrator.comparisons.sides import sides_of
+from orchestrator.comparisons.subjects import resolve
+from orchestrator.model.demand import Demand
+from orchestrator.model.slots import SlotKind, SlotName
+from orchestrator.model.states import AttemptState, JobState
+from orchestrator.results.sides import Rules, compare
+from orchestrator.settings import url_of_sqlite
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Answer, Attempt, Job, Metric, Release, Slot
+
+METRICS = ("output_throughput", "ttft_seconds_p50", "ttft_seconds_max", "tpot_seconds_p50", "request_seconds_p50",
+           "request_seconds_max", "request_seconds_p90", "answers", "prompt_tokens", "output_tokens")  # fmt: skip
+TEXT = "清华微电子的算力卡 answers in two languages. " * 20
+
+
+@contextmanager
+def runs_of(runs: int, prompts: int, changed: int) -> Iterator[Database]:
+    """A database with so many runs of so many prompts; each but the first answers `changed` prompts otherwise."""
+    with tempfile.TemporaryDirectory(prefix="tx81-bench-") as folder:
+        url = url_of_sqlite(Path(folder) / "tx81.db")
+        command.upgrade(config(url), "head")
+        database = Database(url)
+        try:
+            for run in range(1, runs + 1):
+                _write(database, run, prompts, changed if run > 1 else 0)
+            yield database
+        finally:
+            database.close()
+
+
+def _write(database: Database, run: int, prompts: int, changed: int) -> None:
+    now = datetime.now(UTC)
+    slot = f"lab1.g{run % 8}"
+    with database.write() as session:
+        if run == 1:
+            session.add(Release(name="r1", profile={}, root="/", digest="sha256:r", is_default=True, created_at=now))
+            session.flush()
+        if session.get(Slot, slot) is None:
+            name = SlotName.parse(slot.rpartition(".")[2])
+            session.add(Slot(id=slot, host="lab1", name=str(name), kind=SlotKind.CARD_GROUP))
+        spec = {"kind": "infer", "model": "qwen", "repeats": 1, "max_tokens": 1024, "groups": 1}
+        session.add(
+            Job(
+                id=run, name=f"run{run}", kind="infer", project="default", spec=spec, request={"spec": spec},
+                release="r1", slot_kind=SlotKind.CARD_GROUP, demand=Demand(SlotKind.CARD_GROUP).key(), priority=5,
+                state=JobState.SUCCEEDED, run_seconds=60, silence_seconds=60, log_bytes=1, tool_retries=0,
+                created_at=now,
+            )
+        )  # fmt: skip
+        session.flush()
+        session.add(
+            Attempt(
+                id=run, job_id=run, number=1, slot_id=slot, slot_ids=[slot], state=AttemptState.SUCCEEDED,
+                assigned_at=now, answers_digest=f"sha256:{run}",
+            )
+        )  # fmt: skip
+        session.flush()
+        for place, name in enumerate(METRICS):
+            value = 100.0 + place + run / 10
+            session.add(Metric(attempt_id=run, name=name, value=value, unit="u", definition=name, count=prompts))
+        step = prompts // changed if changed else 0
+        rows = [
+            {
+                "attempt_id": run, "repeat": 1, "index": index, "batch": 0, "question": f"question {index} 是什么？",
+                "text": f"{index} {TEXT}"[:600 - 10] + (f" run {run}" if step and index % step == 0 else ""),
+                "exact": True,
+            }
+            for index in range(prompts)
+        ]  # fmt: skip
+        session.execute(insert(Answer), rows)
+
+
+def judged(database: Database, runs: int) -> int:
+    """Compare all with the first; the number of changed answers."""
+    with database.read() as session:
+        subjects = resolve(session, [f"job:{run}" for run in range(1, runs + 1)])
+        first, *others = sides_of(session, {subject.label: subject.job_ids for subject in subjects})
+    found = [compare(first, other, Rules()) for other in others]
+    return sum(each.answers.pairs.changed for each in found if each.answers)
+
+
+def measured(call: Callable[[], object], rounds: int) -> tuple[float, float, float]:
+    """Median processor and wall seconds, and the peak of allocated MiB of one more call."""
+    call()
+    processor, wall = [], []
+    for _ in range(rounds):
+        began, started = time.process_time(), time.perf_counter()
+        call()
+        processor.append(time.process_time() - began)
+        wall.append(time.perf_counter() - started)
+    tracemalloc.start()
+    call()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return statistics.median(processor), statistics.median(wall), peak / (1 << 20)
+
+
+def main() -> None:
+    """Measure and print."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 11
+    for runs, prompts, changed in ((10, 5_000, 50), (2, 10_000, 10_000)):
+        with runs_of(runs, prompts, changed) as database:
+            assert judged(database, runs) == (runs - 1) * changed
+            processor, wall, peak = measured(lambda: judged(database, runs), rounds)  # noqa: B023
+        print(
+            f"{runs:3} runs of {prompts:6} answers, {changed:6} changed: {processor * 1000:6.0f} ms of processor, "
+            f"{wall * 1000:6.0f} ms, peak {peak:5.0f} MiB   n {rounds}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
