@@ -16,6 +16,7 @@ from api.routes import (
     artifacts,
     batches,
     canaries,
+    comparisons,
     endpoints,
     events,
     health,
@@ -123,6 +124,7 @@ def _guarded() -> APIRouter:
         reservations,
         projects,
         results,
+        comparisons,
         tokens,
         events,
     ):

@@ -9,6 +9,7 @@ from typing import Self
 from api.client.artifacts import ArtifactCalls, ImportCalls
 from api.client.batches import BatchCalls
 from api.client.canaries import CanaryCalls
+from api.client.comparisons import ComparisonCalls
 from api.client.connection import ApiError, Connection, ServerUnreachable
 from api.client.endpoints import EndpointCalls
 from api.client.events import EventCalls
@@ -49,6 +50,7 @@ class Client(
     def __init__(self, base_url: str, token: str, timeout: float = 30.0) -> None:
         super().__init__(Connection(base_url, token, timeout))
         self.batches = BatchCalls(self._connection)
+        self.comparisons = ComparisonCalls(self._connection)
         self.reservations = ReservationCalls(self._connection)
         self.imports = ImportCalls(self._connection)
         self.endpoints = EndpointCalls(self._connection)

@@ -109,6 +109,7 @@ def _side(label: str, runs: Sequence[Run], reader: "_Reader") -> Side:
         samples={name: tuple(values) for name, values in samples.items()},
         definitions={name: _one_definition(list(ways)) for name, ways in defined.items()},
         answers=_grouped(used, reader),
+        jobs=tuple(run.job_id for run in used),
         left_out=Counter(why for run in runs if (why := left_out(run)) is not None),
     )
 

@@ -31,8 +31,13 @@ FOLLOWS: Mapping[str, frozenset[str]] = {
     "precision": frozenset({"precision", "backend_type", "kcore", "gm"}),
     "backend_type": frozenset({"precision", "backend_type", "kcore", "gm"}),
     "model": frozenset({"model", "backend_type", "kcore", "gm"}),
+    "release": frozenset({"release", "client_release"}),
+    "slot": WHERE,
 }
 """What differs by itself where one of these differs: another toolchain makes another kernel image."""
+
+NO_METRIC = "none"
+"""In the place of a metric's name: no metric is judged."""
 
 LOWER_IS_BETTER = ("request_seconds", "ttft_seconds", "tpot_seconds")
 HIGHER_IS_BETTER = ("output_throughput", "exact_answers")
@@ -117,6 +122,8 @@ class Side:
     definitions: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Metric → its unit and definition."""
     answers: Sequence[AnswerOf] = ()
+    jobs: tuple[int, ...] = ()
+    """Numbers of the runs, in the order of the settings."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Runs that do not count, by reason: `infrastructure`, `failed`, `cancelled`, `skipped`, `doubtful`,
     `unfinished`."""
@@ -159,6 +166,10 @@ class Rules:
     """Places that may not differ although repeats may."""
     gates: Mapping[str, MetricGate] = field(default_factory=dict)
     """Metrics that are judged; a metric without a gate is shown. Empty: every metric whose direction is known."""
+    only: frozenset[str] = frozenset()
+    """Without gates: names of the metrics that are judged; empty: all, `NO_METRIC`: none."""
+    effect: float = 0.03
+    """Without gates: smallest relative difference that matters."""
     floors: Mapping[str, float] = field(default_factory=dict)
     """Metric → noise floor from A/A runs, relative."""
     answers: AnswerRule = AnswerRule.UNCHANGED
@@ -189,12 +200,14 @@ def compare(before: Side, after: Side, rules: Rules) -> Comparison:
 def differing(before: Side, after: Side, rules: Rules) -> tuple[Difference, ...]:
     """Fields in which not all runs of both sides are the same."""
     names = sorted({name for side in (before, after) for setting in side.settings for name in setting})
-    across = rules.across.union(*(FOLLOWS.get(name, frozenset()) for name in rules.across))
+    across, strict = (
+        named.union(*(FOLLOWS.get(name, frozenset()) for name in named)) for named in (rules.across, rules.strict)
+    )
     found = []
     for name in names:
         one, other = _values(before, name), _values(after, name)
         if one != other or len(one) > 1:
-            allowed = name in across or (name in WHERE and name not in rules.strict)
+            allowed = name in across or (name in WHERE and name not in strict)
             found.append(Difference(name, one, other, allowed))
     return tuple(found) if before.settings and after.settings else ()
 
@@ -278,9 +291,13 @@ def _values(side: Side, name: str) -> tuple[Any, ...]:
 def _gates(before: Side, after: Side, rules: Rules) -> Mapping[str, MetricGate]:
     if rules.gates:
         return rules.gates
-    names = sorted({*before.samples, *after.samples})
-    directions = {name: direction_of(name) for name in names}
-    return {name: MetricGate(way) for name, way in directions.items() if way is not Direction.NEITHER}
+    names = rules.only - {NO_METRIC} if rules.only else {*before.samples, *after.samples}
+    directions = {name: direction_of(name) for name in sorted(names)}
+    return {
+        name: MetricGate(way, effect=rules.effect, alpha=rules.alpha)
+        for name, way in directions.items()
+        if way is not Direction.NEITHER
+    }
 
 
 def _metrics(before: Side, after: Side, rules: Rules) -> list[MetricVerdict]:

@@ -1,0 +1,72 @@
+"""Results compared: jobs, batches, pipelines and suite runs against the first of them."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import StringConstraints
+
+from api.access import GuardedRoute
+from api.context import Given
+from api.documents.comparisons import ComparisonReport, ShownPrompts
+from api.parameters import Cursor, Limit, NameFilter, first_position
+from api.parameters import cursor as cursor_at
+from api.views.comparisons import prompt_view, side_view, subject_view
+from orchestrator.comparisons.sides import sides_of
+from orchestrator.comparisons.subjects import MOST_SUBJECTS, resolve
+from orchestrator.model.verdicts import AnswerRule
+from orchestrator.results.reports import prompts, report
+from orchestrator.results.sides import Rules
+from orchestrator.results.texts import signatures
+
+router = APIRouter(prefix="/comparisons", tags=["results"], route_class=GuardedRoute)
+
+SubjectWord = Annotated[str, StringConstraints(pattern="^((job|batch|pipeline|run):)?[0-9]{1,19}$")]
+Subjects = Annotated[
+    list[SubjectWord],
+    Query(
+        min_length=2, max_length=MOST_SUBJECTS,
+        description="`job:1` or `1`, `batch:3`, `pipeline:7`, `run:5`; the first is the baseline.",
+    ),
+]  # fmt: skip
+Fields = Annotated[list[NameFilter], Query(max_length=50)]
+Effect = Annotated[float, Query(gt=0, le=10, allow_inf_nan=False)]
+
+NO_FIELDS: list[str] = []
+
+
+@router.get("")
+def compare_results(
+    context: Given,
+    subject: Subjects,
+    across: Fields = NO_FIELDS,
+    strict: Fields = NO_FIELDS,
+    metric: Fields = NO_FIELDS,
+    effect: Effect = Rules.effect,
+    rule: AnswerRule = AnswerRule.UNCHANGED,
+    answers: ShownPrompts = "changed",
+    limit: Limit = 100,
+    cursor: Cursor | None = None,
+) -> ComparisonReport:
+    """Compare results with those of the first subject: settings, then answers, then metrics, and one verdict.
+
+    `across` names fields of the setting that may differ (`toolchain`, `precision`, `model` …), `strict` places that may
+    not (`slots`, `host`). `metric` names the metrics that are judged (default: all whose direction is known; `none`:
+    none), `effect` the smallest relative difference that matters, `rule` what answers are held to. `answers` chooses
+    the prompts that are listed, page by page."""
+    rules = Rules(
+        across=frozenset(across), strict=frozenset(strict), only=frozenset(metric), effect=effect, answers=rule
+    )
+    after = first_position(cursor)
+    with context.database.read() as session:
+        subjects = resolve(session, subject)
+        sides = sides_of(session, {each.label: each.job_ids for each in subjects})
+    found = report(sides, rules)
+    listed, last = prompts(found, sides, answers, limit=limit, after=after)
+    compared = zip(found.comparisons, sides[1:], strict=True)
+    return ComparisonReport(
+        verdict=found.verdict, why=found.why,
+        subjects=tuple(subject_view(each, side) for each, side in zip(subjects, sides, strict=True)),
+        comparisons=tuple(side_view(each, sides[0], side) for each, side in compared),
+        prompts=len(found.questions), changed_prompts=len(found.changed), signatures=signatures() if listed else {},
+        items=tuple(prompt_view(each) for each in listed), next=None if last is None else cursor_at(last),
+    )  # fmt: skip

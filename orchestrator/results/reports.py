@@ -1,0 +1,248 @@
+"""Many sides against the first, the baseline: a verdict for each, one over all, and the prompts whose answers changed.
+
+Pure. What is not comparable with the baseline has a list of fields and no prompts.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from orchestrator.errors import BadRequest
+from orchestrator.model.verdicts import Direction, Verdict
+from orchestrator.results.sides import (
+    FOLLOWS,
+    NO_METRIC,
+    WHERE,
+    AnswerOf,
+    Comparison,
+    Rules,
+    Side,
+    compare,
+    direction_of,
+    paired,
+)
+from orchestrator.results.texts import TextChange, change
+from orchestrator.results.verdicts import overall
+
+Shown = Literal["changed", "all", "none"]
+"""Which prompts a report lists."""
+
+MOST_DISTINCT = 20
+"""Different answers to one prompt that are listed, the most frequent first."""
+
+MOST_PAIRS = 5
+"""Different changes of one prompt on one side that are listed, the most frequent first."""
+
+MOST_PLACES = 5
+"""Runs that are named for one change."""
+
+PAGE_TEXT = 4_000_000
+"""Characters of listed answers after which a page ends, whatever its limit."""
+
+PAGE_ALIGNED = 1_000_000
+"""Characters of the texts of one page whose edit similarity is computed; 3 s at the worst."""
+
+PAGE_SCORED = 200_000
+"""Characters of the texts of one page for which chrF and BLEU are computed; 2 s at the worst."""
+
+
+@dataclass(frozen=True)
+class DistinctAnswer:
+    """One of the different answers to a prompt: how often each side gave it."""
+
+    text: str
+    exact: bool | None
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class AnswerChange:
+    """What an answer of the baseline became on another side, and in how many of the aligned repeats."""
+
+    label: str
+    before: str
+    after: str
+    count: int
+    places: tuple[tuple[int | None, str | None], ...]
+    """Job and slot of the first ones."""
+    text: TextChange
+
+
+@dataclass(frozen=True)
+class ComparedPrompt:
+    """The answers of all sides to one prompt."""
+
+    index: int
+    """Its place among all prompts of the comparison, from 0."""
+    question: str
+    changed: bool
+    answers: tuple[DistinctAnswer, ...]
+    distinct: int
+    """How many different answers there are, listed or not."""
+    changes: tuple[AnswerChange, ...]
+    different: int
+    """How many different changes there are, listed or not."""
+    alone: Mapping[str, int]
+    """Side → its answers, or the baseline's, without a counterpart."""
+
+
+@dataclass(frozen=True)
+class ReportedComparison:
+    """A side and how it compares with the baseline."""
+
+    label: str
+    found: Comparison
+
+
+@dataclass(frozen=True)
+class SidesReport:
+    """All sides against the baseline."""
+
+    verdict: Verdict
+    why: str
+    comparisons: tuple[ReportedComparison, ...]
+    questions: tuple[str, ...]
+    """Every prompt, in the order of the baseline, then of the others."""
+    changed: tuple[int, ...]
+    """Those whose answers differ from the baseline's on some side, or have no counterpart there."""
+
+
+def report(sides: Sequence[Side], rules: Rules) -> SidesReport:
+    """Compare each side with the first; BadRequest if the rules name what there is not."""
+    check(rules, sides)
+    baseline, *others = sides
+    comparisons = tuple(ReportedComparison(side.label, compare(baseline, side, rules)) for side in others)
+    compared = _compared(sides, comparisons)
+    questions = tuple(dict.fromkeys(question for side in compared for question in side.by_question))
+    changed = tuple(index for index, question in enumerate(questions) if _changed(question, compared))
+    verdict = overall([each.found.verdict for each in comparisons])
+    return SidesReport(verdict, _why(verdict, comparisons), comparisons, questions, changed)
+
+
+def check(rules: Rules, sides: Sequence[Side]) -> None:
+    """BadRequest for a field that no run has, a place that is none, or a metric of unknown direction."""
+    fields = {name for side in sides for setting in side.settings for name in setting}
+    for name in sorted(rules.across - fields - FOLLOWS.keys() - WHERE) if fields else ():
+        known = ", ".join(sorted(fields))
+        raise BadRequest(f"no run has a field {name!r}; they have {known}", field="across")
+    for name in sorted(rules.strict - WHERE - {"slot"}):
+        raise BadRequest(f"{name!r} is no place: write {', '.join(sorted(WHERE))} or slot", field="strict")
+    for name in sorted(rules.only - {NO_METRIC}):
+        if direction_of(name) is Direction.NEITHER:
+            raise BadRequest(f"{name!r} cannot be judged: neither more nor less of it is better", field="metric")
+
+
+def prompts(
+    found: SidesReport, sides: Sequence[Side], shown: Shown, *, limit: int, after: int | None = None
+) -> tuple[list[ComparedPrompt], int | None]:
+    """A page of prompts beyond the one of index `after`, and the index after which the next page begins."""
+    if shown == "none":
+        return [], None
+    every: Iterable[int] = range(len(found.questions)) if shown == "all" else found.changed
+    wanted = [index for index in every if after is None or index > after]
+    compared = _compared(sides, found.comparisons)
+    page, rest = wanted[:limit], PAGE_TEXT
+    placed = [_by_question(side, {found.questions[index] for index in page}) for side in compared]
+    listed: list[ComparedPrompt] = []
+    budget = _Budget()
+    for index in page:
+        if rest <= 0:
+            break
+        prompt = _prompt(index, found.questions[index], compared, placed, budget)
+        rest -= sum(min(len(answer.text), PAGE_TEXT // MOST_DISTINCT) for answer in prompt.answers)
+        listed.append(prompt)
+    return listed, listed[-1].index if listed and len(listed) < len(wanted) else None
+
+
+class _Budget:
+    """What may still be computed for a page."""
+
+    def __init__(self) -> None:
+        self._aligned, self._scored = PAGE_ALIGNED, PAGE_SCORED
+
+    def change(self, before: str, after: str) -> TextChange:
+        size = len(before) + len(after)
+        found = change(before, after, aligned=size <= self._aligned, scored=size <= self._scored)
+        self._aligned -= 0 if found.similarity is None else min(size, self._aligned)
+        self._scored -= 0 if found.chrf is None else size
+        return found
+
+
+def _compared(sides: Sequence[Side], comparisons: Sequence[ReportedComparison]) -> list[Side]:
+    """The baseline and the sides whose answers were compared with it."""
+    others = [side for side, each in zip(sides[1:], comparisons, strict=True) if each.found.answers is not None]
+    return [sides[0], *others] if others else []
+
+
+def _changed(question: str, sides: Sequence[Side]) -> bool:
+    left = sides[0].by_question.get(question, ())
+    for side in sides[1:]:
+        right = side.by_question.get(question, ())
+        if left is right:
+            continue
+        pairs, alone = paired(left, right)
+        if alone or any(old.text != new.text for old, new in pairs):
+            return True
+    return False
+
+
+def _by_question(side: Side, questions: set[str]) -> Mapping[str, Sequence[AnswerOf]]:
+    found: dict[str, list[AnswerOf]] = defaultdict(list)
+    for answer in side.answers:
+        if answer.question in questions:
+            found[answer.question].append(answer)
+    return found
+
+
+def _prompt(
+    index: int,
+    question: str,
+    sides: Sequence[Side],
+    placed: Sequence[Mapping[str, Sequence[AnswerOf]]],
+    budget: _Budget,
+) -> ComparedPrompt:
+    given = [answers.get(question, ()) for answers in placed]
+    changes, alone, different = [], {}, 0
+    for side, right in zip(sides[1:], given[1:], strict=True):
+        pairs, rest = paired(given[0], right)
+        if rest:
+            alone[side.label] = len(rest)
+        unlike = Counter((old.text, new.text) for old, new in pairs if old.text != new.text)
+        different += len(unlike)
+        for (before, after), count in unlike.most_common(MOST_PAIRS):
+            places = _places(pairs, before, after)
+            changes.append(AnswerChange(side.label, before, after, count, tuple(places), budget.change(before, after)))
+    answers = _distinct(sides, given)
+    return ComparedPrompt(
+        index, question, bool(changes or alone), tuple(answers[:MOST_DISTINCT]), len(answers), tuple(changes),
+        different, alone,
+    )  # fmt: skip
+
+
+def _places(
+    pairs: Iterable[tuple[AnswerOf, AnswerOf]], before: str, after: str
+) -> Iterator[tuple[int | None, str | None]]:
+    found = dict.fromkeys((new.job_id, new.slot_id) for old, new in pairs if old.text == before and new.text == after)
+    yield from list(found)[:MOST_PLACES]
+
+
+def _distinct(sides: Sequence[Side], given: Sequence[Sequence[AnswerOf]]) -> list[DistinctAnswer]:
+    """The baseline's answers first, then by how often they were given."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    exact: dict[str, bool | None] = {}
+    for side, answers in zip(sides, given, strict=True):
+        for answer in answers:
+            counts[answer.text][side.label] += 1
+            exact[answer.text] = answer.exact if exact.get(answer.text) is None else exact[answer.text]
+    baseline = sides[0].label
+    ordered = sorted(counts, key=lambda text: (-counts[text][baseline], -counts[text].total()))
+    return [DistinctAnswer(text, exact[text], dict(counts[text])) for text in ordered]
+
+
+def _why(verdict: Verdict, comparisons: Sequence[ReportedComparison]) -> str:
+    first = next(each for each in comparisons if each.found.verdict is verdict)
+    if len(comparisons) == 1:
+        return first.found.why
+    rest = sum(each.found.verdict is verdict for each in comparisons) - 1
+    return f"{first.label}: {first.found.why}" + (f"; {rest} more {verdict}" if rest else "")
