@@ -50,10 +50,8 @@ def resolve(session: Session, words: Sequence[str]) -> list[Subject]:
     for subject in subjects:
         for job_id in subject.job_ids:
             if (other := owners.setdefault(job_id, subject.label)) is not subject.label:
-                shared = subject.label if other == subject.label else f"{other} and {subject.label}"
-                raise BadRequest(
-                    f"job {job_id} is in {shared} twice: a run cannot be compared with itself", field="subject"
-                )
+                where = "is named twice" if other == subject.label else f"is in {other} and {subject.label}"
+                raise BadRequest(f"job {job_id} {where}: a run cannot be compared with itself", field="subject")
     if len(owners) > MOST_RUNS:
         raise BadRequest(f"{len(owners)} jobs are too many: at most {MOST_RUNS} in one comparison", field="subject")
     return subjects

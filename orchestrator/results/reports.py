@@ -22,7 +22,7 @@ from orchestrator.results.sides import (
     direction_of,
     paired,
 )
-from orchestrator.results.texts import TextChange, change
+from orchestrator.results.texts import MOST_COMPARED, TextChange, change
 from orchestrator.results.verdicts import overall
 
 Shown = Literal["changed", "all", "none"]
@@ -41,10 +41,10 @@ PAGE_TEXT = 4_000_000
 """Characters of listed answers after which a page ends, whatever its limit."""
 
 PAGE_ALIGNED = 1_000_000
-"""Characters of the texts of one page whose edit similarity is computed; 3 s at the worst."""
+"""Characters of one page whose edit similarity is computed; 2 s at the worst."""
 
 PAGE_SCORED = 200_000
-"""Characters of the texts of one page for which chrF and BLEU are computed; 2 s at the worst."""
+"""Characters of one page for which chrF and BLEU are computed; 3 s at the worst."""
 
 
 @dataclass(frozen=True)
@@ -163,8 +163,9 @@ class _Budget:
 
     def change(self, before: str, after: str) -> TextChange:
         size = len(before) + len(after)
-        found = change(before, after, aligned=size <= self._aligned, scored=size <= self._scored)
-        self._aligned -= 0 if found.similarity is None else min(size, self._aligned)
+        work = min(len(before), MOST_COMPARED) + min(len(after), MOST_COMPARED)
+        found = change(before, after, aligned=work <= self._aligned, scored=size <= self._scored)
+        self._aligned -= 0 if found.similarity is None else work
         self._scored -= 0 if found.chrf is None else size
         return found
 
