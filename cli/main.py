@@ -14,9 +14,9 @@ from cyclopts import App, CycloptsError, Group
 from cli.session import Exit, Readers, Stop, hint, say
 
 _WAITS_FOR_JOBS = frozenset(
-    {"run", "wait", "submit", "stress", "batches", "serve", "load", "provision", "canary", "demo", "up"}
+    {"run", "wait", "submit", "stress", "batches", "serve", "load", "provision", "canary", "demo", "up", "compare"}
 )
-"""Commands whose exit code is the outcome of jobs, even if nobody reads their output."""
+"""Commands whose exit code is the outcome of jobs or of a comparison, even if nobody reads their output."""
 _BROKEN_PIPE = 141
 """128 + SIGPIPE: what a shell shows for a program whose reader went away."""
 
@@ -24,8 +24,8 @@ app = App(
     name="tx81",
     help=(
         "Jobs on TX81 card groups: submit once, know what ran where, never lose a result.\n\n"
-        "Exit codes: 0 ok, 1 a job failed, 2 wrong usage, 3 server or token, 4 infrastructure fault, "
-        "124 wait timed out, 130 detached."
+        "Exit codes: 0 ok, 1 a job failed (compare: worse), 2 wrong usage (compare: also not judged), "
+        "3 server or token, 4 infrastructure fault, 124 wait timed out, 130 detached."
     ),
     help_format="plaintext",
     version=lambda: version("tx81-orchestrator"),
@@ -74,6 +74,10 @@ _COMMANDS = {
         "batches": (
             "cli.commands.batches:app",
             "Many jobs with one report: list, `show`, `wait`, `report`, `cancel` and more.",
+        ),
+        "compare": (
+            "cli.commands.compare:compare",
+            "Compare results with those of the first job, batch or pipeline: one verdict, also as HTML or JUnit.",
         ),
         "results": ("cli.commands.results:app", "Numbers and answers of many jobs as data: `metrics`, `answers`."),
         "pipelines": ("cli.commands.pipelines:pipelines", "List pipelines, newest first."),

@@ -36,8 +36,8 @@ class Exit(IntEnum):
     """What the caller's shell learns."""
 
     OK = 0
-    JOB_FAILED = 1  #: A job failed by itself, was cancelled or skipped.
-    USAGE = 2  #: What was asked for cannot be done as written.
+    JOB_FAILED = 1  #: A job failed by itself, was cancelled or skipped; of a comparison: worse.
+    USAGE = 2  #: What was asked for cannot be done as written; of a comparison: it could not be judged.
     SERVER = 3  #: The server is away, refuses the token, or is in trouble itself.
     FAULT = 4  #: The infrastructure failed: cards, hosts, or the embedded stack.
     TIMED_OUT = 124

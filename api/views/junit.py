@@ -1,6 +1,5 @@
 """A batch as JUnit XML, for whatever shows test results: a fault is an error, a failed job a failure. Pure."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from xml.etree import ElementTree
@@ -8,9 +7,7 @@ from xml.etree import ElementTree
 from orchestrator.batches.report import JobLine
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.states import FINAL, JobState
-
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What no XML 1.0 document may hold, not even as a reference."""
+from orchestrator.xml_text import xml_text
 
 
 def junit(name: str, jobs: Iterable[JobLine]) -> bytes:
@@ -29,7 +26,7 @@ def junit(name: str, jobs: Iterable[JobLine]) -> bytes:
         if element is not None:
             counts[element] += 1
             kind = line.failure.kind if line.failure is not None else line.state
-            ElementTree.SubElement(case, element, type=kind, message=_NOT_XML.sub("\ufffd", _why(line)))
+            ElementTree.SubElement(case, element, type=kind, message=xml_text(_why(line)))
     suite.attrib |= {
         "tests": str(counts["tests"]), "failures": str(counts["failure"]), "errors": str(counts["error"]),
         "skipped": str(counts["skipped"]), "time": f"{seconds:.3f}",

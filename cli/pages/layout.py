@@ -36,6 +36,14 @@ _STYLE: Mapping[str, str] = {
     "ok": "green",
     "warn": "yellow",
     "fail": "red",
+    "better": "green",
+    "same": "green",
+    "worse": "red",
+    "infrastructure": "red",
+    "unknown": "yellow",
+    "missing": "yellow",
+    "not_comparable": "yellow",
+    "known": "yellow",
 }
 
 
