@@ -7,8 +7,9 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from builders.rows import A_MOMENT, a_job_row, an_attempt
+from orchestrator.model.batches import StopOn
 from orchestrator.model.states import AttemptState, JobState
-from orchestrator.storage.tables import Answer, Attempt, Doubt, Job, JobInput, Metric
+from orchestrator.storage.tables import Answer, Attempt, Batch, Doubt, Job, JobInput, Metric
 
 KCORE, PROMPTS = "sha256:" + "c" * 64, "sha256:" + "d" * 64
 DEFINED = {
@@ -69,6 +70,17 @@ def add_results(
             )
         )  # fmt: skip
     session.flush()
+
+
+def a_batch(session: Session) -> int:
+    """The number of a batch that has no jobs yet."""
+    batch = Batch(
+        name="b", project="default", stop_on=StopOn.NEVER, size=1, left_out={}, created_at=A_MOMENT,
+        touched_at=A_MOMENT, sealed_at=A_MOMENT,
+    )  # fmt: skip
+    session.add(batch)
+    session.flush()
+    return batch.id
 
 
 def in_doubt(session: Session, job_id: int) -> None:

@@ -1,12 +1,11 @@
 """Comparisons, as HTTP sees them."""
 
 import pytest
-from builders.results import a_run, in_doubt
-from builders.rows import A_MOMENT, a_job_row, a_model, a_slot_row
+from builders.results import PROMPTS, a_batch, a_run, add_results, in_doubt
+from builders.rows import a_job_row, a_model, a_slot_row, an_attempt
 
-from orchestrator.model.batches import StopOn
-from orchestrator.model.states import JobState
-from orchestrator.storage.tables import Batch, Job
+from orchestrator.model.states import AttemptState, JobState
+from orchestrator.storage.tables import Job
 
 SAID = {"2+2": "4", "3+3": "6", "首都": "北京"}
 RATES = (40.0, 40.2, 39.8, 40.1, 39.9, 40.05, 39.95)
@@ -62,21 +61,29 @@ def test_settings_that_differ_give_fields_and_no_number(http, run):
     assert compared(http, before, after, across="max_tokens", metric="none").json()["verdict"] == "same"
 
 
+def test_jobs_of_different_kinds_differ_in_their_kind(http, database, run):
+    spec = {"kind": "client", "endpoint": {"job": 1, "artifact": "endpoint"}, "prompts": {"digest": PROMPTS}}
+    with database.write() as session:
+        client = a_job_row(session, request={"spec": spec}, state=JobState.SUCCEEDED)
+        attempt = an_attempt(session, client, slot_id="lab1.cpu0", state=AttemptState.SUCCEEDED)
+        add_results(session, attempt, SAID, {}, {})
+
+    said = compared(http, run(SAID), client.id).json()
+
+    assert said["verdict"] == "not_comparable"
+    assert "kind" in [each["field"] for each in said["comparisons"][0]["differences"]]
+
+
 def test_numbers_of_several_runs_are_judged_with_their_interval(http, database, run):
     before = [run({}, {"output_throughput": rate}) for rate in RATES]
     after = [run({}, {"output_throughput": rate * 0.9}) for rate in RATES]
     batches = []
     with database.write() as session:
         for jobs in (before, after):
-            batch = Batch(
-                name="b", project="default", stop_on=StopOn.NEVER, size=7, left_out={}, created_at=A_MOMENT,
-                touched_at=A_MOMENT,
-            )  # fmt: skip
-            session.add(batch)
-            session.flush()
+            batch = a_batch(session)
             for job in jobs:
-                session.get_one(Job, job).batch_id = batch.id
-            batches.append(f"batch:{batch.id}")
+                session.get_one(Job, job).batch_id = batch
+            batches.append(f"batch:{batch}")
 
     said = compared(http, *batches).json()
 

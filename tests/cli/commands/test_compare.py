@@ -1,11 +1,12 @@
 """`tx81 compare` from the shell: the verdict is the exit code, and every format is a file."""
 
 import json
+import shlex
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from builders.results import a_run
+from builders.results import a_batch, a_run
 from builders.rows import a_slot_row
 
 from cli.commands.compare import ENDS
@@ -15,6 +16,7 @@ from orchestrator.model.verdicts import Verdict
 from orchestrator.settings import url_of_sqlite
 from orchestrator.storage.database import Database
 
+PAGE = Path(__file__).parents[3] / "docs" / "results.md"
 SAID = {"2+2": "4", "3+3": "6", "首都": "北京"}
 FAULT = {"kind": "fault", "reason": "card lost"}
 
@@ -31,6 +33,37 @@ def run(at_site):
 
     yield write
     database.close()
+
+
+@pytest.fixture
+def batch(at_site):
+    """Writes a batch without jobs; its number."""
+    database = Database(url_of_sqlite(at_site.token_file.with_name("tx81.db")))
+
+    def write() -> int:
+        with database.write() as session:
+            return a_batch(session)
+
+    yield write
+    database.close()
+
+
+def test_every_command_on_the_page_about_results_does_what_it_says(tx81, run, batch):
+    block = PAGE.read_text("utf-8").split("```sh\n")[1].split("```")[0]
+    commands = [shlex.split(line, comments=True)[1:] for line in block.splitlines()]
+    named = {f"batch:{number}": batch() for number in (1, 2)}
+    jobs = {f"job:{number}": run(SAID) for number in (1, 2)}
+    for number in named.values():
+        run(SAID, batch_id=number)
+    words = {word: f"batch:{number}" for word, number in named.items()} | {
+        word: f"job:{number}" for word, number in jobs.items()
+    }
+
+    ends = [tx81(*(words.get(word, word) for word in command)) for command in commands]
+
+    assert len(commands) >= 5
+    assert [ran.err for ran in ends if ran.code not in (0, 2) or ran.err.startswith("tx81:")] == []
+    assert Path("report.html").read_text().startswith("<!DOCTYPE html>")
 
 
 def test_every_verdict_has_its_exit_code_and_only_good_ones_are_0():

@@ -1,14 +1,13 @@
 """What a person names is found, or refused with the reason."""
 
 import pytest
-from builders.results import a_run
+from builders.results import a_batch, a_run
 from builders.rows import A_MOMENT, a_job_row, a_model, a_slot_row
 
 from orchestrator.comparisons import subjects
 from orchestrator.comparisons.subjects import MOST_SUBJECTS, Subject, resolve
 from orchestrator.errors import BadRequest, NotFound
-from orchestrator.model.batches import StopOn
-from orchestrator.storage.tables import Batch, Pipeline
+from orchestrator.storage.tables import Pipeline
 
 
 @pytest.fixture
@@ -17,16 +16,6 @@ def session(database):
         a_model(session)
         a_slot_row(session, "lab1.g0")
         yield session
-
-
-def a_batch(session) -> int:
-    batch = Batch(
-        name="b", project="default", stop_on=StopOn.NEVER, size=1, left_out={}, created_at=A_MOMENT,
-        touched_at=A_MOMENT,
-    )  # fmt: skip
-    session.add(batch)
-    session.flush()
-    return batch.id
 
 
 def a_pipeline(session) -> int:
