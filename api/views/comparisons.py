@@ -15,7 +15,7 @@ from api.documents.comparisons import (
     SettingDifference,
     TextPart,
 )
-from orchestrator.comparisons.subjects import Subject
+from orchestrator.comparisons.subjects import ResultSubject
 from orchestrator.results.reports import AnswerChange, ComparedPrompt, ReportedComparison
 from orchestrator.results.sides import Side
 from orchestrator.results.texts import THOUGHT_ENDS, final_answer
@@ -28,7 +28,7 @@ AROUND = 40
 """Characters of an excerpt before the first difference, and twice as many from there on."""
 
 
-def subject_view(subject: Subject, side: Side) -> ComparedSubject:
+def subject_view(subject: ResultSubject, side: Side) -> ComparedSubject:
     """A side, and what its runs have in common."""
     left_out = sum(side.left_out.values())
     return ComparedSubject(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from api.documents.comparisons import ComparedPromptView, ComparedSide, ComparisonReport
-from cli.pages.comparison_words import change_line, counts, line_of, title, unlisted
+from cli.pages.comparison_words import change_line, counts, excerpts, line_of, title, unlisted
 from cli.terminal import visible
 from orchestrator.model.verdicts import Verdict
 from orchestrator.xml_text import xml_text
@@ -66,15 +66,11 @@ def _prompt(prompt: ComparedPromptView, side: ComparedSide) -> _Case | None:
         return None
     worse = side.answers is not None and side.answers.verdict is Verdict.WORSE
     element = "failure" if worse and changes else "error" if alone else None
-    said = [f"{change.count} ×: {change_line(change)}; {_excerpts(change.before_excerpt, change.after_excerpt)}"
+    said = [f"{change.count} ×: {change_line(change)}; {excerpts(change)}"
             for change in changes]  # fmt: skip
     said += [f"without a counterpart: {counts({side.subject: alone})}"] if alone else []
     kind = Verdict.WORSE if element == "failure" else Verdict.MISSING
     return f"prompt {prompt.index + 1}: {line_of(prompt.question)}", element, kind, "\n".join(said)
-
-
-def _excerpts(before: str, after: str) -> str:
-    return f"{before!r} became {after!r}"
 
 
 def _text(text: str) -> str:

@@ -11,7 +11,9 @@ from cli.pages.comparison_words import (
     answers_line,
     change_line,
     counts,
+    excerpts,
     interval,
+    is_deep,
     line_of,
     number,
     percent,
@@ -86,7 +88,7 @@ def _prompt(prompt: ComparedPromptView) -> list[str]:
     for change in prompt.changes:
         where = places_of(change)
         said = f"{change.subject}, {change.count} ×: {change_line(change)}" + (f"; {where}" if where else "")
-        lines.append(f"- {escaped(said)}")
+        lines.append(f"- {escaped(f'{said}; {excerpts(change)}' if is_deep(change) else said)}")
     if prompt.alone:
         lines.append(f"- without a counterpart: {escaped(counts(prompt.alone))}")
     return [*lines, ""]

@@ -13,8 +13,8 @@ LONGEST_LINE = 200
 
 
 def number(value: float | None) -> str:
-    """Four significant digits; nothing for none."""
-    return "" if value is None else f"{value:.4g}"
+    """An integer as it is, else four significant digits; nothing for none."""
+    return "" if value is None else str(value) if isinstance(value, int) else f"{value:.4g}"
 
 
 def percent(value: float | None) -> str:
@@ -77,18 +77,32 @@ def answers_line(side: ComparedSide) -> str | None:
 
 def change_line(change: ChangedAnswer) -> str:
     """How far an answer changed, in one line."""
-    bounded = dict.fromkeys(change.bounded, " (bounded)")
     final = {True: "equal", False: "differs", None: ""}[change.final_equal]
+    at_least = "at least " if "similarity" in change.bounded and change.similarity is not None else ""
     told = {
         "first differing character": number(change.first_character),
         "token": number(change.first_token),
-        "similarity": number(change.similarity) + bounded.get("similarity", ""),
-        "chrF": number(change.chrf) + bounded.get("chrf", ""),
-        "BLEU": number(change.bleu) + bounded.get("bleu", ""),
+        "similarity": at_least + _computed(change.similarity),
+        "chrF": _computed(change.chrf),
+        "BLEU": _computed(change.bleu),
         "length ratio": number(change.length_ratio),
         "final answer": final,
     }
-    return ", ".join(f"{name} {value}".rstrip() for name, value in told.items() if value)
+    return ", ".join(f"{name} {value}" for name, value in told.items() if value)
+
+
+def _computed(value: float | None) -> str:
+    return "not computed (too long)" if value is None else number(value)
+
+
+def excerpts(change: ChangedAnswer) -> str:
+    """The texts around the first difference, in one line."""
+    return f"{change.before_excerpt!r} became {change.after_excerpt!r}"
+
+
+def is_deep(change: ChangedAnswer) -> bool:
+    """Whether the first difference lies where a line that shows the beginning of the answer does not."""
+    return (change.first_character or 0) >= LONGEST_LINE // 2
 
 
 def places_of(change: ChangedAnswer) -> str:

@@ -9,7 +9,9 @@ from cli.pages.comparison_words import (
     answers_line,
     change_line,
     counts,
+    excerpts,
     interval,
+    is_deep,
     line_of,
     number,
     percent,
@@ -78,6 +80,8 @@ def _prompt(prompt: ComparedPromptView) -> list[RenderableType]:
         where = places_of(change)
         said = f"  {change.subject}, {change.count} ×: {change_line(change)}" + (f"; {where}" if where else "")
         parts.append(Text(clean(said)))
+        if is_deep(change):
+            parts.append(Text(clean(f"    {excerpts(change)}")))
     if prompt.alone:
         parts.append(Text(clean(f"  without a counterpart: {counts(prompt.alone)}")))
     return parts

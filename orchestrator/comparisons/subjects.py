@@ -29,14 +29,14 @@ _WORD = re.compile(r"(?:(job|batch|pipeline|run):)?([0-9]{1,19})", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Subject:
+class ResultSubject:
     """What a person named, and the jobs that it stands for, by number."""
 
     label: str
     job_ids: tuple[int, ...]
 
 
-def resolve(session: Session, words: Sequence[str]) -> list[Subject]:
+def resolve(session: Session, words: Sequence[str]) -> list[ResultSubject]:
     """The subjects in the order in which they are named; the first is the baseline.
 
     BadRequest if there are fewer than two or more than `MOST_SUBJECTS`, if one has no job that answers prompts, or if
@@ -57,7 +57,7 @@ def resolve(session: Session, words: Sequence[str]) -> list[Subject]:
     return subjects
 
 
-def _resolved(session: Session, word: str) -> Subject:
+def _resolved(session: Session, word: str) -> ResultSubject:
     match = _WORD.fullmatch(word)
     if match is None or not 1 <= int(match[2]) <= LARGEST_INTEGER:
         raise BadRequest(
@@ -71,7 +71,7 @@ def _resolved(session: Session, word: str) -> Subject:
         which = f"job {number} is of kind {jobs[0][1]}" if kind == "job" else f"{label} has no such job"
         kinds = ", ".join(sorted(ANSWERING))
         raise BadRequest(f"only jobs that answer prompts ({kinds}) can be compared, and {which}", field="subject")
-    return Subject(label, found)
+    return ResultSubject(label, found)
 
 
 def _jobs_of(session: Session, kind: str, number: int) -> Sequence[Any]:

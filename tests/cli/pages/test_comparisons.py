@@ -116,6 +116,18 @@ def test_the_page_says_the_verdict_the_reason_the_numbers_and_the_card_group():
     assert "\x1b]0" not in text
 
 
+def test_a_difference_deep_in_a_long_answer_is_quoted_and_what_is_bounded_said():
+    deep = {**change(), "first_character": 9000, "bounded": ["similarity", "chrf", "bleu"], "before_excerpt": "abc"}
+    document = report(items=[prompt(changes=[deep])])
+    screen = console()
+    with screen.capture() as shown:
+        screen.print(comparison_page(document))
+
+    assert "'abc' became '7'" in shown.get()
+    assert escaped("'abc' became '7'") in markdown(document)
+    assert "similarity at least 0.25, chrF not computed (too long)" in shown.get()
+
+
 def test_the_html_page_is_whole_loads_nothing_and_runs_nothing():
     text = html(report())
     page = Page(text)

@@ -5,7 +5,7 @@ from builders.results import a_batch, a_run
 from builders.rows import A_MOMENT, a_job_row, a_model, a_slot_row
 
 from orchestrator.comparisons import subjects
-from orchestrator.comparisons.subjects import MOST_SUBJECTS, Subject, resolve
+from orchestrator.comparisons.subjects import MOST_SUBJECTS, ResultSubject, resolve
 from orchestrator.errors import BadRequest, NotFound
 from orchestrator.storage.tables import Pipeline
 
@@ -30,7 +30,7 @@ def test_jobs_are_named_by_number_with_or_without_their_kind(session):
 
     found = resolve(session, [str(first), f"job:{second}"])
 
-    assert found == [Subject(f"job:{first}", (first,)), Subject(f"job:{second}", (second,))]
+    assert found == [ResultSubject(f"job:{first}", (first,)), ResultSubject(f"job:{second}", (second,))]
 
 
 def test_a_batch_and_a_pipeline_stand_for_their_jobs_that_answer_prompts(session):
