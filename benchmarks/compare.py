@@ -21,13 +21,14 @@ from alembic import command
 from sqlalchemy import insert
 
 from migrations.__main__ import config
-from orchestrator.comparisons.sides import sides_of
+from orchestrator.comparisons.sides import series_of
 from orchestrator.comparisons.subjects import resolve
 from orchestrator.model.demand import Demand
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.results.reports import SidesReport, prompts, report
-from orchestrator.results.sides import Rules, Side
+from orchestrator.results.series import SeriesSides
+from orchestrator.results.sides import Rules
 from orchestrator.settings import url_of_sqlite
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Answer, Attempt, Job, Metric, Release, Slot
@@ -94,12 +95,12 @@ def _write(database: Database, run: int, prompts: int, changed: int) -> None:
         session.execute(insert(Answer), rows)
 
 
-def judged(database: Database, runs: int) -> tuple[SidesReport, list[Side]]:
+def judged(database: Database, runs: int) -> tuple[SidesReport, list[SeriesSides]]:
     """All runs compared with the first."""
     with database.read() as session:
         subjects = resolve(session, [f"job:{run}" for run in range(1, runs + 1)])
-        sides = sides_of(session, {subject.label: subject.job_ids for subject in subjects})
-    return report(sides, Rules()), sides
+        series = series_of(session, {subject.label: subject.job_ids for subject in subjects}, Rules())
+    return report(series, Rules()), series
 
 
 def measured(call: Callable[[], object], rounds: int) -> str:
@@ -127,11 +128,11 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 11
     for runs, count, changed in ((10, 5_000, 50), (2, 10_000, 1), (2, 10_000, 10_000)):
         with runs_of(runs, count, changed) as database:
-            found, sides = judged(database, runs)
+            found, series = judged(database, runs)
             assert {each.found.answers.pairs.changed for each in found.comparisons if each.found.answers} == {changed}
             told = measured(lambda: judged(database, runs), rounds)  # noqa: B023  # called here
             print(f"{runs:3} runs of {count:6} answers, {changed:6} changed: {told}", flush=True)
-    told = measured(lambda: prompts(found, sides, "changed", limit=100), max(1, rounds // 3))
+    told = measured(lambda: prompts(found, series, "changed", limit=100), max(1, rounds // 3))
     print(f"    page of 100 changed prompts:           {told}")
 
 

@@ -48,7 +48,9 @@ class ComparedMetric(View):
     high: float | None
     relative: float | None
     threshold: float | None = Field(description="Smallest relative difference that counts; null: it is not judged.")
-    p_value: float | None = Field(description="Mann-Whitney, two-sided; exact below 20 samples without ties.")
+    p_value: float | None = Field(
+        description="Mann-Whitney, two-sided; exact if one side has fewer than 20 samples, without ties."
+    )
     corrected: float | None = Field(
         description="After Benjamini and Hochberg's correction over the judged metrics, which decides; null for one."
     )
@@ -73,6 +75,9 @@ class ComparedSide(View):
     """A subject compared with the baseline."""
 
     subject: str
+    series: dict[str, Any] = Field(
+        default={}, description="Fields that tell this series from the others, if the runs of a subject differ."
+    )
     verdict: Verdict
     why: str
     differences: tuple[SettingDifference, ...]
@@ -127,6 +132,7 @@ class ComparedPromptView(View):
     """The answers of all subjects to one prompt."""
 
     index: int
+    series: dict[str, Any] = Field(default={}, description="That in which it was asked.")
     question: TextPart
     changed: bool
     answers: tuple[AnswerVariant, ...]

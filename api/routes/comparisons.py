@@ -11,7 +11,7 @@ from api.documents.comparisons import ComparisonReport, ShownPrompts
 from api.parameters import Cursor, Limit, NameFilter, first_position
 from api.parameters import cursor as cursor_at
 from api.views.comparisons import prompt_view, side_view, subject_view
-from orchestrator.comparisons.sides import sides_of
+from orchestrator.comparisons.sides import series_of
 from orchestrator.comparisons.subjects import MOST_SUBJECTS, resolve
 from orchestrator.model.verdicts import AnswerRule
 from orchestrator.results.reports import prompts, report
@@ -59,14 +59,14 @@ def compare_results(
     after = first_position(cursor)
     with context.database.read() as session:
         subjects = resolve(session, subject)
-        sides = sides_of(session, {each.label: each.job_ids for each in subjects})
-    found = report(sides, rules)
-    listed, last = prompts(found, sides, answers, limit=limit, after=after)
-    compared = zip(found.comparisons, sides[1:], strict=True)
+        series = series_of(session, {each.label: each.job_ids for each in subjects}, rules)
+    found = report(series, rules)
+    listed, last = prompts(found, series, answers, limit=limit, after=after)
+    pairs = [(each.sides[0], side) for each in series for side in each.sides[1:]]
+    of_subjects = zip(subjects, zip(*(each.sides for each in series), strict=True), strict=True)
     return ComparisonReport(
-        verdict=found.verdict, why=found.why,
-        subjects=tuple(subject_view(each, side) for each, side in zip(subjects, sides, strict=True)),
-        comparisons=tuple(side_view(each, sides[0], side) for each, side in compared),
+        verdict=found.verdict, why=found.why, subjects=tuple(subject_view(*each) for each in of_subjects),
+        comparisons=tuple(side_view(each, *pair) for each, pair in zip(found.comparisons, pairs, strict=True)),
         prompts=len(found.questions), changed_prompts=len(found.changed), signatures=signatures() if listed else {},
         items=tuple(prompt_view(each) for each in listed), next=None if last is None else cursor_at(last),
     )  # fmt: skip

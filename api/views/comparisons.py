@@ -1,5 +1,6 @@
 """Comparisons: from sides to documents."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,12 +29,14 @@ AROUND = 40
 """Characters of an excerpt before the first difference, and twice as many from there on."""
 
 
-def subject_view(subject: ResultSubject, side: Side) -> ComparedSubject:
-    """A side, and what its runs have in common."""
-    left_out = sum(side.left_out.values())
+def subject_view(subject: ResultSubject, sides: Sequence[Side]) -> ComparedSubject:
+    """A subject as its sides in all series, and what its runs have in common."""
+    left_out = sum((Counter(side.left_out) for side in sides), Counter())
+    used = sorted(job for side in sides for job in side.jobs)
     return ComparedSubject(
-        subject=subject.label, jobs=len(side.settings) + left_out, used=side.jobs, left_out=dict(side.left_out),
-        answers=len(side.answers), setting=_in_common(side.settings),
+        subject=subject.label, jobs=len(used) + left_out.total(), used=tuple(used), left_out=dict(left_out),
+        answers=sum(len(side.answers) for side in sides),
+        setting=_in_common([setting for side in sides for setting in side.settings]),
     )  # fmt: skip
 
 
@@ -41,7 +44,7 @@ def side_view(compared: ReportedComparison, before: Side, after: Side) -> Compar
     """A side compared with the baseline."""
     found = compared.found
     return ComparedSide(
-        subject=compared.label, verdict=found.verdict, why=found.why,
+        subject=compared.label, series=dict(compared.series), verdict=found.verdict, why=found.why,
         differences=tuple(SettingDifference.model_validate(each) for each in found.differences),
         metrics=tuple(_metric(each, before, after) for each in found.metrics),
         answers=None if found.answers is None else _answers(found.answers),
@@ -60,7 +63,8 @@ def prompt_view(prompt: ComparedPrompt) -> ComparedPromptView:
         for answer in prompt.answers
     )  # fmt: skip
     return ComparedPromptView(
-        index=prompt.index, question=_part(prompt.question), changed=prompt.changed, answers=tuple(answers),
+        index=prompt.index, series=dict(prompt.series), question=_part(prompt.question),
+        changed=prompt.changed, answers=tuple(answers),
         distinct=prompt.distinct, changes=tuple(_change(each, places) for each in prompt.changes),
         different=prompt.different, alone=dict(prompt.alone),
     )  # fmt: skip

@@ -19,11 +19,12 @@ from cli.pages.comparison_words import (
     answers_line,
     change_line,
     counts,
+    in_series,
     interval,
-    line_of,
     number,
     percent,
     places_of,
+    prompt_title,
     relative_interval,
     samples,
     setting_value,
@@ -85,7 +86,7 @@ def _body(report: ComparisonReport) -> Iterator[str]:
 
 
 def _side(side: ComparedSide) -> Iterator[str]:
-    yield f"<h2>{_text(side.subject)} {_verdict(side.verdict)}</h2><p>{_text(side.why)}</p>"
+    yield f"<h2>{_text(in_series(side.subject, side.series))} {_verdict(side.verdict)}</h2><p>{_text(side.why)}</p>"
     if side.differences:
         rows = (
             (
@@ -125,7 +126,7 @@ def _metric(metric: ComparedMetric) -> tuple[str, ...]:
 
 
 def _prompt(prompt: ComparedPromptView) -> Iterator[str]:
-    yield f"<details open><summary>{prompt.index + 1}. {_text(line_of(prompt.question))}</summary>"
+    yield f"<details open><summary>{_text(prompt_title(prompt))}</summary>"
     rows = (
         (
             str(place), _text(counts(each.counts)), {True: "right", False: "wrong", None: ""}[each.exact],

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from api.documents.comparisons import ComparedPromptView, ComparedSide, ComparisonReport
-from cli.pages.comparison_words import change_line, counts, excerpts, line_of, title, unlisted
+from cli.pages.comparison_words import change_line, counts, excerpts, in_series, prompt_title, title, unlisted
 from cli.terminal import visible
-from orchestrator.model.verdicts import Verdict
+from orchestrator.model.verdicts import SHOWN_ONLY, Verdict
 from orchestrator.xml_text import xml_text
 
 _ELEMENTS = {
@@ -20,7 +20,6 @@ _ELEMENTS = {
     Verdict.NOT_COMPARABLE: "error",
     Verdict.INFRASTRUCTURE: "error",
 }
-_SHOWN = "shown, not judged"
 
 _Case = tuple[str, str | None, str, str]
 """Name, element or None if it passed, type, and message."""
@@ -31,14 +30,15 @@ def junit(report: ComparisonReport) -> str:
     suites = ElementTree.Element("testsuites", name=_text(title(report)))
     for side in report.comparisons:
         cases = list(_cases(side, report))
+        name = in_series(f"{side.subject} against {report.subjects[0].subject}", side.series)
         found = Counter(element for _, element, _, _ in cases)
         suite = ElementTree.SubElement(
-            suites, "testsuite", name=_text(f"{side.subject} against {report.subjects[0].subject}"),
+            suites, "testsuite", name=_text(name),
             tests=str(len(cases)), failures=str(found["failure"]), errors=str(found["error"]),
             skipped=str(found["skipped"]),
         )  # fmt: skip
-        for name, element, kind, message in cases:
-            case = ElementTree.SubElement(suite, "testcase", classname=_text(side.subject), name=_text(name))
+        for case_name, element, kind, message in cases:
+            case = ElementTree.SubElement(suite, "testcase", classname=_text(side.subject), name=_text(case_name))
             if element is not None:
                 ElementTree.SubElement(case, element, type=kind, message=_text(message))
             else:
@@ -51,7 +51,7 @@ def _cases(side: ComparedSide, report: ComparisonReport) -> Iterator[_Case]:
     left = unlisted(report)
     yield "comparison", _ELEMENTS.get(side.verdict), side.verdict, "; ".join(filter(None, (side.why, left)))
     for metric in side.metrics:
-        element = "skipped" if metric.why == _SHOWN else _ELEMENTS.get(metric.verdict)
+        element = "skipped" if metric.why == SHOWN_ONLY else _ELEMENTS.get(metric.verdict)
         yield f"metric {metric.metric}", element, metric.verdict, metric.why
     for prompt in report.items:
         if (case := _prompt(prompt, side)) is not None:
@@ -60,6 +60,8 @@ def _cases(side: ComparedSide, report: ComparisonReport) -> Iterator[_Case]:
 
 def _prompt(prompt: ComparedPromptView, side: ComparedSide) -> _Case | None:
     """None if its answers did not change on this side."""
+    if prompt.series != side.series:
+        return None
     changes = [change for change in prompt.changes if change.subject == side.subject]
     alone = prompt.alone.get(side.subject, 0)
     if not changes and not alone:
@@ -70,7 +72,7 @@ def _prompt(prompt: ComparedPromptView, side: ComparedSide) -> _Case | None:
             for change in changes]  # fmt: skip
     said += [f"without a counterpart: {counts({side.subject: alone})}"] if alone else []
     kind = Verdict.WORSE if element == "failure" else Verdict.MISSING
-    return f"prompt {prompt.index + 1}: {line_of(prompt.question)}", element, kind, "\n".join(said)
+    return prompt_title(prompt), element, kind, "\n".join(said)
 
 
 def _text(text: str) -> str:

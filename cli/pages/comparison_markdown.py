@@ -12,12 +12,14 @@ from cli.pages.comparison_words import (
     change_line,
     counts,
     excerpts,
+    in_series,
     interval,
     is_deep,
     line_of,
     number,
     percent,
     places_of,
+    prompt_title,
     samples,
     setting_value,
     title,
@@ -59,7 +61,7 @@ def _reasons(left_out: dict[str, int]) -> str:
 
 
 def _side(side: ComparedSide) -> list[str]:
-    lines = [f"## {escaped(side.subject)}: {side.verdict}", "", escaped(side.why), ""]
+    lines = [f"## {escaped(in_series(side.subject, side.series))}: {side.verdict}", "", escaped(side.why), ""]
     if side.differences:
         rows = (
             (each.field, setting_value(each.before), setting_value(each.after), "yes" if each.allowed else "no")
@@ -82,7 +84,10 @@ def _side(side: ComparedSide) -> list[str]:
 
 
 def _prompt(prompt: ComparedPromptView) -> list[str]:
-    lines = [f"### {prompt.index + 1}\\. {escaped(line_of(prompt.question))}", ""]
+    lines = [
+        f"### {escaped(prompt_title(prompt))}",
+        "",
+    ]
     rows = ((place, counts(each.counts), line_of(each.answer)) for place, each in enumerate(prompt.answers, start=1))
     lines += _table(("answer", "given by", "text"), rows)
     for change in prompt.changes:

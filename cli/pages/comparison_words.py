@@ -5,7 +5,14 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from api.documents.comparisons import ChangedAnswer, ComparedMetric, ComparedSide, ComparisonReport, TextPart
+from api.documents.comparisons import (
+    ChangedAnswer,
+    ComparedMetric,
+    ComparedPromptView,
+    ComparedSide,
+    ComparisonReport,
+    TextPart,
+)
 from cli.pages.layout import short
 
 LONGEST_LINE = 200
@@ -65,6 +72,17 @@ def line_of(part: TextPart) -> str:
     line = " ".join(part.text.split())
     cut = part.characters > len(part.text) or len(line) > LONGEST_LINE
     return f"{line[:LONGEST_LINE]}… ({part.characters} characters)" if cut else line
+
+
+def in_series(name: str, series: Mapping[str, Any]) -> str:
+    """A name, and which series of several it belongs to."""
+    told = ", ".join(f"{field} {setting_value((value,))}" for field, value in series.items())
+    return f"{name} ({told})" if told else name
+
+
+def prompt_title(prompt: ComparedPromptView) -> str:
+    """Number, series and beginning of a prompt."""
+    return f"{in_series(f'prompt {prompt.index + 1}', prompt.series)}: {line_of(prompt.question)}"
 
 
 def answers_line(side: ComparedSide) -> str | None:

@@ -10,18 +10,21 @@ from cli.pages.comparison_words import (
     change_line,
     counts,
     excerpts,
+    in_series,
     interval,
     is_deep,
     line_of,
     number,
     percent,
     places_of,
+    prompt_title,
     samples,
     setting_value,
     title,
     unlisted,
 )
 from cli.pages.layout import clean, facts, heading, row, table
+from orchestrator.model.verdicts import SHOWN_ONLY
 
 
 def comparison_page(report: ComparisonReport) -> RenderableType:
@@ -29,7 +32,7 @@ def comparison_page(report: ComparisonReport) -> RenderableType:
     parts: list[RenderableType] = [heading(title(report), "", report.verdict), facts({"why": report.why})]
     parts += [_title("subjects"), _subjects(report)]
     for side in report.comparisons:
-        parts += [Text("\n") + heading(side.subject, "", side.verdict), facts(_about(side))]
+        parts += [Text("\n") + heading(in_series(side.subject, side.series), "", side.verdict), facts(_about(side))]
         if side.differences:
             differences = table("differs", "before", "after", "allowed")
             for each in side.differences:
@@ -61,7 +64,7 @@ def _metrics(metrics: tuple[ComparedMetric, ...]) -> Table:
     numbers = ("change", "95 % interval", "p", "corrected")
     shown = table("metric", "before", "after", *numbers, "verdict", "why", right=set(numbers))
     for each in metrics:
-        judged = each.verdict if each.why != "shown, not judged" else ""
+        judged = each.verdict if each.why != SHOWN_ONLY else ""
         row(
             shown, each.metric, samples(each.before, each.unit), samples(each.after, each.unit),
             percent(each.relative), interval(each), number(each.p_value), number(each.corrected), judged, each.why,
@@ -70,7 +73,7 @@ def _metrics(metrics: tuple[ComparedMetric, ...]) -> Table:
 
 
 def _prompt(prompt: ComparedPromptView) -> list[RenderableType]:
-    parts: list[RenderableType] = [_title(f"prompt {prompt.index + 1}: {line_of(prompt.question)}")]
+    parts: list[RenderableType] = [_title(prompt_title(prompt))]
     answers = table("answer", "given by", "text")
     for place, each in enumerate(prompt.answers, start=1):
         right = {True: " (right)", False: " (wrong)", None: ""}[each.exact]

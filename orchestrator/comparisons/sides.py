@@ -16,7 +16,8 @@ from orchestrator.comparisons.runs import Run, read_runs
 from orchestrator.errors import BadRequest
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.states import JobState
-from orchestrator.results.sides import AnswerOf, GroupedAnswers, Reply, Side
+from orchestrator.results.series import SeriesSides, SetRun, split
+from orchestrator.results.sides import AnswerOf, GroupedAnswers, Reply, Rules, Side
 from orchestrator.storage.tables import Answer, Attempt
 
 MOST_ANSWERS = 500_000
@@ -74,10 +75,28 @@ def side_of(session: Session, label: str, job_ids: Collection[int]) -> Side:
 
 def sides_of(session: Session, jobs: Mapping[str, Collection[int]]) -> list[Side]:
     """A side for each label; BadRequest if there are more answers than one comparison may have."""
+    runs = _read(session, jobs)
+    reader = _Reader(session, [run for side in runs.values() for run in side if run.used])
+    return [_side(label, side, reader) for label, side in runs.items()]
+
+
+def series_of(session: Session, jobs: Mapping[str, Collection[int]], rules: Rules) -> list[SeriesSides]:
+    """The sides of each series; most subjects have but one. BadRequest as for `sides_of`."""
+    runs = _read(session, jobs)
+    reader = _Reader(session, [run for side in runs.values() for run in side if run.used])
+    by_number = {run.job_id: run for side in runs.values() for run in side}
+    settings = {label: [SetRun(run.job_id, run.setting, run.used) for run in side] for label, side in runs.items()}
+    found = []
+    for series in split(settings, rules):
+        reader.begin_series()
+        sides = [_side(label, [by_number[job] for job in ids], reader) for label, ids in series.members.items()]
+        found.append(SeriesSides(series.key, sides))
+    return found
+
+
+def _read(session: Session, jobs: Mapping[str, Collection[int]]) -> dict[str, list[Run]]:
     runs = {run.job_id: run for run in read_runs(session, [job for ids in jobs.values() for job in ids])}
-    sides = {label: [runs[job] for job in sorted(ids) if job in runs] for label, ids in jobs.items()}
-    reader = _Reader(session, [run for side in sides.values() for run in side if run.used])
-    return [_side(label, side, reader) for label, side in sides.items()]
+    return {label: [runs[job] for job in sorted(ids) if job in runs] for label, ids in jobs.items()}
 
 
 def left_out(run: Run) -> str | None:
@@ -161,6 +180,10 @@ class _Reader:
         self._known: dict[Any, _Answers] = {}
         self._reference: tuple[int, _Answers] | None = None
         self._characters = 0
+
+    def begin_series(self) -> None:
+        """The next run that is read is the reference of those after it."""
+        self._reference = None
 
     def answers(self, run: Run) -> _Answers:
         """What a run answered."""

@@ -37,6 +37,10 @@ class Direction(StrEnum):
     NEITHER = "neither"  #: It is shown, and never better or worse.
 
 
+SHOWN_ONLY = "shown, not judged"
+"""The reason of a verdict on what has no rule: it decides nothing."""
+
+
 class AnswerRule(StrEnum):
     """What answers are held to."""
 

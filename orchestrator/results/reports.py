@@ -6,10 +6,12 @@ Pure. What is not comparable with the baseline has a list of fields and no promp
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import groupby
+from typing import Any, Literal
 
 from orchestrator.errors import BadRequest
-from orchestrator.model.verdicts import Direction, Verdict
+from orchestrator.model.verdicts import Direction, Verdict, overall
+from orchestrator.results.series import SeriesSides
 from orchestrator.results.sides import (
     FOLLOWS,
     NO_METRIC,
@@ -23,7 +25,6 @@ from orchestrator.results.sides import (
     paired,
 )
 from orchestrator.results.texts import MOST_COMPARED, TextChange, change
-from orchestrator.results.verdicts import overall
 
 Shown = Literal["changed", "all", "none"]
 """Which prompts a report lists."""
@@ -75,6 +76,7 @@ class ComparedPrompt:
 
     index: int
     """Its place among all prompts of the comparison, from 0."""
+    series: Mapping[str, Any]
     question: str
     changed: bool
     answers: tuple[DistinctAnswer, ...]
@@ -89,8 +91,9 @@ class ComparedPrompt:
 
 @dataclass(frozen=True)
 class ReportedComparison:
-    """A side and how it compares with the baseline."""
+    """A side of a series and how it compares with the baseline there."""
 
+    series: Mapping[str, Any]
     label: str
     found: Comparison
 
@@ -102,22 +105,28 @@ class SidesReport:
     verdict: Verdict
     why: str
     comparisons: tuple[ReportedComparison, ...]
-    questions: tuple[str, ...]
-    """Every prompt, in the order of the baseline, then of the others."""
+    questions: tuple[tuple[int, str], ...]
+    """Every prompt by its series, in the order of the baseline, then of the others."""
     changed: tuple[int, ...]
-    """Those whose answers differ from the baseline's on some side, or have no counterpart there."""
+    """Indices of those whose answers differ from the baseline's on some side, or have no counterpart there."""
 
 
-def report(sides: Sequence[Side], rules: Rules) -> SidesReport:
-    """Compare each side with the first; BadRequest if the rules name what there is not."""
-    check(rules, sides)
-    baseline, *others = sides
-    comparisons = tuple(ReportedComparison(side.label, compare(baseline, side, rules)) for side in others)
-    compared = _compared(sides, comparisons)
-    questions = tuple(dict.fromkeys(question for side in compared for question in side.by_question))
-    changed = tuple(index for index, question in enumerate(questions) if _changed(question, compared))
+def report(series: Sequence[SeriesSides], rules: Rules) -> SidesReport:
+    """Compare each side with the first of its series; BadRequest if the rules name what there is not."""
+    check(rules, [side for each in series for side in each.sides])
+    comparisons: list[ReportedComparison] = []
+    questions: list[tuple[int, str]] = []
+    changed: list[int] = []
+    for number, each in enumerate(series):
+        baseline, *others = each.sides
+        found = [ReportedComparison(each.key, side.label, compare(baseline, side, rules)) for side in others]
+        compared = _compared(each, found)
+        asked = dict.fromkeys(question for side in compared for question in side.by_question)
+        changed += [len(questions) + place for place, question in enumerate(asked) if _changed(question, compared)]
+        questions += [(number, question) for question in asked]
+        comparisons += found
     verdict = overall([each.found.verdict for each in comparisons])
-    return SidesReport(verdict, _why(verdict, comparisons), comparisons, questions, changed)
+    return SidesReport(verdict, _why(verdict, comparisons), tuple(comparisons), tuple(questions), tuple(changed))
 
 
 def check(rules: Rules, sides: Sequence[Side]) -> None:
@@ -134,24 +143,28 @@ def check(rules: Rules, sides: Sequence[Side]) -> None:
 
 
 def prompts(
-    found: SidesReport, sides: Sequence[Side], shown: Shown, *, limit: int, after: int | None = None
+    found: SidesReport, series: Sequence[SeriesSides], shown: Shown, *, limit: int, after: int | None = None
 ) -> tuple[list[ComparedPrompt], int | None]:
     """A page of prompts beyond the one of index `after`, and the index after which the next page begins."""
     if shown == "none":
         return [], None
     every: Iterable[int] = range(len(found.questions)) if shown == "all" else found.changed
     wanted = [index for index in every if after is None or index > after]
-    compared = _compared(sides, found.comparisons)
-    page, rest = wanted[:limit], PAGE_TEXT
-    placed = [_by_question(side, {found.questions[index] for index in page}) for side in compared]
     listed: list[ComparedPrompt] = []
-    budget = _Budget()
-    for index in page:
-        if rest <= 0:
-            break
-        prompt = _prompt(index, found.questions[index], compared, placed, budget)
-        rest -= sum(min(len(answer.text), PAGE_TEXT // MOST_DISTINCT) for answer in prompt.answers)
-        listed.append(prompt)
+    rest, budget = PAGE_TEXT, _Budget()
+    groups = [list(group) for _, group in groupby(wanted[:limit], key=lambda index: found.questions[index][0])]
+    for page in groups:
+        number = found.questions[page[0]][0]
+        each = series[number]
+        others = len(each.sides) - 1
+        compared = _compared(each, found.comparisons[number * others : (number + 1) * others])
+        placed = [_by_question(side, {found.questions[index][1] for index in page}) for side in compared]
+        for index in page:
+            if rest <= 0:
+                break
+            prompt = _prompt(index, found.questions[index][1], each.key, compared, placed, budget)
+            rest -= sum(min(len(answer.text), PAGE_TEXT // MOST_DISTINCT) for answer in prompt.answers)
+            listed.append(prompt)
     return listed, listed[-1].index if listed and len(listed) < len(wanted) else None
 
 
@@ -170,10 +183,11 @@ class _Budget:
         return found
 
 
-def _compared(sides: Sequence[Side], comparisons: Sequence[ReportedComparison]) -> list[Side]:
-    """The baseline and the sides whose answers were compared with it."""
-    others = [side for side, each in zip(sides[1:], comparisons, strict=True) if each.found.answers is not None]
-    return [sides[0], *others] if others else []
+def _compared(series: SeriesSides, comparisons: Sequence[ReportedComparison]) -> list[Side]:
+    """The baseline of a series and the sides whose answers were compared with it."""
+    baseline, *sides = series.sides
+    others = [side for side, each in zip(sides, comparisons, strict=True) if each.found.answers is not None]
+    return [baseline, *others] if others else []
 
 
 def _changed(question: str, sides: Sequence[Side]) -> bool:
@@ -199,6 +213,7 @@ def _by_question(side: Side, questions: set[str]) -> Mapping[str, Sequence[Answe
 def _prompt(
     index: int,
     question: str,
+    series: Mapping[str, Any],
     sides: Sequence[Side],
     placed: Sequence[Mapping[str, Sequence[AnswerOf]]],
     budget: _Budget,
@@ -216,7 +231,7 @@ def _prompt(
             changes.append(AnswerChange(side.label, before, after, count, tuple(places), budget.change(before, after)))
     answers = _distinct(sides, given)
     return ComparedPrompt(
-        index, question, bool(changes or alone), tuple(answers[:MOST_DISTINCT]), len(answers), tuple(changes),
+        index, series, question, bool(changes or alone), tuple(answers[:MOST_DISTINCT]), len(answers), tuple(changes),
         different, alone,
     )  # fmt: skip
 

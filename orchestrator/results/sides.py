@@ -200,16 +200,21 @@ def compare(before: Side, after: Side, rules: Rules) -> Comparison:
 def differing(before: Side, after: Side, rules: Rules) -> tuple[Difference, ...]:
     """Fields in which not all runs of both sides are the same."""
     names = sorted({name for side in (before, after) for setting in side.settings for name in setting})
-    across, strict = (
-        named.union(*(FOLLOWS.get(name, frozenset()) for name in named)) for named in (rules.across, rules.strict)
-    )
+    allowed = may_differ(rules)
     found = []
     for name in names:
         one, other = _values(before, name), _values(after, name)
         if one != other or len(one) > 1:
-            allowed = name in across or (name in WHERE and name not in strict)
-            found.append(Difference(name, one, other, allowed))
+            found.append(Difference(name, one, other, name in allowed))
     return tuple(found) if before.settings and after.settings else ()
+
+
+def may_differ(rules: Rules) -> frozenset[str]:
+    """Fields of the setting that may differ: those that are named with what follows from them, and places."""
+    across, strict = (
+        named.union(*(FOLLOWS.get(name, frozenset()) for name in named)) for named in (rules.across, rules.strict)
+    )
+    return across | (WHERE - strict)
 
 
 def aligned(

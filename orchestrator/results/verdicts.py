@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from orchestrator.model.verdicts import AnswerRule, Direction, Verdict
+from orchestrator.model.verdicts import SHOWN_ONLY, AnswerRule, Direction, Verdict
 from orchestrator.results import statistics
 from orchestrator.results.statistics import Shift
 
@@ -75,7 +75,7 @@ def judge_metric(
         return MetricVerdict(metric, Verdict.MISSING, f"nothing was measured {side}", *sides)
     moved, middle = statistics.shift(before, after), abs(median(before))
     if gate.direction is Direction.NEITHER:
-        return MetricVerdict(metric, Verdict.SAME, "shown, not judged", *sides, moved)
+        return MetricVerdict(metric, Verdict.SAME, SHOWN_ONLY, *sides, moved)
     if middle == 0:
         equal = set(before) == set(after)
         verdict, why = (Verdict.SAME, "equal") if equal else (Verdict.UNKNOWN, "the median before is 0: no ratio")
@@ -136,7 +136,7 @@ def judge_answers(pairs: AnswerPairs, rule: AnswerRule, *, alpha: float = 0.01) 
         return AnswerVerdict(Verdict.MISSING, "no prompt was answered on both sides", pairs)
     changed = f"{pairs.changed} of {pairs.pairs} answers changed"
     if rule is AnswerRule.REPORT:
-        return AnswerVerdict(Verdict.SAME, f"{changed}; shown, not judged", pairs)
+        return AnswerVerdict(Verdict.SAME, f"{changed}; {SHOWN_ONLY}", pairs)
     if pairs.alone:
         return AnswerVerdict(Verdict.MISSING, f"{pairs.alone} answers have no counterpart", pairs)
     if rule is AnswerRule.UNCHANGED:

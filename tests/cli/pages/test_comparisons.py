@@ -177,6 +177,21 @@ def test_junit_has_a_case_for_the_side_each_metric_and_each_changed_prompt():
     assert [case.get("name") for case in second] == ["comparison", "metric output_throughput"]
 
 
+def test_each_series_of_a_subject_is_told_from_the_others():
+    series = {"max_tokens": 10, HOSTILE: None}
+    other = side(series={"max_tokens": 20, HOSTILE: None})
+    document = report(side(series=series), other, items=[prompt(series=series)])
+    screen = console()
+    with screen.capture() as shown:
+        screen.print(comparison_page(document))
+
+    first, second = ElementTree.fromstring(junit(document))
+    assert "job:2 (max_tokens 10" in shown.get()
+    assert "job:2 (max_tokens 20" in html(document)
+    assert escaped("job:2 (max_tokens 20") in markdown(document)
+    assert [len(suite.findall("testcase")) for suite in (first, second)] == [3, 2]
+
+
 @pytest.mark.parametrize("verdict", ["unknown", "missing", "not_comparable", "infrastructure"])
 def test_in_junit_what_could_not_be_judged_is_an_error_and_never_a_pass(verdict):
     (suite,) = ElementTree.fromstring(junit(report(side(verdict=verdict, metrics=[], answers=None), items=[])))

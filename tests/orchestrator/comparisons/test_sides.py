@@ -5,11 +5,12 @@ from builders.results import a_run, in_doubt
 from builders.rows import a_job_row, a_model, a_slot_row
 
 from orchestrator.comparisons import sides
-from orchestrator.comparisons.sides import side_of, sides_of
+from orchestrator.comparisons.sides import series_of, side_of, sides_of
 from orchestrator.errors import BadRequest
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.states import JobState
 from orchestrator.model.verdicts import Verdict
+from orchestrator.results.reports import prompts, report
 from orchestrator.results.sides import Rules, compare
 from orchestrator.storage.tables import Answer, Attempt, JobInput
 
@@ -157,3 +158,51 @@ def test_several_lanes_of_one_run_are_repeats_of_a_question_each_with_its_slot(s
     assert [(each.repeat, each.text, each.slot_id) for each in side.answers] == [
         (0, "4", "lab1.g0"), (1, "5", "lab1.g1"),
     ]  # fmt: skip
+
+
+def test_runs_that_are_set_differently_are_compared_series_by_series(session):
+    def subject(answer: str) -> list[int]:
+        return [a_run(session, SAID | {"2+2": answer}, spec={"max_tokens": tokens}) for tokens in (10, 20)]
+
+    before, after = subject("4"), subject("5")
+    alone = a_run(session, SAID, spec={"max_tokens": 30})
+
+    series = series_of(session, {"a": before, "b": [*after, alone]}, Rules())
+
+    assert [(each.key, [side.jobs for side in each.sides]) for each in series] == [
+        ({"max_tokens": 10}, [(before[0],), (after[0],)]),
+        ({"max_tokens": 20}, [(before[1],), (after[1],)]),
+        ({"max_tokens": 30}, [(), (alone,)]),
+    ]  # fmt: skip
+    found = report(series, Rules())
+    assert [each.found.verdict for each in found.comparisons] == [Verdict.WORSE, Verdict.WORSE, Verdict.MISSING]
+    page, _ = prompts(found, series, "changed", limit=10)
+    assert [(each.series, each.question) for each in page] == [({"max_tokens": 10}, "2+2"), ({"max_tokens": 20}, "2+2")]
+    assert [each.index for each in page] == list(found.changed)
+
+
+def test_what_may_differ_makes_no_series_of_its_own(session):
+    runs = [a_run(session, SAID, spec={"max_tokens": tokens}) for tokens in (10, 20, 10, 20)]
+
+    series = series_of(session, {"a": runs[:2], "b": runs[2:]}, Rules(across=frozenset({"max_tokens"})))
+
+    assert [each.key for each in series] == [{}]
+
+
+def test_sides_without_a_setting_in_common_are_one_series_that_says_what_differs(session):
+    before = [a_run(session, SAID, spec={"max_tokens": tokens}) for tokens in (10, 20)]
+    after = a_run(session, SAID, spec={"max_tokens": 30})
+
+    (series,) = series_of(session, {"a": before, "b": [after]}, Rules())
+
+    (compared,) = report([series], Rules()).comparisons
+    assert compared.found.verdict is Verdict.NOT_COMPARABLE
+    assert [each.field for each in compared.found.differences] == ["max_tokens"]
+
+
+def test_a_comparison_has_a_bounded_number_of_series(session, monkeypatch):
+    runs = [a_run(session, SAID, spec={"max_tokens": tokens}) for tokens in (10, 20, 10)]
+    monkeypatch.setattr("orchestrator.results.series.MOST_SERIES", 1)
+
+    with pytest.raises(BadRequest, match="2 different settings"):
+        series_of(session, {"a": runs[:2], "b": runs[2:]}, Rules())

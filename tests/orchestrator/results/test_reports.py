@@ -7,11 +7,19 @@ import pytest
 from orchestrator.errors import BadRequest
 from orchestrator.model.verdicts import Verdict
 from orchestrator.results import reports
-from orchestrator.results.reports import prompts, report
+from orchestrator.results.series import SeriesSides
 from orchestrator.results.sides import AnswerOf, Rules, Side
 
 RATES = (100.0, 101.0, 99.0, 100.5, 99.5, 100.2, 99.8, 100.1)
 SETTING = {"kind": "infer", "model": "sha256:m", "slots": ["lab1.g0"], "host": "lab1"}
+
+
+def report(sides: list[Side], rules: Rules) -> reports.SidesReport:
+    return reports.report([SeriesSides({}, sides)], rules)
+
+
+def prompts(found: reports.SidesReport, sides: list[Side], shown: reports.Shown, **page):
+    return reports.prompts(found, [SeriesSides(found.comparisons[0].series, sides)], shown, **page)
 
 
 def a_side(label: str, **texts: str | list[str]) -> Side:
