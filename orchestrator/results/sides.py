@@ -122,11 +122,11 @@ class Side:
     definitions: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Metric → its unit and definition."""
     answers: Sequence[AnswerOf] = ()
-    jobs: tuple[int, ...] = ()
-    """Numbers of the runs, in the order of the settings."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Runs that do not count, by reason: `infrastructure`, `failed`, `cancelled`, `skipped`, `doubtful`,
     `unfinished`."""
+    jobs: tuple[int, ...] = ()
+    """Numbers of the runs, in the order of the settings."""
 
     @cached_property
     def by_question(self) -> Replies:
