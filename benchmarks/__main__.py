@@ -3,7 +3,17 @@
 import sys
 
 from benchmarks import (
-    cached, compare, hostile, idle_gap, latency, lines, makespan, memory, placement, proxy, throughput,
+    cached,
+    compare,
+    hostile,
+    idle_gap,
+    latency,
+    lines,
+    makespan,
+    memory,
+    placement,
+    proxy,
+    throughput,
 )  # fmt: skip
 
 PARTS = {part.__name__.rpartition(".")[2]: part for part in (

@@ -114,3 +114,10 @@ def test_a_bounded_similarity_is_never_higher_than_the_true_one():
 def test_scores_say_how_they_were_computed():
     assert "tok:zh" in signatures()["bleu"]
     assert "nc:6" in signatures()["chrf"]
+
+
+def test_halves_of_surrogate_pairs_in_old_rows_are_compared_like_any_character():
+    said = change("a\ud800b", "a\udfffb")
+
+    assert (said.exact, said.first_character) == (False, 1)
+    assert said.similarity == pytest.approx(2 / 3)
