@@ -6,17 +6,20 @@ Start with `jobs.py` and `slots.py`.
 
 from orchestrator.storage.tables.access import IdempotencyRecord, Token
 from orchestrator.storage.tables.base import Base, Document
+from orchestrator.storage.tables.baselines import Baseline
 from orchestrator.storage.tables.catalog import Artifact, CheckedRelease, Model, Release
 from orchestrator.storage.tables.jobs import Attempt, Batch, Endpoint, Event, Job, JobInput, JobNeed, Lease, Pipeline
 from orchestrator.storage.tables.results import Answer, Doubt, LogChunk, Metric
 from orchestrator.storage.tables.scheduling import Leader, Project
 from orchestrator.storage.tables.slots import Canary, Host, Reservation, ReservationSlot, Slot
+from orchestrator.storage.tables.suites import Schedule, ScheduleFiring, Suite, SuiteJob, SuiteRun, SuiteVersion
 
 __all__ = [
     "Answer",
     "Artifact",
     "Attempt",
     "Base",
+    "Baseline",
     "Batch",
     "Canary",
     "CheckedRelease",
@@ -39,6 +42,12 @@ __all__ = [
     "Release",
     "Reservation",
     "ReservationSlot",
+    "Schedule",
+    "ScheduleFiring",
     "Slot",
+    "Suite",
+    "SuiteJob",
+    "SuiteRun",
+    "SuiteVersion",
     "Token",
 ]

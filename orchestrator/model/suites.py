@@ -1,0 +1,389 @@
+"""A suite: what is measured again and again, as a person writes it, and the cells and jobs that follow from it. Pure.
+
+A cell is one combination of the matrix. Its key names the values of the axes that the matrix gives, so it stays the
+same when other values are added.
+"""
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from orchestrator.errors import BadSpec
+from orchestrator.model.batch_runs import BatchSizes
+from orchestrator.model.cache_keys import digest_of
+from orchestrator.model.spec_words import LONGEST_SECONDS, MAX_TOKENS, BuildInput, FileInput, Label, Name, SlotPattern
+from orchestrator.model.spec_words import Strict as Strict
+from orchestrator.model.specs import JobRequest, Limits
+from orchestrator.model.wrong_fields import wrong_fields
+
+MOST_CELLS = 1000
+MOST_JOBS_OF_A_RUN = 1000
+"""Written in one transaction, which takes some tenths of a second."""
+MOST_REPEATS = 200
+MOST_VALUES_OF_AN_AXIS = 100
+
+Across = Literal[
+    "model", "kcore", "toolchain", "backend_type", "precision", "release", "prompts", "golden", "gm", "max_tokens",
+    "repeats", "groups", "cards", "batch_sizes", "traverse", "txda_log", "slots", "host",
+]  # fmt: skip
+"""Fields of a run's setting (`orchestrator.comparisons.runs`) that may differ from the baseline."""
+
+
+class Purpose(StrEnum):
+    """What a run of a suite is for."""
+
+    MEASURE = "measure"  #: Against the baseline.
+    AA = "aa"  #: The same thing against itself: its noise floor.
+    AB = "ab"  #: Two things side by side in one reservation.
+
+
+class JobRole(StrEnum):
+    """What a job of a suite run is for."""
+
+    MEASURE = "measure"
+    REPEAT = "repeat"  #: The first ones did not suffice to say.
+    CONFIRM_SAME = "confirm_same"  #: On the card group on which it was worse.
+    CONFIRM_OTHER = "confirm_other"  #: On another one.
+    A = "a"
+    B = "b"
+
+
+class CellOutcome(StrEnum):
+    """What is known of a cell once its run has ended."""
+
+    GOOD = "good"  #: Same or better.
+    WORSE = "worse"  #: Worse, and not measured again, because the suite does not confirm.
+    MODEL_OR_TOOLCHAIN = "model_or_toolchain"  #: Worse again, on this card group and on another one.
+    CARD = "card"  #: Worse again on this card group only.
+    NOT_CONFIRMED = "not_confirmed"  #: Not worse when measured again: a false alarm.
+    UNDECIDED = "undecided"  #: Worse, but the second measurement could not be judged.
+    UNJUDGED = "unjudged"  #: Unknown, missing, not comparable, or spoiled by the infrastructure.
+
+
+ALARMS = frozenset({CellOutcome.MODEL_OR_TOOLCHAIN, CellOutcome.CARD, CellOutcome.NOT_CONFIRMED, CellOutcome.UNDECIDED})
+"""Outcomes of cells that were worse at first and were measured again."""
+
+
+class PromptSet(Strict):
+    """Questions, and the answers that are expected if they are known."""
+
+    prompts: FileInput
+    golden: FileInput | None = None
+
+
+class RunOptions(Strict):
+    """How the inference of a cell is run; what is absent is as in a job."""
+
+    max_tokens: int | None = Field(default=None, ge=1, le=MAX_TOKENS)
+    repeats: int | None = Field(default=None, ge=1, le=100_000, description="Of every prompt within one job.")
+    groups: int | None = Field(default=None, ge=1, le=8)
+    batch_sizes: BatchSizes | None = None
+    traverse: bool | None = None
+
+
+class CellPattern(Strict):
+    """The cells that have all of these values."""
+
+    model: Name | None = None
+    backend_type: Name | None = None
+    release: Name | None = None
+    prompts: Name | None = None
+    options: Name | None = None
+    slots: SlotPattern | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "CellPattern":
+        if not self.model_fields_set:
+            raise ValueError("it is empty and would exclude every cell; name at least one value")
+        return self
+
+
+class Matrix(Strict):
+    """The axes; every combination that `exclude` does not name is a cell."""
+
+    models: tuple[Name, ...] = Field(min_length=1, max_length=MOST_VALUES_OF_AN_AXIS)
+    backend_types: tuple[Name, ...] = Field(
+        default=(), max_length=MOST_VALUES_OF_AN_AXIS, description="Built for each cell; omit with template.kcore."
+    )
+    releases: tuple[Name, ...] = Field(
+        default=(), max_length=MOST_VALUES_OF_AN_AXIS, description="Default: the default release of the day."
+    )
+    prompts: dict[Name, PromptSet] = Field(min_length=1, max_length=MOST_VALUES_OF_AN_AXIS)
+    options: dict[Name, RunOptions] = Field(default={}, max_length=MOST_VALUES_OF_AN_AXIS)
+    slots: tuple[SlotPattern, ...] = Field(
+        default=(), max_length=MOST_VALUES_OF_AN_AXIS, description="g3 or HOST.g3. Default: any free card group."
+    )
+    exclude: tuple[CellPattern, ...] = Field(default=(), max_length=MOST_VALUES_OF_AN_AXIS)
+
+    @model_validator(mode="after")
+    def _values_differ(self) -> "Matrix":
+        for axis in ("models", "backend_types", "releases", "slots"):
+            if len(set(values := getattr(self, axis))) < len(values):
+                raise ValueError(f"{axis} lists a value twice; list it once")
+        return self
+
+    @property
+    def size(self) -> int:
+        """Number of combinations, without `exclude`."""
+        return math.prod(len(values) or 1 for values in _axes(self).values())
+
+
+class Template(Strict):
+    """What a cell runs: its kernel image is built, or is one that exists; then every repeat is one inference."""
+
+    quantize: bool = Field(default=False, description="Quantise the weights before they are converted.")
+    kcore: BuildInput | None = Field(default=None, description="An existing kernel image instead of backend_types.")
+    gm: BuildInput | None = Field(default=None, description="The quantised weights an int8 kcore was built from.")
+    priority: int = Field(default=1, ge=0, le=9, description="Of all its jobs; 9 first.")
+    labels: dict[Label, Label] = Field(default={}, description="Inferences run only on hosts with these labels.")
+    limits: Limits = Field(default=Limits(), description="Of the inferences.")
+    tool_retries: int = Field(default=0, ge=0, le=10)
+
+
+class GateRule(Strict):
+    """When a difference of a metric counts."""
+
+    effect: float = Field(default=0.03, gt=0, le=10, description="Smallest relative difference that matters.")
+    alpha: float = Field(
+        default=0.01, gt=0, lt=0.5, description="Probability of better or worse if nothing has changed."
+    )
+    direction: Literal["higher", "lower"] | None = Field(
+        default=None, description="Which values are better. Default: what is known of the metric."
+    )
+
+
+MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
+
+
+class SuiteDocument(Strict):
+    """A suite as it is applied."""
+
+    name: Name
+    project: Name = "default"
+    matrix: Matrix
+    template: Template = Template()
+    repeats: int = Field(default=3, ge=1, le=MOST_REPEATS, description="Inferences of each cell at first.")
+    budget: int | None = Field(
+        default=None, ge=1, le=MOST_REPEATS, description="Most inferences of a cell. Default: repeats."
+    )
+    gates: dict[MetricName, GateRule] = Field(
+        default={}, max_length=50, description="Metrics that are judged; no other is."
+    )
+    answers: Literal["unchanged", "not_worse", "report"] = "unchanged"
+    across: tuple[Across, ...] = Field(default=(), description="What may differ from the baseline.")
+    confirm: bool = Field(default=True, description="Measure what is worse again before it is reported.")
+    max_jobs: int = Field(default=200, ge=1, le=MOST_JOBS_OF_A_RUN, description="Most jobs of one run at first.")
+    max_age_seconds: int | None = Field(
+        default=None, ge=60, le=LONGEST_SECONDS, description="The suite is missing if it was not judged for so long."
+    )
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "SuiteDocument":
+        built, given = bool(self.matrix.backend_types), self.template.kcore is not None
+        if built == given:
+            raise ValueError("give either matrix.backend_types, to build from, or template.kcore")
+        if given and self.template.quantize:
+            raise ValueError("template.quantize is for kernel images that are built; omit it, or template.kcore")
+        if built and self.template.gm is not None:
+            raise ValueError("template.gm belongs to template.kcore; write quantize: true to make it")
+        if self.most_runs < self.repeats:
+            raise ValueError(f"budget {self.budget} is less than repeats {self.repeats}; raise it")
+        if self.answers == "report" and not self.gates:
+            raise ValueError("nothing is judged: give gates for metrics, or a rule for answers")
+        return self
+
+    @property
+    def most_runs(self) -> int:
+        """Most inferences of a cell, before a difference is confirmed."""
+        return self.repeats if self.budget is None else self.budget
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """How many inferences a cell has each time it is judged: `repeats`, twice that, and so on up to the budget."""
+        sizes = [self.repeats]
+        while sizes[-1] < self.most_runs:
+            sizes.append(min(2 * sizes[-1], self.most_runs))
+        return tuple(sizes)
+
+    def normalised(self) -> dict[str, Any]:
+        """As plain data with every default written out: what two spellings of one suite have in common."""
+        return self.model_dump(mode="json")
+
+    @property
+    def digest(self) -> str:
+        """Of the normalised document: its version."""
+        return digest_of(self.normalised())
+
+
+_AXES = ("model", "backend_type", "release", "prompts", "options", "slots")
+
+
+def _axes(matrix: Matrix) -> dict[str, tuple[str, ...]]:
+    """The values of each axis, by the name that keys use; no values: the axis is not given."""
+    values = (
+        matrix.models, matrix.backend_types, matrix.releases, tuple(matrix.prompts), tuple(matrix.options), matrix.slots
+    )  # fmt: skip
+    return dict(zip(_AXES, values, strict=True))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of the matrix."""
+
+    values: Mapping[str, str]
+    """By axis; only axes that the matrix gives."""
+
+    @property
+    def key(self) -> str:
+        """A stable text: `model=qwen,prompts=basic,slots=g3`."""
+        return ",".join(f"{axis}={value}" for axis, value in self.values.items())
+
+    def get(self, axis: str) -> str | None:
+        """The value on an axis; None if the matrix does not give it."""
+        return self.values.get(axis)
+
+
+def cells_of(document: SuiteDocument) -> tuple[Cell, ...]:
+    """The cells, in the order of the matrix; BadSpec if they are none or too many, or an exclusion names no cell."""
+    if document.matrix.size > MOST_CELLS:
+        raise BadSpec(f"{document.matrix.size} combinations are more than {MOST_CELLS}; shorten it", field="matrix")
+    axes = {axis: values for axis, values in _axes(document.matrix).items() if values}
+    every = [Cell(dict(zip(axes, values, strict=True))) for values in itertools.product(*axes.values())]
+    patterns = [pattern.model_dump(exclude_none=True) for pattern in document.matrix.exclude]
+    for index, pattern in enumerate(patterns):
+        if not any(_matches(cell, pattern) for cell in every):
+            raise BadSpec("it matches no cell; correct or remove it", field=f"matrix.exclude.{index}")
+    cells = tuple(cell for cell in every if not any(_matches(cell, pattern) for pattern in patterns))
+    if not cells:
+        raise BadSpec("no cell is left; remove an exclusion", field="matrix.exclude")
+    return cells
+
+
+def _matches(cell: Cell, pattern: Mapping[str, str]) -> bool:
+    return all(cell.get(axis) == value for axis, value in pattern.items())
+
+
+@dataclass(frozen=True)
+class PlannedJobs:
+    """The jobs of a run by name, in an order in which each comes after those that it needs."""
+
+    requests: Mapping[str, JobRequest]
+    cells: Mapping[str, Cell]
+    """Of each job a cell that it is for; a build may be for several."""
+    measured: Mapping[str, str]
+    """Inferences: name → key of their cell."""
+
+
+def plan(document: SuiteDocument, cells: Sequence[Cell]) -> PlannedJobs:
+    """The jobs of a run: builds that several cells share once, then `repeats` inferences of each cell, cell by cell in
+    every repeat, so that a drift over time meets all cells alike.
+
+    BadSpec names the field of the suite that makes a job impossible, or `matrix` if the jobs are more than `max_jobs`.
+    """
+    requests: dict[str, JobRequest] = {}
+    owners: dict[str, Cell] = {}
+    measured: dict[str, str] = {}
+    templates = [dict(_builds_and_inference(document, cell)) for cell in cells]
+    for cell, jobs in zip(cells, templates, strict=True):
+        for name, job in jobs.items():
+            if job["spec"]["kind"] != "infer" and name not in requests:
+                requests[name], owners[name] = _request(document, cell, job), cell
+    inferences = [
+        (cell, _slug(cell, number), _request(document, cell, jobs[_INFER]))
+        for number, (cell, jobs) in enumerate(zip(cells, templates, strict=True), start=1)
+    ]
+    count = len(requests) + len(cells) * document.repeats
+    if count > document.max_jobs:
+        said = f"{len(requests)} builds and {len(cells)} cells × {document.repeats} repeats are {count} jobs"
+        raise BadSpec(f"{said}, more than max_jobs {document.max_jobs}; shorten it or raise max_jobs", field="matrix")
+    for repeat in range(1, document.repeats + 1):
+        for cell, slug, request in inferences:
+            name = f"{slug}.{repeat}"
+            requests[name] = request.model_copy(update={"name": name})
+            owners[name], measured[name] = cell, cell.key
+    return PlannedJobs(requests, owners, measured)
+
+
+_INFER = "infer"
+
+
+def _builds_and_inference(document: SuiteDocument, cell: Cell) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The jobs of a cell as plain data. Builds are named by what makes them differ, so that cells share them."""
+    template, model = document.template, cell.get("model")
+    common = {"project": document.project, "priority": template.priority}
+    common |= {"release": release} if (release := cell.get("release")) else {}
+    kcore: Any = None if template.kcore is None else template.kcore.model_dump(mode="json")
+    gm: Any = None if template.gm is None else template.gm.model_dump(mode="json")
+    if kcore is None:
+        made_of = digest_of([model, cell.get("backend_type"), release]).removeprefix("sha256:")[:12]
+        if template.quantize:
+            quantized = "quantize-" + digest_of([model, release]).removeprefix("sha256:")[:12]
+            yield quantized, {**common, "spec": {"kind": "quantize", "model": model}}
+            gm = {"job": quantized, "artifact": "gm"}
+        convert = {"kind": "convert", "model": model, "backend_type": cell.get("backend_type"), "gm": gm}
+        yield f"convert-{made_of}", {**common, "spec": convert}
+        source = {"job": f"convert-{made_of}", "artifact": "c_source"}
+        yield f"compile-{made_of}", {**common, "spec": {"kind": "compile", "c_source": source}}
+        kcore = {"job": f"compile-{made_of}", "artifact": "kcore"}
+    prompts = document.matrix.prompts[str(cell.get("prompts"))].model_dump(mode="json")
+    options = document.matrix.options[name] if (name := cell.get("options")) else RunOptions()
+    spec = {"kind": "infer", "model": model, "kcore": kcore, "gm": gm, **prompts}
+    placement: dict[str, Any] = {"labels": template.labels}
+    placement |= {"slot": slot, "wait_for_slot": True} if (slot := cell.get("slots")) else {}
+    yield (
+        _INFER,
+        {
+            **common,
+            "spec": {**spec, **options.model_dump(mode="json", exclude_none=True)},
+            "placement": placement,
+            "limits": template.limits.model_dump(mode="json"),
+            "tool_retries": template.tool_retries,
+        },
+    )
+
+
+def _request(document: SuiteDocument, cell: Cell, job: Mapping[str, Any]) -> JobRequest:
+    try:
+        return JobRequest.model_validate(job)
+    except ValidationError as trouble:
+        wrong = wrong_fields(trouble.errors(), job)[0]
+        raise BadSpec(wrong.message, field=field_of(document, cell, wrong.field)) from None
+
+
+def _slug(cell: Cell, number: int) -> str:
+    """A readable name of a cell, unique by its number."""
+    words = "-".join(value for axis, value in cell.values.items() if axis != "backend_type")
+    return f"{number}-{re.sub('[^A-Za-z0-9._-]', '-', words)}"[:90]
+
+
+_FIELDS = {
+    "spec.model": ("models", "model"),
+    "spec.backend_type": ("backend_types", "backend_type"),
+    "release": ("releases", "release"),
+}
+
+
+def field_of(document: SuiteDocument, cell: Cell, field: str | None) -> str:
+    """The field of the suite from which a field of one of the cell's jobs comes."""
+    field = field or ""
+    if field in _FIELDS:
+        listed, axis = _FIELDS[field]
+        value = cell.get(axis)
+        return f"matrix.{listed}.{getattr(document.matrix, listed).index(value)}" if value else f"matrix.{listed}"
+    if field.startswith(("spec.prompts", "spec.golden")):
+        return f"matrix.prompts.{cell.get('prompts')}.{field.removeprefix('spec.')}"
+    if field.startswith(("spec.kcore", "spec.gm")):
+        return f"template.{field.removeprefix('spec.')}"
+    if field.startswith("placement.labels"):
+        return f"template.{field.removeprefix('placement.')}"
+    if field.startswith("placement") and (slot := cell.get("slots")):
+        return f"matrix.slots.{document.matrix.slots.index(slot)}"
+    if field.startswith("spec.") and (name := cell.get("options")):
+        return f"matrix.options.{name}.{field.removeprefix('spec.')}"
+    return f"template.{field}" if field else "matrix"

@@ -1,0 +1,285 @@
+"""Runs of suites whose jobs have ended: more repeats, a second measurement of what is worse, or the verdict.
+
+Each step is one transaction that changes the run only if no other process did so first, so that a step may be decided
+twice and happens once. Cells are compared a few at a time: the dispatcher places jobs in between.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from orchestrator.comparisons.runs import read_runs
+from orchestrator.comparisons.sides import side_of
+from orchestrator.errors import OrchestratorError
+from orchestrator.model.specs import JobRequest
+from orchestrator.model.states import FINAL
+from orchestrator.model.suites import ALARMS, CellOutcome, JobRole, Purpose, SuiteDocument
+from orchestrator.results.cells import (
+    Confirm,
+    Judged,
+    Measured,
+    MoreRuns,
+    as_document,
+    next_step,
+    rules_of,
+    without_a_rule,
+    worst_place,
+)
+from orchestrator.results.sides import Comparison, Side, compare
+from orchestrator.results.verdicts import Verdict, overall
+from orchestrator.slots import service
+from orchestrator.storage import events
+from orchestrator.storage.database import Database
+from orchestrator.storage.tables import Job, Slot, Suite, SuiteJob, SuiteRun, SuiteVersion
+from orchestrator.suites import baselines, cases, notifications, runs
+from orchestrator.suites.definitions import max_ages, missing_since
+from orchestrator.suites.placing import pinned_to
+from orchestrator.suites.runs import JobOfRun, More, SuiteRuns
+
+CELLS_AT_ONCE = 20
+"""Compared in one call; one cell takes some milliseconds."""
+
+
+@dataclass
+class _Case:
+    """A cell of a run while it is judged."""
+
+    key: str
+    jobs: Mapping[JobRole, Sequence[Job]]
+    measured: Measured
+    spoiled: bool
+    """Every run of it ended by a fault of the infrastructure."""
+    baseline: int | None
+    place: tuple[str, ...]
+    """The slots on which it was worst; empty if it never ran."""
+
+    def report(self, step: Judged, remedy: str | None) -> dict[str, Any]:
+        """Its entry in the report of the run."""
+        parts = {"comparison": self.measured.comparison, "same": self.measured.same, "other": self.measured.other}
+        numbers = {str(role): [job.id for job in jobs] for role, jobs in self.jobs.items()}
+        told = {"verdict": str(step.verdict), "outcome": str(step.outcome), "why": step.why, "remedy": remedy}
+        return {**told, "baseline": self.baseline, "slots": list(self.place), "jobs": numbers, **as_document(parts)}
+
+
+class Judge:
+    """Judges the runs that have ended."""
+
+    def __init__(self, database: Database, suite_runs: SuiteRuns) -> None:
+        self._database = database
+        self._runs = suite_runs
+        self._begun: dict[tuple[int, int], dict[str, _Case]] = {}
+        """By run and round: the cells compared so far."""
+
+    def tend(self) -> int:
+        """Carry every run whose jobs have ended one step further; returns how many changed."""
+        with self._database.read() as session:
+            due = [(run.id, run.round) for run in session.scalars(select(SuiteRun).where(*_DUE).order_by(SuiteRun.id))]
+        self._begun = {key: cells for key, cells in self._begun.items() if key in due}
+        return sum(self._judge(run_id, seen) for run_id, seen in due)
+
+    def _judge(self, run_id: int, seen: int) -> bool:
+        with self._database.read() as session:
+            run = session.get_one(SuiteRun, run_id)
+            document = SuiteDocument.model_validate(session.get_one(SuiteVersion, run.digest).document)
+            jobs = _by_cell(runs.jobs_of_run(session, run_id))
+            cells = self._begun.setdefault((run_id, seen), {})
+            known = baselines.current(session, run.suite)
+            for key in [key for key in jobs if key not in cells][:CELLS_AT_ONCE]:
+                cells[key] = _compared(session, document, key, jobs[key], known.get(key), run.report)
+        if len(cells) < len(jobs):
+            return False
+        steps = {key: next_step(document, cell.measured) for key, cell in cells.items()}
+        more, refused = self._further(cells, steps)
+        if more:
+            places = {key: list(cell.place) for key, cell in cells.items() if isinstance(steps[key], Confirm)}
+            known_places = (run.report or {}).get("places", {})
+            return self._runs.give(run_id, seen, more, {"places": {**known_places, **places}})
+        judged = {key: _final(run, cells[key], step, refused.get(key)) for key, step in steps.items()}
+        return self._end(run, seen, cells, judged)
+
+    def _further(self, cells: Mapping[str, _Case], steps: Mapping[str, Any]) -> tuple[list[More], dict[str, str]]:
+        """The jobs that the steps order, and of cells that cannot be measured again, why."""
+        more: list[More] = []
+        refused: dict[str, str] = {}
+        for key, step in steps.items():
+            cell = cells[key]
+            wanted: list[tuple[JobRole, int]] = []
+            if isinstance(step, MoreRuns):
+                wanted = [(JobRole.REPEAT, step.count)]
+            elif isinstance(step, Confirm):
+                wanted = [(JobRole.CONFIRM_SAME, step.count), (JobRole.CONFIRM_OTHER, step.count)]
+            for role, count in wanted:
+                try:
+                    more += self._again(cell, role, count)
+                except OrchestratorError as trouble:
+                    refused[key] = trouble.detail
+        return more, refused
+
+    def _again(self, cell: _Case, role: JobRole, count: int) -> list[More]:
+        first = cell.jobs[JobRole.MEASURE][0]
+        with self._database.read() as session:
+            request = pinned_to(session, JobRequest.model_validate(first.request), role, cell.place)
+        draft = self._runs.drafted(request)
+        base, done = first.name.rpartition(".")[0], sum(map(len, cell.jobs.values()))
+        mark = "" if role is JobRole.REPEAT else f".{'same' if role is JobRole.CONFIRM_SAME else 'other'}"
+        return [More(cell.key, role, draft.called(f"{base}{mark}.{done + number}")) for number in range(1, count + 1)]
+
+    def _end(self, run: SuiteRun, seen: int, cells: Mapping[str, _Case], judged: Mapping[str, Judged]) -> bool:
+        verdict = overall([step.verdict for step in judged.values()])
+        alarms = [step for step in judged.values() if step.outcome in ALARMS]
+        false = sum(step.outcome is CellOutcome.NOT_CONFIRMED for step in alarms)
+        remedies = {key: _remedy(run, cells[key]) for key in cells}
+        report = {"cells": {key: cells[key].report(step, remedies[key]) for key, step in judged.items()}}
+        told = {
+            "verdict": verdict, "why": _why(verdict, judged), "cells": len(judged), "alarms": len(alarms),
+            "false_alarms": false, "report": report,
+        }  # fmt: skip
+        with self._database.admission() as (session, now):
+            if not runs.end(session, run.id, seen, now=now, **told):
+                return False
+            for key, step in judged.items():
+                if step.outcome is CellOutcome.CARD:
+                    _suspect(session, run, cells[key], step, now)
+            facts = {"run": run.id, "why": told["why"], "alarms": len(alarms), "false_alarms": false}
+            events.record(session, "suite.judged", now, suite=run.suite, verdict=verdict, **facts)
+            if run.purpose == Purpose.MEASURE:
+                change_verdict(session, run.suite, verdict, facts, now=now)
+            for key, step in judged.items():
+                cases.note_outcome(session, run.id, key, step.outcome, comparison=report["cells"][key], now=now)
+        return True
+
+
+_DUE = (
+    SuiteRun.ended_at.is_(None),
+    ~exists().where(SuiteJob.run_id == SuiteRun.id, SuiteJob.job_id == Job.id, Job.state.not_in(FINAL)),
+)
+
+
+def _by_cell(jobs: Sequence[JobOfRun]) -> dict[str, dict[JobRole, list[Job]]]:
+    found: dict[str, dict[JobRole, list[Job]]] = {}
+    for each in jobs:
+        found.setdefault(each.cell, defaultdict(list))[each.role].append(each.job)
+    return found
+
+
+def _compared(
+    session: Session, document: SuiteDocument, key: str, jobs: Mapping[JobRole, Sequence[Job]],
+    baseline: Any, report: Mapping[str, Any] | None,
+) -> _Case:  # fmt: skip
+    rules = rules_of(document, {})
+    first = [job.id for role in (JobRole.MEASURE, JobRole.REPEAT) for job in jobs.get(role, ())]
+    side = _side(session, document, key, first)
+    before = None if baseline is None else without_a_rule(document, baselines.as_side(baseline))
+
+    def against(role: JobRole) -> Comparison | None:
+        numbers = [job.id for job in jobs.get(role, ())]
+        if before is None or not numbers:
+            return None
+        return compare(before, _side(session, document, key, numbers), rules)
+
+    confirming = JobRole.CONFIRM_SAME in jobs or JobRole.CONFIRM_OTHER in jobs
+    measured = Measured(
+        None if before is None else compare(before, side, rules), len(first), against(JobRole.CONFIRM_SAME),
+        against(JobRole.CONFIRM_OTHER), confirming,
+    )  # fmt: skip
+    place = tuple((report or {}).get("places", {}).get(key, ())) or _place(session, document, before, first)
+    spoiled = not side.settings and set(side.left_out) == {"infrastructure"}
+    return _Case(key, jobs, measured, spoiled, None if baseline is None else baseline.id, place)
+
+
+def _side(session: Session, document: SuiteDocument, label: str, jobs: Sequence[int]) -> Side:
+    return without_a_rule(document, side_of(session, label, jobs))
+
+
+def _place(session: Session, document: SuiteDocument, before: Side | None, jobs: Sequence[int]) -> tuple[str, ...]:
+    """The slots on which the cell was measured; of several places the worst."""
+    places: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for run in read_runs(session, jobs):
+        if run.used:
+            places[tuple(sorted(run.setting.get("slots", ())))].append(run.job_id)
+    if len(places) < 2 or before is None:
+        return next(iter(places), ())
+    sides = {" ".join(place): _side(session, document, "", numbers) for place, numbers in places.items()}
+    return tuple(worst_place(before, sides, rules_of(document, {})).split())
+
+
+def _final(run: SuiteRun, cell: _Case, step: Any, refused: str | None) -> Judged:
+    """The verdict of a cell; one that should have been measured again and cannot be is judged as it is."""
+    if isinstance(step, Judged):
+        if cell.measured.comparison is None and cell.spoiled:
+            why = "every run ended by a fault of the infrastructure"
+            return Judged(Verdict.INFRASTRUCTURE, CellOutcome.UNJUDGED, why)
+        return step
+    found = cell.measured.comparison
+    assert found is not None
+    outcome = CellOutcome.UNDECIDED if found.verdict is Verdict.WORSE else CellOutcome.UNJUDGED
+    return Judged(found.verdict, outcome, f"{found.why}; it cannot be measured again: {refused}")
+
+
+def _remedy(run: SuiteRun, cell: _Case) -> str | None:
+    if cell.measured.comparison is None:
+        return f"tx81 baselines set {run.suite} --run {run.id} --cell {cell.key}"
+    return None
+
+
+def _why(verdict: Verdict, judged: Mapping[str, Judged]) -> str:
+    same = [(key, step) for key, step in judged.items() if step.verdict is verdict]
+    if not same:
+        return "nothing was measured"
+    key, step = same[0]
+    return f"{key}: {step.why}" + (f"; {len(same) - 1} more cells {verdict}" if len(same) > 1 else "")
+
+
+def _suspect(session: Session, run: SuiteRun, cell: _Case, step: Judged, now: datetime) -> None:
+    """Quarantine the slot on which alone a cell is worse, with the evidence: a canary checks it."""
+    evidence = {
+        "suite": run.suite, "run": run.id, "cell": cell.key, "why": step.why,
+        "jobs": [job.id for jobs in cell.jobs.values() for job in jobs],
+    }  # fmt: skip
+    worker = session.scalar(select(Slot.worker).where(Slot.id == cell.place[0])) if cell.place else None
+    if worker is not None:
+        reason = f"run {run.id} of suite {run.suite} is worse here and not on another card group"
+        service.suspect(
+            session, cell.place[0], worker=worker, reason=reason, now=now, others=cell.place[1:], evidence=evidence
+        )
+
+
+def change_verdict(session: Session, name: str, new: Verdict, facts: dict[str, Any], *, now: datetime) -> None:
+    """Note the verdict of a suite, and announce it if it is another one than before."""
+    suite = session.get(Suite, name, with_for_update=True, populate_existing=True)
+    if suite is None or suite.removed_at is not None:
+        return
+    old, suite.verdict_at = suite.verdict, now
+    if old != new:
+        suite.verdict = new
+        session.flush()
+        notifications.announce(session, f"suite:{name}", Verdict(old) if old else None, new, facts, now=now)
+
+
+def note_missing(database: Database) -> int:
+    """Announce suites that were not judged within their longest time; returns how many."""
+    with database.read() as session:
+        now = database.now(session)
+        late = _late(session, now)
+    for name in late:
+        with database.write() as session:
+            now = database.now(session)
+            if name in _late(session, now):  # it may have been judged meanwhile
+                change_verdict(session, name, Verdict.MISSING, {"why": "it was not judged within its max_age"}, now=now)
+    return len(late)
+
+
+def _late(session: Session, now: datetime) -> list[str]:
+    found = session.scalars(select(Suite).where(Suite.removed_at.is_(None)).order_by(Suite.name)).all()
+    ages = max_ages(session, found)
+    due = [suite for suite in found if suite.name in ages and suite.verdict != Verdict.MISSING]
+    return [
+        suite.name
+        for suite in due
+        if missing_since(suite, runs.latest_judged(session, suite.name), ages[suite.name], now) is not None
+    ]
