@@ -12,7 +12,7 @@ from typing import Annotated
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from orchestrator.model.spec_words import LONGEST_SECONDS, Name, Strict
 
@@ -37,7 +37,7 @@ class Overlap(StrEnum):
     """What becomes of a due time while a run of the suite has not ended."""
 
     SKIP = "skip"
-    QUEUE = "queue"  #: It waits for the end; at most one waits.
+    QUEUE = "queue"  #: It waits for the end; at most one waits, with `run_all` all of them.
     CANCEL_OLD = "cancel_old"  #: The run is cancelled.
 
 
@@ -87,6 +87,12 @@ class ScheduleDocument(Strict):
     max_age_seconds: int | None = Field(
         default=None, ge=60, le=LONGEST_SECONDS, description="The suite is missing if it was not judged for so long."
     )
+
+    @model_validator(mode="after")
+    def _all_can_run(self) -> "ScheduleDocument":
+        if self.missed is Missed.RUN_ALL and self.overlap is not Overlap.QUEUE:
+            raise ValueError("missed: run_all needs overlap: queue, or only one of the runs would be left")
+        return self
 
 
 def after(cron: str, zone: str, moment: datetime) -> Iterator[datetime]:

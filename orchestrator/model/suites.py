@@ -335,7 +335,7 @@ def _builds_and_inference(document: SuiteDocument, cell: Cell) -> Iterator[tuple
     options = document.matrix.options[name] if (name := cell.get("options")) else RunOptions()
     spec = {"kind": "infer", "model": model, "kcore": kcore, "gm": gm, **prompts}
     placement: dict[str, Any] = {"labels": template.labels}
-    placement |= {"slot": slot, "wait_for_slot": True} if (slot := cell.get("slots")) else {}
+    placement |= {"slot": slot} if (slot := cell.get("slots")) else {}
     yield (
         _INFER,
         {
