@@ -30,7 +30,9 @@ from api.routes import (
     releases,
     reservations,
     results,
+    schedules,
     slots,
+    suites,
     tokens,
     uploads,
 )
@@ -46,6 +48,8 @@ from orchestrator.slots.provisioning import Provisioning
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.submission.submit import Submission
+from orchestrator.suites.definitions import Definitions
+from orchestrator.suites.runs import SuiteRuns
 
 ROOT = "/api/v1"
 
@@ -87,6 +91,8 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
         kcores=KcoreImports(settings, database, store),
         goldens=GoldenImports(settings, database, store),
         provisioning=Provisioning(settings, database, submission),
+        suites=Definitions(settings, database, store),
+        suite_runs=SuiteRuns(settings, database, store),
         uploads=Uploads(settings),
         wakeups=wakeups,
         proxy=Proxy(settings, database, wakeups),
@@ -113,6 +119,8 @@ def _guarded() -> APIRouter:
         logs,
         pipelines,
         batches,
+        suites,
+        schedules,
         artifacts,
         uploads,
         models,

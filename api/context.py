@@ -18,6 +18,8 @@ from orchestrator.slots.provisioning import Provisioning
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.submission.submit import Submission
+from orchestrator.suites.definitions import Definitions
+from orchestrator.suites.runs import SuiteRuns
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Context:
     kcores: KcoreImports
     goldens: GoldenImports
     provisioning: Provisioning
+    suites: Definitions
+    suite_runs: SuiteRuns
     uploads: Uploads
     wakeups: WakeUps
     proxy: Proxy

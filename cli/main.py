@@ -15,6 +15,7 @@ from cli.session import Exit, Readers, Stop, hint, say
 
 _WAITS_FOR_JOBS = frozenset(
     {"run", "wait", "submit", "stress", "batches", "serve", "load", "provision", "canary", "demo", "up", "compare"}
+    | {"suites", "schedules", "ab"}
 )
 """Commands whose exit code is the outcome of jobs or of a comparison, even if nobody reads their output."""
 _BROKEN_PIPE = 141
@@ -81,6 +82,13 @@ _COMMANDS = {
         ),
         "results": ("cli.commands.results:app", "Numbers and answers of many jobs as data: `metrics`, `answers`."),
         "pipelines": ("cli.commands.pipelines:pipelines", "List pipelines, newest first."),
+    },
+    "Results": {
+        "suites": (
+            "cli.commands.suites:app",
+            "What is measured again and again: `apply`, `run`, `show`, `gate` and more.",
+        ),
+        "schedules": ("cli.commands.schedules:app", "When suites run: `set`, `show`, `pause`, `resume`, `run`."),
     },
     "Inventory": {
         "hosts": (

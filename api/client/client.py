@@ -24,7 +24,9 @@ from api.client.provisioning import ProvisionCalls
 from api.client.releases import ReleaseCalls
 from api.client.reservations import ReservationCalls
 from api.client.results import ResultCalls
+from api.client.schedules import ScheduleCalls
 from api.client.slots import SlotCalls
+from api.client.suites import SuiteCalls
 from api.client.tokens import TokenCalls
 
 __all__ = ["ApiError", "Client", "ServerUnreachable"]
@@ -51,6 +53,8 @@ class Client(
         super().__init__(Connection(base_url, token, timeout))
         self.batches = BatchCalls(self._connection)
         self.comparisons = ComparisonCalls(self._connection)
+        self.suites = SuiteCalls(self._connection)
+        self.schedules = ScheduleCalls(self._connection)
         self.reservations = ReservationCalls(self._connection)
         self.imports = ImportCalls(self._connection)
         self.endpoints = EndpointCalls(self._connection)

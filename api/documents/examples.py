@@ -133,3 +133,33 @@ RESERVATION: dict[str, Any] = {
         "value": {"slots": ["lab1.g2", "lab1.g3"], "seconds": 7200, "project": "bringup"},
     },
 }
+
+SUITE: dict[str, Any] = {
+    "nightly": {
+        "summary": "One model with today's default release, three times on any card group",
+        "value": {
+            "name": "nightly",
+            "matrix": {
+                "models": ["qwen2-7b"],
+                "backend_types": ["qwen2_7b_bf16"],
+                "prompts": {"basic": {"prompts": {"path": "/data/prompts.txt"}}},
+            },
+            "across": ["release", "toolchain", "kcore"],
+        },
+    },
+    "throughput": {
+        "summary": "A stored kernel image on two card groups, judged by its throughput too",
+        "value": {
+            "name": "throughput",
+            "matrix": {
+                "models": ["qwen2-7b"],
+                "prompts": {"basic": {"prompts": {"digest": "sha256:" + "b" * 64}}},
+                "slots": ["lab1.g0", "lab1.g1"],
+            },
+            "template": {"kcore": {"digest": "sha256:" + "a" * 64}},
+            "repeats": 6,
+            "budget": 12,
+            "gates": {"output_throughput": {"effect": 0.05, "alpha": 0.01}},
+        },
+    },
+}

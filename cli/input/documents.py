@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from cli.session import Stop
 from orchestrator.model.batches import BatchRequest
 from orchestrator.model.specs import PRODUCES, JobRequest, PipelineRequest
 from orchestrator.model.wrong_fields import wrong_fields
-from orchestrator.strict_json import MOST_VALUES, BadDocument, loads
+from orchestrator.strict_json import MOST_VALUES, BadDocument, Place, loads
 from orchestrator.strict_yaml import load
 
 M = TypeVar("M", bound=BaseModel)
@@ -47,6 +47,35 @@ def document_in(source: str) -> tuple[Any, str]:
     return parsed(_text_of(source, shown), shown), shown
 
 
+@dataclass(frozen=True)
+class Written:
+    """What a person wrote, and the line of each of its entries where that is known."""
+
+    values: Any
+    shown: str
+    lines: Mapping[Place, int]
+
+    def at(self, field: str | None) -> str:
+        """The line of a dotted field, or of the nearest entry around it, as the beginning of an error."""
+        known = {".".join(map(str, place)): line for place, line in self.lines.items()}
+        place = field or ""
+        while place and place not in known:
+            place = place.rpartition(".")[0]
+        return f"{self.shown} line {known[place]}: " if place else f"{self.shown}: "
+
+
+def written_in(source: str) -> Written:
+    """What a file or standard input (`-`) holds, with the lines of its entries."""
+    shown = "standard input" if source == "-" else source
+    text = _text_of(source, shown)
+    values = parsed(text, shown)
+    try:
+        lines = load(text, most_values=MOST_VALUES).lines  # most JSON is YAML too
+    except BadDocument:
+        lines = {}
+    return Written(values, shown, lines)
+
+
 def batch_in(source: str) -> BatchRequest:
     """The batch in a file, or on standard input if `source` is `-`."""
     shown = "standard input" if source == "-" else source
@@ -70,8 +99,9 @@ def parsed(text: str, shown: str) -> Any:
         raise Stop(f"{shown}: {told}") from None
 
 
-def validated(model: type[M], document: object, prefix: str = "") -> M:
-    """The document as a request; `Stop` names the first wrong field and counts the others."""
+def validated(model: type[M], document: object, prefix: str = "", written: Written | None = None) -> M:
+    """The document as a request; `Stop` names the first wrong field, with its line if it is `written`, and counts the
+    others."""
     try:
         return model.model_validate(document)
     except ValidationError as error:
@@ -80,7 +110,8 @@ def validated(model: type[M], document: object, prefix: str = "") -> M:
         where = ".".join(part for part in (prefix, fields[0]) if part) or "the request"
         told = _PLAIN.get(found[0].type, found[0].message)
         more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
-        raise Stop(f"{where}: {told}{more}") from None
+        line = written.at(fields[0]) if written is not None else ""
+        raise Stop(f"{line}{where}: {told}{more}") from None
 
 
 def artifact_named(option: str, text: str) -> dict[str, Any]:

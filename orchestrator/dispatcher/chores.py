@@ -12,12 +12,16 @@ from datetime import timedelta
 from orchestrator.batches import lifecycle
 from orchestrator.broker import Bell
 from orchestrator.dispatcher import sweeps
+from orchestrator.dispatcher.leader import LeadLost
 from orchestrator.jobs import shares
 from orchestrator.settings import Settings
 from orchestrator.slots import hosts
 from orchestrator.slots.canaries import Canaries
 from orchestrator.storage.away import cannot_be_used, why
 from orchestrator.storage.database import Database
+from orchestrator.suites.judging import Judge, note_missing
+from orchestrator.suites.runs import SuiteRuns
+from orchestrator.suites.schedules import Fence, Scheduler
 
 log = logging.getLogger("tx81.dispatcher")
 
@@ -104,9 +108,12 @@ class UnheardBells:
         return len(bells) + deaf
 
 
-def table(settings: Settings, database: Database, canaries: Canaries, ring: Doorbell) -> tuple[Chore, ...]:
+def table(
+    settings: Settings, database: Database, canaries: Canaries, ring: Doorbell, suite_runs: SuiteRuns, fence: Fence
+) -> tuple[Chore, ...]:
     """The chores of a dispatcher, in the order in which they run when several are due."""
     bells = UnheardBells(database, ring, after=settings.ring_again, lost_after=settings.lease)
+    scheduler, judge = Scheduler(database, suite_runs, fence), Judge(database, suite_runs)
     return (
         Chore(
             "expired leases",
@@ -125,4 +132,15 @@ def table(settings: Settings, database: Database, canaries: Canaries, ring: Door
             lambda: shares.set_half_life(database, settings.share_half_life),
         ),
         Chore("unanswered doorbells", OFTEN, bells.ring_again),
+        Chore("schedules", OFTEN, lambda: _while_leading(scheduler.tend)),
+        Chore("suites", OFTEN, judge.tend),
+        Chore("suites that were not judged", SELDOM, lambda: note_missing(database)),
     )
+
+
+def _while_leading(do: Callable[[], int]) -> int:
+    """Do it; nothing if the lead was lost meanwhile: the other dispatcher does it."""
+    try:
+        return do()
+    except LeadLost:
+        return 0

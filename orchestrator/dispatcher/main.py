@@ -25,6 +25,7 @@ from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.away import AWAY, in_one_line, why
 from orchestrator.storage.database import CommitWatch, Database
 from orchestrator.submission.submit import Submission
+from orchestrator.suites.runs import SuiteRuns
 
 log = logging.getLogger("tx81.dispatcher")
 
@@ -53,12 +54,14 @@ class Dispatcher:
         canaries = Canaries(settings, self._database, self._store, submission)
         self._celery: Celery = create_app(settings.broker_url)
         self._doorbell = doorbell or self._ring
-        self._chores = Chores(table(settings, self._database, canaries, self._doorbell), clock)
         name = f"{settings.host}#{os.getpid()}-{secrets.token_hex(3)}"
         self._leadership = Leadership(self._database, name, settings.leader_term)
         self._broker_watch = BrokerWatch(
             self._celery, self._database, self._leadership, leads=lambda: self.leading, lost_after=settings.lease
         )
+        suite_runs = SuiteRuns(settings, self._database, self._store)
+        chores = table(settings, self._database, canaries, self._doorbell, suite_runs, self._leadership.fence)
+        self._chores = Chores(chores, clock)
         self._stop = threading.Event()
         self.leading = False
         """Whether it was the leader at the last check; the turn checks again in its own transaction."""

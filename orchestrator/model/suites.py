@@ -35,7 +35,7 @@ Across = Literal[
 """Fields of a run's setting (`orchestrator.comparisons.runs`) that may differ from the baseline."""
 
 
-class Purpose(StrEnum):
+class RunPurpose(StrEnum):
     """What a run of a suite is for."""
 
     MEASURE = "measure"  #: Against the baseline.
@@ -104,7 +104,7 @@ class CellPattern(Strict):
         return self
 
 
-class Matrix(Strict):
+class SuiteMatrix(Strict):
     """The axes; every combination that `exclude` does not name is a cell."""
 
     models: tuple[Name, ...] = Field(min_length=1, max_length=MOST_VALUES_OF_AN_AXIS)
@@ -122,7 +122,7 @@ class Matrix(Strict):
     exclude: tuple[CellPattern, ...] = Field(default=(), max_length=MOST_VALUES_OF_AN_AXIS)
 
     @model_validator(mode="after")
-    def _values_differ(self) -> "Matrix":
+    def _values_differ(self) -> "SuiteMatrix":
         for axis in ("models", "backend_types", "releases", "slots"):
             if len(set(values := getattr(self, axis))) < len(values):
                 raise ValueError(f"{axis} lists a value twice; list it once")
@@ -134,7 +134,7 @@ class Matrix(Strict):
         return math.prod(len(values) or 1 for values in _axes(self).values())
 
 
-class Template(Strict):
+class CellTemplate(Strict):
     """What a cell runs: its kernel image is built, or is one that exists; then every repeat is one inference."""
 
     quantize: bool = Field(default=False, description="Quantise the weights before they are converted.")
@@ -166,8 +166,8 @@ class SuiteDocument(Strict):
 
     name: Name
     project: Name = "default"
-    matrix: Matrix
-    template: Template = Template()
+    matrix: SuiteMatrix
+    template: CellTemplate = CellTemplate()
     repeats: int = Field(default=3, ge=1, le=MOST_REPEATS, description="Inferences of each cell at first.")
     budget: int | None = Field(
         default=None, ge=1, le=MOST_REPEATS, description="Most inferences of a cell. Default: repeats."
@@ -224,7 +224,7 @@ class SuiteDocument(Strict):
 _AXES = ("model", "backend_type", "release", "prompts", "options", "slots")
 
 
-def _axes(matrix: Matrix) -> dict[str, tuple[str, ...]]:
+def _axes(matrix: SuiteMatrix) -> dict[str, tuple[str, ...]]:
     """The values of each axis, by the name that keys use; no values: the axis is not given."""
     values = (
         matrix.models, matrix.backend_types, matrix.releases, tuple(matrix.prompts), tuple(matrix.options), matrix.slots

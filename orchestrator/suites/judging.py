@@ -18,7 +18,7 @@ from orchestrator.comparisons.sides import side_of
 from orchestrator.errors import OrchestratorError
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import FINAL
-from orchestrator.model.suites import ALARMS, CellOutcome, JobRole, Purpose, SuiteDocument
+from orchestrator.model.suites import ALARMS, CellOutcome, JobRole, RunPurpose, SuiteDocument
 from orchestrator.results.cells import (
     Confirm,
     Judged,
@@ -147,7 +147,7 @@ class Judge:
                     _suspect(session, run, cells[key], step, now)
             facts = {"run": run.id, "why": told["why"], "alarms": len(alarms), "false_alarms": false}
             events.record(session, "suite.judged", now, suite=run.suite, verdict=verdict, **facts)
-            if run.purpose == Purpose.MEASURE:
+            if run.purpose == RunPurpose.MEASURE:
                 change_verdict(session, run.suite, verdict, facts, now=now)
             for key, step in judged.items():
                 cases.note_outcome(session, run.id, key, step.outcome, comparison=report["cells"][key], now=now)

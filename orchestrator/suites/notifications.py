@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from orchestrator.results.verdicts import Verdict
+from orchestrator.model.verdicts import Verdict
 from orchestrator.storage import events
 
 

@@ -15,8 +15,8 @@ from orchestrator.model.batches import StopOn
 from orchestrator.model.orders import Action, Order
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import FINAL
-from orchestrator.model.suites import JobRole, PlannedJobs, Purpose, SuiteDocument, cells_of, plan
-from orchestrator.results.verdicts import Verdict
+from orchestrator.model.suites import JobRole, PlannedJobs, RunPurpose, SuiteDocument, cells_of, plan
+from orchestrator.model.verdicts import Verdict
 from orchestrator.settings import Settings
 from orchestrator.storage import events
 from orchestrator.storage.artifacts import ArtifactStore
@@ -37,7 +37,7 @@ class Origin:
     """The name of a token, or of the schedule."""
     schedule: str | None = None
     due_at: datetime | None = None
-    purpose: Purpose = Purpose.MEASURE
+    purpose: RunPurpose = RunPurpose.MEASURE
 
 
 Beside = Callable[[Session, SuiteRun, datetime], None]
@@ -203,13 +203,13 @@ def suite_run(session: Session, run_id: int, *, suite: str | None = None) -> Sui
 
 def latest_run(session: Session, suite: str) -> SuiteRun | None:
     """The latest run of a suite that is judged against its baselines; None before the first."""
-    of_suite = select(SuiteRun).where(SuiteRun.suite == suite, SuiteRun.purpose == Purpose.MEASURE)
+    of_suite = select(SuiteRun).where(SuiteRun.suite == suite, SuiteRun.purpose == RunPurpose.MEASURE)
     return session.scalars(of_suite.order_by(SuiteRun.id.desc()).limit(1)).first()
 
 
 def latest_judged(session: Session, suite: str) -> SuiteRun | None:
     """The latest run of a suite that was judged against its baselines; None before the first."""
-    of_suite = select(SuiteRun).where(SuiteRun.suite == suite, SuiteRun.purpose == Purpose.MEASURE)
+    of_suite = select(SuiteRun).where(SuiteRun.suite == suite, SuiteRun.purpose == RunPurpose.MEASURE)
     return session.scalars(of_suite.where(SuiteRun.cells.is_not(None)).order_by(SuiteRun.id.desc()).limit(1)).first()
 
 

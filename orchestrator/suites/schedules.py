@@ -308,6 +308,11 @@ def firings(session: Session, name: str, *, limit: int) -> Sequence[ScheduleFiri
     return session.scalars(found.order_by(ScheduleFiring.due_at.desc()).limit(limit)).all()
 
 
+def names_of_suite(session: Session, suite: str) -> Sequence[str]:
+    """The schedules that run a suite, by name."""
+    return session.scalars(select(Schedule.name).where(Schedule.suite == suite).order_by(Schedule.name)).all()
+
+
 def _facts(session: Session, schedule: Schedule, now: datetime) -> ScheduleFacts:
     coming = () if schedule.paused else tuple(islice(after(schedule.cron, schedule.zone, now), NEXT_TIMES))
     started = select(SuiteRun).where(SuiteRun.schedule == schedule.name).order_by(SuiteRun.id.desc()).limit(1)

@@ -49,7 +49,9 @@ STORED = b"one\ntwo\n"
 QUANTIZE = {"spec": {"kind": "quantize", "model": "qwen2-7b"}}
 
 KNOWN = {
-    **{f"path.{thing}": [1, 2, 3, 4] for thing in ("job", "pipeline", "batch", "reservation", "artifact")},
+    **{f"path.{thing}": [1, 2, 3, 4] for thing in ("job", "pipeline", "batch", "reservation", "artifact", "run")},
+    "path.suite": ["nightly"],
+    "path.schedule": ["night"],
     "path.slot": ["lab1.g0", "lab1.g1", "lab1.cpu0"],
     "path.host": ["lab1"],
     "path.model": ["qwen2-7b"],
@@ -90,6 +92,15 @@ def application(settings, database, store) -> FastAPI:
             an_artifact(session, job_id=job.id, attempt_id=attempt.id, digest=file.digest, size=file.size)
         stored = store.put_tree(tree)
         an_artifact(session, digest=stored.digest, size=stored.size, tree=True, name="kcore", file_name="kcore")
+        an_artifact(session, digest=file.digest, size=file.size, name="prompts")
+    suite = {
+        "name": "nightly",
+        "matrix": {
+            "models": ["qwen2-7b"],
+            "backend_types": ["qwen2_7b_bf16"],
+            "prompts": {"basic": {"prompts": {"digest": file.digest}}},
+        },
+    }
     app = create_app(settings, database, store)
     headers = {"Authorization": f"Bearer {tokens.make(database, 'setup', ('admin',))}"}
     with TestClient(app, base_url="http://testserver/api/v1", headers=headers) as http:
@@ -99,7 +110,13 @@ def application(settings, database, store) -> FastAPI:
             http.post("/reservations", json={"slots": ["lab1.g0"], "seconds": 3600}),
             http.post("/uploads", json={"digest": file.digest, "size": file.size}),
         ]
-    assert [answer.status_code for answer in made] == [201] * 4
+        asked = [
+            http.put("/suites/nightly", json=suite),
+            http.put("/schedules/night", json={"suite": "nightly", "cron": "30 2 * * *"}),
+        ]
+        made.append(http.post("/suites/nightly/runs"))
+    assert [answer.status_code for answer in made] == [201] * 5
+    assert [answer.status_code for answer in asked] == [200] * 2
     return app
 
 
