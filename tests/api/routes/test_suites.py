@@ -82,7 +82,7 @@ def test_a_judged_run_is_read_by_tools_that_show_tests(http, applied, database):
         (CELL, ["failure"]), (f"{CELL},slots=g1", []), (f"{CELL},slots=g2", ["error"]),
     ]  # fmt: skip
     shown = http.get(f"/suite-runs/{run}").json()
-    assert [(cell["cell"], cell["verdict"]) for cell in shown["cell_reports"]][0] == (CELL, "worse")
+    assert {cell["cell"]: cell["verdict"] for cell in shown["cell_reports"]}[CELL] == "worse"
 
 
 @pytest.mark.parametrize(

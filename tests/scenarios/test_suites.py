@@ -1,0 +1,81 @@
+"""A suite on a running lab: applied, run without a baseline, accepted, run again; a schedule that starts it."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from eventually import eventually
+from lab import MODEL, Lab
+
+from cli.session import Exit
+from cli.waiting.suites import exit_of_run, judged
+from orchestrator.comparisons.sides import side_of
+from orchestrator.model.schedules import ScheduleDocument
+from orchestrator.model.suites import SuiteDocument
+from orchestrator.model.verdicts import Verdict
+from orchestrator.settings import url_of_sqlite
+from orchestrator.storage.database import Database
+from orchestrator.strict_yaml import load
+from orchestrator.suites import baselines, schedules
+
+PAGE = Path(__file__).parents[2] / "docs" / "suites.md"
+
+pytestmark = [pytest.mark.xdist_group("lab"), pytest.mark.timeout(300)]
+
+
+def _suite(lab: Lab) -> SuiteDocument:
+    """The one that `docs/suites.md` shows, with the files of this lab."""
+    (text,) = re.findall(r"```yaml\n(name: .*?)```", PAGE.read_text("utf-8"), flags=re.DOTALL)
+    values = load(text).values
+    values["matrix"]["prompts"]["basic"] = {name: {"path": lab.tree[name]} for name in ("prompts", "golden")}
+    assert values["matrix"]["models"] == [MODEL]
+    return SuiteDocument.model_validate(values)
+
+
+@contextmanager
+def _database(lab: Lab) -> Iterator[Database]:
+    folder = next(parent for parent in Path(lab.tree["home"]).parents if (parent / "tx81.db").is_file())
+    database = Database(url_of_sqlite(folder / "tx81.db"))
+    yield database
+    database.close()
+
+
+def _accept(lab: Lab, run: int) -> None:
+    """Make what the run has measured the baselines of its cells."""
+    with _database(lab) as database, database.write() as session:
+        told = {"by": "alice", "reason": "first measurement", "now": database.now(session)}
+        for cell in lab.client.suites.run(run).cell_reports:
+            numbers = cell.jobs["measure"]
+            side = side_of(session, cell.cell, numbers)
+            baselines.set_baseline(session, "emulated", cell.cell, side, numbers, **told)
+
+
+def _set_earlier(lab: Lab, name: str, document: ScheduleDocument) -> None:
+    """A schedule that was set five minutes ago, so that it is due at once."""
+    with _database(lab) as database, database.write() as session:
+        earlier = database.now(session) - timedelta(minutes=5)
+        schedules.set_schedule(session, name, document, by="alice", now=earlier)
+
+
+def test_a_suite_passes_against_its_own_baseline_and_a_schedule_starts_it(lab: Lab):
+    lab.client.suites.apply(_suite(lab))
+
+    first = judged(lab.client, lab.client.suites.start("emulated").id, timeout=120)
+    _accept(lab, first.id)
+    second = judged(lab.client, lab.client.suites.start("emulated").id, timeout=120)
+    _set_earlier(lab, "often", ScheduleDocument(suite="emulated", cron="* * * * *"))
+    fired = eventually(lambda: lab.client.schedules.show("often").last)
+    lab.client.schedules.remove("often")
+    third = judged(lab.client, fired.run_id, timeout=120)
+    lab.client.suites.remove("emulated")
+
+    (cell,) = second.cell_reports
+    assert (first.verdict, exit_of_run(first)) == (Verdict.MISSING, Exit.USAGE)
+    assert (second.verdict, exit_of_run(second)) == (Verdict.SAME, Exit.OK)
+    assert cell.comparison["answers"]["pairs"]["changed"] == 0
+    assert cell.comparison["answers"]["pairs"]["pairs"] == 2 * 85
+    assert fired.given_up >= 4
+    assert (third.verdict, third.started_by) == (Verdict.SAME, "schedule often")
