@@ -12,7 +12,7 @@ from api.parameters import ThingName
 from api.views.suites import run_view, schedule_detail, schedule_view
 from orchestrator.model.schedules import ScheduleDocument
 from orchestrator.suites import runs, schedules
-from orchestrator.suites.runs import Origin
+from orchestrator.suites.runs import RunOrigin
 
 router = APIRouter(prefix="/schedules", tags=["schedules"], route_class=GuardedRoute)
 
@@ -63,7 +63,7 @@ def run_schedule(
     """Run the suite of a schedule now, whether it is paused or not."""
     with context.database.read() as session:
         suite = schedules.schedule_named(session, schedule).suite
-    made = context.suite_runs.start(suite, Origin(actor, schedule), idempotency=once)
+    made = context.suite_runs.start(suite, RunOrigin(actor, schedule), idempotency=once)
     assert made.batch is not None
     note_replay(made, response)
     with context.database.read() as session:

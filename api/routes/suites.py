@@ -16,7 +16,7 @@ from api.views.suites import run_detail, run_view, run_views, suite_detail, suit
 from orchestrator.errors import BadRequest, IllegalTransition
 from orchestrator.model.suites import SuiteDocument
 from orchestrator.suites import definitions, runs
-from orchestrator.suites.runs import Origin
+from orchestrator.suites.runs import RunOrigin
 
 router = APIRouter(tags=["suites"], route_class=GuardedRoute)
 
@@ -60,7 +60,7 @@ def start_suite(
     suite: ThingName, context: Given, request: Request, response: Response, once: Once, actor: Actor
 ) -> SuiteRunView:
     """Submit all jobs of a suite, at its low priority. The run is judged when they have ended."""
-    made = context.suite_runs.start(suite, Origin(actor), idempotency=once)
+    made = context.suite_runs.start(suite, RunOrigin(actor), idempotency=once)
     assert made.batch is not None
     note_replay(made, response)
     with context.database.read() as session:

@@ -48,7 +48,7 @@ def document_in(source: str) -> tuple[Any, str]:
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenDocument:
     """What a person wrote, and the line of each of its entries where that is known."""
 
     values: Any
@@ -64,7 +64,7 @@ class Written:
         return f"{self.shown} line {known[place]}: " if place else f"{self.shown}: "
 
 
-def written_in(source: str) -> Written:
+def written_in(source: str) -> WrittenDocument:
     """What a file or standard input (`-`) holds, with the lines of its entries."""
     shown = "standard input" if source == "-" else source
     text = _text_of(source, shown)
@@ -73,7 +73,7 @@ def written_in(source: str) -> Written:
         lines = load(text, most_values=MOST_VALUES).lines  # most JSON is YAML too
     except BadDocument:
         lines = {}
-    return Written(values, shown, lines)
+    return WrittenDocument(values, shown, lines)
 
 
 def batch_in(source: str) -> BatchRequest:
@@ -99,7 +99,7 @@ def parsed(text: str, shown: str) -> Any:
         raise Stop(f"{shown}: {told}") from None
 
 
-def validated(model: type[M], document: object, prefix: str = "", written: Written | None = None) -> M:
+def validated(model: type[M], document: object, prefix: str = "", written: WrittenDocument | None = None) -> M:
     """The document as a request; `Stop` names the first wrong field, with its line if it is `written`, and counts the
     others."""
     try:

@@ -51,7 +51,7 @@ def _direction(name: str, told: str | None) -> Direction:
 
 
 @dataclass(frozen=True)
-class Measured:
+class CellMeasured:
     """A cell when all its jobs have ended."""
 
     comparison: Comparison | None
@@ -89,7 +89,7 @@ class Judged:
     why: str
 
 
-def next_step(document: SuiteDocument, measured: Measured) -> MoreRuns | Confirm | Judged:
+def next_step(document: SuiteDocument, measured: CellMeasured) -> MoreRuns | Confirm | Judged:
     """What follows for a cell."""
     found = measured.comparison
     if found is None:

@@ -20,9 +20,9 @@ from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import FINAL
 from orchestrator.model.suites import ALARMS, CellOutcome, JobRole, RunPurpose, SuiteDocument
 from orchestrator.results.cells import (
+    CellMeasured,
     Confirm,
     Judged,
-    Measured,
     MoreRuns,
     as_document,
     next_step,
@@ -51,7 +51,7 @@ class _Case:
 
     key: str
     jobs: Mapping[JobRole, Sequence[Job]]
-    measured: Measured
+    measured: CellMeasured
     spoiled: bool
     """Every run of it ended by a fault of the infrastructure."""
     baseline: int | None
@@ -183,7 +183,7 @@ def _compared(
         return compare(before, _side(session, document, key, numbers), rules)
 
     confirming = JobRole.CONFIRM_SAME in jobs or JobRole.CONFIRM_OTHER in jobs
-    measured = Measured(
+    measured = CellMeasured(
         None if before is None else compare(before, side, rules), len(first), against(JobRole.CONFIRM_SAME),
         against(JobRole.CONFIRM_OTHER), confirming,
     )  # fmt: skip

@@ -30,7 +30,7 @@ from orchestrator.suites.definitions import looked_up, suite_named
 
 
 @dataclass(frozen=True)
-class Origin:
+class RunOrigin:
     """Who or what starts a run."""
 
     by: str
@@ -62,7 +62,7 @@ class SuiteRuns:
         self._steps = Steps(settings, database, store)
 
     def start(
-        self, name: str, origin: Origin, *, idempotency: Idempotency | None = None, beside: Beside | None = None
+        self, name: str, origin: RunOrigin, *, idempotency: Idempotency | None = None, beside: Beside | None = None
     ) -> Made:
         """Submit all jobs of a run, or none; `batch` of what is made is that of the run.
 
@@ -105,7 +105,7 @@ class SuiteRuns:
         return [draft.called(name) for name, draft in zip(planned.requests, found, strict=True)]
 
     def _write(
-        self, document: SuiteDocument, planned: PlannedJobs, drafts: Sequence[Draft], origin: Origin,
+        self, document: SuiteDocument, planned: PlannedJobs, drafts: Sequence[Draft], origin: RunOrigin,
         beside: Beside | None, session: Session, now: datetime,
     ) -> Made:  # fmt: skip
         suite = suite_named(session, document.name)

@@ -34,7 +34,7 @@ from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Schedule, ScheduleFiring, SuiteRun
 from orchestrator.suites import runs
 from orchestrator.suites.definitions import suite_named
-from orchestrator.suites.runs import Origin, SuiteRuns
+from orchestrator.suites.runs import RunOrigin, SuiteRuns
 
 log = logging.getLogger(__name__)
 
@@ -183,8 +183,8 @@ _REFUSALS = (BadRequest, NotFound, IllegalTransition, StoreFull)
 """What says that the suite cannot be started, now or ever; the loss of the lead is none of them."""
 
 
-def _origin(schedule: str, due_at: datetime) -> Origin:
-    return Origin(f"schedule {schedule}", schedule, due_at)
+def _origin(schedule: str, due_at: datetime) -> RunOrigin:
+    return RunOrigin(f"schedule {schedule}", schedule, due_at)
 
 
 def _said(refused: OrchestratorError) -> str:

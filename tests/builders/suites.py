@@ -20,7 +20,7 @@ from orchestrator.storage.tables import Attempt, Job, SuiteRun
 from orchestrator.suites import baselines, runs
 from orchestrator.suites.definitions import Definitions
 from orchestrator.suites.judging import Judge
-from orchestrator.suites.runs import Origin, SuiteRuns
+from orchestrator.suites.runs import RunOrigin, SuiteRuns
 
 MAKES = {"quantize": "gm", "convert": "c_source", "compile": "kcore"}
 
@@ -65,8 +65,8 @@ class SuiteDesk:
         definitions = Definitions(self.desk.settings, self.desk.database, self.desk.store)
         return SuiteDocument.model_validate(definitions.apply(document, by="alice").document)
 
-    def start(self, name: str = "nightly", origin: Origin | None = None) -> int:
-        made = self.runs.start(name, origin or Origin("alice"))
+    def start(self, name: str = "nightly", origin: RunOrigin | None = None) -> int:
+        made = self.runs.start(name, origin or RunOrigin("alice"))
         with self.desk.database.read() as session:
             return runs.run_of_batch(session, made.batch or 0).id
 

@@ -66,6 +66,25 @@ _FAILED_FOR_ITS_SERVER = f"""
 """  # our own words
 
 
+_FIRED_TWICE = "SELECT schedule, due_at FROM suite_run WHERE due_at IS NOT NULL GROUP BY 1, 2 HAVING count(*) > 1"
+_FIRED_FOR_NOTHING = """
+    SELECT firing.id FROM schedule_firing firing LEFT JOIN suite_run ON suite_run.id = firing.run_id
+    WHERE (firing.state = 'started') != (suite_run.id IS NOT NULL) OR suite_run.due_at != firing.due_at
+"""
+_RUN_UNFIRED = """
+    SELECT id FROM suite_run
+    WHERE due_at IS NOT NULL AND id NOT IN (SELECT run_id FROM schedule_firing WHERE run_id > 0)
+"""
+_JUDGED_EARLY = """
+    SELECT suite_run.id FROM suite_run JOIN suite_job ON suite_job.run_id = suite_run.id
+    JOIN job ON job.id = suite_job.job_id
+    WHERE suite_run.cells IS NOT NULL AND job.state IN ('waiting', 'queued', 'assigned', 'running')
+"""
+_OPEN_RUNS = "SELECT id FROM suite_run WHERE ended_at IS NULL"
+_WAITING_FIRINGS = "SELECT id FROM schedule_firing WHERE state = 'waiting'"
+_WITHOUT_JOBS = "SELECT id FROM suite_run WHERE id NOT IN (SELECT run_id FROM suite_job)"
+
+
 class Invariants:
     """Follows the events and compares the story they tell with what the tables say."""
 
@@ -89,6 +108,14 @@ class Invariants:
             self._check_story()
             self._check_results()
             self._check_servers()
+            self._check_suites()
+
+    def unjudged(self) -> list[int]:
+        """Runs of suites, and firings that wait for one, without an end."""
+        open_runs = "SELECT id FROM suite_run WHERE ended_at IS NULL UNION ALL"
+        return [
+            number for (number,) in self._rows(f"{open_runs} SELECT -id FROM schedule_firing WHERE state = 'waiting'")
+        ]
 
     def unfinished(self) -> list[int]:
         """Jobs that have not ended."""
@@ -158,3 +185,10 @@ class Invariants:
         assert self._rows(_OPEN_WITHOUT_SERVER) == [], "an endpoint is open exactly while its attempt runs"
         assert self._rows(_FAILED_FOR_ITS_SERVER) == [], "a client does not fail while its server may be there again"
         assert self._rows(_SERVED_UNASKED) == [], "a server succeeds by being stopped, and only so"
+
+    def _check_suites(self) -> None:
+        assert self._rows(_FIRED_TWICE) == [], "a due time starts one run"
+        assert self._rows(_FIRED_FOR_NOTHING) == [], "what is noted as started has a run, of that due time"
+        assert self._rows(_RUN_UNFIRED) == [], "a run with a due time was fired"
+        assert self._rows(_JUDGED_EARLY) == [], "a run is judged when all its jobs have ended"
+        assert self._rows(_WITHOUT_JOBS) == [], "a run is written with its jobs"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from simulation.actors import Actor, Dispatching, People, Working
 from simulation.invariants import Invariants
+from simulation.planners import Planning
 from simulation.world import CALM, World
 
 from orchestrator.settings import url_of_sqlite
@@ -27,6 +28,7 @@ class Walk:
         self._workers = {host: [Working(world, host, slot) for slot in slots] for host, slots in HOSTS.items()}
         self._dispatchers = [Dispatching(world, name) for name in ("one", "two")]
         self._people = People(world, slots, MOST_JOBS)
+        self._planners = Planning(world)
         self._acting: Actor | None = None
         for actor in self._processes():
             actor.start()
@@ -53,6 +55,7 @@ class Walk:
                 if not actor.alive:
                     actor.start()
             self._people.settle()
+            self._planners.settle()
             for _ in range(20):
                 world.clock.advance(4)
                 for actor in self._processes() * 3:
@@ -60,9 +63,10 @@ class Walk:
                         self._step(actor)
                 self._invariants.check()
             unfinished = self._invariants.unfinished()
-            if not unfinished:
+            unjudged = self._invariants.unjudged()
+            if not unfinished and not unjudged:
                 return
-            assert world.clock.now.timestamp() < end, f"jobs {unfinished} do not end"
+            assert world.clock.now.timestamp() < end, f"jobs {unfinished} and suite runs {unjudged} do not end"
 
     @contextmanager
     def told_if_it_fails(self) -> Iterator[None]:
@@ -82,8 +86,11 @@ class Walk:
 
     def _one(self) -> Actor | None:
         """Who acts next; None if all that could are dead or pause."""
-        if self._dice.random() < 0.1 and self._people is not self._acting:
+        roll = self._dice.random()
+        if roll < 0.1 and self._people is not self._acting:
             return self._people
+        if roll > 0.97 and self._planners is not self._acting:
+            return self._planners
         acting = [actor for actor in (*self._processes(), *self._dispatchers) if actor.acts]
         others = [actor for actor in acting if actor is not self._acting]
         return self._dice.choice(others) if others else None

@@ -15,7 +15,7 @@ from orchestrator.model.states import JobState, ServiceState
 from orchestrator.model.suites import CellOutcome, JobRole
 from orchestrator.storage.tables import Baseline, Batch, Event, Job, Slot, Suite
 from orchestrator.suites import definitions, schedules
-from orchestrator.suites.runs import Origin
+from orchestrator.suites.runs import RunOrigin
 
 GATE = {"output_throughput": {"effect": 0.05, "alpha": 0.05}}
 CELL = "model=qwen,prompts=basic"
@@ -372,7 +372,7 @@ def test_a_suite_in_use_by_a_schedule_is_not_removed(lab):
 def test_two_runs_of_a_suite_may_be_started_by_hand_side_by_side(lab):
     lab.apply()
 
-    first, second = lab.start(), lab.start(origin=Origin("bob"))
+    first, second = lab.start(), lab.start(origin=RunOrigin("bob"))
     lab.work()
 
     assert [lab.row(each).verdict for each in (first, second)] == ["missing", "missing"]
