@@ -6,7 +6,7 @@ from urllib.parse import quote
 from api.client.connection import Calls, sent
 from api.documents.base import Page
 from api.documents.suites import SuiteDetail, SuiteRunDetail, SuiteRunView, SuiteView
-from orchestrator.model.suites import SuiteDocument
+from orchestrator.model.suites import SuiteDocument, SuiteRunRequest
 
 
 class SuiteCalls(Calls):
@@ -28,9 +28,10 @@ class SuiteCalls(Calls):
         """Remove a suite; its runs and baselines stay."""
         self._connection.delete(_path(suite))
 
-    def start(self, suite: str, key: str | None = None) -> SuiteRunView:
+    def start(self, suite: str, request: SuiteRunRequest | None = None, key: str | None = None) -> SuiteRunView:
         """Submit all jobs of a suite; with the same `key`, a repeated request starts only one run."""
-        answer = self._connection.post(f"{_path(suite)}/runs", key=key, timeout=None)
+        body = sent(request or SuiteRunRequest())
+        answer = self._connection.post(f"{_path(suite)}/runs", body, key=key, timeout=None)
         return SuiteRunView.model_validate(answer.json())
 
     def runs(self, suite: str, limit: int = 100, cursor: str | None = None) -> Page[SuiteRunView]:

@@ -7,6 +7,7 @@ from pydantic import Field
 from api.documents.base import View
 from api.documents.suites import SuiteRunView
 from orchestrator.model.schedules import FiringState, Missed, Overlap
+from orchestrator.model.suites import RunPurpose
 
 
 class FiringView(View):
@@ -29,6 +30,7 @@ class ScheduleView(View):
     zone: str
     missed: Missed
     overlap: Overlap
+    purpose: RunPurpose
     paused: bool
     max_age_seconds: int | None
     changed_by: str

@@ -97,4 +97,8 @@ class SuiteDetail(SuiteView):
     cell_keys: tuple[str, ...]
     versions: tuple[SuiteVersionView, ...]
     alarms: AlarmsView
+    against_itself: AlarmsView = Field(description="Of its A/A runs: what they call worse or better is false.")
+    floors: dict[str, dict[str, dict[str, float]]] = Field(
+        description="Noise floors of its A/A runs, relative: by cell, card group (empty: all) and metric."
+    )
     schedules: tuple[str, ...]

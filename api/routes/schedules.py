@@ -11,6 +11,7 @@ from api.http.replay import note_replay, replays
 from api.parameters import ThingName
 from api.views.suites import run_view, schedule_detail, schedule_view
 from orchestrator.model.schedules import ScheduleDocument
+from orchestrator.model.suites import RunPurpose
 from orchestrator.suites import runs, schedules
 from orchestrator.suites.runs import RunOrigin
 
@@ -62,8 +63,9 @@ def run_schedule(
 ) -> SuiteRunView:
     """Run the suite of a schedule now, whether it is paused or not."""
     with context.database.read() as session:
-        suite = schedules.schedule_named(session, schedule).suite
-    made = context.suite_runs.start(suite, RunOrigin(actor, schedule), idempotency=once)
+        row = schedules.schedule_named(session, schedule)
+    origin = RunOrigin(actor, schedule, purpose=RunPurpose(row.purpose))
+    made = context.suite_runs.start(row.suite, origin, idempotency=once)
     assert made.batch is not None
     note_replay(made, response)
     with context.database.read() as session:

@@ -14,7 +14,7 @@ from api.parameters import Cursor, Limit, Number, ThingName, first_position, num
 from api.views.suite_junit import suite_junit
 from api.views.suites import run_detail, run_view, run_views, suite_detail, suite_views
 from orchestrator.errors import BadRequest, IllegalTransition
-from orchestrator.model.suites import SuiteDocument
+from orchestrator.model.suites import RunPurpose, SuiteDocument, SuiteRunRequest
 from orchestrator.suites import definitions, runs
 from orchestrator.suites.runs import RunOrigin
 
@@ -57,10 +57,17 @@ def remove_suite(suite: ThingName, context: Given, actor: Actor) -> None:
 
 @router.post("/suites/{suite}/runs", status_code=201, responses=replays(SuiteRunView))
 def start_suite(
-    suite: ThingName, context: Given, request: Request, response: Response, once: Once, actor: Actor
+    suite: ThingName,
+    context: Given,
+    request: Request,
+    response: Response,
+    once: Once,
+    actor: Actor,
+    body: SuiteRunRequest | None = None,
 ) -> SuiteRunView:
     """Submit all jobs of a suite, at its low priority. The run is judged when they have ended."""
-    made = context.suite_runs.start(suite, RunOrigin(actor), idempotency=once)
+    purpose = RunPurpose(body.purpose) if body is not None else RunPurpose.MEASURE
+    made = context.suite_runs.start(suite, RunOrigin(actor, purpose=purpose), idempotency=once)
     assert made.batch is not None
     note_replay(made, response)
     with context.database.read() as session:

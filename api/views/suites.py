@@ -6,9 +6,9 @@ from sqlalchemy.orm import Session
 
 from api.documents.schedules import FiringView, ScheduleDetail, ScheduleView
 from api.documents.suites import AlarmsView, SuiteCellView, SuiteDetail, SuiteRunDetail, SuiteRunView, SuiteView
-from orchestrator.model.suites import SuiteDocument, cells_of
+from orchestrator.model.suites import RunPurpose, SuiteDocument, cells_of
 from orchestrator.storage.tables import SuiteRun
-from orchestrator.suites import definitions, runs, schedules
+from orchestrator.suites import definitions, noise, runs, schedules
 from orchestrator.suites.definitions import AlarmCounts, SuiteFacts
 from orchestrator.suites.schedules import ScheduleFacts
 
@@ -48,6 +48,8 @@ def suite_detail(session: Session, facts: SuiteFacts) -> SuiteDetail:
         "cell_keys": tuple(cell.key for cell in cells_of(SuiteDocument.model_validate(suite.document))),
         "versions": tuple(definitions.versions(session, suite.name)),
         "alarms": _alarms(definitions.alarm_counts(session, suite.name)),
+        "against_itself": _alarms(definitions.alarm_counts(session, suite.name, RunPurpose.AA)),
+        "floors": noise.floors_of(session, suite.name),
         "schedules": tuple(schedules.names_of_suite(session, suite.name)),
     }
     return SuiteDetail.model_validate({**_suite_fields(session, facts), **more})

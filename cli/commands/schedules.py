@@ -48,6 +48,7 @@ def set_schedule(
     missed: Missed = Missed.RUN_LATEST,
     overlap: Overlap = Overlap.SKIP,
     max_age: str | None = None,
+    aa: Annotated[bool, Switch] = False,
     session: Session = HERE,
 ) -> Exit:
     """Make or change a schedule: tx81 schedules set night --suite nightly --cron "30 2 * * 1-5" --zone Asia/Shanghai
@@ -66,8 +67,12 @@ def set_schedule(
         What becomes of a time at which the suite still runs.
     max_age
         The suite is missing, which is an alarm, if it was not judged for this long: 26h, 8d.
+    aa
+        Measure the suite against itself, to know its noise.
     """
     told: dict[str, object] = {"suite": suite, "cron": cron, "zone": zone, "missed": missed, "overlap": overlap}
+    if aa:
+        told |= {"purpose": "aa"}
     if max_age is not None:
         told |= {"max_age_seconds": int(duration(max_age, "--max-age").total_seconds())}
     document = validated(ScheduleDocument, told)

@@ -11,7 +11,7 @@ from cli.pages.suites import run_page, runs_table, suite_page, suites_table
 from cli.session import HERE, Exit, Session, Stop, hint, hint_on_terminal, once
 from cli.waiting.batches import checked_place
 from cli.waiting.suites import exit_of_run, judged, saved_suite_junit
-from orchestrator.model.suites import SuiteDocument
+from orchestrator.model.suites import SuiteDocument, SuiteRunRequest
 
 app = App(name="suites", help="Suites, measured again and again; `apply`, `show`, `run`, `wait`, `gate`, `remove`.")
 
@@ -92,6 +92,7 @@ def run(
     suite: str,
     /,
     *,
+    aa: Annotated[bool, Switch] = False,
     wait: Annotated[bool, Switch] = False,
     timeout: float | None = None,
     junit: Path | None = None,
@@ -102,6 +103,8 @@ def run(
 
     Parameters
     ----------
+    aa
+        Measure it against itself: what differs is noise, below which later runs call nothing worse.
     wait
         Wait for the verdict and print it.
     timeout
@@ -114,7 +117,7 @@ def run(
     checked_place(junit)
     with session.client() as client:
         with once(key) as sent:
-            made = client.suites.start(suite, key=sent)
+            made = client.suites.start(suite, SuiteRunRequest(purpose="aa" if aa else "measure"), key=sent)
         if not (wait or timeout is not None or junit is not None):
             session.emit(made, runs_table([made]))
             hint_on_terminal(f"started; wait with: tx81 suites wait {made.id}")

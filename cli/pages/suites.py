@@ -39,9 +39,13 @@ def suite_page(suite: SuiteDetail) -> RenderableType:
         "alarms": f"{alarms.alarms} of {alarms.cells} cells in {alarms.runs} runs, {alarms.false_alarms} of them false"
         + (f" ({alarms.rate:.1%} of the cells)" if alarms.rate is not None else ""),
     }
-    cells = table("cell")
+    against_itself = suite.against_itself
+    if against_itself.cells:
+        told["against itself"] = f"{against_itself.false_alarms} of {against_itself.cells} cells differed"
+    cells = table("cell", "noise floor")
     for key in suite.cell_keys:
-        row(cells, key)
+        floors = suite.floors.get(key, {}).get("", {})
+        row(cells, key, ", ".join(f"{metric} {floor:.2%}" for metric, floor in floors.items()))
     return Group(heading("suite", suite.name, verdict or "not judged yet"), facts(told), _title("cells"), cells)
 
 

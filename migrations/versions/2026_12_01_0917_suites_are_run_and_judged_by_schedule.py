@@ -32,6 +32,7 @@ def upgrade() -> None:
     sa.Column('zone', sa.String(length=60), nullable=False),
     sa.Column('missed', sa.String(length=20), nullable=False),
     sa.Column('overlap', sa.String(length=20), nullable=False),
+    sa.Column('purpose', sa.String(length=20), nullable=False),
     sa.Column('paused', sa.Boolean(), server_default=sa.false(), nullable=False),
     sa.Column('max_age_seconds', sa.Integer(), nullable=True),
     sa.Column('changed_by', sa.String(length=100), nullable=False),

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
@@ -84,6 +84,7 @@ class ScheduleDocument(Strict):
     zone: ZoneName = "UTC"
     missed: Missed = Missed.RUN_LATEST
     overlap: Overlap = Overlap.SKIP
+    purpose: Literal["measure", "aa"] = Field(default="measure", description="aa: the suite against itself.")
     max_age_seconds: int | None = Field(
         default=None, ge=60, le=LONGEST_SECONDS, description="The suite is missing if it was not judged for so long."
     )

@@ -221,6 +221,14 @@ class SuiteDocument(Strict):
         return digest_of(self.normalised())
 
 
+class SuiteRunRequest(Strict):
+    """A request to run a suite."""
+
+    purpose: Literal["measure", "aa"] = Field(
+        default="measure", description="aa: against itself, twice the budget; its noise raises the gates."
+    )
+
+
 _AXES = ("model", "backend_type", "release", "prompts", "options", "slots")
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.errors import BadSpec, IllegalTransition, NotFound, OrchestratorError
 from orchestrator.model.specs import JobRequest
-from orchestrator.model.suites import Cell, SuiteDocument, cells_of, field_of, plan
+from orchestrator.model.suites import Cell, RunPurpose, SuiteDocument, cells_of, field_of, plan
 from orchestrator.results.cells import problem_of
 from orchestrator.settings import Settings
 from orchestrator.storage import events
@@ -185,10 +185,11 @@ class AlarmCounts:
     false_alarms: int
 
 
-def alarm_counts(session: Session, name: str) -> AlarmCounts:
-    """How often a suite has raised an alarm, and how often it was false, over the latest `LATEST_RUNS` runs."""
+def alarm_counts(session: Session, name: str, purpose: RunPurpose = RunPurpose.MEASURE) -> AlarmCounts:
+    """How often a suite has raised an alarm, and how often it was false, over the latest `LATEST_RUNS` runs of that
+    purpose; in A/A runs every one is false."""
     counted = (SuiteRun.cells, SuiteRun.alarms, SuiteRun.false_alarms)
-    latest = select(*counted).where(SuiteRun.suite == name, SuiteRun.cells.is_not(None))
+    latest = select(*counted).where(SuiteRun.suite == name, SuiteRun.cells.is_not(None), SuiteRun.purpose == purpose)
     rows = session.execute(latest.order_by(SuiteRun.id.desc()).limit(LATEST_RUNS)).all()
     return AlarmCounts(len(rows), *(sum(row[at] or 0 for row in rows) for at in range(3)))
 
@@ -197,7 +198,7 @@ def _facts(session: Session, found: Sequence[Suite], now: datetime) -> list[Suit
     names = [suite.name for suite in found]
     ages = max_ages(session, found)
     running = _latest(session, names, SuiteRun.ended_at.is_(None))
-    last = _latest(session, names, SuiteRun.cells.is_not(None), SuiteRun.purpose == "measure")
+    last = _latest(session, names, SuiteRun.cells.is_not(None), SuiteRun.purpose == RunPurpose.MEASURE)
     return [
         SuiteFacts(
             suite, running.get(suite.name), last.get(suite.name),

@@ -36,7 +36,7 @@ from orchestrator.slots import service
 from orchestrator.storage import events
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Job, Slot, Suite, SuiteJob, SuiteRun, SuiteVersion
-from orchestrator.suites import baselines, cases, notifications, runs
+from orchestrator.suites import baselines, cases, noise, notifications, runs
 from orchestrator.suites.definitions import max_ages, missing_since
 from orchestrator.suites.placing import pinned_to
 from orchestrator.suites.runs import JobOfRun, More, SuiteRuns
@@ -85,12 +85,20 @@ class Judge:
     def _judge(self, run_id: int, seen: int) -> bool:
         with self._database.read() as session:
             run = session.get_one(SuiteRun, run_id)
+        return self._judge_aa(run) if run.purpose == RunPurpose.AA else self._judge_against_baselines(run)
+
+    def _judge_against_baselines(self, run: SuiteRun) -> bool:
+        run_id, seen = run.id, run.round
+        with self._database.read() as session:
             document = SuiteDocument.model_validate(session.get_one(SuiteVersion, run.digest).document)
             jobs = _by_cell(runs.jobs_of_run(session, run_id))
             cells = self._begun.setdefault((run_id, seen), {})
             known = baselines.current(session, run.suite)
+            floors = noise.floors_of(session, run.suite)
             for key in [key for key in jobs if key not in cells][:CELLS_AT_ONCE]:
-                cells[key] = _compared(session, document, key, jobs[key], known.get(key), run.report)
+                cells[key] = _compared(
+                    session, document, key, jobs[key], known.get(key), run.report, floors.get(key, {})
+                )
         if len(cells) < len(jobs):
             return False
         steps = {key: next_step(document, cell.measured) for key, cell in cells.items()}
@@ -128,6 +136,27 @@ class Judge:
         base, done = first.name.rpartition(".")[0], sum(map(len, cell.jobs.values()))
         mark = "" if role is JobRole.REPEAT else f".{'same' if role is JobRole.CONFIRM_SAME else 'other'}"
         return [More(cell.key, role, draft.called(f"{base}{mark}.{done + number}")) for number in range(1, count + 1)]
+
+    def _judge_aa(self, run: SuiteRun) -> bool:
+        """Store what a run against itself has shown; what it calls worse or better is a false alarm."""
+        with self._database.read() as session:
+            document = SuiteDocument.model_validate(session.get_one(SuiteVersion, run.digest).document)
+            jobs = _by_cell(runs.jobs_of_run(session, run.id))
+            found = {key: noise.judge_cell(session, document, key, some) for key, some in jobs.items()}
+        judged = {key: step for key, (step, _, _) in found.items()}
+        false = sum(step.verdict in (Verdict.WORSE, Verdict.BETTER) for step in judged.values())
+        verdict = overall([step.verdict for step in judged.values()])
+        report = {
+            "cells": {key: told for key, (_, told, _) in found.items()},
+            "floors": {key: floors for key, (_, _, floors) in found.items()},
+        }
+        told = {"verdict": verdict, "why": _why(verdict, judged), "cells": len(judged), "alarms": false}
+        with self._database.write() as session:
+            now = self._database.now(session)
+            ended = runs.end(session, run.id, run.round, now=now, **told, false_alarms=false, report=report)
+            if ended:
+                events.record(session, "suite.judged", now, suite=run.suite, run=run.id, **told)
+            return ended
 
     def _end(self, run: SuiteRun, seen: int, cells: Mapping[str, _Case], judged: Mapping[str, Judged]) -> bool:
         verdict = overall([step.verdict for step in judged.values()])
@@ -169,11 +198,11 @@ def _by_cell(jobs: Sequence[JobOfRun]) -> dict[str, dict[JobRole, list[Job]]]:
 
 def _compared(
     session: Session, document: SuiteDocument, key: str, jobs: Mapping[JobRole, Sequence[Job]],
-    baseline: Any, report: Mapping[str, Any] | None,
+    baseline: Any, report: Mapping[str, Any] | None, floors: Mapping[str, Mapping[str, float]],
 ) -> _Case:  # fmt: skip
-    rules = rules_of(document, {})
     first = [job.id for role in (JobRole.MEASURE, JobRole.REPEAT) for job in jobs.get(role, ())]
     side = _side(session, document, key, first)
+    rules = rules_of(document, noise.floors_at(floors, sorted({"+".join(run["slots"]) for run in side.settings})))
     before = None if baseline is None else without_a_rule(document, baselines.as_side(baseline))
 
     def against(role: JobRole) -> Comparison | None:

@@ -27,6 +27,7 @@ from orchestrator.submission.drafts import Draft, Drafting
 from orchestrator.submission.idempotency import Idempotency, Made
 from orchestrator.submission.steps import Steps
 from orchestrator.suites.definitions import looked_up, suite_named
+from orchestrator.suites.noise import side_of_repeat
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,12 @@ class SuiteRuns:
             return made
         with self._database.read() as session:
             document = SuiteDocument.model_validate(suite_named(session, name).document)
+        version = document.digest
+        if origin.purpose is RunPurpose.AA:
+            document = document.model_copy(update={"repeats": 2 * document.most_runs})
         planned = plan(document, cells_of(document))
         drafts = self._drafts(document, planned)
-        return self._steps.write(idempotency, partial(self._write, document, planned, drafts, origin, beside))
+        return self._steps.write(idempotency, partial(self._write, document, version, planned, drafts, origin, beside))
 
     def drafted(self, request: JobRequest) -> Draft:
         """The draft of one further job; BadSpec if it can no longer be submitted."""
@@ -105,20 +109,20 @@ class SuiteRuns:
         return [draft.called(name) for name, draft in zip(planned.requests, found, strict=True)]
 
     def _write(
-        self, document: SuiteDocument, planned: PlannedJobs, drafts: Sequence[Draft], origin: RunOrigin,
+        self, document: SuiteDocument, version: str, planned: PlannedJobs, drafts: Sequence[Draft], origin: RunOrigin,
         beside: Beside | None, session: Session, now: datetime,
     ) -> Made:  # fmt: skip
         suite = suite_named(session, document.name)
         batch = _batch(session, suite.name, document.project, len(drafts), now)
         run = SuiteRun(
-            suite=suite.name, digest=document.digest, purpose=origin.purpose, batch_id=batch.id,
+            suite=suite.name, digest=version, purpose=origin.purpose, batch_id=batch.id,
             schedule=origin.schedule, due_at=origin.due_at, started_by=origin.by, created_at=now,
         )  # fmt: skip
         session.add(run)
         session.flush()
         numbers = _written(session, drafts, now=now, batch_id=batch.id)
         measured = [
-            (numbers[name], More(cell, JobRole.MEASURE, draft))
+            (numbers[name], More(cell, _role(origin.purpose, name), draft))
             for name, draft in zip(planned.requests, drafts, strict=True)
             if (cell := planned.measured.get(name)) is not None
         ]
@@ -131,6 +135,11 @@ class SuiteRuns:
         if beside is not None:
             beside(session, run, now)
         return Made(tuple(numbers.values()), batch=batch.id)
+
+
+def _role(purpose: RunPurpose, name: str) -> JobRole:
+    """What an inference is for; its name ends with the number of its repeat."""
+    return side_of_repeat(int(name.rpartition(".")[2]) - 1) if purpose is RunPurpose.AA else JobRole.MEASURE
 
 
 def _written(session: Session, drafts: Sequence[Draft], *, now: datetime, batch_id: int) -> dict[str, int]:
@@ -199,12 +208,6 @@ def suite_run(session: Session, run_id: int, *, suite: str | None = None) -> Sui
     if run is None or suite not in (None, run.suite):
         raise NotFound(f"there is no run {run_id}{f' of suite {suite}' if suite else ''}", run=run_id)
     return run
-
-
-def latest_run(session: Session, suite: str) -> SuiteRun | None:
-    """The latest run of a suite that is judged against its baselines; None before the first."""
-    of_suite = select(SuiteRun).where(SuiteRun.suite == suite, SuiteRun.purpose == RunPurpose.MEASURE)
-    return session.scalars(of_suite.order_by(SuiteRun.id.desc()).limit(1)).first()
 
 
 def latest_judged(session: Session, suite: str) -> SuiteRun | None:

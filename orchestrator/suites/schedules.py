@@ -28,6 +28,7 @@ from orchestrator.model.schedules import (
     between,
     to_fire,
 )
+from orchestrator.model.suites import RunPurpose
 from orchestrator.storage import events
 from orchestrator.storage.artifacts import StoreFull
 from orchestrator.storage.database import Database
@@ -126,7 +127,7 @@ class Scheduler:
                         why = f"schedule {schedule.name} was due again and started run {run.id}"
                         runs.cancel(session, old, by=None, why=why, now=now)
 
-        self._runs.start(schedule.suite, _origin(schedule.name, due.at), beside=beside)
+        self._runs.start(schedule.suite, _origin(schedule, due.at), beside=beside)
 
     def _note(self, schedule: Schedule, due: Due, state: FiringState, why: str) -> None:
         try:
@@ -164,7 +165,7 @@ class Scheduler:
                 raise AlreadyFired(f"{firing.schedule} at {firing.due_at}")
 
         try:
-            self._runs.start(schedule.suite, _origin(schedule.name, firing.due_at), beside=beside)
+            self._runs.start(schedule.suite, _origin(schedule, firing.due_at), beside=beside)
             return True
         except AlreadyFired:
             return False
@@ -183,8 +184,8 @@ _REFUSALS = (BadRequest, NotFound, IllegalTransition, StoreFull)
 """What says that the suite cannot be started, now or ever; the loss of the lead is none of them."""
 
 
-def _origin(schedule: str, due_at: datetime) -> RunOrigin:
-    return RunOrigin(f"schedule {schedule}", schedule, due_at)
+def _origin(schedule: Schedule, due_at: datetime) -> RunOrigin:
+    return RunOrigin(f"schedule {schedule.name}", schedule.name, due_at, RunPurpose(schedule.purpose))
 
 
 def _said(refused: OrchestratorError) -> str:
@@ -193,9 +194,8 @@ def _said(refused: OrchestratorError) -> str:
 
 def _moved(session: Session, schedule: Schedule, to: datetime) -> bool:
     """Move the mark, unless someone has moved it or changed the schedule since it was read."""
-    seen = {
-        name: getattr(schedule, name) for name in ("name", "suite", "cron", "zone", "missed", "overlap", "paused")
-    } | {"considered_until": schedule.considered_until}  # fmt: skip
+    names = ("name", "suite", "cron", "zone", "missed", "overlap", "purpose", "paused", "considered_until")
+    seen = {name: getattr(schedule, name) for name in names}
     same = [getattr(Schedule, name) == value for name, value in seen.items()]
     change = update(Schedule).where(*same).values(considered_until=to)
     return cast("CursorResult[Any]", session.execute(change)).rowcount == 1

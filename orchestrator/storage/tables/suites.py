@@ -96,6 +96,7 @@ class Schedule(Base):
     zone: Mapped[str] = mapped_column(String(60))
     missed: Mapped[str] = mapped_column(String(20))
     overlap: Mapped[str] = mapped_column(String(20))
+    purpose: Mapped[str] = mapped_column(String(20))
     paused: Mapped[bool] = mapped_column(default=False, server_default=false())
     max_age_seconds: Mapped[int | None]
     changed_by: Mapped[str] = mapped_column(String(100))

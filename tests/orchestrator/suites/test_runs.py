@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from orchestrator.errors import BadSpec, IllegalTransition, NotFound, PathRefused
 from orchestrator.model.schedules import ScheduleDocument
 from orchestrator.model.states import JobState, ServiceState
-from orchestrator.model.suites import CellOutcome, JobRole
+from orchestrator.model.suites import CellOutcome, JobRole, RunPurpose
 from orchestrator.storage.tables import Baseline, Batch, Event, Job, Slot, Suite
 from orchestrator.suites import definitions, schedules
 from orchestrator.suites.runs import RunOrigin
@@ -377,3 +377,59 @@ def test_two_runs_of_a_suite_may_be_started_by_hand_side_by_side(lab):
 
     assert [lab.row(each).verdict for each in (first, second)] == ["missing", "missing"]
     assert lab.row(second).started_by == "bob"
+
+
+# ── against itself ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _against_itself(lab: SuiteDesk):
+    run_id = lab.start(origin=RunOrigin("alice", purpose=RunPurpose.AA))
+    lab.work()
+    return lab.row(run_id)
+
+
+def test_a_run_against_itself_deals_its_runs_to_two_sides_and_stores_the_noise_by_card_group(lab):
+    lab.apply(repeats=4, gates=GATE)
+    measured = iter([100.0, 102.0, 101.0, 99.0, 100.0, 103.0, 101.5, 98.0])
+    lab.world = lambda _job, _slot: Outcome(next(measured))
+
+    run = _against_itself(lab)
+
+    roles = [each.role for each in lab.jobs(run.id)]
+    assert roles == [JobRole.A, JobRole.B, JobRole.B, JobRole.A] * 2
+    floors = run.report["floors"][CELL]
+    assert sorted(floors) == ["", "lab1.g0", "lab1.g1"]
+    assert 0 < floors[""]["output_throughput"] < 0.05
+    assert (run.purpose, run.cells, run.false_alarms) == ("aa", 1, 0)
+
+
+def test_a_run_against_itself_is_no_verdict_of_the_suite_and_needs_no_baseline(lab):
+    lab.apply(gates=GATE, repeats=5)
+    lab.world = lambda _job, _slot: Outcome(100 + next(_fine))
+
+    run = _against_itself(lab)
+
+    assert run.verdict == "same"
+    with lab.desk.database.read() as session:
+        facts = definitions.suite_facts(session, "nightly", now())
+        counts = definitions.alarm_counts(session, "nightly", RunPurpose.AA)
+    assert (facts.suite.verdict, facts.last) == (None, None)
+    assert (counts.runs, counts.cells) == (1, 1)
+
+
+def test_what_lies_within_twice_the_noise_of_runs_against_itself_is_not_called_worse(lab):
+    lab.apply(repeats=5, gates=GATE)
+    high, low = _noise(100), _noise(90)
+    roles = itertools.cycle([high, low, low, high])
+    lab.world = lambda _job, _slot: next(roles)()  # as if something else used the host now and then
+    _against_itself(lab)
+    lab.world = lambda _job, _slot: high()
+    lab.accept(lab.run().id)
+    lab.world = lambda _job, _slot: low()
+
+    run = lab.run()
+
+    (metric,) = _cell(run)["comparison"]["metrics"]
+    assert metric["relative"] == pytest.approx(-0.1, abs=0.01)
+    assert metric["threshold"] == pytest.approx(0.2, abs=0.01)
+    assert run.verdict == "same"
