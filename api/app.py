@@ -13,6 +13,7 @@ from api.http import problems, rendering
 from api.http.methods import HeadAsGet
 from api.proxy.relay import Proxy
 from api.routes import (
+    ab,
     artifacts,
     batches,
     canaries,
@@ -50,6 +51,7 @@ from orchestrator.storage.database import Database
 from orchestrator.submission.submit import Submission
 from orchestrator.suites.definitions import Definitions
 from orchestrator.suites.runs import SuiteRuns
+from orchestrator.suites.side_by_side import AbRuns
 
 ROOT = "/api/v1"
 
@@ -93,6 +95,7 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
         provisioning=Provisioning(settings, database, submission),
         suites=Definitions(settings, database, store),
         suite_runs=SuiteRuns(settings, database, store),
+        ab_runs=AbRuns(settings, database, store),
         uploads=Uploads(settings),
         wakeups=wakeups,
         proxy=Proxy(settings, database, wakeups),
@@ -120,6 +123,7 @@ def _guarded() -> APIRouter:
         pipelines,
         batches,
         suites,
+        ab,
         schedules,
         artifacts,
         uploads,

@@ -20,6 +20,7 @@ from orchestrator.storage.database import Database
 from orchestrator.submission.submit import Submission
 from orchestrator.suites.definitions import Definitions
 from orchestrator.suites.runs import SuiteRuns
+from orchestrator.suites.side_by_side import AbRuns
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Context:
     provisioning: Provisioning
     suites: Definitions
     suite_runs: SuiteRuns
+    ab_runs: AbRuns
     uploads: Uploads
     wakeups: WakeUps
     proxy: Proxy

@@ -88,6 +88,7 @@ _COMMANDS = {
             "cli.commands.suites:app",
             "What is measured again and again: `apply`, `run`, `show`, `gate` and more.",
         ),
+        "ab": ("cli.commands.ab:ab", "Two inferences side by side on one reserved card group: is B worse than A?"),
         "schedules": ("cli.commands.schedules:app", "When suites run: `set`, `show`, `pause`, `resume`, `run`."),
     },
     "Inventory": {

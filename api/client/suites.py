@@ -6,6 +6,7 @@ from urllib.parse import quote
 from api.client.connection import Calls, sent
 from api.documents.base import Page
 from api.documents.suites import SuiteDetail, SuiteRunDetail, SuiteRunView, SuiteView
+from orchestrator.model.ab import AbRequest
 from orchestrator.model.suites import SuiteDocument, SuiteRunRequest
 
 
@@ -41,6 +42,10 @@ class SuiteCalls(Calls):
     def run(self, run: int) -> SuiteRunDetail:
         """A run with its cells."""
         return SuiteRunDetail.model_validate(self._connection.get(f"/suite-runs/{run}").json())
+
+    def start_ab(self, request: AbRequest, key: str | None = None) -> SuiteRunDetail:
+        """Start an A/B run; with the same `key`, a repeated request starts only one."""
+        return SuiteRunDetail.model_validate(self._connection.post("/ab-runs", sent(request), key=key).json())
 
     def junit(self, run: int) -> Iterator[bytes]:
         """A judged run as JUnit XML."""

@@ -163,3 +163,21 @@ SUITE: dict[str, Any] = {
         },
     },
 }
+
+AB: dict[str, Any] = {
+    "two": {
+        "summary": "Repeat two jobs side by side on the card group of the first",
+        "value": {"a": 41, "b": 42, "blocks": 5},
+    },
+    "random": {
+        "summary": "On a named card group, in random order, judged by one metric",
+        "value": {
+            "a": 41,
+            "b": 42,
+            "blocks": 8,
+            "order": "random",
+            "slot": "lab1.g3",
+            "gates": {"output_throughput": {"effect": 0.02}},
+        },
+    },
+}

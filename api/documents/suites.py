@@ -14,8 +14,8 @@ class SuiteRunView(View):
     """A run of a suite, as lists show it."""
 
     id: int
-    suite: str
-    digest: str = Field(description="Version of the suite that it ran.")
+    suite: str | None = Field(description="Null of an A/B run.")
+    digest: str | None = Field(description="Version of the suite that it ran.")
     purpose: RunPurpose
     batch_id: int = Field(description="Batch of its first jobs.")
     schedule: str | None
@@ -53,6 +53,9 @@ class SuiteRunDetail(SuiteRunView):
     """A run with its cells; none until it has ended."""
 
     cell_reports: tuple[SuiteCellView, ...]
+    ab: dict[str, Any] | None = Field(
+        default=None, description="Of an A/B run: what was asked, the card group, and once it has ended each metric."
+    )
 
 
 class SuiteView(View):

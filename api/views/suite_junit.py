@@ -13,10 +13,11 @@ _PASSED = frozenset({Verdict.SAME, Verdict.BETTER})
 
 def suite_junit(run: SuiteRunDetail) -> bytes:
     """One suite, one case a cell."""
-    suite = ElementTree.Element("testsuite", name=run.suite)
+    name = run.suite or f"ab-{run.id}"
+    suite = ElementTree.Element("testsuite", name=name)
     counts: Counter[str] = Counter()
     for cell in run.cell_reports:
-        case = ElementTree.SubElement(suite, "testcase", classname=run.suite, name=xml_text(cell.cell))
+        case = ElementTree.SubElement(suite, "testcase", classname=name, name=xml_text(cell.cell))
         if (element := _element(cell.verdict)) is not None:
             counts[element] += 1
             said = ElementTree.SubElement(case, element, type=cell.verdict, message=xml_text(cell.why))

@@ -32,7 +32,8 @@ def run_detail(session: Session, run: SuiteRun) -> SuiteRunDetail:
     cells = (run.report or {}).get("cells", {})
     reports = tuple(SuiteCellView.model_validate({"cell": key, **told}) for key, told in cells.items())
     fields = _run_fields(run, runs.progress(session, [run.id]))
-    return SuiteRunDetail.model_validate({**fields, "cell_reports": reports})
+    ab = run.report if run.purpose == RunPurpose.AB else None
+    return SuiteRunDetail.model_validate({**fields, "cell_reports": reports, "ab": ab})
 
 
 def suite_views(session: Session, found: Sequence[SuiteFacts]) -> tuple[SuiteView, ...]:

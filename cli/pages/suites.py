@@ -1,6 +1,7 @@
 """How suites, their runs and schedules look on a terminal. Pure: it prints nothing."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -62,7 +63,7 @@ def run_page(run: SuiteRunDetail) -> RenderableType:
     """A run with its cells."""
     told = {
         "suite": run.suite,
-        "version": short(run.digest),
+        "version": short(run.digest) if run.digest else None,
         "batch": run.batch_id,
         "started": f"{local_time(run.created_at)} by {run.started_by}",
         "ended": local_time(run.ended_at) if run.ended_at else None,
@@ -70,7 +71,10 @@ def run_page(run: SuiteRunDetail) -> RenderableType:
         "alarms": _alarms(run),
         "why": run.why,
     }
-    parts: list[RenderableType] = [heading(f"run {run.id}", run.suite, run.verdict or "running"), facts(told)]
+    name = run.suite or "A/B"
+    parts: list[RenderableType] = [heading(f"run {run.id}", name, run.verdict or "running"), facts(told)]
+    if run.ab is not None:
+        parts += _side_by_side(run.ab)
     if run.cell_reports:
         parts += [_title("cells"), _cells(run.cell_reports)]
     return Group(*parts)
@@ -112,6 +116,26 @@ def _cells(cells: Iterable[SuiteCellView]) -> Table:
     for cell in cells:
         row(shown, cell.cell, cell.verdict, cell.outcome, ", ".join(cell.slots), cell.why, cell.remedy)
     return shown
+
+
+def _side_by_side(ab: dict[str, Any]) -> list[RenderableType]:
+    asked = ab["request"]
+    about = {"A": f"job {asked['a']}", "B": f"job {asked['b']}", "card group": ab["slot"]}
+    if "metrics" not in ab:
+        return [facts(about)]
+    about["answers"] = ab["answers"]["why"]
+    differing = [each["field"] for each in ab["differences"]]
+    about["they differ in"] = ", ".join(differing) or "nothing"
+    shown = table("metric", "verdict", "B against A", "95 % interval", "p", "drift a run", "why")
+    for each in ab["metrics"]:
+        interval = f"{each['low']:+.2%} … {each['high']:+.2%}" if each["low"] is not None else None
+        numbers = (_percent(each["relative"]), interval, each["p_value"] and f"{each['p_value']:.2g}")
+        row(shown, each["metric"], each["verdict"], *numbers, _percent(each["drift"]), each["why"])
+    return [facts(about), _title("metrics"), shown]
+
+
+def _percent(value: float | None) -> str | None:
+    return None if value is None else f"{value:+.2%}"
 
 
 def _outcome(schedule: ScheduleView) -> str | None:

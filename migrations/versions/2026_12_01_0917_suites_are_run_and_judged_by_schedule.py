@@ -65,8 +65,8 @@ def upgrade() -> None:
 
     op.create_table('suite_run',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
-    sa.Column('suite', sa.String(length=100), nullable=False),
-    sa.Column('digest', sa.String(length=71), nullable=False),
+    sa.Column('suite', sa.String(length=100), nullable=True),
+    sa.Column('digest', sa.String(length=71), nullable=True),
     sa.Column('purpose', sa.String(length=20), nullable=False),
     sa.Column('batch_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('schedule', sa.String(length=100), nullable=True),

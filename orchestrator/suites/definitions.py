@@ -229,4 +229,5 @@ def missing_since(suite: Suite, last: SuiteRun | None, age: int | None, now: dat
 
 def _latest(session: Session, names: Sequence[str], *which: Any) -> dict[str, SuiteRun]:
     latest = select(func.max(SuiteRun.id)).where(SuiteRun.suite.in_(names), *which).group_by(SuiteRun.suite)
-    return {run.suite: run for run in session.scalars(select(SuiteRun).where(SuiteRun.id.in_(latest)))}
+    found = session.scalars(select(SuiteRun).where(SuiteRun.id.in_(latest)))
+    return {run.suite: run for run in found if run.suite is not None}

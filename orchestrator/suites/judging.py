@@ -36,7 +36,7 @@ from orchestrator.slots import service
 from orchestrator.storage import events
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Job, Slot, Suite, SuiteJob, SuiteRun, SuiteVersion
-from orchestrator.suites import baselines, cases, noise, notifications, runs
+from orchestrator.suites import baselines, cases, noise, notifications, runs, side_by_side
 from orchestrator.suites.definitions import max_ages, missing_since
 from orchestrator.suites.placing import pinned_to
 from orchestrator.suites.runs import JobOfRun, More, SuiteRuns
@@ -85,10 +85,17 @@ class Judge:
     def _judge(self, run_id: int, seen: int) -> bool:
         with self._database.read() as session:
             run = session.get_one(SuiteRun, run_id)
-        return self._judge_aa(run) if run.purpose == RunPurpose.AA else self._judge_against_baselines(run)
+        match RunPurpose(run.purpose):
+            case RunPurpose.AA:
+                return self._judge_aa(run)
+            case RunPurpose.AB:
+                return self._judge_ab(run)
+            case RunPurpose.MEASURE:
+                return self._judge_against_baselines(run)
 
     def _judge_against_baselines(self, run: SuiteRun) -> bool:
         run_id, seen = run.id, run.round
+        assert run.suite is not None
         with self._database.read() as session:
             document = SuiteDocument.model_validate(session.get_one(SuiteVersion, run.digest).document)
             jobs = _by_cell(runs.jobs_of_run(session, run_id))
@@ -158,6 +165,17 @@ class Judge:
                 events.record(session, "suite.judged", now, suite=run.suite, run=run.id, **told)
             return ended
 
+    def _judge_ab(self, run: SuiteRun) -> bool:
+        """Write the verdict of two sides, and give the card group back."""
+        with self._database.read() as session:
+            told = side_by_side.judge(session, run, runs.jobs_of_run(session, run.id))
+        with self._database.admission() as (session, now):
+            ended = runs.end(session, run.id, run.round, now=now, **told)
+            if ended:
+                side_by_side.release(session, run, now=now)
+                events.record(session, "ab.judged", now, run=run.id, verdict=told["verdict"], why=told["why"])
+            return ended
+
     def _end(self, run: SuiteRun, seen: int, cells: Mapping[str, _Case], judged: Mapping[str, Judged]) -> bool:
         verdict = overall([step.verdict for step in judged.values()])
         alarms = [step for step in judged.values() if step.outcome in ALARMS]
@@ -176,8 +194,7 @@ class Judge:
                     _suspect(session, run, cells[key], step, now)
             facts = {"run": run.id, "why": told["why"], "alarms": len(alarms), "false_alarms": false}
             events.record(session, "suite.judged", now, suite=run.suite, verdict=verdict, **facts)
-            if run.purpose == RunPurpose.MEASURE:
-                change_verdict(session, run.suite, verdict, facts, now=now)
+            change_verdict(session, run.suite or "", verdict, facts, now=now)
             for key, step in judged.items():
                 cases.note_outcome(session, run.id, key, step.outcome, comparison=report["cells"][key], now=now)
         return True

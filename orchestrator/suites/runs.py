@@ -1,6 +1,6 @@
 """Runs of suites: started as a batch of ordinary jobs, given more jobs while they are judged, listed, cancelled."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -90,11 +90,11 @@ class SuiteRuns:
             changed = _only_if(session, run_id, seen, round=seen + 1, report=report)
             if changed:
                 run = session.get_one(SuiteRun, run_id)
-                name = f"{run.suite[:80]}-{run_id}-{seen + 1}"
-                batch = _batch(session, name, more[0].draft.job["project"], len(more), now)
+                name = f"{(run.suite or '')[:80]}-{run_id}-{seen + 1}"
+                batch = new_batch(session, name, more[0].draft.job["project"], len(more), now)
                 drafts = [each.draft for each in more]
                 numbers = rows.write(session, drafts, now=now, batch_id=batch.id)
-                _note_jobs(session, run_id, zip(numbers, more, strict=True))
+                note_jobs(session, run_id, zip(numbers, more, strict=True))
                 admission.admit_new(session, self._store, numbers, now=now)
                 roles = sorted({str(each.role) for each in more})
                 events.record(session, "suite.more_jobs", now, run=run_id, jobs=len(more), roles=roles)
@@ -113,7 +113,7 @@ class SuiteRuns:
         beside: Beside | None, session: Session, now: datetime,
     ) -> Made:  # fmt: skip
         suite = suite_named(session, document.name)
-        batch = _batch(session, suite.name, document.project, len(drafts), now)
+        batch = new_batch(session, suite.name, document.project, len(drafts), now)
         run = SuiteRun(
             suite=suite.name, digest=version, purpose=origin.purpose, batch_id=batch.id,
             schedule=origin.schedule, due_at=origin.due_at, started_by=origin.by, created_at=now,
@@ -126,7 +126,7 @@ class SuiteRuns:
             for name, draft in zip(planned.requests, drafts, strict=True)
             if (cell := planned.measured.get(name)) is not None
         ]
-        _note_jobs(session, run.id, measured)
+        note_jobs(session, run.id, measured)
         admission.admit_new(session, self._store, list(numbers.values()), now=now)
         events.record(
             session, "suite.started", now, suite=suite.name, run=run.id, batch=batch.id, by=origin.by,
@@ -154,7 +154,8 @@ def _written(session: Session, drafts: Sequence[Draft], *, now: datetime, batch_
     return numbers
 
 
-def _batch(session: Session, name: str, project: str, size: int, now: datetime) -> Batch:
+def new_batch(session: Session, name: str, project: str, size: int, now: datetime) -> Batch:
+    """A batch whose jobs are written in this transaction."""
     batch = Batch(
         name=name, project=project, stop_on=StopOn.NEVER, size=size, left_out={}, created_at=now, touched_at=now,
         sealed_at=now,
@@ -165,7 +166,8 @@ def _batch(session: Session, name: str, project: str, size: int, now: datetime) 
     return batch
 
 
-def _note_jobs(session: Session, run_id: int, jobs: Any) -> None:
+def note_jobs(session: Session, run_id: int, jobs: Iterable[tuple[int, More]]) -> None:
+    """Note jobs, by number, as those whose results the run judges."""
     made = [
         {"run_id": run_id, "job_id": job_id, "cell": each.cell, "role": str(each.role)} for job_id, each in jobs
     ]  # fmt: skip

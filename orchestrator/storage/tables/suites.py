@@ -50,8 +50,9 @@ class SuiteRun(Base):
     )
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
-    suite: Mapped[str] = mapped_column(String(100))
-    digest: Mapped[str] = mapped_column(ForeignKey("suite_version.digest"))
+    suite: Mapped[str | None] = mapped_column(String(100))
+    """Null of an A/B run."""
+    digest: Mapped[str | None] = mapped_column(ForeignKey("suite_version.digest"))
     purpose: Mapped[str] = mapped_column(String(20))
     batch_id: Mapped[int] = mapped_column(ForeignKey("batch.id"))
     """Its first jobs; those that were ordered later are in batches of their own."""

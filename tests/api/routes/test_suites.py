@@ -185,3 +185,29 @@ def test_a_schedule_whose_suite_was_removed_says_so_and_can_not_be_run_or_resume
     assert "was removed" in shown["problem"]
     assert http.post("/schedules/night/resume").status_code == 404
     assert http.post("/schedules/night/run").status_code == 404
+
+
+def test_two_jobs_are_run_side_by_side_on_a_reserved_card_group(http, suite):
+    spec = {
+        "kind": "infer", "model": "qwen", "kcore": suite["template"]["kcore"],
+        "prompts": suite["matrix"]["prompts"]["basic"]["prompts"],
+    }  # fmt: skip
+    jobs = [http.post("/jobs", json={"spec": spec}).json()["id"] for _ in range(2)]
+
+    nowhere = http.post("/ab-runs", json={"a": jobs[0], "b": jobs[1]})
+    made = http.post("/ab-runs", json={"a": jobs[0], "b": jobs[1], "blocks": 2, "slot": "lab1.g0"})
+    again = http.post("/ab-runs", json={"a": jobs[0], "b": jobs[1], "blocks": 2, "slot": "lab1.g0"})
+
+    assert (nowhere.status_code, nowhere.json()["field"]) == (422, "slot")
+    assert (made.status_code, made.json()["jobs"], made.json()["purpose"]) == (201, 8, "ab")
+    assert (again.status_code, again.json()["code"]) == (409, "already_reserved")
+    reservation = http.get(f"/reservations/{made.json()['ab']['reservation']}").json()
+    assert (reservation["slots"], reservation["project"]) == (["lab1.g0"], "ab")
+    assert http.get(made.headers["Location"].removeprefix("/api/v1")).json() == made.json()
+
+
+def test_a_run_of_a_suite_against_itself_is_asked_for_in_the_body(http, applied):
+    made = http.post("/suites/nightly/runs", json={"purpose": "aa"})
+
+    assert (made.json()["purpose"], made.json()["jobs"]) == ("aa", 6)
+    assert http.post("/suites/nightly/runs", json={"purpose": "ab"}).json()["field"] == "purpose"

@@ -165,3 +165,19 @@ def test_a_schedule_that_makes_no_sense_is_one_line(tx81, applied, words, said):
 
     assert (ran.code, ran.err.count("\n")) == (2, 1)
     assert said in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--a", "1", "--b", "1"], "a and b are the same job"),
+        (["--a", "1", "--b", "2", "--slot", "g0"], "slot: name the host too"),
+        (["--a", "1", "--b", "2", "--blocks", "1"], "blocks: "),
+        (["--a", "1", "--b", "9999999"], "there is no job"),
+    ],
+)
+def test_what_cannot_be_measured_side_by_side_is_one_line(tx81, at_site, words, said):
+    ran = tx81("ab", "--slot", "lab1.g0", *words) if "--slot" not in words else tx81("ab", *words)
+
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert said in ran.err
