@@ -138,7 +138,9 @@ class Judge:
     def _again(self, cell: _Case, role: JobRole, count: int) -> list[More]:
         first = cell.jobs[JobRole.MEASURE][0]
         with self._database.read() as session:
-            request = pinned_to(session, JobRequest.model_validate(first.request), role, cell.place)
+            # Of the release that ran first, also if another one has become the default since.
+            asked = JobRequest.model_validate({**first.request, "release": first.release})
+            request = pinned_to(session, asked, role, cell.place)
         draft = self._runs.drafted(request)
         base, done = first.name.rpartition(".")[0], sum(map(len, cell.jobs.values()))
         mark = "" if role is JobRole.REPEAT else f".{'same' if role is JobRole.CONFIRM_SAME else 'other'}"

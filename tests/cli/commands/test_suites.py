@@ -173,7 +173,7 @@ def test_a_schedule_that_makes_no_sense_is_one_line(tx81, applied, words, said):
         (["--a", "1", "--b", "1"], "a and b are the same job"),
         (["--a", "1", "--b", "2", "--slot", "g0"], "slot: name the host too"),
         (["--a", "1", "--b", "2", "--blocks", "1"], "blocks: "),
-        (["--a", "1", "--b", "9999999"], "there is no job"),
+        (["--a", "9999998", "--b", "9999999"], "a: there is no job 9999998"),
     ],
 )
 def test_what_cannot_be_measured_side_by_side_is_one_line(tx81, at_site, words, said):

@@ -6,6 +6,7 @@ import pytest
 from builders.databases import nothing_written
 from builders.desk import Desk
 from builders.lifecycle import FAULT, now
+from builders.rows import a_release
 from builders.suites import Outcome, SuiteDesk, by_slot
 from sqlalchemy import select, update
 
@@ -278,6 +279,22 @@ def test_unknown_orders_more_runs_up_to_the_budget_and_says_how_many_it_takes(la
     (metric,) = _cell(run)["comparison"]["metrics"]
     assert metric["needed"] > 8
     assert str(metric["needed"]) in _cell(run)["why"]
+
+
+def test_what_is_measured_again_runs_with_the_release_that_ran_first(lab):
+    lab.apply(repeats=1)
+    lab.accept(lab.run().id)
+    lab.world = lambda _job, _slot: Outcome(answer="五")
+    run_id = lab.start()
+    lab.turn()
+    with lab.desk.database.write() as session:
+        a_release(session).is_default = False
+        a_release(session, name="r2", digest=f"sha256:{'b' * 64}")
+
+    lab.work()
+
+    assert lab.row(run_id).verdict == "worse"
+    assert {each.job.release for each in lab.jobs(run_id)} == {"r1"}
 
 
 def test_a_slower_build_is_found_by_its_throughput_and_confirmed(lab):
