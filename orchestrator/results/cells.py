@@ -6,9 +6,10 @@ from statistics import median
 from typing import Any
 
 from orchestrator.model.suites import CellOutcome, SuiteDocument
+from orchestrator.model.verdicts import AnswerRule, Direction, Verdict
 from orchestrator.results.sides import Comparison, Rules, Side, direction_of, pairs_of
 from orchestrator.results.statistics import least_p_value
-from orchestrator.results.verdicts import AnswerRule, Direction, MetricGate, Verdict
+from orchestrator.results.verdicts import MetricGate
 
 _JUDGED_WELL = frozenset({Verdict.SAME, Verdict.BETTER})
 

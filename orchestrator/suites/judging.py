@@ -19,6 +19,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import FINAL
 from orchestrator.model.suites import ALARMS, CellOutcome, JobRole, RunPurpose, SuiteDocument
+from orchestrator.model.verdicts import Verdict, overall
 from orchestrator.results.cells import (
     CellMeasured,
     Confirm,
@@ -31,7 +32,6 @@ from orchestrator.results.cells import (
     worst_place,
 )
 from orchestrator.results.sides import Comparison, Side, compare
-from orchestrator.results.verdicts import Verdict, overall
 from orchestrator.slots import service
 from orchestrator.storage import events
 from orchestrator.storage.database import Database

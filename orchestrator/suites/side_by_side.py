@@ -22,11 +22,11 @@ from orchestrator.model.ab import PROJECT, AbRequest, SideLetter, order_of
 from orchestrator.model.reservations import LONGEST, ReservationRequest
 from orchestrator.model.specs import JobRequest, PlacementRequest
 from orchestrator.model.suites import JobRole, RunPurpose
-from orchestrator.model.verdicts import AnswerRule, Direction, Verdict
+from orchestrator.model.verdicts import AnswerRule, Direction, Verdict, overall
 from orchestrator.results.blocks import BlockVerdict, in_blocks, judge_blocks
 from orchestrator.results.cells import as_document
 from orchestrator.results.sides import Rules, differing, direction_of, pairs_of
-from orchestrator.results.verdicts import MetricGate, judge_answers, overall
+from orchestrator.results.verdicts import MetricGate, judge_answers
 from orchestrator.settings import Settings
 from orchestrator.slots import reservations
 from orchestrator.storage import events

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 
 revision = '638f18a1aee7'
-down_revision = 'ebb15e583725'
+down_revision = 'c4d19e0a7b52'
 branch_labels = None
 depends_on = None
 
