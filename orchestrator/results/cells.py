@@ -1,7 +1,7 @@
 """What follows from what a suite has measured of a cell: more runs, a second measurement, or its verdict. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -29,7 +29,7 @@ def rules_of(document: SuiteDocument, floors: Mapping[str, float]) -> Rules:
 
 def without_a_rule(document: SuiteDocument, side: Side) -> Side:
     """The side without its metrics if the suite gates none: an empty table of gates would judge all of them."""
-    return side if document.gates else Side(side.label, side.settings, {}, {}, side.answers, side.left_out)
+    return side if document.gates else replace(side, samples={}, definitions={})
 
 
 def problem_of(document: SuiteDocument) -> tuple[str, str] | None:

@@ -85,6 +85,12 @@ class Judge:
     def _judge(self, run_id: int, seen: int) -> bool:
         with self._database.read() as session:
             run = session.get_one(SuiteRun, run_id)
+        try:
+            return self._judge_as(run)
+        except OrchestratorError as trouble:  # such as more answers than can be compared
+            return self._give_up(run, seen, trouble.detail)
+
+    def _judge_as(self, run: SuiteRun) -> bool:
         match RunPurpose(run.purpose):
             case RunPurpose.AA:
                 return self._judge_aa(run)
@@ -92,6 +98,18 @@ class Judge:
                 return self._judge_ab(run)
             case RunPurpose.MEASURE:
                 return self._judge_against_baselines(run)
+
+    def _give_up(self, run: SuiteRun, seen: int, why: str) -> bool:
+        """End a run that cannot be judged, so that it is not tried for ever."""
+        with self._database.admission() as (session, now):
+            ended = runs.end(session, run.id, seen, now=now, verdict=Verdict.UNKNOWN, why=why)
+            if ended:
+                side_by_side.release(session, run, now=now)
+                facts = {"run": run.id, "why": why}
+                events.record(session, "suite.judged", now, suite=run.suite, verdict=Verdict.UNKNOWN, **facts)
+                if run.suite is not None and run.purpose == RunPurpose.MEASURE:
+                    change_verdict(session, run.suite, Verdict.UNKNOWN, facts, now=now)
+            return ended
 
     def _judge_against_baselines(self, run: SuiteRun) -> bool:
         run_id, seen = run.id, run.round

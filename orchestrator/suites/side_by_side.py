@@ -6,6 +6,7 @@ reservation lets in no other job; it ends when the run is judged.
 
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -167,12 +168,12 @@ def judge(session: Session, run: SuiteRun, jobs: Sequence[JobOfRun]) -> dict[str
 
 
 def release(session: Session, run: SuiteRun, *, now: datetime) -> None:
-    """Give the card group back."""
-    try:
-        number = (run.report or {})["reservation"]
+    """Give the card group back, if it is an A/B run."""
+    number = (run.report or {}).get("reservation")
+    if number is None:
+        return
+    with suppress(IllegalTransition, NotFound):  # it may have ended by itself
         reservations.cancel(session, number, by=run.started_by, note=f"A/B run {run.id} has ended", now=now)
-    except (IllegalTransition, NotFound):
-        pass  # it has ended by itself
 
 
 def _has(run: Any, metric: str) -> bool:

@@ -339,6 +339,17 @@ def test_what_differs_without_being_named_is_not_comparable(lab):
     assert allowed.verdict == "same"
 
 
+def test_a_run_that_cannot_be_judged_ends_as_unknown_and_does_not_hold_up_others(lab, monkeypatch):
+    monkeypatch.setattr("orchestrator.comparisons.sides.MOST_ANSWERS", 2)
+    lab.apply()
+    lab.apply(name="small", repeats=1)
+    large, small = lab.start(), lab.start("small")
+    lab.work()
+
+    assert (lab.row(large).verdict, "more than 2 answers" in lab.row(large).why) == ("unknown", True)
+    assert lab.row(small).verdict == "missing"
+
+
 def test_a_run_is_judged_once_however_many_judges_there_are(lab):
     lab.apply()
     run_id = lab.start()
