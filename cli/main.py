@@ -98,6 +98,19 @@ _COMMANDS = {
         ),
         "slots": ("cli.commands.slots:app", "Card groups and CPU seats; `show` one; `drain`, `resume`, `quarantine`."),
         "canary": ("cli.commands.canaries:app", "Canary jobs, which check quarantined slots; `set`, `show`, `run`."),
+        "baselines": (
+            "cli.commands.baselines:app",
+            "What runs of a suite are held to: list, `show`, `set`, `accept`, `retire`.",
+        ),
+        "cases": (
+            "cli.commands.cases:app",
+            "Regressions that suites have found: list, `show`, `accept`, `close`, `reopen`, `comment`.",
+        ),
+        "history": (
+            "cli.commands.history:history",
+            "Show one series over the runs of its suite: where its level changed, and what happened meanwhile.",
+        ),
+        "doubts": ("cli.commands.doubts:app", "Results that are shown and not used, and why; `lift` a doubt."),
         "provision": (
             "cli.commands.provision:provision",
             "Install a release on a host, as a job on all its card groups.",

@@ -7,13 +7,17 @@ from types import TracebackType
 from typing import Self
 
 from api.client.artifacts import ArtifactCalls, ImportCalls
+from api.client.baselines import BaselineCalls
 from api.client.batches import BatchCalls
 from api.client.canaries import CanaryCalls
+from api.client.cases import CaseCalls
 from api.client.comparisons import ComparisonCalls
 from api.client.connection import ApiError, Connection, ServerUnreachable
+from api.client.doubts import DoubtCalls
 from api.client.endpoints import EndpointCalls
 from api.client.events import EventCalls
 from api.client.health import HealthCalls
+from api.client.history import HistoryCalls
 from api.client.hosts import HostCalls
 from api.client.jobs import JobCalls
 from api.client.logs import LogCalls
@@ -43,6 +47,7 @@ class Client(
     SlotCalls,
     CanaryCalls,
     HostCalls,
+    HistoryCalls,
     ProjectCalls,
     TokenCalls,
     HealthCalls,
@@ -57,6 +62,9 @@ class Client(
         self.schedules = ScheduleCalls(self._connection)
         self.reservations = ReservationCalls(self._connection)
         self.imports = ImportCalls(self._connection)
+        self.baselines = BaselineCalls(self._connection)
+        self.cases = CaseCalls(self._connection)
+        self.doubts = DoubtCalls(self._connection)
         self.endpoints = EndpointCalls(self._connection)
         self.results = ResultCalls(self._connection)
         self.provisioning = ProvisionCalls(self._connection)

@@ -53,6 +53,7 @@ class BatchDetail(BatchView):
 
     failures: dict[str, int] = Field(description="Failed jobs by kind; faults are counted separately.")
     faults: int = Field(description="Attempts that ended with an infrastructure fault; skipped jobs are not counted.")
+    doubtful: int = Field(default=0, description="Jobs whose results are in doubt: shown, not used.")
     slots: tuple[SlotLine, ...]
     odd_groups: tuple[OddGroup, ...] = Field(
         default=(), description="Card groups that answered or measured otherwise than the rest, with their cards."

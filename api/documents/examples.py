@@ -181,3 +181,25 @@ AB: dict[str, Any] = {
         },
     },
 }
+
+BASELINE: dict[str, Any] = {
+    "set": {
+        "summary": "Three runs of one cell, which later runs are held to",
+        "value": {
+            "suite": "nightly",
+            "cell": "model=qwen,prompts=basic",
+            "jobs": [4, 5, 6],
+            "reason": "build 0307 as delivered",
+        },
+    },
+    "accept": {
+        "summary": "A shift that is accepted: later runs take the place of baseline 1",
+        "value": {
+            "suite": "nightly",
+            "cell": "model=qwen,prompts=basic",
+            "jobs": [14, 15, 16],
+            "reason": "bf16 softmax is slower and exact",
+            "replaces": 1,
+        },
+    },
+}

@@ -7,6 +7,7 @@ from pydantic import Field, computed_field
 
 from api.documents.artifacts import ArtifactView
 from api.documents.base import Document, View
+from api.documents.doubts import DoubtView
 from api.documents.endpoints import EndpointView
 from orchestrator.model.failures import Failure, Suspicion
 from orchestrator.model.specs import JobRequest, Strict
@@ -164,6 +165,7 @@ class JobDetail(JobView):
     metrics: tuple[MetricView, ...]
     answers: int = Field(description="How many answers the latest attempt has.")
     endpoint: EndpointView | None = Field(default=None, description="For a server, while it is ready.")
+    doubt: DoubtView | None = Field(default=None, description="Why its results are shown and not used.")
     cache: CacheView
     timings: Timings
 

@@ -14,6 +14,7 @@ from api.documents.jobs import (
     OrderReport,
     Timings,
 )
+from api.views.doubts import doubt_view
 from orchestrator.jobs.history import Review
 from orchestrator.jobs.orders import Report
 from orchestrator.jobs.queries import JobFacts, ListedJob
@@ -47,6 +48,7 @@ def job_detail(facts: JobFacts) -> JobDetail:
             "metrics": facts.metrics,
             "answers": facts.answers,
             "endpoint": facts.endpoint,
+            "doubt": facts.doubt and doubt_view(facts.doubt, job.id, job.name),
             "cache": cache_view(job, facts.queued_because),
             "timings": timings(job, facts.now),
         }

@@ -53,6 +53,7 @@ def _about(batch: BatchDetail) -> dict[str, object]:
         "left out": ", ".join(f"{slot} {why}" for slot, why in batch.left_out.items()),
         "failures": ", ".join(f"{count} {kind}" for kind, count in batch.failures.items()),
         "faults": batch.faults or None,
+        "in doubt": batch.doubtful or None,
         "agreement": _agreement(batch.agreement),
     }
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from api.documents.answers import AnswerView
 from api.documents.jobs import JobDetail, JobView, OrderOutcome
 from cli.pages.catalog import artifacts_table
+from cli.pages.doubts import doubt_line
 from cli.pages.layout import _section, clean, facts, heading, row, table
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.orders import ordered_by
@@ -142,6 +143,7 @@ def _about(job: JobDetail) -> dict[str, Any]:
         "time": ", ".join(f"{name} {value}" for name, value in since.items()),
         "answers": job.answers or None,
         "endpoint": job.endpoint and job.endpoint.url,
+        "doubt": job.doubt and doubt_line(job.doubt),
     }
 
 

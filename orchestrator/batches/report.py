@@ -24,7 +24,7 @@ from orchestrator.model.states import AttemptState, JobState
 from orchestrator.model.verdicts import Verdict
 from orchestrator.results.majority import Agreement, OddSlot
 from orchestrator.results.metrics import LEAST_FOR_P95, percentile
-from orchestrator.storage.tables import Answer, Attempt, Batch, Job, Metric
+from orchestrator.storage.tables import Answer, Attempt, Batch, Doubt, Job, Metric
 
 MOST_LISTED = 20
 """Failures and faults that a report lists one by one."""
@@ -69,6 +69,8 @@ class BatchReport:
     failures: Mapping[str, int]
     """Failed jobs by kind; those that ended by a fault are not among them."""
     faults: int
+    doubtful: int
+    """Jobs whose results are in doubt."""
     slots: Sequence[SlotLine]
     odd_groups: Sequence[OddGroup]
     device_times: Sequence[DeviceTime]
@@ -125,6 +127,7 @@ def report(session: Session, batch_id: int) -> BatchReport:
         facts=facts,
         failures={kind: count for kind, count in sorted(kinds.items()) if kind != FailureKind.FAULT},
         faults=len(faults),
+        doubtful=_doubtful(session, batch_id),
         slots=slots,
         odd_groups=[*_odd_by_answers(compared), *odd_by_numbers(session, batch_id)],
         device_times=device_times(session, batch_id, [line.slot_id for line in slots]),
@@ -174,6 +177,12 @@ def _first_failures(session: Session, batch_id: int) -> list[FailedJob]:
     )
     rows = [(job_id, name, slot, Failure.model_validate(told)) for job_id, name, slot, told in session.execute(failed)]
     return [FailedJob(job_id, name, slot, failure.kind, failure.reason) for job_id, name, slot, failure in rows]
+
+
+def _doubtful(session: Session, batch_id: int) -> int:
+    doubted = select(func.count(Job.id.distinct())).join(Attempt, Attempt.job_id == Job.id)
+    doubted = doubted.join(Doubt, Doubt.attempt_id == Attempt.id)
+    return session.scalar(doubted.where(Job.batch_id == batch_id, Doubt.lifted.is_(None))) or 0
 
 
 def _faults(session: Session, batch_id: int) -> list[Fault]:

@@ -19,6 +19,8 @@ from orchestrator.slots import hosts
 from orchestrator.slots.canaries import Canaries
 from orchestrator.storage.away import cannot_be_used, why
 from orchestrator.storage.database import Database
+from orchestrator.suites import cases
+from orchestrator.suites.doubtful_runs import RunsInDoubt
 from orchestrator.suites.judging import Judge, note_missing
 from orchestrator.suites.runs import SuiteRuns
 from orchestrator.suites.schedules import Fence, Scheduler
@@ -114,6 +116,7 @@ def table(
     """The chores of a dispatcher, in the order in which they run when several are due."""
     bells = UnheardBells(database, ring, after=settings.ring_again, lost_after=settings.lease)
     scheduler, judge = Scheduler(database, suite_runs, fence), Judge(database, suite_runs)
+    again = RunsInDoubt(database, suite_runs)
     return (
         Chore(
             "expired leases",
@@ -125,6 +128,7 @@ def table(
         Chore("canaries", OFTEN, canaries.tend),
         Chore("reservations", OFTEN, lambda: sweeps.note_reservations(database)),
         Chore("hosts", OFTEN, lambda: hosts.note_presence(database, lost_after=settings.lease)),
+        Chore("cases", SELDOM, lambda: cases.tend(database)),
         Chore("unsealed batches", SELDOM, lambda: lifecycle.give_up_stale(database)),
         Chore(
             "half-life of shares",
@@ -134,6 +138,7 @@ def table(
         Chore("unanswered doorbells", OFTEN, bells.ring_again),
         Chore("schedules", OFTEN, lambda: _while_leading(scheduler.tend)),
         Chore("suites", OFTEN, judge.tend),
+        Chore("runs in doubt", SELDOM, again.tend),
         Chore("suites that were not judged", SELDOM, lambda: note_missing(database)),
     )
 

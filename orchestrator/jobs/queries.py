@@ -21,6 +21,7 @@ from orchestrator.storage.tables import (
     Attempt,
     Base,
     Document,
+    Doubt,
     Endpoint,
     Event,
     Job,
@@ -91,6 +92,8 @@ class JobFacts:
     answers: int
     endpoint: Endpoint | None
     """For a server, while it is ready."""
+    doubt: Doubt | None
+    """Why the results of its latest attempt are not used: the latest doubt that counts."""
     queued_because: str | None
     """Details of the event by which it was first queued: why the cache was missed."""
 
@@ -165,6 +168,9 @@ def job_facts(session: Session, job_id: int, now: datetime) -> JobFacts:
         metrics=_all(session, measured.order_by(Metric.attempt_id, Metric.name)),
         answers=session.scalar(counted) or 0,
         endpoint=session.scalar(select(Endpoint).where(Endpoint.job_id == job_id, Endpoint.closed_at.is_(None))),
+        doubt=session.scalar(
+            select(Doubt).where(Doubt.attempt_id == latest, Doubt.lifted.is_(None)).order_by(Doubt.id.desc()).limit(1)
+        ),
         queued_because=first_queued(session, job_id).get("why"),
     )
 

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from orchestrator.comparisons.runs import read_runs
 from orchestrator.comparisons.sides import side_of
 from orchestrator.errors import OrchestratorError
+from orchestrator.model.doubts import DoubtReason
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import FINAL
 from orchestrator.model.suites import ALARMS, CellOutcome, JobRole, RunPurpose, SuiteDocument
@@ -31,8 +32,9 @@ from orchestrator.results.cells import (
     without_a_rule,
     worst_place,
 )
+from orchestrator.results.regressions import ANSWERS, finding_of
 from orchestrator.results.sides import Comparison, Side, compare
-from orchestrator.slots import service
+from orchestrator.slots import doubt, service
 from orchestrator.storage import events
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Job, Slot, Suite, SuiteJob, SuiteRun, SuiteVersion
@@ -120,6 +122,7 @@ class Judge:
             cells = self._begun.setdefault((run_id, seen), {})
             known = baselines.current(session, run.suite)
             floors = noise.floors_of(session, run.suite)
+            issues = cases.known_issues(session, run.suite, now=self._database.now(session))
             for key in [key for key in jobs if key not in cells][:CELLS_AT_ONCE]:
                 cells[key] = _compared(
                     session, document, key, jobs[key], known.get(key), run.report, floors.get(key, {})
@@ -132,7 +135,8 @@ class Judge:
             places = {key: list(cell.place) for key, cell in cells.items() if isinstance(steps[key], Confirm)}
             known_places = (run.report or {}).get("places", {})
             return self._runs.give(run_id, seen, more, {"places": {**known_places, **places}})
-        judged = {key: _final(run, cells[key], step, refused.get(key)) for key, step in steps.items()}
+        finals = {key: _final(run, cells[key], step, refused.get(key)) for key, step in steps.items()}
+        judged = {key: _unless_known(key, cells[key], step, issues) for key, step in finals.items()}
         return self._end(run, seen, cells, judged)
 
     def _further(self, cells: Mapping[str, _Case], steps: Mapping[str, Any]) -> tuple[list[More], dict[str, str]]:
@@ -287,9 +291,20 @@ def _final(run: SuiteRun, cell: _Case, step: Any, refused: str | None) -> Judged
     return Judged(found.verdict, outcome, f"{found.why}; it cannot be measured again: {refused}")
 
 
+def _unless_known(key: str, cell: _Case, step: Judged, issues: Mapping[tuple[str, str], int]) -> Judged:
+    """`known` instead of `worse` if every series of the cell that is worse is accepted as that until a date."""
+    if step.verdict is not Verdict.WORSE:
+        return step
+    series = finding_of({"comparison": as_document(cell.measured.comparison)}, card=False).series
+    numbers = sorted({issues[key, name] for name in series if (key, name) in issues})
+    if not series or not all((key, name) in issues for name in series):
+        return step
+    return Judged(Verdict.KNOWN, step.outcome, f"case {', '.join(map(str, numbers))} is known: {step.why}")
+
+
 def _remedy(run: SuiteRun, cell: _Case) -> str | None:
     if cell.measured.comparison is None:
-        return f"tx81 baselines set {run.suite} --run {run.id} --cell {cell.key}"
+        return f"tx81 baselines set {run.suite} --run {run.id} --cell {cell.key} --reason TEXT"
     return None
 
 
@@ -302,7 +317,8 @@ def _why(verdict: Verdict, judged: Mapping[str, Judged]) -> str:
 
 
 def _suspect(session: Session, run: SuiteRun, cell: _Case, step: Judged, now: datetime) -> None:
-    """Quarantine the slot on which alone a cell is worse, with the evidence: a canary checks it."""
+    """Quarantine the slot on which alone a cell is worse, with the evidence: a canary checks it. If its answers are
+    wrong, its other results are in doubt."""
     evidence = {
         "suite": run.suite, "run": run.id, "cell": cell.key, "why": step.why,
         "jobs": [job.id for jobs in cell.jobs.values() for job in jobs],
@@ -313,6 +329,12 @@ def _suspect(session: Session, run: SuiteRun, cell: _Case, step: Judged, now: da
         service.suspect(
             session, cell.place[0], worker=worker, reason=reason, now=now, others=cell.place[1:], evidence=evidence
         )
+    if ANSWERS in finding_of({"comparison": as_document(cell.measured.same)}, card=True).series:
+        again = [job.id for job in cell.jobs.get(JobRole.CONFIRM_SAME, ())]
+        for slot_id in cell.place:
+            doubt.doubt_since_last_proof(
+                session, slot_id, DoubtReason.SILENT_CORRUPTION, {**evidence, "reason": step.why}, now, evident=again
+            )
 
 
 def change_verdict(session: Session, name: str, new: Verdict, facts: dict[str, Any], *, now: datetime) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.model.cases import CASE_TRANSITIONS
 from orchestrator.model.states import TRANSITIONS, diagram
 
 ROOT = Path(__file__).parents[2]
@@ -160,3 +161,9 @@ def test_the_drawing_of_the_states_is_the_table_of_the_states():
     drawn = (ROOT / "ARCHITECTURE.md").read_text().split("<!-- states -->\n```mermaid\n")[1].split("```")[0]
 
     assert drawn == diagram(TRANSITIONS)
+
+
+def test_the_drawing_of_the_states_of_a_case_is_their_table():
+    drawn = (ROOT / "docs" / "results.md").read_text().split("<!-- case states -->\n```mermaid\n")[1].split("```")[0]
+
+    assert drawn == diagram(CASE_TRANSITIONS)

@@ -347,11 +347,12 @@ class Working(Actor):
         self._dying_until = self.world.clock.now + timedelta(seconds=self.world.dice.choice([0, 0, 3, 10, 30]))
 
     def _end_dying(self) -> None:
-        slots = sorted(slot for slot, attempt_id in self.world.trees.items() if attempt_id == self._attempt_id)
+        attempt_id = self._attempt_id
+        slots = sorted(slot for slot, holder in self.world.trees.items() if holder == attempt_id)
         self._end_tree()
         if self.world.dice.random() < 0.2:
             self.world.tell(self.name, f"warns of {slots}")
-            report.suspect(self.world.database, slots, DEAD_CARD, worker=self._slot.worker)
+            report.suspect(self.world.database, attempt_id, slots, DEAD_CARD, worker=self._slot.worker)
 
     def _end_tree(self) -> None:
         self._running = self._dying_until = None

@@ -94,7 +94,7 @@ def taken_away(claimed: Claimed, found: Findings) -> OwnershipLost:
     if found.suspicion is not None:
         slot = claimed.slot
         with suppress(SQLAlchemyError, OrchestratorError):
-            report.suspect(slot.database, claimed.assignment.slot_ids, found.suspicion, worker=slot.worker)
+            report.suspect(slot.database, claimed.id, claimed.assignment.slot_ids, found.suspicion, worker=slot.worker)
     return OwnershipLost("the lease was lost while the tool ran", attempt=claimed.id)
 
 

@@ -13,7 +13,7 @@ from orchestrator.jobs.ownership import Owner
 from orchestrator.model.failures import Suspicion
 from orchestrator.model.states import JobState
 from orchestrator.results.answers import digest_of
-from orchestrator.slots import lacks, service
+from orchestrator.slots import doubt, lacks, service
 from orchestrator.storage import live_logs
 from orchestrator.storage.database import Database
 from workers.attempt.collect import Output, Results
@@ -41,6 +41,8 @@ def _store(session: Session, attempt_id: int, ending: Ending, results: Results, 
     stored_results.add_metrics(session, attempt_id, results.metrics)
     if ending.log_digest is not None:
         live_logs.drop(session, attempt_id)
+    if ending.suspicion is not None:
+        doubt.after_suspicion(session, attempt_id, ending.suspicion, ending.failure, now=now)
 
 
 def give_back(
@@ -57,6 +59,8 @@ def give_back(
         now = database.now(session)
         if lifecycle.give_back(session, attempt_id, owner=owner, now=now, why=why, suspicion=suspicion):
             _add_outputs(session, attempt_id, outputs, now)
+            if suspicion is not None:
+                doubt.after_suspicion(session, attempt_id, suspicion, None, now=now)
 
 
 def lack(database: Database, host: str, name: str, *, why: str, probed: bool) -> None:
@@ -65,12 +69,13 @@ def lack(database: Database, host: str, name: str, *, why: str, probed: bool) ->
         lacks.note(session, host, name, why=why, now=database.now(session), probed=probed)
 
 
-def suspect(database: Database, slot_ids: Sequence[str], suspicion: Suspicion, *, worker: str) -> None:
+def suspect(database: Database, attempt_id: int, slot_ids: Sequence[str], suspicion: Suspicion, *, worker: str) -> None:
     """Quarantine the slots of an attempt that was taken away, whose end can no longer report the suspicion.
 
     `worker` is the worker of the first slot."""
     with database.admission() as (session, now):
         service.suspect(session, slot_ids[0], worker=worker, reason=suspicion.reason, now=now, others=slot_ids[1:])
+        doubt.after_suspicion(session, attempt_id, suspicion, None, now=now)
 
 
 def _add_outputs(session: Session, attempt_id: int, outputs: Sequence[Output], now: datetime) -> None:

@@ -6,7 +6,8 @@ Start with `jobs.py` and `slots.py`.
 
 from orchestrator.storage.tables.access import IdempotencyRecord, Token
 from orchestrator.storage.tables.base import Base, Document
-from orchestrator.storage.tables.baselines import Baseline
+from orchestrator.storage.tables.baselines import Baseline, BaselineRun
+from orchestrator.storage.tables.cases import Case, CaseEntry, CaseSeries
 from orchestrator.storage.tables.catalog import Artifact, CheckedRelease, Model, Release
 from orchestrator.storage.tables.jobs import Attempt, Batch, Endpoint, Event, Job, JobInput, JobNeed, Lease, Pipeline
 from orchestrator.storage.tables.results import Answer, Doubt, LogChunk, Metric
@@ -20,8 +21,12 @@ __all__ = [
     "Attempt",
     "Base",
     "Baseline",
+    "BaselineRun",
     "Batch",
     "Canary",
+    "Case",
+    "CaseEntry",
+    "CaseSeries",
     "CheckedRelease",
     "Document",
     "Doubt",

@@ -26,8 +26,10 @@ from orchestrator.errors import NotFound
 from orchestrator.jobs import lifecycle
 from orchestrator.jobs.lifecycle import Ending
 from orchestrator.model.batches import BatchState
+from orchestrator.model.doubts import DoubtReason
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.states import JobState
+from orchestrator.slots import doubt
 from orchestrator.storage.tables import (
     Answer,
     Attempt,
@@ -338,3 +340,12 @@ def test_the_time_of_each_slot_adds_up(desk, batch):
 
 def test_a_batch_that_has_not_begun_has_used_no_time(desk, batch):
     assert _report(desk, batch).device_times == []
+
+
+def test_jobs_whose_results_are_in_doubt_are_counted(desk, batch):
+    with desk.database.write() as session:
+        for slot in ("g0", "g0", "g1"):
+            _ran(session, batch, slot)
+        doubt.doubt_since_last_proof(session, "lab1.g0", DoubtReason.CANARY_FAILED, {"reason": "r"}, now())
+
+        assert report.report(session, batch).doubtful == 2
