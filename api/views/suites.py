@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from api.documents.schedules import FiringView, ScheduleDetail, ScheduleView
 from api.documents.suites import AlarmsView, SuiteCellView, SuiteDetail, SuiteRunDetail, SuiteRunView, SuiteView
-from orchestrator.model.suites import RunPurpose, SuiteDocument, cells_of
+from orchestrator.model.suites import RunPurpose, cells_of
 from orchestrator.storage.tables import SuiteRun
 from orchestrator.suites import definitions, noise, runs, schedules
 from orchestrator.suites.definitions import AlarmCounts, SuiteFacts
@@ -46,7 +46,7 @@ def suite_detail(session: Session, facts: SuiteFacts) -> SuiteDetail:
     suite = facts.suite
     more = {
         "document": suite.document,
-        "cell_keys": tuple(cell.key for cell in cells_of(SuiteDocument.model_validate(suite.document))),
+        "cell_keys": tuple(cell.key for cell in cells_of(definitions.document_of(suite.document))),
         "versions": tuple(definitions.versions(session, suite.name)),
         "alarms": _alarms(definitions.alarm_counts(session, suite.name)),
         "against_itself": _alarms(definitions.alarm_counts(session, suite.name, RunPurpose.AA)),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -133,6 +134,15 @@ def remove(session: Session, name: str, *, by: str, now: datetime) -> None:
     suite.removed_at = now
     session.flush()
     events.record(session, "suite.removed", now, suite=name, by=by)
+
+
+def document_of(stored: Document) -> SuiteDocument:
+    """A stored document; BadSpec if this version of the software no longer takes it."""
+    try:
+        return SuiteDocument.model_validate(stored)
+    except ValidationError as trouble:
+        why = trouble.errors()[0]["msg"]
+        raise BadSpec(f"the stored suite {stored.get('name')} is no longer valid: {why}; apply it again") from None
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ from orchestrator.storage import events
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Job, Slot, Suite, SuiteJob, SuiteRun, SuiteVersion
 from orchestrator.suites import baselines, cases, noise, notifications, runs, side_by_side
-from orchestrator.suites.definitions import max_ages, missing_since
+from orchestrator.suites.definitions import document_of, max_ages, missing_since
 from orchestrator.suites.placing import pinned_to
 from orchestrator.suites.runs import JobOfRun, More, SuiteRuns
 
@@ -117,7 +117,7 @@ class Judge:
         run_id, seen = run.id, run.round
         assert run.suite is not None
         with self._database.read() as session:
-            document = SuiteDocument.model_validate(session.get_one(SuiteVersion, run.digest).document)
+            document = document_of(session.get_one(SuiteVersion, run.digest).document)
             jobs = _by_cell(runs.jobs_of_run(session, run_id))
             cells = self._begun.setdefault((run_id, seen), {})
             known = baselines.current(session, run.suite)
@@ -171,7 +171,7 @@ class Judge:
     def _judge_aa(self, run: SuiteRun) -> bool:
         """Store what a run against itself has shown; what it calls worse or better is a false alarm."""
         with self._database.read() as session:
-            document = SuiteDocument.model_validate(session.get_one(SuiteVersion, run.digest).document)
+            document = document_of(session.get_one(SuiteVersion, run.digest).document)
             jobs = _by_cell(runs.jobs_of_run(session, run.id))
             found = {key: noise.judge_cell(session, document, key, some) for key, some in jobs.items()}
         judged = {key: step for key, (step, _, _) in found.items()}

@@ -26,7 +26,7 @@ from orchestrator.submission import rows
 from orchestrator.submission.drafts import Draft, Drafting
 from orchestrator.submission.idempotency import Idempotency, Made
 from orchestrator.submission.steps import Steps
-from orchestrator.suites.definitions import looked_up, suite_named
+from orchestrator.suites.definitions import document_of, looked_up, suite_named
 from orchestrator.suites.noise import side_of_repeat
 
 
@@ -71,7 +71,7 @@ class SuiteRuns:
         if (made := self._steps.made_before(idempotency)) is not None:
             return made
         with self._database.read() as session:
-            document = SuiteDocument.model_validate(suite_named(session, name).document)
+            document = document_of(suite_named(session, name).document)
         version = document.digest
         if origin.purpose is RunPurpose.AA:
             document = document.model_copy(update={"repeats": 2 * document.most_runs})

@@ -14,7 +14,7 @@ from orchestrator.errors import BadSpec, IllegalTransition, NotFound, PathRefuse
 from orchestrator.model.schedules import ScheduleDocument
 from orchestrator.model.states import JobState, ServiceState
 from orchestrator.model.suites import CellOutcome, JobRole, RunPurpose
-from orchestrator.storage.tables import Baseline, Batch, Event, Job, Slot, Suite
+from orchestrator.storage.tables import Baseline, Batch, Event, Job, Slot, Suite, SuiteVersion
 from orchestrator.suites import definitions, schedules
 from orchestrator.suites.runs import RunOrigin
 
@@ -348,6 +348,19 @@ def test_a_run_that_cannot_be_judged_ends_as_unknown_and_does_not_hold_up_others
 
     assert (lab.row(large).verdict, "answers" in lab.row(large).why) == ("unknown", True)
     assert lab.row(small).verdict == "missing"
+
+
+def test_a_run_whose_stored_suite_is_no_longer_valid_ends_as_unknown_and_another_is_refused(lab):
+    lab.apply()
+    run_id = lab.start()
+    with lab.desk.database.write() as session:
+        for row in (session.get_one(Suite, "nightly"), session.scalars(select(SuiteVersion)).one()):
+            row.document = {**row.document, "of_an_older_version": 1}
+    lab.work()
+
+    assert (lab.row(run_id).verdict, "apply it again" in lab.row(run_id).why) == ("unknown", True)
+    with pytest.raises(BadSpec, match="no longer valid"):
+        lab.start()
 
 
 def test_a_run_is_judged_once_however_many_judges_there_are(lab):
