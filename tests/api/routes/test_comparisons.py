@@ -168,7 +168,7 @@ def test_pages_list_each_changed_prompt_once(http, run):
         ({"subject": ["1"] * 51}, 422, "subject"),
         ({"subject": ["1", "1"]}, 422, "subject"),
         ({"subject": ["1", "999"]}, 404, "subject"),
-        ({"subject": ["1", "run:5"]}, 422, "subject"),
+        ({"subject": ["1", "run:5"]}, 404, "subject"),
         ({"subject": ["1", "9" * 19]}, 422, "subject"),
         ({"effect": 0}, 422, "effect"),
         ({"effect": "nan"}, 422, "effect"),
