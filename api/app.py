@@ -17,6 +17,7 @@ from api.routes import (
     artifacts,
     baselines,
     batches,
+    bundles,
     canaries,
     cases,
     comparisons,
@@ -29,6 +30,7 @@ from api.routes import (
     jobs,
     logs,
     models,
+    notifications,
     openai,
     pipelines,
     projects,
@@ -39,6 +41,7 @@ from api.routes import (
     slots,
     suites,
     tokens,
+    triages,
     uploads,
 )
 from api.streams.wakeups import WakeUps
@@ -47,6 +50,7 @@ from orchestrator.catalog.golden_imports import GoldenImports
 from orchestrator.catalog.kcore_imports import KcoreImports
 from orchestrator.catalog.registry import Registry
 from orchestrator.catalog.uploads import Uploads
+from orchestrator.handover.bundle import Bundles
 from orchestrator.settings import Settings
 from orchestrator.slots.canaries import Canaries
 from orchestrator.slots.provisioning import Provisioning
@@ -56,6 +60,7 @@ from orchestrator.submission.submit import Submission
 from orchestrator.suites.definitions import Definitions
 from orchestrator.suites.runs import SuiteRuns
 from orchestrator.suites.side_by_side import AbRuns
+from orchestrator.suites.triage import Triages
 
 ROOT = "/api/v1"
 
@@ -101,6 +106,8 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
         suite_runs=SuiteRuns(settings, database, store),
         ab_runs=AbRuns(settings, database, store),
         uploads=Uploads(settings),
+        bundles=Bundles(settings, database, store),
+        triages=Triages(settings, database, store),
         wakeups=wakeups,
         proxy=Proxy(settings, database, wakeups),
     )
@@ -123,6 +130,8 @@ def _guarded() -> APIRouter:
     router = APIRouter(dependencies=[documented_scheme], responses=_REFUSALS)
     for resource in (
         jobs,
+        bundles,
+        triages,
         logs,
         pipelines,
         batches,
@@ -146,6 +155,7 @@ def _guarded() -> APIRouter:
         results,
         comparisons,
         tokens,
+        notifications,
         events,
     ):
         router.include_router(resource.router)

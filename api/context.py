@@ -12,6 +12,7 @@ from orchestrator.catalog.golden_imports import GoldenImports
 from orchestrator.catalog.kcore_imports import KcoreImports
 from orchestrator.catalog.registry import Registry
 from orchestrator.catalog.uploads import Uploads
+from orchestrator.handover.bundle import Bundles
 from orchestrator.settings import Settings
 from orchestrator.slots.canaries import Canaries
 from orchestrator.slots.provisioning import Provisioning
@@ -21,6 +22,7 @@ from orchestrator.submission.submit import Submission
 from orchestrator.suites.definitions import Definitions
 from orchestrator.suites.runs import SuiteRuns
 from orchestrator.suites.side_by_side import AbRuns
+from orchestrator.suites.triage import Triages
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Context:
     suite_runs: SuiteRuns
     ab_runs: AbRuns
     uploads: Uploads
+    bundles: Bundles
+    triages: Triages
     wakeups: WakeUps
     proxy: Proxy
 

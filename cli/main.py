@@ -15,7 +15,7 @@ from cli.session import Exit, Readers, Stop, hint, say
 
 _WAITS_FOR_JOBS = frozenset(
     {"run", "wait", "submit", "stress", "batches", "serve", "load", "provision", "canary", "demo", "up", "compare"}
-    | {"suites", "schedules", "ab"}
+    | {"suites", "schedules", "ab", "triage"}
 )
 """Commands whose exit code is the outcome of jobs or of a comparison, even if nobody reads their output."""
 _BROKEN_PIPE = 141
@@ -58,6 +58,14 @@ _COMMANDS = {
         "explain": (
             "cli.commands.explain:explain",
             "Explain why a job waits and until when, and why it ran on its slots.",
+        ),
+        "triage": (
+            "cli.commands.triage:app",
+            "Find out whether card, toolchain or model is to blame for wrong answers or faults.",
+        ),
+        "bundle": (
+            "cli.commands.bundle:bundle",
+            "Pack everything about a job into one archive, with a script that repeats it.",
         ),
         "logs": ("cli.commands.jobs:logs", "Print a job's log; -f follows it."),
         "wait": ("cli.commands.jobs:wait", "Wait until jobs have ended; exit 0 only if all succeeded."),
@@ -134,6 +142,10 @@ _COMMANDS = {
         "releases": (
             "cli.commands.releases:releases_app",
             "Toolchain releases; `add` registers one, `check` tests its tools.",
+        ),
+        "notify": (
+            "cli.commands.notify:app",
+            "Who is told when something changes: webhooks, DingTalk, Feishu, WeCom, Slack, mail.",
         ),
         "tokens": (
             "cli.commands.tokens:app",

@@ -227,6 +227,12 @@ class Settings(BaseSettings):
     aging: Seconds = timedelta(hours=1)
     """A queued job counts as one priority more urgent for each of these since it was submitted, up to 9."""
 
+    notify_private: bool = True
+    """Whether notifications may go to private addresses: a lab's receivers have them."""
+
+    notify_loopback: bool = False
+    """Whether notifications may go to loopback addresses, where services listen that trust this machine."""
+
     @field_validator("state_dir", "store_dir", "work_dir", "models_dir", "flower_dir", "token_file")
     @classmethod
     def _in_utf_8(cls, path: Path | None) -> Path | None:

@@ -197,6 +197,7 @@ def running_lab(
         "TX81_RING_AGAIN": "2",
         "TX81_CANARY_PAUSES": "[1]",
         "TX81_CANARY_FAILURES": "100",
+        "TX81_NOTIFY_LOOPBACK": "true",
     }
     subprocess.run([sys.executable, "-m", "migrations"], check=True, env={**os.environ, **env}, capture_output=True)
     port = free_port()

@@ -22,6 +22,7 @@ from api.client.hosts import HostCalls
 from api.client.jobs import JobCalls
 from api.client.logs import LogCalls
 from api.client.models import ModelCalls
+from api.client.notifications import NotificationCalls
 from api.client.pipelines import PipelineCalls
 from api.client.projects import ProjectCalls
 from api.client.provisioning import ProvisionCalls
@@ -32,6 +33,7 @@ from api.client.schedules import ScheduleCalls
 from api.client.slots import SlotCalls
 from api.client.suites import SuiteCalls
 from api.client.tokens import TokenCalls
+from api.client.triages import TriageCalls
 
 __all__ = ["ApiError", "Client", "ServerUnreachable"]
 
@@ -68,6 +70,8 @@ class Client(
         self.endpoints = EndpointCalls(self._connection)
         self.results = ResultCalls(self._connection)
         self.provisioning = ProvisionCalls(self._connection)
+        self.triages = TriageCalls(self._connection)
+        self.notifications = NotificationCalls(self._connection)
 
     def __enter__(self) -> Self:
         return self

@@ -108,6 +108,11 @@ class JobCalls(Calls):
                 self._connection.pause(deadline)
         return ended
 
+    def bundle(self, job: int, compression: str = "zst", *, with_artifacts: bool = False) -> Iterator[bytes]:
+        """The handover bundle of a job, as it arrives: a .tar.zst, or a .tar.gz with `gz`."""
+        query = {"compression": compression, "with_artifacts": with_artifacts or None}
+        return self._connection.bytes(f"/jobs/{job}/bundle", query)
+
     def _ended(self, jobs: Iterable[int]) -> dict[int, JobDetail]:
         return {job.id: job for job in map(self.job, sorted(jobs)) if job.state in FINAL}
 

@@ -24,11 +24,13 @@ from orchestrator.suites.doubtful_runs import RunsInDoubt
 from orchestrator.suites.judging import Judge, note_missing
 from orchestrator.suites.runs import SuiteRuns
 from orchestrator.suites.schedules import Fence, Scheduler
+from orchestrator.suites.sending import MessageSender
 
 log = logging.getLogger("tx81.dispatcher")
 
 OFTEN = timedelta(seconds=1)
 SELDOM = timedelta(seconds=10)
+RARELY = timedelta(hours=1)
 
 Clock = Callable[[], float]
 """Monotonic seconds."""
@@ -117,6 +119,7 @@ def table(
     bells = UnheardBells(database, ring, after=settings.ring_again, lost_after=settings.lease)
     scheduler, judge = Scheduler(database, suite_runs, fence), Judge(database, suite_runs)
     again = RunsInDoubt(database, suite_runs)
+    sender = MessageSender(database, settings)
     return (
         Chore(
             "expired leases",
@@ -140,6 +143,8 @@ def table(
         Chore("suites", OFTEN, judge.tend),
         Chore("runs in doubt", SELDOM, again.tend),
         Chore("suites that were not judged", SELDOM, lambda: note_missing(database)),
+        Chore("notifications", OFTEN, sender.tend),
+        Chore("old notifications", RARELY, sender.forget_old),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
+from orchestrator.storage import outbox
 from orchestrator.storage.database import run
 from orchestrator.storage.tables import Base
 
@@ -14,6 +15,9 @@ RECORD = insert(Base.metadata.tables["event"])
 
 
 def record(session: Session, kind: str, now: datetime, **about: Any) -> None:
-    """Write one event; `job_id`, `attempt_id` and `slot_id` are columns, all else goes into its data."""
+    """Write one event; `job_id`, `attempt_id` and `slot_id` are columns, all else goes into its data.
+
+    Whoever is to be told of it gets a message (`outbox`)."""
     columns = {name: about.pop(name, None) for name in ("job_id", "attempt_id", "slot_id")}
     run(session, RECORD, at=now, kind=kind, data=about, **columns)
+    outbox.note_event(session, kind, now, columns, about)

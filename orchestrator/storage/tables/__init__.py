@@ -10,10 +10,12 @@ from orchestrator.storage.tables.baselines import Baseline, BaselineRun
 from orchestrator.storage.tables.cases import Case, CaseEntry, CaseSeries
 from orchestrator.storage.tables.catalog import Artifact, CheckedRelease, Model, Release
 from orchestrator.storage.tables.jobs import Attempt, Batch, Endpoint, Event, Job, JobInput, JobNeed, Lease, Pipeline
+from orchestrator.storage.tables.notifications import Delivery, NotificationTarget
 from orchestrator.storage.tables.results import Answer, Doubt, LogChunk, Metric
 from orchestrator.storage.tables.scheduling import Leader, Project
 from orchestrator.storage.tables.slots import Canary, Host, Reservation, ReservationSlot, Slot
 from orchestrator.storage.tables.suites import Schedule, ScheduleFiring, Suite, SuiteJob, SuiteRun, SuiteVersion
+from orchestrator.storage.tables.triage import Triage
 
 __all__ = [
     "Answer",
@@ -28,6 +30,7 @@ __all__ = [
     "CaseEntry",
     "CaseSeries",
     "CheckedRelease",
+    "Delivery",
     "Document",
     "Doubt",
     "Endpoint",
@@ -42,6 +45,7 @@ __all__ = [
     "LogChunk",
     "Metric",
     "Model",
+    "NotificationTarget",
     "Pipeline",
     "Project",
     "Release",
@@ -55,4 +59,5 @@ __all__ = [
     "SuiteRun",
     "SuiteVersion",
     "Token",
+    "Triage",
 ]

@@ -10,6 +10,7 @@ from sqlalchemy.types import TypeDecorator
 from orchestrator.clock import as_utc
 from orchestrator.model.batches import StopOn
 from orchestrator.model.failures import FailureKind
+from orchestrator.model.notifications import DeliveryState, TargetKind
 from orchestrator.model.slots import SlotKind
 from orchestrator.model.states import AttemptState, JobState, ServiceState, Until
 
@@ -73,4 +74,6 @@ class Base(DeclarativeBase):
         FailureKind: _word(FailureKind),
         StopOn: _word(StopOn),
         Until: _word(Until),
+        TargetKind: _word(TargetKind),
+        DeliveryState: _word(DeliveryState),
     }

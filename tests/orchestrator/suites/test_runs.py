@@ -14,7 +14,17 @@ from orchestrator.errors import BadSpec, IllegalTransition, NotFound, PathRefuse
 from orchestrator.model.schedules import ScheduleDocument
 from orchestrator.model.states import JobState, ServiceState
 from orchestrator.model.suites import CellOutcome, JobRole, RunPurpose
-from orchestrator.storage.tables import Baseline, Batch, Event, Job, Slot, Suite, SuiteVersion
+from orchestrator.storage.tables import (
+    Baseline,
+    Batch,
+    Delivery,
+    Event,
+    Job,
+    NotificationTarget,
+    Slot,
+    Suite,
+    SuiteVersion,
+)
 from orchestrator.suites import definitions, schedules
 from orchestrator.suites.runs import RunOrigin
 
@@ -377,14 +387,20 @@ def test_a_run_is_judged_once_however_many_judges_there_are(lab):
 
 
 def test_a_change_of_the_verdict_is_announced_once_and_what_stays_is_not(lab):
+    with lab.database.write() as session:
+        told = {"kind": "webhook", "url": "https://192.0.2.1/hook", "created_by": "ann", "created_at": now()}
+        session.add(NotificationTarget(name="team", secret="whsec_x", **told))
     lab.apply()
     lab.accept(lab.run().id)
     lab.run()
     lab.run()
 
-    told = [(event["old"], event["new"]) for event in _events(lab, "suite.verdict")]
-
-    assert told == [(None, "missing"), ("missing", "same")]
+    with lab.database.read() as session:
+        sent = [row.document["data"] for row in session.scalars(select(Delivery).order_by(Delivery.id))]
+    assert [(each["subject"], each["old"], each["new"]) for each in sent] == [
+        ("suite:nightly", None, "missing"),
+        ("suite:nightly", "missing", "same"),
+    ]
 
 
 def test_many_cells_are_compared_in_several_calls_and_judged_together(lab, monkeypatch):
