@@ -387,7 +387,7 @@ def test_a_run_is_judged_once_however_many_judges_there_are(lab):
 
 
 def test_a_change_of_the_verdict_is_announced_once_and_what_stays_is_not(lab):
-    with lab.database.write() as session:
+    with lab.desk.database.write() as session:
         told = {"kind": "webhook", "url": "https://192.0.2.1/hook", "created_by": "ann", "created_at": now()}
         session.add(NotificationTarget(name="team", secret="whsec_x", **told))
     lab.apply()
@@ -395,7 +395,7 @@ def test_a_change_of_the_verdict_is_announced_once_and_what_stays_is_not(lab):
     lab.run()
     lab.run()
 
-    with lab.database.read() as session:
+    with lab.desk.database.read() as session:
         sent = [row.document["data"] for row in session.scalars(select(Delivery).order_by(Delivery.id))]
     assert [(each["subject"], each["old"], each["new"]) for each in sent] == [
         ("suite:nightly", None, "missing"),
