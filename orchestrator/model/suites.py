@@ -161,6 +161,12 @@ class GateRule(Strict):
 MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,59}$")]
 
 
+class MedianOfGood(Strict):
+    """A cell is held to its latest good runs together."""
+
+    median_of_good: int = Field(ge=2, le=20, description="Number of good runs.")
+
+
 class SuiteDocument(Strict):
     """A suite as it is applied."""
 
@@ -176,6 +182,10 @@ class SuiteDocument(Strict):
         default={}, max_length=50, description="Metrics that are judged; no other is."
     )
     answers: Literal["unchanged", "not_worse", "report"] = "unchanged"
+    baseline: Literal["set", "previous_good"] | MedianOfGood = Field(
+        default="set",
+        description="What cells are held to: the baseline that a person set, or the good runs after it.",
+    )
     across: tuple[Across, ...] = Field(default=(), description="What may differ from the baseline.")
     confirm: bool = Field(default=True, description="Measure what is worse again before it is reported.")
     max_jobs: int = Field(default=200, ge=1, le=MOST_JOBS_OF_A_RUN, description="Most jobs of one run at first.")

@@ -41,6 +41,7 @@ from orchestrator.storage.tables import Job, Slot, Suite, SuiteJob, SuiteRun, Su
 from orchestrator.suites import baselines, cases, noise, notifications, runs, side_by_side
 from orchestrator.suites.definitions import document_of, max_ages, missing_since
 from orchestrator.suites.placing import pinned_to
+from orchestrator.suites.references import Reference, reference_of
 from orchestrator.suites.runs import JobOfRun, More, SuiteRuns
 
 CELLS_AT_ONCE = 20
@@ -124,9 +125,8 @@ class Judge:
             floors = noise.floors_of(session, run.suite)
             issues = cases.known_issues(session, run.suite, now=self._database.now(session))
             for key in [key for key in jobs if key not in cells][:CELLS_AT_ONCE]:
-                cells[key] = _compared(
-                    session, document, key, jobs[key], known.get(key), run.report, floors.get(key, {})
-                )
+                reference = reference_of(session, document, key, run, known.get(key))
+                cells[key] = _compared(session, document, key, jobs[key], reference, run.report, floors.get(key, {}))
         if len(cells) < len(jobs):
             return False
         steps = {key: next_step(document, cell.measured) for key, cell in cells.items()}
@@ -239,12 +239,12 @@ def _by_cell(jobs: Sequence[JobOfRun]) -> dict[str, dict[JobRole, list[Job]]]:
 
 def _compared(
     session: Session, document: SuiteDocument, key: str, jobs: Mapping[JobRole, Sequence[Job]],
-    baseline: Any, report: Mapping[str, Any] | None, floors: Mapping[str, Mapping[str, float]],
+    reference: Reference | None, report: Mapping[str, Any] | None, floors: Mapping[str, Mapping[str, float]],
 ) -> _Case:  # fmt: skip
     first = [job.id for role in (JobRole.MEASURE, JobRole.REPEAT) for job in jobs.get(role, ())]
     side = _side(session, document, key, first)
     rules = rules_of(document, noise.floors_at(floors, sorted({"+".join(run["slots"]) for run in side.settings})))
-    before = None if baseline is None else without_a_rule(document, baselines.as_side(baseline))
+    before = None if reference is None else without_a_rule(document, reference.side)
 
     def against(role: JobRole) -> Comparison | None:
         numbers = [job.id for job in jobs.get(role, ())]
@@ -259,7 +259,7 @@ def _compared(
     )  # fmt: skip
     place = tuple((report or {}).get("places", {}).get(key, ())) or _place(session, document, before, first)
     spoiled = not side.settings and set(side.left_out) == {"infrastructure"}
-    return _Case(key, jobs, measured, spoiled, None if baseline is None else baseline.id, place)
+    return _Case(key, jobs, measured, spoiled, None if reference is None else reference.baseline, place)
 
 
 def _side(session: Session, document: SuiteDocument, label: str, jobs: Sequence[int]) -> Side:
