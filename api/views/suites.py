@@ -6,7 +6,8 @@ from sqlalchemy.orm import Session
 
 from api.documents.schedules import FiringView, ScheduleDetail, ScheduleView
 from api.documents.suites import AlarmsView, SuiteCellView, SuiteDetail, SuiteRunDetail, SuiteRunView, SuiteView
-from orchestrator.model.suites import RunPurpose, cells_of
+from orchestrator.model.suite_cells import cells_of
+from orchestrator.model.suites import RunPurpose
 from orchestrator.storage.tables import SuiteRun
 from orchestrator.suites import definitions, noise, runs, schedules
 from orchestrator.suites.definitions import AlarmCounts, SuiteFacts

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from orchestrator.errors import BadSpec, IllegalTransition, NotFound, OrchestratorError
 from orchestrator.model.specs import JobRequest
-from orchestrator.model.suites import Cell, RunPurpose, SuiteDocument, cells_of, field_of, plan
+from orchestrator.model.suite_cells import Cell, cells_of, field_of, plan
+from orchestrator.model.suites import RunPurpose, SuiteDocument
 from orchestrator.results.cells import problem_of
 from orchestrator.settings import Settings
 from orchestrator.storage import events

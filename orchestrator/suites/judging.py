@@ -41,7 +41,7 @@ from orchestrator.storage.tables import Job, Slot, Suite, SuiteJob, SuiteRun, Su
 from orchestrator.suites import baselines, cases, noise, notifications, runs, side_by_side
 from orchestrator.suites.definitions import document_of, max_ages, missing_since
 from orchestrator.suites.placing import pinned_to
-from orchestrator.suites.references import Reference, reference_of
+from orchestrator.suites.references import CellReference, reference_of
 from orchestrator.suites.runs import JobOfRun, More, SuiteRuns
 
 CELLS_AT_ONCE = 20
@@ -239,7 +239,7 @@ def _by_cell(jobs: Sequence[JobOfRun]) -> dict[str, dict[JobRole, list[Job]]]:
 
 def _compared(
     session: Session, document: SuiteDocument, key: str, jobs: Mapping[JobRole, Sequence[Job]],
-    reference: Reference | None, report: Mapping[str, Any] | None, floors: Mapping[str, Mapping[str, float]],
+    reference: CellReference | None, report: Mapping[str, Any] | None, floors: Mapping[str, Mapping[str, float]],
 ) -> _Case:  # fmt: skip
     first = [job.id for role in (JobRole.MEASURE, JobRole.REPEAT) for job in jobs.get(role, ())]
     side = _side(session, document, key, first)

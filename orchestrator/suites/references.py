@@ -23,7 +23,7 @@ LOOK_BACK = 50
 
 
 @dataclass(frozen=True)
-class Reference:
+class CellReference:
     """The side that a cell is compared with, and the baseline that it is or started from."""
 
     side: Side
@@ -32,7 +32,7 @@ class Reference:
 
 def reference_of(
     session: Session, document: SuiteDocument, cell: str, run: SuiteRun, pinned: Baseline | None
-) -> Reference | None:
+) -> CellReference | None:
     """None without a baseline in force that is out of doubt: nothing was ever accepted for the cell."""
     if pinned is None:
         return None
@@ -42,7 +42,7 @@ def reference_of(
     elif isinstance(document.baseline, MedianOfGood):
         wanted = document.baseline.median_of_good
         side = median_of_good(_judged(session, run, cell, pinned, most=wanted), wanted)
-    return Reference(side or baselines.as_side(pinned), pinned.id)
+    return CellReference(side or baselines.as_side(pinned), pinned.id)
 
 
 def _judged(session: Session, run: SuiteRun, cell: str, pinned: Baseline, *, most: int) -> list[JudgedRun]:

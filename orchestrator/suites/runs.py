@@ -15,7 +15,8 @@ from orchestrator.model.batches import StopOn
 from orchestrator.model.orders import Action, Order
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import FINAL
-from orchestrator.model.suites import JobRole, PlannedJobs, RunPurpose, SuiteDocument, cells_of, plan
+from orchestrator.model.suite_cells import PlannedJobs, cells_of, plan
+from orchestrator.model.suites import JobRole, RunPurpose, SuiteDocument
 from orchestrator.model.verdicts import Verdict
 from orchestrator.settings import Settings
 from orchestrator.storage import events

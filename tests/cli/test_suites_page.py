@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from cli.main import app
-from orchestrator.model.suites import SuiteDocument, cells_of, plan
+from orchestrator.model.suite_cells import cells_of, plan
+from orchestrator.model.suites import SuiteDocument
 from orchestrator.strict_yaml import load
 
 PAGE = (Path(__file__).parents[2] / "docs" / "suites.md").read_text("utf-8")

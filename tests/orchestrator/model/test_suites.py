@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from orchestrator.errors import BadSpec
-from orchestrator.model.suites import MOST_CELLS, SuiteDocument, cells_of, plan
+from orchestrator.model.suite_cells import cells_of, plan
+from orchestrator.model.suites import MOST_CELLS, SuiteDocument
 from orchestrator.model.verdicts import AnswerRule, Direction
 from orchestrator.results.sides import Rules
 
