@@ -118,7 +118,7 @@ class Walk:
     def _trouble(self) -> None:
         worker = self._dice.choice([worker for workers in self._workers.values() for worker in workers])
         dispatcher = self._dice.choice(self._dispatchers)
-        match self._dice.randrange(13):
+        match self._dice.randrange(14):
             case 0:
                 worker.kill()
             case 1:
@@ -134,6 +134,10 @@ class Walk:
                 dispatcher.pause(self._dice.choice([5, 30, 100]))
             case 6 if worker.alive:
                 worker.deafen()
+            case 7:
+                # Set back by somebody who corrects it: leases last longer, and due times come a second time.
+                self._world.clock.advance(-self._dice.choice([1, 30, 90]))
+                self._world.tell("the clock", "was set back")
             case _:
                 for actor in self._processes():
                     if not actor.alive:
