@@ -56,7 +56,7 @@ class CellOutcome(StrEnum):
     MODEL_OR_TOOLCHAIN = "model_or_toolchain"  #: Worse again, on this card group and on another one.
     CARD = "card"  #: Worse again on this card group only.
     NOT_CONFIRMED = "not_confirmed"  #: Not worse when measured again: a false alarm.
-    UNDECIDED = "undecided"  #: Worse, but the second measurement could not be judged.
+    UNDECIDED = "undecided"  #: Worse, but the second measurement did not decide.
     UNJUDGED = "unjudged"  #: Unknown, missing, not comparable, or spoiled by the infrastructure.
 
 

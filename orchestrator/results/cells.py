@@ -33,16 +33,18 @@ def without_a_rule(document: SuiteDocument, side: Side) -> Side:
 
 
 def problem_of(document: SuiteDocument) -> tuple[str, str] | None:
-    """The field and the mistake if a gate can never speak: an unknown direction, or a budget that alpha rules out."""
-    looks = len(document.looks)
+    """The field and the mistake if a gate can never speak: an unknown direction, or a budget that alpha rules out for a
+    metric that alone is different: its p-value is corrected for the number of gates."""
+    looks, tests = len(document.looks), len(document.gates)
     for name, gate in document.gates.items():
         if _direction(name, gate.direction) is Direction.NEITHER:
             return f"gates.{name}.direction", f"unknown which values of {name} are better: write higher or lower"
-        if least_p_value(document.most_runs, document.most_runs) >= gate.alpha / looks:
-            enough = next(n for n in range(1, 1000) if least_p_value(n, n) < gate.alpha)
+        if least_p_value(document.most_runs, document.most_runs) * tests >= gate.alpha / looks:
+            enough = next(n for n in range(1, 1000) if least_p_value(n, n) * tests < gate.alpha)
             return "budget", (
                 f"{document.most_runs} runs on each side can never tell a difference of {name} at alpha {gate.alpha:g}"
-                f" in {looks} looks; write repeats: {enough}, or more alpha"
+                f" in {looks} looks{f' at {tests} metrics' if tests > 1 else ''};"
+                f" write repeats: {enough}, or more alpha"
             )
     return None
 
@@ -76,7 +78,7 @@ class MoreRuns:
 
 @dataclass(frozen=True)
 class Confirm:
-    """Measure it as many times again on its card group, and as many times on another one."""
+    """Measure it so many times again on its card group, and as many times on another one."""
 
     count: int
 
@@ -102,9 +104,16 @@ def next_step(document: SuiteDocument, measured: CellMeasured) -> MoreRuns | Con
         if after is not None:
             return MoreRuns(after - measured.ordered)
     if found.verdict is Verdict.WORSE and document.confirm:
-        return Confirm(measured.ordered)
+        return Confirm(_runs_again(document, measured.ordered, found))
     outcome = CellOutcome.WORSE if found.verdict is Verdict.WORSE else CellOutcome.UNJUDGED
     return Judged(found.verdict, CellOutcome.GOOD if found.verdict in _JUDGED_WELL else outcome, _sentence(found))
+
+
+def _runs_again(document: SuiteDocument, ordered: int, found: Comparison) -> int:
+    """As many as the budget allows, because a few runs can be worse by chance, and then a few more seldom say so.
+    Answers that may not change are changed again in as many runs as before."""
+    changed = found.answers is not None and found.answers.verdict is Verdict.WORSE
+    return ordered if changed and AnswerRule(document.answers) is AnswerRule.UNCHANGED else document.most_runs
 
 
 def _more_may_tell(found: Comparison) -> bool:
@@ -123,7 +132,8 @@ def _sentence(found: Comparison) -> str:
 
 def _confirmed(first: Comparison, same: Comparison | None, other: Comparison | None) -> Judged:
     """From the second measurement on the same card group and on another one. A false alarm is only what was measured
-    again and found well; what could not be measured again stays worse."""
+    again and found well; what could not be measured again stays worse. What was measured again, and is not surely worse
+    anywhere, is unknown."""
     here, there = (None if found is None else found.verdict for found in (same, other))
     if here is Verdict.WORSE and there is Verdict.WORSE:
         return Judged(Verdict.WORSE, CellOutcome.MODEL_OR_TOOLCHAIN, first.why)
@@ -134,7 +144,8 @@ def _confirmed(first: Comparison, same: Comparison | None, other: Comparison | N
         assert here is not None
         return Judged(here, CellOutcome.NOT_CONFIRMED, f"not confirmed: {first.why}; measured again, it is {here}")
     told = f"again on this card group: {here or 'not measured'}, on another one: {there or 'not measured'}"
-    stays = Verdict.UNKNOWN if here in _JUDGED_WELL else Verdict.WORSE
+    unclear = here in _JUDGED_WELL or (here is Verdict.UNKNOWN and there is not Verdict.WORSE)
+    stays = Verdict.UNKNOWN if unclear else Verdict.WORSE
     return Judged(stays, CellOutcome.UNDECIDED, f"{first.why}; {told}")
 
 

@@ -7,6 +7,7 @@ not independent.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist, median
 
 import numpy as np
@@ -89,6 +90,7 @@ def samples_needed(spread: float, effect: float, *, alpha: float, power: float =
     return max(least, math.ceil(2 * (sigmas * spread / effect) ** 2 * math.pi / 3))
 
 
+@lru_cache(maxsize=1000)  # suites ask for few numbers of samples, again and again
 def _outside(before: int, after: int, tail: float) -> int:
     """How many of the sorted differences lie outside the interval on each side: the largest k with
     P(U <= k - 1) <= tail."""

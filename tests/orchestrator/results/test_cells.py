@@ -71,6 +71,23 @@ def test_a_change_of_twice_the_noise_is_found_within_the_budget():
     assert sum(isinstance(step, Confirm) for step in steps) >= 0.95 * len(steps)
 
 
+def test_a_change_that_was_found_after_a_few_runs_is_confirmed_by_the_second_measurement():
+    document, dice = _suite(repeats=5, budget=20), random.Random(81)
+    rules = rules_of(document, {})
+    outcomes = []
+    for _ in range(60):
+        baseline = _side([dice.gauss(100, 3) for _ in range(20)])
+        few = compare(baseline, _side([dice.gauss(94, 3) for _ in range(5)]), rules)
+        step = next_step(document, CellMeasured(few, 5))
+        if isinstance(step, Confirm):
+            again = (_side([dice.gauss(94, 3) for _ in range(step.count)]) for _ in range(2))
+            same, other = (compare(baseline, side, rules) for side in again)
+            outcomes.append(next_step(document, CellMeasured(few, 5, same, other, confirming=True)).outcome)
+
+    assert len(outcomes) > 20
+    assert outcomes.count(CellOutcome.MODEL_OR_TOOLCHAIN) >= 0.9 * len(outcomes)
+
+
 def test_a_cell_is_measured_again_as_often_as_it_was_until_the_budget_is_used():
     document = _suite(repeats=5, budget=20)
     found = compare(_side([90, 95, 100, 105, 110]), _side([91, 96, 99, 104, 111]), rules_of(document, {}))
@@ -110,7 +127,10 @@ W, S, B, U, M, I = (  # noqa: E741
         (W, M, W, CellOutcome.UNDECIDED),
         (W, None, W, CellOutcome.UNDECIDED),
         (I, W, W, CellOutcome.UNDECIDED),
-        (U, U, W, CellOutcome.UNDECIDED),
+        (U, U, U, CellOutcome.UNDECIDED),
+        (U, None, U, CellOutcome.UNDECIDED),
+        (U, W, W, CellOutcome.UNDECIDED),
+        (W, U, W, CellOutcome.UNDECIDED),
         (None, None, W, CellOutcome.UNDECIDED),
     ],
 )
@@ -120,6 +140,20 @@ def test_the_second_measurement_says_whether_it_is_the_card_or_a_false_alarm(sam
     step = next_step(_suite(repeats=5), CellMeasured(_verdict(W), 5, *again, confirming=True))
 
     assert (step.verdict, step.outcome) == (verdict, outcome)
+
+
+def test_what_is_slower_at_first_is_measured_again_as_often_as_the_budget_allows():
+    document = _suite(repeats=5, budget=20)
+    found = compare(_side([98, 99, 100, 101, 102] * 4), _side([89, 90, 91, 90.5, 89.5]), rules_of(document, {}))
+
+    assert next_step(document, CellMeasured(found, 5)) == Confirm(20)
+
+
+def test_changed_answers_are_asked_for_again_as_often_as_before():
+    document = _suite(repeats=2, budget=20, answers="unchanged")
+    found = compare(_side([100.0] * 5, "a"), _side([100.0] * 2, "b"), rules_of(document, {}))
+
+    assert next_step(document, CellMeasured(found, 2)) == Confirm(2)
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))
@@ -144,6 +178,7 @@ def test_the_place_that_is_worst_is_the_one_with_wrong_answers_then_the_slowest(
     [
         ({"repeats": 3}, "budget"),
         ({"repeats": 5, "gates": {METRIC: {"alpha": 0.001}}}, "budget"),
+        ({"repeats": 5, "gates": {METRIC: {}, "ttft_seconds_p50": {}}}, "budget"),
         ({"repeats": 5, "gates": {"fan_speed": {}}}, "gates.fan_speed.direction"),
     ],
 )
