@@ -14,10 +14,11 @@ from benchmarks import (
     placement,
     proxy,
     throughput,
+    verdicts,
 )  # fmt: skip
 
 PARTS = {part.__name__.rpartition(".")[2]: part for part in (
-    latency, idle_gap, throughput, cached, placement, makespan, proxy, hostile, memory, compare, lines,
+    latency, idle_gap, throughput, cached, placement, makespan, proxy, hostile, memory, compare, verdicts, lines,
 )}  # fmt: skip
 
 if len(sys.argv) > 1:
