@@ -7,6 +7,7 @@ from rich.table import Table
 
 from api.documents.cases import CaseDetail, CaseView
 from cli.pages.layout import _section, facts, heading, local_time, row, short, table
+from orchestrator.model.suites import CellOutcome
 
 
 def cases_table(cases: Iterable[CaseView]) -> Table:
@@ -42,6 +43,8 @@ def case_page(case: CaseDetail) -> RenderableType:
 
 
 def _cause(case: CaseView) -> str:
+    if case.outcome == CellOutcome.CARD and "slots" in case.change:
+        return f"card: {', '.join(map(str, case.change['slots']['after']))}"
     told = [f"{name} {_values(found['before'])} → {_values(found['after'])}" for name, found in case.change.items()]
     return f"{case.outcome.replace('_', ' ')}: {'; '.join(told) or 'no known change'}"
 

@@ -22,7 +22,7 @@ from orchestrator.model.cases import (
     after_red,
 )
 from orchestrator.model.suites import ALARMS, CellOutcome, RunPurpose
-from orchestrator.results.regressions import Interval, Worse, finding_of, same_cause, without_evidence
+from orchestrator.results.regressions import Change, Interval, Worse, finding_of, same_cause, without_evidence
 from orchestrator.storage.database import Database
 from orchestrator.storage.events import record
 from orchestrator.storage.tables import Attempt, Case, CaseEntry, CaseSeries, Doubt, SuiteRun
@@ -92,9 +92,15 @@ def note_worse(
     now: datetime,
 ) -> list[Case]:  # fmt: skip
     """Extend the cases that have these series, and open or join one for the others; `interval.first_bad` is the run
-    that was judged. Returns the cases, each once. A run that counted already changes nothing."""
+    that was judged. Returns the cases, each once. A run that counted already changes nothing.
+
+    A bad card group is another cause than a bad build or another card group: none extends the case of another."""
     run, touched = interval.first_bad, dict[int, Case]()
-    known = {row.metric: row for row in _open_series(session, suite, cell) if row.metric in finding.series}
+    known = {
+        row.metric: row
+        for row in _open_series(session, suite, cell)
+        if row.metric in finding.series and _may_be(session.get_one(Case, row.case_id), outcome, finding.change)
+    }
     for row in known.values():
         if row.last_run >= run:
             continue
@@ -132,9 +138,12 @@ def note_good(session: Session, suite: str, cell: str, run: int, *, now: datetim
 
 
 def known_issues(session: Session, suite: str, *, now: datetime) -> dict[tuple[str, str], int]:
-    """Series of a suite, as cell and metric, that are accepted as worse now, with the case: a verdict of `known`."""
+    """Series of a suite, as cell and metric, that are accepted as worse now, with the case: a verdict of `known`.
+
+    That a card group is known to be bad excuses no build."""
     found = select(CaseSeries).join(Case, Case.id == CaseSeries.case_id)
     found = found.where(CaseSeries.suite == suite, Case.state == CaseState.ACCEPTED, Case.until > now)
+    found = found.where(Case.outcome != CellOutcome.CARD)
     return {(row.cell, row.metric): row.case_id for row in session.scalars(found)}
 
 
@@ -187,10 +196,15 @@ def close(session: Session, case_id: int, *, by: str, reason: str, now: datetime
 
 
 def reopen(session: Session, case_id: int, *, by: str, reason: str, now: datetime) -> Case:
-    """Open a closed case again; IllegalTransition if it is open, or if another open case has one of its series."""
+    """Open a closed case again; IllegalTransition if it is open, or if another open case has one of its series and may
+    have its cause."""
     case = _locked(session, case_id)
     for row in _series(session, case_id):
-        other = next((each for each in _open_series(session, row.suite, row.cell) if each.metric == row.metric), None)
+        alike = (
+            each for each in _open_series(session, row.suite, row.cell)
+            if each.metric == row.metric and _may_be(session.get_one(Case, each.case_id), case.outcome, case.change)
+        )  # fmt: skip
+        other = next(alike, None)
         if case.state == CaseState.CLOSED and other is not None:
             raise IllegalTransition(f"{row.metric} of {row.cell} is in case {other.case_id} now", case=case_id)
     _move(session, case, CaseState.CONFIRMED, now, by=by, note=reason)
@@ -243,7 +257,7 @@ def _locked(session: Session, case_id: int) -> Case:
 
 
 def _no_case(case_id: int) -> NotFound:
-    return NotFound(f"there is no case {case_id}; see GET /api/v1/cases", case=case_id)
+    return NotFound(f"there is no case {case_id}; see tx81 cases --all, GET /api/v1/cases", case=case_id)
 
 
 def _series(session: Session, case_id: int) -> Sequence[CaseSeries]:
@@ -255,6 +269,13 @@ def _open_series(session: Session, suite: str, cell: str) -> Sequence[CaseSeries
     found = select(CaseSeries).join(Case, Case.id == CaseSeries.case_id)
     found = found.where(CaseSeries.suite == suite, CaseSeries.cell == cell, Case.state != CaseState.CLOSED)
     return session.scalars(found.order_by(CaseSeries.case_id, CaseSeries.metric)).all()
+
+
+def _may_be(case: Case, outcome: str, change: Change) -> bool:
+    """Whether a case can have this cause too."""
+    if CellOutcome.CARD in (case.outcome, outcome):
+        return case.outcome == outcome and case.change == change
+    return True
 
 
 def _grouped(session: Session, finding: Worse, interval: Interval, outcome: str) -> Case | None:

@@ -20,6 +20,7 @@ from orchestrator.suites import cases
 CELL, OTHER = "model=qwen", "model=llama"
 TOOLS = {"toolchain": {"before": ["sha256:1"], "after": ["sha256:2"]}}
 MODEL = {"model": {"before": ["sha256:3"], "after": ["sha256:4"]}}
+CARD = {"outcome": "card", "change": {"slots": {"before": [], "after": ["lab1.g0"]}}}
 DAY = timedelta(days=1)
 
 
@@ -89,7 +90,7 @@ def test_series_that_became_worse_at_the_same_time_by_the_same_change_are_one_ca
         {"change": MODEL},
         {"change": {}},
         {"last_good": 5},
-        {"outcome": "card", "change": {"slots": {"before": [], "after": ["lab1.g0"]}}},
+        CARD,
     ],
 )
 def test_another_change_another_time_or_a_card_is_another_case(database: Database, facts):
@@ -98,6 +99,39 @@ def test_another_change_another_time_or_a_card_is_another_case(database: Databas
         (other,) = _worse(session, 6, cell=OTHER, **{"last_good": 3, **facts})
 
         assert other.id != first.id
+
+
+@pytest.mark.parametrize(
+    "later", [CARD, {"outcome": "card", "change": {"slots": {"before": [], "after": ["lab1.g7"]}}}]
+)
+def test_a_bad_card_a_bad_build_and_another_bad_card_of_one_series_are_told_apart(database: Database, later):
+    with database.write() as session:
+        (build,) = _worse(session, 5)
+        (card,) = _worse(session, 6, **CARD)
+        (again,) = _worse(session, 7)
+        (latest,) = _worse(session, 8, last_good=7, **later)
+
+        assert again.id == build.id != card.id
+        assert (latest.id == card.id) is (later == CARD)
+        assert latest.id != build.id
+        assert (build.outcome, card.outcome) == ("model_or_toolchain", "card")
+
+
+def test_a_card_that_is_known_to_be_bad_excuses_no_build(database: Database):
+    with database.write() as session:
+        (card,) = _worse(session, 5, **CARD)
+        cases.accept(session, card.id, AcceptOrder(until=now() + DAY, reason="ordered"), by="alice", now=now())
+
+        assert cases.known_issues(session, "nightly", now=now()) == {}
+
+
+def test_the_case_of_a_card_is_opened_again_while_a_build_is_worse(database: Database):
+    with database.write() as session:
+        (card,) = _worse(session, 5, **CARD)
+        cases.close(session, card.id, by="alice", reason="replaced", now=now())
+        _worse(session, 6)
+
+        assert cases.reopen(session, card.id, by="alice", reason="no", now=now()).state == CaseState.CONFIRMED
 
 
 def test_a_case_closes_only_after_three_good_runs_of_every_series(database: Database):
