@@ -49,8 +49,18 @@ def of_repeats(runs: Sequence[CrossOutcome]) -> CrossOutcome:
     return CrossOutcome.MIXED if CrossOutcome.RIGHT in known else CrossOutcome.WRONG
 
 
-def decide(observed: CrossOutcome, elsewhere: CrossOutcome, here: CrossOutcome) -> Decision:
-    """The cause. A fault on the other group says nothing about wrong answers on this one: that group may be broken."""
+def decide(observed: CrossOutcome, elsewhere: CrossOutcome, here: CrossOutcome, *, healed: int = 0) -> Decision:
+    """The cause. A fault on the other group says nothing about wrong answers on this one: that group may be broken.
+
+    `healed` prompts were answered wrong by the job, and right by every run on the other group: wrong answers to other
+    prompts there do not clear the card."""
+    if healed and elsewhere is CrossOutcome.WRONG and here is not CrossOutcome.RIGHT:
+        return Decision(
+            Cause.CANNOT_TELL,
+            f"{healed} prompts that were answered wrong on this card group are answered right on another one, and "
+            "others are wrong there too: the card may be one of several causes; golden answers that max_tokens cuts "
+            "short are always wrong",
+        )
     if elsewhere is CrossOutcome.MIXED:
         return Decision(
             Cause.CANNOT_TELL, "repeats with the same kernel image on another card group disagree with each other"

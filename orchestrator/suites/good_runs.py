@@ -1,7 +1,7 @@
 """Which runs are right, and which kernel image was good last: what a triage compares with."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import case, func, select
@@ -75,13 +75,26 @@ class Judging:
         failed = job.state is JobState.FAILED or wrong
         return CrossOutcome.WRONG if failed else CrossOutcome.RIGHT, right, wrong
 
+    def by_prompt(self, job: Job) -> dict[str, bool]:
+        """Of every prompt whose right answer is known, whether each answer of the latest attempt is right."""
+        attempt = latest_attempt(self._session, job.id)
+        found: dict[str, bool] = {}
+        if attempt is not None:
+            for question, known in self._known(attempt.id):
+                found[question] = known and found.get(question, True)
+        return found
+
     def _counted(self, attempt_id: int) -> tuple[int, int]:
-        right = wrong = 0
+        known = [right for _, right in self._known(attempt_id)]
+        return sum(known), len(known) - sum(known)
+
+    def _known(self, attempt_id: int) -> Iterator[tuple[str, bool]]:
+        """Prompt by prompt, whether an answer is right; without those of which nothing says so."""
         rows = select(Answer.question, Answer.text, Answer.exact).where(Answer.attempt_id == attempt_id)
         for question, text, exact in self._session.execute(rows):
             known = exact if exact is not None else self._as_before(question, text)
-            right, wrong = right + (known is True), wrong + (known is False)
-        return right, wrong
+            if known is not None:
+                yield question, known
 
     def _as_before(self, question: str, text: str) -> bool | None:
         texts = self._reference.texts.get(question) if self._reference else None

@@ -110,8 +110,18 @@ def show(session: Session, triage_id: int) -> TriageFacts:
     observed = _run(session, judging, session.get_one(Job, row.job_id))
     decision = None
     if observed.outcome is not None and all(run.outcome is not None for cell in cells for run in cell.runs):
-        decision = decide(observed.outcome, *(cell.outcome for cell in cells))
+        healed = _healed(session, judging, row.job_id, [run.job_id for run in cells[0].runs])
+        decision = decide(observed.outcome, *(cell.outcome for cell in cells), healed=healed)
     return TriageFacts(row, observed, cells, inputs_of_job(session, good.id).get("kcore") if good else None, decision)
+
+
+def _healed(session: Session, judging: Judging, asked: int, elsewhere: Sequence[int]) -> int:
+    """How many prompts the job has answered wrong, and every run on another card group right."""
+    wrong = {prompt for prompt, right in judging.by_prompt(session.get_one(Job, asked)).items() if not right}
+    for number in elsewhere:
+        answered = judging.by_prompt(session.get_one(Job, number))
+        wrong = {prompt for prompt in wrong if answered.get(prompt)}
+    return len(wrong) if elsewhere else 0
 
 
 def of_job(session: Session, job_id: int) -> list[int]:

@@ -44,6 +44,19 @@ def test_the_cross_blames(observed, elsewhere, here, cause):
     assert decide(observed, elsewhere, here).cause is cause
 
 
+@pytest.mark.parametrize("here", [ABSENT, UNFINISHED, WRONG, FAULTED, MIXED])
+def test_answers_that_are_right_elsewhere_leave_the_card_under_suspicion(here):
+    decision = decide(WRONG, WRONG, here, healed=3)
+
+    assert decision.cause is Cause.CANNOT_TELL
+    assert "3 prompts" in decision.why
+    assert "may be" in decision.why
+
+
+def test_a_card_group_on_which_the_good_kernel_image_is_right_is_not_suspected_by_some_answers():
+    assert decide(WRONG, WRONG, RIGHT, healed=3).cause is Cause.TOOLCHAIN
+
+
 def test_every_combination_has_a_verdict_with_a_sentence():
     for cells in itertools.product(CrossOutcome, repeat=3):
         decision = decide(*cells)

@@ -102,6 +102,16 @@ def test_the_results_of_the_cross_give_the_verdict(desk, triages, bad, elsewhere
     assert [(run.right, run.wrong) for run in facts.cells[1].runs] == [(2, 0) if here is GOOD else (1, 1)] * 2
 
 
+def test_an_answer_that_is_wrong_everywhere_does_not_clear_the_card(desk, triages, bad):
+    both = ended(desk, inference(desk, b"newer"), ["Paris", "five"])
+
+    facts = run_cross(desk, started(desk, triages, both), BAD, BAD)
+    healed = run_cross(desk, started(desk, triages, both), ["Paris", "four"], BAD)
+
+    assert [each.decision.cause for each in (facts, healed)] == [Cause.CANNOT_TELL] * 2
+    assert healed.decision.why.startswith("1 prompts that were answered wrong")
+
+
 def test_without_golden_answers_those_of_the_good_kernel_image_are_the_reference(desk, triages):
     for _ in range(2):
         ended(desk, inference(desk, b"good"), GOOD, slot="lab1.g0", golden=False)
