@@ -70,23 +70,22 @@ class History:
 
 def history(session: Session, suite: str, cell: str, metric: str, *, limit: int) -> History:
     """The latest `limit` runs that measured the series; NotFound if none did."""
-    unit, points, slots = (
-        ("answers", _answers(session, suite, cell, limit), set[str]())
+    unit, points = (
+        ("answers", _answers(session, suite, cell, limit))
         if metric == ANSWERS
         else _measured(session, suite, cell, metric, limit)
     )
     if not points:
         raise NotFound(f"no run of suite {suite} has measured {metric} of {cell}; see GET /api/v1/suites/{suite}")
+    slots = _slots_of_runs(session, cell, [point.run for point in points])
     marks = _marks(session, suite, cell, metric, slots, points[0])
     return History(unit, points, segments([point.value for point in points]), marks)
 
 
-def _measured(
-    session: Session, suite: str, cell: str, metric: str, limit: int
-) -> tuple[str, list[Point], set[str]]:  # fmt: skip
+def _measured(session: Session, suite: str, cell: str, metric: str, limit: int) -> tuple[str, list[Point]]:
     doubtful = select(Doubt.attempt_id).where(Doubt.lifted.is_(None))
     found = (
-        select(SuiteRun.id, SuiteRun.created_at, Metric.value, Metric.unit, Attempt.slot_ids, _outcome(cell))
+        select(SuiteRun.id, SuiteRun.created_at, Metric.value, Metric.unit, _outcome(cell))
         .join(SuiteJob, SuiteJob.run_id == SuiteRun.id)
         .join(Attempt, Attempt.job_id == SuiteJob.job_id)
         .join(Metric, Metric.attempt_id == Attempt.id)
@@ -95,14 +94,20 @@ def _measured(
     )
     values: dict[int, list[float]] = {}
     about: dict[int, tuple[datetime, str | None]] = {}
-    slots, unit = set[str](), ""
-    for run, at, value, its_unit, where, outcome in session.execute(found.order_by(SuiteRun.id, Attempt.id)):
+    unit = ""
+    for run, at, value, its_unit, outcome in session.execute(found.order_by(SuiteRun.id, Attempt.id)):
         if isfinite(value):
             values.setdefault(run, []).append(value)
             about[run], unit = (at, outcome), its_unit
-            slots.update(where)
     points = [Point(run, about[run][0], median(of), len(of), about[run][1]) for run, of in values.items()]
-    return unit, points, slots
+    return unit, points
+
+
+def _slots_of_runs(session: Session, cell: str, runs: Collection[int]) -> set[str]:
+    """The card groups that measured a cell, also those whose results are in doubt now."""
+    found = select(Attempt.slot_ids).join(SuiteJob, SuiteJob.job_id == Attempt.job_id)
+    found = found.where(SuiteJob.run_id.in_(runs), SuiteJob.cell == cell, SuiteJob.role.in_(FIRST_ROLES))
+    return {slot for where in session.scalars(found) for slot in where}
 
 
 def _answers(session: Session, suite: str, cell: str, limit: int) -> list[Point]:

@@ -63,6 +63,16 @@ def test_what_happened_meanwhile_is_marked(lab):
     assert MarkKind.CASE in answers
 
 
+@pytest.mark.parametrize("metric", ["output_throughput", "answers"])
+def test_a_card_group_all_of_whose_results_are_in_doubt_is_marked(lab, metric):
+    lab.accept(lab.run().id)
+    lab.run()
+    with lab.desk.database.write() as session:
+        doubt.doubt_since_last_proof(session, "lab1.g0", DoubtReason.CANARY_FAILED, {"reason": "hot"}, now())
+
+    assert any(mark.kind is MarkKind.SLOT and "lab1.g0 doubted" in mark.what for mark in _history(lab, metric).marks)
+
+
 def test_results_in_doubt_are_no_points(lab):
     lab.world = by_slot({"lab1.g0": Outcome(throughput=50)})
     lab.run()
