@@ -12,6 +12,7 @@ from cli.pages.jobs import failure_line
 from cli.pages.layout import clean, local_time, row, table
 from cli.pages.slots import out_of_service, unheard
 from orchestrator.model.lacks import DISK, PORT
+from orchestrator.model.states import ServiceState
 
 
 def slot_page(slot: SlotHistory) -> RenderableType:
@@ -19,6 +20,9 @@ def slot_page(slot: SlotHistory) -> RenderableType:
     parts: list[RenderableType] = [Text(f"{slot.id}  {slot.service_state}, {slot.presence}, {slot.occupancy}")]
     if why := out_of_service(slot):
         parts.append(Text(f"  {clean(why)}", style="red"))
+    if slot.service_state is ServiceState.QUARANTINED:
+        ways = f"a canary that passes (tx81 canary run {slot.id}), or by a person (tx81 slots resume {slot.id})"
+        parts.append(Text(f"  back to service by {clean(ways)}"))
     if said := unheard(slot):
         parts.append(Text(f"  {clean(said)}", style="red"))
     if slot.resume_requested is not None:
@@ -54,10 +58,17 @@ def refused(slot: SlotView) -> str:
 def _evidence(evidence: Mapping[str, Any]) -> Table:
     shown = table("what", "seen")
     for name, seen in evidence.items():
-        for entry in seen if isinstance(seen, list) else [seen]:
+        for entry in _entries(seen):
             told = ", ".join(f"{key} {value}" for key, value in entry.items()) if isinstance(entry, dict) else entry
             row(shown, name, told)
     return shown
+
+
+def _entries(seen: Any) -> list[Any]:
+    """One a line; plain numbers and words of a list share one."""
+    if not isinstance(seen, list):
+        return [seen]
+    return seen if any(isinstance(entry, dict) for entry in seen) else [", ".join(map(str, seen))]
 
 
 def _recent(slot: SlotHistory) -> Table:

@@ -98,7 +98,7 @@ def schedule_page(schedule: ScheduleDetail) -> RenderableType:
         "cron": f"{schedule.cron} ({schedule.zone})",
         "missed": schedule.missed,
         "overlap": schedule.overlap,
-        "max age": f"{schedule.max_age_seconds} s" if schedule.max_age_seconds else None,
+        "max age": f"{schedule.max_age_seconds / 3600:g} h" if schedule.max_age_seconds else None,
         "set": f"{local_time(schedule.changed_at)} by {schedule.changed_by}",
         "next": _times(schedule, 5),
         "last outcome": _outcome(schedule),
@@ -108,7 +108,8 @@ def schedule_page(schedule: ScheduleDetail) -> RenderableType:
     for each in schedule.firings:
         row(fired, local_time(each.due_at), each.state, each.run_id, each.given_up or None, each.why)
     state = "paused" if schedule.paused else "active"
-    return Group(heading("schedule", schedule.name, state), facts(told), _title("firings"), fired)
+    parts: list[RenderableType] = [_title("firings"), fired] if schedule.firings else []
+    return Group(heading("schedule", schedule.name, state), facts(told), *parts)
 
 
 def _cells(cells: Iterable[SuiteCellView]) -> Table:

@@ -49,7 +49,9 @@ def order(session: Session, wanted: BaselineOrder, *, by: str, now: datetime) ->
     present = session.scalar(select(Baseline).where(_in_force(wanted.suite), Baseline.cell == wanted.cell))
     if wanted.replaces is None and present is not None:
         raise AlreadyExists(
-            f"baseline {present.id} is in force for this cell: accept a shift with replaces {present.id}, or retire it",
+            f"baseline {present.id} is in force for this cell: accept a shift (replaces {present.id}: "
+            f"tx81 baselines accept {present.id}), or "
+            f"retire it (tx81 baselines retire {present.id})",
             field="replaces",
         )
     if wanted.replaces is not None:
@@ -114,6 +116,12 @@ def current(session: Session, suite: str) -> dict[str, Baseline]:
     """The baselines of a suite that are in force and not in doubt, by cell."""
     found = select(Baseline).where(_in_force(suite), ~_in_doubt())
     return {row.cell: row for row in session.scalars(found)}
+
+
+def doubtful(session: Session, suite: str) -> dict[str, int]:
+    """The numbers of the baselines of a suite that are in force and in doubt, by cell."""
+    found = select(Baseline.cell, Baseline.id).where(_in_force(suite), _in_doubt())
+    return {row.cell: row.id for row in session.execute(found)}
 
 
 def as_side(baseline: Baseline) -> Side:

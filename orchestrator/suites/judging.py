@@ -6,7 +6,7 @@ twice and happens once. Cells are compared a few at a time: the dispatcher place
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -60,6 +60,8 @@ class _Case:
     baseline: int | None
     place: tuple[str, ...]
     """The slots on which it was worst; empty if it never ran."""
+    doubtful: int | None = None
+    """The baseline that is not used because it is in doubt."""
 
     def report(self, step: Judged, remedy: str | None) -> dict[str, Any]:
         """Its entry in the report of the run."""
@@ -121,12 +123,13 @@ class Judge:
             document = document_of(session.get_one(SuiteVersion, run.digest).document)
             jobs = _by_cell(runs.jobs_of_run(session, run_id))
             cells = self._begun.setdefault((run_id, seen), {})
-            known = baselines.current(session, run.suite)
+            known, doubtful = baselines.current(session, run.suite), baselines.doubtful(session, run.suite)
             floors = noise.floors_of(session, run.suite)
             issues = cases.known_issues(session, run.suite, now=self._database.now(session))
             for key in [key for key in jobs if key not in cells][:CELLS_AT_ONCE]:
                 reference = reference_of(session, document, key, run, known.get(key))
                 cells[key] = _compared(session, document, key, jobs[key], reference, run.report, floors.get(key, {}))
+                cells[key].doubtful = doubtful.get(key)
         if len(cells) < len(jobs):
             return False
         steps = {key: next_step(document, cell.measured) for key, cell in cells.items()}
@@ -204,8 +207,9 @@ class Judge:
         verdict = overall([step.verdict for step in judged.values()])
         alarms = [step for step in judged.values() if step.outcome in ALARMS]
         false = sum(step.outcome is CellOutcome.NOT_CONFIRMED for step in alarms)
-        remedies = {key: _remedy(run, cells[key]) for key in cells}
-        report = {"cells": {key: cells[key].report(step, remedies[key]) for key, step in judged.items()}}
+        report = {
+            "cells": {key: cells[key].report(step, _remedy(run, cells[key], step)) for key, step in judged.items()}
+        }
         told = {
             "verdict": verdict, "why": _why(verdict, judged), "cells": len(judged), "alarms": len(alarms),
             "false_alarms": false, "report": report,
@@ -284,6 +288,8 @@ def _final(run: SuiteRun, cell: _Case, step: Any, refused: str | None) -> Judged
         if cell.measured.comparison is None and cell.spoiled:
             why = "every run ended by a fault of the infrastructure"
             return Judged(Verdict.INFRASTRUCTURE, CellOutcome.UNJUDGED, why)
+        if cell.measured.comparison is None and cell.doubtful is not None:
+            return replace(step, why=f"baseline {cell.doubtful} is in doubt")
         return step
     found = cell.measured.comparison
     assert found is not None
@@ -302,9 +308,18 @@ def _unless_known(key: str, cell: _Case, step: Judged, issues: Mapping[tuple[str
     return Judged(Verdict.KNOWN, step.outcome, f"case {', '.join(map(str, numbers))} is known: {step.why}")
 
 
-def _remedy(run: SuiteRun, cell: _Case) -> str | None:
+def _remedy(run: SuiteRun, cell: _Case, step: Judged) -> str | None:
+    """The command that a person types next."""
+    measured = f"--run {run.id} --reason TEXT"
+    if cell.measured.comparison is None and cell.doubtful is not None:
+        return f"tx81 baselines accept {cell.doubtful} {measured}"
     if cell.measured.comparison is None:
-        return f"tx81 baselines set {run.suite} --run {run.id} --cell {cell.key} --reason TEXT"
+        return f"tx81 baselines set {run.suite} {cell.key} {measured}"
+    if step.outcome is CellOutcome.CARD:
+        return f"tx81 slots show {cell.place[0]}"
+    if step.verdict is Verdict.WORSE:
+        (first, *_) = cell.jobs[JobRole.MEASURE]
+        return f"tx81 triage {first.id}; if it is meant: tx81 baselines accept {cell.baseline} {measured}"
     return None
 
 
@@ -346,7 +361,7 @@ def change_verdict(session: Session, name: str, new: Verdict, facts: dict[str, A
     if old != new:
         suite.verdict = new
         session.flush()
-        notifications.announce(session, f"suite:{name}", Verdict(old) if old else None, new, facts, now=now)
+        notifications.announce(session, f"suite {name}", Verdict(old) if old else None, new, facts, now=now)
 
 
 def note_missing(database: Database) -> int:

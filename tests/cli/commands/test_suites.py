@@ -145,6 +145,8 @@ def test_a_schedule_is_set_and_shown_with_its_next_times_and_paused(tx81, applie
     removed = tx81("schedules", "remove", "night")
 
     assert (len(made.document["next_times"]), made.document["max_age_seconds"]) == (5, 93600)
+    assert "26 h" in shown.out
+    assert "firings" not in shown.out
     assert (paused.code, listed.code, "paused" in listed.out) == (0, 0, True)
     assert (resumed.document["paused"], ran.document["schedule"]) == (False, "night")
     assert f"run {ran.document['id']}: running" in shown.out

@@ -75,7 +75,7 @@ def test_a_second_baseline_of_a_cell_needs_the_first_to_be_named(database: Datab
     with database.write() as session:
         first = _set(session, _runs(session, 1.0))
         jobs = _runs(session, 2.0)
-        with pytest.raises(AlreadyExists, match=f"replaces {first.id}"):
+        with pytest.raises(AlreadyExists, match=f"replaces {first.id}: tx81 baselines accept {first.id}"):
             _set(session, jobs)
         with pytest.raises(IllegalTransition, match=f"{first.id} is"):
             _set(session, jobs, replaces=4711)

@@ -11,9 +11,11 @@ from builders.suites import Outcome, SuiteDesk, by_slot
 from sqlalchemy import select, update
 
 from orchestrator.errors import BadSpec, IllegalTransition, NotFound, PathRefused
+from orchestrator.model.doubts import DoubtReason
 from orchestrator.model.schedules import ScheduleDocument
 from orchestrator.model.states import JobState, ServiceState
 from orchestrator.model.suites import CellOutcome, JobRole, RunPurpose
+from orchestrator.slots import doubt
 from orchestrator.storage.tables import (
     Baseline,
     Batch,
@@ -184,7 +186,7 @@ def test_without_a_baseline_the_verdict_is_missing_and_says_how_to_set_one(lab):
     run = lab.run()
 
     assert (run.verdict, run.cells, run.alarms) == ("missing", 1, 0)
-    assert _cell(run)["remedy"].startswith(f"tx81 baselines set nightly --run {run.id}")
+    assert _cell(run)["remedy"] == f"tx81 baselines set nightly {CELL} --run {run.id} --reason TEXT"
 
 
 def test_the_same_as_the_baseline_is_the_same(lab):
@@ -206,6 +208,20 @@ def test_a_retired_baseline_is_none(lab):
     assert lab.run().verdict == "missing"
 
 
+def test_a_baseline_in_doubt_is_named_with_the_order_that_replaces_it(lab):
+    lab.apply()
+    lab.accept(lab.run().id)
+    with lab.desk.database.write() as session:
+        baseline = session.scalar(select(Baseline.id))
+        for slot in ("lab1.g0", "lab1.g1"):
+            doubt.doubt_since_last_proof(session, slot, DoubtReason.CANARY_FAILED, {}, now())
+
+    run = lab.run()
+
+    assert (run.verdict, _cell(run)["why"]) == ("missing", f"baseline {baseline} is in doubt")
+    assert _cell(run)["remedy"] == f"tx81 baselines accept {baseline} --run {run.id} --reason TEXT"
+
+
 def test_what_is_worse_on_every_card_group_is_the_model_or_the_toolchain(lab):
     lab.apply()
     lab.accept(lab.run().id)
@@ -215,6 +231,7 @@ def test_what_is_worse_on_every_card_group_is_the_model_or_the_toolchain(lab):
 
     assert (run.verdict, run.alarms, run.false_alarms) == ("worse", 1, 0)
     assert _cell(run)["outcome"] == CellOutcome.MODEL_OR_TOOLCHAIN
+    assert _cell(run)["remedy"].startswith(f"tx81 triage {_cell(run)['jobs']['measure'][0]};")
     assert _numbers(lab, run.id) == {JobRole.MEASURE: 3, JobRole.CONFIRM_SAME: 3, JobRole.CONFIRM_OTHER: 3}
     with lab.desk.database.read() as session:
         assert set(session.scalars(select(Slot.service_state))) == {ServiceState.IN_SERVICE}
@@ -232,6 +249,7 @@ def test_what_is_worse_on_one_card_group_alone_is_the_card_and_its_slot_is_quara
         CellOutcome.CARD,
         ["lab1.g1"],
     )
+    assert _cell(run)["remedy"] == "tx81 slots show lab1.g1"
     with lab.desk.database.read() as session:
         states = dict(session.execute(select(Slot.name, Slot.service_state)).all())
         because = session.get_one(Slot, "lab1.g1").quarantined_because
@@ -398,8 +416,8 @@ def test_a_change_of_the_verdict_is_announced_once_and_what_stays_is_not(lab):
     with lab.desk.database.read() as session:
         sent = [row.document["data"] for row in session.scalars(select(Delivery).order_by(Delivery.id))]
     assert [(each["subject"], each["old"], each["new"]) for each in sent] == [
-        ("suite:nightly", None, "missing"),
-        ("suite:nightly", "missing", "same"),
+        ("suite nightly", None, "missing"),
+        ("suite nightly", "missing", "same"),
     ]
 
 
