@@ -1,4 +1,4 @@
-"""What `docs/suites.md` shows can be typed and applied."""
+"""What `docs/suites.md` and `docs/nightly.md` show can be typed and applied."""
 
 import re
 import shlex
@@ -11,12 +11,13 @@ from orchestrator.model.suite_cells import cells_of, plan
 from orchestrator.model.suites import SuiteDocument
 from orchestrator.strict_yaml import load
 
-PAGE = (Path(__file__).parents[2] / "docs" / "suites.md").read_text("utf-8")
-COMMANDS = re.findall(r"^\$ tx81 (.*)$", PAGE, flags=re.MULTILINE)
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE, NIGHTLY = ((DOCS / name).read_text("utf-8") for name in ("suites.md", "nightly.md"))
+COMMANDS = [command for page in (PAGE, NIGHTLY) for command in re.findall(r"^\$ tx81 (.*)$", page, flags=re.MULTILINE)]
 
 
 def test_the_page_shows_commands():
-    assert len(COMMANDS) >= 10
+    assert len(COMMANDS) >= 30
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -27,8 +28,9 @@ def test_a_command_on_the_page_can_be_typed(command):
     assert not ignored
 
 
-def test_the_suite_on_the_page_is_a_suite():
-    (text,) = re.findall(r"```yaml\n(name: .*?)```", PAGE, flags=re.DOTALL)
+@pytest.mark.parametrize("page", [PAGE, NIGHTLY])
+def test_the_suite_on_the_page_is_a_suite(page):
+    (text,) = re.findall(r"```yaml\n(name: .*?)```", page, flags=re.DOTALL)
 
     document = SuiteDocument.model_validate(load(text).values)
 

@@ -32,6 +32,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield made
 
 
+@pytest.fixture
+def own_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Two card groups for one test: a wrong build would be taken from the cache by other tests."""
+    folder = tmp_path_factory.mktemp("own")
+    with running_lab(folder, url_of_sqlite(folder / "tx81.db")) as made:
+        yield made
+
+
 @pytest.fixture(scope="package")
 def kcore(lab: Lab) -> int:
     """A job that made a kcore."""

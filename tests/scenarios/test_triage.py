@@ -1,23 +1,13 @@
 """A bad card and a bad build are told apart by real runs."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import Lab, running_lab
+from lab import Lab
 
 from api.documents.triages import TriageView
-from orchestrator.settings import url_of_sqlite
 
 pytestmark = [pytest.mark.xdist_group("triage"), pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def own_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A lab of its own: a wrong build would be taken from the cache by other tests."""
-    folder = tmp_path_factory.mktemp("triage")
-    with running_lab(folder, url_of_sqlite(folder / "tx81.db")) as made:
-        yield made
 
 
 def verdict(lab: Lab, job: int) -> TriageView:
