@@ -318,8 +318,9 @@ def _remedy(run: SuiteRun, cell: _Case, step: Judged) -> str | None:
     if step.outcome is CellOutcome.CARD:
         return f"tx81 slots show {cell.place[0]}"
     if step.verdict is Verdict.WORSE:
-        (first, *_) = cell.jobs[JobRole.MEASURE]
-        return f"tx81 triage {first.id}; if it is meant: tx81 baselines accept {cell.baseline} {measured}"
+        meant = f"if it is meant: tx81 baselines accept {cell.baseline} {measured}"
+        answers = ANSWERS in finding_of({"comparison": as_document(cell.measured.comparison)}, card=False).series
+        return f"tx81 triage {cell.jobs[JobRole.MEASURE][0].id}; {meant}" if answers else meant
     return None
 
 

@@ -337,6 +337,7 @@ def test_a_slower_build_is_found_by_its_throughput_and_confirmed(lab):
 
     assert (run.verdict, _cell(run)["outcome"]) == ("worse", CellOutcome.MODEL_OR_TOOLCHAIN)
     assert _cell(run)["comparison"]["metrics"][0]["relative"] == pytest.approx(-0.1, abs=0.01)
+    assert _cell(run)["remedy"].startswith("if it is meant: tx81 baselines accept")
 
 
 def test_faults_of_all_runs_are_infrastructure_with_and_without_a_baseline(lab):
