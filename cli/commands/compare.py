@@ -98,12 +98,12 @@ def _whole(
     client: Client, subjects: Sequence[str], answers: ShownPrompts, limit: int, options: dict[str, Any]
 ) -> ComparisonReport:
     """The comparison with up to `limit` prompts, from as many pages as it takes."""
-    found = client.comparisons.show(subjects, answers=answers, limit=min(limit, PAGE), **options)
+    found = client.comparisons.show(subjects, answers=answers, limit=min(limit, PAGE), tokens=True, **options)
     items = list(found.items)
     cursor = found.next
     while cursor is not None and len(items) < limit:
         page = client.comparisons.show(
-            subjects, cursor, answers=answers, limit=min(limit - len(items), PAGE), **options
+            subjects, cursor, answers=answers, limit=min(limit - len(items), PAGE), tokens=True, **options
         )
         items += page.items
         cursor = page.next

@@ -3,6 +3,8 @@
 All functions read in the caller's session and change nothing.
 """
 
+from pathlib import Path
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -33,6 +35,12 @@ def model_for(session: Session, name: str, *, field: str = "spec.model") -> Mode
     if model is None:
         raise BadSpec(f"model {name} is not registered; see GET /api/v1/models", field=field)
     return model
+
+
+def folder_with(session: Session, digest: str) -> Path | None:
+    """The folder of a registered model with this content; None if none is registered."""
+    path = session.scalar(select(Model.path).where(Model.digest == digest).order_by(Model.name).limit(1))
+    return None if path is None else Path(path)
 
 
 def check_model(

@@ -4,8 +4,8 @@ Pure. What is not comparable with the baseline has a list of fields and no promp
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Literal
 
@@ -166,6 +166,35 @@ def prompts(
             rest -= sum(min(len(answer.text), PAGE_TEXT // MOST_DISTINCT) for answer in prompt.answers)
             listed.append(prompt)
     return listed, listed[-1].index if listed and len(listed) < len(wanted) else None
+
+
+FirstTokens = Callable[[Sequence[tuple[str, str]]], Sequence[int | None] | None]
+"""From pairs of texts to the index of the first token that differs in each; None if it cannot be known."""
+
+MOST_TOKENISED = 2_000_000
+"""Characters of one page that are given to a tokenizer."""
+
+
+def with_first_tokens(listed: Sequence[ComparedPrompt], first_tokens: FirstTokens) -> list[ComparedPrompt]:
+    """The same prompts; their changes say which token differs first, as far as the page is not too long."""
+    changes, left = [], MOST_TOKENISED
+    for each in (changed for prompt in listed for changed in prompt.changes):
+        left -= len(each.before) + len(each.after)
+        if left >= 0:
+            changes.append(each)
+    found = first_tokens([(each.before, each.after) for each in changes]) if changes else None
+    if found is None:
+        return list(listed)
+    places = {id(each): place for each, place in zip(changes, found, strict=True)}
+    return [
+        replace(
+            prompt,
+            changes=tuple(
+                replace(each, text=replace(each.text, first_token=places.get(id(each)))) for each in prompt.changes
+            ),
+        )
+        for prompt in listed
+    ]
 
 
 class _Budget:

@@ -4,7 +4,7 @@ No number here decides anything: whether an answer changed is decided character 
 as code points, the baseline's (`before`) and the other's (`after`). Long texts are bounded, and the result says so.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,9 +18,6 @@ MOST_SCORED = 20_000
 
 THOUGHT_ENDS = "</think>"
 
-Encode = Callable[[str], Sequence[Any]]
-"""A tokenizer: from a text to its tokens."""
-
 
 @dataclass(frozen=True)
 class TextChange:
@@ -30,8 +27,6 @@ class TextChange:
     """Equal, character by character."""
     first_character: int | None
     """Index, from 0, of the first code point that differs; the length of the shorter text if it begins the longer."""
-    first_token: int | None
-    """The same of the model's own tokens; None without its tokenizer, or where the tokens are equal."""
     similarity: float | None
     """Edit similarity (Indel): 2 × longest common subsequence / sum of the lengths, from 0 to 1."""
     chrf: float | None
@@ -42,13 +37,13 @@ class TextChange:
     """Characters after / before; None if there was none."""
     final_equal: bool | None
     """Whether what follows the last `</think>` is equal; None if neither has one."""
+    first_token: int | None = None
+    """As `first_character`, of the model's own tokens; None without its tokenizer, or where the tokens are equal."""
     bounded: tuple[str, ...] = ()
     """What was not computed as a whole: `similarity` is then a lower bound or None, `chrf` and `bleu` are None."""
 
 
-def change(
-    before: str, after: str, *, encode: Encode | None = None, aligned: bool = True, scored: bool = True
-) -> TextChange:
+def change(before: str, after: str, *, aligned: bool = True, scored: bool = True) -> TextChange:
     """Compare two answers; without `aligned` the similarity, without `scored` chrF and BLEU are left out as bounded."""
     similarity, whole = edit_similarity(before, after) if aligned else (None, False)
     scored = scored and max(len(before), len(after)) <= MOST_SCORED
@@ -56,7 +51,6 @@ def change(
     return TextChange(
         exact=before == after,
         first_character=first_difference(before, after),
-        first_token=None if encode is None else first_difference(encode(before), encode(after)),
         similarity=similarity,
         chrf=_score(_chrf(), before, after) if scored else None,
         bleu=_score(_bleu(), before, after) if scored else None,

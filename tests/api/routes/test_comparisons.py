@@ -3,9 +3,13 @@
 import pytest
 from builders.results import PROMPTS, a_batch, a_run, add_results, in_doubt
 from builders.rows import a_job_row, a_model, a_slot_row, an_attempt
+from sqlalchemy import update
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from orchestrator.model.states import AttemptState, JobState
-from orchestrator.storage.tables import Job
+from orchestrator.storage.tables import Job, Model
 
 SAID = {"2+2": "4", "3+3": "6", "首都": "北京"}
 RATES = (40.0, 40.2, 39.8, 40.1, 39.9, 40.05, 39.95)
@@ -199,3 +203,23 @@ def test_a_build_is_not_compared(http, database, run):
 
     assert refused.status_code == 422
     assert f"job {build} is of kind quantize" in refused.json()["detail"]
+
+
+def test_the_first_token_that_differs_is_found_by_the_models_own_tokenizer_if_it_is_asked_for(
+    http, database, run, tmp_path
+):
+    tokenizer = Tokenizer(WordLevel({"the": 0, "cat": 1, "dog": 2, "sat": 3, "?": 4}, unk_token="?"))
+    tokenizer.pre_tokenizer = Whitespace()
+    with database.write() as session:
+        session.execute(update(Model).values(path=str(tmp_path)))
+    subjects = [str(run({"q": text})) for text in ("the cat sat", "the dog sat")]
+
+    def first_token(**query) -> int | None:
+        return compared(http, *subjects, **query).json()["items"][0]["changes"][0]["first_token"]
+
+    without = first_token(tokens=True)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+
+    assert without is None
+    assert first_token(tokens=True) == 1
+    assert first_token() is None
