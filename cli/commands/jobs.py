@@ -14,10 +14,11 @@ from api.documents.answers import AnswerView
 from api.documents.jobs import JobDetail, JobView
 from api.documents.pipelines import PipelineDetail
 from cli.input.documents import model_to_answers, requests_in
-from cli.pages.jobs import answers_table, job_page, jobs_table
+from cli.pages.jobs import answers_table, job_page, jobs_table, reason
 from cli.session import HERE, Exit, Session, Stop, hint, hint_on_terminal, once
 from cli.terminal import LogScreen
 from cli.waiting.jobs import exit_for, live_progress, wait_for
+from orchestrator.model.failures import WITH_RESULTS
 from orchestrator.model.specs import JobRequest, PipelineRequest
 from orchestrator.model.states import JobState
 
@@ -76,6 +77,7 @@ def run(
     backend_type: str,
     prompts: Path,
     golden: Path | None = None,
+    require: str | None = None,
     quantize: Annotated[bool, Switch] = False,
     max_tokens: int | None = None,
     groups: int | None = None,
@@ -97,7 +99,9 @@ def run(
     prompts
         File with one question a line, under a root that the server allows.
     golden
-        File with the expected answers, to compare with.
+        File with the expected answers; answers that miss them fail the job (exit code 1).
+    require
+        What answers have to be beside --golden: exact (default), similarity=0.98, final_answer, or report.
     quantize
         Quantise the weights first, for the *_quant types.
     max_tokens
@@ -121,6 +125,7 @@ def run(
         backend_type=backend_type,
         prompts=prompts,
         golden=golden,
+        require=require,
         quantize=quantize,
         max_tokens=max_tokens,
         groups=groups,
@@ -133,13 +138,17 @@ def run(
             pipeline = client.submit_pipeline(request, key=sent)
         ended = _waited(client, [job.id for job in pipeline.jobs], timeout=None)
         code = exit_for(ended)
-        answers = all_answers(client, next(job.id for job in ended if job.kind == "infer")) if code is Exit.OK else []
+        infer = next(job for job in ended if job.kind == "infer")
+        answered = infer.state is JobState.SUCCEEDED or _only_wrong(infer)
+        answers = all_answers(client, infer.id) if answered else []
         document = {
             "pipeline": pipeline.id,
             "jobs": [job.model_dump(mode="json") for job in ended],
             "answers": [answer.model_dump(mode="json") for answer in answers],
         }
-        session.emit(document, answers_table(answers) if code is Exit.OK else jobs_table(ended))
+        session.emit(document, answers_table(answers) if answered else jobs_table(ended))
+        if _only_wrong(infer):
+            hint(f"job {infer.id} failed: {reason(infer)}")
         _judged(answers, golden)
         return code
 
@@ -290,6 +299,11 @@ def _copy_log(pieces: Iterable[bytes], stream: TextIO) -> None:
 def _growing(client: Client, job: int, attempt: int | None) -> Iterator[bytes]:
     for piece in client.stream_log(job, attempt=attempt):
         yield piece.text.encode("utf-8", "surrogateescape")
+
+
+def _only_wrong(job: JobView) -> bool:
+    """Whether it has answers, which are not what was required."""
+    return job.failure is not None and job.failure.kind in WITH_RESULTS
 
 
 def _judged(answers: Sequence[AnswerView], golden: Path | None) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.console import Group
 
-from cli.input.documents import validated
+from cli.input.documents import requirement_in, validated
 from cli.pages.jobs import jobs_table, metrics_table
 from cli.session import HERE, Exit, Session, hint_on_terminal, once
 from cli.waiting.jobs import exit_for, live_progress, wait_for
@@ -21,6 +21,7 @@ def load(
     *,
     prompts: Path,
     golden: Path | None = None,
+    require: str | None = None,
     concurrency: int | None = None,
     rate: float | None = None,
     requests: int | None = None,
@@ -48,7 +49,9 @@ def load(
     prompts
         File with one question a line, under a root that the server allows.
     golden
-        File with the expected answers, to compare with.
+        File with the expected answers; answers that miss them fail the job (exit code 1).
+    require
+        What answers have to be beside --golden: exact (default), similarity=0.98, final_answer, or report.
     concurrency
         Number of requests in flight at any time. Default: 1, unless --rate is given.
     rate
@@ -93,7 +96,7 @@ def load(
         "endpoint": {"job": server, "artifact": "endpoint"},
         "load": shape,
         **{field: {"path": str(file.absolute())} for field, file in files.items()},
-        **_said(max_tokens=max_tokens, repeats=repeats),
+        **_said(max_tokens=max_tokens, repeats=repeats, require=None if require is None else requirement_in(require)),
     }
     request = validated(JobRequest, {"spec": spec, "name": name or "load", "project": project})
     with session.client() as client:

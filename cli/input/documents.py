@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -114,6 +115,19 @@ def validated(model: type[M], document: object, prefix: str = "", written: Writt
         raise Stop(f"{line}{where}: {told}{more}") from None
 
 
+def requirement_in(text: str) -> Any:
+    """A rule for answers, from the command line to how a spec writes it; `Stop` says which there are."""
+    name, _, number = text.partition("=")
+    if name == "similarity":
+        with suppress(ValueError):
+            return {"similarity": float(number)}
+    if text == "final_answer":
+        return {"final_answer": True}
+    if text not in ("exact", "report"):
+        raise Stop(f"--require: {text[:100]!r} is none of exact, similarity=0.98, final_answer, report")
+    return text
+
+
 def artifact_named(option: str, text: str) -> dict[str, Any]:
     """An artifact that was made or stored before, as a spec names it: by the number of its job, or by its digest."""
     if isinstance(number := _number(text), int):
@@ -143,6 +157,9 @@ class Inference:
     max_tokens: int | None = None
     "Maximum number of tokens of an answer."
 
+    require: str | None = None
+    "What answers have to be beside --golden: exact (default), similarity=0.98, final_answer, or report."
+
     def fields(self, command: str, needed: Sequence[str]) -> dict[str, Any]:
         """Those of the spec that were given; `Stop` names the first that is needed and was not."""
         said = {option: value for option, value in vars(self).items() if value is not None}
@@ -151,7 +168,8 @@ class Inference:
         files: dict[str, Any] = {
             name: {"path": str(said[name].absolute())} for name in ("prompts", "golden") if name in said
         }
-        return {**said, "kcore": artifact_named("kcore", said["kcore"]), **files}
+        rule = {"require": requirement_in(said["require"])} if "require" in said else {}
+        return {**said, "kcore": artifact_named("kcore", said["kcore"]), **files, **rule}
 
 
 def model_to_answers(
@@ -162,6 +180,7 @@ def model_to_answers(
     backend_type: str,
     prompts: Path,
     golden: Path | None = None,
+    require: str | None = None,
     quantize: bool = False,
     max_tokens: int | None = None,
     groups: int | None = None,
@@ -178,6 +197,7 @@ def model_to_answers(
         "prompts": {"path": str(prompts.absolute())},
         **gm,
         **({"golden": {"path": str(golden.absolute())}} if golden else {}),
+        **({"require": requirement_in(require)} if require is not None else {}),
         **({"max_tokens": max_tokens} if max_tokens is not None else {}),
         **({"groups": groups} if groups is not None else {}),
         **({"cards": cards} if cards else {}),

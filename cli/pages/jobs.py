@@ -142,16 +142,28 @@ def _about(job: JobDetail) -> dict[str, Any]:
         "cache": f"{job.cache.outcome}: {job.cache.why}",
         "time": ", ".join(f"{name} {value}" for name, value in since.items()),
         "answers": job.answers or None,
+        "exact": _exact(job),
         "endpoint": job.endpoint and job.endpoint.url,
         "doubt": job.doubt and doubt_line(job.doubt),
     }
 
 
+def _exact(job: JobDetail) -> str | None:
+    """How many answers equal their golden ones; None where none could be compared."""
+    counted = next((metric for metric in job.metrics if metric.name == "exact_answers"), None)
+    if counted is None or counted.value is None:
+        return None
+    return f"{counted.value:.0f} of {counted.count} answers equal the golden answers"
+
+
 def _source(value: Any) -> Any:
-    """An input as it was named: a path, a digest, or an artifact of a job."""
+    """An input as it was named: a path, a digest, or an artifact of a job; what is no input, by its fields."""
     if not isinstance(value, dict):
         return value
-    return f"{value['artifact']} of {value['job']}" if "job" in value else value.get("path") or value.get("digest")
+    if "job" in value:
+        return f"{value['artifact']} of {value['job']}"
+    plain = ", ".join(f"{name} {told}" for name, told in value.items() if told is not None)
+    return value.get("path") or value.get("digest") or plain
 
 
 def _references(jobs: Sequence[Any]) -> str | None:

@@ -6,9 +6,9 @@ from typing import Any
 from sqlalchemy import Text, select
 from sqlalchemy.orm import Session, aliased
 
+from orchestrator.jobs.results import MEASURED
 from orchestrator.model.batch_report import OddGroup
 from orchestrator.model.slots import cards_of
-from orchestrator.model.states import AttemptState
 from orchestrator.model.verdicts import Direction
 from orchestrator.results.outliers import odd_groups
 from orchestrator.results.verdicts import MetricGate
@@ -37,7 +37,7 @@ def odd_by_numbers(session: Session, batch_id: int) -> list[OddGroup]:
         .join(Job, Job.id == Attempt.job_id)
         .outerjoin(kcore, (kcore.job_id == Job.id) & (kcore.name == "kcore"))
         .outerjoin(prompts, (prompts.job_id == Job.id) & (prompts.name == "prompts"))
-        .where(Job.batch_id == batch_id, Metric.name.in_(COMPARED), Attempt.state == AttemptState.SUCCEEDED)
+        .where(Job.batch_id == batch_id, Metric.name.in_(COMPARED), MEASURED)
         .where(~Attempt.slot_ids.cast(Text).contains(","))
         .order_by(Attempt.id)
     )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pydantic import Field, model_validator
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from orchestrator.catalog.imported_artifacts import name_it, require_model
@@ -11,7 +11,6 @@ from orchestrator.catalog.paths import allowed_path
 from orchestrator.catalog.text_files import FILE_LIMIT, prompts_in, read_text_file, safe_name, text_of
 from orchestrator.errors import BadSpec, NotFound, PathRefused
 from orchestrator.model.specs import AbsolutePath, FilePath, Name, StoredArtifact, Strict
-from orchestrator.model.states import AttemptState
 from orchestrator.results.goldens import Format, document, paired
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -96,9 +95,10 @@ class GoldenImports:
 
 
 def _answers(session: Session, job: int) -> list[tuple[str, str]]:
-    succeeded = select(Attempt.id).where(Attempt.job_id == job, Attempt.state == AttemptState.SUCCEEDED)
+    """Those of the latest attempt that has some: answers that a golden calls wrong may be those of the next one."""
+    answered = select(Attempt.id).where(Attempt.job_id == job, exists().where(Answer.attempt_id == Attempt.id))
     first = select(Answer.question, Answer.text).where(
-        Answer.attempt_id == succeeded.order_by(Attempt.number.desc()).limit(1).scalar_subquery(),
+        Answer.attempt_id == answered.order_by(Attempt.number.desc()).limit(1).scalar_subquery(),
         Answer.repeat == 1,
         Answer.batch == 0,
     )

@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from orchestrator.comparisons.settings import RunSettings
-from orchestrator.model.failures import Failure
+from orchestrator.model.failures import WITH_RESULTS, Failure
 from orchestrator.model.states import JobState
 from orchestrator.storage.tables import Attempt, Doubt, Job, Metric
 
@@ -38,9 +38,15 @@ class Run:
     """Why its results are not used; None if they are."""
 
     @property
+    def measured(self) -> bool:
+        """Whether it has results: those of answers that are wrong are results too."""
+        kind = self.failure.kind if self.failure is not None else None
+        return self.state is JobState.SUCCEEDED or (self.state is JobState.FAILED and kind in WITH_RESULTS)
+
+    @property
     def used(self) -> bool:
-        """Whether its results count: it succeeded, and nothing speaks against its cards."""
-        return self.state is JobState.SUCCEEDED and self.doubt is None
+        """Whether its results count: it measured something, and nothing speaks against its cards."""
+        return self.measured and self.doubt is None
 
 
 def read_runs(session: Session, job_ids: Collection[int]) -> list[Run]:

@@ -22,6 +22,9 @@ FILES = ("kcore", "prompts", "golden", "gm")
 PLACES = ("cards", "endpoint")
 """Fields of a spec that say where: the slots and the servers that were used are compared instead."""
 
+JUDGED = ("require", "most_empty")
+"""Fields of a spec that say how its answers are judged, which changes none of them."""
+
 SERVED = ("dtype", "max_model_len", "gpu_blocks", "block_size", "groups")
 """Fields of a server's spec that its answers and its speed depend on."""
 
@@ -42,7 +45,7 @@ class RunSettings:
 
     def of(self, job: Job, attempt: Attempt | None) -> dict[str, Any]:
         """Every field that is known, with its value as JSON has it."""
-        setting = {name: value for name, value in job.spec.items() if name not in (*FILES, *PLACES)}
+        setting = {name: value for name, value in job.spec.items() if name not in (*FILES, *PLACES, *JUDGED)}
         setting = {name: value for name, value in setting.items() if value is not None}
         if job.spec.get("cards") == SINGLE_CARD:
             setting["cards"] = SINGLE_CARD

@@ -69,7 +69,7 @@ _NONE = _Answers({})
 
 
 def side_of(session: Session, label: str, job_ids: Collection[int]) -> Side:
-    """The side of these jobs; runs that did not succeed or are in doubt are counted and left out."""
+    """The side of these jobs; runs without results and those in doubt are counted and left out."""
     return sides_of(session, {label: job_ids})[0]
 
 
@@ -103,9 +103,9 @@ def left_out(run: Run) -> str | None:
     """Why the results of a run do not count; None if they do."""
     if run.used:
         return None
+    if run.measured:
+        return "doubtful"
     match run.state:
-        case JobState.SUCCEEDED:
-            return "doubtful"
         case JobState.FAILED if run.failure is not None and run.failure.kind is FailureKind.FAULT:
             return "infrastructure"
         case JobState.FAILED | JobState.CANCELLED | JobState.SKIPPED:

@@ -1,17 +1,24 @@
-"""What a successful attempt produced, as rows: its answers and its metrics.
+"""What an attempt that measured something produced, as rows: its answers and its metrics.
 
 They are written in the transaction that ends the attempt (`lifecycle.finish`), or not at all.
 """
 
 from collections.abc import Iterable
 
-from sqlalchemy import insert
+from sqlalchemy import ColumnElement, insert
 from sqlalchemy.orm import Session
 
+from orchestrator.model.failures import WITH_RESULTS
+from orchestrator.model.states import AttemptState
 from orchestrator.results.answers import CheckedAnswer
 from orchestrator.results.metrics import Measured
 from orchestrator.storage.database import run_for
-from orchestrator.storage.tables import Base
+from orchestrator.storage.tables import Attempt, Base
+
+MEASURED: ColumnElement[bool] = (Attempt.state == AttemptState.SUCCEEDED) | (
+    (Attempt.state == AttemptState.FAILED) & Attempt.failure["kind"].as_string().in_(WITH_RESULTS)
+)
+"""Attempts whose results were stored."""
 
 _ANSWERS, _METRICS = (insert(Base.metadata.tables[name]) for name in ("answer", "metric"))
 """On plain tables, which is several times faster."""

@@ -22,7 +22,7 @@ class FailedJob:
 
 @dataclass(frozen=True)
 class SlotLine:
-    """What one slot did for a batch. Seconds are those of the tool's process in attempts that succeeded."""
+    """What one slot did for a batch. Seconds are those of the tool's process in attempts with results."""
 
     slot_id: str
     jobs: int

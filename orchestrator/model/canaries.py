@@ -8,7 +8,7 @@ from orchestrator.model.failures import FailureKind
 from orchestrator.model.states import FINAL, JobState
 from orchestrator.model.suspects import COUNTED
 
-CONDEMNING = COUNTED | {FailureKind.WRONG_ANSWERS, FailureKind.WRONG_CARDS, FailureKind.LOG_LIMIT}
+CONDEMNING = COUNTED | {FailureKind.WRONG_CARDS, FailureKind.LOG_LIMIT}
 """Failures of a canary that count against the cards; one that was cancelled or not placed in time says nothing."""
 
 

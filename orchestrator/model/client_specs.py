@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from orchestrator.model.requirements import Answering
 from orchestrator.model.spec_words import MAX_TOKENS, FileInput, JobOutput, Strict
 
 MOST_PROCESSES = 64
@@ -83,7 +84,7 @@ class Load(Strict):
         return self.requests or prompts * repeats
 
 
-class ClientSpec(Strict):
+class ClientSpec(Strict, Answering):
     """Send prompts to servers and store the answers: endpoint + prompts (+ golden) → `answers`, metrics.
 
     It starts when the endpoints are open, which stay open for it. When one ends it fails with `server_gone`, or begins
@@ -97,7 +98,6 @@ class ClientSpec(Strict):
     )
     program: Program = Field(default="load", description="Our own load client, or one of the vendor's four scripts.")
     prompts: FileInput
-    golden: FileInput | None = None
     max_tokens: int = Field(default=1024, ge=1, le=MAX_TOKENS)
     repeats: int = Field(default=1, ge=1, le=MOST_REQUESTS)
     processes: int | None = Field(
@@ -132,6 +132,8 @@ class ClientSpec(Strict):
             raise ValueError(f"program {self.program} is one process: omit processes, or use {self.program}_processes")
         if many and self.askers < len(self.endpoints):
             raise ValueError(f"{self.askers} processes cannot ask {len(self.endpoints)} endpoints: omit processes")
+        if self.program == "load" and self.most_empty is not None:
+            raise ValueError("a load counts empty answers as requests without an answer: omit most_empty")
         if self.program != "load" and self.load is not None:
             raise ValueError(f"program {self.program} has its own load shape: omit load, or use program load")
         return self

@@ -21,7 +21,7 @@ class FailureKind(StrEnum):
     OUTPUT_MISSING = "output_missing"  #: The tool said success, but what it must produce is not there.
     WRONG_CARDS = "wrong_cards"  #: Its tool opened cards that are not its own: the profile or the tool names others.
     SERVER_GONE = "server_gone"  #: The server that it asks has ended, or answers no more: no failure of its own.
-    WRONG_ANSWERS = "wrong_answers"  #: A canary's answers are not the golden ones.
+    WRONG_ANSWERS = "wrong_answers"  #: The answers, which are kept, are not what the job requires of them.
     CANCELLED = "cancelled"  #: A person or a client asked for it to stop.
     STOPPED = "stopped"  #: Its worker was stopped, or lacks the release: counts against no one. Never a job's.
     DEVICE_KILLS = "device_kills"  #: Two different slots were quarantined while it ran: the job itself is suspect.
@@ -38,6 +38,10 @@ class Failure(BaseModel):
     exit_code: int | None = None
     signal: int | None = None
     signature: str | None = Field(default=None, description="Name of the profile's pattern that matched.")
+
+
+WITH_RESULTS = frozenset({FailureKind.WRONG_ANSWERS})
+"""Failures of runs that measured something: their answers and metrics are stored as those of a success are."""
 
 
 class Suspicion(BaseModel):

@@ -31,6 +31,9 @@ LONGEST_SECONDS = 10 * 365 * 24 * 3600
 MAX_TOKENS = 8192
 """The longest answer the vendor's scripts can be asked for (guide, offline and online parameters, `-mt`)."""
 
+MAX_ANSWERS = 1_000_000_000
+"""More than any job can give: 100,000 repeats of every prompt on every card group."""
+
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
 

@@ -14,6 +14,7 @@ from orchestrator.model.batch_runs import BatchRuns
 from orchestrator.model.card_specs import OnCards
 from orchestrator.model.card_specs import ServeSpec as ServeSpec
 from orchestrator.model.client_specs import ClientSpec as ClientSpec
+from orchestrator.model.requirements import REPORT, Answering
 from orchestrator.model.slots import SlotKind, SlotName, all_groups, groups_of_cards
 from orchestrator.model.spec_words import DIGEST_PATTERN as DIGEST_PATTERN
 from orchestrator.model.spec_words import LONGEST_SECONDS as LONGEST_SECONDS
@@ -54,7 +55,7 @@ class CompileSpec(Strict):
     c_source: BuildInput
 
 
-class InferSpec(OnCards, BatchRuns):
+class InferSpec(OnCards, BatchRuns, Answering):
     """Answer every prompt on each of its card groups: model + kcore + prompts (+ golden) → `answers`, metrics."""
 
     kind: Literal["infer"] = "infer"
@@ -62,7 +63,6 @@ class InferSpec(OnCards, BatchRuns):
     kcore: BuildInput
     gm: BuildInput | None = Field(default=None, description="The quantised weights an int8 kcore was built from.")
     prompts: FileInput
-    golden: FileInput | None = None
     max_tokens: int = Field(default=1024, ge=1, le=MAX_TOKENS)
     repeats: int = Field(default=1, ge=1, le=100_000)
 
@@ -79,8 +79,8 @@ class CanarySpec(Strict):
     max_tokens: int = Field(default=128, ge=1, le=MAX_TOKENS)
 
     def inference(self) -> InferSpec:
-        """What it asks the vendor's tool for."""
-        return InferSpec.model_validate(self.model_dump(exclude={"kind"}))
+        """What it asks the vendor's tool for; its answers are judged by the rule of canaries."""
+        return InferSpec.model_validate({**self.model_dump(exclude={"kind"}), "require": REPORT})
 
 
 class GoldenSpec(Strict):

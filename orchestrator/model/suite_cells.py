@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from orchestrator.errors import BadSpec
 from orchestrator.model.cache_keys import digest_of
+from orchestrator.model.requirements import REPORT
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.suites import MOST_CELLS, RunOptions, SuiteDocument
 from orchestrator.model.wrong_fields import wrong_fields
@@ -116,7 +117,8 @@ def _builds_and_inference(document: SuiteDocument, cell: Cell) -> Iterator[tuple
         kcore = {"job": f"compile-{made_of}", "artifact": "kcore"}
     prompts = document.matrix.prompts[str(cell.get("prompts"))].model_dump(mode="json")
     options = document.matrix.options[name] if (name := cell.get("options")) else RunOptions()
-    spec = {"kind": "infer", "model": model, "kcore": kcore, "gm": gm, **prompts}
+    # The suite judges the answers, by its own rule.
+    spec = {"kind": "infer", "model": model, "kcore": kcore, "gm": gm, **prompts, "require": REPORT}
     placement: dict[str, Any] = {"labels": template.labels}
     placement |= {"slot": slot} if (slot := cell.get("slots")) else {}
     yield (

@@ -22,9 +22,15 @@ RELIEF = 0.5
 """What a success leaves of the suspicion from jobs that are not like it."""
 
 COUNTED = frozenset(
-    {FailureKind.TOOL, FailureKind.SILENCE, FailureKind.RUN_LIMIT, FailureKind.OUTPUT_MISSING, FailureKind.FAULT}
-)
+    {FailureKind.TOOL, FailureKind.SILENCE, FailureKind.RUN_LIMIT, FailureKind.OUTPUT_MISSING, FailureKind.FAULT,
+     FailureKind.WRONG_ANSWERS}
+)  # fmt: skip
 """Failures that a bad card can be the cause of."""
+
+
+def counts(job_kind: str, failure: FailureKind) -> bool:
+    """Whether a failure of such a job is evidence about its slot: wrong answers of a client are those of its server."""
+    return failure in COUNTED and not (failure is FailureKind.WRONG_ANSWERS and job_kind == "client")
 
 
 @dataclass(frozen=True)

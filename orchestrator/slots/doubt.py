@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Select, Text, exists, func, insert, litera
 from sqlalchemy.orm import Session, aliased
 
 from orchestrator.errors import IllegalTransition, NotFound
+from orchestrator.jobs.results import MEASURED
 from orchestrator.model.doubts import DoubtReason, LiftOrder, reason_of
 from orchestrator.model.failures import Failure, Suspicion
 from orchestrator.model.states import AttemptState, Until
@@ -153,7 +154,7 @@ def _hit(slot_id: str, proof: int, now: datetime) -> Select[Any]:
     )
     own = _on(slot_id, Attempt) & (Attempt.id > proof)
     hit = select(Attempt.id).join(Job, Job.id == Attempt.job_id)
-    return hit.where(Attempt.state == AttemptState.SUCCEEDED, Job.kind.not_in(_NO_RESULTS), or_(own, asked))
+    return hit.where(MEASURED, Job.kind.not_in(_NO_RESULTS), or_(own, asked))
 
 
 def _on(slot_id: str, attempt: Any) -> ColumnElement[bool]:

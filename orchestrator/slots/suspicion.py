@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.model.failures import Failure, Suspicion
 from orchestrator.model.states import AttemptState
-from orchestrator.model.suspects import COUNTED, Score, Trial, likeness, score
+from orchestrator.model.suspects import Score, Trial, counts, likeness, score
 from orchestrator.storage.tables import Attempt, Job, JobInput, Slot
 
 MOST_HERE = 50
@@ -91,7 +91,7 @@ def _verdict(row: Row[Any]) -> list[Trial]:
     if row.state is AttemptState.SUCCEEDED:
         return _trials_of(row, at=row.ended_at, failed=False)
     failed = row.state is AttemptState.FAILED and row.failure is not None
-    if failed and Failure.model_validate(row.failure).kind in COUNTED:
+    if failed and counts(row.kind, Failure.model_validate(row.failure).kind):
         return _trials_of(row, at=row.ended_at, failed=True)
     return []
 

@@ -20,6 +20,7 @@ from orchestrator.comparisons.sides import side_of
 from orchestrator.errors import BadSpec, IllegalTransition, NotFound, OrchestratorError
 from orchestrator.jobs import admission
 from orchestrator.model.ab import PROJECT, AbRequest, SideLetter, order_of
+from orchestrator.model.requirements import REPORT
 from orchestrator.model.reservations import LONGEST, ReservationRequest
 from orchestrator.model.specs import JobRequest, PlacementRequest
 from orchestrator.model.suites import JobRole, RunPurpose
@@ -127,7 +128,7 @@ def _request_of(session: Session, side: str, job_id: int, slot: str) -> JobReque
     request = JobRequest.model_validate(job.request)
     if getattr(request.spec, "groups", 1) != 1:
         raise BadSpec(f"job {job_id} runs on several card groups; name one that runs on one", field=side)
-    spec = request.spec.model_copy(update={"cards": None})
+    spec = request.spec.model_copy(update={"cards": None, "require": REPORT})
     placement = PlacementRequest(slot=slot)
     changed = {"project": PROJECT, "placement": placement, "needs": (), "spec": spec, "release": job.release}
     return request.model_copy(update=changed)

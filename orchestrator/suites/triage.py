@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from orchestrator.batches.submit import BatchSubmission
 from orchestrator.errors import BadRequest, IllegalTransition, NotFound
 from orchestrator.model.batches import BatchRequest
+from orchestrator.model.requirements import REPORT
 from orchestrator.model.specs import CanarySpec, InferSpec, JobRequest
 from orchestrator.model.states import FINAL, ServiceState
 from orchestrator.results.triage import CrossOutcome, Decision, decide, of_repeats
@@ -230,7 +231,8 @@ def _spec(before: JobRequest, inputs: Mapping[str, str]) -> dict[str, Any]:
     spec = before.spec.inference() if isinstance(before.spec, CanarySpec) else before.spec
     assert isinstance(spec, InferSpec)
     told = spec.model_dump(mode="json", exclude_none=True, exclude={"cards", "groups"})
-    return {**told, **{name: {"digest": digest} for name, digest in inputs.items() if name in told}}
+    # The triage judges the answers itself.
+    return {**told, "require": REPORT, **{name: {"digest": digest} for name, digest in inputs.items() if name in told}}
 
 
 def _cell(session: Session, judging: Judging, name: str, runs: Sequence[Job], absent: str | None) -> CellFacts:

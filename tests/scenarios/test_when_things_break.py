@@ -95,12 +95,14 @@ def test_a_killed_broker_delays_jobs_and_loses_none(lab: Lab, kcore: int):
     assert [lab.ended(job).state for job in jobs] == [JobState.SUCCEEDED] * 4
 
 
-def test_a_corrupt_card_shows_as_wrong_answers_and_not_as_a_failed_job(lab: Lab, kcore: int):
+def test_a_corrupt_card_fails_a_job_with_wrong_answers_which_are_kept(lab: Lab, kcore: int):
     with lab.fault("4", "corrupt"):
         job = lab.ended(lab.infer(kcore, spec={"cards": "4..7"}))
 
-    assert job.state is JobState.SUCCEEDED
+    assert (job.state, job.failure.kind) == (JobState.FAILED, FailureKind.WRONG_ANSWERS)
+    assert len(job.attempts) == 1
     assert {metric.name: metric.value for metric in job.metrics}["exact_answers"] < 85
+    assert job.answers == 85
 
 
 def test_a_dead_card_is_no_failed_test_its_group_is_quarantined_and_comes_back_when_it_is_resumed(lab: Lab, kcore: int):

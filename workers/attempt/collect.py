@@ -150,8 +150,8 @@ def _read_answers(plan: Plan, spec: InferSpec | ClientSpec, results: Results, *,
 
 def _asked(spec: InferSpec | ClientSpec, prompts: int) -> Asked:
     if isinstance(spec, ClientSpec):
-        return Asked(prompts, spec.repeats, (spec.askers,))
-    return Asked(prompts, spec.repeats, spec.sizes, traverse=spec.traverse)
+        return Asked(prompts, spec.repeats, (spec.askers,), most_empty=spec.most_empty)
+    return Asked(prompts, spec.repeats, spec.sizes, traverse=spec.traverse, most_empty=spec.most_empty)
 
 
 def _usually(plan: Plan) -> str:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from orchestrator.errors import OrchestratorError, OwnershipLost
 from orchestrator.jobs.lifecycle import Ending
-from orchestrator.model.failures import Failure, FailureKind
+from orchestrator.model.failures import WITH_RESULTS, Failure, FailureKind
 from orchestrator.model.states import AttemptState
 from workers.attempt import report
 from workers.attempt.blackbox import store_black_box
@@ -49,8 +49,8 @@ def reported(claimed: Claimed, kind: Tool, found: Findings, shipper: LogShipper)
     found = _with_black_box(claimed, found)
     give_up = time.monotonic() + claimed.slot.settings.lease.total_seconds()
     while True:
-        if found.failure is not None:
-            # The files found are stored; partial rows would look complete.
+        if found.failure is not None and found.failure.kind not in WITH_RESULTS:
+            # The files found are stored; partial rows would look complete. Those of wrong answers are complete.
             found = replace(found, results=replace(found.results, answers=[], metrics=[]))
         try:
             if whole_log is None:

@@ -184,7 +184,7 @@ class _Execution:
         """HostLacks if the run failed because others have filled the disk: that is no fault of the job or of the
         cards."""
         failure = self._found.failure
-        if failure is not None and failure.kind is not FailureKind.CANCELLED:
+        if failure is not None and failure.kind not in (FailureKind.CANCELLED, FailureKind.WRONG_ANSWERS):
             lacking = lacks.full_disk(self._claimed.slot.settings, own=self._claimed.work)
             if lacking is not None:
                 raise lacking

@@ -12,8 +12,10 @@ from functools import partial
 
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.profile import FaultSignature
+from orchestrator.model.requirements import Require
 from orchestrator.model.suspects import COUNTED
 from orchestrator.results.answers import CheckedAnswer
+from orchestrator.results.requirements import missed
 from workers.processes.matching import search
 from workers.processes.process import Outcome, StopReason
 
@@ -137,6 +139,21 @@ def failure_of_results(
     return _fault(evidence, signatures, outcome) or missing
 
 
+def failure_of_answers(
+    answers: Sequence[CheckedAnswer],
+    require: Require | None,
+    outcome: Outcome,
+    evidence: Evidence,
+    signatures: Sequence[FaultSignature],
+) -> Failure | None:
+    """Why a complete run has failed: its answers are not what the job requires; None if they are, or nothing is
+    required."""
+    why = None if require is None or not answers else missed(answers, require)
+    if why is None:
+        return None
+    return _fault(evidence, signatures, outcome) or _failure(FailureKind.WRONG_ANSWERS, why, outcome)
+
+
 def suspicion(
     failure: Failure | None, outcome: Outcome, evidence: Evidence, signatures: Sequence[FaultSignature]
 ) -> Suspicion | None:
@@ -168,7 +185,7 @@ def failure_of_canary(answers: Sequence[CheckedAnswer], outcome: Outcome) -> Fai
 
 def suspicion_of_canary(failure: Failure) -> Suspicion | None:
     """Why a slot on which a canary failed cannot be trusted; None if the failure is no evidence about its cards."""
-    if failure.kind not in COUNTED | {FailureKind.WRONG_ANSWERS}:
+    if failure.kind not in COUNTED:
         return None
     return Suspicion(reason=f"the canary failed: {failure.reason}", signature=failure.signature, blames_job=False)
 

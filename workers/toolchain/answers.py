@@ -67,6 +67,8 @@ class Asked:
     repeats: int = 1
     sizes: tuple[int, ...] = (1,)
     traverse: bool = True
+    most_empty: int | None = None
+    """Most answers that may be empty; None: all but one."""
 
     @property
     def answers(self) -> int:
@@ -98,7 +100,7 @@ def problems_with(answers: Sequence[GivenAnswer], asked: Asked) -> list[str]:
         short = [
             text for size, given in runs.items() for text in _short(given, asked, size, told=f" with batch size {size}")
         ]
-    return short or _empty(answers)
+    return short or _empty(answers, asked)
 
 
 def _short(answers: Sequence[GivenAnswer], asked: Asked, size: int, *, told: str) -> list[str]:
@@ -117,9 +119,14 @@ def _short(answers: Sequence[GivenAnswer], asked: Asked, size: int, *, told: str
     ]
 
 
-def _empty(answers: Sequence[GivenAnswer]) -> list[str]:
+def _empty(answers: Sequence[GivenAnswer], asked: Asked) -> list[str]:
+    """A model may say nothing; one that says nothing at all has not run."""
     empty = [answer for answer in answers if not answer.text.strip()]
-    return [f"{len(empty)} answers are empty, first to {_which(empty[0])}"] if empty else []
+    most = len(answers) - 1 if asked.most_empty is None else asked.most_empty
+    if not empty or len(empty) <= most:
+        return []
+    limit = "" if asked.most_empty is None else f", and most_empty allows {most}"
+    return [f"{len(empty)} of {len(answers)} answers are empty{limit}; the first to {_which(empty[0])}"]
 
 
 def _which(answer: GivenAnswer) -> str:

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from api.documents.answers import AnswerView
-from api.documents.jobs import JobView
-from cli.pages.jobs import answers_table, jobs_table, reason
+from api.documents.jobs import JobDetail, JobView, MetricView
+from cli.pages.jobs import _exact, _source, answers_table, jobs_table, reason
 from cli.pages.layout import clean, row, size, table
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import JobState
@@ -73,6 +73,17 @@ def answer(batch: int, text: str, index: int = 0) -> AnswerView:
         prompt_tokens=None, output_tokens=None, seconds=None, ttft_seconds=None, finish_reason=None, golden=None,
         exact=None,
     )  # fmt: skip
+
+
+def test_the_page_of_a_job_counts_its_exact_answers_and_shows_its_rule():
+    metric = MetricView(
+        attempt_id=1, name="exact_answers", value=22.0, unit="answers", definition="d", count=24, counter=None
+    )
+    job = JobDetail.model_construct(metrics=(metric,))
+
+    assert _exact(job) == "22 of 24 answers equal the golden answers"
+    assert _exact(JobDetail.model_construct(metrics=())) is None
+    assert _source({"similarity": 0.98}) == "similarity 0.98"
 
 
 def test_of_several_groups_the_odd_one_out_is_seen_at_a_glance():

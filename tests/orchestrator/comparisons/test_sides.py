@@ -1,7 +1,7 @@
 """Sides read from SQL, on both databases."""
 
 import pytest
-from builders.results import a_run, in_doubt
+from builders.results import KCORE, a_run, in_doubt
 from builders.rows import a_job_row, a_model, a_slot_row
 
 from orchestrator.comparisons import sides
@@ -71,6 +71,31 @@ def test_whatever_a_run_answered_it_is_read_as_it_was_written(session, other):
     assert {question: [each.text for each in said] for question, said in after.by_question.items()} == {
         question: [text] if isinstance(text, str) else text for question, text in other.items()
     }
+
+
+def test_wrong_answers_are_results_too_and_their_rule_is_no_setting(session):
+    right = a_run(session, SAID, {"output_throughput": 40.0})
+    wrong = a_run(
+        session, SAID | {"3+3": "7"}, {"output_throughput": 41.0}, golden=SAID, state=JobState.FAILED,
+        spec={"golden": {"digest": KCORE}, "require": "exact", "most_empty": 0}, inputs={"golden": KCORE},
+        failure={"kind": FailureKind.WRONG_ANSWERS, "reason": "1 of 3"},
+    )  # fmt: skip
+    broken = a_run(session, SAID, state=JobState.FAILED, failure={"kind": FailureKind.TOOL, "reason": "broken"})
+
+    before, after = sides_of(session, {"a": [right], "b": [wrong, broken]})
+
+    assert (after.jobs, after.left_out) == ((wrong,), {"failed": 1})
+    assert after.samples == {"output_throughput": (41.0,)}
+    assert not {"require", "most_empty"} & set(after.settings[0])
+    assert compare(before, after, Rules(across=frozenset({"golden"}))).answers.verdict is Verdict.WORSE
+
+
+def test_wrong_answers_of_cards_in_doubt_are_not_used(session):
+    failure = {"kind": FailureKind.WRONG_ANSWERS, "reason": "1 of 3"}
+    run = a_run(session, SAID, state=JobState.FAILED, failure=failure)
+    in_doubt(session, run)
+
+    assert side_of(session, "b", [run]).left_out == {"doubtful": 1}
 
 
 def test_only_answers_that_differ_from_the_first_run_are_read(session):

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from orchestrator.model.requirements import FinalAnswer, Similarity
 from orchestrator.model.slots import SlotKind
 from orchestrator.model.specs import (
     BUILD_KINDS,
@@ -48,6 +49,40 @@ def test_a_request_is_the_same_after_a_trip_through_json(kind: str):
 
     assert JobRequest.model_validate_json(request.model_dump_json()) == request
     assert JobRequest.model_validate(request.model_dump(mode="json")) == request
+
+
+@pytest.mark.parametrize(
+    ("require", "rule"),
+    [
+        (None, "exact"), ("exact", "exact"), ("report", None), ({"similarity": 0.98}, Similarity(similarity=0.98)),
+        ({"final_answer": True}, FinalAnswer(final_answer=True)),
+    ],
+)  # fmt: skip
+def test_a_golden_is_to_be_met_exactly_unless_the_job_says_otherwise(require, rule):
+    request = _request({**INFER, "golden": DIGEST, "require": require})
+
+    assert request.spec.requirement == rule
+    assert JobRequest.model_validate_json(request.model_dump_json()) == request
+    assert _request(INFER).spec.requirement is None
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"golden": DIGEST, "require": "exactly"}, "write exact, report, {similarity: 0.98} or {final_answer: true}"),
+        ({"golden": DIGEST, "require": []}, "write exact, report"),
+        ({"golden": DIGEST, "require": {"similarity": 0}}, "greater than 0"),
+        ({"golden": DIGEST, "require": {"similarity": 98}}, "less than or equal to 1"),
+        ({"golden": DIGEST, "require": {"similarity": "0.98"}}, "valid number"),
+        ({"golden": DIGEST, "require": {"final_answer": False}}, "write {final_answer: true}"),
+        ({"golden": DIGEST, "require": {"similarity": 0.9, "final_answer": True}}, "Extra inputs"),
+        ({"require": "exact"}, "give golden, or omit require"),
+        ({"most_empty": -1}, "greater than or equal to 0"),
+        ({"most_empty": True}, "valid integer"),
+    ],
+)
+def test_a_rule_for_answers_that_cannot_be_meant_is_refused_with_the_remedy(more, told):
+    assert told in _refused({**INFER, **more})
 
 
 @KINDS

@@ -54,6 +54,15 @@ def test_the_digest_is_of_what_is_said_and_not_of_how_it_is_written():
     assert plain.digest != _suite(repeats=4).digest
 
 
+def test_the_suite_judges_the_answers_of_its_inferences_and_not_the_job():
+    prompts = {"basic": {**PROMPTS["basic"], "golden": {"digest": f"sha256:{'c' * 64}"}}}
+    document = _suite({"prompts": prompts})
+
+    planned = plan(document, cells_of(document))
+
+    assert {request.spec.requirement for request in planned.requests.values()} == {None}
+
+
 def test_every_repeat_measures_all_cells_before_the_next_repeat_begins():
     document = _suite({"models": ["m1", "m2"]}, repeats=2)
 

@@ -51,6 +51,18 @@ def _cast(session: Session, slot: str = "lab1.g0", reason=DoubtReason.CANARY_FAI
     return doubt.doubt_since_last_proof(session, slot, reason, {"reason": "r"}, now(), **facts)
 
 
+def test_wrong_answers_are_results_and_become_doubtful_too(database: Database):
+    with database.write() as session:
+        a_slot_row(session, "lab1.g0")
+        job = a_job_row(session, state=JobState.FAILED, failure=WRONG.model_dump(mode="json"))
+        told = {"state": AttemptState.FAILED, "ended_at": now()}
+        wrong = an_attempt(session, job, slot_id="lab1.g0", failure=WRONG.model_dump(mode="json"), **told)
+        an_attempt(session, a_job_row(session, state=JobState.FAILED), slot_id="lab1.g0", **told)
+        assert _cast(session) == 1
+
+    assert _doubted(database) == {wrong.id}
+
+
 def test_results_since_the_last_canary_that_passed_become_doubtful_and_no_others(database: Database):
     with database.write() as session:
         _result(session, "lab1.g0")

@@ -6,11 +6,13 @@ from builders.lifecycle import a_job, a_running_attempt, a_slot, finish, now
 from sqlalchemy.orm import Session
 
 from orchestrator.model.failures import Failure, FailureKind
+from orchestrator.model.slots import SlotKind
 from orchestrator.slots import suspicion
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, JobInput, Slot
 
 TOOL = Failure(kind=FailureKind.TOOL, reason="exit code 1")
+WRONG = Failure(kind=FailureKind.WRONG_ANSWERS, reason="1 of 2 answers are not the golden answers")
 DAY = timedelta(days=1)
 
 
@@ -45,6 +47,37 @@ def test_the_third_unrelated_job_that_fails_on_one_slot_alone_brings_it_into_sus
     assert [entry["attempt_id"] for entry in found.evidence["attempts"]] == [first.id, second.id, third.id]
     assert not found.blames_job
     assert f"unrelated jobs {first.job_id}, {second.job_id}, {third.job_id} failed here" in found.reason
+
+
+def test_wrong_answers_of_unrelated_jobs_on_one_slot_alone_bring_it_into_suspicion(database: Database):
+    with database.write() as session:
+        bad, good = a_slot(session, "g0"), a_slot(session, "g1")
+        for image in "abc":
+            _ended(session, good, image)
+        for image in "ab":
+            _ended(session, bad, image, WRONG)
+
+        assert _after_failure(session, _attempt(session, bad, "c")) is not None
+
+
+def test_a_bad_model_brings_no_slot_into_suspicion_however_often_it_answers_wrongly(database: Database):
+    with database.write() as session:
+        bad, good = a_slot(session, "g0"), a_slot(session, "g1")
+        _ended(session, good, "b")
+        for slot in (bad, good, bad, good, bad):
+            _ended(session, slot, "a", WRONG)
+
+        assert suspicion.score_of(session, bad.id, now=now(), half_life=DAY).value == 0
+
+
+def test_wrong_answers_of_a_client_are_no_evidence_about_its_seat(database: Database):
+    with database.write() as session:
+        seat, other = a_slot(session, "cpu0"), a_slot(session, "cpu1")
+        for slot, failure in ((other, None), (seat, WRONG)):
+            job = a_job(session, kind="client", slot_kind=SlotKind.CPU)
+            finish(session, a_running_attempt(session, job, slot), failure)
+
+        assert suspicion.score_of(session, seat.id, now=now(), half_life=DAY).value == 0
 
 
 def test_a_job_that_fails_on_every_slot_brings_none_into_suspicion(database: Database):

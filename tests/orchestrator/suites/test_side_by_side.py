@@ -75,7 +75,9 @@ def test_both_sides_run_in_one_reservation_of_the_card_group_in_the_order_abba(l
     assert ran == [(role, JobState.SUCCEEDED) for role in block * 4]
     with lab.desk.database.read() as session:
         assert session.scalars(select(Reservation)).one().ended_at is not None
-        slots = {job.id: job.demand for job in session.scalars(select(Job).where(Job.project == "ab"))}
+        ordered = session.scalars(select(Job).where(Job.project == "ab")).all()
+        slots = {job.id: job.demand for job in ordered}
+        assert {job.spec["require"] for job in ordered} == {"report"}
     assert len(set(slots.values())) == 1
     (metric,) = run.report["metrics"]
     assert (run.verdict, metric["verdict"]) == ("worse", "worse")

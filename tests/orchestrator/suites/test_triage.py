@@ -11,7 +11,7 @@ from orchestrator.errors import BadRequest, IllegalTransition, NotFound
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import JobState, ServiceState
 from orchestrator.results.answers import GivenAnswer, digest_of
-from orchestrator.results.triage import Cause
+from orchestrator.results.triage import Cause, CrossOutcome
 from orchestrator.storage.tables import Answer, Doubt, Event, Job, JobInput, Slot
 from orchestrator.submission.idempotency import Idempotency
 from orchestrator.suites import triage
@@ -110,6 +110,21 @@ def test_an_answer_that_is_wrong_everywhere_does_not_clear_the_card(desk, triage
 
     assert [each.decision.cause for each in (facts, healed)] == [Cause.CANNOT_TELL] * 2
     assert healed.decision.why.startswith("1 prompts that were answered wrong")
+
+
+def test_a_job_that_failed_with_wrong_answers_is_triaged_by_them_and_its_cross_is_judged_here(desk, triages):
+    ended(desk, inference(desk, b"good"), GOOD, slot="lab1.g0")
+    failure = Failure(kind=FailureKind.WRONG_ANSWERS, reason="1 of 2 answers are not the golden answers")
+    bad = ended(desk, inference(desk, b"new"), BAD, failure=failure)
+
+    facts = started(desk, triages, bad)
+    with desk.database.read() as session:
+        rules = {session.get_one(Job, run.job_id).spec["require"] for cell in facts.cells for run in cell.runs}
+    facts = run_cross(desk, facts, BAD, GOOD)
+
+    assert (facts.observed.outcome, facts.observed.right, facts.observed.wrong) == (CrossOutcome.WRONG, 1, 1)
+    assert rules == {"report"}
+    assert facts.decision.cause is Cause.TOOLCHAIN
 
 
 def test_without_golden_answers_those_of_the_good_kernel_image_are_the_reference(desk, triages):

@@ -49,7 +49,7 @@ def client(lab):
         }  # fmt: skip
         inputs = {"prompts": lab.stored("q.txt", prompts)}
         if golden is not None:
-            inputs["golden"] = lab.stored("g.jsonl", golden)
+            inputs["golden"], spec["golden"] = lab.stored("g.jsonl", golden), {"path": "/g"}
         attempt_id = lab.assigned(spec, inputs, slot="cpu0")
         with lab.database.write() as session:
             job_id = session.get_one(Attempt, attempt_id).job_id
@@ -92,7 +92,9 @@ def echo(body):
 def test_a_load_becomes_answers_and_numbers_of_its_own_definitions(lab, cpu0, server, client):
     golden = "\n".join(json.dumps({"question": q, "answer": a}) for q, a in (("你好？", "答：你好？"), ("Who?", "me")))
     with openai_stub(echo) as stub:
-        attempt_id = client(server(stub.url), golden=golden, repeats=2, load={"concurrency": 2, "warmup": 1})
+        attempt_id = client(
+            server(stub.url), golden=golden, require="report", repeats=2, load={"concurrency": 2, "warmup": 1}
+        )
 
         lab.run(attempt_id, cpu0)
 
@@ -106,6 +108,19 @@ def test_a_load_becomes_answers_and_numbers_of_its_own_definitions(lab, cpu0, se
     assert (found["output_tokens"].value, found["output_tokens"].counter) == (8, "server")
     assert found["failed_requests"].value == 0
     assert outputs(lab, attempt_id) == {"answers", "times", "metrics", "log"}
+
+
+def test_a_load_whose_answers_miss_their_golden_fails_and_keeps_them(lab, cpu0, server, client):
+    golden = json.dumps({"question": "Who?", "answer": "me"})
+    with openai_stub(echo) as stub:
+        attempt_id = client(server(stub.url), golden=golden)
+
+        lab.run(attempt_id, cpu0)
+
+    assert lab.job(attempt_id).failure["kind"] == "wrong_answers"
+    assert "1 of 1 answers are not the golden answers: prompt 1 “Who?”" in lab.job(attempt_id).failure["reason"]
+    assert len(answers(lab, attempt_id)) == 2
+    assert metrics(lab, attempt_id)["exact_answers"].count == 1
 
 
 def test_a_load_of_which_some_requests_failed_has_succeeded_and_says_so(lab, cpu0, server, client):

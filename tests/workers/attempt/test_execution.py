@@ -250,7 +250,7 @@ def inferring(lab, *, prompts, golden=None, **spec):
         "prompts": lab.stored("prompts", prompts),
     }
     if golden is not None:
-        inputs["golden"] = lab.stored("golden", golden)
+        inputs["golden"], spec = lab.stored("golden", golden), {"golden": {"path": "/g"}, **spec}
     return lab.assigned({**INFER, **spec}, inputs)
 
 
@@ -264,7 +264,7 @@ def test_answers_become_rows_beside_their_golden_answers_with_the_numbers_of_the
         )
     )
     golden = '{"question": "2+2?", "answer": "4"}\n{"question": "法国的首都？", "answer": "巴黎"}\n'
-    attempt_id = inferring(lab, prompts="法国的首都？\n\n2+2?\n", golden=golden)
+    attempt_id = inferring(lab, prompts="法国的首都？\n\n2+2?\n", golden=golden, require="report")
 
     lab.run(attempt_id, g0)
 
@@ -277,6 +277,78 @@ def test_answers_become_rows_beside_their_golden_answers_with_the_numbers_of_the
     assert numbers["output_tokens"].value == 3
     assert numbers["request_seconds_p50"].value == 1.0
     assert numbers["output_throughput"].definition == "output_throughput/process_wall"
+
+
+SAID = [{"r": 1, "i": 0, "q": "2+2?", "a": "<think>so</think>four"}, {"r": 1, "i": 1, "q": "3+3?", "a": "6"}]
+
+
+def golden_of(*texts):
+    return "\n".join(json.dumps({"question": row["q"], "answer": text}) for row, text in zip(SAID, texts, strict=True))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [{}, {"require": "exact"}, {"require": {"similarity": 0.99}}, {"require": {"final_answer": True}}],
+    ids=["default", "exact", "similar", "final"],
+)
+def test_answers_that_miss_their_golden_fail_the_job_and_are_kept_with_numbers_files_and_log(lab, g0, spec):
+    lab.tool(answering(SAID))
+    attempt_id = inferring(lab, prompts="2+2?\n3+3?\n", golden=golden_of("<think>so</think>four", "7"), **spec)
+
+    lab.run(attempt_id, g0)
+
+    job, attempt = lab.job(attempt_id), lab.attempt(attempt_id)
+    assert (job.state, attempt.state, job.failure["kind"]) == (JobState.FAILED, AttemptState.FAILED, "wrong_answers")
+    assert job.failure["reason"].startswith("1 of 2 answers ")
+    assert job.failure["reason"].endswith(": prompt 1 “3+3?”")
+    assert attempt.answers_digest is not None
+    with lab.database.read() as session:
+        assert [row.exact for row in session.scalars(select(Answer).order_by(Answer.index))] == [True, False]
+        assert session.scalars(select(Metric.value).where(Metric.name == "exact_answers")).one() == 1
+        assert session.get_one(Slot, g0.id).service_state is ServiceState.IN_SERVICE
+    assert {"answers", "log"} <= outputs_of(lab, attempt_id).keys()
+
+
+@pytest.mark.parametrize("require", ["report", {"similarity": 0.3}, {"final_answer": True}], ids=str)
+def test_answers_that_are_close_enough_for_their_rule_make_a_success(lab, g0, require):
+    lab.tool(answering(SAID))
+    golden = golden_of("<think>well</think>four", "6")
+    attempt_id = inferring(lab, prompts="2+2?\n3+3?\n", golden=golden, require=require)
+
+    lab.run(attempt_id, g0)
+
+    assert lab.job(attempt_id).state is JobState.SUCCEEDED, lab.job(attempt_id).failure
+
+
+def test_wrong_answers_beside_a_device_error_are_a_fault_and_the_job_runs_again(lab, g0):
+    lab.tool(f"echo 'E HPGR: device error 7'\n{answering(SAID)}")
+    attempt_id = inferring(lab, prompts="2+2?\n3+3?\n", golden=golden_of("five", "7"))
+
+    lab.run(attempt_id, g0)
+
+    assert (lab.job(attempt_id).state, lab.attempt(attempt_id).failure["kind"]) == (JobState.QUEUED, "fault")
+
+
+def test_an_empty_answer_is_an_answer_beside_the_others(lab, g0):
+    lab.tool(answering([SAID[0], {**SAID[1], "a": ""}]))
+    attempt_id = inferring(lab, prompts="2+2?\n3+3?\n")
+
+    lab.run(attempt_id, g0)
+
+    assert lab.job(attempt_id).failure is None
+    with lab.database.read() as session:
+        assert [row.text for row in session.scalars(select(Answer).order_by(Answer.index))] == [SAID[0]["a"], ""]
+
+
+def test_more_empty_answers_than_the_job_allows_fail_it(lab, g0):
+    lab.tool(answering([SAID[0], {**SAID[1], "a": ""}]))
+    attempt_id = inferring(lab, prompts="2+2?\n3+3?\n", most_empty=0)
+
+    lab.run(attempt_id, g0)
+
+    failure = lab.job(attempt_id).failure
+    assert failure["kind"] == "output_missing"
+    assert "most_empty allows 0" in failure["reason"]
 
 
 def test_inference_gets_the_model_with_a_config_that_names_its_kcore(lab, g0):

@@ -84,12 +84,29 @@ def test_blank_lines_are_no_prompts(tmp_path):
     assert count_prompts(path) == 2
 
 
-def test_missing_and_empty_answers_are_problems():
+def test_missing_answers_are_problems_and_an_empty_one_is_an_answer():
     answers = [GivenAnswer(1, 0, "q", "a"), GivenAnswer(1, 1, "q", " \n")]
 
-    assert problems_with(answers, Asked(2)) == ["1 answers are empty, first to question 1 of repeat 1"]
+    assert problems_with(answers, Asked(2)) == []
     assert problems_with(answers, Asked(2, repeats=2)) == ["2 answers instead of 4 (2 prompts × 2 repeats)"]
     assert problems_with(answers[:1], Asked(1)) == []
+
+
+@pytest.mark.parametrize(
+    ("texts", "most", "told"),
+    [
+        (["a", "", ""], None, []),
+        (["", "", ""], None, ["3 of 3 answers are empty; the first to question 0 of repeat 1"]),
+        (["", "", ""], 3, []),
+        (["a", "", ""], 1, ["2 of 3 answers are empty, and most_empty allows 1; the first to question 1 of repeat 1"]),
+        (["a", "", "b"], 0, ["1 of 3 answers are empty, and most_empty allows 0; the first to question 1 of repeat 1"]),
+        (["a", "b", "c"], 0, []),
+    ],
+)
+def test_a_job_says_how_many_answers_may_be_empty_and_by_itself_not_all_of_them(texts, most, told):
+    answers = [GivenAnswer(1, index, "q", text) for index, text in enumerate(texts)]
+
+    assert problems_with(answers, Asked(3, most_empty=most)) == told
 
 
 def test_every_batch_must_have_answered_everything():

@@ -7,7 +7,8 @@ from typing import Protocol
 from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.model.failures import Failure, Suspicion
-from orchestrator.model.suspects import COUNTED
+from orchestrator.model.requirements import Answering
+from orchestrator.model.suspects import counts
 from orchestrator.slots.suspicion import after_failure
 from workers.attempt import judge, release_here
 from workers.attempt.collect import Results, collect
@@ -58,12 +59,15 @@ class Tool:
 
     def accept(self, ran: Ran, results: Results) -> Failure | None:
         """Why a run with these results has failed; None if it is a success."""
-        return judge.failure_of_results(results.problems, ran.outcome, ran.evidence, ran.plan.fault_signatures)
+        spec, seen = ran.plan.spec, (ran.outcome, ran.evidence, ran.plan.fault_signatures)
+        require = spec.requirement if isinstance(spec, Answering) else None
+        incomplete = judge.failure_of_results(results.problems, *seen)
+        return incomplete or judge.failure_of_answers(results.answers, require, *seen)
 
     def suspect(self, failure: Failure) -> Suspicion | None:
         """Whether this failure, with earlier failures of other jobs, is evidence against the slot."""
         slot = self._claimed.slot
-        if failure.kind in COUNTED:
+        if counts(self._claimed.assignment.spec["kind"], failure.kind):
             with suppress(SQLAlchemyError), slot.database.read() as session:
                 now, half_life = slot.database.now(session), slot.settings.suspect_half_life
                 return after_failure(session, self._claimed.id, now=now, half_life=half_life)
