@@ -32,9 +32,10 @@ class BatchCalls(Calls):
         """The progress of a batch, without the report."""
         return BatchView.model_validate(self._connection.get(f"/batches/{batch}/progress").json())
 
-    def junit(self, batch: int) -> Iterator[bytes]:
-        """The batch as JUnit XML."""
-        return self._connection.bytes(f"/batches/{batch}/junit", {})
+    def junit(self, batch: int, *, require_agreement: bool = False) -> Iterator[bytes]:
+        """The batch as JUnit XML; with `require_agreement` one case more, which fails unless all slots agree."""
+        asked = {"require_agreement": "true"} if require_agreement else {}
+        return self._connection.bytes(f"/batches/{batch}/junit", asked)
 
     def order(self, batch: int, action: Action, note: str | None = None, priority: int | None = None) -> OrderReport:
         """Cancel, hold, unhold, reprioritise or move to the front all jobs of a batch that have not ended."""

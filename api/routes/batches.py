@@ -75,11 +75,12 @@ def show_progress(batch: Number, context: Given) -> BatchView:
     response_class=Response,
     responses={200: {"content": {"application/xml": {"schema": {"type": "string"}}}}},
 )
-def show_junit(batch: Number, context: Given) -> Response:
-    """A batch as JUnit XML: a fault is an error, a failed job a failure."""
+def show_junit(batch: Number, context: Given, require_agreement: bool = False) -> Response:
+    """A batch as JUnit XML: a fault is an error, a failed job a failure. With `require_agreement` one case more, which
+    fails unless all slots give the same answers."""
     with context.database.read() as session:
-        name = report.batch(session, batch).batch.name
-        text = junit(name, report.job_lines(session, batch))
+        found = report.report(session, batch)
+        text = junit(found, report.job_lines(session, batch), require_agreement=require_agreement)
     return Response(text, media_type="application/xml")
 
 

@@ -12,6 +12,8 @@ from cli.session import HERE, Exit, Session, Stop, hint, hint_on_terminal, once
 from cli.waiting.batches import checked_place, end_of, followed, saved_junit
 from orchestrator.model.orders import Action
 
+Switch = Parameter(negative="")
+
 app = App(name="batches", help="Many jobs with one report; `show`, `wait`, `report`, `cancel` and more.")
 
 
@@ -75,6 +77,7 @@ def wait(
     *,
     timeout: float | None = None,
     junit: Path | None = None,
+    require_agreement: Annotated[bool, Switch] = False,
     session: Session = HERE,
 ) -> Exit:
     """Wait until a batch has ended and print its report; exit 0 only if all of its jobs succeeded.
@@ -85,27 +88,33 @@ def wait(
         Seconds to wait; then exit with 124. The batch continues.
     junit
         Also write the report as JUnit XML into this file.
+    require_agreement
+        Exit with 1, and fail in JUnit, unless all slots give the same answers.
     """
     checked_place(junit)
     with session.client() as client:
         ended = followed(client, batch, timeout)
-        saved_junit(client, batch, junit)
+        saved_junit(client, batch, junit, require_agreement=require_agreement)
         session.emit(ended, batch_page(ended))
-    return end_of(ended)
+    return end_of(ended, require_agreement=require_agreement)
 
 
 @app.command
-def report(batch: int, /, *, junit: Path, session: Session = HERE) -> Exit:
+def report(
+    batch: int, /, *, junit: Path, require_agreement: Annotated[bool, Switch] = False, session: Session = HERE
+) -> Exit:
     """Write the report of a batch as JUnit XML, also while it runs: faults are errors, failed jobs are failures.
 
     Parameters
     ----------
     junit
         The file; an existing one is replaced.
+    require_agreement
+        Fail in JUnit unless all slots give the same answers.
     """
     checked_place(junit)
     with session.client() as client:
-        saved_junit(client, batch, junit)
+        saved_junit(client, batch, junit, require_agreement=require_agreement)
     hint(f"written: {junit}")
     return Exit.OK
 

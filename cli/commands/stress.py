@@ -30,6 +30,7 @@ def stress(
     wait: Annotated[bool, Switch] = False,
     timeout: float | None = None,
     junit: Path | None = None,
+    require_agreement: Annotated[bool, Switch] = False,
     key: str | None = None,
     session: Session = HERE,
 ) -> Exit:
@@ -55,6 +56,8 @@ def stress(
         Seconds to wait; then exit with 124. The batch continues.
     junit
         Also write the report as JUnit XML into this file; implies --wait.
+    require_agreement
+        Exit with 1, and fail in JUnit, unless all slots give the same answers; implies --wait.
     key
         Idempotency key: repeating the command with the same key and options never starts a second batch.
     """
@@ -74,14 +77,14 @@ def stress(
     with session.client() as client:
         with once(key) as sent:
             made = client.batches.submit(request, key=sent)
-        if not (wait or timeout is not None or junit is not None):
+        if not (wait or require_agreement or timeout is not None or junit is not None):
             session.emit(made, batches_table([made]))
             hint_on_terminal(f"submitted; wait with: tx81 batches wait {made.id}")
             return Exit.OK
         ended = followed(client, made.id, timeout)
-        saved_junit(client, made.id, junit)
+        saved_junit(client, made.id, junit, require_agreement=require_agreement)
         session.emit(ended, batch_page(ended))
-    return end_of(ended)
+    return end_of(ended, require_agreement=require_agreement)
 
 
 def _job(file: str | None, inference: Inference) -> JobRequest:

@@ -9,7 +9,7 @@ from rich.text import Text
 from api.documents.batches import BatchDetail, BatchView
 from cli.pages.layout import clean, facts, heading, row, table
 from orchestrator.model.batch_report import DeviceTime, OddGroup, SlotLine
-from orchestrator.results.majority import Agreement
+from orchestrator.results.majority import Agreement, differences
 
 
 def batches_table(batches: Iterable[BatchView]) -> Table:
@@ -61,10 +61,7 @@ def _about(batch: BatchDetail) -> dict[str, object]:
 def _agreement(found: Agreement) -> str | None:
     if not found.prompts:
         return None
-    said = [f"{odd.slot_id} differs from the majority on {odd.prompts} of {found.prompts} prompts" for odd in found.odd]
-    said += [f"{found.undecided} prompts without a majority answer"] if found.undecided else []
-    said += [f"{slot} is not deterministic" for slot in found.unsteady]
-    return "; ".join(said) or f"all slots give the same answers to all {found.prompts} prompts"
+    return "; ".join(differences(found)) or f"all slots give the same answers to all {found.prompts} prompts"
 
 
 def _slots(slots: Iterable[SlotLine]) -> Table:

@@ -16,6 +16,7 @@ from cli.session import Exit, Stop, console, hint
 from cli.waiting.standstill import PATIENCE, WAITING, Standstill, Why
 from orchestrator.model.batches import BatchState
 from orchestrator.model.states import JobState
+from orchestrator.results.majority import disagreement
 
 _POLL = 1.0
 """Seconds between two looks."""
@@ -51,8 +52,13 @@ def followed(client: Client, batch: int, timeout: float | None) -> BatchDetail:
         raise Stop(f"detached; the batch continues. To wait again: {again}", Exit.DETACHED) from None
 
 
-def end_of(batch: BatchDetail) -> Exit:
-    """0 only if all jobs succeeded; a job's own failure weighs more than an infrastructure fault."""
+def end_of(batch: BatchDetail, *, require_agreement: bool = False) -> Exit:
+    """0 only if all jobs succeeded; a job's own failure weighs more than an infrastructure fault.
+
+    With `require_agreement`, slots that do not agree are such a failure."""
+    if require_agreement and (why := disagreement(batch.agreement)) is not None:
+        hint(f"agreement is required: {why}")
+        return Exit.JOB_FAILED
     if batch.state is BatchState.SUCCEEDED:
         return Exit.OK
     spoiled = batch.counts.get(JobState.FAILED, 0) > 0 or batch.state is BatchState.STOPPED
@@ -65,13 +71,13 @@ def checked_place(junit: Path | None) -> None:
         raise Stop(f"--junit: {junit} cannot be written: its folder does not exist, or it is a folder itself")
 
 
-def saved_junit(client: Client, batch: int, junit: Path | None) -> None:
+def saved_junit(client: Client, batch: int, junit: Path | None, *, require_agreement: bool = False) -> None:
     """Write the batch as JUnit XML, whole or not at all."""
     if junit is None:
         return
     fresh = junit.with_name(f".{junit.name}.part")
     try:
-        fresh.write_bytes(b"".join(client.batches.junit(batch)))
+        fresh.write_bytes(b"".join(client.batches.junit(batch, require_agreement=require_agreement)))
         fresh.replace(junit)
     finally:
         fresh.unlink(missing_ok=True)

@@ -85,4 +85,6 @@ def _together(found: list[Agreement]) -> Agreement:
         odd=tuple(odd[slot] for slot in sorted(odd)),
         undecided=sum(each.undecided for each in found),
         unsteady=tuple(sorted({slot for each in found for slot in each.unsteady})),
+        slots=max((each.slots for each in found), default=0),
+        distinct=max((each.distinct for each in found), default=0),
     )

@@ -18,7 +18,7 @@ from orchestrator.batches.speed import odd_by_numbers
 from orchestrator.errors import NotFound
 from orchestrator.model.batch_report import DeviceTime, FailedJob, OddGroup, SlotLine
 from orchestrator.model.batches import BatchState, batch_state
-from orchestrator.model.failures import Failure, FailureKind, Suspicion
+from orchestrator.model.failures import WITH_RESULTS, Failure, FailureKind, Suspicion
 from orchestrator.model.slots import cards_of
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.model.verdicts import Verdict
@@ -50,6 +50,8 @@ class Fault:
 
     job_id: int
     name: str
+    attempt: int
+    """Its number in the job, from 1."""
     slot_ids: Sequence[str]
     reason: str
     signature: str | None
@@ -147,10 +149,15 @@ class JobLine:
     failure: Failure | None
     slot_id: str | None
     seconds: float
+    faults: Sequence[Fault] = ()
+    """Those of all its attempts, also of attempts after which it was tried again."""
 
 
 def job_lines(session: Session, batch_id: int) -> Iterator[JobLine]:
     """Every job of a batch, in the order of their numbers."""
+    faults = defaultdict[int, list[Fault]](list)
+    for fault in _faults(session, batch_id):
+        faults[fault.job_id].append(fault)
     rows = (
         select(Job.id, Job.name, Job.state, Job.failure, last_slot(), Job.started_at, Job.ended_at)
         .where(Job.batch_id == batch_id)
@@ -159,7 +166,7 @@ def job_lines(session: Session, batch_id: int) -> Iterator[JobLine]:
     for job_id, name, state, told, slot_id, started_at, ended_at in session.execute(rows):
         failure = None if told is None else Failure.model_validate(told)
         seconds = (ended_at - started_at).total_seconds() if started_at and ended_at else 0.0
-        yield JobLine(job_id, name, state, failure, slot_id, seconds)
+        yield JobLine(job_id, name, state, failure, slot_id, seconds, tuple(faults.get(job_id, ())))
 
 
 def _failures_by_kind(session: Session, batch_id: int) -> dict[str, int]:
@@ -189,7 +196,7 @@ def _faults(session: Session, batch_id: int) -> list[Fault]:
     """One for each attempt: jobs skipped or failed because of it are not counted again."""
     spoiled = Attempt.failure["kind"].as_string() == FailureKind.FAULT
     found = (
-        select(Job.id, Job.name, Attempt.slot_ids, Attempt.failure, Attempt.suspicion)
+        select(Job.id, Job.name, Attempt.number, Attempt.slot_ids, Attempt.failure, Attempt.suspicion)
         .join(Attempt, Attempt.job_id == Job.id)
         .where(Job.batch_id == batch_id, Attempt.started_at.is_not(None), spoiled | Attempt.suspicion.is_not(None))
         .order_by(Attempt.ended_at, Attempt.id)
@@ -197,9 +204,9 @@ def _faults(session: Session, batch_id: int) -> list[Fault]:
     return [_fault(*row) for row in session.execute(found)]
 
 
-def _fault(job_id: int, name: str, slot_ids: Sequence[str], failure: Any, suspicion: Any) -> Fault:
+def _fault(job_id: int, name: str, number: int, slot_ids: Sequence[str], failure: Any, suspicion: Any) -> Fault:
     told = Suspicion.model_validate(suspicion) if suspicion is not None else Failure.model_validate(failure)
-    return Fault(job_id, name, slot_ids, told.reason, told.signature, suspicion is not None)
+    return Fault(job_id, name, number, slot_ids, told.reason, told.signature, suspicion is not None)
 
 
 # ── slots ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -213,7 +220,7 @@ def _slots(session: Session, batch_id: int, faults: Sequence[Fault], odd: Sequen
         for slot_id in slot_ids:
             jobs[slot_id].add(job_id)
             failures[slot_id] += state is AttemptState.FAILED and kind != FailureKind.FAULT
-            if state is AttemptState.SUCCEEDED and took is not None:
+            if (state is AttemptState.SUCCEEDED or kind in WITH_RESULTS) and took is not None:
                 seconds[slot_id].append(took)
     exact = _exact_answers(session, batch_id)
     odd_prompts = {each.slot_id: each.prompts for each in odd}

@@ -43,6 +43,24 @@ class Agreement:
     unsteady: Annotated[
         tuple[str, ...], Field(description="Slots that are not deterministic: different answers to the same prompt.")
     ]
+    slots: Annotated[int, Field(description="Number of slots whose answers were compared.")] = 0
+    distinct: Annotated[
+        int, Field(description="Number of different answers to the prompt that has the most; 1 if all are equal.")
+    ] = 0
+
+
+def differences(found: Agreement) -> list[str]:
+    """What does not agree, one sentence each; nothing if all slots give the same answers."""
+    said = [f"{odd.slot_id} differs from the majority on {odd.prompts} of {found.prompts} prompts" for odd in found.odd]
+    said += [f"{found.undecided} prompts without a majority answer"] if found.undecided else []
+    return said + [f"{slot} is not deterministic" for slot in found.unsteady]
+
+
+def disagreement(found: Agreement) -> str | None:
+    """Why it is not shown that all slots agree, where that is required; None if they do."""
+    if said := differences(found):
+        return "; ".join(said)
+    return None if found.slots > 1 else f"answers of {found.slots} slots: nothing to compare"
 
 
 def agreement(runs: Iterable[SlotAnswers]) -> Agreement:
@@ -64,7 +82,11 @@ def agreement(runs: Iterable[SlotAnswers]) -> Agreement:
             if set(answers) != {usual}:
                 unlike[slot].append(prompt)
     odd = tuple(OddSlot(slot, len(prompts), prompts[0]) for slot, prompts in sorted(unlike.items()))
-    return Agreement(len(votes), odd, undecided, tuple(sorted(unsteady)))
+    return Agreement(
+        len(votes), odd, undecided, tuple(sorted(unsteady)),
+        slots=max((len(slots) for slots in votes.values()), default=0),
+        distinct=max((len({text for said in slots.values() for text in said}) for slots in votes.values()), default=0),
+    )  # fmt: skip
 
 
 def _majority(votes: Sequence[str]) -> str | None:

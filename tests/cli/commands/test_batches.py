@@ -12,6 +12,7 @@ from api.documents.batches import BatchDetail
 from cli.pages.batches import batch_page
 from cli.session import console
 from cli.waiting.batches import end_of, progress_line
+from orchestrator.model.batches import BatchState
 
 REPORT = {
     "id": 7, "name": "stress", "project": "default", "state": "stopped", "stop_on": "sticky_fault", "size": 16,
@@ -173,6 +174,16 @@ def test_a_report_is_written_before_the_end_too(tx81, stress):
 
     assert (ran.code, ran.err.strip()) == (0, "written: now.xml")
     assert ElementTree.parse("now.xml").getroot()[0].get("skipped") == "3"
+
+
+def test_required_agreement_that_is_missing_ends_with_1_and_fails_in_junit(tx81, site, stress, report):
+    ended(site, stress)
+
+    ran = tx81("batches", "wait", stress, "--junit", "report.xml", "--require-agreement")
+
+    assert (ran.code, "answers of 0 slots: nothing to compare" in ran.err) == (1, True)
+    assert ElementTree.parse("report.xml").getroot()[0].get("failures") == "1"
+    assert end_of(report.model_copy(update={"state": BatchState.SUCCEEDED}), require_agreement=True) == 1
 
 
 def test_the_page_names_the_dead_slot_the_odd_answers_and_what_was_left_out(report):

@@ -72,13 +72,13 @@ def _ran(session: Session, batch: int, slot: str, failure=None, suspicion=None, 
     job = facts.get("job") or _queued(session, batch)
     place = session.get(Slot, f"lab1.{slot}") or a_slot(session, slot)
     attempt = a_running_attempt(session, job, place)
-    ending = Ending(failure, seconds, None, 0, suspicion)
-    lifecycle.finish(session, attempt.id, ending, owner=owner_of(session, attempt.id), now=now(), max_attempts=1)
+    ending, most = Ending(failure, seconds, None, 0, suspicion), facts.get("max_attempts", 1)
+    lifecycle.finish(session, attempt.id, ending, owner=owner_of(session, attempt.id), now=now(), max_attempts=most)
     return attempt
 
 
-def _answered(session: Session, batch: int, slot: str, *texts: str) -> None:
-    attempt = session.get_one(Attempt, _ran(session, batch, slot).id, populate_existing=True)
+def _answered(session: Session, batch: int, slot: str, *texts: str, failure: Failure | None = None) -> None:
+    attempt = session.get_one(Attempt, _ran(session, batch, slot, failure).id, populate_existing=True)
     attempt.answers_digest = "sha256:" + "/".join(texts)
     rows = enumerate(texts)
     session.add_all(
@@ -205,12 +205,13 @@ def test_in_junit_a_fault_is_an_error_a_failed_job_a_failure_and_the_rest_skippe
         _queued(session, batch)
 
     with desk.database.read() as session:
-        suite = ElementTree.fromstring(junit("stress", report.job_lines(session, batch)))[0]
+        suite = ElementTree.fromstring(junit(report.report(session, batch), report.job_lines(session, batch)))[0]
 
     assert {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
         "tests": "5", "failures": "1", "errors": "1", "skipped": "2",
     }  # fmt: skip
-    told = [(case.get("classname"), [(each.tag, each.get("message")) for each in case]) for case in suite]
+    cases = [(case, [each for each in case if each.tag in ("failure", "error", "skipped")]) for case in suite[1:]]
+    told = [(case.get("classname"), [(each.tag, each.get("message")) for each in found]) for case, found in cases]
     assert told == [
         ("stress.lab1.g0", []),
         ("stress.lab1.g1", [("failure", '坏 <&"\ufffd[31m')]),
@@ -218,6 +219,66 @@ def test_in_junit_a_fault_is_an_error_a_failed_job_a_failure_and_the_rest_skippe
         ("stress", [("skipped", "cancelled by alice: wrong model")]),
         ("stress", [("skipped", "it has not ended: queued")]),
     ]
+
+
+def _suite_of(desk: Desk, batch: int, **asked) -> ElementTree.Element:
+    with desk.database.read() as session:
+        return ElementTree.fromstring(junit(report.report(session, batch), report.job_lines(session, batch), **asked))[
+            0
+        ]
+
+
+def _properties(element: ElementTree.Element) -> dict[str, str]:
+    return {each.get("name"): each.get("value") for each in element.findall("properties/property")}
+
+
+def test_in_junit_a_retried_fault_is_output_of_its_case_and_its_quarantine_a_property_of_the_suite(desk, batch):
+    with desk.database.write() as session:
+        job = session.get_one(Job, _ran(session, batch, "g0", FAULT, STICKY, max_attempts=3).job_id)
+        _ran(session, batch, "g1", job=job)
+
+    suite = _suite_of(desk, batch)
+
+    (case,) = suite.findall("testcase")
+    assert (suite.get("failures"), suite.get("errors"), case.get("classname")) == ("0", "0", "stress.lab1.g1")
+    assert [each.tag for each in case] == ["properties", "system-out"]
+    assert case.findtext("system-out") == "attempt 1 on lab1.g0: HPGR: device error (slot quarantined)"
+    assert _properties(case) == {"infrastructure_faults": "1"}
+    assert _properties(suite) == {
+        "infrastructure_faults": "1", "quarantined.lab1.g0": f"job {job.id}: HPGR: device error",
+    }  # fmt: skip
+
+
+def test_in_junit_wrong_answers_name_their_prompts_and_an_odd_group_is_a_property(desk, batch):
+    wrong = Failure(kind=FailureKind.WRONG_ANSWERS, reason="1 of 1 answers are not the golden answers: prompt 0 “2+2”")
+    with desk.database.write() as session:
+        for slot, text in (("g0", "4"), ("g1", "4"), ("g2", "5")):
+            _answered(session, batch, slot, text, failure=wrong if text == "5" else None)
+
+    suite = _suite_of(desk, batch)
+
+    assert [(each.get("type"), each.get("message")) for each in suite.iter("failure")] == [
+        ("wrong_answers", wrong.reason)
+    ]
+    assert _properties(suite)["distinct_answers"] == "2"
+    assert _properties(suite)["odd_group.lab1.g2"].startswith("answers: worse: differs from the majority on 1 of 1")
+
+
+def test_in_junit_a_required_agreement_is_one_case_more(desk, batch):
+    with desk.database.write() as session:
+        for slot in ("g0", "g1"):
+            _answered(session, batch, slot, "4")
+    agree = _suite_of(desk, batch, require_agreement=True)
+    with desk.database.write() as session:
+        _answered(session, batch, "g2", "5")
+    differ = _suite_of(desk, batch, require_agreement=True)
+
+    assert (agree.get("tests"), agree.get("failures")) == ("3", "0")
+    assert (differ.get("tests"), differ.get("failures")) == ("4", "1")
+    assert [each.get("message") for each in differ.iter("failure")] == [
+        "lab1.g2 differs from the majority on 1 of 1 prompts"
+    ]
+    assert _suite_of(desk, batch).get("failures") == "0"
 
 
 def test_the_seconds_of_a_job_are_those_from_its_start_to_its_end(desk, batch):

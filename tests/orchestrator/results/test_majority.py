@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.results.majority import OddSlot, SlotAnswers, agreement
+from orchestrator.results.majority import OddSlot, SlotAnswers, agreement, disagreement
 
 SLOTS = [f"lab1.g{index}" for index in range(8)]
 
@@ -51,6 +51,18 @@ def test_a_slot_that_answers_now_so_now_so_is_unsteady_and_odd():
 
 def test_nothing_answered_is_nothing_to_tell():
     assert agreement([]).prompts == 0
+
+
+def test_required_agreement_is_neither_a_minority_nor_a_tie_nor_a_slot_alone():
+    same, other = {0: "a", 1: "b"}, {0: "a", 1: "c"}
+    runs = [SlotAnswers("g0", same), SlotAnswers("g1", same), SlotAnswers("g2", other)]
+
+    assert disagreement(agreement(runs[:2])) is None
+    assert disagreement(agreement(runs)) == "g2 differs from the majority on 1 of 2 prompts"
+    assert disagreement(agreement(runs[1:])) == "1 prompts without a majority answer"
+    assert disagreement(agreement(runs[:1])) == "answers of 1 slots: nothing to compare"
+    assert disagreement(agreement([])) == "answers of 0 slots: nothing to compare"
+    assert (agreement(runs).distinct, agreement(runs[:2]).distinct, agreement(runs).slots) == (2, 1, 3)
 
 
 @given(st.lists(st.sampled_from("ab"), min_size=3, max_size=8))
