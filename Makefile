@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # More than the two processors that are counted on: much of a test is waiting for a process.
-TESTERS ?= 3
+TESTERS ?= 4
 # Tests start hundreds of Python processes: modules are compiled once, whatever the environment says.
 PYTEST  := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 
@@ -67,6 +67,8 @@ $(STAMP): pyproject.toml requirements.lock
 	    echo "Name another one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version); this happens once."
 	@$(PYTHON) -m venv $(VENV) || { echo "The venv module is incomplete: on Debian, install python3-venv." >&2; exit 1; }
-	$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --no-compile --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@# On all processors, which pip does not do; some packages hold files of other versions of Python.
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib > /dev/null 2>&1 || true
 	@touch $@
