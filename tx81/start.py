@@ -23,8 +23,8 @@ _KEPT = frozenset(
 )
 _KEPT_BEGIN_WITH = ("TX81_", "LC_")
 _OBJECTS_BEFORE_COLLECTION = 50_000
-"""With Python's own 700 the collector runs a thousand times while modules are imported, which is a fifth of the start of
-a process; nothing that is imported is garbage."""
+"""With the usual 700 the collector runs a thousand times while modules are imported, which is a fifth of the start of a
+process; nothing that is imported is garbage."""
 umask_of_tools = -1
 """The umask with which this process started, for the vendor's tools, whose files are not ours. -1: unchanged."""
 _HOME = str(Path(__file__).resolve().parents[1])
