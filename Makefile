@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # More than the two processors that are counted on: much of a test is waiting for a process.
-TESTERS ?= 4
+TESTERS ?= 3
 # Tests start hundreds of Python processes: modules are compiled once, whatever the environment says.
 PYTEST  := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 

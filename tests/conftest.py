@@ -35,10 +35,11 @@ def pytest_configure(config: pytest.Config) -> None:
     gc.set_threshold(50_000)
     # A shell gives a command in the background SIGINT ignored, and every process that a test starts inherits that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if config.getoption("fast"):
-        few = hypothesis.settings.default.max_examples // 5
-        hypothesis.settings.register_profile("fast", max_examples=few)
-        hypothesis.settings.load_profile("fast")
+    # Without a deadline: on a busy machine, or while a library is loaded, one example takes longer than another.
+    usual = hypothesis.settings.default.max_examples
+    few = usual // 5 if config.getoption("fast") else usual
+    hypothesis.settings.register_profile("steady", max_examples=few, deadline=None)
+    hypothesis.settings.load_profile("steady")
 
 
 @pytest.hookimpl(trylast=True)
