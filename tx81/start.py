@@ -6,7 +6,6 @@ projects also have packages called `api`, `cli` or `workers`: neither PYTHONPATH
 before ours. Only the standard library is imported here, and this module is the lowest layer.
 """
 
-import gc
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,9 +21,6 @@ _KEPT = frozenset(
     }
 )
 _KEPT_BEGIN_WITH = ("TX81_", "LC_")
-_OBJECTS_BEFORE_COLLECTION = 50_000
-"""With the usual 700 the collector runs a thousand times while modules are imported, which is a fifth of the start of a
-process; nothing that is imported is garbage."""
 umask_of_tools = -1
 """The umask with which this process started, for the vendor's tools, whose files are not ours. -1: unchanged."""
 _HOME = str(Path(__file__).resolve().parents[1])
@@ -59,7 +55,6 @@ def begin_service() -> None:
 
     Call it before anything else is imported."""
     global umask_of_tools
-    gc.set_threshold(_OBJECTS_BEFORE_COLLECTION)
     import_only_ours()
     umask_of_tools = os.umask(PRIVATE)
     kept = service_environment(os.environ)
@@ -69,7 +64,6 @@ def begin_service() -> None:
 
 def main() -> None:
     """The command line."""
-    gc.set_threshold(_OBJECTS_BEFORE_COLLECTION)
     import_only_ours()
     import_module("cli.main").main()
 
