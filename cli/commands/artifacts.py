@@ -12,6 +12,7 @@ from rich.text import Text
 
 from api.client.client import Client
 from api.documents.artifacts import ArtifactView
+from cli.output_files import require_new
 from cli.pages.catalog import artifacts_table
 from cli.pages.layout import size
 from cli.session import HERE, Exit, Session, Stop, hint_on_terminal
@@ -110,10 +111,7 @@ def import_kcore(
 def _target(artifact: ArtifactView, to: Path | None) -> Path:
     own_name = Path(artifact.file_name).name or f"artifact-{artifact.id}"
     target = Path(own_name) if to is None else to / own_name if to.is_dir() else to
-    if target.exists() or target.is_symlink():
-        raise Stop(f"-o: {target} exists; choose another path")
-    if not target.absolute().parent.is_dir():
-        raise Stop(f"-o: folder {target.absolute().parent} does not exist; create it first")
+    require_new(target)
     return target
 
 

@@ -6,10 +6,11 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from cli.input.documents import batch_in
+from cli.output_files import require_writable
 from cli.pages.batches import batch_page, batches_table
 from cli.pages.jobs import orders_table
 from cli.session import HERE, Exit, Session, Stop, hint, hint_on_terminal, once
-from cli.waiting.batches import checked_place, end_of, followed, saved_junit
+from cli.waiting.batches import end_of, followed, saved_junit
 from orchestrator.model.orders import Action
 
 Switch = Parameter(negative="")
@@ -91,7 +92,7 @@ def wait(
     require_agreement
         Exit with 1, and fail in JUnit, unless all slots give the same answers.
     """
-    checked_place(junit)
+    require_writable(junit, "--junit")
     with session.client() as client:
         ended = followed(client, batch, timeout)
         saved_junit(client, batch, junit, require_agreement=require_agreement)
@@ -112,7 +113,7 @@ def report(
     require_agreement
         Fail in JUnit unless all slots give the same answers.
     """
-    checked_place(junit)
+    require_writable(junit, "--junit")
     with session.client() as client:
         saved_junit(client, batch, junit, require_agreement=require_agreement)
     hint(f"written: {junit}")

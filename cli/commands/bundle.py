@@ -1,13 +1,12 @@
 """The command that packs everything about a job into one archive."""
 
-import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Annotated
 
 from cyclopts import Parameter
 from rich.text import Text
 
+from cli.output_files import new_file, require_new
 from cli.pages.layout import size
 from cli.session import HERE, Exit, Session, Stop, hint_on_terminal
 
@@ -22,7 +21,7 @@ def bundle(
     with_artifacts: Annotated[bool, Parameter(negative="")] = False,
     session: Session = HERE,
 ) -> Exit:
-    """Pack everything about a job into one archive for whoever has to find its fault, without secrets.
+    """Pack everything about a job into one archive for the person who looks for its fault, without secrets.
 
     In it: bill of materials, request, command, logs, black box, answers, differences to the reference, metrics, events,
     and repeat.sh, which repeats the run with the vendor's tools alone.
@@ -38,21 +37,10 @@ def bundle(
     compression = next((how for end, how in _ENDINGS.items() if target.name.endswith(end)), None)
     if compression is None:
         raise Stop(f"-o: {target.name} must end with .tar.zst or .tar.gz")
-    folder = target.absolute().parent
-    if not folder.is_dir():
-        raise Stop(f"-o: folder {folder} does not exist; create it first")
-    if target.exists() or target.is_symlink():
-        raise Stop(f"-o: {target} exists; choose another path")
-    with session.client() as client, NamedTemporaryFile(dir=folder, prefix=".tx81-", delete=False) as draft:
-        try:
-            for piece in client.bundle(job, compression, with_artifacts=with_artifacts):
-                draft.write(piece)
-            draft.flush()
-            os.link(draft.name, target)
-        except FileExistsError:
-            raise Stop(f"-o: {target} exists; choose another path") from None
-        finally:
-            Path(draft.name).unlink(missing_ok=True)
+    require_new(target)
+    with session.client() as client, new_file(target) as written:
+        for piece in client.bundle(job, compression, with_artifacts=with_artifacts):
+            written.write(piece)
     session.emit({"job": job, "path": str(target.absolute()), "size": target.stat().st_size}, Text(str(target)))
     hint_on_terminal(f"{size(target.stat().st_size)} in {target}")
     return Exit.OK

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from api.client.client import Client
 from api.documents.comparisons import ComparisonReport, ShownPrompts
+from cli.output_files import replace_file, require_writable
 from cli.pages.comparisons import comparison_page
 from cli.session import HERE, Exit, Session, Stop, hint, say
 from cli.terminal import visible
@@ -78,14 +79,13 @@ def compare(
     """
     if limit < 1:
         raise Stop("--limit: write a number of prompts from 1 on, or --answers none")
-    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
-        raise Stop(f"--out: {out} cannot be written: its folder does not exist, or it is a folder itself")
+    require_writable(out, "--out")
     options = {"across": across, "strict": strict, "metric": metric, "effect": effect, "rule": rule}
     with session.client() as client:
         found = _whole(client, subjects, answers, limit, options)
     form = "json" if session.as_json and format == "text" else format
     if out is not None:
-        _write(out, _written(found, form))
+        replace_file(out, visible(_written(found, form), kept="\n\t").encode())
         hint(f"{found.verdict}: {found.why}; written: {out}")
     elif form in ("text", "json"):
         replace(session, output="json" if form == "json" else "table").emit(found, comparison_page(found))
@@ -129,13 +129,3 @@ def _plain(found: ComparisonReport) -> str:
     page = io.StringIO()
     Console(file=page, width=_FILE_WIDTH, markup=False, highlight=False, emoji=False).print(comparison_page(found))
     return "".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines())
-
-
-def _write(file: Path, text: str) -> None:
-    """All or nothing: the file appears when it is complete."""
-    fresh = file.with_name(f".{file.name}.part")
-    try:
-        fresh.write_text(visible(text, kept="\n\t"), "utf-8")
-        fresh.replace(file)
-    finally:
-        fresh.unlink(missing_ok=True)

@@ -1,19 +1,18 @@
 """`tx81 results`: numbers and answers of many jobs, on the terminal or as a file."""
 
-import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from cli.input.times import moment
+from cli.output_files import new_file, require_new
 from cli.pages.results import answers_table, metrics_table
-from cli.session import HERE, Exit, Session, Stop, hint, hint_on_terminal
+from cli.session import HERE, Exit, Session, hint, hint_on_terminal
 
 app = App(name="results", help="Numbers and answers of many jobs as data: `metrics`, `answers`.")
 
@@ -116,22 +115,9 @@ def _export(what: Literal["metrics", "answers"], wanted: Wanted, chosen: dict[st
                 sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
             return Exit.OK
-        _write(wanted.to, pieces)
+        require_new(wanted.to)
+        with new_file(wanted.to) as written:
+            for piece in pieces:
+                written.write(piece)
     hint(f"written: {wanted.to}")
     return Exit.OK
-
-
-def _write(file: Path, pieces: Iterable[bytes]) -> None:
-    """All or nothing: the file appears when it is complete."""
-    if file.exists() or file.is_symlink():
-        raise Stop(f"-o: {file} exists; choose another path")
-    if not file.absolute().parent.is_dir():
-        raise Stop(f"-o: folder {file.absolute().parent} does not exist; create it first")
-    with NamedTemporaryFile(dir=file.absolute().parent, prefix=".tx81-", delete=False) as draft:
-        try:
-            for piece in pieces:
-                draft.write(piece)
-            os.replace(draft.name, file)
-        except BaseException:
-            os.unlink(draft.name)
-            raise

@@ -7,9 +7,10 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from cli.input.documents import Inference, requests_in, validated
+from cli.output_files import require_writable
 from cli.pages.batches import batch_page, batches_table
 from cli.session import HERE, Exit, Session, Stop, hint_on_terminal, once
-from cli.waiting.batches import checked_place, end_of, followed, saved_junit
+from cli.waiting.batches import end_of, followed, saved_junit
 from orchestrator.model.batches import ALL_SLOTS, BatchRequest, StopOn
 from orchestrator.model.specs import JobRequest
 
@@ -62,7 +63,7 @@ def stress(
         Idempotency key: repeating the command with the same key and options never starts a second batch.
     """
     template = _job(file, inference)
-    checked_place(junit)
+    require_writable(junit, "--junit")
     request = validated(
         BatchRequest,
         {

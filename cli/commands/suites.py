@@ -7,9 +7,9 @@ from cyclopts import App, Parameter
 
 from api.client.client import ApiError
 from cli.input.documents import validated, written_in
+from cli.output_files import require_writable
 from cli.pages.suites import run_page, runs_table, suite_page, suites_table
 from cli.session import HERE, Exit, Session, Stop, hint, hint_on_terminal, once
-from cli.waiting.batches import checked_place
 from cli.waiting.suites import exit_of_run, judged, saved_suite_junit
 from orchestrator.model.suites import SuiteDocument, SuiteRunRequest
 
@@ -114,7 +114,7 @@ def run(
     key
         Idempotency key: repeating the command with the same key never starts a second run.
     """
-    checked_place(junit)
+    require_writable(junit, "--junit")
     with session.client() as client:
         with once(key) as sent:
             made = client.suites.start(suite, SuiteRunRequest(purpose="aa" if aa else "measure"), key=sent)
@@ -136,7 +136,7 @@ def wait_for(run: int, /, *, timeout: float | None = None, junit: Path | None = 
     junit
         Also write the verdicts as JUnit XML into this file.
     """
-    checked_place(junit)
+    require_writable(junit, "--junit")
     return _waited(session, run, timeout, junit)
 
 
@@ -150,7 +150,7 @@ def gate(suite: str, /, *, junit: Path | None = None, session: Session = HERE) -
     junit
         Also write the verdicts as JUnit XML into this file.
     """
-    checked_place(junit)
+    require_writable(junit, "--junit")
     with session.client() as client:
         found = client.suites.show(suite)
         if found.last is None:

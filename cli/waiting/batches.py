@@ -12,6 +12,7 @@ from rich.text import Text
 
 from api.client.client import Client, ServerUnreachable
 from api.documents.batches import BatchDetail, BatchView
+from cli.output_files import replace_file
 from cli.session import Exit, Stop, console, hint
 from cli.waiting.standstill import PATIENCE, WAITING, Standstill, Why
 from orchestrator.model.batches import BatchState
@@ -65,22 +66,10 @@ def end_of(batch: BatchDetail, *, require_agreement: bool = False) -> Exit:
     return Exit.FAULT if spoiled and not batch.failures else Exit.JOB_FAILED
 
 
-def checked_place(junit: Path | None) -> None:
-    """`Stop` if the file could not be written in the end, before anything is begun."""
-    if junit is not None and (junit.is_dir() or not junit.absolute().parent.is_dir()):
-        raise Stop(f"--junit: {junit} cannot be written: its folder does not exist, or it is a folder itself")
-
-
 def saved_junit(client: Client, batch: int, junit: Path | None, *, require_agreement: bool = False) -> None:
     """Write the batch as JUnit XML, whole or not at all."""
-    if junit is None:
-        return
-    fresh = junit.with_name(f".{junit.name}.part")
-    try:
-        fresh.write_bytes(b"".join(client.batches.junit(batch, require_agreement=require_agreement)))
-        fresh.replace(junit)
-    finally:
-        fresh.unlink(missing_ok=True)
+    if junit is not None:
+        replace_file(junit, b"".join(client.batches.junit(batch, require_agreement=require_agreement)))
 
 
 @contextmanager

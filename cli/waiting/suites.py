@@ -5,6 +5,7 @@ from pathlib import Path
 
 from api.client.client import Client, ServerUnreachable
 from api.documents.suites import SuiteRunDetail, SuiteRunView
+from cli.output_files import replace_file
 from cli.session import Exit, Stop, hint_on_terminal
 from orchestrator.model.verdicts import Verdict
 
@@ -51,11 +52,5 @@ def exit_of_run(run: SuiteRunView) -> Exit:
 
 def saved_suite_junit(client: Client, run: SuiteRunView, junit: Path | None) -> None:
     """Write a judged run as JUnit XML, whole or not at all."""
-    if junit is None:
-        return
-    fresh = junit.with_name(f".{junit.name}.part")
-    try:
-        fresh.write_bytes(b"".join(client.suites.junit(run.id)))
-        fresh.replace(junit)
-    finally:
-        fresh.unlink(missing_ok=True)
+    if junit is not None:
+        replace_file(junit, b"".join(client.suites.junit(run.id)))
