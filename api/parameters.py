@@ -6,12 +6,14 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Protocol, TypeVar
 
-from fastapi import Header, Path, Query
+from fastapi import Depends, Header, Path, Query
 from pydantic import AwareDatetime, BeforeValidator, StringConstraints
 
 from api.documents.base import Page
 from orchestrator.errors import BadRequest
+from orchestrator.jobs.queries import JobFilter
 from orchestrator.model.specs import DIGEST_PATTERN, NAME_PATTERN, PRODUCES
+from orchestrator.model.states import JobState
 from orchestrator.strict_json import LARGEST_INTEGER
 
 T = TypeVar("T")
@@ -56,6 +58,27 @@ def _written_out(value: object) -> object:
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 """A date and time with its zone."""
+
+
+def _job_filter(
+    state: Annotated[list[JobState], Query()] = [],  # noqa: B006  # FastAPI copies defaults
+    kind: KindFilter | None = None,
+    project: NameFilter | None = None,
+    model: NameFilter | None = None,
+    pipeline: NumberFilter | None = None,
+    batch: NumberFilter | None = None,
+    slot: NameFilter | None = None,
+    name: NameFilter | None = None,
+    q: FreeText | None = None,
+) -> JobFilter:
+    return JobFilter(
+        states=state, kind=kind, project=project, model=model, pipeline=pipeline, batch=batch, slot=slot, name=name,
+        text=q,
+    )  # fmt: skip
+
+
+ChosenJobs = Annotated[JobFilter, Depends(_job_filter)]
+"""Filters of jobs. `slot` is one on which an attempt of the job ran; `q` is a part of the name."""
 
 
 def page(views: Sequence[T], limit: int, key: Callable[[T], tuple[int, ...]]) -> Page[T]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Header, Query, Request, Response
+from fastapi import APIRouter, Body, Header, Request, Response
 from sqlalchemy.orm import Session
 
 from api.access import Actor, GuardedRoute, Once
@@ -16,11 +16,9 @@ from api.http.errors import StaleVersion
 from api.http.etags import etag_of, matches, tags
 from api.http.replay import note_replay, replays
 from api.parameters import (
+    ChosenJobs,
     Cursor,
-    FreeText,
-    KindFilter,
     Limit,
-    NameFilter,
     Number,
     NumberFilter,
     first_position,
@@ -33,7 +31,6 @@ from api.views.jobs import answer_view, explanation_view, job_detail, job_view, 
 from orchestrator.jobs import history, orders, queries
 from orchestrator.model.orders import BulkOrder, Order
 from orchestrator.model.specs import JobRequest
-from orchestrator.model.states import JobState
 from orchestrator.scheduling import explanation
 from orchestrator.submission.idempotency import Made
 
@@ -77,25 +74,8 @@ def order_many(
 
 
 @router.get("")
-def list_jobs(
-    context: Given,
-    state: Annotated[list[JobState], Query()] = [],  # noqa: B006  # FastAPI copies defaults
-    kind: KindFilter | None = None,
-    project: NameFilter | None = None,
-    model: NameFilter | None = None,
-    pipeline: NumberFilter | None = None,
-    batch: NumberFilter | None = None,
-    slot: NameFilter | None = None,
-    name: NameFilter | None = None,
-    q: FreeText | None = None,
-    limit: Limit = 100,
-    cursor: Cursor | None = None,
-) -> Page[JobView]:
+def list_jobs(context: Given, chosen: ChosenJobs, limit: Limit = 100, cursor: Cursor | None = None) -> Page[JobView]:
     """Jobs, newest first. `slot` is one on which an attempt of the job ran; `q` is a part of the name."""
-    chosen = queries.JobFilter(
-        states=state, kind=kind, project=project, model=model, pipeline=pipeline, batch=batch, slot=slot, name=name,
-        text=q,
-    )  # fmt: skip
     with context.database.read() as session:
         found = queries.jobs(session, chosen, limit=limit + 1, before=first_position(cursor))
         views = [job_view(entry) for entry in found]

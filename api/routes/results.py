@@ -13,10 +13,9 @@ from api.documents.results import Format, GivenAnswerView, MeasuredRunView
 from api.http.downloads import attachment
 from api.http.tables import MEDIA_TYPES, Row, written
 from api.parameters import (
+    ChosenJobs,
     Cursor,
     DigestFilter,
-    FreeText,
-    KindFilter,
     Limit,
     Moment,
     NameFilter,
@@ -35,8 +34,6 @@ from api.views.results import (
 )
 from orchestrator.comparisons import measurements
 from orchestrator.comparisons.measurements import ResultFilter
-from orchestrator.jobs.queries import JobFilter
-from orchestrator.model.states import JobState
 
 router = APIRouter(prefix="/results", tags=["results"], route_class=GuardedRoute)
 
@@ -49,26 +46,14 @@ PAGE = 500
 
 
 def _chosen(
+    jobs: ChosenJobs,
     job: Annotated[list[NumberFilter], Query(max_length=1000)] = [],  # noqa: B006  # FastAPI copies defaults
-    batch: NumberFilter | None = None,
-    pipeline: NumberFilter | None = None,
-    kind: KindFilter | None = None,
-    project: NameFilter | None = None,
-    state: Annotated[list[JobState], Query()] = [],  # noqa: B006
-    model: NameFilter | None = None,
     release: NameFilter | None = None,
     kcore: DigestFilter | None = None,
-    slot: NameFilter | None = None,
-    name: NameFilter | None = None,
-    q: FreeText | None = None,
     since: Moment | None = None,
     until: Moment | None = None,
 ) -> ResultFilter:
-    """`since` and `until` are times at which a job ended, with their zone; `q` is a part of the job's name."""
-    jobs = JobFilter(
-        states=state, kind=kind, project=project, model=model, pipeline=pipeline, batch=batch, slot=slot, name=name,
-        text=q,
-    )  # fmt: skip
+    """`since` and `until` are times at which a job ended, with their zone."""
     return ResultFilter(jobs, job, release, kcore, since, until)
 
 

@@ -30,9 +30,14 @@ def junit(found: BatchReport, jobs: Iterable[JobLine], *, require_agreement: boo
         counts["tests"] += 1
         counts[_agreement_case(suite, name, found.agreement)] += 1
     suite.insert(0, _properties(_about(found, faults)))
+    return document_of(suite, counts, time=f"{seconds:.3f}")
+
+
+def document_of(suite: ElementTree.Element, counts: Counter[str], **more: str) -> bytes:
+    """A document with one suite; `counts` are its `tests`, and its elements `failure`, `error` and `skipped`."""
     suite.attrib |= {
         "tests": str(counts["tests"]), "failures": str(counts["failure"]), "errors": str(counts["error"]),
-        "skipped": str(counts["skipped"]), "time": f"{seconds:.3f}",
+        "skipped": str(counts["skipped"]), **more,
     }  # fmt: skip
     suites = ElementTree.Element("testsuites")
     suites.append(suite)

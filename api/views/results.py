@@ -6,6 +6,7 @@ from typing import Any
 
 from api.documents.results import GivenAnswerView, MeasuredRunView, NumberView
 from orchestrator.comparisons.measurements import MeasuredRun
+from orchestrator.comparisons.settings import FILES
 from orchestrator.model.slots import cards_of
 from orchestrator.storage.tables import Answer
 
@@ -13,7 +14,7 @@ _FACTS = [name for name in MeasuredRunView.model_fields if name != "metrics"]
 NUMBER_COLUMNS = (*_FACTS, "metric", "value", "unit", "definition", "n", "counter")
 ANSWER_COLUMNS = tuple(GivenAnswerView.model_fields)
 
-_FILES = frozenset({"kind", "model", "kcore", "gm", "prompts", "golden"})
+_COLUMNS = frozenset({"kind", "model", *FILES})
 """Fields of a spec that have a column of their own."""
 
 Row = dict[str, Any]
@@ -73,6 +74,6 @@ def _facts(measured: MeasuredRun) -> Row:
         "model": job.spec.get("model"), "model_digest": setting.get("model"), "kcore": setting.get("kcore"),
         "toolchain": setting.get("toolchain"), "release": job.release, "release_digest": setting.get("release"),
         "prompts": setting.get("prompts"), "golden": setting.get("golden"),
-        "options": {name: value for name, value in job.spec.items() if name not in _FILES and value is not None},
+        "options": {name: value for name, value in job.spec.items() if name not in _COLUMNS and value is not None},
         "warm": job.kind == "client", "doubt": run.doubt,
     }  # fmt: skip

@@ -5,6 +5,7 @@ from collections import Counter
 from xml.etree import ElementTree
 
 from api.documents.suites import SuiteCellView, SuiteRunDetail
+from api.views.junit import document_of
 from orchestrator.model.verdicts import Verdict
 from orchestrator.xml_text import xml_text
 
@@ -15,22 +16,14 @@ def suite_junit(run: SuiteRunDetail) -> bytes:
     """One suite, one case a cell."""
     name = run.suite or f"ab-{run.id}"
     suite = ElementTree.Element("testsuite", name=name)
-    counts: Counter[str] = Counter()
+    counts = Counter(tests=len(run.cell_reports))
     for cell in run.cell_reports:
         case = ElementTree.SubElement(suite, "testcase", classname=name, name=xml_text(cell.cell))
         if (element := _element(cell.verdict)) is not None:
             counts[element] += 1
             said = ElementTree.SubElement(case, element, type=cell.verdict, message=xml_text(cell.why))
             said.text = xml_text(_numbers(cell))
-    suite.attrib |= {
-        "tests": str(len(run.cell_reports)), "failures": str(counts["failure"]), "errors": str(counts["error"]),
-        "skipped": str(counts["skipped"]), "timestamp": run.created_at.isoformat(timespec="seconds"),
-    }  # fmt: skip
-    suites = ElementTree.Element("testsuites")
-    suites.append(suite)
-    ElementTree.indent(suites)
-    document: bytes = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
-    return document
+    return document_of(suite, counts, timestamp=run.created_at.isoformat(timespec="seconds"))
 
 
 def _element(verdict: Verdict) -> str | None:

@@ -40,12 +40,16 @@ def agreement_of(session: Session, batch_id: int) -> Agreement:
     return _together([_compared(session, sorts[:MOST_COMPARED]) for sorts in asked.values()])
 
 
+def asked_alike(kcore: Any, prompts: Any) -> tuple[Any, ...]:
+    """Columns that are equal for jobs that asked the same of their slots; `kcore` and `prompts` are their inputs."""
+    model, longest = Job.spec["model"].as_string(), Job.spec["max_tokens"].as_integer()
+    return Job.release, model, longest, kcore.digest, prompts.digest
+
+
 def _sorts(batch_id: int) -> Select[Any]:
     """The most frequent first."""
     kcore, prompts = aliased(JobInput), aliased(JobInput)
-    same = (
-        Job.release, Job.spec["model"].as_string(), Job.spec["max_tokens"].as_integer(), kcore.digest, prompts.digest
-    )  # fmt: skip
+    same = asked_alike(kcore, prompts)
     # As text: databases cannot compare two JSON values.
     slots = Attempt.slot_ids.cast(Text)
     return (

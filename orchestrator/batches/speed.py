@@ -6,19 +6,16 @@ from typing import Any
 from sqlalchemy import Text, select
 from sqlalchemy.orm import Session, aliased
 
+from orchestrator.batches.agreement import asked_alike
 from orchestrator.jobs.results import MEASURED
 from orchestrator.model.batch_report import OddGroup
 from orchestrator.model.slots import cards_of
-from orchestrator.model.verdicts import Direction
 from orchestrator.results.outliers import odd_groups
+from orchestrator.results.sides import direction_of
 from orchestrator.results.verdicts import MetricGate
 from orchestrator.storage.tables import Attempt, Job, JobInput, Metric
 
-COMPARED = {
-    "output_throughput": Direction.HIGHER,
-    "request_seconds_p50": Direction.LOWER,
-    "ttft_seconds_p50": Direction.LOWER,
-}
+COMPARED = ("output_throughput", "request_seconds_p50", "ttft_seconds_p50")
 """Metrics by which card groups are compared: rate and latencies."""
 
 
@@ -27,10 +24,7 @@ def odd_by_numbers(session: Session, batch_id: int) -> list[OddGroup]:
     all slots together."""
     measured: dict[tuple[Any, ...], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     kcore, prompts = aliased(JobInput), aliased(JobInput)
-    same = (
-        Metric.name, Metric.definition, Job.kind, Job.release, Job.spec["model"].as_string(),
-        Job.spec["max_tokens"].as_integer(), kcore.digest, prompts.digest,
-    )  # fmt: skip
+    same = (Metric.name, Metric.definition, Job.kind, *asked_alike(kcore, prompts))
     rows = (
         select(Attempt.slot_id, Metric.value, *same)
         .join(Attempt, Attempt.id == Metric.attempt_id)
@@ -46,6 +40,6 @@ def odd_by_numbers(session: Session, batch_id: int) -> list[OddGroup]:
     found = [
         odd
         for (name, *_), samples in measured.items()
-        for odd in odd_groups(name, samples, MetricGate(COMPARED[name]), {slot: cards_of(slot) for slot in samples})
+        for odd in odd_groups(name, samples, MetricGate(direction_of(name)), {slot: cards_of(slot) for slot in samples})
     ]
     return sorted(found, key=lambda odd: (odd.p_value or 0.0, odd.slot_id))

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, mean, median, stdev
 
-import scipy  # its parts are loaded when they are first used
-
 from orchestrator.model.verdicts import Direction, Verdict
 from orchestrator.results.statistics import CONFIDENCE
 from orchestrator.results.verdicts import MetricGate
@@ -63,7 +61,9 @@ def judge_blocks(metric: str, blocks: Sequence[Sequence[Run]], gate: MetricGate)
         why = "one complete block says nothing about chance"
         return BlockVerdict(metric, Verdict.UNKNOWN, why, differences, differences[0], drift=drift, needed=2)
     relative, spread, count = mean(differences), stdev(differences), len(differences)
-    half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * spread / math.sqrt(count)
+    from scipy import stats
+
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * spread / math.sqrt(count)
     low, high = relative - half, relative + half
     probability = _p_value(relative, spread, count)
     verdict, why, needed = _judged(relative, low, high, probability, spread, count, gate)
@@ -98,7 +98,9 @@ def _drift(block: Sequence[Run]) -> float:
 def _p_value(relative: float, spread: float, count: int) -> float:
     if spread == 0:
         return 1.0 if relative == 0 else 0.0
-    return float(2 * scipy.stats.t.sf(abs(relative) / (spread / math.sqrt(count)), count - 1))
+    from scipy import stats
+
+    return float(2 * stats.t.sf(abs(relative) / (spread / math.sqrt(count)), count - 1))
 
 
 def _needed(spread: float, gate: MetricGate) -> int:

@@ -1,5 +1,8 @@
 """How sure a difference between two sets of measurements is. Pure.
 
+numpy and scipy are imported where they are used: every API process and dispatcher loads this module, and scipy.stats
+alone takes most of a second.
+
 A sample is one number of one attempt: repeats inside an attempt share its cards, its load and its minute, so they are
 not independent.
 """
@@ -9,9 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist, median
-
-import numpy as np
-import scipy  # its parts are loaded when they are first used; scipy.stats alone takes most of a second
 
 EXACT_BELOW = 20
 """If the smaller side has fewer samples than this, and there are no ties, probabilities are exact; else by the normal
@@ -41,6 +41,8 @@ def shift(before: Sequence[float], after: Sequence[float]) -> Shift:
     """The Hodges-Lehmann difference after - before; both sides need at least one sample.
 
     The interval is the set of shifts that Mann-Whitney's test does not refuse at 5 % (Lehmann 1975)."""
+    import numpy as np
+
     differences = np.sort(np.subtract.outer(np.asarray(after, float), np.asarray(before, float)), axis=None)
     outside = _outside(len(before), len(after), (1 - CONFIDENCE) / 2)
     if outside == 0:
@@ -54,7 +56,9 @@ def p_value(before: Sequence[float], after: Sequence[float]) -> float:
         return 1.0
     ties = len(set(before) | set(after)) < len(before) + len(after)
     exact = not ties and _is_exact(len(before), len(after))
-    return float(scipy.stats.mannwhitneyu(before, after, method="exact" if exact else "asymptotic").pvalue)
+    from scipy import stats
+
+    return float(stats.mannwhitneyu(before, after, method="exact" if exact else "asymptotic").pvalue)
 
 
 def least_p_value(before: int, after: int) -> float:
@@ -65,12 +69,20 @@ def least_p_value(before: int, after: int) -> float:
 def mcnemar(lost: int, gained: int) -> float:
     """Probability of so unequal numbers of pairs that turned from right to wrong and from wrong to right, if both turns
     are equally likely: exact, two-sided."""
-    return float(scipy.stats.binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
+    if not lost + gained:
+        return 1.0
+    from scipy import stats
+
+    return float(stats.binomtest(lost, lost + gained).pvalue)
 
 
 def corrected(p_values: Sequence[float]) -> list[float]:
     """Benjamini and Hochberg's: below q, a share of at most q of the findings is false."""
-    return [float(value) for value in scipy.stats.false_discovery_control(p_values)] if p_values else []
+    if not p_values:
+        return []
+    from scipy import stats
+
+    return [float(value) for value in stats.false_discovery_control(p_values)]
 
 
 def noise(values: Sequence[float]) -> float:
@@ -97,6 +109,8 @@ def _outside(before: int, after: int, tail: float) -> int:
     if not _is_exact(before, after):
         spread = math.sqrt(before * after * (before + after + 1) / 12)
         return max(0, math.floor(before * after / 2 + NormalDist().inv_cdf(tail) * spread))
+    import numpy as np
+
     ways = np.zeros(before * after + 1)
     ways[0] = 1
     # The number of orders with each U: the Gaussian binomial, one factor (1 - q^(more+i)) / (1 - q^i) at a time.

@@ -112,9 +112,10 @@ def retire(session: Session, baseline_id: int, *, by: str, reason: str, now: dat
 # ── what judging reads ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def current(session: Session, suite: str) -> dict[str, Baseline]:
-    """The baselines of a suite that are in force and not in doubt, by cell."""
+def current(session: Session, suite: str, cells: Collection[str] | None = None) -> dict[str, Baseline]:
+    """The baselines of a suite that are in force and not in doubt, by cell; with `cells` only theirs."""
     found = select(Baseline).where(_in_force(suite), ~_in_doubt())
+    found = found if cells is None else found.where(Baseline.cell.in_(cells))
     return {row.cell: row for row in session.scalars(found)}
 
 

@@ -123,10 +123,11 @@ class Judge:
             document = document_of(session.get_one(SuiteVersion, run.digest).document)
             jobs = _by_cell(runs.jobs_of_run(session, run_id))
             cells = self._begun.setdefault((run_id, seen), {})
-            known, doubtful = baselines.current(session, run.suite), baselines.doubtful(session, run.suite)
+            wanted = [key for key in jobs if key not in cells][:CELLS_AT_ONCE]
+            known, doubtful = baselines.current(session, run.suite, wanted), baselines.doubtful(session, run.suite)
             floors = noise.floors_of(session, run.suite)
             issues = cases.known_issues(session, run.suite, now=self._database.now(session))
-            for key in [key for key in jobs if key not in cells][:CELLS_AT_ONCE]:
+            for key in wanted:
                 reference = reference_of(session, document, key, run, known.get(key))
                 cells[key] = _compared(session, document, key, jobs[key], reference, run.report, floors.get(key, {}))
                 cells[key].doubtful = doubtful.get(key)
