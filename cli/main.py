@@ -145,7 +145,7 @@ _COMMANDS = {
         ),
         "notify": (
             "cli.commands.notify:app",
-            "Who is told when something changes: webhooks, DingTalk, Feishu, WeCom, Slack, mail.",
+            "Messages about changes: webhooks, DingTalk, Feishu, WeCom, Slack, mail.",
         ),
         "tokens": (
             "cli.commands.tokens:app",

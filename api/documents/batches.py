@@ -56,7 +56,7 @@ class BatchDetail(BatchView):
     doubtful: int = Field(default=0, description="Jobs whose results are in doubt: shown, not used.")
     slots: tuple[SlotLine, ...]
     odd_groups: tuple[OddGroup, ...] = Field(
-        default=(), description="Card groups that answered or measured otherwise than the rest, with their cards."
+        default=(), description="Card groups whose answers or measurements differ from the others, with their cards."
     )
     device_times: tuple[DeviceTime, ...] = Field(default=(), description="What the time of each slot went into.")
     agreement: Agreement

@@ -11,7 +11,7 @@ from orchestrator.model.suites import RunPurpose
 
 
 class FiringView(View):
-    """What became of one due time."""
+    """The outcome of one due time."""
 
     due_at: datetime
     at: datetime

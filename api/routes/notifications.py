@@ -1,4 +1,4 @@
-"""Notifications: who is told of changes of state, and what became of each message."""
+"""Notifications: who gets messages about changes of state, and the deliveries."""
 
 from fastapi import APIRouter
 

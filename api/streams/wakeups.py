@@ -138,7 +138,7 @@ class WakeUps:
 
     def _listen(self) -> None:
         with closing(self._database.watch()) as watch:
-            # Before `_stopping` is read: whoever stops sets that first, and then wakes what it finds here.
+            # Before `_stopping` is read: `stop` sets that first, and then wakes the watch that is stored here.
             self._listening = watch
             while not self._stopping.is_set():
                 self._head.advance()

@@ -1,4 +1,4 @@
-"""The commands about notifications: who is told of changes of state, and what became of each message."""
+"""The commands about notifications: who gets messages about changes of state, and the deliveries."""
 
 import sys
 import time
@@ -15,7 +15,7 @@ from cli.pages.layout import local_time, row, table
 from cli.session import HERE, Exit, Session, Stop, hint
 from orchestrator.model.notifications import DeliveryState, TargetKind, TargetRequest
 
-app = App(name="notify", help="Who is told when something changes: `add`, `test`, `log`, `resend`, `remove`.")
+app = App(name="notify", help="Messages about changes, sent to targets: `add`, `test`, `log`, `resend`, `remove`.")
 
 _PATIENCE = 40.0
 """Seconds in which a test message is delivered, or has failed once."""

@@ -30,7 +30,7 @@ app.command(schedules, name="list")
 
 @app.command
 def show(schedule: str, /, *, session: Session = HERE) -> Exit:
-    """Show a schedule with its next five times and what became of its latest ones."""
+    """Show a schedule with its next five times and the outcomes of its latest ones."""
     with session.client() as client:
         found = client.schedules.show(schedule)
         session.emit(found, schedule_page(found))

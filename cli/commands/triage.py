@@ -33,7 +33,7 @@ def triage(
     repeats
         Runs of each of the two.
     wait
-        Wait until they have ended and print the verdict; exit 0 if there is one, 1 if it cannot be told.
+        Wait until they have ended and print the verdict; exit 0 if there is one, 1 if it cannot be determined.
     timeout
         With --wait: seconds to wait; then exit with 124. The runs continue.
     key
@@ -54,7 +54,7 @@ def triage(
 
 @app.command
 def show(triage: int, /, *, session: Session = HERE) -> Exit:
-    """Show a triage: its runs, and once they have ended the verdict. Exit 1 if it cannot be told."""
+    """Show a triage: its runs, and once they have ended the verdict. Exit 1 if it cannot be determined."""
     with session.client() as client:
         found = client.triages.show(triage)
         session.emit(found, triage_page(found))

@@ -1,4 +1,4 @@
-"""Which slots of a batch measured otherwise than the rest, among runs that may be compared."""
+"""Which slots of a batch measured other values than the rest, among runs that may be compared."""
 
 from collections import defaultdict
 from typing import Any

@@ -74,7 +74,7 @@ class BrokerWatch:
     def _run(self) -> None:
         while not self._stop.is_set():
             if not self._leads():
-                self._told = None  # whoever leads meanwhile stores what it finds
+                self._told = None  # the dispatcher that leads meanwhile stores what it finds
                 self._stop.wait(_ASK_AGAIN)
                 continue
             try:

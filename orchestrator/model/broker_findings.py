@@ -22,7 +22,7 @@ class BrokerFinding:
     """Slots whose workers send heartbeats and did not answer through the broker."""
 
     def sentence(self, *, names: bool = True) -> str | None:
-        """What is wrong and what to do; None if nothing is. Without `names` for whoever has no token."""
+        """What is wrong and what to do; None if nothing is. Without `names` for a caller without a token."""
         told = []
         if self.error is not None:
             why = f": {self.error}" if names else "; the log of the dispatcher says why"

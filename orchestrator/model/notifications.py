@@ -66,7 +66,7 @@ class News(StrEnum):
 
 
 GOOD_NEWS = frozenset({News.RECOVERED, News.RESUMED, News.BACK})
-"""Sent only to a target that was told of the trouble before."""
+"""Sent only to a target that got the bad news before."""
 
 
 class TargetRequest(Strict):

@@ -42,7 +42,7 @@ class Overlap(StrEnum):
 
 
 class FiringState(StrEnum):
-    """What became of one due time."""
+    """The outcome of one due time."""
 
     STARTED = "started"
     WAITING = "waiting"  #: For the end of the run before it.

@@ -7,7 +7,7 @@ _GOOD = frozenset({Verdict.SAME, Verdict.BETTER})
 
 
 def change_of(old: Verdict | None, new: Verdict) -> News | None:
-    """What a new verdict changes for whoever watches; None if nothing does.
+    """The change that a new verdict makes for targets; None if it makes none.
 
     A known issue is never announced; when it is worse again, or well again, that is."""
     before, after = _standing(old), _standing(new)

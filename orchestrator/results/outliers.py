@@ -1,4 +1,4 @@
-"""Which of several card groups that did the same measures otherwise than the rest. Pure.
+"""Which of several card groups that did the same measures other values than the rest. Pure.
 
 A group is odd if its median lies far from the medians of all groups (robust z) and its runs differ from those of the
 others by the rule for two sides (`orchestrator.results.statistics`), corrected for the number of groups.

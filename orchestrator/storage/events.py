@@ -17,7 +17,7 @@ RECORD = insert(Base.metadata.tables["event"])
 def record(session: Session, kind: str, now: datetime, **about: Any) -> None:
     """Write one event; `job_id`, `attempt_id` and `slot_id` are columns, all else goes into its data.
 
-    Whoever is to be told of it gets a message (`outbox`)."""
+    Targets get a message about it if it changes their state (`outbox`)."""
     columns = {name: about.pop(name, None) for name in ("job_id", "attempt_id", "slot_id")}
     run(session, RECORD, at=now, kind=kind, data=about, **columns)
     outbox.note_event(session, kind, now, columns, about)

@@ -1,4 +1,4 @@
-"""Messages, written in the transaction in which the state changed: none is lost, and none tells of a rollback."""
+"""Messages, written in the transaction in which the state changed: none is lost, and none is about a rollback."""
 
 import secrets
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ _LONGEST_TEXT = 1000
 
 
 def put(session: Session, change: News, subject: str, text: str, facts: Mapping[str, Any], *, now: datetime) -> int:
-    """A message to every target; good news only to those that were told of the trouble. Returns how many."""
+    """A message to every target; good news only to those that got the bad news. Returns how many."""
     names = session.scalars(select(NotificationTarget.name).order_by(NotificationTarget.name)).all()
     told = [name for name in names if change not in GOOD_NEWS or _in_trouble(session, name, subject)]
     for name in told:

@@ -1,4 +1,4 @@
-"""Who is told of changes of state: targets, their messages, and `announce`, which whoever judges calls.
+"""Notifications: targets, their messages, and `announce`, which judging calls.
 
 Messages are sent by `sending.py`, outside every transaction.
 """
@@ -37,8 +37,8 @@ def announce(
 ) -> int:
     """Tell every target that the verdict on a subject has changed, in the caller's transaction; returns how many.
 
-    Only changes of state are told: good to bad, bad to good, could not be judged. `facts` are JSON values; `why`, if it
-    is there, becomes part of the text."""
+    Only changes of state are announced: good to bad, bad to good, could not be judged. `facts` are JSON values; `why`,
+    if it is there, becomes part of the text."""
     change = change_of(old, new)
     if change is None:
         return 0

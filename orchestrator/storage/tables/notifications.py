@@ -1,4 +1,4 @@
-"""Who is told of changes of state, and each message to them."""
+"""Targets of messages about changes of state, and each message to them."""
 
 from datetime import datetime
 

@@ -61,7 +61,7 @@ class SuiteRun(Base):
     started_by: Mapped[str] = mapped_column(String(100))
     created_at: Mapped[datetime]
     round: Mapped[int] = mapped_column(default=1, server_default="1")
-    """How often jobs were submitted for it; whoever judges or orders more changes the row only if it has not grown."""
+    """How often jobs were submitted for it; the row is changed only by a process that has read the present value."""
     ended_at: Mapped[datetime | None]
     verdict: Mapped[str | None] = mapped_column(String(20))
     why: Mapped[str | None] = mapped_column(Text)
@@ -107,7 +107,7 @@ class Schedule(Base):
 
 
 class ScheduleFiring(Base):
-    """What became of one due time of a schedule. The constraint makes firing twice impossible; rows are never removed
+    """The outcome of one due time of a schedule. The constraint makes firing twice impossible; rows are never removed
     with their schedule."""
 
     __tablename__ = "schedule_firing"
