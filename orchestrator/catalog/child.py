@@ -47,16 +47,24 @@ class Broken(Exception):
     """The program ended without an answer: a fault of ours or of this machine."""
 
 
-def answer(module: Path, task: Mapping[str, Any], limits: ChildLimits, *, gone: Event | None = None) -> dict[str, Any]:
+def answer(
+    module: Path,
+    task: Mapping[str, Any],
+    limits: ChildLimits,
+    *,
+    gone: Event | None = None,
+    packages: bool = False,
+) -> dict[str, Any]:
     """What `module` answers to `task`; no process of it is left when this returns, with whatever outcome.
 
+    With `packages` it can import what is installed beside the product, otherwise the standard library only.
     OverLimit if it needed more than its limits, NotWanted if `gone` is set meanwhile.
     """
     known = {"memory": limits.memory, "cpu": limits.cpu_seconds, "file": limits.file_bytes}
     said = {**task, "module": str(module), "limits": known}
     with TemporaryFile() as answered, TemporaryFile() as trouble:
         process = subprocess.Popen(
-            [sys.executable, "-S", "-E", "-I", "-X", "utf8", child_main.__file__],
+            [sys.executable, *([] if packages else ["-S"]), "-E", "-I", "-X", "utf8", child_main.__file__],
             stdin=subprocess.PIPE, stdout=answered, stderr=trouble, env={}, cwd="/", start_new_session=True,
         )  # fmt: skip
         try:

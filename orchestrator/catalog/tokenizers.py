@@ -4,25 +4,20 @@ A tokenizer is a file from outside: it is read in a process of its own, with lim
 long, gives None; nothing depends on it.
 """
 
-import json
 import logging
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.catalog import tokenizer_main
+from orchestrator.catalog import child, tokenization
+from orchestrator.catalog.child import Broken, ChildLimits, OverLimit
 
 log = logging.getLogger(__name__)
 
 FILE = "tokenizer.json"
 
-SECONDS = 60
-"""Of processor time of one call."""
-
-MEMORY = 4 << 30
-"""Bytes of address space; a vocabulary of 150,000 words takes some hundred MiB."""
+LIMITS = ChildLimits(memory=4 << 30, cpu_seconds=60, wall_seconds=120, file_bytes=64 << 20)
+"""A vocabulary of 150,000 words takes some hundred MiB; the answer is a number for each text."""
 
 
 def token_counts(model: Path, texts: Sequence[str]) -> list[int] | None:
@@ -41,13 +36,9 @@ def _asked(model: Path, task: dict[str, Any]) -> Any:
     tokenizer = model / FILE
     if not tokenizer.is_file():
         return None
-    said = {**task, "tokenizer": str(tokenizer), "seconds": SECONDS, "memory": MEMORY}
-    ended = subprocess.run(
-        [sys.executable, "-E", "-I", "-X", "utf8", tokenizer_main.__file__],
-        input=json.dumps(said).encode(), capture_output=True, check=False, env={"RAYON_NUM_THREADS": "1"},
-    )  # fmt: skip
-    if ended.returncode:
-        told = ended.stderr.decode("utf-8", "replace").strip().splitlines()
-        log.info("no tokens by %s: %s", tokenizer, told[-1][:300] if told else f"ended with {ended.returncode}")
+    try:
+        said = {**task, "tokenizer": str(tokenizer.absolute())}
+        return child.answer(Path(tokenization.__file__), said, LIMITS, packages=True)["found"]
+    except (OverLimit, Broken) as trouble:
+        log.info("no tokens by %s: %s", tokenizer, str(trouble)[-300:])
         return None
-    return json.loads(ended.stdout)

@@ -127,9 +127,8 @@ def _drained(connection) -> None:
         connection.drain_events(timeout=0.1)
 
 
+@pytest.mark.parametrize("control", [True], indirect=True)
 def test_a_revoke_says_whose_it_is(flower, control):
-    if not control:
-        pytest.skip("read-only")
     app, heard = create_app(flower.broker), []
     handlers = {"revoke": lambda state, **arguments: heard.append(arguments)}
     with app.connection_for_read() as connection:
