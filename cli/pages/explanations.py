@@ -10,7 +10,13 @@ from api.documents.jobs import CacheOutcome
 from cli.pages.jobs import failure_line
 from cli.pages.layout import clean, row, table
 from orchestrator.model.cache_keys import short
+from orchestrator.model.states import JobState
 from orchestrator.scheduling.placement.explain import WaitReason
+
+_NEXT = {
+    JobState.WAITING: "the dispatcher decides about it in its next turn",
+    JobState.QUEUED: "the dispatcher places it in its next turn",
+}
 
 
 def page(found: ExplanationView) -> RenderableType:
@@ -22,10 +28,10 @@ def page(found: ExplanationView) -> RenderableType:
         for kind, detail in folded(found.reasons):
             row(waits, kind, detail)
         parts += [Text(""), waits]
-    elif job.state in ("waiting", "queued", "assigned"):
-        parts.append(Text("nothing: the dispatcher will place it in its next turn"))
+    elif job.state in _NEXT:
+        parts.append(Text(f"nothing: {_NEXT[job.state]}"))
     if found.earliest_start is not None:
-        parts.append(Text(f"\nearliest start: {found.earliest_start:%Y-%m-%d %H:%M:%S} UTC"))
+        parts.append(Text(f"\nexpected start: {found.earliest_start:%Y-%m-%d %H:%M:%S} UTC"))
     if found.past:
         past = table("history", "on", "because")
         for told in found.past:

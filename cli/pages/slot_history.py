@@ -21,7 +21,9 @@ def slot_page(slot: SlotHistory) -> RenderableType:
     if why := out_of_service(slot):
         parts.append(Text(f"  {clean(why)}", style="red"))
     if slot.service_state is ServiceState.QUARANTINED:
-        ways = f"a canary that passes (tx81 canary run {slot.id}), or by a person (tx81 slots resume {slot.id})"
+        by_hand = slot.quarantined_because is not None and slot.quarantined_because.by is not None
+        canary = "" if by_hand or not slot.cards else f"a canary that passes (tx81 canary run {slot.id}), or by "
+        ways = f"{canary}a person (tx81 slots resume {slot.id})"
         parts.append(Text(f"  back to service by {clean(ways)}"))
     if said := unheard(slot):
         parts.append(Text(f"  {clean(said)}", style="red"))

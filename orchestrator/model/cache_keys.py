@@ -56,7 +56,7 @@ def changes(parts: CacheParts, earlier: CacheParts) -> list[Change]:
 def why_missed(parts: CacheParts, nearest: CacheParts | None) -> list[str]:
     """What differs from the nearest earlier build, one short line each; `nearest` None means there was none."""
     if nearest is None:
-        return ["no earlier build of this kind"]
+        return ["no earlier build of this kind has succeeded"]
     return [f"{change.part}: {short(change.before)} → {short(change.after)}" for change in changes(parts, nearest)]
 
 

@@ -18,6 +18,7 @@ from orchestrator.model.demand import Demand, FreeSlot
 from orchestrator.model.failures import Failure
 from orchestrator.model.lacks import Lack
 from orchestrator.model.orders import ordered_by
+from orchestrator.model.slots import SlotKind
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.scheduling import plan, queue
 from orchestrator.scheduling.placement.candidate import Candidate
@@ -109,7 +110,7 @@ def _standings(session: Session, now: datetime, lost_after: timedelta) -> list[S
         if job is not None:
             if job.kind not in typical:
                 typical[job.kind] = _past_runs(session, job.kind)
-            occupant = _occupant(job, started_at or now, _typical_seconds(job, typical[job.kind]))
+            occupant = _occupant(job, started_at, now, _typical_seconds(job, typical[job.kind]))
         beats = slot.heartbeat_at is not None and slot.heartbeat_at > now - lost_after
         found.append(
             Standing(
@@ -119,6 +120,7 @@ def _standings(session: Session, now: datetime, lost_after: timedelta) -> list[S
                 occupant,
                 _why_out_of_service(slot),
                 {name: Lack.of(name, stored) for name, stored in (slot.lacks or {}).items()},
+                only_a_person=slot.kind is SlotKind.CPU or (slot.quarantined_because or {}).get("by") is not None,
                 deaf=slot.deaf["reason"] if beats and slot.deaf is not None else None,
             )
         )
@@ -128,17 +130,22 @@ def _standings(session: Session, now: datetime, lost_after: timedelta) -> list[S
 def _why_out_of_service(slot: Slot) -> str | None:
     if slot.service_state is ServiceState.IN_SERVICE:
         return None
-    known = (slot.quarantined_because or {}).get("reason") or (slot.service_change or {}).get("note")
-    return None if known is None else str(known)
+    evidence, note = (slot.quarantined_because or {}).get("reason"), (slot.service_change or {}).get("note")
+    if slot.service_state is ServiceState.QUARANTINED:
+        return str(evidence or note) if evidence or note else None
+    # A drained slot may have been under suspicion before: that is not why it is drained.
+    before = f"under suspicion: {evidence}" if evidence and evidence != note else None
+    return "; ".join(filter(None, (note, before))) or None
 
 
 def _as_placed(slot: Slot) -> FreeSlot:
     return demand.free_slot(slot.id, slot.name, slot.labels, slot.kcore, lacks=slot.lacks)
 
 
-def _occupant(job: Job, started_at: datetime, seconds: float) -> Occupant:
-    latest = started_at + timedelta(seconds=job.run_seconds)
-    return Occupant(job.id, latest, min(latest, started_at + timedelta(seconds=seconds)))
+def _occupant(job: Job, started_at: datetime | None, now: datetime, seconds: float) -> Occupant:
+    start = started_at or now
+    latest = start + timedelta(seconds=job.run_seconds)
+    return Occupant(job.id, latest, min(latest, start + timedelta(seconds=seconds)), started=started_at is not None)
 
 
 def _past_runs(session: Session, kind: str) -> list[tuple[object, float]]:
@@ -175,6 +182,7 @@ def _subject(session: Session, job: Job, seen: Snapshot, found: Sequence[QueueCl
         state=job.state,
         needs=[Need(row.id, row.name, row.state, row.until, row.met) for row in needs.of_job(session, job.id)],
         joined_to=job.joined_to,
+        joined_state=_state_of(session, job.joined_to),
         open_batch=_open_batch(session, job),
         held=_hold_of(job) if job.held else None,
         slot_id=assigned.slot_id if assigned else None,
@@ -183,6 +191,11 @@ def _subject(session: Session, job: Job, seen: Snapshot, found: Sequence[QueueCl
         next_job=following,
         seconds=_typical_seconds(job, _past_runs(session, job.kind)),
     )
+
+
+def _state_of(session: Session, job_id: int | None) -> JobState:
+    found = None if job_id is None else session.scalar(select(Job.state).where(Job.id == job_id))
+    return found or JobState.RUNNING
 
 
 def _rung_again(attempt: Attempt) -> bool:

@@ -7,11 +7,12 @@ runs to its limit. From then on a free slot among them is given only to a job wh
 
 import heapq
 from collections import Counter, defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from orchestrator.model.demand import Demand, FreeSlot, hosts_with_enough
 from orchestrator.model.states import ServiceState
+from orchestrator.scheduling.placement import why
 from orchestrator.scheduling.placement.candidate import Candidate, Placement
 from orchestrator.scheduling.placement.gathering import Gathering, earliest, in_order
 from orchestrator.scheduling.placement.supply import Supply
@@ -28,7 +29,9 @@ class Board:
         self._hosts = {demand: hosts_with_enough(demand, every) for demand in gangs}
         self._gangs = {demand.kind for demand, hosts in self._hosts.items() if hosts}
         self._left = Counter(slot.host for slot in supply.free if self._is_crowding(slot))
-        self._slots = sorted(supply.free, key=lambda slot: (self._claims(slot), self._crowd(slot)))
+        self._crowd = {slot.id: self._left[slot.host] if slot.name.kind in self._gangs else 0 for slot in supply.free}
+        """Number of free slots of a slot's host as the turn begins, if gangs wait for hosts; otherwise 0."""
+        self._slots = sorted(supply.free, key=lambda slot: (self._claims(slot), self._crowd[slot.id]))
         self.free = {slot.id for slot in supply.free}
         self._free_at = {slot.id: supply.now for slot in supply.free}
         self._free_at |= {busy.slot.id: max(supply.now, busy.until) for busy in supply.busy}
@@ -57,13 +60,13 @@ class Board:
         if found is None:
             self._hopeless[kind] = candidate.run_limit
             return None
-        slots, why = found
+        slots, reason = found
         for slot in slots:
             self.free.remove(slot.id)
             if self._is_crowding(slot):
                 self._left[slot.host] -= 1
             self._free_at[slot.id] = self._supply.now + candidate.run_limit
-        return Placement(candidate.job_id, tuple(slot.id for slot in slots), why)
+        return Placement(candidate.job_id, tuple(slot.id for slot in slots), reason)
 
     def gather(self, candidate: Candidate) -> None:
         """Set slots aside for a gang on the host where it can start first.
@@ -100,28 +103,30 @@ class Board:
         if candidate.avoid:
             left = [slot for slot in fitting if self._open(slot, candidate)]
             best = min(left, key=lambda slot: (slot.id in candidate.avoid, self._claims(slot), _cold(candidate, slot)))
-            failed = best.id in candidate.avoid
-            why = (
-                "no other slot was free, although the job failed here before"
-                if failed
-                else "the job has not failed here"
-            )
-            return [best], why
+            return [best], why.after_failures(candidate, best, left, closed=self._closed(candidate, fitting))
+        if candidate.demand.only:
+            return [best], why.named(candidate)
         warm = self._warm(candidate, best)
         if warm is not None:
-            return [warm], "this slot ran the same kernel image last"
+            return [warm], why.WARM
         return [best], self._reason(candidate, best, fitting)
 
-    def _reason(self, candidate: Candidate, best: FreeSlot, fitting: deque[FreeSlot]) -> str:
-        if candidate.demand.only:
-            return f"the request names {candidate.demand.only[0]}"
-        if not any(self._open(slot, candidate) for slot in fitting if slot is not best):
-            return "it was the only free slot that fits"
-        if self._claims(best) < self._claims(fitting[-1]):
-            return "other free slots are the only ones on which some jobs may run"
-        if self._crowd(best) < self._crowd(fitting[-1]):
-            return "its host has the fewest free slots, which leaves other hosts for jobs that need several"
-        return "of the free slots that fit, it was idle longest"
+    def _reason(self, candidate: Candidate, best: FreeSlot, fitting: Collection[FreeSlot]) -> str:
+        def another(worse: Callable[[FreeSlot], bool]) -> FreeSlot | None:
+            rest = (slot for slot in fitting if slot is not best and self._open(slot, candidate))
+            return next((slot for slot in rest if worse(slot)), None)
+
+        if another(lambda slot: True) is None:
+            return why.alone(closed=self._closed(candidate, fitting))
+        if self._pinned and (wanted := another(lambda slot: self._claims(slot) > self._claims(best))) is not None:
+            return why.left_to_those_who_name(wanted)
+        if self._gangs and another(lambda slot: self._crowd[slot.id] > self._crowd[best.id]) is not None:
+            return why.LEFT_TO_GANGS
+        return why.IDLE
+
+    def _closed(self, candidate: Candidate, fitting: Iterable[FreeSlot]) -> bool:
+        """Whether some free slots that fit are set aside or reserved for others."""
+        return any(slot.id in self.free and not self._open(slot, candidate) for slot in fitting)
 
     def _several(self, candidate: Candidate) -> tuple[list[FreeSlot], str] | None:
         """Enough slots of one host, and why this host: of those that have enough, the one with the fewest free."""
@@ -141,9 +146,8 @@ class Board:
             return failed, self._left[host], claims, sum(_cold(candidate, slot) for slot in chosen[host])
 
         best = min(chosen, key=worse)
-        if len(hosts) == 1:
-            return in_order(chosen[best]), "it was the only host with enough free slots that fit"
-        return in_order(chosen[best]), "of the hosts with enough free slots that fit, it had the fewest"
+        slots, closed = in_order(chosen[best]), self._closed(candidate, self._fitting(demand))
+        return slots, why.of_gang(candidate, slots, [(worse(host), host == best) for host in hosts], closed=closed)
 
     def _fitting(self, demand: Demand) -> deque[FreeSlot]:
         """The slots that the demand admits, best first; the first of them is free."""
@@ -185,10 +189,6 @@ class Board:
     def _is_crowding(self, slot: FreeSlot) -> bool:
         """Whether gangs count it among the free slots of its host."""
         return slot.name.kind in self._gangs and slot.service is ServiceState.IN_SERVICE
-
-    def _crowd(self, slot: FreeSlot) -> int:
-        """Number of free slots of its host if gangs wait for hosts; otherwise 0."""
-        return self._left[slot.host] if slot.name.kind in self._gangs else 0
 
 
 def _cold(candidate: Candidate, slot: FreeSlot) -> bool:

@@ -1,6 +1,6 @@
 """`explain`: everything that a job waits for, from the same snapshot and by the same function that places it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -13,7 +13,7 @@ from orchestrator.model.lacks import DISK, PORT, Lack
 from orchestrator.model.shares import UNUSED
 from orchestrator.model.states import JobState, ServiceState, Until
 from orchestrator.scheduling.placement.candidate import Candidate
-from orchestrator.scheduling.placement.snapshot import ExplainedJob, Snapshot, Standing
+from orchestrator.scheduling.placement.snapshot import ExplainedJob, Occupant, Snapshot, Standing
 
 
 class WaitsFor(StrEnum):
@@ -24,13 +24,13 @@ class WaitsFor(StrEnum):
     BATCH_OPEN = "batch_open"
     """The other jobs of its batch are still being written."""
     IDENTICAL_BUILD_UNDER_WAY = "identical_build_under_way"
-    """The same build is in the queue or runs already; its result will be taken."""
+    """The same build is in the queue or runs already; its result is taken if it succeeds."""
     HELD = "held"
     """A person holds it until the hold is removed."""
     NO_SUCH_SLOT_ALIVE = "no_such_slot_alive"
     """No slot that the request allows has a live worker, or no such slot exists."""
     SLOT_BUSY = "slot_busy"
-    """Another job has this slot, until `until` at the latest, if known."""
+    """Another job has this slot, and reaches its run limit at `until`, if it has started."""
     SLOT_DRAINING = "slot_draining"
     """This slot is being taken, or was taken, out of service."""
     SLOT_QUARANTINED = "slot_quarantined"
@@ -89,7 +89,8 @@ class WaitReason:
     until: Annotated[
         datetime | None,
         Field(
-            description="For slot_busy: when the job on the slot reaches its run limit; for gathering and "
+            description="For slot_busy: when the job on the slot reaches its run limit, if it has started; for "
+            "gathering and "
             "kept_for_gang: when the gang starts at the latest; for reserved: when the reservation ends."
         ),
     ] = None
@@ -132,20 +133,21 @@ def _needed(job: ExplainedJob) -> Iterator[WaitReason]:
             detail = f"job {need.job_id} ({need.name}) has to {far} first; it is {need.state}"
             yield WaitReason(WaitsFor.NEEDS_JOB, detail, job_id=need.job_id)
     if job.joined_to is not None:
-        detail = f"job {job.joined_to} is running the same build; its result will be taken"
+        detail = f"job {job.joined_to}, {job.joined_state}, is the same build; its result is taken if it succeeds"
         yield WaitReason(WaitsFor.IDENTICAL_BUILD_UNDER_WAY, detail, job_id=job.joined_to)
 
 
 def _unclaimed(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:
-    detail = f"{job.slot_id} is leased to it; the slot's worker was notified and has not started it yet"
+    detail = f"{job.slot_id} is leased to it; the slot's worker has not started it yet"
     yield WaitReason(WaitsFor.ASSIGNED_NOT_CLAIMED, detail, slot_id=job.slot_id)
     standing = next((each for each in seen.slots if each.slot.id == job.slot_id), None)
     if standing is not None and not standing.alive:
         yield _away(standing)
     elif standing is not None and job.rung_since is not None:
         detail = (
-            f"the worker of {job.slot_id} is alive and has not noticed since {_moment(job.rung_since)}: the broker "
-            "does not answer, or worker and dispatcher use different ones; compare their TX81_BROKER_URL and logs"
+            f"the worker of {job.slot_id} sends heartbeats, was notified more than once since "
+            f"{_moment(job.rung_since)}, and has not started it; if this lasts, the broker does not answer, or worker "
+            "and dispatcher use different ones: compare their TX81_BROKER_URL and logs"
         )
         yield WaitReason(WaitsFor.BELL_NOT_HEARD, detail, slot_id=job.slot_id)
 
@@ -159,12 +161,7 @@ def _unplaced(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:
     in_order = sorted(seen.slots, key=lambda each: (each.slot.host, each.slot.name.kind, each.slot.name.index))
     fitting = [standing for standing in in_order if demand.admits(standing.slot)]
     if not hosts_with_enough(demand, (each.slot for each in fitting if each.alive)):
-        lacking = any(demand.selects(each.slot) and demand.misses(each.slot) for each in seen.slots)
-        none = "none has what it needs" if lacking else "none is registered"
-        known = ", ".join(standing.slot.id for standing in fitting) or none
-        some = "there is no slot" if demand.slots == 1 else f"no host has {demand.slots} slots"
-        detail = f"{some} with a live worker that fits {demand.unlimited.key()!r} ({known})"
-        yield WaitReason(WaitsFor.NO_SUCH_SLOT_ALIVE, detail)
+        yield _none_alive(demand, fitting, seen)
     for standing in in_order:
         if demand.selects(standing.slot) and demand.excludes(standing.slot):
             detail = f"the request excludes {standing.slot.id}"
@@ -173,10 +170,23 @@ def _unplaced(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:
             yield from (_lacking(standing, standing.lacks[name]) for name in demand.missing(standing.slot))
     yield from _gathering(job, seen)
     for standing in fitting:
-        yield from _occupied(standing, demand)
+        yield from _occupied(standing, demand, seen.now)
         if standing.free:
             yield from _closed(job, seen, standing.slot)
     yield from _before(job, seen)
+
+
+def _none_alive(demand: Demand, fitting: Sequence[Standing], seen: Snapshot) -> WaitReason:
+    known = ", ".join(standing.slot.id for standing in fitting)
+    if known:
+        known = f"registered: {known}"
+    elif any(demand.selects(each.slot) for each in seen.slots):
+        known = "all that it names are excluded, or their hosts lack what it needs"
+    else:
+        known = "none is registered"
+    some = "there is no slot" if demand.slots == 1 else f"no host has {demand.slots} slots"
+    detail = f"{some} with a worker that takes jobs and that fits {demand.unlimited.key()!r} ({known})"
+    return WaitReason(WaitsFor.NO_SUCH_SLOT_ALIVE, detail)
 
 
 _LACKS = {DISK: WaitsFor.LACKS_DISK, PORT: WaitsFor.LACKS_PORT}
@@ -198,6 +208,8 @@ def _gathering(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:
     for host, slots in hosts.items():
         open_ones = (each for each in slots if not seen.closing(each, mine) and not seen.gang_before(each, mine))
         count, until = sum(slot.id in free for slot in open_ones), None
+        if count >= demand.slots:
+            continue
         detail = f"{host} has {count} of the {demand.slots} slots that it needs at once"
         for gathering in seen.plan.gatherings:
             if (gathering.job_id, gathering.host) == (mine.job_id, host):
@@ -231,27 +243,36 @@ def _moment(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _occupied(standing: Standing, demand: Demand) -> Iterator[WaitReason]:
+def _occupied(standing: Standing, demand: Demand, now: datetime) -> Iterator[WaitReason]:
     slot_id, occupant, why = standing.slot.id, standing.occupant, f" ({standing.why})" if standing.why else ""
     if not standing.alive:
         yield _away(standing)
     match standing.service:
         case ServiceState.QUARANTINED if not (demand.canary or demand.provision):
-            detail = f"{slot_id} is quarantined{why}; returns to service when a canary passes or a person resumes it"
+            who = "a person resumes it" if standing.only_a_person else "a canary passes or a person resumes it"
+            detail = f"{slot_id} is quarantined{why}; returns to service when {who}"
             yield WaitReason(WaitsFor.SLOT_QUARANTINED, detail, slot_id=slot_id)
         case ServiceState.DRAINING | ServiceState.DRAINED if not (demand.provision and standing.free):
             detail = f"{slot_id} is {standing.service}{why}; resume it to return it to service"
             yield WaitReason(WaitsFor.SLOT_DRAINING, detail, slot_id=slot_id)
     if occupant is not None:
-        detail = f"job {occupant.job_id} has {slot_id}, until {_moment(occupant.latest)} at the latest"
-        yield WaitReason(WaitsFor.SLOT_BUSY, detail, occupant.job_id, slot_id, until=occupant.latest)
+        yield _busy(slot_id, occupant, now)
+
+
+def _busy(slot_id: str, occupant: Occupant, now: datetime) -> WaitReason:
+    if not occupant.started:
+        detail = f"job {occupant.job_id} is assigned to {slot_id} and has not started"
+        return WaitReason(WaitsFor.SLOT_BUSY, detail, occupant.job_id, slot_id)
+    ends = "ends" if occupant.latest > now else "has ended"
+    detail = f"job {occupant.job_id} has {slot_id}; its run limit {ends} at {_moment(occupant.latest)}"
+    return WaitReason(WaitsFor.SLOT_BUSY, detail, occupant.job_id, slot_id, until=occupant.latest)
 
 
 def _away(standing: Standing) -> WaitReason:
     if standing.deaf is not None:
         detail = f"{standing.deaf}; the slot is used again when its worker has restarted"
         return WaitReason(WaitsFor.WORKER_DEAF, detail, slot_id=standing.slot.id)
-    detail = f"no heartbeat from the worker of {standing.slot.id}"
+    detail = f"no recent heartbeat from the worker of {standing.slot.id}"
     return WaitReason(WaitsFor.WORKER_AWAY, detail, slot_id=standing.slot.id)
 
 
@@ -259,7 +280,10 @@ def _before(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:
     """Jobs that come first: in its class, and in other classes those that get a slot it could use."""
     mine = job.candidate
     if job.ahead:
-        detail = f"{job.ahead} jobs of its class are more urgent or older; the first of them is job {job.next_job}"
+        some = "1 job that asks" if job.ahead == 1 else f"{job.ahead} jobs that ask"
+        comes = "comes" if job.ahead == 1 else "come"
+        order = f"more urgent, moved to the front, or older; the first is job {job.next_job}"
+        detail = f"{some} for the same slots {comes} before it: {order}"
         yield WaitReason(WaitsFor.BEHIND_IN_QUEUE, detail, job.next_job, count=job.ahead)
     standing = seen.shares.get(mine.project, UNUSED).standing
     fits = {each.slot.id: each.slot for each in seen.slots if mine.demand.admits(each.slot)}
@@ -274,14 +298,14 @@ def _before(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:
             theirs = seen.shares.get(other.project, UNUSED).standing
             if other.project not in told and (theirs < standing or won):
                 told.add(other.project)
-                detail = (
-                    f"project {other.project} has had {theirs:.0f} slot-seconds for each unit of its weight, "
-                    f"{mine.project} {standing:.0f}"
-                )
+                gets = f"job {other.job_id} of project {other.project} gets a slot first"
+                less = f"project {other.project} has had less slot time for its weight than {mine.project}"
+                numbers = f"slot-seconds for each unit of weight: {theirs:.1f} and {standing:.1f}"
+                detail = f"{less if theirs < standing else gets} ({numbers})"
                 yield WaitReason(WaitsFor.OTHER_PROJECT_FIRST, detail, other.job_id, project=other.project)
         elif not same and _comes_first(other, mine):
             slot_id = gets[other.job_id].id
-            detail = f"job {other.job_id} is more urgent or older, and gets {slot_id}"
+            detail = f"job {other.job_id} comes before it in the queue, and gets {slot_id} in the next turn"
             yield WaitReason(WaitsFor.BEHIND_IN_QUEUE, detail, other.job_id, slot_id)
 
 

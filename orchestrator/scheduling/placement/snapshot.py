@@ -18,11 +18,13 @@ from orchestrator.scheduling.placement.supply import BusySlot, Supply
 
 @dataclass(frozen=True)
 class Occupant:
-    """The job that has a slot: its latest end, and its expected end from the duration of similar jobs."""
+    """The job that has a slot: when its run limit ends, and its expected end from the duration of similar jobs."""
 
     job_id: int
     latest: datetime
+    """Of a job that has not started, as if it started now."""
     expected: datetime
+    started: bool = True
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Standing:
     """What its host does not have, by its name."""
     deaf: str | None = None
     """Why it counts as not alive although its worker sends heartbeats."""
+    only_a_person: bool = False
+    """Quarantined, and no canary returns it to service."""
 
     @property
     def serving(self) -> bool:
@@ -87,6 +91,9 @@ class ExplainedJob:
     state: JobState
     needs: Sequence[Need] = ()
     joined_to: int | None = None
+    """The same build, whose result is taken."""
+    joined_state: JobState = JobState.RUNNING
+    """Of that job."""
     open_batch: int | None = None
     """Its batch, while that is still being written."""
     held: str | None = None

@@ -210,7 +210,7 @@ def test_a_build_that_does_not_want_the_cache_runs_and_says_so(desk: Desk):
 def test_the_first_build_of_a_kind_says_that_there_was_none(desk: Desk):
     desk.build(desk.submit(quantize()))
 
-    assert desk.why(desk.submit(convert())) == "cache missed: no earlier build of this kind"
+    assert desk.why(desk.submit(convert())) == "cache missed: no earlier build of this kind has succeeded"
 
 
 @pytest.mark.parametrize("changed", ["parameter", "weights", "config", "release"])

@@ -76,7 +76,7 @@ def test_the_first_build_of_a_kind_has_none_to_be_compared_with(desk: Desk):
     told = _review(desk, build)
 
     assert (told.nearest, told.changed) == (None, [])
-    assert told.queued_because == "cache missed: no earlier build of this kind"
+    assert told.queued_because == "cache missed: no earlier build of this kind has succeeded"
 
 
 def test_a_changed_parameter_is_told_with_both_values(desk: Desk):

@@ -29,6 +29,7 @@ from orchestrator.scheduling.explanation import Explanation, PastKind, explanati
 from orchestrator.scheduling.placement.explain import WaitsFor
 from orchestrator.scheduling.queue import QueueClass
 from orchestrator.slots import queries as slot_queries
+from orchestrator.slots import service
 from orchestrator.storage.tables import Attempt, Job, JobInput, Lease, Project, Slot
 
 HOUR = timedelta(hours=1)
@@ -176,7 +177,7 @@ def test_a_job_goes_to_the_slot_that_ran_its_kernel_image_last(desk: Desk):
     with desk.database.read() as session:
         assert session.scalars(select(Attempt.slot_id)).all() == ["lab1.g1"]
     (past,) = _explained(desk, job.id).past
-    assert (past.about, past.why) == (PastKind.PLACED, "this slot ran the same kernel image last")
+    assert (past.about, past.why) == (PastKind.PLACED, "the kernel image that was placed on this slot last is the same")
 
 
 def test_a_slot_remembers_the_kernel_image_that_was_placed_on_it(desk: Desk):
@@ -277,6 +278,58 @@ def test_a_busy_slot_names_its_job_and_when_it_ends_at_the_latest(desk: Desk):
     latest = holder.started_at + timedelta(seconds=60)
     assert (reason.kind, reason.job_id, reason.slot_id) == (WaitsFor.SLOT_BUSY, holder.job_id, "lab1.g0")
     assert (reason.until, found.earliest_start) == (latest, latest)
+
+
+def test_a_pinned_job_whose_worker_was_stopped_is_not_said_to_have_found_nothing_else_free(desk: Desk):
+    with desk.database.write() as session:
+        pinned = a_slot(session, "g0")
+        for number in range(1, 8):
+            a_slot(session, f"g{number}")
+        job = a_job(session, demand="card_group g0")
+        attempt = a_running_attempt(session, job, pinned)
+        owner = owner_of(session, attempt.id)
+        assert lifecycle.give_back(session, attempt.id, owner=owner, now=now(), why="its worker was stopped")
+
+    _turn(desk)
+
+    told = [past.why for past in _explained(desk, job.id).past if past.about is PastKind.PLACED]
+    assert told == ["the request names g0, although an earlier attempt here did not succeed"]
+
+
+def test_what_waits_for_the_same_build_says_in_which_state_that_is(desk: Desk):
+    with desk.database.write() as session:
+        first = a_job(session, JobState.QUEUED)
+        second = a_job(session, JobState.WAITING, joined_to=first.id)
+
+    (detail,) = [each.detail for each in _explained(desk, second.id).reasons if each.job_id == first.id]
+
+    assert detail == f"job {first.id}, queued, is the same build; its result is taken if it succeeds"
+
+
+def test_an_assigned_job_that_has_not_started_has_no_end_yet(desk: Desk):
+    _lead(desk)
+    with desk.database.write() as session:
+        a_slot(session)
+        other = a_job(session)
+    assert _turn(desk) == {other.id}
+    with desk.database.write() as session:
+        mine = a_job(session)
+
+    (reason,) = _explained(desk, mine.id).reasons
+
+    assert (reason.detail, reason.until) == (f"job {other.id} is assigned to lab1.g0 and has not started", None)
+
+
+def test_a_slot_that_a_person_quarantined_is_not_said_to_wait_for_a_canary(desk: Desk):
+    _lead(desk)
+    with desk.database.admission() as (session, at):
+        slot = a_slot(session)
+        service.quarantine(session, slot.id, by="ann", note="odd noise", now=at)
+        mine = a_job(session)
+
+    (reason,) = _explained(desk, mine.id).reasons
+
+    assert reason.detail == "lab1.g0 is quarantined (odd noise); returns to service when a person resumes it"
 
 
 def test_the_forecast_knows_how_long_such_jobs_took(desk: Desk):

@@ -80,7 +80,7 @@ def test_the_nearest_build_is_the_newest_of_those_that_differ_in_the_fewest_part
 
 def test_without_an_earlier_build_that_is_the_reason():
     assert nearest({"kind": "convert"}, {}) is None
-    assert why_missed({"kind": "convert"}, None) == ["no earlier build of this kind"]
+    assert why_missed({"kind": "convert"}, None) == ["no earlier build of this kind has succeeded"]
 
 
 def test_a_reason_is_short_and_names_what_appeared_and_what_went():

@@ -140,7 +140,10 @@ def test_a_slot_that_ran_the_same_kernel_image_is_preferred():
 
     (placement,) = placed([Candidate(1, GROUP, 5, kcore="k1")], [cold, warm])
 
-    assert (placement.slot_ids, placement.why) == (("lab.g1",), "this slot ran the same kernel image last")
+    assert (placement.slot_ids, placement.why) == (
+        ("lab.g1",),
+        "the kernel image that was placed on this slot last is the same",
+    )
 
 
 def test_a_slot_where_it_failed_is_avoided_even_if_it_has_the_kernel_image():
