@@ -18,11 +18,15 @@ from orchestrator.model.kcores import (
     BadKcore,
     KcoreFacts,
     chips_in,
+    lacks_weights,
     misfit_of_cards,
     misfit_of_dtype,
+    misfit_of_length,
+    misfit_of_parallel_size,
     misfit_of_precision,
+    too_few_blocks,
 )
-from orchestrator.model.profile import Profile
+from orchestrator.model.profile import KindProfile, Profile
 from orchestrator.model.specs import (
     CanarySpec,
     CompileSpec,
@@ -97,8 +101,9 @@ class Kcores:
         self._model = model
         self._origin = cache(self._found)
 
-    def refuse_unfit(self, spec: InferSpec | CanarySpec | ServeSpec) -> None:
-        """BadSpec if the kcore is known to be for another model, precision or number of cards."""
+    def refuse_unfit(self, spec: InferSpec | CanarySpec | ServeSpec, kind: KindProfile) -> None:
+        """BadSpec if the kcore is known to be for another model, precision, number of cards or length, or to need what
+        the job does not give. `kind` says how the release runs the job."""
         origin = self._origin("kcore", spec.kcore)
         told = misfit_of_cards(origin.facts.chips, cards_of(spec))
         told = told or misfit_of_precision(origin.facts.precision, has_gm=spec.gm is not None)
@@ -107,6 +112,15 @@ class Kcores:
         if told is not None:
             raise BadSpec(told, field="spec.kcore")
         self._refuse_other_weights(spec, origin)
+        takes_gm = "gm" in kind.copy_in or "gm" in kind.optional
+        _refuse("gm", lacks_weights(origin.facts.precision, has_gm=spec.gm is not None) if takes_gm else None)
+        if kind.model_config_file == "tx81":
+            _refuse("model", misfit_of_parallel_size(self._model(spec.model).tx81_config, cards_of(spec)))
+        if isinstance(spec, ServeSpec):
+            length = spec.max_model_len
+            _refuse("max_model_len", misfit_of_length(origin.facts.sequence, length))
+            blocks = too_few_blocks(blocks=spec.gpu_blocks, block_size=spec.block_size, max_model_len=length)
+            _refuse("gpu_blocks", blocks)
 
     def stored(self, spec: InferSpec | CanarySpec | ServeSpec) -> str | None:
         """Digest of the kcore, where that is made by now: `refuse_cards` reads what its files tell."""
@@ -190,6 +204,11 @@ class Kcores:
     def _digest_made(self, name: str, job: int) -> str | None:
         made = select(Artifact.digest).where(Artifact.job_id == job, Artifact.name == name)
         return self._session.scalars(made.order_by(Artifact.id.desc()).limit(1)).first()
+
+
+def _refuse(field: str, told: str | None) -> None:
+    if told is not None:
+        raise BadSpec(told, field=f"spec.{field}")
 
 
 def _facts_of(model: str, backend_type: str, profile: Profile) -> KcoreFacts:

@@ -7,7 +7,7 @@ A kcore is a folder: a literal `kcore.bin`, or `model_info.json` with `chipN/til
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from json import JSONDecodeError
 from typing import Any, Literal
 
@@ -99,6 +99,43 @@ def misfit_of_precision(precision: Precision | None, *, has_gm: bool) -> str | N
     if has_gm and precision in ("bf16", "fp16"):
         return f"the kcore was compiled for {precision} weights and takes no quantised weights: omit gm"
     return None
+
+
+def lacks_weights(precision: Precision | None, *, has_gm: bool) -> str | None:
+    """Why a kernel image of that precision cannot run without the quantised weights that a job does not give."""
+    if precision == "quant" and not has_gm:
+        return "the kcore was compiled for quantised weights: give gm, the weights that its conversion used"
+    return None
+
+
+def misfit_of_parallel_size(tx81_config: Mapping[str, Any] | None, cards: str | None) -> str | None:
+    """Why a model's TX81 config.json does not fit a kernel image for the cards that a job requests."""
+    parallel = (tx81_config or {}).get("tensor_parallel")
+    size = parallel.get("parallel_size") if isinstance(parallel, Mapping) else None
+    wanted = 1 if cards == SINGLE_CARD else CARDS_PER_GROUP
+    if size is None or size == wanted:
+        return None
+    return (
+        f"its TX81 config.json says tensor_parallel.parallel_size {size!r}, and the kcore of this job runs on {wanted} "
+        f"card{'s' if wanted > 1 else ''}: register the model with parallel_size {wanted}"
+    )
+
+
+def misfit_of_length(sequence: int | None, max_model_len: int) -> str | None:
+    """Why a kernel image for questions and answers of `sequence` tokens does not fit a server for longer ones."""
+    if sequence is None or max_model_len <= sequence:
+        return None
+    return f"the kcore was compiled for {sequence} tokens, not for {max_model_len}: use at most {sequence}"
+
+
+def too_few_blocks(*, blocks: int, block_size: int, max_model_len: int) -> str | None:
+    """Why the cache of keys and values of a server cannot hold one question with its answer."""
+    if blocks * block_size >= max_model_len:
+        return None
+    return (
+        f"{blocks} blocks of {block_size} tokens hold {blocks * block_size} tokens, and max_model_len is "
+        f"{max_model_len}: use at least {math.ceil(max_model_len / block_size)} blocks, or a smaller max_model_len"
+    )
 
 
 def misfit_of_dtype(precision: Precision | None, dtype: str) -> str | None:

@@ -141,7 +141,7 @@ class Drafting:
             check_model(self._model(spec.model), spec, profile)
         inputs = tuple(self._wire(name, source, files) for name, source in inputs_of(spec).items())
         if isinstance(spec, InferSpec | CanarySpec | ServeSpec):
-            self._kcores.refuse_unfit(spec)
+            self._kcores.refuse_unfit(spec, kind)
             if (kcore := self._kcores.stored(spec)) is not None:
                 self.kcores.setdefault(StoredKcore(kcore, cards_of(spec)), place)
         for need in request.needs:

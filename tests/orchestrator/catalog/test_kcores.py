@@ -156,7 +156,7 @@ def test_a_server_computes_in_what_its_kcore_was_compiled_for(desk):
 
     assert "compiled for quant weights, but dtype says bfloat16" in unsaid.detail
     assert "compiled for bf16 weights, but dtype says int8" in wrong.detail
-    assert desk.submit({**serve, "kcore": quant, "dtype": "int8"})
+    assert desk.submit({**serve, "kcore": quant, "dtype": "int8", "gm": desk.stored("gm")})
 
 
 def test_an_imported_kcore_is_for_the_model_that_was_named_with_it(desk):
@@ -164,3 +164,59 @@ def test_an_imported_kcore_is_for_the_model_that_was_named_with_it(desk):
 
     assert "compiled from model qwen" in refused(desk, desk.infer(model="tuned", kcore=kcore)).detail
     assert desk.submit(desk.infer(kcore=kcore))
+
+
+# ── what is known is refused before a card is used ─────────────────────────────────────────────────────────────────
+
+
+def test_a_quantised_kcore_without_its_weights_is_refused_however_it_is_named(desk):
+    imported = refused(desk, desk.infer(kcore=an_import(desk, precision="quant")))
+    jobs = {"a": convert(backend_type="qwen2_7b_quant", gm=desk.stored("gm")), "b": compile_of("a")}
+    with pytest.raises(BadSpec) as of_pipeline:
+        desk.pipeline({**jobs, "c": desk.infer(kcore=kcore_of("b"))})
+
+    assert (imported.field, of_pipeline.value.field) == ("spec.gm", "jobs.c.spec.gm")
+    assert "give gm" in imported.detail
+    assert imported.detail == of_pipeline.value.detail
+
+
+@pytest.mark.parametrize(
+    ("size", "cards", "told"),
+    [(8, {}, "parallel_size 8"), (4, {"cards": "0"}, "register the model with parallel_size 1")],
+)
+def test_a_model_whose_parallel_size_is_not_that_of_the_cards_is_refused(desk, size, cards, told):
+    with desk.database.write() as session:
+        a_model(session, "split", tx81_config={"param_dir": "k", "tensor_parallel": {"parallel_size": size}})
+
+    refusal = refused(desk, desk.infer(model="split", **cards))
+
+    assert refusal.field == "spec.model"
+    assert told in refusal.detail
+
+
+@pytest.mark.parametrize(("size", "cards"), [(4, {"groups": 2}), (1, {"cards": "0"})])
+def test_a_model_whose_parallel_size_is_that_of_the_cards_is_taken(desk, size, cards):
+    with desk.database.write() as session:
+        a_model(session, "split", tx81_config={"param_dir": "k", "tensor_parallel": {"parallel_size": size}})
+
+    assert desk.submit(desk.infer(model="split", **cards))
+
+
+def test_a_server_for_longer_texts_than_its_kcore_holds_is_refused(desk):
+    kcore = an_import(desk, image="deepseek_7b_bf16_seq4096_c4")
+    serve = {"kind": "serve", "model": "qwen", "kcore": kcore}
+
+    refusal = refused(desk, serve)
+
+    assert (refusal.field, "use at most 4096" in refusal.detail) == ("spec.max_model_len", True)
+    assert desk.submit({**serve, "max_model_len": 4096})
+
+
+def test_a_server_whose_cache_cannot_hold_one_text_is_refused(desk):
+    serve = {"kind": "serve", "model": "qwen", "kcore": an_import(desk), "max_model_len": 8200}
+
+    refusal = refused(desk, serve)
+
+    assert refusal.field == "spec.gpu_blocks"
+    assert "use at least 513 blocks" in refusal.detail
+    assert desk.submit({**serve, "gpu_blocks": 513})
