@@ -79,6 +79,26 @@ class InputView(View):
     file_name: str | None
 
 
+class MeasureView(View):
+    """One measure of all cards of an attempt while its tool ran."""
+
+    min: float
+    mean: float
+    max: float
+    max_card: int = Field(description="The card with the most.")
+    points: tuple[tuple[float, float], ...] = Field(
+        description="At most 60: seconds after the start, and the most of all cards then."
+    )
+
+
+class TelemetryView(View):
+    """What the cards of an attempt measured while its tool ran."""
+
+    samples: int
+    sampling_seconds: float = Field(description="What measuring took in all.")
+    measures: dict[str, MeasureView] = Field(description="celsius, watt, percent, megabytes, megahertz.")
+
+
 class AttemptView(View):
     """One try at a job, on one slot or on several card groups of one host."""
 
@@ -98,6 +118,7 @@ class AttemptView(View):
     suspicion: Suspicion | None = Field(default=None, description="Why its slot was quarantined when it ended.")
     command: Document | None = Field(description="argv, environment and working folder of the process.")
     progress: Document | None
+    telemetry: TelemetryView | None = None
     log_bytes: int
     log_digest: str | None = Field(description="The sealed log in the store; null while it is still shipped.")
 

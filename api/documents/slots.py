@@ -6,7 +6,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from api.documents.base import Document, View
-from api.documents.jobs import AttemptView, JobReference, JobView
+from api.documents.jobs import AttemptView, JobReference, JobView, TelemetryView
 from orchestrator.model.failures import Failure
 from orchestrator.model.slots import SlotKind
 from orchestrator.model.states import AttemptState, ServiceState
@@ -110,6 +110,18 @@ class SlotAttemptView(View):
     started_at: datetime | None
     ended_at: datetime | None
     failure: Failure | None
+    telemetry: TelemetryView | None = Field(default=None, description="What its cards measured, without the points.")
+
+
+class SlotEventView(View):
+    """One thing that happened to a slot: quarantined, drained, resumed, doubted, a fault of an attempt."""
+
+    at: datetime
+    what: str
+    why: str | None
+    by: str | None
+    job_id: int | None
+    attempt_id: int | None
 
 
 class CanaryRunView(JobReference):
@@ -136,6 +148,9 @@ class SlotHistory(SlotDetail):
     counted: tuple[int, ...] = Field(description="The attempts that make the score.")
     recent: tuple[SlotAttemptView, ...] = Field(description="Its latest attempts, newest first.")
     canaries: tuple[CanaryRunView, ...] = Field(description="Its latest canaries, newest first.")
+    history: tuple[SlotEventView, ...] = Field(
+        default=(), description="What happened to it, newest first; cards are swapped while it is out of service."
+    )
     lacks: dict[str, LackView] = Field(
         description="What its host does not have: releases by name, `!disk` (room), `!port` (a free port)."
     )

@@ -16,7 +16,7 @@ from api.views.slots import slot_detail, slot_history, slot_view
 from orchestrator.jobs import queries
 from orchestrator.model.orders import Reason
 from orchestrator.model.scopes import Scope
-from orchestrator.slots import canaries, service, suspicion
+from orchestrator.slots import canaries, history, service, suspicion
 from orchestrator.slots import queries as slot_queries
 
 router = APIRouter(prefix="/slots", tags=["slots"], route_class=GuardedRoute)
@@ -50,7 +50,8 @@ def show_slot(slot: ThingName, context: Given) -> SlotHistory:
         tried = slot_queries.latest_attempts(session, slot, LONGEST_HISTORY_SHOWN)
         runs = [job for job, _ in reversed(canaries.runs(session).get(slot, ()))]
         detail = slot_detail(facts, queue, now, settings.lease)
-        return slot_history(detail, score, tried, runs[:LONGEST_HISTORY_SHOWN], facts.slot.lacks or {})
+        happened = history.history(session, slot, LONGEST_HISTORY_SHOWN)
+        return slot_history(detail, score, tried, runs[:LONGEST_HISTORY_SHOWN], facts.slot.lacks or {}, happened)
 
 
 @router.post("/{slot}/drain", openapi_extra=needs(Scope.OPERATOR))

@@ -11,6 +11,7 @@ from orchestrator.jobs.queries import ListedJob
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, ServiceState
 from orchestrator.model.suspects import SUSPECT_AT, Score
+from orchestrator.slots.history import SlotEvent
 from orchestrator.slots.queries import SlotFacts
 from orchestrator.storage.tables import Attempt, Job, Slot
 
@@ -28,7 +29,7 @@ def slot_detail(facts: SlotFacts, queue: list[ListedJob], now: datetime, lost_af
 
 def slot_history(
     detail: SlotDetail, score: Score, tried: Sequence[tuple[Attempt, Job]], canaries: Sequence[Job],
-    lacks: Mapping[str, Any],
+    lacks: Mapping[str, Any], history: Sequence[SlotEvent],
 ) -> SlotHistory:  # fmt: skip
     """A slot with what speaks for and against its cards."""
     return SlotHistory.model_validate(
@@ -38,13 +39,25 @@ def slot_history(
             "suspect_at": SUSPECT_AT,
             "counted": [trial.attempt_id for trial in score.failures],
             "recent": [
-                {**{name: getattr(attempt, name) for name in SlotAttemptView.model_fields if name != "job"}, "job": job}
+                {
+                    **{name: getattr(attempt, name) for name in SlotAttemptView.model_fields if name != "job"},
+                    "job": job,
+                    "telemetry": _without_points(attempt.telemetry),
+                }
                 for attempt, job in tried
             ],
             "canaries": canaries,
             "lacks": lacks,
+            "history": history,
         }
     )
+
+
+def _without_points(telemetry: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if telemetry is None:
+        return None
+    measures = {name: {**measure, "points": []} for name, measure in telemetry["measures"].items()}
+    return {**telemetry, "measures": measures}
 
 
 def presence(slot: Slot, now: datetime, lost_after: timedelta) -> Presence:

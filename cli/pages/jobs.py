@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.documents.answers import AnswerView
-from api.documents.jobs import JobDetail, JobView, OrderOutcome
+from api.documents.jobs import JobDetail, JobView, OrderOutcome, TelemetryView
 from cli.pages.catalog import artifacts_table
 from cli.pages.doubts import doubt_line
 from cli.pages.layout import _section, clean, facts, heading, row, table
@@ -77,6 +77,8 @@ def job_page(job: JobDetail) -> RenderableType:
     parts += _section("spec", facts({name: _source(value) for name, value in job.spec.items() if value is not None}))
     if job.attempts:
         parts += _section("attempts", _attempts(job))
+    if measured := {attempt.number: attempt.telemetry for attempt in job.attempts if attempt.telemetry is not None}:
+        parts += _section("cards", telemetry_table(measured))
     if (command := _command(job)) is not None:
         parts += _section("command", Text(f"  {clean(command)}"))
     if job.inputs:
@@ -176,6 +178,17 @@ def _attempts(job: JobDetail) -> Table:
         why = failure_line(attempt.failure) if attempt.failure else ""
         seconds = "" if attempt.seconds is None else f"{attempt.seconds:.1f}"
         row(shown, attempt.number, together(attempt.slot_ids), attempt.state, seconds, attempt.exit_code, why)
+    return shown
+
+
+def telemetry_table(measured: Mapping[int, TelemetryView]) -> Table:
+    """What the cards measured while these attempts ran."""
+    numbers = ("min", "mean", "max")
+    shown = table("attempt", "measure", *numbers, "on card", "samples", right={"attempt", *numbers})
+    for number, telemetry in measured.items():
+        for name, seen in telemetry.measures.items():
+            values = (f"{getattr(seen, each):.6g}" for each in numbers)
+            row(shown, number, name, *values, seen.max_card, telemetry.samples)
     return shown
 
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.documents.slots import SlotHistory, SlotView
-from cli.pages.jobs import failure_line
+from cli.pages.jobs import failure_line, telemetry_table
 from cli.pages.layout import clean, local_time, row, table
 from cli.pages.slots import out_of_service, unheard
 from orchestrator.model.lacks import DISK, PORT
@@ -38,8 +38,12 @@ def slot_page(slot: SlotHistory) -> RenderableType:
     parts.append(Text(f"  suspicion {slot.score:.2f} of {slot.suspect_at:g}{counted}"))
     if slot.quarantined_because is not None and slot.quarantined_because.evidence:
         parts += [Text("\nevidence", style="bold"), _evidence(slot.quarantined_because.evidence)]
+    if slot.history:
+        parts += [Text("\nhistory", style="bold"), _history(slot)]
     if slot.recent:
         parts += [Text("\nlatest attempts", style="bold"), _recent(slot)]
+    if measured := {tried.id: tried.telemetry for tried in slot.recent if tried.telemetry is not None}:
+        parts += [Text("\ncards during the latest attempts", style="bold"), telemetry_table(measured)]
     if slot.canaries:
         parts += [Text("\ncanaries", style="bold"), _canaries(slot)]
     return Group(*parts)
@@ -71,6 +75,13 @@ def _entries(seen: Any) -> list[Any]:
     if not isinstance(seen, list):
         return [seen]
     return seen if any(isinstance(entry, dict) for entry in seen) else [", ".join(map(str, seen))]
+
+
+def _history(slot: SlotHistory) -> Table:
+    shown = table("at", "what", "by", "job", "why", right={"job"})
+    for event in slot.history:
+        row(shown, local_time(event.at, "seconds"), event.what, event.by, event.job_id, event.why)
+    return shown
 
 
 def _recent(slot: SlotHistory) -> Table:

@@ -23,7 +23,7 @@ from orchestrator.model.states import ATTEMPT_TRANSITIONS, FINAL, TRANSITIONS, A
 from orchestrator.storage import live_logs
 from orchestrator.storage.database import run, run_for
 from orchestrator.storage.events import record
-from orchestrator.storage.tables import Attempt, Job
+from orchestrator.storage.tables import Attempt, Document, Job
 
 REVOKED_BY = "celery revoke"
 """Recorded as the user of a cancel that came through Celery without a name (`celery control revoke`)."""
@@ -205,6 +205,8 @@ class Ending:
     started: Started | None = None
     answers_digest: str | None = None
     revoked_by: str | None = None
+    telemetry: Document | None = None
+    """What its cards measured while it ran (`orchestrator.model.telemetry`)."""
 
 
 def finish(
@@ -234,7 +236,7 @@ def finish(
         session, attempt_id, start=AttemptState.RUNNING, to=to, owner=owner, ended_at=now,
         failure=_as_document(failure), suspicion=_as_document(ending.suspicion),
         seconds=ending.seconds, log_digest=ending.log_digest, log_bytes=ending.log_bytes,
-        answers_digest=ending.answers_digest, **begun,
+        answers_digest=ending.answers_digest, telemetry=ending.telemetry, **begun,
     ):  # fmt: skip
         raise OwnershipLost("this worker no longer owns the attempt", attempt=attempt_id)
     about = {"job_id": job_id, "attempt_id": attempt_id, "slot_id": attempt.slot_id}

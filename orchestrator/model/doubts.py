@@ -24,6 +24,7 @@ class DoubtReason(StrEnum):
     CANARY_FAILED = "canary_failed"  #: A canary gave other answers than the golden ones, or met a sticky device error.
     STICKY_FAULT = "sticky_fault"  #: A run met a device error that stays until a person or a reset helps.
     SUSPICION_CONFIRMED = "suspicion_confirmed"  #: Unrelated jobs had failed here alone, and then a canary failed too.
+    OUT_OF_LIMITS = "out_of_limits"  #: While it ran, a card was hotter or slower than the profile allows.
     SILENT_CORRUPTION = "silent_corruption"  #: Repeats of one measurement are wrong here, and right elsewhere.
 
 

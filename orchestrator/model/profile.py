@@ -15,6 +15,7 @@ from orchestrator.model.launchers import Launcher
 from orchestrator.model.patterns import Pattern
 from orchestrator.model.provision import ProvisionRule
 from orchestrator.model.specs import AbsolutePath, Name, Strict
+from orchestrator.model.telemetry import TelemetryRule
 
 COLUMNS = frozenset(
     {
@@ -282,6 +283,7 @@ class Profile(Strict):
     fault_signatures: tuple[FaultSignature, ...] = ()
     resources: Resources = Resources()
     probe: ProbeRule = ProbeRule()
+    telemetry: TelemetryRule | None = Field(default=None, description="How the cards are measured; absent, not at all.")
     provision: ProvisionRule | None = Field(default=None, description="How a host gets this release; absent, by hand.")
 
     @model_validator(mode="after")

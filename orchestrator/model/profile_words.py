@@ -74,9 +74,10 @@ def _mounts(profile: Profile) -> Iterator[tuple[Place, str]]:
 
 def _probe(profile: Profile) -> Iterator[tuple[Place, str]]:
     yield from ((("probe", "nodes", index), text) for index, text in enumerate(profile.probe.nodes))
-    if (check := profile.probe.check) is not None:
-        yield from ((("probe", "check", "argv", index), word) for index, word in enumerate(check.argv))
-        yield from ((("probe", "check", "environment", name), text) for name, text in check.environment.items())
+    for at, asked in ((("probe", "check"), profile.probe.check), (("telemetry",), profile.telemetry)):
+        if asked is not None:
+            yield from (((*at, "argv", index), word) for index, word in enumerate(asked.argv))
+            yield from (((*at, "environment", name), text) for name, text in asked.environment.items())
 
 
 def _provision(profile: Profile) -> Iterator[tuple[Place, str]]:

@@ -81,6 +81,16 @@ def doubt_since_last_proof(
     return count
 
 
+def of_attempt(session: Session, attempt_id: int, reason: DoubtReason, evidence: Document, *, now: datetime) -> None:
+    """Make the result of one attempt doubtful, because of what its cards measured while it ran."""
+    attempt = session.execute(select(Attempt.job_id, Attempt.slot_id).where(Attempt.id == attempt_id)).one()
+    said = {**evidence, "job_id": attempt.job_id, "attempt_id": attempt_id}
+    session.add(Doubt(attempt_id=attempt_id, slot_id=attempt.slot_id, reason=reason, evidence=said, at=now))
+    session.flush()
+    about = {"job_id": attempt.job_id, "attempt_id": attempt_id, "slot_id": attempt.slot_id}
+    record(session, "results.doubted", now, **about, reason=reason, results=1, evidence=said)
+
+
 def last_proof(session: Session, slot_id: str) -> tuple[int, int] | None:
     """Attempt and job of the last good proof of a slot's cards; None if there is none.
 

@@ -105,10 +105,13 @@ def _finish(claimed: Claimed, kind: Tool, found: Findings, whole_log: _Log) -> F
     seconds = None if found.outcome is None else found.outcome.seconds
     ending = Ending(
         concluded.failure, seconds, whole_log.digest, whole_log.size, concluded.suspicion, started=found.started,
-        revoked_by=claimed.stop.by,
+        revoked_by=claimed.stop.by, telemetry=found.telemetry,
     )  # fmt: skip
     results = replace(found.results, outputs=[*found.results.outputs, *concluded.outputs])
-    report.finish(slot.database, claimed.id, ending, results, owner=slot.owner, max_attempts=slot.settings.max_attempts)
+    report.finish(
+        slot.database, claimed.id, ending, results, owner=slot.owner, max_attempts=slot.settings.max_attempts,
+        limits=found.limits,
+    )  # fmt: skip
     return concluded.failure
 
 

@@ -25,6 +25,7 @@ from workers.attempt.guard import CardGuard
 from workers.attempt.heartbeat import Heartbeat
 from workers.attempt.kinds.table import kind_of
 from workers.attempt.log_shipping import LogShipper
+from workers.attempt.telemetry import Telemetry
 from workers.attempt.tool_process import ToolProcess
 from workers.host import cards, locks
 from workers.host.open_files import SharedLooks
@@ -144,18 +145,25 @@ class _Execution:
         # The time that a new file gets: the kernel's clock for files lags the time of day a little.
         os.utime(claimed.work)
         since_ns = claimed.work.stat().st_mtime_ns
+        telemetry = self._telemetry(plan)
         tool = ToolProcess(claimed, launch, descriptors=descriptors, shipper=self._shipper)
         try:
-            with guard, launch, self._shipper.following(plan.kind.progress):
+            with guard, launch, telemetry, self._shipper.following(plan.kind.progress):
                 ended = self._kind.run(plan, tool.start)
         finally:
-            self._found = replace(self._found, plan=tool.plan or plan)
+            self._found = replace(self._found, plan=tool.plan or plan, telemetry=telemetry.document)
         outcome = launch.settled(ended)
         self._found = replace(self._found, outcome=outcome, started=tool.not_noted(outcome))
         if outcome.unkillable:
             # They may still have cards open, and they hold the slot's lock: it is not free until they have ended.
             claimed.slot.abandon(f"processes {outcome.unkillable} cannot be killed")
         return evidence.gathered(claimed, plan, outcome, since_ns=since_ns)
+
+    def _telemetry(self, plan: Plan) -> Telemetry:
+        rule, settings = plan.profile.telemetry, self._claimed.slot.settings
+        self._found = replace(self._found, limits={} if rule is None else rule.limits)
+        own = [card for group in self._claimed.assignment.groups for card in group.cards]
+        return Telemetry(rule, own, {"devices": str(settings.devices_dir), "root": plan.words["root"]})
 
     def _judge(self, ran: Ran, guard: CardGuard) -> None:
         failure = None if ran.interrupted else guard.misuse(ran.outcome) or self._kind.judge(ran)

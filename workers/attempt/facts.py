@@ -5,10 +5,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from orchestrator.jobs.lifecycle import Started
 from orchestrator.model.assignments import Assignment
 from orchestrator.model.failures import Failure, Suspicion
+from orchestrator.model.telemetry import Limit, Measure
 from orchestrator.storage.artifacts import ArtifactStore
 from workers.attempt.collect import Output, Results
 from workers.attempt.guard import CardGuard
@@ -108,6 +110,10 @@ class Findings:
     failure: Failure | None = None
     suspicion: Suspicion | None = None
     results: Results = field(default_factory=Results)
+    telemetry: dict[str, Any] | None = None
+    """What the cards measured while the tool ran."""
+    limits: Mapping[Measure, Limit] = field(default_factory=dict)
+    """Beyond which its results are doubtful."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """What is written to SQL when an attempt ends: everything in one transaction, guarded by its lease."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 
 from sqlalchemy.orm import Session
 
@@ -10,8 +11,10 @@ from orchestrator.jobs import lifecycle
 from orchestrator.jobs import results as stored_results
 from orchestrator.jobs.lifecycle import Ending
 from orchestrator.jobs.ownership import Owner
+from orchestrator.model.doubts import DoubtReason
 from orchestrator.model.failures import Suspicion
 from orchestrator.model.states import JobState
+from orchestrator.model.telemetry import Limit, Measure, beyond
 from orchestrator.results.answers import digest_of
 from orchestrator.slots import doubt, lacks, service
 from orchestrator.storage import live_logs
@@ -20,8 +23,9 @@ from workers.attempt.collect import Output, Results
 
 
 def finish(
-    database: Database, attempt_id: int, ending: Ending, results: Results, *, owner: Owner, max_attempts: int
-) -> JobState:
+    database: Database, attempt_id: int, ending: Ending, results: Results, *, owner: Owner, max_attempts: int,
+    limits: Mapping[Measure, Limit] = MappingProxyType({}),
+) -> JobState:  # fmt: skip
     """Store results and ending together; OwnershipLost, and nothing stored, if the attempt no longer belongs to this
     worker."""
     if results.answers:
@@ -31,11 +35,13 @@ def finish(
         return lifecycle.finish(
             session, attempt_id, ending, owner=owner, now=now, max_attempts=max_attempts,
             # Checked first, so that ten thousand rows are not written only to be rolled back.
-            store_results=lambda: _store(session, attempt_id, ending, results, now),
+            store_results=lambda: _store(session, attempt_id, ending, results, limits, now),
         )  # fmt: skip
 
 
-def _store(session: Session, attempt_id: int, ending: Ending, results: Results, now: datetime) -> None:
+def _store(
+    session: Session, attempt_id: int, ending: Ending, results: Results, limits: Mapping[Measure, Limit], now: datetime
+) -> None:
     _add_outputs(session, attempt_id, results.outputs, now)
     stored_results.add_answers(session, attempt_id, results.answers)
     stored_results.add_metrics(session, attempt_id, results.metrics)
@@ -43,6 +49,8 @@ def _store(session: Session, attempt_id: int, ending: Ending, results: Results, 
         live_logs.drop(session, attempt_id)
     if ending.suspicion is not None:
         doubt.after_suspicion(session, attempt_id, ending.suspicion, ending.failure, now=now)
+    if ending.failure is None and (out := list(beyond(limits, ending.telemetry))):
+        doubt.of_attempt(session, attempt_id, DoubtReason.OUT_OF_LIMITS, {"reason": "; ".join(out)}, now=now)
 
 
 def give_back(

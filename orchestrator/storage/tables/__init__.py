@@ -9,7 +9,18 @@ from orchestrator.storage.tables.base import Base, Document
 from orchestrator.storage.tables.baselines import Baseline, BaselineRun
 from orchestrator.storage.tables.cases import Case, CaseEntry, CaseSeries
 from orchestrator.storage.tables.catalog import Artifact, CheckedRelease, Model, Release
-from orchestrator.storage.tables.jobs import Attempt, Batch, Endpoint, Event, Job, JobInput, JobNeed, Lease, Pipeline
+from orchestrator.storage.tables.jobs import (
+    SLOT_HISTORY,
+    Attempt,
+    Batch,
+    Endpoint,
+    Event,
+    Job,
+    JobInput,
+    JobNeed,
+    Lease,
+    Pipeline,
+)
 from orchestrator.storage.tables.notifications import Delivery, NotificationTarget
 from orchestrator.storage.tables.results import Answer, Doubt, LogChunk, Metric
 from orchestrator.storage.tables.scheduling import Leader, Project
@@ -18,6 +29,7 @@ from orchestrator.storage.tables.suites import Schedule, ScheduleFiring, Suite, 
 from orchestrator.storage.tables.triage import Triage
 
 __all__ = [
+    "SLOT_HISTORY",
     "Answer",
     "Artifact",
     "Attempt",

@@ -176,6 +176,8 @@ class Attempt(Base):
     """Why its slot was quarantined when it ended (`orchestrator.model.failures.Suspicion`); null if it was not."""
     answers_digest: Mapped[str | None] = mapped_column(String(71))
     """Of all its answers; equal for two attempts exactly if every answer is. Null without answers."""
+    telemetry: Mapped[Document | None]
+    """What its cards measured while it ran (`orchestrator.model.telemetry`); null if nothing was measured."""
     log_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     log_digest: Mapped[str | None] = mapped_column(String(71))
     """The sealed log in the store; until then the log is in `log_chunk`."""
@@ -213,10 +215,18 @@ class Endpoint(Base):
     closed_at: Mapped[datetime | None]
 
 
+SLOT_HISTORY = (
+    "kind IN ('slot.draining', 'slot.drained', 'slot.quarantined', 'slot.resumed', 'slot.resume_refused', 'slot.deaf', "
+    "'results.doubted', 'doubt.lifted')"
+)
+"""The few events that say what happened to a slot, among those of its attempts."""
+
+
 class Event(Base):
     """One thing that happened, written in the transaction in which it became true."""
 
     __tablename__ = "event"
+    __table_args__ = (Index("ix_event_slot_history", "slot_id", "id", **only(SLOT_HISTORY)),)
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
     at: Mapped[datetime]

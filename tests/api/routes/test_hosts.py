@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -6,17 +7,23 @@ from rich.console import Console
 
 from api.client.client import ApiError
 from api.documents.slots import Occupancy, Presence
+from cli.pages.jobs import job_page
 from cli.pages.slot_history import slot_page
 from orchestrator.model.slots import GOLDEN_LABEL, SlotKind
 from orchestrator.model.states import ServiceState
+from orchestrator.storage.events import record
 from orchestrator.storage.tables import Lease
 
 
-def page_of(slot) -> str:
+def printed(page) -> str:
     console = Console(width=200)
     with console.capture() as shown:
-        console.print(slot_page(slot))
+        console.print(page)
     return shown.get()
+
+
+def page_of(slot) -> str:
+    return printed(slot_page(slot))
 
 
 @pytest.fixture
@@ -114,3 +121,23 @@ def test_what_one_seat_has_for_golden_jobs_is_told_of_its_host(client, database)
         a_slot_row(session, "lab1.g0", heartbeat_at=now, labels={"rack": "a"})
 
     assert client.host("lab1").labels == {"rack": "a", "golden": "yes"}
+
+
+def test_a_slot_shows_its_history_and_what_its_cards_measured(client, database):
+    celsius = {"min": 41, "mean": 48.5, "max": 91, "max_card": 2, "points": [[3, 50], [33, 91]]}
+    telemetry = {"samples": 2, "sampling_seconds": 0.4, "measures": {"celsius": celsius}}
+    with database.write() as session:
+        now = database.now(session)
+        a_slot_row(session, "lab1.g0", heartbeat_at=now)
+        attempt = an_attempt(session, a_job_row(session), slot_id="lab1.g0", ended_at=now, telemetry=telemetry)
+        job_id = attempt.job_id
+        record(session, "slot.drained", now, slot_id="lab1.g0", by="ann", note="card 2 swapped")
+
+    slot, job = client.slot("lab1.g0"), client.job(job_id)
+
+    assert [(event.what, event.by, event.why) for event in slot.history] == [("drained", "ann", "card 2 swapped")]
+    assert "card 2 swapped" in page_of(slot)
+    assert slot.recent[0].telemetry.measures["celsius"].points == ()
+    assert job.attempts[0].telemetry.measures["celsius"].points == ((3, 50), (33, 91))
+    for page in (slot_page(slot), job_page(job)):
+        assert re.search(r"celsius +41 +48.5 +91 +2", printed(page))

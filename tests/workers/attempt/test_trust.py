@@ -15,7 +15,7 @@ from orchestrator.model.profile import ProbeRule
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.slots import service
-from orchestrator.storage.tables import Artifact, Event, Release, Slot
+from orchestrator.storage.tables import Artifact, Doubt, Event, Release, Slot
 from workers.attempt.blackbox import kernel_lines
 from workers.host.probe import Probe
 from workers.slot import owned
@@ -286,3 +286,37 @@ def test_a_slot_is_looked_at_as_the_default_release_says(lab):
 
     with owned(lab.settings, lab.database, G0):
         assert "other-0" in slot_of(lab).quarantined_because["reason"]
+
+
+# ── what cards measure ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def measured_by(lab, **rule):
+    """A program that measures cards, 90 °C and more, and notes its second call for card 0: then one sample is done."""
+    program = lab.folder / "smi"
+    program.write_text(
+        f'#!/bin/sh\n[ "$2" != 0 ] || mkdir {lab.folder}/once || mkdir {lab.folder}/twice\necho "9$2C"\n'
+    )
+    program.chmod(0o755)
+    telemetry = {
+        "argv": ["smi", "-i", "{card}"], "environment": {"PATH": f"{lab.folder}:/usr/bin:/bin"}, "every": 0.1,
+        "patterns": ["(?P<celsius>[0-9]+)C"], **rule,
+    }  # fmt: skip
+    with lab.database.write() as session:
+        release = session.scalars(select(Release)).one()
+        release.profile = {**release.profile, "telemetry": telemetry}
+
+
+@pytest.mark.parametrize(("most", "doubts"), [(93, []), (92, ["out_of_limits"])])
+def test_what_cards_measured_is_kept_and_a_result_beyond_the_limits_is_doubtful(lab, g0, most, doubts):
+    measured_by(lab, limits={"celsius": {"most": most}})
+    lab.tool(f"while [ ! -e {lab.folder}/twice ]; do sleep 0.02; done; {GOOD}")
+    attempt_id = inferring(lab)
+
+    lab.run(attempt_id, g0)
+
+    assert lab.job(attempt_id).state is JobState.SUCCEEDED
+    celsius = lab.attempt(attempt_id).telemetry["measures"]["celsius"]
+    assert (celsius["min"], celsius["max"], celsius["max_card"]) == (90, 93, 3)
+    with lab.database.read() as session:
+        assert session.scalars(select(Doubt.reason)).all() == doubts
