@@ -298,10 +298,10 @@ def _before(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:
             theirs = seen.shares.get(other.project, UNUSED).standing
             if other.project not in told and (theirs < standing or won):
                 told.add(other.project)
-                gets = f"job {other.job_id} of project {other.project} gets a slot first"
+                first = f"job {other.job_id} of project {other.project} gets a slot first"
                 less = f"project {other.project} has had less slot time for its weight than {mine.project}"
                 numbers = f"slot-seconds for each unit of weight: {theirs:.1f} and {standing:.1f}"
-                detail = f"{less if theirs < standing else gets} ({numbers})"
+                detail = f"{less if theirs < standing else first} ({numbers})"
                 yield WaitReason(WaitsFor.OTHER_PROJECT_FIRST, detail, other.job_id, project=other.project)
         elif not same and _comes_first(other, mine):
             slot_id = gets[other.job_id].id
