@@ -37,6 +37,7 @@ from api.routes import (
     releases,
     reservations,
     results,
+    retirements,
     schedules,
     slots,
     suites,
@@ -156,6 +157,7 @@ def _guarded() -> APIRouter:
         comparisons,
         tokens,
         notifications,
+        retirements,
         events,
     ):
         router.include_router(resource.router)

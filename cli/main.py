@@ -143,6 +143,11 @@ _COMMANDS = {
             "cli.commands.releases:releases_app",
             "Toolchain releases; `add` registers one, `check` tests its tools.",
         ),
+        "retire": (
+            "cli.commands.retire:retire",
+            "Hide a model, release, host or artifact from lists, and refuse it for new jobs.",
+        ),
+        "unretire": ("cli.commands.retire:unretire", "Use a retired model, release, host or artifact again."),
         "notify": (
             "cli.commands.notify:app",
             "Messages about changes: webhooks, DingTalk, Feishu, WeCom, Slack, mail.",

@@ -29,6 +29,7 @@ from api.client.provisioning import ProvisionCalls
 from api.client.releases import ReleaseCalls
 from api.client.reservations import ReservationCalls
 from api.client.results import ResultCalls
+from api.client.retirements import RetirementCalls
 from api.client.schedules import ScheduleCalls
 from api.client.slots import SlotCalls
 from api.client.suites import SuiteCalls
@@ -46,6 +47,7 @@ class Client(
     ArtifactCalls,
     ModelCalls,
     ReleaseCalls,
+    RetirementCalls,
     SlotCalls,
     CanaryCalls,
     HostCalls,

@@ -9,9 +9,9 @@ from api.documents.hosts import HostDetail, HostView
 class HostCalls(Calls):
     """One method per route; every `Client` has them."""
 
-    def hosts(self) -> tuple[HostView, ...]:
-        """All hosts."""
-        return self._connection.page(HostView, "/hosts", {}).items
+    def hosts(self, *, retired: bool = False) -> tuple[HostView, ...]:
+        """The hosts in use, or those that are retired."""
+        return self._connection.page(HostView, "/hosts", {"retired": "true"} if retired else {}).items
 
     def host(self, name: str) -> HostDetail:
         """One host with its slots."""

@@ -28,9 +28,9 @@ class ModelCalls(Calls):
         body["upload"] = send(self._connection, archive, told)
         return ModelDetail.model_validate(self._connection.post("/models", body, timeout=None).json())
 
-    def models(self) -> tuple[ModelView, ...]:
-        """All models."""
-        return self._connection.page(ModelView, "/models", {}).items
+    def models(self, *, retired: bool = False) -> tuple[ModelView, ...]:
+        """The models in use, or those that are retired."""
+        return self._connection.page(ModelView, "/models", {"retired": "true"} if retired else {}).items
 
     def model(self, name: str) -> ModelDetail:
         """One model."""

@@ -13,9 +13,9 @@ class ReleaseCalls(Calls):
         body = {"name": name, "profile": profile, "root": root, "default": default}
         return ReleaseDetail.model_validate(self._connection.post("/releases", body, timeout=None).json())
 
-    def releases(self) -> tuple[ReleaseView, ...]:
-        """All releases."""
-        return self._connection.page(ReleaseView, "/releases", {}).items
+    def releases(self, *, retired: bool = False) -> tuple[ReleaseView, ...]:
+        """The releases in use, or those that are retired."""
+        return self._connection.page(ReleaseView, "/releases", {"retired": "true"} if retired else {}).items
 
     def release(self, name: str) -> ReleaseDetail:
         """One release."""

@@ -21,6 +21,7 @@ from api.parameters import (
     Number,
     NumberFilter,
     RangeHeader,
+    Retired,
     first_position,
     number_of,
     page,
@@ -45,13 +46,16 @@ def list_artifacts(
     job: NumberFilter | None = None,
     name: NameFilter | None = None,
     digest: DigestFilter | None = None,
+    retired: Retired = False,
     limit: Limit = 100,
     cursor: Cursor | None = None,
 ) -> Page[ArtifactView]:
-    """Artifacts, newest first."""
+    """The artifacts in use, or the retired ones, newest first."""
     before = first_position(cursor)
     with context.database.read() as session:
-        found = queries.artifacts(session, limit=limit + 1, before=before, job=job, name=name, digest=digest)
+        found = queries.artifacts(
+            session, limit=limit + 1, before=before, job=job, name=name, digest=digest, retired=retired
+        )
         views = [ArtifactView.model_validate(row) for row in found]
     return page(views, limit, number_of)
 

@@ -11,7 +11,7 @@ from api.documents.base import Page
 from api.documents.hosts import HostDetail, HostView
 from api.documents.jobs import JobView
 from api.http.replay import note_replay, replays
-from api.parameters import ThingName
+from api.parameters import Retired, ThingName
 from api.views.hosts import host_fields
 from api.views.jobs import job_view
 from orchestrator.jobs import queries
@@ -23,12 +23,13 @@ router = APIRouter(prefix="/hosts", tags=["hosts"], route_class=GuardedRoute)
 
 
 @router.get("")
-def list_hosts(context: Given) -> Page[HostView]:
-    """All hosts by name."""
+def list_hosts(context: Given, retired: Retired = False) -> Page[HostView]:
+    """The hosts in use by name, or the retired ones."""
     lost_after = context.settings.lease
     with context.database.read() as session:
         now = context.database.now(session)
-        found = hosts.hosts(session, now=now, lost_after=lost_after)
+        gone, every = hosts.retired(session), hosts.hosts(session, now=now, lost_after=lost_after)
+        found = [facts for facts in every if (facts.name in gone) == retired]
         return Page(items=tuple(HostView.model_validate(host_fields(facts, now, lost_after)) for facts in found))
 
 

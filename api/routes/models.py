@@ -9,7 +9,7 @@ from api.context import Given
 from api.documents.base import Page
 from api.documents.models import ModelDetail, ModelView
 from api.http.disconnects import while_wanted
-from api.parameters import ThingName
+from api.parameters import Retired, ThingName
 from orchestrator.catalog import queries
 from orchestrator.catalog.registry import ModelRequest
 
@@ -29,10 +29,10 @@ async def register_model(body: ModelRequest, context: Given, request: Request, s
 
 
 @router.get("")
-def list_models(context: Given) -> Page[ModelView]:
-    """All models by name."""
+def list_models(context: Given, retired: Retired = False) -> Page[ModelView]:
+    """The models in use by name, or the retired ones."""
     with context.database.read() as session:
-        return Page(items=tuple(ModelView.model_validate(row) for row in queries.models(session)))
+        return Page(items=tuple(ModelView.model_validate(row) for row in queries.models(session, retired=retired)))
 
 
 @router.get("/{model}")

@@ -6,7 +6,7 @@ from api.access import Actor, GuardedRoute, needs
 from api.context import Given
 from api.documents.base import Page
 from api.documents.releases import CheckView, ReleaseDetail, ReleaseView
-from api.parameters import ThingName
+from api.parameters import Retired, ThingName
 from orchestrator.catalog import queries, release_checks
 from orchestrator.catalog.registry import ReleaseRequest
 from orchestrator.model.release_checks import Findings
@@ -22,10 +22,10 @@ def register_release(body: ReleaseRequest, context: Given) -> ReleaseDetail:
 
 
 @router.get("")
-def list_releases(context: Given) -> Page[ReleaseView]:
-    """All releases by name."""
+def list_releases(context: Given, retired: Retired = False) -> Page[ReleaseView]:
+    """The releases in use by name, or the retired ones."""
     with context.database.read() as session:
-        return Page(items=tuple(ReleaseView.model_validate(row) for row in queries.releases(session)))
+        return Page(items=tuple(ReleaseView.model_validate(row) for row in queries.releases(session, retired=retired)))
 
 
 @router.get("/{release}")

@@ -16,7 +16,7 @@ from api.views.slots import slot_detail, slot_history, slot_view
 from orchestrator.jobs import queries
 from orchestrator.model.orders import Reason
 from orchestrator.model.scopes import Scope
-from orchestrator.slots import canaries, history, service, suspicion
+from orchestrator.slots import canaries, history, hosts, service, suspicion
 from orchestrator.slots import queries as slot_queries
 
 router = APIRouter(prefix="/slots", tags=["slots"], route_class=GuardedRoute)
@@ -29,10 +29,11 @@ _NO_REASON = Reason()
 
 @router.get("")
 def list_slots(context: Given) -> Page[SlotView]:
-    """All slots of all hosts."""
+    """All slots of all hosts that are not retired."""
     with context.database.read() as session:
         now = context.database.now(session)
-        found = slot_queries.slots(session, now=now)
+        gone = hosts.retired(session)
+        found = [facts for facts in slot_queries.slots(session, now=now) if facts.slot.host not in gone]
         return Page(items=tuple(slot_view(facts, now, context.settings.lease) for facts in found))
 
 

@@ -26,6 +26,7 @@ def artifacts(
     *,
     job: int | None = None,
     name: str | None = None,
+    retired: bool = False,
     limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 50,
     session: Session = HERE,
 ) -> Exit:
@@ -37,9 +38,12 @@ def artifacts(
         Only those that this job produced.
     name
         Only those with this name: gm, c_source, kcore, answers, log.
+    retired
+        Those that are retired instead.
     """
     with session.client() as client:
-        found = client.artifacts(limit=limit, job=job, name=name).items
+        only = {"retired": "true"} if retired else {}
+        found = client.artifacts(limit=limit, job=job, name=name, **only).items
         session.emit(found, artifacts_table(found))
     return Exit.OK
 

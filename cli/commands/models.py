@@ -12,10 +12,16 @@ models_app = App(name="models", help="Registered models; `add` registers one.")
 
 
 @models_app.default
-def models(*, session: Session = HERE) -> Exit:
-    """List the registered models."""
+def models(*, retired: bool = False, session: Session = HERE) -> Exit:
+    """List the registered models.
+
+    Parameters
+    ----------
+    retired
+        Those that are retired instead.
+    """
     with session.client() as client:
-        found = client.models()
+        found = client.models(retired=retired)
         session.emit(found, models_table(found))
     return Exit.OK
 

@@ -12,10 +12,16 @@ releases_app = App(name="releases", help="Toolchain releases; `add` registers on
 
 
 @releases_app.default
-def releases(*, session: Session = HERE) -> Exit:
-    """List the toolchain releases."""
+def releases(*, retired: bool = False, session: Session = HERE) -> Exit:
+    """List the toolchain releases.
+
+    Parameters
+    ----------
+    retired
+        Those that are retired instead.
+    """
     with session.client() as client:
-        found = client.releases()
+        found = client.releases(retired=retired)
         session.emit(found, releases_table(found))
     return Exit.OK
 

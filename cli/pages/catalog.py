@@ -8,7 +8,8 @@ from api.documents.artifacts import ArtifactView
 from api.documents.models import ModelView
 from api.documents.pipelines import PipelineView
 from api.documents.releases import ReleaseView
-from cli.pages.layout import _ago, row, short, size, table
+from api.documents.retirements import RetirementView
+from cli.pages.layout import _ago, local_time, row, short, size, table
 
 
 def pipelines_table(pipelines: Iterable[PipelineView]) -> Table:
@@ -50,4 +51,12 @@ def checks_table(checks: Iterable[tuple[str, str, str]]) -> Table:
     shown = table("", "check", "found")
     for name, verdict, found in checks:
         row(shown, verdict, name, found)
+    return shown
+
+
+def retirements_table(retired: Iterable[RetirementView]) -> Table:
+    """What is retired, by whom and why."""
+    shown = table("kind", "name", "retired by", "at", "why")
+    for each in retired:
+        row(shown, each.kind, each.name, each.by, local_time(each.at), each.note)
     return shown

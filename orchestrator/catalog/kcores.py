@@ -199,9 +199,10 @@ class Kcores:
         if isinstance(source, StoredArtifact):
             return source.digest
         number = source.job if isinstance(source, JobOutput) else None
-        return self._digest_made(name, number) if isinstance(number, int) else None
+        return self.made(name, number) if isinstance(number, int) else None
 
-    def _digest_made(self, name: str, job: int) -> str | None:
+    def made(self, name: str, job: int) -> str | None:
+        """Digest of what a job has made by now."""
         made = select(Artifact.digest).where(Artifact.job_id == job, Artifact.name == name)
         return self._session.scalars(made.order_by(Artifact.id.desc()).limit(1)).first()
 

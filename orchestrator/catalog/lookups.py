@@ -8,9 +8,11 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from orchestrator.catalog import retirement
 from orchestrator.errors import BadSpec
 from orchestrator.model.calling import how_to_run
 from orchestrator.model.profile import Profile
+from orchestrator.model.retirements import Retirable
 from orchestrator.model.specs import CanarySpec, ConvertSpec, GoldenSpec, InferSpec, QuantizeSpec, ServeSpec
 from orchestrator.storage.tables import Model, Release
 
@@ -26,6 +28,7 @@ def release_for(session: Session, name: str | None) -> Release:
     if release is None:
         named = "no default toolchain release is" if name is None else f"release {name} is not"
         raise BadSpec(f"{named} registered; see GET /api/v1/releases", field="release")
+    retirement.refuse(session, Retirable.RELEASE, release.name, field="release")
     return release
 
 
@@ -34,6 +37,13 @@ def model_for(session: Session, name: str, *, field: str = "spec.model") -> Mode
     model = session.get(Model, name)
     if model is None:
         raise BadSpec(f"model {name} is not registered; see GET /api/v1/models", field=field)
+    return model
+
+
+def usable_model(session: Session, name: str) -> Model:
+    """The model that a new job names; BadSpec if there is none, or if it is retired."""
+    model = model_for(session, name)
+    retirement.refuse(session, Retirable.MODEL, name, field="spec.model")
     return model
 
 

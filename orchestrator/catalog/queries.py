@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from orchestrator.catalog.retirement import names
 from orchestrator.errors import NotFound
+from orchestrator.model.retirements import Retirable
 from orchestrator.storage.tables import Artifact, Base, Model, Release
 
 R = TypeVar("R", bound=Base)
@@ -20,10 +22,12 @@ def artifacts(
     job: int | None = None,
     name: str | None = None,
     digest: str | None = None,
+    retired: bool = False,
 ) -> Sequence[Artifact]:
-    """Artifacts with numbers below `before`, newest first."""
+    """Artifacts with numbers below `before`, newest first: those in use, or those `retired`."""
     wanted = {Artifact.job_id: job, Artifact.name: name, Artifact.digest: digest}
     found = select(Artifact).where(*(column == value for column, value in wanted.items() if value is not None))
+    found = found.where(_shown(Artifact.digest, Retirable.ARTIFACT, retired))
     if before is not None:
         found = found.where(Artifact.id < before)
     return session.scalars(found.order_by(Artifact.id.desc()).limit(limit)).all()
@@ -34,9 +38,10 @@ def artifact(session: Session, artifact_id: int) -> Artifact:
     return _one(session, Artifact, artifact_id, "artifact")
 
 
-def models(session: Session) -> Sequence[Model]:
-    """All models by name."""
-    return session.scalars(select(Model).order_by(Model.name)).all()
+def models(session: Session, *, retired: bool = False) -> Sequence[Model]:
+    """The models in use, or those `retired`, by name."""
+    shown = _shown(Model.name, Retirable.MODEL, retired)
+    return session.scalars(select(Model).where(shown).order_by(Model.name)).all()
 
 
 def model(session: Session, name: str) -> Model:
@@ -44,14 +49,19 @@ def model(session: Session, name: str) -> Model:
     return _one(session, Model, name, "model")
 
 
-def releases(session: Session) -> Sequence[Release]:
-    """All releases by name."""
-    return session.scalars(select(Release).order_by(Release.name)).all()
+def releases(session: Session, *, retired: bool = False) -> Sequence[Release]:
+    """The releases in use, or those `retired`, by name."""
+    shown = _shown(Release.name, Retirable.RELEASE, retired)
+    return session.scalars(select(Release).where(shown).order_by(Release.name)).all()
 
 
 def release(session: Session, name: str) -> Release:
     """One release; NotFound if there is none."""
     return _one(session, Release, name, "release")
+
+
+def _shown(name: InstrumentedAttribute[str], kind: Retirable, retired: bool) -> ColumnElement[bool]:
+    return name.in_(names(kind)) if retired else name.not_in(names(kind))
 
 
 def _one(session: Session, table: type[R], key: int | str, what: str) -> R:

@@ -12,7 +12,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
+from orchestrator.catalog import retirement
 from orchestrator.errors import NotFound
+from orchestrator.model.retirements import Retirable
 from orchestrator.slots import queries
 from orchestrator.slots.queries import SlotFacts
 from orchestrator.storage.database import Database
@@ -46,6 +48,11 @@ def hosts(session: Session, name: str | None = None, *, now: datetime, lost_afte
         raise NotFound(f"there is no host {name}; see GET /api/v1/hosts", host=name)
     noted = {host.name: host.away_since for host in session.scalars(select(Host))}
     return [_facts(host, slots, now - lost_after, noted.get(host)) for host, slots in grouped.items()]
+
+
+def retired(session: Session) -> set[str]:
+    """The names of the hosts that a person has retired."""
+    return set(session.scalars(retirement.names(Retirable.HOST)))
 
 
 def note_presence(database: Database, *, lost_after: timedelta) -> int:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from orchestrator.catalog import retirement
 from orchestrator.errors import SlotTaken
 from orchestrator.jobs.lifecycle import withdraw
 from orchestrator.model.lacks import Lack
@@ -38,6 +39,7 @@ def announce(
         _refuse_while_owned(session, slot, worker, now, lost_after)
     slot.worker, slot.worker_pid, slot.heartbeat_at, slot.labels = worker, pid, now, dict(labels)
     slot.lock_domain, slot.lacks, slot.deaf = lock_domain, None, None
+    retirement.back(session, host, now=now)
     record(session, "slot.announced", now, slot_id=slot_id, worker=worker, pid=pid)
     left = select(Attempt.id).where(Attempt.slot_id == slot_id, Attempt.state == AttemptState.RUNNING)
     return list(session.scalars(left))

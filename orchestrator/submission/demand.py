@@ -7,9 +7,11 @@ from dataclasses import replace
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from orchestrator.catalog import retirement
 from orchestrator.errors import BadSpec
 from orchestrator.model.card_specs import OnCards
 from orchestrator.model.demand import Demand, FreeSlot, free_slot, hosts_with_enough, labels_of
+from orchestrator.model.retirements import Retirable
 from orchestrator.model.slots import GOLDEN_LABEL, GROUPS_PER_HOST, SlotKind, groups_of_cards
 from orchestrator.model.specs import CanarySpec, GoldenSpec, JobRequest, slot_kind
 from orchestrator.storage.tables import Slot
@@ -24,8 +26,9 @@ MOST_LISTED = 20
 
 
 def registered(session: Session, kind: SlotKind) -> list[FreeSlot]:
-    """Every slot of a kind, in any state, by name."""
-    rows = session.execute(select(Slot.id, Slot.name, Slot.labels, Slot.kcore).where(Slot.kind == kind))
+    """Every slot of a kind, in any state, by name; without those of retired hosts."""
+    wanted = (Slot.kind == kind, Slot.host.not_in(retirement.names(Retirable.HOST)))
+    rows = session.execute(select(Slot.id, Slot.name, Slot.labels, Slot.kcore).where(*wanted))
     return sorted((free_slot(*row) for row in rows), key=lambda slot: slot.id)
 
 

@@ -13,13 +13,15 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from orchestrator.catalog import retirement
 from orchestrator.catalog.kcores import Kcores, cards_of
-from orchestrator.catalog.lookups import check_model, model_for, release_for
+from orchestrator.catalog.lookups import check_model, model_for, release_for, usable_model
 from orchestrator.errors import BadSpec, OrchestratorError
 from orchestrator.model.calling import how_to_run
 from orchestrator.model.demand import Demand
 from orchestrator.model.profile import DefaultLimits, Profile
 from orchestrator.model.provision import ProvisionRequest, ProvisionSpec
+from orchestrator.model.retirements import Retirable
 from orchestrator.model.specs import (
     PRODUCES,
     CanarySpec,
@@ -108,11 +110,12 @@ class Drafting:
         self._intake = intake
         self._siblings = siblings or {}
         self._release = cache(partial(_release, session))
-        self._model = cache(partial(model_for, session))
+        self._model = cache(partial(usable_model, session))
         self._registered = cache(partial(demands.registered, session))
         self._job = cache(partial(session.get, Job))
+        self._refuse_retired = partial(_refuse_retired, session)
         self._artifacts = cache(partial(_artifacts, session, store))
-        self._kcores = Kcores(session, self._siblings, release=self._release, model=self._model)
+        self._kcores = Kcores(session, self._siblings, release=self._release, model=partial(model_for, session))
         self._drafts: dict[str, Draft] = {}
         self.kcores: dict[StoredKcore, str] = {}
         """Drafted runs of stored kernel images, each with the first place in the request that names it."""
@@ -178,6 +181,8 @@ class Drafting:
     def _wire(self, name: str, source: JobOutput | StoredArtifact | FilePath, files: Mapping[str, TakenIn]) -> Document:
         if isinstance(source, JobOutput):
             _check_output(name, source, self._kind_of(source.job, f"spec.{name}"))
+            if isinstance(source.job, int) and (made := self._kcores.made(name, source.job)) is not None:
+                self._refuse_retired(made, f"spec.{name}")
             return _input(name, from_job_id=source.job, from_artifact=name)
         if isinstance(source, StoredArtifact):
             fitting = self._stored(name, source.digest)
@@ -192,6 +197,7 @@ class Drafting:
         fitting = next((artifact for artifact in stored if artifact.name == name), None)
         if fitting is None:
             raise BadSpec(f"{name} takes an artifact called {name}, but that one is a {stored[0].name}", field=field)
+        self._refuse_retired(digest, field)
         return fitting
 
     def _kind_of(self, need: str | int, field: str) -> str:
@@ -216,6 +222,10 @@ def _artifacts(session: Session, store: ArtifactStore, digest: str) -> Sequence[
     """The name of the artifact with this digest, as long as it is in the store."""
     named = session.scalars(select(Artifact).where(Artifact.digest == digest)).all()
     return named if named and store.exists(digest) else ()
+
+
+def _refuse_retired(session: Session, digest: str, field: str) -> None:
+    retirement.refuse(session, Retirable.ARTIFACT, digest, field=field)
 
 
 def _check_output(name: str, source: JobOutput, producer: str) -> None:

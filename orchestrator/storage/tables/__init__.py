@@ -8,7 +8,7 @@ from orchestrator.storage.tables.access import IdempotencyRecord, Token
 from orchestrator.storage.tables.base import Base, Document
 from orchestrator.storage.tables.baselines import Baseline, BaselineRun
 from orchestrator.storage.tables.cases import Case, CaseEntry, CaseSeries
-from orchestrator.storage.tables.catalog import Artifact, CheckedRelease, Model, Release
+from orchestrator.storage.tables.catalog import Artifact, CheckedRelease, Model, Release, Retirement
 from orchestrator.storage.tables.jobs import (
     SLOT_HISTORY,
     Attempt,
@@ -63,6 +63,7 @@ __all__ = [
     "Release",
     "Reservation",
     "ReservationSlot",
+    "Retirement",
     "Schedule",
     "ScheduleFiring",
     "Slot",

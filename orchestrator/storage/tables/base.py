@@ -11,6 +11,7 @@ from orchestrator.clock import as_utc
 from orchestrator.model.batches import StopOn
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.notifications import DeliveryState, TargetKind
+from orchestrator.model.retirements import Retirable
 from orchestrator.model.slots import SlotKind
 from orchestrator.model.states import AttemptState, JobState, ServiceState, Until
 
@@ -76,4 +77,5 @@ class Base(DeclarativeBase):
         Until: _word(Until),
         TargetKind: _word(TargetKind),
         DeliveryState: _word(DeliveryState),
+        Retirable: _word(Retirable),
     }

@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from orchestrator.model.retirements import Retirable
 from orchestrator.storage.tables.base import Base, BigKey, Document
 
 
@@ -74,3 +75,16 @@ class Artifact(Base):
     facts: Mapped[Document | None]
     """Of one that was imported: what is known of how it was made. A job's output is known by its job."""
     created_at: Mapped[datetime]
+
+
+class Retirement(Base):
+    """One thing that a person has retired: hidden from lists and refused for new jobs, until it is un-retired."""
+
+    __tablename__ = "retirement"
+
+    kind: Mapped[Retirable] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    """Of an artifact its digest."""
+    by: Mapped[str] = mapped_column(String(100))
+    note: Mapped[str | None] = mapped_column(Text)
+    at: Mapped[datetime]
