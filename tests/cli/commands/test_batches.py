@@ -135,8 +135,8 @@ def test_a_batch_of_which_nothing_runs_says_once_why(tx81, stress, monkeypatch):
 
     ran = tx81("batches", "wait", stress, "--timeout", 1.5)
 
-    assert ran.err.startswith("nothing runs; job ")
-    assert ran.err.count("nothing runs") == 1
+    assert ran.err.startswith("none of these jobs runs; job ")
+    assert ran.err.count("none of these jobs runs") == 1
 
 
 def test_a_batch_is_ordered_about_and_cancelled(tx81, stress):

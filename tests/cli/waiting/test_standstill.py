@@ -21,7 +21,7 @@ def test_jobs_that_wait_and_do_not_begin_say_what_for(client, queued):
     why = Standstill(client, patience=0).why(QUEUED, lambda: queued)
 
     assert why is not None
-    assert why.line.startswith(f"nothing runs; job {queued} waits for ")
+    assert why.line.startswith(f"none of these jobs runs; job {queued} waits for ")
     assert why.kinds
     assert all(f"{kind}: " in why.line for kind in why.kinds)
 

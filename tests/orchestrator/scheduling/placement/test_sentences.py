@@ -20,10 +20,11 @@ from builders.placement import (
     supplies,
 )
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from orchestrator.model.demand import FreeSlot, hosts_with_enough
 from orchestrator.model.lacks import DISK, PORT, Lack
-from orchestrator.model.shares import Share
+from orchestrator.model.shares import UNUSED, Share
 from orchestrator.model.slots import SlotKind
 from orchestrator.model.states import JobState, ServiceState, Until
 from orchestrator.scheduling.placement.candidate import Candidate, Placement
@@ -419,3 +420,52 @@ def test_each_thing_that_a_job_waits_for_is_told_where_it_is_true(case: str):
 
 def test_each_kind_of_reason_has_a_lab_where_it_is_true():
     assert {kind for _, _, kind, _ in WAITS.values()} == {*WaitsFor}
+
+
+SLOTS_OF_A_LAB = ("a.g0", "a.g1", "a.cpu0", "b.g0", "b.g1")
+
+
+@st.composite
+def labs(draw: st.DrawFn) -> Snapshot:
+    """Slots in any state, and jobs that want some of them."""
+    slots = [
+        _slot(
+            slot_id,
+            alive=draw(st.sampled_from([True, True, False])),
+            service=draw(st.sampled_from([ServiceState.IN_SERVICE] * 3 + [*ServiceState])),
+            occupant=draw(
+                st.none() | st.builds(Occupant, st.just(77), st.just(NOW + MINUTE), st.just(NOW), st.booleans())
+            ),
+        )
+        for slot_id in draw(st.lists(st.sampled_from(SLOTS_OF_A_LAB), unique=True))
+    ]
+    return _lab(*slots, queue=draw(queues(SINGLES | GANGS)), shares=draw(SHARES))
+
+
+@settings(deadline=None)
+@given(labs())
+def test_nothing_that_a_job_is_said_to_wait_for_is_ever_false(seen: Snapshot):
+    standings = {each.slot.id: each for each in seen.slots}
+    for mine in seen.candidates:
+        for reason in explain(ExplainedJob(mine, QUEUED), seen):
+            standing = standings.get(reason.slot_id or "")
+            match reason.kind:
+                case WaitsFor.SLOT_BUSY:
+                    assert standing.occupant.job_id == reason.job_id
+                    assert ("has not started" in reason.detail) == (not standing.occupant.started)
+                case WaitsFor.WORKER_AWAY:
+                    assert not standing.alive
+                case WaitsFor.SLOT_DRAINING | WaitsFor.SLOT_QUARANTINED:
+                    assert standing.service is not ServiceState.IN_SERVICE
+                case WaitsFor.EXCLUDED:
+                    assert mine.demand.excludes(standing.slot)
+                case WaitsFor.NO_SUCH_SLOT_ALIVE:
+                    assert not hosts_with_enough(mine.demand, (each.slot for each in seen.slots if each.alive))
+                case WaitsFor.GATHERING:
+                    assert reason.count < mine.demand.slots
+                case WaitsFor.BEHIND_IN_QUEUE:
+                    assert seen.taken[reason.slot_id] == reason.job_id
+                case WaitsFor.OTHER_PROJECT_FIRST:
+                    theirs, own = (seen.shares.get(name, UNUSED).standing for name in (reason.project, mine.project))
+                    assert ("has had less" in reason.detail) == (theirs < own)
+                    assert theirs < own or reason.job_id in seen.taken.values()
