@@ -53,4 +53,5 @@ class Standstill:
         if not reasons:
             return None
         because = "; ".join(f"{kind}: {clean(detail)}" for kind, detail in folded(reasons))
-        return Why(frozenset(reason.kind for reason in reasons), f"none of these jobs runs; job {job} waits for {because}")
+        line = f"none of these jobs runs; job {job} waits for {because}"
+        return Why(frozenset(reason.kind for reason in reasons), line)
