@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -114,17 +115,26 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
     )
     # The usual documentation pages load scripts from elsewhere, which a lab's network does not have.
     app = FastAPI(
-        title="TX81 orchestrator", version="1", description=_ABOUT, docs_url=None, redoc_url=None, lifespan=_lifespan
-    )
+        title="TX81 orchestrator", version="1", description=_ABOUT, docs_url=None, redoc_url=None, lifespan=_lifespan,
+        routes=_routes().routes,
+    )  # fmt: skip
     app.state.context = context
     problems.install(app)
     rendering.install()
     app.add_middleware(HeadAsGet)
-    # Routes are tried in their order, and this is where every millisecond is waited for.
-    app.include_router(openai.router, dependencies=[documented_scheme], responses=openai.REFUSED)
-    app.include_router(health.router)
-    app.include_router(_guarded(), prefix=ROOT)
     return app
+
+
+@cache
+def _routes() -> APIRouter:
+    """All routes. They hold nothing of an application, so those of one process share them: FastAPI analyses the
+    parameters of each when the first request is matched, which takes longer than most requests."""
+    router = APIRouter()
+    # Routes are tried in their order, and this is where every millisecond is waited for.
+    router.include_router(openai.router, dependencies=[documented_scheme], responses=openai.REFUSED)
+    router.include_router(health.router)
+    router.include_router(_guarded(), prefix=ROOT)
+    return router
 
 
 def _guarded() -> APIRouter:
