@@ -34,17 +34,9 @@ def token(database: Database) -> str:
     return tokens.make(database, "test", ("admin",))
 
 
-@pytest.fixture(scope="session")
-def routes(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
-    """An application made once: its first request prepares every route, which takes longer than most tests."""
-    return create_app(Settings(state_dir=tmp_path_factory.mktemp("routes")))
-
-
 @pytest.fixture
-def app(routes: FastAPI, settings: Settings, database: Database, store: ArtifactStore) -> FastAPI:
-    """The application, with a context of its own for every test; its routes are the same for all."""
-    routes.state.context = create_app(settings, database, store).state.context
-    return routes
+def app(settings: Settings, database: Database, store: ArtifactStore) -> FastAPI:
+    return create_app(settings, database, store)
 
 
 @pytest.fixture

@@ -6,10 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from sqlalchemy import func, select
 
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Base
+
+both_databases = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+"""Of a test that runs on SQLite unless it says otherwise: what it shows is decided in SQL."""
 
 
 def rows(database: Database) -> dict[str, int]:

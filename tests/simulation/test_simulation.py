@@ -12,7 +12,7 @@ from simulation.walk import Walk
 
 pytestmark = pytest.mark.slow
 
-SEEDS = range(int(os.environ.get("SIMULATE_SEEDS", "6")))
+SEEDS = range(int(os.environ.get("SIMULATE_SEEDS", "3")))
 if "SIMULATE" in os.environ:
     SEEDS = range(int(os.environ["SIMULATE"]), int(os.environ["SIMULATE"]) + 1)
 

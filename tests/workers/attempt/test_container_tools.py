@@ -22,11 +22,6 @@ SHIPPED = "txnn_1.2.1_build0307_docker"
 
 
 @pytest.fixture
-def database_url(sqlite_url):
-    return sqlite_url  # what is in SQL is not what differs here
-
-
-@pytest.fixture
 def tree(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "emulator", "install", tmp_path / "tree"], check=True, capture_output=True

@@ -5,6 +5,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from builders.databases import both_databases
 from eventually import eventually
 from sqlalchemy import select
 
@@ -28,6 +29,7 @@ def outputs_of(lab, attempt_id):
         return {row.name: row for row in session.scalars(select(Artifact).where(Artifact.attempt_id == attempt_id))}
 
 
+@both_databases
 def test_a_tool_that_does_its_work_makes_a_succeeded_job_with_its_output_and_its_log(lab, cpu0):
     lab.tool('echo "working on $1"; cat "$1/config.json" > "$2/weights.gm"')
     attempt_id = lab.assigned(QUANTIZE, slot="cpu0")
@@ -118,6 +120,7 @@ def test_a_running_attempt_ends_at_the_jobs_total_deadline(lab, cpu0):
     assert lab.job(attempt_id).failure["kind"] == "total_deadline"
 
 
+@both_databases
 def test_a_device_error_is_a_fault_and_the_job_is_queued_again(lab, cpu0):
     lab.tool("echo 'E HPGR: device error 7'; echo 'Traceback: something else'; exit 1")
     attempt_id = lab.assigned(QUANTIZE, slot="cpu0")
@@ -129,6 +132,7 @@ def test_a_device_error_is_a_fault_and_the_job_is_queued_again(lab, cpu0):
     assert lab.attempt(attempt_id).failure["reason"] == "E HPGR: device error 7"
 
 
+@both_databases
 @pytest.mark.parametrize("code", [0, 1], ids=["exit 0", "exit 1"])
 def test_a_sticky_device_error_quarantines_the_slot_and_a_result_is_kept(lab, cpu0, code):
     lab.tool(f"touch \"$2/weights.gm\"; echo 'E card is gone: 卡 7'; exit {code}")
@@ -188,6 +192,7 @@ def test_a_job_never_gets_the_cards_of_another_group(lab, g0):
     assert "placed on lab.g0" in lab.job(attempt_id).failure["reason"]
 
 
+@both_databases
 def test_a_late_bell_is_dropped(lab, cpu0):
     lab.tool('touch "$2/weights.gm"')
     attempt_id = lab.assigned(QUANTIZE, slot="cpu0")
@@ -254,6 +259,7 @@ def inferring(lab, *, prompts, golden=None, **spec):
     return lab.assigned({**INFER, **spec}, inputs)
 
 
+@both_databases
 def test_answers_become_rows_beside_their_golden_answers_with_the_numbers_of_the_run(lab, g0):
     lab.tool(
         answering(
@@ -380,6 +386,7 @@ def test_too_few_answers_are_no_success_but_are_kept_as_a_file(lab, g0):
         assert session.scalars(select(Answer)).all() == []
 
 
+@both_databases
 def test_ten_thousand_answers_are_stored_in_one_go(lab, g0):
     lab.tool(f'cp {lab.folder}/rows "$2/a.jsonl"')
     rows = [{"r": 1, "i": index, "q": f"问题 {index}", "a": "答" * 50, "n": 50, "s": 0.1} for index in range(10_000)]
@@ -404,6 +411,7 @@ def in_background(work, *arguments):
     return thread
 
 
+@both_databases
 def test_a_cancel_in_sql_stops_the_tool(lab, cpu0):
     lab.tool("sleep 600")
     attempt_id = lab.assigned(QUANTIZE, slot="cpu0")
@@ -417,6 +425,7 @@ def test_a_cancel_in_sql_stops_the_tool(lab, cpu0):
     assert lab.attempt(attempt_id).state is AttemptState.CANCELLED
 
 
+@both_databases
 def test_a_worker_that_is_stopped_gives_its_job_back_to_the_queue(lab, cpu0):
     lab.tool("echo half; sleep 600")
     attempt_id, stop = lab.assigned(QUANTIZE, slot="cpu0"), StopSignal()
@@ -432,6 +441,7 @@ def test_a_worker_that_is_stopped_gives_its_job_back_to_the_queue(lab, cpu0):
         assert live_logs.read(session, attempt_id, 0, 100) == b"half\n"
 
 
+@both_databases
 def test_an_attempt_that_was_taken_away_is_killed_and_writes_nothing(lab, cpu0):
     lab.tool('trap "touch /dev/null" TERM; sleep 600')
     attempt_id = lab.assigned(QUANTIZE, slot="cpu0")

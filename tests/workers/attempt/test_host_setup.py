@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from builders.databases import both_databases
 from eventually import eventually
 
 from orchestrator.model.failures import FailureKind
@@ -115,6 +116,7 @@ def host(lab: Any, tiny_profile: Profile) -> Iterator[Host]:
         yield made
 
 
+@both_databases
 def test_what_was_set_up_is_registered_and_every_group_waits_for_its_canary(host: Host):
     attempt_id = host.run()
 
@@ -131,6 +133,7 @@ def test_what_was_set_up_is_registered_and_every_group_waits_for_its_canary(host
     assert (release.root, release.is_default) == (str(host.folder / "fresh"), False)
 
 
+@both_databases
 def test_a_step_that_fails_leaves_every_group_drained_with_the_reason(host: Host):
     host.step("echo no licence; exit 4")
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from builders.databases import both_databases
 from eventually import eventually
 from sqlalchemy import select
 
@@ -78,6 +79,7 @@ def asked(url: str) -> dict:
 # ── ready and stopped ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@both_databases
 def test_a_server_answers_at_its_endpoint_until_it_is_stopped_and_has_succeeded_then(lab, g0, serving):
     attempt_id = serving()
     running = lab.run_aside(attempt_id, g0)
@@ -155,6 +157,7 @@ def test_a_worker_that_is_stopped_gives_its_server_back(lab, g0, serving):
     assert endpoint_of(lab, attempt_id).closed_at is not None
 
 
+@both_databases
 def test_a_server_that_is_taken_from_its_worker_is_killed_and_answers_no_more(lab, g0, serving):
     attempt_id = serving()
     running = lab.run_aside(attempt_id, g0)

@@ -8,6 +8,7 @@ import sys
 from contextlib import contextmanager
 
 import pytest
+from builders.databases import both_databases
 from eventually import eventually
 from sqlalchemy import select
 
@@ -72,6 +73,7 @@ def test_a_foreign_process_on_a_card_stops_an_attempt_before_it_starts_and_the_j
     assert not attempt.suspicion["blames_job"]
 
 
+@both_databases
 def test_a_foreign_process_that_came_meanwhile_costs_the_slot_but_not_the_result(lab, g0):
     node = lab.settings.devices_dir / "dev-1"
     # What it starts has left its tree for good: a child of the test, as a person's shell would be.
@@ -182,6 +184,7 @@ def test_a_success_leaves_no_black_box(lab, g0):
     assert names == {"answers", "log"}
 
 
+@both_databases
 def test_a_canary_passes_only_with_the_golden_answers_and_a_slot_that_fails_is_quarantined(lab, g0):
     canary = {"kind": "canary", "golden": {"path": "/g"}}
     lab.tool(GOOD)

@@ -53,10 +53,6 @@ else:
             yield Path(folder)
 
     @pytest.fixture
-    def database_url(sqlite_url):
-        return sqlite_url  # what is in SQL is not what differs here
-
-    @pytest.fixture
     def apart(lab, cpu0):
         """The slot of a worker that runs its tools as nobody."""
         return replace(cpu0, settings=cpu0.settings.model_copy(update={"tool_user": "nobody"}))

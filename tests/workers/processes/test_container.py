@@ -38,11 +38,6 @@ setsid env -i sleep 1000 & echo $! >> {{pids}}
 DEAF = "trap '' INT TERM; echo $$ >> {pids}; while :; do sleep 1; done"
 
 
-@pytest.fixture
-def database_url(sqlite_url):
-    return sqlite_url  # what is in SQL is not what differs here
-
-
 def in_container(lab, docker, **more):
     """Have the lab's tools run in the container from now on."""
     launcher = {
