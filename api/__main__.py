@@ -20,6 +20,7 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.address import LeftAddress
 from api.app import create_app
 from api.context import Context
 from api.http.connections import (
@@ -51,17 +52,21 @@ class ApiServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, context: Context) -> None:
         super().__init__(config)
         self._context = context
+        self._address = LeftAddress(context.settings)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen."""
         asyncio.get_running_loop().set_exception_handler(QuietAboutDescriptors())
         await super().startup(sockets)
+        if self.started:
+            self._address.leave()
         for listener in (each for serving in self.servers for each in serving.sockets):
             with socket.socket(fileno=os.dup(listener.fileno())) as same:
                 same.listen(BACKLOG)  # uvicorn has one number for the kernel's queue and for asyncio
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, end streams, let requests end."""
+        self._address.remove()
         self._context.wakeups.stop()
         await super().shutdown(sockets)
 

@@ -45,6 +45,7 @@ from api.routes import (
     tokens,
     triages,
     uploads,
+    whoami,
 )
 from api.streams.wakeups import WakeUps
 from orchestrator.batches.submit import BatchSubmission
@@ -166,6 +167,7 @@ def _guarded() -> APIRouter:
         results,
         comparisons,
         tokens,
+        whoami,
         notifications,
         retirements,
         events,

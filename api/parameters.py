@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BeforeValidator, StringConstraints
 
 from api.documents.base import Page
 from orchestrator.errors import BadRequest
-from orchestrator.jobs.queries import JobFilter
+from orchestrator.jobs.queries import GroupFilter, JobFilter
 from orchestrator.model.specs import DIGEST_PATTERN, NAME_PATTERN, PRODUCES
 from orchestrator.model.states import JobState
 from orchestrator.strict_json import LARGEST_INTEGER
@@ -43,6 +43,8 @@ ThingName = Annotated[str, Path(pattern=NAME_PATTERN)]
 NameFilter = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 KindFilter = Annotated[str, StringConstraints(pattern=f"^({'|'.join(PRODUCES)}|provision)$")]
 DigestFilter = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
+SubmitterFilter = Annotated[str, StringConstraints(pattern=f"^(schedule )?{NAME_PATTERN.removeprefix('^')}")]
+"""Name of a token, or `schedule NAME`."""
 FreeText = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00]*$")]
 Retired = Annotated[bool, Query(description="Those that are retired, instead of those in use.")]
 Cursor = Annotated[str, Query(max_length=100, description="`next` of the previous page.")]
@@ -70,16 +72,31 @@ def _job_filter(
     batch: NumberFilter | None = None,
     slot: NameFilter | None = None,
     name: NameFilter | None = None,
+    submitted_by: SubmitterFilter | None = None,
+    since: Moment | None = None,
     q: FreeText | None = None,
 ) -> JobFilter:
     return JobFilter(
         states=state, kind=kind, project=project, model=model, pipeline=pipeline, batch=batch, slot=slot, name=name,
-        text=q,
+        submitted_by=submitted_by, since=since, text=q,
     )  # fmt: skip
 
 
 ChosenJobs = Annotated[JobFilter, Depends(_job_filter)]
 """Filters of jobs. `slot` is one on which an attempt of the job ran; `q` is a part of the name."""
+
+
+def _group_filter(
+    project: NameFilter | None = None,
+    name: NameFilter | None = None,
+    submitted_by: SubmitterFilter | None = None,
+    since: Moment | None = None,
+) -> GroupFilter:
+    return GroupFilter(project, name, submitted_by, since)
+
+
+ChosenGroups = Annotated[GroupFilter, Depends(_group_filter)]
+"""Filters of pipelines and batches."""
 
 
 def page(views: Sequence[T], limit: int, key: Callable[[T], tuple[int, ...]]) -> Page[T]:

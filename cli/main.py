@@ -26,7 +26,7 @@ app = App(
     help=(
         "Jobs on TX81 card groups: submit once, know what ran where, never lose a result.\n\n"
         "Exit codes: 0 ok, 1 a job failed (compare: worse), 2 wrong usage (compare: also not judged), "
-        "3 server or token, 4 infrastructure fault, 124 wait timed out, 130 detached."
+        "3 server or token, 4 infrastructure fault, 5 refused by the server, 124 wait timed out, 130 detached."
     ),
     help_format="plaintext",
     version=lambda: version("tx81-orchestrator"),
@@ -45,6 +45,9 @@ _COMMANDS = {
             "cli.demo.demo:demo",
             "Take a small real model from weights to answers on eight emulated card groups.",
         ),
+        "login": ("cli.commands.contexts:login", "Store a server and your token for it."),
+        "whoami": ("cli.commands.contexts:whoami", "Show which server is asked, and with whose token."),
+        "context": ("cli.commands.contexts:app", "Servers that you have logged in to: list, `use`, `remove`."),
         "doctor": ("cli.commands.doctor:doctor", "Check this machine and the server; report what to fix and how."),
     },
     "Jobs": {
@@ -154,7 +157,7 @@ _COMMANDS = {
         ),
         "tokens": (
             "cli.commands.tokens:app",
-            "API tokens and their scopes; `create` and `revoke`.",
+            "API tokens and their scopes; `create`, `rotate` and `revoke`.",
         ),
     },
     "Services": {

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 from cyclopts import Parameter
 
+from cli.contexts import BESIDE, BadContexts, Context, Contexts, address_beside, load
 from cli.terminal import harmless, visible, with_colours
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from api.client.client import Client
     from orchestrator.settings import Settings
 
-DEFAULT_SERVER = "http://127.0.0.1:8081"
+EXAMPLE = "http://127.0.0.1:8081"
+"""What an address looks like."""
 _PIPED_WIDTH = 250
 """Width of a table that is not on a screen: wide enough that no cell is folded."""
 
@@ -37,9 +39,10 @@ class Exit(IntEnum):
 
     OK = 0
     JOB_FAILED = 1  #: A job failed by itself, was cancelled or skipped; of a comparison: worse.
-    USAGE = 2  #: What was asked for cannot be done as written; of a comparison: it could not be judged.
+    USAGE = 2  #: The command line or a file that it names is wrong; of a comparison: it could not be judged.
     SERVER = 3  #: The server is away, refuses the token, or is in trouble itself.
     FAULT = 4  #: The infrastructure failed: cards, hosts, or the embedded stack.
+    REFUSED = 5  #: The server refused it: not found, in conflict with the present state, or invalid.
     TIMED_OUT = 124
     DETACHED = 130
 
@@ -78,33 +81,47 @@ class Printing:
 class Session(Printing):
     """The options that every command takes which asks a server."""
 
-    server: Annotated[str, Parameter(env_var="TX81_SERVER")] = DEFAULT_SERVER
-    "URL of the API."
+    server: Annotated[str | None, Parameter(env_var="TX81_SERVER")] = None
+    "URL of the API. Default: as --context, else the stack whose state is in $TX81_STATE_DIR or .tx81, else as login."
 
     token_file: Path | None = None
-    "File with the bearer token. Default: $TX81_TOKEN, else admin-token in $TX81_STATE_DIR or .tx81."
+    "File with the bearer token. Default: $TX81_TOKEN, else the token that belongs to the server."
+
+    context: Annotated[str | None, Parameter(env_var="TX81_CONTEXT")] = None
+    "Name of a context; see: tx81 context"
 
     def token(self) -> str:
         """The bearer token; `Stop` says where it was looked for."""
-        if self.token_file is None and (given := os.environ.get("TX81_TOKEN")):
-            return _usable(given.strip(), "TX81_TOKEN")
-        file = self.token_file or Path(os.environ.get("TX81_STATE_DIR") or ".tx81", "admin-token")
-        try:
-            return _usable(file.read_text("utf-8").strip(), str(file))
-        except OSError as error:
-            raise Stop(
-                f"no token: {file} cannot be read ({error.strerror}); set TX81_TOKEN or --token-file, "
-                "or start a server with: tx81 up",
-                Exit.SERVER,
-            ) from None
-        except UnicodeDecodeError:
-            raise Stop(f"{file} has no token: it is not text", Exit.SERVER) from None
+        return self.target().token()
 
     def address(self) -> str:
         """The server's URL without a slash at its end."""
-        if not self.server.startswith(("http://", "https://")):
-            raise Stop(f"--server: {self.server!r} is not a URL; write it like {DEFAULT_SERVER}")
-        return self.server.rstrip("/")
+        return self.target().address
+
+    def target(self) -> "Target":
+        """Which server is asked with which token, and why that one.
+
+        A token is never sent to a server that was found in another place than the token, unless a person has named the
+        server or the token: the server of a colleague on the same machine must not get it."""
+        try:
+            contexts = load()
+            named = contexts.named(self.context) if self.context else None
+        except BadContexts as trouble:
+            raise Stop(str(trouble)) from None
+        local = Path(os.environ.get("TX81_STATE_DIR") or ".tx81", "admin-token")
+        given = None if self.token_file or named else os.environ.get("TX81_TOKEN")
+        if self.server is not None:
+            address, why = url(self.server, "--server"), "named by --server or TX81_SERVER"
+            context = named or contexts.for_server(address)
+        elif named is not None:
+            address, why, context = named.server, f"context {self.context}", named
+        else:
+            address, why, context = _found(self.token_file or (None if given else local), contexts)
+        if self.token_file is None and context is not None and not given:
+            return Target(address, why, plain=context.token, source="context")
+        if given:
+            return Target(address, why, plain=given.strip(), source="TX81_TOKEN")
+        return Target(address, why, file=self.token_file or local, source=str(self.token_file or local))
 
     @contextmanager
     def client(self, token: str | None = None) -> "Iterator[Client]":
@@ -122,6 +139,54 @@ class Session(Printing):
                 f"{error}; start one with: tx81 up, or name it with --server (TX81_SERVER)",
                 Exit.SERVER,
             ) from error
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server, and where the token for it comes from."""
+
+    address: str
+    why: str
+    """How the address was found."""
+    source: str
+    """Where the token comes from."""
+    plain: str | None = None
+    file: Path | None = None
+
+    def token(self) -> str:
+        """The token; `Stop` says where it was looked for."""
+        if self.plain is not None or self.file is None:
+            return _usable(self.plain or "", self.source)
+        try:
+            return _usable(self.file.read_text("utf-8").strip(), self.source)
+        except OSError as error:
+            raise Stop(
+                f"no token: {self.file} cannot be read ({error.strerror}); log in with: tx81 login {self.address}, "
+                "or set TX81_TOKEN or --token-file",
+                Exit.SERVER,
+            ) from None
+        except UnicodeDecodeError:
+            raise Stop(f"{self.file} has no token: it is not text", Exit.SERVER) from None
+
+
+def url(text: str, source: str) -> str:
+    """An address without a slash at its end; `Stop` names the source if it is none."""
+    if not text.startswith(("http://", "https://")):
+        raise Stop(f"{source}: {text!r} is not a URL; write it like {EXAMPLE}")
+    return text.rstrip("/")
+
+
+def _found(token_file: Path | None, contexts: Contexts) -> tuple[str, str, Context | None]:
+    """The address if nobody has named it: what stands beside the token file, else what the context in use says."""
+    if token_file is not None and (beside := address_beside(token_file)) is not None:
+        return url(beside, f"{token_file}{BESIDE}"), f"left beside {token_file}", None
+    if (context := contexts.in_use()) is not None:
+        return url(context.server, "context"), f"context {contexts.current}", context
+    looked = f"{token_file}{BESIDE} does not exist, and nobody has logged in" if token_file else "nobody has logged in"
+    raise Stop(
+        f"no server: {looked}; start one with: tx81 up, log in with: tx81 login URL, or set --server (TX81_SERVER)",
+        Exit.SERVER,
+    )
 
 
 class Readers:
@@ -157,8 +222,8 @@ def settings() -> "Settings":
 
 
 def exit_of(status: int) -> Exit:
-    """What an HTTP error status means for the shell: the caller's mistake, or the server's trouble."""
-    return Exit.SERVER if status in (401, 403, 429) or status >= 500 else Exit.USAGE
+    """What an HTTP error status means for the shell: refused for what was asked, or server or token in trouble."""
+    return Exit.SERVER if status in (401, 403, 429) or status >= 500 else Exit.REFUSED
 
 
 def console(*, errors: bool = False) -> "Console":

@@ -77,6 +77,23 @@ def revoke(database: Database, name: str, *, by: str) -> None:
             events.record(session, "token.revoked", now, name=name, by=by)
 
 
+def rotate(database: Database, name: str, *, by: str) -> str:
+    """A new value for a token, in plain text this one time; the old one is refused from the next request on.
+
+    NotFound if there is no such token, IllegalTransition if it was revoked.
+    """
+    plain = _random()
+    with database.write() as session:
+        token = session.scalars(select(Token).where(Token.name == name).with_for_update()).one_or_none()
+        if token is None:
+            raise NotFound(f"there is no token {name}; see: tx81 tokens", field="name")
+        if token.revoked_at is not None:
+            raise IllegalTransition(f"token {name} was revoked; create one with another name: tx81 tokens create")
+        token.sha256 = _digest(plain)
+        events.record(session, "token.rotated", database.now(session), name=name, by=by)
+    return plain
+
+
 def verify(session: Session, plain: str) -> Bearer:
     """The caller that the token belongs to; Unauthenticated if it is unknown or was revoked."""
     if plain.startswith(PREFIX) and len(plain) <= _LONGEST:

@@ -11,7 +11,7 @@ PRIVATE = 0o077
 """The umask of services."""
 
 _ALWAYS = (
-    *("admin-token", "stack.lock", "tx81.db", "tx81.db-wal", "tx81.db-shm", "tx81.db-journal"),
+    *("admin-token", "admin-token.server", "stack.lock", "tx81.db", "tx81.db-wal", "tx81.db-shm", "tx81.db-journal"),
     *("broker", "flower", "flower.db", "logs", "work"),
 )
 """Private names, which are closed to others also in a shared folder."""

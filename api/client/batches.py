@@ -21,7 +21,7 @@ class BatchCalls(Calls):
         return BatchView.model_validate(answer.json())
 
     def page(self, limit: int = 100, cursor: str | None = None, **filters: Any) -> Page[BatchView]:
-        """A page of batches, newest first; filters are `project` and `name`."""
+        """A page of batches, newest first; filters are `project`, `name`, `submitted_by` and `since`."""
         return self._connection.page(BatchView, "/batches", {"limit": limit, "cursor": cursor, **filters})
 
     def show(self, batch: int) -> BatchDetail:

@@ -34,7 +34,8 @@ class JobCalls(Calls):
     def jobs(self, limit: int = 100, cursor: str | None = None, **filters: Any) -> Page[JobView]:
         """A page of jobs, newest first.
 
-        Filters are `state` (one or several), `kind`, `project`, `model`, `pipeline`, `batch`, `slot`, `name` and `q`.
+        Filters are `state` (one or several), `kind`, `project`, `model`, `pipeline`, `batch`, `slot`, `name`,
+        `submitted_by`, `since` (an ISO time with its zone) and `q`.
         """
         return self._connection.page(JobView, "/jobs", {"limit": limit, "cursor": cursor, **filters})
 

@@ -18,7 +18,7 @@ class PipelineCalls(Calls):
         return PipelineDetail.model_validate(self._connection.post("/pipelines", sent(request), key=key).json())
 
     def pipelines(self, limit: int = 100, cursor: str | None = None, **filters: Any) -> Page[PipelineView]:
-        """A page of pipelines, newest first; filters are `project` and `name`."""
+        """A page of pipelines, newest first; filters are `project`, `name`, `submitted_by` and `since`."""
         return self._connection.page(PipelineView, "/pipelines", {"limit": limit, "cursor": cursor, **filters})
 
     def pipeline(self, pipeline: int) -> PipelineDetail:

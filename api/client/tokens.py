@@ -3,7 +3,7 @@
 from urllib.parse import quote
 
 from api.client.connection import Calls, sent
-from api.documents.tokens import NewToken, TokenRequest, TokenView
+from api.documents.tokens import NewToken, TokenRequest, TokenView, WhoamiView
 
 
 class TokenCalls(Calls):
@@ -16,6 +16,14 @@ class TokenCalls(Calls):
     def make_token(self, request: TokenRequest) -> NewToken:
         """Create a token; only this answer contains its value."""
         return NewToken.model_validate(self._connection.post("/tokens", sent(request)).json())
+
+    def rotate_token(self, name: str) -> NewToken:
+        """Give a token another value; only this answer contains it."""
+        return NewToken.model_validate(self._connection.post(f"/tokens/{quote(name, safe='')}/rotate").json())
+
+    def whoami(self) -> WhoamiView:
+        """The token that this client sends."""
+        return WhoamiView.model_validate(self._connection.get("/whoami").json())
 
     def revoke_token(self, name: str) -> None:
         """Revoke a token from now on."""

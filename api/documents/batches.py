@@ -27,6 +27,7 @@ class BatchView(View):
     id: int
     name: str
     project: str
+    submitted_by: str | None = Field(default=None, description="Token that submitted it, or `schedule NAME`.")
     state: BatchState = Field(description="Of all its jobs together.")
     stop_on: StopOn
     size: int

@@ -14,7 +14,7 @@ from orchestrator.scheduling.placement.explain import WaitReason
 
 
 class PastView(View):
-    """One decision about a job: placed, retried, cache_missed, from_cache or ended; and why."""
+    """One decision about a job: submitted, placed, retried, cache_missed, from_cache or ended; and why."""
 
     at: datetime
     about: str

@@ -41,6 +41,9 @@ class JobView(JobReference):
     """One job, as lists show it."""
 
     project: str
+    submitted_by: str | None = Field(
+        default=None, description="Token that submitted it, or `schedule NAME`; null for the dispatcher."
+    )
     pipeline_id: int | None
     batch_id: int | None = None
     priority: int

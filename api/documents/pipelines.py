@@ -15,6 +15,7 @@ class PipelineView(View):
     id: int
     name: str
     project: str
+    submitted_by: str | None = Field(default=None, description="Token that submitted it, or `schedule NAME`.")
     created_at: datetime
     state: JobState = Field(description="Of all its jobs together.")
     counts: dict[JobState, int]

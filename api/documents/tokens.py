@@ -25,8 +25,15 @@ class TokenView(View):
     revoked_at: datetime | None
 
 
+class WhoamiView(View):
+    """The token that was sent."""
+
+    name: str = Field(description="Recorded with everything that is submitted or changed with it.")
+    scopes: tuple[str, ...]
+
+
 class NewToken(View):
-    """A token that was just made, shown for the only time."""
+    """A token with the value that it was just given, shown for the only time."""
 
     name: str
     scopes: tuple[str, ...]

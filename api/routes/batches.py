@@ -4,14 +4,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Request, Response
 
-from api.access import GuardedRoute, Once
+from api.access import Actor, GuardedRoute, Once
 from api.context import Context, Given
 from api.documents import examples
 from api.documents.base import Page
 from api.documents.batches import BatchDetail, BatchView
 from api.documents.jobs import OrderReport
 from api.http.replay import note_replay, replays
-from api.parameters import Cursor, Limit, NameFilter, Number, first_position, number_of, page
+from api.parameters import ChosenGroups, Cursor, Limit, Number, first_position, number_of, page
 from api.routes.orders import CANCEL_ALL, FOR_ALL, CarryOut, declare
 from api.views.batches import batch_view
 from api.views.jobs import order_report
@@ -29,10 +29,11 @@ def submit_batch(
     context: Given,
     request: Request,
     response: Response,
+    actor: Actor,
     once: Once,
 ) -> BatchView:
     """Make all jobs or none: those of a list, or a template several times on each slot, pinned there."""
-    made = context.batches.submit(body, once)
+    made = context.batches.submit(body, once, by=actor)
     assert made.batch is not None
     note_replay(made, response)
     response.headers["Location"] = request.app.url_path_for("show_batch", batch=made.batch)
@@ -41,16 +42,12 @@ def submit_batch(
 
 @router.get("")
 def list_batches(
-    context: Given,
-    project: NameFilter | None = None,
-    name: NameFilter | None = None,
-    limit: Limit = 100,
-    cursor: Cursor | None = None,
+    context: Given, chosen: ChosenGroups, limit: Limit = 100, cursor: Cursor | None = None
 ) -> Page[BatchView]:
     """Batches, newest first."""
     before = first_position(cursor)
     with context.database.read() as session:
-        found = report.batches(session, limit=limit + 1, before=before, project=project, name=name)
+        found = report.batches(session, chosen, limit=limit + 1, before=before)
         views = [batch_view(facts) for facts in found]
     return page(views, limit, number_of)
 

@@ -45,19 +45,24 @@ def submit(
     context: Given,
     request: Request,
     response: Response,
+    actor: Actor,
     once: Once,
 ) -> JobView:
     """Submit a job."""
-    made = context.submission.job(body, once)
+    made = context.submission.job(body, once, by=actor)
     return _made_one(made, context, request, response)
 
 
 @router.post("/bulk", status_code=201, responses=replays(Page[JobView]))
 def submit_many(
-    body: Annotated[BulkRequest, Body(openapi_examples=examples.BULK)], context: Given, response: Response, once: Once
+    body: Annotated[BulkRequest, Body(openapi_examples=examples.BULK)],
+    context: Given,
+    response: Response,
+    actor: Actor,
+    once: Once,
 ) -> Page[JobView]:
     """Submit all jobs or none."""
-    made = context.submission.jobs(body.jobs, once)
+    made = context.submission.jobs(body.jobs, once, by=actor)
     note_replay(made, response)
     with context.database.read() as session:
         return Page(items=tuple(map(job_view, queries.jobs_by_number(session, made.jobs))))
@@ -148,9 +153,9 @@ declare(router, "job", JobView, _one_job, FOR_ONE)
 
 
 @router.post("/{job}/retry", status_code=201, responses=replays(JobView))
-def retry(job: Number, context: Given, request: Request, response: Response, once: Once) -> JobView:
+def retry(job: Number, context: Given, request: Request, response: Response, actor: Actor, once: Once) -> JobView:
     """Make a new job from the request of a finished one."""
-    return _made_one(context.submission.retry(job, once), context, request, response)
+    return _made_one(context.submission.retry(job, once, by=actor), context, request, response)
 
 
 def _check_version(session: Session, job: int, if_match: str | None) -> None:

@@ -4,14 +4,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Request, Response
 
-from api.access import GuardedRoute, Once
+from api.access import Actor, GuardedRoute, Once
 from api.context import Context, Given
 from api.documents import examples
 from api.documents.base import Page
 from api.documents.jobs import OrderReport
 from api.documents.pipelines import PipelineDetail, PipelineView
 from api.http.replay import note_replay, replays
-from api.parameters import Cursor, Limit, NameFilter, Number, first_position, number_of, page
+from api.parameters import ChosenGroups, Cursor, Limit, Number, first_position, number_of, page
 from api.routes.orders import CANCEL_ALL, FOR_ALL, CarryOut, declare
 from api.views.jobs import order_report
 from api.views.pipelines import pipeline_detail, pipeline_view
@@ -28,10 +28,11 @@ def submit_pipeline(
     context: Given,
     request: Request,
     response: Response,
+    actor: Actor,
     once: Once,
 ) -> PipelineDetail:
     """Submit a pipeline with all its jobs, or nothing."""
-    made = context.submission.pipeline(body, once)
+    made = context.submission.pipeline(body, once, by=actor)
     assert made.pipeline is not None
     note_replay(made, response)
     response.headers["Location"] = request.app.url_path_for("show_pipeline", pipeline=made.pipeline)
@@ -40,16 +41,12 @@ def submit_pipeline(
 
 @router.get("")
 def list_pipelines(
-    context: Given,
-    project: NameFilter | None = None,
-    name: NameFilter | None = None,
-    limit: Limit = 100,
-    cursor: Cursor | None = None,
+    context: Given, chosen: ChosenGroups, limit: Limit = 100, cursor: Cursor | None = None
 ) -> Page[PipelineView]:
     """Pipelines, newest first."""
     before = first_position(cursor)
     with context.database.read() as session:
-        found = queries.pipelines(session, limit=limit + 1, before=before, project=project, name=name)
+        found = queries.pipelines(session, chosen, limit=limit + 1, before=before)
         views = [pipeline_view(facts) for facts in found]
     return page(views, limit, number_of)
 

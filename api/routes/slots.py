@@ -77,9 +77,9 @@ def quarantine(slot: ThingName, context: Given, actor: Actor, body: Reason = _NO
 
 
 @router.post("/{slot}/canary", status_code=201, responses=replays(JobView), openapi_extra=needs(Scope.OPERATOR))
-def run_canary(slot: ThingName, context: Given, response: Response, once: Once) -> JobView:
+def run_canary(slot: ThingName, context: Given, response: Response, actor: Actor, once: Once) -> JobView:
     """Check the slot's cards now, with the canary of its release; a slot that fails is quarantined."""
-    made = context.canaries.start(slot, once)
+    made = context.canaries.start(slot, once, by=actor)
     note_replay(made, response)
     with context.database.read() as session:
         return job_view(queries.job(session, made.jobs[0]))

@@ -29,6 +29,15 @@ def list_tokens(context: Given) -> Page[TokenView]:
         return Page(items=tuple(TokenView.model_validate(row) for row in tokens.known(session)))
 
 
+@router.post("/{name}/rotate", openapi_extra=_ADMIN)
+def rotate_token(name: ThingName, context: Given, actor: Actor) -> NewToken:
+    """Give a token another value, under its name and with its scopes; the old value is refused at once. Only this
+    response contains the new value: store it."""
+    plain = tokens.rotate(context.database, name, by=actor)
+    with context.database.read() as session:
+        return NewToken(name=name, scopes=tokens.verify(session, plain).scopes, token=plain)
+
+
 @router.delete("/{name}", status_code=204, openapi_extra=_ADMIN)
 def revoke_token(name: ThingName, context: Given, actor: Actor) -> None:
     """Revoke a token, at once. The last admin token cannot be revoked (409)."""

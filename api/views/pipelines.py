@@ -24,6 +24,7 @@ def _pipeline_fields(facts: PipelineFacts) -> dict[str, Any]:
         "id": row.id,
         "name": row.name,
         "project": row.project,
+        "submitted_by": row.submitted_by,
         "created_at": row.created_at,
         "state": rolled_up(facts.counts),
         "counts": dict(facts.counts),

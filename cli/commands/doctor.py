@@ -57,12 +57,16 @@ def _machine() -> Iterator[Check]:
 def _server(session: Session) -> Iterator[Check]:
     """Each check runs only if the one before passed."""
     try:
-        with Client(session.address(), "unknown", timeout=5) as client:
+        target = session.target()
+        with Client(target.address, "unknown", timeout=5) as client:
             readiness = client.ready()
+    except Stop as stop:
+        yield "server", "fail", str(stop)
+        return
     except (ServerUnreachable, ApiError) as error:
         yield "server", "fail", f"{error}: start one with tx81 up, or name it with --server"
         return
-    yield "server", "ok", session.server
+    yield "server", "ok", f"{target.address} ({target.why})"
     yield "ready", "ok" if readiness.ready else "fail", readiness.detail or ("yes" if readiness.ready else "no")
     told = "leads" if readiness.dispatcher else "none leads, so no job is placed: start one with tx81 dispatcher"
     yield "dispatcher", "ok" if readiness.dispatcher else "fail", told

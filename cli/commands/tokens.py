@@ -13,7 +13,7 @@ from cli.pages.layout import local_time, row, table
 from cli.session import HERE, Exit, Session
 from orchestrator.model.scopes import Scope
 
-app = App(name="tokens", help="API tokens and their scopes; `create` and `revoke`.")
+app = App(name="tokens", help="API tokens and their scopes; `create`, `rotate` and `revoke`.")
 
 
 @app.default
@@ -39,6 +39,21 @@ def create(name: str, /, *, scope: Annotated[Scope, Parameter()], session: Sessi
     """
     with session.client() as client:
         made = client.make_token(validated(TokenRequest, {"name": name, "scope": scope}))
+        session.emit(made, Text(made.token))
+    return Exit.OK
+
+
+@app.command
+def rotate(name: str, /, *, session: Session = HERE) -> Exit:
+    """Give a token another value and print it; the old value is refused at once. Name and scope stay.
+
+    Parameters
+    ----------
+    name
+        Name of the token.
+    """
+    with session.client() as client:
+        made = client.rotate_token(name)
         session.emit(made, Text(made.token))
     return Exit.OK
 

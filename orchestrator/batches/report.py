@@ -16,6 +16,7 @@ from orchestrator.batches.device_time import device_times
 from orchestrator.batches.lifecycle import last_slot
 from orchestrator.batches.speed import odd_by_numbers
 from orchestrator.errors import NotFound
+from orchestrator.jobs.queries import GroupFilter
 from orchestrator.model.batch_report import DeviceTime, FailedJob, OddGroup, SlotLine
 from orchestrator.model.batches import BatchState, batch_state
 from orchestrator.model.failures import WITH_RESULTS, Failure, FailureKind, Suspicion
@@ -84,13 +85,9 @@ class BatchReport:
 # ── lists ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def batches(
-    session: Session, *, limit: int, before: int | None = None, project: str | None = None, name: str | None = None
-) -> list[BatchFacts]:
+def batches(session: Session, chosen: GroupFilter, *, limit: int, before: int | None = None) -> list[BatchFacts]:
     """Batches with numbers below `before`, newest first."""
-    found = select(Batch).order_by(Batch.id.desc()).limit(limit)
-    wanted = {Batch.project: project, Batch.name: name}
-    found = found.where(*(column == value for column, value in wanted.items() if value is not None))
+    found = chosen.narrow(select(Batch), Batch).order_by(Batch.id.desc()).limit(limit)
     if before is not None:
         found = found.where(Batch.id < before)
     return _counted(session, session.scalars(found).all())

@@ -55,20 +55,21 @@ class BatchSubmission:
         self._database = database
         self._steps = Steps(settings, database, store)
 
-    def submit(self, request: BatchRequest, idempotency: Idempotency | None = None) -> Made:
+    def submit(self, request: BatchRequest, idempotency: Idempotency | None = None, *, by: str | None = None) -> Made:
         """Submit all jobs or none; BadSpec names the field of the first that cannot be submitted.
 
-        A repeated key returns the same batch at once, even while it is still being written.
+        A repeated key returns the same batch at once, even while it is still being written. `by` is the name of the
+        token that asks.
         """
         if (made := self._steps.made_before(idempotency)) is not None:
             return made
         checked = self._checked(request)
-        made = self._steps.write(idempotency, partial(self._open, request, checked))
+        made = self._steps.write(idempotency, partial(self._open, request, by, checked))
         if made.replayed or made.batch is None:
             return made
         try:
             for start in range(0, len(checked.jobs), PORTION):
-                self._fill(made.batch, request.project, checked.jobs[start : start + PORTION])
+                self._fill(made.batch, request.project, by, checked.jobs[start : start + PORTION])
             self._seal(made.batch)
         except BaseException:
             with suppress(SQLAlchemyError):
@@ -111,20 +112,20 @@ class BatchSubmission:
 
     # ── the rows ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _open(self, request: BatchRequest, checked: _Checked, session: Session, now: datetime) -> Made:
+    def _open(self, request: BatchRequest, by: str | None, checked: _Checked, session: Session, now: datetime) -> Made:
         batch = Batch(
-            name=request.name, project=request.project, stop_on=request.stop_on, size=len(checked.jobs),
-            left_out=dict(checked.left_out), created_at=now, touched_at=now,
+            name=request.name, project=request.project, submitted_by=by, stop_on=request.stop_on,
+            size=len(checked.jobs), left_out=dict(checked.left_out), created_at=now, touched_at=now,
         )  # fmt: skip
         session.add(batch)
         session.flush()
-        events.record(session, "batch.created", now, batch=batch.id, name=batch.name, size=batch.size)
+        events.record(session, "batch.created", now, batch=batch.id, name=batch.name, size=batch.size, by=by)
         return Made((), batch=batch.id)
 
-    def _fill(self, batch_id: int, project: str, jobs: Sequence[Draft]) -> None:
+    def _fill(self, batch_id: int, project: str, by: str | None, jobs: Sequence[Draft]) -> None:
         with self._database.admission() as (session, now):
             _still_open(session, batch_id, touched_at=now)
-            rows.write(session, jobs, now=now, project=project, batch_id=batch_id)
+            rows.write(session, jobs, now=now, by=by, project=project, batch_id=batch_id)
 
     def _seal(self, batch_id: int) -> None:
         with self._database.admission() as (session, now):

@@ -31,7 +31,8 @@ _UNBEGUN = (JobState.WAITING, JobState.QUEUED)
 
 
 def create(session: Session, jobs: Sequence[Document], *, now: datetime) -> list[int]:
-    """Write new jobs, `waiting`, and return their numbers in this order; each is given as the same columns.
+    """Write new jobs, `waiting`, and return their numbers in this order; each is given as the same columns, and all
+    were submitted by the same user.
 
     `orchestrator.jobs.admission` decides where they go from there.
     """
@@ -40,7 +41,8 @@ def create(session: Session, jobs: Sequence[Document], *, now: datetime) -> list
     made = list(session.execute(statements.CREATE, rows).scalars())
     for project in sorted({job["project"] for job in jobs}):
         shares.enrol(session, project, now=now)
-    _record(session, "job.created", made, now)
+    by = jobs[0].get("submitted_by") if jobs else None
+    _record(session, "job.created", made, now, **({"by": by} if by else {}))
     return made
 
 

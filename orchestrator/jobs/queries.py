@@ -20,6 +20,7 @@ from orchestrator.storage.tables import (
     Artifact,
     Attempt,
     Base,
+    Batch,
     Document,
     Doubt,
     Endpoint,
@@ -46,6 +47,9 @@ class JobFilter:
     batch: int | None = None
     slot: str | None = None
     name: str | None = None
+    submitted_by: str | None = None
+    since: datetime | None = None
+    """Submitted then or later."""
     text: str | None = None
     """A part of the name; case is ignored."""
 
@@ -53,9 +57,11 @@ class JobFilter:
         """The same SELECT with these conditions."""
         equal = {
             Job.kind: self.kind, Job.project: self.project, Job.pipeline_id: self.pipeline, Job.batch_id: self.batch,
-            Job.name: self.name,
+            Job.name: self.name, Job.submitted_by: self.submitted_by,
         }  # fmt: skip
         jobs = jobs.where(*(column == value for column, value in equal.items() if value is not None))
+        if self.since is not None:
+            jobs = jobs.where(Job.created_at >= self.since)
         if self.states:
             jobs = jobs.where(Job.state.in_(self.states))
         if self.model is not None:
@@ -67,6 +73,23 @@ class JobFilter:
         if self.text is not None:
             jobs = jobs.where(Job.name.icontains(self.text, autoescape=True))
         return jobs
+
+
+@dataclass(frozen=True)
+class GroupFilter:
+    """Which pipelines or batches a list shows; a field that is None does not filter."""
+
+    project: str | None = None
+    name: str | None = None
+    submitted_by: str | None = None
+    since: datetime | None = None
+    """Submitted then or later."""
+
+    def narrow(self, groups: Select[Any], table: type[Pipeline] | type[Batch]) -> Select[Any]:
+        """The same SELECT from `table` with these conditions."""
+        equal = {table.project: self.project, table.name: self.name, table.submitted_by: self.submitted_by}
+        groups = groups.where(*(column == value for column, value in equal.items() if value is not None))
+        return groups if self.since is None else groups.where(table.created_at >= self.since)
 
 
 @dataclass(frozen=True)
@@ -248,13 +271,9 @@ def events(
 # ── pipelines ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def pipelines(
-    session: Session, *, limit: int, before: int | None = None, project: str | None = None, name: str | None = None
-) -> list[PipelineFacts]:
+def pipelines(session: Session, chosen: GroupFilter, *, limit: int, before: int | None = None) -> list[PipelineFacts]:
     """Pipelines with numbers below `before`, newest first."""
-    found = select(Pipeline).order_by(Pipeline.id.desc()).limit(limit)
-    wanted = {Pipeline.project: project, Pipeline.name: name}
-    found = found.where(*(column == value for column, value in wanted.items() if value is not None))
+    found = chosen.narrow(select(Pipeline), Pipeline).order_by(Pipeline.id.desc()).limit(limit)
     if before is not None:
         found = found.where(Pipeline.id < before)
     rows = {row.id: PipelineFacts(row) for row in session.scalars(found)}

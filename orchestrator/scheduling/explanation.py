@@ -39,6 +39,7 @@ PAST_RUNS = 50
 class PastKind(StrEnum):
     """What an explanation of a job's past is about."""
 
+    SUBMITTED = "submitted"  #: Who asked for it.
     PLACED = "placed"  #: Why it ran on that slot.
     RETRIED = "retried"  #: Why it went back to the queue.
     CACHE_MISSED = "cache_missed"  #: Which input differs from the nearest earlier build.
@@ -263,6 +264,8 @@ def _past_of(event: Event) -> Past | None:
     by, why, start = event.data.get("by"), event.data.get("why"), event.data.get("start")
     failure = event.data.get("failure")
     match event.kind:
+        case "job.created" if by:
+            return Past(event.at, PastKind.SUBMITTED, f"by {by}")
         case "attempt.assigned" if why:
             return Past(event.at, PastKind.PLACED, why, event.slot_id)
         case "job.queued" if why:

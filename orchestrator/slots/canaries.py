@@ -98,7 +98,7 @@ class Canaries:
 
         return self._steps.look_up({"": request}, check)
 
-    def start(self, slot_id: str, idempotency: Idempotency | None = None) -> Made:
+    def start(self, slot_id: str, idempotency: Idempotency | None = None, *, by: str | None = None) -> Made:
         """Submit the canary that fits a slot; NotFound without such a slot, or without a canary for it."""
         with self._database.read() as session:
             slot = session.get(Slot, slot_id)
@@ -110,7 +110,7 @@ class Canaries:
             if canary is None:
                 raise NotFound("no canary is registered for this slot's release: tx81 canary set FILE", slot=slot_id)
             request = _request(CanarySpec.model_validate(canary.spec), canary.release, slot_id)
-        return self._submission.job(request, idempotency)
+        return self._submission.job(request, idempotency, by=by)
 
     def tend(self) -> int:
         """For every quarantined slot, start its next canary or apply the results; returns how many needed this."""

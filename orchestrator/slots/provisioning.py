@@ -39,7 +39,7 @@ class Provisioning:
 
         IllegalTransition while the host is being set up already.
         """
-        return self._submission.drafted(lambda: [self._draft(host, request, by)], idempotency)
+        return self._submission.drafted(lambda: [self._draft(host, request, by)], idempotency, by=by)
 
     def _draft(self, host: str, request: ProvisionRequest, by: str) -> Draft:
         spec, rule = request.spec(host), self._rule(request)

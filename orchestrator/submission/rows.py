@@ -23,15 +23,22 @@ _AT_ONCE = 1000
 
 
 def write(
-    session: Session, drafts: Sequence[Draft], *, now: datetime, siblings: Mapping[str, int] | None = None, **more: Any
+    session: Session,
+    drafts: Sequence[Draft],
+    *,
+    now: datetime,
+    by: str | None = None,
+    siblings: Mapping[str, int] | None = None,
+    **more: Any,
 ) -> list[int]:
     """Write jobs, `waiting`, and return their numbers in the order of `drafts`.
 
-    `siblings` are the numbers of the jobs of their pipeline that they name; `more` are columns set for all of them.
+    `by` is who submits them, see `Job.submitted_by`. `siblings` are the numbers of the jobs of their pipeline that they
+    name; `more` are columns set for all of them.
     """
     numbers = siblings or {}
     name_files(session, drafts)
-    made = bulk.create(session, [_job(draft, now, numbers, more) for draft in drafts], now=now)
+    made = bulk.create(session, [_job(draft, now, numbers, {**more, "submitted_by": by}) for draft in drafts], now=now)
     inputs = [
         {**entry, "job_id": job_id, "from_job_id": _numbered(entry["from_job_id"], numbers)}
         for job_id, draft in zip(made, drafts, strict=True)

@@ -28,23 +28,27 @@ T = TypeVar("T")
 
 
 class Submission:
-    """Turns requests into jobs."""
+    """Turns requests into jobs. `by` is the name of the token that asks; None for the dispatcher."""
 
     def __init__(self, settings: Settings, database: Database, store: ArtifactStore) -> None:
         self._database = database
         self._store = store
         self._steps = Steps(settings, database, store)
 
-    def job(self, request: JobRequest, idempotency: Idempotency | None = None) -> Made:
+    def job(self, request: JobRequest, idempotency: Idempotency | None = None, *, by: str | None = None) -> Made:
         """Submit one job."""
-        return self._once(idempotency, lambda: self._steps.drafts({"": request}), self._write)
+        return self._once(idempotency, lambda: self._steps.drafts({"": request}), partial(self._write, by))
 
-    def jobs(self, requests: Sequence[JobRequest], idempotency: Idempotency | None = None) -> Made:
+    def jobs(
+        self, requests: Sequence[JobRequest], idempotency: Idempotency | None = None, *, by: str | None = None
+    ) -> Made:
         """Submit many independent jobs, all or none."""
         fields = {f"jobs.{index}": request for index, request in enumerate(requests)}
-        return self._once(idempotency, lambda: self._steps.drafts(fields), self._write)
+        return self._once(idempotency, lambda: self._steps.drafts(fields), partial(self._write, by))
 
-    def pipeline(self, request: PipelineRequest, idempotency: Idempotency | None = None) -> Made:
+    def pipeline(
+        self, request: PipelineRequest, idempotency: Idempotency | None = None, *, by: str | None = None
+    ) -> Made:
         """Submit named jobs that may use each other's outputs, all or none."""
 
         def checked() -> list[list[Draft]]:
@@ -53,13 +57,15 @@ class Submission:
             drafts = iter(self._steps.drafts(fields, siblings=request.jobs))
             return [[draft.called(name) for name, draft in zip(names, drafts, strict=False)] for names in steps]
 
-        return self._once(idempotency, checked, partial(self._write_pipeline, request))
+        return self._once(idempotency, checked, partial(self._write_pipeline, request, by))
 
-    def drafted(self, draft: Callable[[], list[Draft]], idempotency: Idempotency | None = None) -> Made:
+    def drafted(
+        self, draft: Callable[[], list[Draft]], idempotency: Idempotency | None = None, *, by: str | None = None
+    ) -> Made:
         """Submit jobs of an internal kind, which no request can name, as `draft` has checked them."""
-        return self._once(idempotency, draft, self._write)
+        return self._once(idempotency, draft, partial(self._write, by))
 
-    def retry(self, job_id: int, idempotency: Idempotency | None = None) -> Made:
+    def retry(self, job_id: int, idempotency: Idempotency | None = None, *, by: str | None = None) -> Made:
         """Submit a finished job's request again, as a new job."""
 
         def again() -> list[Draft]:
@@ -73,7 +79,7 @@ class Submission:
                 raise IllegalTransition(f"job {job_id} set up a host; to do it again, use: tx81 provision", job=job_id)
             return self._steps.drafts({"": JobRequest.model_validate(job.request)})
 
-        return self._once(idempotency, again, self._write)
+        return self._once(idempotency, again, partial(self._write, by))
 
     def _once(
         self, idempotency: Idempotency | None, check: Callable[[], T], make: Callable[[T, Session, datetime], Made]
@@ -83,21 +89,26 @@ class Submission:
             return made
         return self._steps.write(idempotency, partial(make, check()))
 
-    def _write(self, drafts: Sequence[Draft], session: Session, now: datetime) -> Made:
-        numbers = rows.write(session, drafts, now=now)
+    def _write(self, by: str | None, drafts: Sequence[Draft], session: Session, now: datetime) -> Made:
+        numbers = rows.write(session, drafts, now=now, by=by)
         admission.admit_new(session, self._store, numbers, now=now)
         return Made(tuple(numbers))
 
     def _write_pipeline(
-        self, request: PipelineRequest, steps: Sequence[Sequence[Draft]], session: Session, now: datetime
+        self,
+        request: PipelineRequest,
+        by: str | None,
+        steps: Sequence[Sequence[Draft]],
+        session: Session,
+        now: datetime,
     ) -> Made:
-        pipeline = Pipeline(name=request.name, project=request.project, created_at=now)
+        pipeline = Pipeline(name=request.name, project=request.project, submitted_by=by, created_at=now)
         session.add(pipeline)
         session.flush()
         surroundings = {"project": pipeline.project, "pipeline_id": pipeline.id}
         numbers: dict[str, int] = {}
         for drafts in steps:
-            made = rows.write(session, drafts, now=now, siblings=numbers, **surroundings)
+            made = rows.write(session, drafts, now=now, siblings=numbers, by=by, **surroundings)
             numbers |= zip((draft.job["name"] for draft in drafts), made, strict=True)
         jobs = tuple(numbers.values())
         admission.admit_new(session, self._store, jobs, now=now)

@@ -36,7 +36,7 @@ class RunOrigin:
     """Who or what starts a run."""
 
     by: str
-    """The name of a token, or of the schedule."""
+    """The name of a token, or `schedule NAME`."""
     schedule: str | None = None
     due_at: datetime | None = None
     purpose: RunPurpose = RunPurpose.MEASURE
@@ -92,9 +92,10 @@ class SuiteRuns:
             if changed:
                 run = session.get_one(SuiteRun, run_id)
                 name = f"{(run.suite or '')[:80]}-{run_id}-{seen + 1}"
-                batch = new_batch(session, name, more[0].draft.job["project"], len(more), now)
+                by = run.started_by
+                batch = new_batch(session, name, more[0].draft.job["project"], len(more), now, by=by)
                 drafts = [each.draft for each in more]
-                numbers = rows.write(session, drafts, now=now, batch_id=batch.id)
+                numbers = rows.write(session, drafts, now=now, by=by, batch_id=batch.id)
                 note_jobs(session, run_id, zip(numbers, more, strict=True))
                 admission.admit_new(session, self._store, numbers, now=now)
                 roles = sorted({str(each.role) for each in more})
@@ -114,14 +115,14 @@ class SuiteRuns:
         beside: Beside | None, session: Session, now: datetime,
     ) -> Made:  # fmt: skip
         suite = suite_named(session, document.name)
-        batch = new_batch(session, suite.name, document.project, len(drafts), now)
+        batch = new_batch(session, suite.name, document.project, len(drafts), now, by=origin.by)
         run = SuiteRun(
             suite=suite.name, digest=version, purpose=origin.purpose, batch_id=batch.id,
             schedule=origin.schedule, due_at=origin.due_at, started_by=origin.by, created_at=now,
         )  # fmt: skip
         session.add(run)
         session.flush()
-        numbers = _written(session, drafts, now=now, batch_id=batch.id)
+        numbers = _written(session, drafts, now=now, by=origin.by, batch_id=batch.id)
         measured = [
             (numbers[name], More(cell, _role(origin.purpose, name), draft))
             for name, draft in zip(planned.requests, drafts, strict=True)
@@ -143,27 +144,27 @@ def _role(purpose: RunPurpose, name: str) -> JobRole:
     return side_of_repeat(int(name.rpartition(".")[2]) - 1) if purpose is RunPurpose.AA else JobRole.MEASURE
 
 
-def _written(session: Session, drafts: Sequence[Draft], *, now: datetime, batch_id: int) -> dict[str, int]:
+def _written(session: Session, drafts: Sequence[Draft], *, now: datetime, by: str, batch_id: int) -> dict[str, int]:
     """The numbers of the jobs by name; each is written after those that it needs: builds one by one, inferences
     together."""
     numbers: dict[str, int] = {}
     builds = [draft for draft in drafts if draft.job["kind"] != "infer"]
     rest = [draft for draft in drafts if draft.job["kind"] == "infer"]
     for some in [*([build] for build in builds), rest]:
-        made = rows.write(session, some, now=now, siblings=dict(numbers), batch_id=batch_id)
+        made = rows.write(session, some, now=now, by=by, siblings=dict(numbers), batch_id=batch_id)
         numbers |= zip((draft.job["name"] for draft in some), made, strict=True)
     return numbers
 
 
-def new_batch(session: Session, name: str, project: str, size: int, now: datetime) -> Batch:
+def new_batch(session: Session, name: str, project: str, size: int, now: datetime, *, by: str) -> Batch:
     """A batch whose jobs are written in this transaction."""
     batch = Batch(
-        name=name, project=project, stop_on=StopOn.NEVER, size=size, left_out={}, created_at=now, touched_at=now,
-        sealed_at=now,
+        name=name, project=project, submitted_by=by, stop_on=StopOn.NEVER, size=size, left_out={}, created_at=now,
+        touched_at=now, sealed_at=now,
     )  # fmt: skip
     session.add(batch)
     session.flush()
-    events.record(session, "batch.created", now, batch=batch.id, name=name, size=size)
+    events.record(session, "batch.created", now, batch=batch.id, name=name, size=size, by=by)
     return batch
 
 

@@ -89,7 +89,7 @@ class AbRuns:
             slots=(slot,), seconds=int(min(seconds, LONGEST.total_seconds())), project=PROJECT, note=f"A/B run {name}"
         )
         reserved = reservations.reserve(session, wanted, by=by, now=now).reservation
-        batch = new_batch(session, name, PROJECT, len(order), now)
+        batch = new_batch(session, name, PROJECT, len(order), now, by=by)
         run = SuiteRun(
             purpose=RunPurpose.AB, batch_id=batch.id, started_by=by, created_at=now,
             report={"reservation": reserved.id, "slot": slot, "request": request.model_dump(mode="json")},
@@ -99,7 +99,7 @@ class AbRuns:
         numbers: list[int] = []
         for place, side in enumerate(order, start=1):
             draft = replace(drafts[side].called(f"{name}.{side}.{place}"), needs=_after(drafts[side], numbers))
-            numbers += rows.write(session, [draft], now=now, project=PROJECT, batch_id=batch.id)
+            numbers += rows.write(session, [draft], now=now, by=by, project=PROJECT, batch_id=batch.id)
         more = [More("", JobRole(side), drafts[side]) for side in order]
         note_jobs(session, run.id, zip(numbers, more, strict=True))
         admission.admit_new(session, self._store, numbers, now=now)

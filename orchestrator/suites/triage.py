@@ -81,7 +81,7 @@ class Triages:
         with self._database.read() as session:
             asked = _Asked(session, job_id, alive_since=self._database.now(session) - self._settings.lease)
             batch = asked.batch(repeats)
-        made = self._batches.submit(batch, idempotency)
+        made = self._batches.submit(batch, idempotency, by=by)
         assert made.batch is not None
         with self._database.write() as session:
             known = session.scalar(select(Triage.id).where(Triage.batch_id == made.batch))

@@ -100,6 +100,7 @@ def at_site(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TX81_SERVER", site.server)
     monkeypatch.setenv("TX81_TOKEN", site.token)
+    monkeypatch.setenv("TX81_CONTEXTS", str(tmp_path / "contexts.json"))
     return site
 
 

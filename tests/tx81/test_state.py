@@ -14,6 +14,7 @@ LIKE_OURS = [
     "tx81.db",
     "tx81.db-wal",
     "admin-token",
+    "admin-token.server",
     "logs/api.log",
     "broker/valkey.conf",
     "flower/flower.db",

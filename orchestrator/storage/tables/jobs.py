@@ -19,6 +19,7 @@ class Pipeline(Base):
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
     name: Mapped[str] = mapped_column(String(100))
     project: Mapped[str] = mapped_column(String(100))
+    submitted_by: Mapped[str | None] = mapped_column(String(120))
     created_at: Mapped[datetime]
 
 
@@ -31,6 +32,7 @@ class Batch(Base):
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
     name: Mapped[str] = mapped_column(String(100))
     project: Mapped[str] = mapped_column(String(100))
+    submitted_by: Mapped[str | None] = mapped_column(String(120))
     stop_on: Mapped[StopOn]
     size: Mapped[int]
     """How many jobs it has once it is sealed."""
@@ -64,6 +66,8 @@ class Job(Base):
     name: Mapped[str] = mapped_column(String(100))
     kind: Mapped[str] = mapped_column(String(20))
     project: Mapped[str] = mapped_column(String(100))
+    submitted_by: Mapped[str | None] = mapped_column(String(120))
+    """Name of the token that submitted it, or `schedule NAME`; null for the dispatcher."""
     pipeline_id: Mapped[int | None] = mapped_column(ForeignKey("pipeline.id"))
     batch_id: Mapped[int | None] = mapped_column(ForeignKey("batch.id"))
     spec: Mapped[Document]

@@ -4,7 +4,7 @@ def test_a_waiting_job_is_explained_on_a_page_and_as_a_document(tx81, queued):
     assert (page.code, document.code) == (0, 0)
     assert "dispatcher_away" in page.out
     assert document.document["reasons"][0]["kind"] == "dispatcher_away"
-    assert document.document["past"][0]["about"] == "cache_missed"
+    assert document.document["past"][0]["about"] == "submitted"
 
 
 def test_a_project_gets_a_weight(tx81, at_site):

@@ -1,0 +1,33 @@
+"""jobs, pipelines and batches name who submitted them.
+
+Those that exist name nobody: the rows do not say whose they are.
+"""
+
+from alembic import op
+import sqlalchemy as sa
+
+
+revision = '7f3c5a90d1e8'
+down_revision = '161494d134f3'
+branch_labels = None
+depends_on = None
+
+_TABLES = ('pipeline', 'batch', 'job')
+
+
+def limit_lock_waits() -> None:
+    """Fail after 5 s instead of waiting for a lock: all other statements on that table would wait for this migration."""
+    if op.get_context().dialect.name == "postgresql":
+        op.execute("SET LOCAL lock_timeout = '5s'")
+
+
+def upgrade() -> None:
+    limit_lock_waits()
+    for table in _TABLES:
+        op.add_column(table, sa.Column('submitted_by', sa.String(length=120), nullable=True))
+
+
+def downgrade() -> None:
+    limit_lock_waits()
+    for table in reversed(_TABLES):
+        op.drop_column(table, 'submitted_by')
