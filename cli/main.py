@@ -7,11 +7,12 @@ person can act on is one line on standard error.
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
+from typing import Literal
 
 from cyclopts import App, CycloptsError, Group
 
 from cli.session import Exit, Readers, Stop, hint, say
+from cli.version import version
 
 _WAITS_FOR_JOBS = frozenset(
     {"run", "wait", "submit", "stress", "batches", "serve", "load", "provision", "canary", "demo", "up", "compare"}
@@ -29,7 +30,7 @@ app = App(
         "3 server or token, 4 infrastructure fault, 5 refused by the server, 124 wait timed out, 130 detached."
     ),
     help_format="plaintext",
-    version=lambda: version("tx81-orchestrator"),
+    version=version,
     help_formatter="plain",
     result_action="return_value",
     exit_on_error=False,
@@ -92,7 +93,10 @@ _COMMANDS = {
             "Compare results with those of the first job, batch or pipeline: one verdict, also as HTML or JUnit.",
         ),
         "results": ("cli.commands.results:app", "Numbers and answers of many jobs as data: `metrics`, `answers`."),
-        "pipelines": ("cli.commands.pipelines:pipelines", "List pipelines, newest first."),
+        "pipelines": (
+            "cli.commands.pipelines:app",
+            "Jobs submitted together that use each other's outputs: list, `show`, `cancel` and more.",
+        ),
     },
     "Results": {
         "suites": (
@@ -177,6 +181,23 @@ for _place, (_title, _entries) in enumerate(_COMMANDS.items()):
 app.command(
     "cli.commands.orders:unhold", name="release", help="Old name of `unhold`, for one more version.", show=False
 )
+
+
+@app.command(group=Group("Shell", sort_key=len(_COMMANDS)))
+def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
+    """Print the completion script for your shell.
+
+    bash: tx81 completion bash > ~/.local/share/bash-completion/completions/tx81.
+    zsh: tx81 completion zsh > FOLDER/_tx81, where FOLDER is in $fpath.
+    fish: tx81 completion fish > ~/.config/fish/completions/tx81.fish.
+
+    Parameters
+    ----------
+    shell
+        Which shell.
+    """
+    script = app.generate_completion(prog_name="tx81", shell=shell)
+    say(lambda: print(script, flush=True))
 
 
 def main() -> None:

@@ -60,7 +60,7 @@ class Stop(Exception):
 class Printing:
     """The option that every command with a result takes."""
 
-    output: Literal["table", "json"] = "table"
+    output: Annotated[Literal["table", "json"], Parameter(name=["--output", "-o"])] = "table"
     "Format of the result on standard output."
 
     @property
@@ -189,6 +189,15 @@ def _found(token_file: Path | None, contexts: Contexts) -> tuple[str, str, Conte
     )
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class FileSession(Session):
+    """As `Session`, for a command whose `-o` names a file."""
+
+    output: Annotated[Literal["table", "json"], Parameter(name="--output")] = "table"
+    "Format of the result on standard output."
+
+
 class Readers:
     """Which of the standard streams nobody reads any more."""
 
@@ -294,3 +303,6 @@ def _usable(token: str, source: str) -> str:
 
 HERE = Session()
 """The options of a command as they are if none of them is given."""
+
+FILE_HERE = FileSession()
+"""The same of a command whose `-o` names a file."""

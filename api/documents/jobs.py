@@ -55,6 +55,9 @@ class JobView(JobReference):
     slot: str | None = Field(description="Pinned there: g3, or HOST.g3; or these of one host: g0, g2.")
     last_slot_id: str | None = Field(default=None, description="Slot of its latest attempt; of several, the first.")
     last_slot_ids: tuple[str, ...] = Field(default=(), description="All slots of its latest attempt.")
+    progress: Document | None = Field(
+        default=None, description="While it runs: `done` and `total`, in what its tool counts; null if it says nothing."
+    )
     cancel_requested: bool
     cancel: Document | None = Field(default=None, description="Who requested to cancel it, why, and when.")
     stop: Document | None = Field(

@@ -21,6 +21,7 @@ from orchestrator.jobs.queries import JobFacts, ListedJob
 from orchestrator.model.demand import Demand
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.model.specs import BUILD_KINDS
+from orchestrator.model.states import JobState
 from orchestrator.scheduling.explanation import Explanation
 from orchestrator.storage.tables import Answer, Attempt, Job
 
@@ -127,6 +128,7 @@ def _job_fields(listed: ListedJob) -> dict[str, Any]:
         "slot": ", ".join(Demand.parse(job.demand).only) or None,
         "last_slot_id": listed.last_slot_ids and listed.last_slot_ids[0],
         "last_slot_ids": listed.last_slot_ids or (),
+        "progress": listed.progress if job.state is JobState.RUNNING else None,
     }
 
 

@@ -15,7 +15,7 @@ from api.documents.artifacts import ArtifactView
 from cli.output_files import require_new
 from cli.pages.catalog import artifacts_table
 from cli.pages.layout import size
-from cli.session import HERE, Exit, Session, Stop, hint_on_terminal
+from cli.session import FILE_HERE, HERE, Exit, FileSession, Session, Stop, hint_on_terminal
 from cli.waiting.jobs import sending
 
 app = App(name="artifacts", help="Stored files and trees; `get` downloads one, `import-kcore` imports a kernel image.")
@@ -40,6 +40,8 @@ def artifacts(
         Only those with this name: gm, c_source, kcore, answers, log.
     retired
         Those that are retired instead.
+    limit
+        Number of entries at most, up to 500.
     """
     with session.client() as client:
         only = {"retired": "true"} if retired else {}
@@ -54,7 +56,7 @@ def get(
     /,
     *,
     to: Annotated[Path | None, Parameter(name=["--to", "-o"])] = None,
-    session: Session = HERE,
+    session: FileSession = FILE_HERE,
 ) -> Exit:
     """Download an artifact: a file as it is, a tree as a folder.
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from cli.commands.listing import USUAL, Listing
 from cli.input.documents import batch_in
 from cli.output_files import require_writable
 from cli.pages.batches import batch_page, batches_table
@@ -21,15 +22,12 @@ app = App(name="batches", help="Many jobs with one report; `show`, `wait`, `repo
 @app.default
 def batches(
     *,
-    project: str | None = None,
-    name: str | None = None,
-    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 50,
+    listing: Listing = USUAL,
     session: Session = HERE,
 ) -> Exit:
     """List batches, newest first."""
     with session.client() as client:
-        found = client.batches.page(limit=limit, project=project, name=name).items
-        session.emit(found, batches_table(found))
+        listing.show(session, client.batches.page, batches_table, **listing.filters(client))
     return Exit.OK
 
 
@@ -184,5 +182,5 @@ def _ordered(batch: int, action: Action, note: str | None, session: Session, to:
         found = client.batches.order(batch, action, note, to)
     session.emit(found, orders_table(found.items))
     if not found.items:
-        raise Stop(f"no job of batch {batch} is left to {action}: all have ended")
-    return Exit.OK if found.done else Exit.USAGE
+        raise Stop(f"no job of batch {batch} is left to {action}: all have ended", Exit.REFUSED)
+    return Exit.OK if found.done else Exit.REFUSED

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from cli.output_files import new_file, require_new
 from cli.pages.layout import size
-from cli.session import HERE, Exit, Session, Stop, hint_on_terminal
+from cli.session import FILE_HERE, Exit, FileSession, Stop, hint_on_terminal
 
 _ENDINGS = {".tar.zst": "zst", ".tzst": "zst", ".tar.gz": "gz", ".tgz": "gz"}
 
@@ -19,7 +19,7 @@ def bundle(
     *,
     to: Annotated[Path | None, Parameter(name=["--to", "-o"])] = None,
     with_artifacts: Annotated[bool, Parameter(negative="")] = False,
-    session: Session = HERE,
+    session: FileSession = FILE_HERE,
 ) -> Exit:
     """Pack everything about a job into one archive for the person who looks for its fault, without secrets.
 

@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 from rich.table import Table
 
 from api.documents.canaries import CanaryView
+from cli.commands.listing import slot_id
 from cli.input.documents import Inference, document_in, validated
 from cli.pages.jobs import job_page
 from cli.pages.layout import row, short, table
@@ -66,6 +67,7 @@ def show(*, session: Session = HERE) -> Exit:
 def run(slot: str, *, session: Session = HERE) -> Exit:
     """Check a slot (HOST.g3) now and wait for the result; a slot that fails is quarantined."""
     with session.client() as client:
+        slot = slot_id(client, slot)
         job = client.run_canary(slot).id
         hint(f"canary job {job} on {slot}; Ctrl-C detaches")
         try:

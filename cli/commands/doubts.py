@@ -4,6 +4,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from cli.commands.listing import slot_id
 from cli.input.documents import validated
 from cli.pages.doubts import doubts_table
 from cli.session import HERE, Exit, Session
@@ -36,7 +37,7 @@ def doubts(
         At most this number, up to 500.
     """
     with session.client() as client:
-        found = client.doubts.page(limit=limit, job=job, slot=slot, lifted=all_).items
+        found = client.doubts.page(limit=limit, job=job, slot=slot and slot_id(client, slot), lifted=all_).items
         session.emit(found, doubts_table(found))
     return Exit.OK
 
@@ -56,8 +57,9 @@ def lift(*doubts: int, job: int | None = None, slot: str | None = None, reason: 
     reason
         Why the results can be trusted; kept with the doubts and in the events.
     """
-    order = validated(LiftOrder, {"doubts": doubts, "job": job, "slot": slot, "note": reason})
     with session.client() as client:
+        place = slot and slot_id(client, slot)
+        order = validated(LiftOrder, {"doubts": doubts, "job": job, "slot": place, "note": reason})
         lifted = client.doubts.lift(order).items
         session.emit(lifted, doubts_table(lifted))
     return Exit.OK

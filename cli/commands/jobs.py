@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -13,8 +12,9 @@ from api.client.client import Client
 from api.documents.answers import AnswerView
 from api.documents.jobs import JobDetail, JobView
 from api.documents.pipelines import PipelineDetail
+from cli.commands.listing import USUAL, Listing, slot_id
 from cli.input.documents import model_to_answers, requests_in
-from cli.pages.jobs import answers_table, job_page, jobs_table, reason
+from cli.pages.jobs import answers_table, job_page, jobs_list, jobs_table, reason
 from cli.session import HERE, Exit, Session, Stop, hint, hint_on_terminal, once
 from cli.terminal import LogScreen
 from cli.waiting.jobs import exit_for, live_progress, wait_for
@@ -155,22 +155,41 @@ def run(
 
 def jobs(
     *,
-    state: JobState | None = None,
+    state: tuple[JobState, ...] = (),
     kind: str | None = None,
-    project: str | None = None,
     model: str | None = None,
     pipeline: int | None = None,
     batch: int | None = None,
-    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 50,
+    slot: str | None = None,
+    search: str | None = None,
+    listing: Listing = USUAL,
     session: Session = HERE,
 ) -> Exit:
-    """List jobs, newest first."""
-    filters = {"state": state, "kind": kind, "project": project, "model": model, "pipeline": pipeline, "batch": batch}
+    """List jobs, newest first.
+
+    Parameters
+    ----------
+    state
+        Only those in this state; may be given several times.
+    kind
+        Only those of this kind, e.g. infer.
+    model
+        Only those of this model.
+    pipeline
+        Only those of this pipeline.
+    batch
+        Only those of this batch.
+    slot
+        Only those that ran on this slot (HOST.g3, or g3 if only one host has it).
+    search
+        Only those with this text in their name.
+    """
     with session.client() as client:
-        found = list(
-            islice(client.all_jobs(**{name: value for name, value in filters.items() if value}), max(limit, 0))
-        )
-        session.emit(found, jobs_table(found))
+        filters = {
+            **listing.filters(client), "state": list(state) or None, "kind": kind, "model": model,
+            "pipeline": pipeline, "batch": batch, "slot": slot and slot_id(client, slot), "q": search,
+        }  # fmt: skip
+        listing.show(session, client.jobs, jobs_list, **filters)
     return Exit.OK
 
 

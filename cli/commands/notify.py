@@ -68,7 +68,13 @@ def send_test(name: str, /, *, session: Session = HERE) -> Exit:
 def log(
     name: str, /, *, limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 50, session: Session = HERE
 ) -> Exit:
-    """List the messages of a target, newest first, with their outcome."""
+    """List the messages of a target, newest first, with their outcome.
+
+    Parameters
+    ----------
+    limit
+        Number of entries at most, up to 500.
+    """
     with session.client() as client:
         found = client.notifications.deliveries(name, limit).items
         session.emit(found, _messages_table(found))

@@ -118,7 +118,7 @@ def ordered(action: Action, jobs: Sequence[int], which: Which, note: str | None,
     session.emit(report, orders_table(report.items))
     if not report.items:
         hint("no job matches")
-    return Exit.OK if report.refused == 0 else Exit.USAGE
+    return Exit.OK if report.refused == 0 else Exit.REFUSED
 
 
 def _all(client: Client, order: BulkOrder) -> OrderReport:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.documents.reservations import ReservationView
+from cli.commands.listing import slot_id
 from cli.input.documents import validated
 from cli.input.times import duration, moment
 from cli.pages.layout import clean, local_time, row, table
@@ -42,10 +43,11 @@ def reserve(
     project
         Project whose jobs may run inside. Default: none.
     """
-    request = validated(
-        ReservationRequest, {**_places(places), **_times(from_, until, for_), "note": note, "project": project}
-    )
     with session.client() as client:
+        named = [slot_id(client, place) for place in places]
+        request = validated(
+            ReservationRequest, {**_places(named), **_times(from_, until, for_), "note": note, "project": project}
+        )
         made = client.reservations.make(request)
         session.emit(made, Group(_table([made]), *_reaching(made)))
     return Exit.OK
@@ -62,7 +64,7 @@ def reservations(*, slot: str | None = None, past: bool = False, session: Sessio
         Past ones too: the latest 500.
     """
     with session.client() as client:
-        found = client.reservations.page(limit=500, slot=slot, past=past).items
+        found = client.reservations.page(limit=500, slot=slot and slot_id(client, slot), past=past).items
         session.emit(found, _table(sorted(found, key=lambda made: (made.starts_at, made.id))))
     return Exit.OK
 

@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 from cli.input.times import moment
 from cli.output_files import new_file, require_new
 from cli.pages.results import answers_table, metrics_table
-from cli.session import HERE, Exit, Session, hint, hint_on_terminal
+from cli.session import FILE_HERE, Exit, FileSession, Session, hint, hint_on_terminal
 
 app = App(name="results", help="Numbers and answers of many jobs as data: `metrics`, `answers`.")
 
@@ -67,7 +67,9 @@ _EVERYTHING = Wanted()
 
 
 @app.command(name="metrics")
-def metrics(*jobs: int, metric: list[str] | None = None, wanted: Wanted = _EVERYTHING, session: Session = HERE) -> Exit:
+def metrics(
+    *jobs: int, metric: list[str] | None = None, wanted: Wanted = _EVERYTHING, session: FileSession = FILE_HERE
+) -> Exit:
     """List what runs measured, newest first; with --format or -o, write every number as one line of a file.
 
     Parameters
@@ -85,7 +87,7 @@ def metrics(*jobs: int, metric: list[str] | None = None, wanted: Wanted = _EVERY
 
 
 @app.command(name="answers")
-def answers(*jobs: int, wanted: Wanted = _EVERYTHING, session: Session = HERE) -> Exit:
+def answers(*jobs: int, wanted: Wanted = _EVERYTHING, session: FileSession = FILE_HERE) -> Exit:
     """List answers, newest job first; with --format or -o, write every answer as one line of a file."""
     chosen = wanted.filters(jobs)
     if wanted.format is not None or wanted.to is not None:

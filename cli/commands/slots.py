@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 
 from api.client.client import Client, ServerUnreachable
 from api.documents.slots import Presence, SlotView
+from cli.commands.listing import slot_id
 from cli.pages.slot_history import refused, slot_page
 from cli.pages.slots import out_of_service, slots_table
 from cli.session import HERE, Exit, Session, Stop, hint
@@ -57,9 +58,15 @@ def drain(
 
 @app.command
 def show(slot: str, *, session: Session = HERE) -> Exit:
-    """Show one slot (HOST.g3) in detail: why it is out of service, its latest attempts and canaries."""
+    """Show one slot in detail: why it is out of service, its latest attempts and canaries.
+
+    Parameters
+    ----------
+    slot
+        HOST.g3, or g3 if only one host has it.
+    """
     with session.client() as client:
-        found = client.slot(slot)
+        found = client.slot(slot_id(client, slot))
         session.emit(found, slot_page(found))
     return Exit.OK
 
@@ -117,7 +124,7 @@ def _changed(
 ) -> list[SlotView]:
     if bool(named) == (host is not None):
         raise Stop(f"slots {what}: name slots (HOST.g3) or give --host; see: tx81 slots")
-    wanted = named or [slot.id for slot in client.slots() if slot.host == host]
+    wanted = [slot_id(client, slot) for slot in named] or [slot.id for slot in client.slots() if slot.host == host]
     if not wanted:
         raise Stop(f"--host: host {host} has no slots; see: tx81 slots")
     return [change(slot) for slot in wanted]

@@ -80,7 +80,13 @@ def show(suite: str, /, *, run: int | None = None, session: Session = HERE) -> E
 def runs(
     suite: str, /, *, limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 20, session: Session = HERE
 ) -> Exit:
-    """List the runs of a suite, newest first."""
+    """List the runs of a suite, newest first.
+
+    Parameters
+    ----------
+    limit
+        Number of entries at most, up to 500.
+    """
     with session.client() as client:
         found = client.suites.runs(suite, limit=limit).items
         session.emit(found, runs_table(found))

@@ -24,7 +24,6 @@ _LONGEST_NUMBER = 40
 
 _PLAIN = {
     "extra_forbidden": "unknown field; remove it or correct its name",
-    "missing": "is missing; add it",
     "union_tag_not_found": f"has no kind; add one of {', '.join(PRODUCES)}",
 }
 """Pydantic's words for the commonest mistakes, as a remedy."""

@@ -20,6 +20,20 @@ def duration(text: str, option: str) -> timedelta:
     return length
 
 
+def since(text: str, option: str, *, now: datetime) -> datetime:
+    """The moment of `2h` (two hours ago), of a time of day (the latest one), or of a date and time.
+
+    `Stop` names the option if it is none of them, or in the future."""
+    if _DURATION.fullmatch(text):
+        return now - duration(text, option)
+    if _TIME_OF_DAY.fullmatch(text):
+        return moment(text, option, after=now - timedelta(days=1))
+    found = moment(text, option, after=now)
+    if found > now:
+        raise Stop(f"{option}: {text!r} is in the future")
+    return found
+
+
 def moment(text: str, option: str, *, after: datetime) -> datetime:
     """A date and time, of this machine's zone unless the text names one; a time of day is the next one after `after`.
 

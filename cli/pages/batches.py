@@ -7,17 +7,21 @@ from rich.table import Table
 from rich.text import Text
 
 from api.documents.batches import BatchDetail, BatchView
-from cli.pages.layout import clean, facts, heading, row, table
+from cli.pages.layout import Times, both, clean, counted, facts, heading, progress_of, row, table, when
 from orchestrator.model.batch_report import DeviceTime, OddGroup, SlotLine
 from orchestrator.results.majority import Agreement, differences
 
 
-def batches_table(batches: Iterable[BatchView]) -> Table:
+def batches_table(batches: Iterable[BatchView], times: Times = "relative") -> Table:
     """Batches, one a line, with their jobs counted by state."""
-    shown = table("batch", "name", "project", "state", "jobs", "why", right={"batch"})
+    columns = ("batch", "name", "project", "user", "state", "ended", "jobs", "submitted", "why")
+    shown = table(*columns, right={"batch", "ended"})
     for batch in batches:
-        why = batch.stop.reason if batch.stop else ""
-        row(shown, batch.id, batch.name, batch.project, batch.state, _counts(batch), why)
+        row(
+            shown, batch.id, batch.name, batch.project, batch.submitted_by, batch.state,
+            progress_of(batch.counts, batch.size), counted(batch.counts), when(batch.created_at, times),
+            batch.stop.reason if batch.stop else "",
+        )  # fmt: skip
     return shown
 
 
@@ -47,7 +51,10 @@ def batch_page(batch: BatchDetail) -> RenderableType:
 def _about(batch: BatchDetail) -> dict[str, object]:
     return {
         "project": batch.project,
-        "jobs": f"{_counts(batch)} of {batch.size}",
+        "submitted by": batch.submitted_by,
+        "submitted": both(batch.created_at),
+        "ended": batch.ended_at and both(batch.ended_at),
+        "jobs": f"{counted(batch.counts)} of {batch.size}",
         "stop on": batch.stop_on,
         "stopped": batch.stop.reason if batch.stop else None,
         "left out": ", ".join(f"{slot} {why}" for slot, why in batch.left_out.items()),
@@ -89,10 +96,6 @@ def _times(times: Iterable[DeviceTime]) -> Table:
         shares = (getattr(each, part) / each.seconds if each.seconds else 0.0 for part in parts)
         row(shown, each.slot_id, f"{each.seconds:.0f}", *(f"{share:.0%}" for share in shares))
     return shown
-
-
-def _counts(batch: BatchView) -> str:
-    return ", ".join(f"{count} {state}" for state, count in batch.counts.items() if count) or "none"
 
 
 def _of(what: str, shown: int, all_of_them: int) -> str:

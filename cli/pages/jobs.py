@@ -14,7 +14,7 @@ from api.documents.answers import AnswerView
 from api.documents.jobs import JobDetail, JobView, OrderOutcome, TelemetryView
 from cli.pages.catalog import artifacts_table
 from cli.pages.doubts import doubt_line
-from cli.pages.layout import _section, clean, facts, heading, row, table
+from cli.pages.layout import Times, _section, both, clean, facts, heading, row, table, when
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.orders import ordered_by
 from orchestrator.model.slots import together
@@ -27,6 +27,19 @@ def jobs_table(jobs: Iterable[JobView]) -> Table:
     for job in jobs:
         place = together(job.last_slot_ids) if job.last_slot_ids else None
         row(shown, job.id, job.name, job.kind, job.model, job.state, place, seconds_of(job), reason(job))
+    return shown
+
+
+def jobs_list(jobs: Iterable[JobView], times: Times = "relative") -> Table:
+    """Jobs of many people, one a line: whose each is, where it stands and why."""
+    columns = ("job", "name", "kind", "model", "project", "user", "state", "slot", "submitted", "seconds", "why")
+    shown = table(*columns, right={"job", "seconds"})
+    for job in jobs:
+        place = together(job.last_slot_ids) if job.last_slot_ids else None
+        row(
+            shown, job.id, job.name, job.kind, job.model, job.project, job.submitted_by, job.state, place,
+            when(job.created_at, times), seconds_of(job), reason(job),
+        )  # fmt: skip
     return shown
 
 
@@ -108,7 +121,7 @@ def reason(job: JobView) -> str:
     last = job.attempts[-1] if isinstance(job, JobDetail) and job.attempts else None
     if last is not None and last.failure:
         return f"retry after {failure_line(last.failure)}"
-    return _progress(last.progress) if last is not None and last.progress else ""
+    return _progress(job.progress) if job.progress else ""
 
 
 def _progress(told: Mapping[str, Any]) -> str:
@@ -135,6 +148,10 @@ def _about(job: JobDetail) -> dict[str, Any]:
     since = {name: f"{value:.1f} s" for name, value in job.timings if value is not None}
     return {
         "project": job.project,
+        "submitted by": job.submitted_by,
+        "submitted": both(job.created_at),
+        "started": job.started_at and both(job.started_at),
+        "ended": job.ended_at and both(job.ended_at),
         "release": job.release,
         "pipeline": job.pipeline_id,
         "priority": job.priority,

@@ -6,13 +6,17 @@ the terminal.
 
 from collections.abc import Mapping, Set
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from cli.terminal import visible
+from orchestrator.model.states import FINAL, JobState
+
+Times = Literal["relative", "absolute"]
+"""How lists show times."""
 
 _STYLE: Mapping[str, str] = {
     "succeeded": "green",
@@ -100,12 +104,35 @@ def _cell(value: object) -> Text:
     return Text(text, style=_STYLE.get(text, ""))
 
 
+def counted(counts: Mapping[JobState, int]) -> str:
+    """How many jobs are in which state: "3 succeeded, 1 failed"."""
+    return ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "none"
+
+
+def progress_of(counts: Mapping[JobState, int], size: int | None = None) -> str:
+    """How many jobs have ended, of all: "3/8"."""
+    ended = sum(count for state, count in counts.items() if state in FINAL)
+    return f"{ended}/{sum(counts.values()) if size is None else size}"
+
+
 def local_time(moment: datetime, timespec: str = "minutes") -> str:
     """A moment in the time zone of this machine, with its offset: 2026-03-01 14:00+08:00, which options take too."""
     return moment.astimezone().isoformat(sep=" ", timespec=timespec)
 
 
-def _ago(moment: datetime) -> str:
+def when(moment: datetime, times: Times = "relative") -> str:
+    """A moment of the past as a list shows it: "5 min ago", or absolute with its zone."""
+    return ago(moment) if times == "relative" else local_time(moment, "seconds")
+
+
+def both(moment: datetime) -> str:
+    """A moment of the past, absolute and relative."""
+    return f"{local_time(moment, 'seconds')} ({ago(moment)})"
+
+
+def ago(moment: datetime) -> str:
+    """How long ago it was: "5 min ago"."""
+
     seconds = int((datetime.now(UTC) - moment).total_seconds())
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:

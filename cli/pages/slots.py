@@ -6,7 +6,7 @@ from rich.table import Table
 
 from api.documents.hosts import HostView
 from api.documents.slots import Presence, SlotView
-from cli.pages.layout import _ago, local_time, row, table
+from cli.pages.layout import ago, local_time, row, table
 from orchestrator.model.states import ServiceState
 
 
@@ -36,7 +36,7 @@ def hosts_table(hosts: Iterable[HostView]) -> Table:
         ]
         worker = Presence.ALIVE if Presence.ALIVE in host.presence else Presence.AWAY
         last = host.last_seen_at or host.away_since
-        seen = _ago(last) if last else "never"
+        seen = ago(last) if last else "never"
         labels = " ".join(f"{name}={value}" for name, value in sorted(host.labels.items()))
         row(shown, host.name, worker, free, host.slots, ", ".join(out), seen, labels)
     return shown

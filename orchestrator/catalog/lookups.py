@@ -27,8 +27,12 @@ def release_for(session: Session, name: str | None) -> Release:
     release = default_release(session) if name is None else session.get(Release, name)
     if release is None:
         named = "no default toolchain release is" if name is None else f"release {name} is not"
+<<<<<<< HEAD
         raise BadSpec(f"{named} registered; see GET /api/v1/releases", field="release")
     retirement.refuse(session, Retirable.RELEASE, release.name, field="release")
+=======
+        raise BadSpec(f"{named} registered; see: tx81 releases", field="release")
+>>>>>>> 418eda5 (Lists show whose and when, and say when there is more; pipelines are shown and cancelled; exit code 5 is a refusal of the server)
     return release
 
 
@@ -36,7 +40,7 @@ def model_for(session: Session, name: str, *, field: str = "spec.model") -> Mode
     """The model that a spec names; BadSpec if there is none."""
     model = session.get(Model, name)
     if model is None:
-        raise BadSpec(f"model {name} is not registered; see GET /api/v1/models", field=field)
+        raise BadSpec(f"model {name} is not registered; see: tx81 models", field=field)
     return model
 
 

@@ -201,7 +201,7 @@ class Uploads:
         found = sorted(self._folder.glob(f"{digest.removeprefix('sha256:')}.*"))
         own = [path for path in found if sender.mark in path.name.split(".")] or (found if sender.admin else [])
         if not own:
-            raise NotFound(f"there is no upload {digest} of yours: begin it with POST /api/v1/uploads", upload=digest)
+            raise NotFound(f"there is no upload {digest} of yours: begin it again: tx81 models upload", upload=digest)
         return own[0]
 
     def _check(self, digest: str, sender: Sender) -> None:

@@ -94,10 +94,12 @@ class GroupFilter:
 
 @dataclass(frozen=True)
 class ListedJob:
-    """A job, and the slots of its latest attempt."""
+    """A job, and the slots and progress of its latest attempt."""
 
     job: Job
     last_slot_ids: Sequence[str] | None
+    progress: Document | None = None
+    """What the tool of that attempt has reported last."""
 
 
 @dataclass(frozen=True)
@@ -303,10 +305,11 @@ def pipeline(session: Session, pipeline_id: int) -> tuple[PipelineFacts, list[Li
 
 def _listed() -> Select[Any]:
     tried = aliased(Attempt)
-    last_slots = (
-        select(tried.slot_ids).where(tried.job_id == Job.id).order_by(tried.number.desc()).limit(1).scalar_subquery()
+    last = (
+        select(column).where(tried.job_id == Job.id).order_by(tried.number.desc()).limit(1).scalar_subquery()
+        for column in (tried.slot_ids, tried.progress)
     )
-    return select(Job, last_slots)
+    return select(Job, *last)
 
 
 _LISTED_JOB = _listed().where(Job.id == bindparam("job_id"))

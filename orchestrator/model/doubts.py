@@ -59,5 +59,5 @@ class LiftOrder(Strict):
         if sum((bool(self.doubts), self.job is not None, self.slot is not None)) != 1:
             raise ValueError("say which doubts: give either doubts (a list of numbers), job or slot")
         if any(not 1 <= number <= LARGEST_NUMBER for number in self.doubts):
-            raise ValueError("doubts: numbers begin with 1; see GET /api/v1/doubts")
+            raise ValueError("doubts: numbers begin with 1; see: tx81 doubts")
         return self

@@ -6,6 +6,7 @@ every member; a person wants `spec.kcore.artifact`, seen from the member that wa
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +19,49 @@ MOST_READ = 10 * MOST_ERRORS
 """How many are looked at to find those."""
 
 _Place = tuple[str | int, ...]
-_SAID_BETTER = {
-    "extra_forbidden": "unknown field",
-    f"String should match pattern '{NAME_PATTERN}'": (
-        "a name is 1 to 100 of A-Z a-z 0-9 . _ - and begins with a letter or a digit"
-    ),
+_PATTERNS = {
+    NAME_PATTERN: "a name is 1 to 100 of A-Z a-z 0-9 . _ - and begins with a letter or a digit",
+    r"\S": "must not be empty",
 }
-"""What a person reads instead of Pydantic's words, by type or by message."""
+"""What the commonest patterns ask for."""
+_A_TIME = "must be a date and time with its zone, e.g. 2026-03-01T14:00:00+08:00"
+_A_MAPPING = "must be a mapping of names to values"
+_IN_PLAIN_WORDS = {
+    "extra_forbidden": "unknown field",
+    "missing": "is missing; add it",
+    "string_type": "must be text",
+    "string_too_short": "must have at least {min_length} character(s)",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "does not have the expected form {pattern}",
+    "int_type": "must be an integer",
+    "int_parsing": "must be an integer",
+    "int_from_float": "must be an integer",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "greater_than": "must be greater than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "enum": "must be one of {expected}",
+    "literal_error": "must be one of {expected}",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": _A_MAPPING,
+    "model_type": _A_MAPPING,
+    "model_attributes_type": _A_MAPPING,
+    "too_short": "must have at least {min_length} entries, and has {actual_length}",
+    "too_long": "must have at most {max_length} entries",
+    "union_tag_invalid": "the value of {discriminator} must be one of {expected_tags}, not {tag!r}",
+    "datetime_type": _A_TIME,
+    "datetime_parsing": _A_TIME,
+    "datetime_from_date_parsing": _A_TIME,
+    "timezone_aware": _A_TIME,
+    "none_required": "must be null, or left out",
+}
+"""What a person reads instead of Pydantic's words, by the type of the error."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +99,13 @@ def wrong_fields(errors: Sequence[Mapping[str, Any]], document: Any) -> list[Wro
 
 def plain_message(error: Mapping[str, Any]) -> str:
     """What is wrong, in a person's words where Pydantic's are none."""
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return _SAID_BETTER.get(error["type"]) or _SAID_BETTER.get(message, message)
+    about = error.get("ctx") or {}
+    if known := _PATTERNS.get(about.get("pattern", "")):
+        return known
+    if (plain := _IN_PLAIN_WORDS.get(error["type"])) is not None:
+        with suppress(KeyError, ValueError):
+            return plain.format(**about)
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def dotted(place: Sequence[str | int]) -> str:

@@ -91,7 +91,7 @@ class Canaries:
 
         def check(session: Session, drafting: Drafting) -> tuple[Draft, Document]:
             if session.get(Release, release) is None:
-                raise NotFound(f"there is no release {release}; see GET /api/v1/releases", release=release)
+                raise NotFound(f"there is no release {release}; see: tx81 releases", release=release)
             draft = drafting.draft(request)
             inputs = {wired["name"]: {"digest": _digest(session, wired)} for wired in draft.inputs}
             return draft, {**spec.model_dump(mode="json"), **inputs}

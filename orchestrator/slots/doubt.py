@@ -117,7 +117,7 @@ def lift(session: Session, order: LiftOrder, *, by: str, now: datetime) -> list[
         numbers = set(order.doubts)
         missing = sorted(numbers - set(session.scalars(select(Doubt.id).where(Doubt.id.in_(numbers)))))
         if missing:
-            raise NotFound(f"there is no doubt {', '.join(map(str, missing))}; see GET /api/v1/doubts", field="doubts")
+            raise NotFound(f"there is no doubt {', '.join(map(str, missing))}; see: tx81 doubts", field="doubts")
         wanted = wanted.where(Doubt.id.in_(numbers))
     wanted = wanted if order.job is None else wanted.where(Attempt.job_id == order.job)
     wanted = wanted if order.slot is None else wanted.where(Doubt.slot_id == order.slot)

@@ -45,7 +45,7 @@ def hosts(session: Session, name: str | None = None, *, now: datetime, lost_afte
         if name in (None, facts.slot.host):
             grouped[facts.slot.host].append(facts)
     if name is not None and not grouped:
-        raise NotFound(f"there is no host {name}; see GET /api/v1/hosts", host=name)
+        raise NotFound(f"there is no host {name}; see: tx81 hosts", host=name)
     noted = {host.name: host.away_since for host in session.scalars(select(Host))}
     return [_facts(host, slots, now - lost_after, noted.get(host)) for host, slots in grouped.items()]
 

@@ -62,7 +62,7 @@ def slots(session: Session, slot_id: str | None = None, *, now: datetime) -> lis
         for row in session.execute(found)
     ]
     if slot_id is not None and not rows:
-        raise NotFound(f"there is no slot {slot_id}: slots are written HOST.g3; see GET /api/v1/slots", slot=slot_id)
+        raise NotFound(f"there is no slot {slot_id}: slots are written HOST.g3; see: tx81 slots", slot=slot_id)
     return rows
 
 

@@ -97,7 +97,7 @@ def reservation(session: Session, reservation_id: int, now: datetime) -> Reserva
     """One reservation; NotFound if there is none."""
     found = session.get(Reservation, reservation_id)
     if found is None:
-        raise NotFound(f"there is no reservation {reservation_id}; see GET /api/v1/reservations?past=true")
+        raise NotFound(f"there is no reservation {reservation_id}; see: tx81 reservations --past")
     return _facts(session, [found], now)[0]
 
 
@@ -202,7 +202,7 @@ def _slots(session: Session, request: ReservationRequest) -> list[str]:
         for name in named:
             if name not in known:
                 what = f"slot {name}: slots are written HOST.g3" if field == "slots" else f"slot of a host {name}"
-                raise NotFound(f"there is no {what}; see GET /api/v1/slots", field=field)
+                raise NotFound(f"there is no {what}; see: tx81 slots", field=field)
     return sorted(slot_id for slot_id, _ in rows)
 
 

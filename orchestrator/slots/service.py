@@ -204,7 +204,7 @@ def _quarantined_by_a_person(slot: Slot) -> bool:
 def _locked(session: Session, slot_id: str) -> Slot:
     slot = session.get(Slot, slot_id, populate_existing=True, with_for_update={"key_share": True})
     if slot is None:
-        raise NotFound(f"there is no slot {slot_id}: slots are written HOST.g3; see GET /api/v1/slots", slot=slot_id)
+        raise NotFound(f"there is no slot {slot_id}: slots are written HOST.g3; see: tx81 slots", slot=slot_id)
     return slot
 
 

@@ -99,7 +99,7 @@ def retire(session: Session, baseline_id: int, *, by: str, reason: str, now: dat
     """End a baseline without another one; NotFound without it, IllegalTransition if it has ended."""
     row = session.get(Baseline, baseline_id, with_for_update={"key_share": True}, populate_existing=True)
     if row is None:
-        raise NotFound(f"there is no baseline {baseline_id}; see GET /api/v1/baselines", baseline=baseline_id)
+        raise NotFound(f"there is no baseline {baseline_id}; see: tx81 baselines", baseline=baseline_id)
     if row.until is not None:
         raise IllegalTransition(f"baseline {baseline_id} has ended already, by {row.ended_by}", baseline=baseline_id)
     row.until, row.ended_by, row.ended_reason = now, by, reason
@@ -157,7 +157,7 @@ def baseline(session: Session, baseline_id: int) -> BaselineFacts:
     """One baseline; NotFound if there is none."""
     row = session.get(Baseline, baseline_id)
     if row is None:
-        raise NotFound(f"there is no baseline {baseline_id}; see GET /api/v1/baselines", baseline=baseline_id)
+        raise NotFound(f"there is no baseline {baseline_id}; see: tx81 baselines", baseline=baseline_id)
     return _with_facts(session, [row])[0]
 
 
@@ -199,7 +199,7 @@ def _measured(session: Session, run: int, suite: str, cell: str) -> tuple[int, .
     found = found.where(SuiteRun.id == run, SuiteRun.suite == suite, SuiteJob.cell == cell)
     jobs = session.scalars(found.where(SuiteJob.role.in_(FIRST_ROLES)).order_by(SuiteJob.job_id)).all()
     if not jobs:
-        raise NotFound(f"run {run} of suite {suite} has not measured {cell}; see GET /api/v1/suite-runs/{run}", run=run)
+        raise NotFound(f"run {run} of suite {suite} has not measured {cell}; see: tx81 suites runs {suite}", run=run)
     return tuple(jobs)
 
 

@@ -257,7 +257,7 @@ def _locked(session: Session, case_id: int) -> Case:
 
 
 def _no_case(case_id: int) -> NotFound:
-    return NotFound(f"there is no case {case_id}; see tx81 cases --all, GET /api/v1/cases", case=case_id)
+    return NotFound(f"there is no case {case_id}; see: tx81 cases --all", case=case_id)
 
 
 def _series(session: Session, case_id: int) -> Sequence[CaseSeries]:

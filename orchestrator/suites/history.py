@@ -76,7 +76,7 @@ def history(session: Session, suite: str, cell: str, metric: str, *, limit: int)
         else _measured(session, suite, cell, metric, limit)
     )
     if not points:
-        raise NotFound(f"no run of suite {suite} has measured {metric} of {cell}; see GET /api/v1/suites/{suite}")
+        raise NotFound(f"no run of suite {suite} has measured {metric} of {cell}; see: tx81 suites show {suite}")
     slots = _slots_of_runs(session, cell, [point.run for point in points])
     marks = _marks(session, suite, cell, metric, slots, points[0])
     return History(unit, points, segments([point.value for point in points]), marks)

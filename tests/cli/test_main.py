@@ -1,9 +1,14 @@
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cyclopts import App
+
+from cli.main import app
 
 COMMANDS = [
     "up",
@@ -49,6 +54,61 @@ def test_help_names_every_command(tx81):
 
     assert ran.code == 0
     assert [command for command in COMMANDS if f"  {command}: " not in ran.out] == []
+
+
+def _commands(app: App, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name in app:
+        if not name.startswith("-"):
+            yield (*path, name)
+            yield from _commands(app[name], (*path, name))
+
+
+def test_every_option_of_every_command_has_a_help_line(tx81, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+
+    bare = [
+        (command, line)
+        for command in _commands(app)
+        for line in tx81(*command, "--help").out.splitlines()
+        if re.fullmatch(r"  -\S[^:]*: *(\[.*)?", line)
+    ]
+
+    assert bare == []
+
+
+def test_the_version_names_the_commit_of_a_checkout(tx81):
+    ran = tx81("--version")
+
+    assert re.fullmatch(r"\d+\.\d+\.\d+( \(commit [0-9a-f]{12}(-dirty)?\))?\n", ran.out)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_script_knows_the_commands(tx81, shell):
+    ran = tx81("completion", shell)
+
+    assert ran.code == 0
+    assert "reservations" in ran.out
+
+
+def test_the_short_option_of_the_format_is_o(at_site, tx81):
+    assert isinstance(tx81("jobs", "-o", "json").document, list)
+
+
+def test_a_refusal_of_the_server_is_told_from_wrong_usage_and_from_a_wrong_token(at_site, tx81, queued, monkeypatch):
+    codes = {
+        "usage": tx81("jobs", "--state", "lost").code,
+        "not found": tx81("show", 999999).code,
+        "conflict": tx81("retry", queued).code,
+        "invalid": tx81("models", "add", "m", "relative").code,
+        "refused order": tx81("front", 999999).code,
+    }
+    monkeypatch.setenv("TX81_TOKEN", "tx81_wrong")
+    codes["token"] = tx81("jobs").code
+    codes["away"] = tx81("jobs", "--server", "http://127.0.0.1:9").code
+
+    assert codes == {
+        "usage": 2, "not found": 5, "conflict": 5, "invalid": 5, "refused order": 5, "token": 3, "away": 3
+    }  # fmt: skip
 
 
 @pytest.mark.slow

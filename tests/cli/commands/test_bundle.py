@@ -40,6 +40,6 @@ def test_a_place_that_cannot_be_used_is_refused_and_nothing_is_left(tx81, queued
 def test_there_is_no_bundle_of_an_unknown_job(tx81, at_site):
     ran = tx81("bundle", 99999, "-o", "job.tar.zst")
 
-    assert ran.code == 2
+    assert ran.code == 5
     assert "no job 99999" in ran.err
     assert list(Path().iterdir()) == []

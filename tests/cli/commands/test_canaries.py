@@ -38,4 +38,4 @@ def test_a_canary_that_is_told_by_options_names_the_job_of_its_kernel_image(tx81
 
     ran = tx81("canary", "set", *words)
 
-    assert (ran.code, f"job {queued} is a quantize job" in ran.err) == (2, True)
+    assert (ran.code, f"job {queued} is a quantize job" in ran.err) == (5, True)

@@ -36,7 +36,7 @@ def test_a_folder_on_the_server_is_taken_in_and_one_without_a_kernel_image_is_on
     taken = tx81("artifacts", "import-kcore", a_kcore(home / "kcores"))
     refused = tx81("artifacts", "import-kcore", home / "miniconda")
 
-    assert (taken.code, refused.code) == (0, 2)
+    assert (taken.code, refused.code) == (0, 5)
     assert ARCHIVE in taken.out
     assert "there is no kernel image in it" in refused.err
 
@@ -53,7 +53,7 @@ def test_golden_answers_are_taken_in_and_a_wrong_line_is_named(tx81, at_site):
 
     assert taken.document["name"] == "golden"
     assert taken.document["facts"]["model"] == "tiny"
-    assert refused.code == 2
+    assert refused.code == 5
     assert "after line 2 the answer to" in refused.err
 
 

@@ -84,6 +84,6 @@ def test_a_load_that_makes_no_sense_is_one_line(site, at_site, tx81, server):
     both = tx81("load", server, "--prompts", prompts, "--rate", 1, "--concurrency", 2)
     nobody = tx81("load", 999999, "--prompts", prompts)
 
-    assert (both.code, nobody.code) == (2, 2)
+    assert (both.code, nobody.code) == (2, 5)
     assert "spec.load: give concurrency (a closed loop) or rate (an open loop), not both" in both.err
     assert "there is no job 999999" in nobody.err

@@ -20,6 +20,6 @@ def test_a_target_is_added_with_its_secret_listed_without_and_removed(tx81, at_s
 def test_a_target_that_is_never_called_is_refused_in_one_line(tx81, at_site):
     ran = tx81("notify", "add", "cloud", "http://169.254.169.254/latest")
 
-    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert (ran.code, ran.err.count("\n")) == (5, 1)
     assert "metadata" in ran.err
     assert "target none has no message 1" in tx81("notify", "resend", "none", 1).err

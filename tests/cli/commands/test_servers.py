@@ -149,5 +149,5 @@ def test_all_servers_of_a_pipeline_are_stopped_at_once(at_site, tx81):
 def test_stopping_what_is_no_server_is_refused_by_name(at_site, tx81, queued):
     refused = tx81("stop", queued)
 
-    assert refused.code == 2
+    assert refused.code == 5
     assert "not a server" in refused.out

@@ -91,7 +91,7 @@ def test_what_only_the_server_can_refuse_names_its_field_too(tx81, at_site, monk
 
     ran = tx81("submit", "-")
 
-    assert ran.code == 2
+    assert ran.code == 5
     assert ran.err.startswith("tx81: jobs.0.spec.model: ")
 
 
@@ -100,7 +100,7 @@ def test_prompts_outside_the_allowed_roots_are_refused(tx81, at_site):
 
     ran = tx81("run", "--model", MODEL, "--backend-type", "qwen2_7b_bf16", "--prompts", "prompts.txt")
 
-    assert ran.code == 2
+    assert ran.code == 5
     assert "jobs.infer.spec.prompts" in ran.err
 
 
@@ -126,6 +126,6 @@ def test_a_file_that_is_no_archive_is_refused_in_one_line(tx81, at_site, tmp_pat
 
     ran = tx81("models", "upload", "notes", tmp_path / "notes.txt")
 
-    assert ran.code == 2
+    assert ran.code == 5
     assert ran.err.count("\n") == 1
     assert "upload: not a complete .tar or .tar.gz" in ran.err

@@ -150,7 +150,7 @@ def test_a_schedule_is_set_and_shown_with_its_next_times_and_paused(tx81, applie
     assert (paused.code, listed.code, "paused" in listed.out) == (0, 0, True)
     assert (resumed.document["paused"], ran.document["schedule"]) == (False, "night")
     assert f"run {ran.document['id']}: running" in shown.out
-    assert (removed.code, tx81("schedules", "show", "night").code) == (0, 2)
+    assert (removed.code, tx81("schedules", "show", "night").code) == (0, 5)
 
 
 @pytest.mark.parametrize(
@@ -181,5 +181,5 @@ def test_a_schedule_that_makes_no_sense_is_one_line(tx81, applied, words, said):
 def test_what_cannot_be_measured_side_by_side_is_one_line(tx81, at_site, words, said):
     ran = tx81("ab", "--slot", "lab1.g0", *words) if "--slot" not in words else tx81("ab", *words)
 
-    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert (ran.code in (2, 5), ran.err.count("\n")) == (True, 1)
     assert said in ran.err

@@ -4,7 +4,7 @@
 def test_a_job_without_a_kernel_image_is_refused_in_one_line(tx81, queued):
     ran = tx81("triage", queued)
 
-    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert (ran.code, ran.err.count("\n")) == (5, 1)
     assert "is of kind quantize, which has no kernel image" in ran.err
 
 

@@ -68,7 +68,7 @@ def test_a_wait_that_takes_too_long_says_how_to_go_on(tx81, queued):
 def test_a_job_that_is_unknown_cannot_be_waited_for(tx81, at_site):
     ran = tx81("wait", 10**9)
 
-    assert ran.code == 2
+    assert ran.code == 5
     assert "1000000000" in ran.err
 
 

@@ -122,7 +122,7 @@ def test_a_discarded_upload_is_gone(uploads):
     uploads.discard(digest)
     uploads.discard(digest)
 
-    with pytest.raises(NotFound, match="POST /api/v1/uploads"):
+    with pytest.raises(NotFound, match="begin it again"):
         uploads.state(digest)
 
 
