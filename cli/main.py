@@ -71,7 +71,7 @@ _COMMANDS = {
             "cli.commands.bundle:bundle",
             "Pack everything about a job into one archive, with a script that repeats it.",
         ),
-        "logs": ("cli.commands.jobs:logs", "Print a job's log; -f follows it."),
+        "logs": ("cli.commands.logs:logs", "Print a job's log; -f follows it."),
         "wait": ("cli.commands.jobs:wait", "Wait until jobs have ended; exit 0 only if all succeeded."),
         "cancel": ("cli.commands.orders:cancel", "Cancel jobs."),
         "serve": ("cli.commands.servers:serve", "Start a server with the OpenAI API and wait until it is ready."),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from api.client.connection import Calls
+from api.documents.logs import LogTimes
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class LogCalls(Calls):
         return LogTail(
             answer.content, int(answer.headers["Log-Offset"]) + len(answer.content), int(answer.headers["Log-Attempt"])
         )
+
+    def log_times(self, job: int, attempt: int | None = None) -> LogTimes:
+        """When which part of a log was written."""
+        return LogTimes.model_validate(self._connection.get(f"/jobs/{job}/log/times", {"attempt": attempt}).json())
 
     def stream_log(self, job: int, offset: int = 0, attempt: int | None = None) -> Iterator[LogPiece]:
         """The log as it grows, until the job has ended, resuming by itself after a broken connection.

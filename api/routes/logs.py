@@ -10,12 +10,14 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.access import GuardedRoute
 from api.context import Given
+from api.documents.logs import LogTimes, LogTimeView
 from api.http.ranges import in_parts, stream
 from api.parameters import Integer, Number, NumberFilter, RangeHeader, ResumeAfter
 from api.streams.logs import LogPosition
 from api.streams.logs import log as following
 from orchestrator.errors import BadRequest
 from orchestrator.jobs import queries
+from orchestrator.storage import live_logs
 from orchestrator.storage.attempt_logs import AttemptLog
 from orchestrator.strict_json import LARGEST_INTEGER
 
@@ -44,6 +46,16 @@ def read_log(
         return stream(log.read, log.size(), range_, headers, _TEXT)
     offset, content = log.tail(tail)
     return Response(content, media_type=_TEXT, headers={**headers, "Log-Offset": str(offset)})
+
+
+@router.get("/times")
+def log_times(job: Number, context: Given, attempt: NumberFilter | None = None) -> LogTimes:
+    """When which part of a log was written, as its worker shipped it: about every second, and at most 500 times of a
+    log that is complete. Empty for logs from before this was noted."""
+    with context.database.read() as session:
+        tried = queries.attempt(session, job, attempt)
+        items = tuple(LogTimeView.model_validate(each) for each in live_logs.times(session, tried.id))
+        return LogTimes(attempt=tried.number, items=items)
 
 
 def _start(

@@ -14,7 +14,8 @@ from orchestrator.xml_text import xml_text
 def junit(found: BatchReport, jobs: Iterable[JobLine], *, require_agreement: bool = False) -> bytes:
     """One suite, one case a job, by its name and number; what was cancelled or has not ended counts as skipped.
 
-    Infrastructure faults are listed with their job, also if it succeeded when it was tried again. Properties of the
+    Infrastructure faults are listed with their job; if it was tried again, as `flakyFailure` where it succeeded and as
+    `rerunFailure` where it did not. Properties of the
     suite say what the report says of card groups. With `require_agreement` there is one case more: whether all slots
     give the same answers."""
     name = found.facts.batch.name
@@ -58,9 +59,20 @@ def _case(suite: ElementTree.Element, name: str, line: JobLine) -> str:
     if element is not None:
         kind = line.failure.kind if line.failure is not None else line.state
         ElementTree.SubElement(case, element, type=kind, message=xml_text(_why(line)))
+    _add_reruns(case, element, line)
     if line.faults:
         ElementTree.SubElement(case, "system-out").text = xml_text("\n".join(map(_told, line.faults)))
     return element or "passed"
+
+
+def _add_reruns(case: ElementTree.Element, element: str | None, line: JobLine) -> None:
+    """The attempts after which the job was tried again, in the words of Maven Surefire, which CI tools know."""
+    tried = {None: "flakyFailure", "failure": "rerunFailure", "error": "rerunFailure"}.get(element)
+    if tried is None:
+        return
+    for fault in line.reruns:
+        rerun = ElementTree.SubElement(case, tried, type=FailureKind.FAULT, message=xml_text(_told(fault)))
+        ElementTree.SubElement(rerun, "stackTrace").text = xml_text(_told(fault))
 
 
 def _agreement_case(suite: ElementTree.Element, name: str, found: Agreement) -> str:

@@ -1,10 +1,8 @@
-"""The commands about jobs: submit, run, jobs, show, logs, wait, retry."""
+"""The commands about jobs: submit, run, jobs, show, wait, retry."""
 
-import os
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -13,10 +11,10 @@ from api.documents.answers import AnswerView
 from api.documents.jobs import JobDetail, JobView
 from api.documents.pipelines import PipelineDetail
 from cli.commands.listing import USUAL, Listing, slot_id
+from cli.commands.logs import log_followed
 from cli.input.documents import model_to_answers, requests_in
 from cli.pages.jobs import answers_table, job_page, jobs_list, jobs_table, reason
 from cli.session import HERE, Exit, Session, Stop, hint, hint_on_terminal, once
-from cli.terminal import LogScreen
 from cli.waiting.jobs import exit_for, live_progress, wait_for
 from orchestrator.model.failures import WITH_RESULTS
 from orchestrator.model.specs import JobRequest, PipelineRequest
@@ -201,36 +199,6 @@ def show(job: int, /, *, session: Session = HERE) -> Exit:
     return Exit.OK
 
 
-def logs(
-    job: int,
-    /,
-    *,
-    follow: Annotated[bool, Parameter(name=["--follow", "-f"], negative="")] = False,
-    attempt: int | None = None,
-    session: Session = HERE,
-) -> Exit:
-    """Print a job's log, as the tool wrote it.
-
-    Parameters
-    ----------
-    follow
-        Follow until the job has ended; a broken connection resumes where it stopped.
-    attempt
-        Number of the attempt. Default: the latest.
-    """
-    with session.client() as client:
-        try:
-            pieces = _growing(client, job, attempt) if follow else client.log(job, attempt)
-            if session.as_json:
-                text = b"".join(pieces).decode(errors="replace")
-                session.emit({"job": job, "attempt": attempt, "log": text}, "")
-            else:
-                _copy_log(pieces, sys.stdout)
-        except KeyboardInterrupt:
-            raise Stop(f"detached; the job continues. To follow it again: tx81 logs -f {job}", Exit.DETACHED) from None
-    return Exit.OK
-
-
 def wait(*jobs: int, timeout: float | None = None, session: Session = HERE) -> Exit:
     """Wait until all these jobs have ended; exit 0 only if all of them succeeded.
 
@@ -288,36 +256,6 @@ def _as_asked(request: object, jobs: Sequence[JobView]) -> JobView | Sequence[Jo
 def _waited(client: Client, jobs: Iterable[int], timeout: float | None) -> list[JobDetail]:
     with live_progress() as progress:
         return wait_for(client, jobs, progress=progress, timeout=timeout)
-
-
-def log_followed(client: Client, job: int) -> None:
-    """Print a job's log as it grows, on standard error, until the job has ended; `Stop` on Ctrl-C."""
-    try:
-        _copy_log(_growing(client, job, None), sys.stderr)
-    except KeyboardInterrupt:
-        raise Stop(f"detached; the job continues. To follow it again: tx81 logs -f {job}", Exit.DETACHED) from None
-
-
-def _copy_log(pieces: Iterable[bytes], stream: TextIO) -> None:
-    """Byte by byte into a file or a pipe; on a terminal only text and its colours."""
-    if not stream.isatty():
-        for piece in pieces:
-            stream.buffer.write(piece)
-            stream.buffer.flush()
-        return
-    screen = LogScreen(colours="NO_COLOR" not in os.environ)
-    try:
-        for piece in pieces:
-            stream.write(screen.shown(piece))
-            stream.flush()
-    finally:
-        stream.write(screen.shown(b"", final=True))
-        stream.flush()
-
-
-def _growing(client: Client, job: int, attempt: int | None) -> Iterator[bytes]:
-    for piece in client.stream_log(job, attempt=attempt):
-        yield piece.text.encode("utf-8", "surrogateescape")
 
 
 def _only_wrong(job: JobView) -> bool:

@@ -7,7 +7,7 @@ from rich.console import Group
 from rich.table import Table
 
 from api.documents.provisioning import ProvisionReport
-from cli.commands.jobs import log_followed
+from cli.commands.logs import log_followed
 from cli.input.documents import validated
 from cli.pages.jobs import jobs_table
 from cli.pages.layout import row, table

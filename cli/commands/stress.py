@@ -25,7 +25,7 @@ def stress(
     inference: Inference = _UNTOLD,
     times: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
     slots: str = ALL_SLOTS,
-    stop_on: StopOn = StopOn.NEVER,
+    stop_on: StopOn | None = None,
     name: str | None = None,
     project: str = "default",
     wait: Annotated[bool, Switch] = False,
@@ -47,6 +47,7 @@ def stress(
         `all` that are in service, or a list: g0,g3,HOST.g5
     stop_on
         When to skip the jobs that have not started: at the first sticky fault of a card, or at the first failed job.
+        Default: sticky-fault with --wait, because jobs of a slot that was quarantined wait for a person; else never.
     name
         Name of the batch.
     project
@@ -63,13 +64,14 @@ def stress(
         Idempotency key: repeating the command with the same key and options never starts a second batch.
     """
     template = _job(file, inference)
+    waits = wait or require_agreement or timeout is not None or junit is not None
     require_writable(junit, "--junit")
     request = validated(
         BatchRequest,
         {
             "name": name or f"stress-{getattr(template.spec, 'model', template.spec.kind)}"[:100],
             "project": project,
-            "stop_on": stop_on,
+            "stop_on": stop_on or (StopOn.STICKY_FAULT if waits else StopOn.NEVER),
             "template": template.model_dump(mode="json", exclude_unset=True),
             "times": times,
             "slots": slots if slots == ALL_SLOTS else [slot.strip() for slot in slots.split(",")],
@@ -78,7 +80,7 @@ def stress(
     with session.client() as client:
         with once(key) as sent:
             made = client.batches.submit(request, key=sent)
-        if not (wait or require_agreement or timeout is not None or junit is not None):
+        if not waits:
             session.emit(made, batches_table([made]))
             hint_on_terminal(f"submitted; wait with: tx81 batches wait {made.id}")
             return Exit.OK

@@ -148,6 +148,12 @@ class JobLine:
     seconds: float
     faults: Sequence[Fault] = ()
     """Those of all its attempts, also of attempts after which it was tried again."""
+    attempts: int = 0
+
+    @property
+    def reruns(self) -> Sequence[Fault]:
+        """The faults after which it was tried again."""
+        return [fault for fault in self.faults if fault.attempt < self.attempts]
 
 
 def job_lines(session: Session, batch_id: int) -> Iterator[JobLine]:
@@ -155,15 +161,16 @@ def job_lines(session: Session, batch_id: int) -> Iterator[JobLine]:
     faults = defaultdict[int, list[Fault]](list)
     for fault in _faults(session, batch_id):
         faults[fault.job_id].append(fault)
+    tried = select(func.count()).where(Attempt.job_id == Job.id).scalar_subquery()
     rows = (
-        select(Job.id, Job.name, Job.state, Job.failure, last_slot(), Job.started_at, Job.ended_at)
+        select(Job.id, Job.name, Job.state, Job.failure, last_slot(), Job.started_at, Job.ended_at, tried)
         .where(Job.batch_id == batch_id)
         .order_by(Job.id)
     )
-    for job_id, name, state, told, slot_id, started_at, ended_at in session.execute(rows):
+    for job_id, name, state, told, slot_id, started_at, ended_at, attempts in session.execute(rows):
         failure = None if told is None else Failure.model_validate(told)
         seconds = (ended_at - started_at).total_seconds() if started_at and ended_at else 0.0
-        yield JobLine(job_id, name, state, failure, slot_id, seconds, tuple(faults.get(job_id, ())))
+        yield JobLine(job_id, name, state, failure, slot_id, seconds, tuple(faults.get(job_id, ())), attempts)
 
 
 def _failures_by_kind(session: Session, batch_id: int) -> dict[str, int]:

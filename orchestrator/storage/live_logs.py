@@ -4,26 +4,39 @@ A piece is named by its byte offset in the raw log; a piece sent twice changes n
 log is sealed as one artifact (`orchestrator.storage.logs`) and the pieces are dropped.
 """
 
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
 import zstandard
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from orchestrator.storage.database import run
 from orchestrator.storage.logs import DamagedLog
-from orchestrator.storage.tables import Base, LogChunk
+from orchestrator.storage.tables import Attempt, Base, LogChunk
 
 MAX_CHUNK_BYTES = 64 * 1024
+MOST_TIMES = 500
+"""Times kept of a sealed log: some 10 KB in its attempt's row."""
 _LARGEST_WINDOW = 1 << 20
 
 _CHUNK = Base.metadata.tables["log_chunk"]
 _DROP = delete(_CHUNK).where(_CHUNK.c.attempt_id == bindparam("ended"))
 
 
-def append(session: Session, attempt_id: int, offset: int, raw: bytes) -> None:
-    """Store `raw` (at most `MAX_CHUNK_BYTES`) as the log's bytes from `offset` on."""
+@dataclass(frozen=True)
+class LogTime:
+    """From which byte on a log was shipped at a moment, or somewhat later."""
+
+    offset: int
+    at: datetime
+
+
+def append(session: Session, attempt_id: int, offset: int, raw: bytes, at: datetime | None = None) -> None:
+    """Store `raw` (at most `MAX_CHUNK_BYTES`) as the log's bytes from `offset` on, which were shipped `at` a moment."""
     if raw and session.get(LogChunk, (attempt_id, offset)) is None:
         zst = zstandard.ZstdCompressor(level=3).compress(raw)
-        session.add(LogChunk(attempt_id=attempt_id, offset=offset, size=len(raw), zst=zst))
+        session.add(LogChunk(attempt_id=attempt_id, offset=offset, size=len(raw), zst=zst, at=at))
 
 
 def size(session: Session, attempt_id: int) -> int:
@@ -67,6 +80,22 @@ def after_gap(session: Session, attempt_id: int, offset: int) -> int:
     return session.scalar(later) or offset
 
 
+def times(session: Session, attempt_id: int) -> list[LogTime]:
+    """When which part of the log arrived, in its order, while it is shipped and after it is sealed.
+
+    Empty for a log from before this was noted; at most `MOST_TIMES` of a sealed log."""
+    kept = session.scalar(select(Attempt.log_times).where(Attempt.id == attempt_id))
+    if kept is not None:
+        pairs = zip(kept["offsets"], kept["seconds"], strict=True)
+        return [LogTime(offset, datetime.fromtimestamp(seconds, UTC)) for offset, seconds in pairs]
+    shipped = select(LogChunk.offset, LogChunk.at).where(LogChunk.attempt_id == attempt_id, LogChunk.at.is_not(None))
+    return [LogTime(offset, at) for offset, at in session.execute(shipped.order_by(LogChunk.offset)) if at is not None]
+
+
 def drop(session: Session, attempt_id: int) -> None:
-    """Forget the pieces: the sealed log has them all."""
+    """Forget the pieces, but not when they arrived: the sealed log has them all."""
+    found = times(session, attempt_id)
+    few = found[:: len(found) // MOST_TIMES + 1]
+    kept = {"offsets": [each.offset for each in few], "seconds": [round(each.at.timestamp(), 3) for each in few]}
+    session.execute(update(Attempt).where(Attempt.id == attempt_id).values(log_times=kept))
     run(session, _DROP, ended=attempt_id)

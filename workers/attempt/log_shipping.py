@@ -10,6 +10,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from math import isinf
 from pathlib import Path
 
@@ -98,11 +99,12 @@ class LogShipper:
             raw = opened.read(_SHIPMENT)
         if not raw:
             return False
+        at = datetime.now(UTC)
         with self._database.write() as session:
-            live_logs.append(session, self._attempt_id, self._shipped, skipped)
+            live_logs.append(session, self._attempt_id, self._shipped, skipped, at)
             for offset in range(0, len(raw), live_logs.MAX_CHUNK_BYTES):
                 piece = raw[offset : offset + live_logs.MAX_CHUNK_BYTES]
-                live_logs.append(session, self._attempt_id, start + offset, piece)
+                live_logs.append(session, self._attempt_id, start + offset, piece, at)
             if (progress := self._progress_in(raw)) is not None:
                 ownership.note_progress(session, self._attempt_id, progress, owner=self._owner)
         self._shipped = start + len(raw)

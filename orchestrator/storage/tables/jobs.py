@@ -185,6 +185,8 @@ class Attempt(Base):
     log_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     log_digest: Mapped[str | None] = mapped_column(String(71))
     """The sealed log in the store; until then the log is in `log_chunk`."""
+    log_times: Mapped[Document | None]
+    """When which part of the sealed log was written: `offsets` of bytes, and `seconds` since 1970 for each."""
 
 
 class Lease(Base):

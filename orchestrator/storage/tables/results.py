@@ -72,3 +72,5 @@ class LogChunk(Base):
     offset: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     size: Mapped[int]
     zst: Mapped[bytes] = mapped_column(LargeBinary)
+    at: Mapped[datetime | None]
+    """When it was shipped, by the clock of its host."""

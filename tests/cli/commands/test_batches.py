@@ -212,3 +212,12 @@ def test_the_page_names_the_dead_slot_the_odd_answers_and_what_was_left_out(repo
 )
 def test_the_exit_code_tells_a_dead_card_from_a_failed_job(facts, code):
     assert end_of(BatchDetail.model_validate({**REPORT, **facts})) == code
+
+
+@pytest.mark.parametrize(("wait", "stop_on"), [([], "never"), (["--timeout", "0"], "sticky_fault")])
+def test_a_stress_run_that_is_waited_for_ends_at_a_sticky_fault_unless_it_says_otherwise(tx81, job, wait, stop_on):
+    tx81("stress", job, "--slots", "cpu0", "--name", f"ends-{stop_on}", *wait)
+
+    (made,) = tx81("batches", "--name", f"ends-{stop_on}", "-o", "json").document
+
+    assert made["stop_on"] == stop_on

@@ -13,6 +13,7 @@ from orchestrator.model.broker_findings import BrokerFinding
 from orchestrator.settings import url_of_sqlite
 from orchestrator.storage.database import Database
 
+CUT = ["jobs", "pipelines"]
 LISTS = ["jobs", "hosts", "slots", "artifacts", "models", "releases", "pipelines"]
 
 
@@ -53,7 +54,7 @@ def _shown(tx81, pipeline: int) -> dict:
 
 @pytest.mark.parametrize("command", LISTS)
 def test_a_list_is_one_json_document_and_nothing_else(tx81, queued, command):
-    ran = tx81(command, "--output", "json")
+    ran = tx81(command, "--output", "json", *(["--limit", 10_000] if command in CUT else []))
 
     assert (ran.code, ran.err) == (0, "")
     assert isinstance(ran.document, list)

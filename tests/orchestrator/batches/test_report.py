@@ -410,3 +410,26 @@ def test_jobs_whose_results_are_in_doubt_are_counted(desk, batch):
         doubt.doubt_since_last_proof(session, "lab1.g0", DoubtReason.CANARY_FAILED, {"reason": "r"}, now())
 
         assert report.report(session, batch).doubtful == 2
+
+
+@pytest.mark.parametrize(
+    ("last", "tags"),
+    [
+        (None, ["flakyFailure"]),
+        (TOOL, ["failure", "rerunFailure"]),
+        (FAULT, ["error", "rerunFailure"]),
+    ],
+)
+def test_in_junit_an_attempt_after_which_a_job_was_tried_again_is_told_in_the_words_of_ci_tools(
+    desk, batch, last, tags
+):
+    with desk.database.write() as session:
+        job = session.get_one(Job, _ran(session, batch, "g0", FAULT, STICKY, max_attempts=2).job_id)
+        _ran(session, batch, "g1", last, job=job, max_attempts=2)
+
+    (case,) = _suite_of(desk, batch).findall("testcase")
+
+    assert [each.tag for each in case if each.tag not in ("properties", "system-out")] == tags
+    told = case.find(tags[-1])
+    assert "lab1.g0" in told.get("message")
+    assert told.get("type") == "fault"

@@ -78,7 +78,7 @@ def test_a_golden_is_to_be_met_exactly_unless_the_job_says_otherwise(require, ru
         ({"golden": DIGEST, "require": {"similarity": 0.9, "final_answer": True}}, "Extra inputs"),
         ({"require": "exact"}, "give golden, or omit require"),
         ({"most_empty": -1}, "greater than or equal to 0"),
-        ({"most_empty": True}, "must be an integer"),
+        ({"most_empty": True}, "valid integer"),
     ],
 )
 def test_a_rule_for_answers_that_cannot_be_meant_is_refused_with_the_remedy(more, told):
@@ -227,7 +227,7 @@ def test_batch_sizes_need_as_many_groups_as_the_largest(more: dict):
         ({"batch_sizes": []}, "at least 1"),
         ({"batch_sizes": [0]}, "greater than or equal to 1"),
         ({"batch_sizes": [1, 9]}, "less than or equal to 8"),
-        ({"batch_sizes": [1, "x"]}, "must be an integer"),
+        ({"batch_sizes": [1, "x"]}, "valid integer"),
         ({"batch_sizes": [2, 2]}, "use repeats"),
         ({"batch_sizes": "[1,5]"}, "batch_sizes"),
         ({"batch_sizes": [1, 5], "groups": 8}, "omit groups and cards"),

@@ -1,8 +1,10 @@
 """The log of a running attempt, in pieces."""
 
+from datetime import timedelta
+
 import pytest
 import zstandard
-from builders.rows import a_job_row, a_release, an_attempt
+from builders.rows import A_MOMENT, a_job_row, a_release, an_attempt
 
 from orchestrator.storage import live_logs
 from orchestrator.storage.database import Database
@@ -77,3 +79,19 @@ def test_dropped_pieces_are_gone(database: Database, attempt: int):
 
     with database.read() as session:
         assert live_logs.size(session, attempt) == 0
+
+
+def test_times_of_a_log_stay_when_its_pieces_are_dropped(database: Database, attempt: int):
+    moments = [A_MOMENT + timedelta(seconds=number) for number in range(2 * live_logs.MOST_TIMES)]
+    with database.write() as session:
+        for number, at in enumerate(moments):
+            live_logs.append(session, attempt, number, b"x", at)
+        shipped = live_logs.times(session, attempt)
+        live_logs.drop(session, attempt)
+
+    with database.read() as session:
+        kept = live_logs.times(session, attempt)
+        assert live_logs.size(session, attempt) == 0
+    assert [(each.offset, each.at) for each in shipped] == list(enumerate(moments))
+    assert 100 < len(kept) <= live_logs.MOST_TIMES
+    assert set(kept) <= set(shipped)

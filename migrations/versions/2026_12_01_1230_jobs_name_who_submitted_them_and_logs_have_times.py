@@ -1,6 +1,6 @@
-"""jobs, pipelines and batches name who submitted them.
+"""jobs, pipelines and batches name who submitted them, and logs have times.
 
-Those that exist name nobody: the rows do not say whose they are.
+Rows that exist name nobody, and logs that exist have no times: nothing says which.
 """
 
 from alembic import op
@@ -25,9 +25,13 @@ def upgrade() -> None:
     limit_lock_waits()
     for table in _TABLES:
         op.add_column(table, sa.Column('submitted_by', sa.String(length=120), nullable=True))
+    op.add_column('log_chunk', sa.Column('at', sa.DateTime(timezone=True), nullable=True))
+    op.add_column('attempt', sa.Column('log_times', sa.JSON(none_as_null=True), nullable=True))
 
 
 def downgrade() -> None:
     limit_lock_waits()
+    op.drop_column('attempt', 'log_times')
+    op.drop_column('log_chunk', 'at')
     for table in reversed(_TABLES):
         op.drop_column(table, 'submitted_by')
