@@ -167,3 +167,19 @@ def test_the_drawing_of_the_states_of_a_case_is_their_table():
     drawn = (ROOT / "docs" / "results.md").read_text().split("<!-- case states -->\n```mermaid\n")[1].split("```")[0]
 
     assert drawn == diagram(CASE_TRANSITIONS)
+
+
+def test_no_refusal_names_a_route_as_its_remedy():
+    """Most of those who read one have typed a command."""
+    routes = re.compile(r"\b(GET|POST|PUT|PATCH|DELETE) /|/api/v1")
+
+    found = [
+        (str(path), text.value)
+        for path in sorted((ROOT / "orchestrator").rglob("*.py"))
+        for refusal in ast.walk(ast.parse(path.read_text()))
+        if isinstance(refusal, ast.Raise)
+        for text in ast.walk(refusal)
+        if isinstance(text, ast.Constant) and isinstance(text.value, str) and routes.search(text.value)
+    ]
+
+    assert found == []

@@ -44,3 +44,27 @@ def test_a_document_with_a_thousand_wrong_fields_is_told_the_first_of_them():
 
     assert len(wrong) == MOST_ERRORS
     assert wrong[0] == ("field0", "extra_forbidden")
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"priority": 12}, "must be at most 9"),
+        ({"priority": "high"}, "must be an integer"),
+        ({"use_cache": "perhaps"}, "must be true or false"),
+        ({"name": "-x"}, "begins with a letter or a digit"),
+        ({"spec": {"kind": "infer"}}, "is missing; add it"),
+        ({"spec": {**INFER, "cards": "0..3", "dtype": 7}}, "unknown field"),
+        ({"spec": {"kind": "dance"}}, "the value of 'kind' must be one of 'quantize'"),
+        ({"placement": 7}, "must be a mapping of names to values"),
+        ({"needs": 7}, "must be a list"),
+    ],
+)
+def test_what_is_wrong_is_told_in_plain_words(facts, message):
+    with pytest.raises(ValidationError) as refused:
+        JobRequest.model_validate({"spec": INFER, **facts})
+
+    told = [wrong.message for wrong in wrong_fields(refused.value.errors(), {"spec": INFER, **facts})]
+
+    assert any(message in each for each in told), told
+    assert not any("Input should" in each or "String should" in each for each in told)
