@@ -22,7 +22,7 @@ class BadContexts(Exception):
 
 
 @dataclass(frozen=True)
-class Context:
+class ServerContext:
     """A server, and the token for it."""
 
     server: str
@@ -34,25 +34,25 @@ class Contexts:
     """All contexts of a person, and the name of the one in use."""
 
     current: str | None = None
-    by_name: Mapping[str, Context] = field(default_factory=dict)
+    by_name: Mapping[str, ServerContext] = field(default_factory=dict)
 
-    def named(self, name: str) -> Context:
+    def named(self, name: str) -> ServerContext:
         """BadContexts if there is none."""
         if name not in self.by_name:
             known = ", ".join(sorted(self.by_name)) or "none"
             raise BadContexts(f"there is no context {name!r} (known: {known}); make one with: tx81 login URL")
         return self.by_name[name]
 
-    def in_use(self) -> Context | None:
+    def in_use(self) -> ServerContext | None:
         """The current one, if there is one."""
         return self.by_name.get(self.current or "")
 
-    def for_server(self, server: str) -> Context | None:
+    def for_server(self, server: str) -> ServerContext | None:
         """The context of this server; of several the current one."""
         found = [each for each in (self.in_use(), *self.by_name.values()) if each is not None]
         return next((each for each in found if each.server == server), None)
 
-    def added(self, name: str, context: Context) -> "Contexts":
+    def added(self, name: str, context: ServerContext) -> "Contexts":
         """With one more, or one replaced, which is in use then."""
         return Contexts(name, {**self.by_name, name: context})
 
@@ -106,6 +106,7 @@ def address_beside(token_file: Path) -> str | None:
 
 def _contexts(document: Any) -> Contexts:
     named = {
-        str(name): Context(str(entry["server"]), str(entry["token"])) for name, entry in document["contexts"].items()
+        str(name): ServerContext(str(entry["server"]), str(entry["token"]))
+        for name, entry in document["contexts"].items()
     }
     return Contexts(document.get("current"), named)

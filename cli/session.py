@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 from cyclopts import Parameter
 
-from cli.contexts import BESIDE, BadContexts, Context, Contexts, address_beside, load
+from cli.contexts import BESIDE, BadContexts, Contexts, ServerContext, address_beside, load
 from cli.terminal import harmless, visible, with_colours
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def url(text: str, source: str) -> str:
     return text.rstrip("/")
 
 
-def _found(token_file: Path | None, contexts: Contexts) -> tuple[str, str, Context | None]:
+def _found(token_file: Path | None, contexts: Contexts) -> tuple[str, str, ServerContext | None]:
     """The address if nobody has named it: what stands beside the token file, else what the context in use says."""
     if token_file is not None and (beside := address_beside(token_file)) is not None:
         return url(beside, f"{token_file}{BESIDE}"), f"left beside {token_file}", None

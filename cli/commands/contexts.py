@@ -3,6 +3,7 @@
 import getpass
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -11,7 +12,7 @@ from rich.text import Text
 
 from api.client.client import ApiError, Client, ServerUnreachable
 from cli import contexts as stored
-from cli.contexts import BadContexts, Context, Contexts
+from cli.contexts import BadContexts, Contexts, ServerContext
 from cli.pages.layout import facts, row, table
 from cli.session import HERE, Exit, Printing, Session, Stop, hint, url
 
@@ -55,7 +56,7 @@ def login(
         raise Stop(f"{error}; nothing was stored", Exit.SERVER) from error
     except ServerUnreachable as error:
         raise Stop(f"{error}; nothing was stored", Exit.SERVER) from error
-    _save(known.added(chosen, Context(server, token)))
+    _save(known.added(chosen, ServerContext(server, token)))
     scopes = ", ".join(found.scopes)
     document = {"context": chosen, "server": server, "name": found.name, "scopes": list(found.scopes)}
     printing.emit(document, Text(f"logged in to {server} as {found.name} ({scopes}); context {chosen}"))
@@ -136,7 +137,9 @@ def _read(token_file: Path | None) -> str:
     if token_file is not None:
         return Session(token_file=token_file, server="http://unused").token()
     if sys.stdin.isatty():
-        return _one_word(getpass.getpass("token: "))
+        with suppress(EOFError):
+            return _one_word(getpass.getpass("token: "))
+        return _one_word("")
     return _one_word(sys.stdin.readline())
 
 
@@ -154,7 +157,7 @@ def _loaded() -> Contexts:
         raise Stop(str(trouble)) from None
 
 
-def _named(known: Contexts, name: str) -> Context:
+def _named(known: Contexts, name: str) -> ServerContext:
     try:
         return known.named(name)
     except BadContexts as trouble:

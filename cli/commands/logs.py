@@ -93,7 +93,10 @@ class _Chosen:
             times = client.log_times(job, self.attempt).items
             if not times:
                 hint(f"no times are known of the log of job {job}")
-        found = _read(client, job, self, _begin(times, self.since), follow=follow)
+        begin = _begin(times, self.since)
+        if begin is None:
+            begin = client.log_tail(job, 0, self.attempt).offset
+        found = _read(client, job, self, begin, follow=follow)
         if self.pattern is None and not self.timestamps:
             return (raw for _, raw in found)
         return self._lines(found, times)
@@ -132,11 +135,11 @@ def _growing(client: Client, job: int, attempt: int | None, offset: int) -> Iter
         yield (max(piece.offset - len(raw), 0) if old else None), raw
 
 
-def _begin(times: Sequence[LogTimeView], since: datetime | None) -> int:
-    """From which byte on a log was written since then."""
+def _begin(times: Sequence[LogTimeView], since: datetime | None) -> int | None:
+    """From which byte on a log was written since then; None if nothing was."""
     if since is None or not times:
         return 0
-    return next((each.offset for each in times if each.at >= since), sys.maxsize)
+    return next((each.offset for each in times if each.at >= since), None)
 
 
 def _split(found: Iterable[Piece]) -> Iterator[Piece]:
