@@ -73,12 +73,11 @@ def _job_filter(
     slot: NameFilter | None = None,
     name: NameFilter | None = None,
     submitted_by: SubmitterFilter | None = None,
-    since: Moment | None = None,
     q: FreeText | None = None,
 ) -> JobFilter:
     return JobFilter(
         states=state, kind=kind, project=project, model=model, pipeline=pipeline, batch=batch, slot=slot, name=name,
-        submitted_by=submitted_by, since=since, text=q,
+        submitted_by=submitted_by, text=q,
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Jobs: submit, list, show, explain, order, retry."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Header, Request, Response
@@ -19,6 +20,7 @@ from api.parameters import (
     ChosenJobs,
     Cursor,
     Limit,
+    Moment,
     Number,
     NumberFilter,
     first_position,
@@ -79,10 +81,17 @@ def order_many(
 
 
 @router.get("")
-def list_jobs(context: Given, chosen: ChosenJobs, limit: Limit = 100, cursor: Cursor | None = None) -> Page[JobView]:
-    """Jobs, newest first. `slot` is one on which an attempt of the job ran; `q` is a part of the name."""
+def list_jobs(
+    context: Given,
+    chosen: ChosenJobs,
+    since: Moment | None = None,
+    limit: Limit = 100,
+    cursor: Cursor | None = None,
+) -> Page[JobView]:
+    """Jobs, newest first. `slot` is one on which an attempt of the job ran; `q` is a part of the name; `since` is a
+    time with its zone: jobs that were submitted then or later."""
     with context.database.read() as session:
-        found = queries.jobs(session, chosen, limit=limit + 1, before=first_position(cursor))
+        found = queries.jobs(session, replace(chosen, since=since), limit=limit + 1, before=first_position(cursor))
         views = [job_view(entry) for entry in found]
     return page(views, limit, number_of)
 

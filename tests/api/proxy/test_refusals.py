@@ -86,9 +86,9 @@ def test_a_stranger_is_refused_in_the_words_of_openai(openai):
         (b'{"messages": NaN}', None, "NaN"),
         (b'{"messages": "\xff"}', None, "UTF-8"),
         (b"[" * 200_000, None, "nested"),
-        (b"{}", "model", "required"),
+        (b"{}", "model", "is missing"),
         (b'{"model": ""}', "model", "at least 1"),
-        (b'{"model": 7}', "model", "string"),
+        (b'{"model": 7}', "model", "text"),
     ],
 )
 def test_a_body_that_is_no_request_is_refused(openai, server, body, param, told):

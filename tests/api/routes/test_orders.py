@@ -60,10 +60,10 @@ def test_a_job_gets_another_priority_and_the_front_of_it(http, database):
 @pytest.mark.parametrize(
     ("body", "field", "told"),
     [
-        ({"priority": 10}, "priority", "less than or equal to 9"),
-        ({"priority": -1}, "priority", "greater than or equal to 0"),
+        ({"priority": 10}, "priority", "at most 9"),
+        ({"priority": -1}, "priority", "at least 0"),
         ({"priority": "high"}, "priority", "integer"),
-        ({}, "priority", "required"),
+        ({}, "priority", "is missing"),
         ({"priority": 5, "urgent": True}, "urgent", "unknown field"),
         ({"priority": 5, "note": "x" * 501}, "note", "500"),
     ],
@@ -305,7 +305,7 @@ def test_a_filter_chooses_by_project_state_kind_and_pipeline(http, database, act
         ({"action": "hold", "filter": {}}, "filter", "every job"),
         ({"action": "hold", "filter": {"states": ["asleep"]}}, "filter.states.0", "waiting"),
         ({"action": "hold", "filter": {"owner": "me"}}, "filter.owner", "unknown field"),
-        ({"action": "hold", "jobs": [0]}, "jobs.0", "greater than or equal to 1"),
+        ({"action": "hold", "jobs": [0]}, "jobs.0", "at least 1"),
         ({"action": "hold", "jobs": [2**63]}, "jobs.0", "too large"),
         ({"action": "hold", "jobs": list(range(1, 1002))}, "jobs", "1000"),
         ({"action": "hold", "jobs": [1], "priority": 5}, None, "priority"),

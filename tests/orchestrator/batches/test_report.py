@@ -241,7 +241,7 @@ def test_in_junit_a_retried_fault_is_output_of_its_case_and_its_quarantine_a_pro
 
     (case,) = suite.findall("testcase")
     assert (suite.get("failures"), suite.get("errors"), case.get("classname")) == ("0", "0", "stress.lab1.g1")
-    assert [each.tag for each in case] == ["properties", "system-out"]
+    assert [each.tag for each in case] == ["properties", "flakyFailure", "system-out"]
     assert case.findtext("system-out") == "attempt 1 on lab1.g0: HPGR: device error (slot quarantined)"
     assert _properties(case) == {"infrastructure_faults": "1"}
     assert _properties(suite) == {
@@ -289,7 +289,7 @@ def test_the_seconds_of_a_job_are_those_from_its_start_to_its_end(desk, batch):
     with desk.database.read() as session:
         lines = list(report.job_lines(session, batch))
 
-    assert lines == [JobLine(job.id, "infer", JobState.SUCCEEDED, None, "lab1.g0", 4.0)]
+    assert lines == [JobLine(job.id, "infer", JobState.SUCCEEDED, None, "lab1.g0", 4.0, attempts=1)]
 
 
 def test_each_group_of_a_gang_is_told_and_compared_by_itself(desk, batch):
