@@ -55,7 +55,7 @@ class Listing:
     def filters(self, client: Client) -> dict[str, Any]:
         """The filters as the server expects them."""
         if self.mine and self.user is not None:
-            raise Stop("--mine: is another word for --user with your name; give one of the two")
+            raise Stop("--mine: means --user with your name; give one of the two")
         begin = None if self.since is None else since(self.since, "--since", now=datetime.now(UTC))
         return {
             "project": self.project,

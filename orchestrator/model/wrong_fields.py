@@ -55,6 +55,7 @@ _IN_PLAIN_WORDS = {
     "too_short": "must have at least {min_length} entries, and has {actual_length}",
     "too_long": "must have at most {max_length} entries",
     "union_tag_invalid": "the value of {discriminator} must be one of {expected_tags}, not {tag!r}",
+    "union_tag_not_found": "has no {discriminator}; add it",
     "datetime_type": _A_TIME,
     "datetime_parsing": _A_TIME,
     "datetime_from_date_parsing": _A_TIME,
