@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,7 @@ def test_a_list_of_pipelines_says_how_far_each_is(tx81, pipeline):
 
 
 @pytest.fixture
-def slots(site) -> None:
+def slots(site) -> Iterator[None]:
     """g6 on one host, g7 on two."""
     with sqlite3.connect(site.token_file.with_name("tx81.db"), timeout=30) as database:
         for host, name in (("short1", "g6"), ("short1", "g7"), ("short2", "g7")):

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Iterator
 
 import pytest
 import zstandard
@@ -11,18 +12,18 @@ HALVES = (("2026-01-01 10:00:00", LINES[:3]), ("2026-01-01 11:00:00", LINES[3:])
 
 
 @pytest.fixture
-def logged(site, queued, monkeypatch) -> int:
+def logged(site, queued, monkeypatch) -> Iterator[int]:
     """A job whose log has three lines of ten o'clock and three of eleven, in UTC."""
     monkeypatch.setenv("TZ", "UTC")
     with sqlite3.connect(site.token_file.with_name("tx81.db"), timeout=30) as database:
         database.execute(
             "INSERT OR IGNORE INTO slot (id, host, name, kind, service_state)"
-            " VALUES ('lab8.cpu0', 'lab8', 'cpu0', 'cpu', 'in_service')"
+            " VALUES ('loghost.cpu0', 'loghost', 'cpu0', 'cpu', 'in_service')"
         )
         (attempt,) = database.execute(
             "INSERT INTO attempt (job_id, number, slot_id, slot_ids, state, assigned_at, log_bytes)"
-            " VALUES (?, 1, 'lab8.cpu0', ?, 'running', '2026-01-01 00:00:00', 0) RETURNING id",
-            (queued, json.dumps(["lab8.cpu0"])),
+            " VALUES (?, 1, 'loghost.cpu0', ?, 'running', '2026-01-01 00:00:00', 0) RETURNING id",
+            (queued, json.dumps(["loghost.cpu0"])),
         ).fetchone()
         offset = 0
         for at, lines in HALVES:
@@ -30,7 +31,11 @@ def logged(site, queued, monkeypatch) -> int:
             zst = zstandard.ZstdCompressor().compress(raw)
             database.execute("INSERT INTO log_chunk VALUES (?, ?, ?, ?, ?)", (attempt, offset, len(raw), zst, at))
             offset += len(raw)
-    return queued
+    yield queued
+    with sqlite3.connect(site.token_file.with_name("tx81.db"), timeout=30) as database:
+        database.execute("DELETE FROM log_chunk WHERE attempt_id = ?", (attempt,))
+        database.execute("DELETE FROM attempt WHERE id = ?", (attempt,))
+        database.execute("DELETE FROM slot WHERE host = 'loghost'")  # other tests name slots that nobody has registered
 
 
 @pytest.mark.parametrize(
