@@ -7,21 +7,8 @@ from rich.table import Table
 from api.documents.artifacts import ArtifactView
 from api.documents.models import ModelView
 from api.documents.releases import ReleaseView
-<<<<<<< HEAD
 from api.documents.retirements import RetirementView
-from cli.pages.layout import _ago, local_time, row, short, size, table
-
-
-def pipelines_table(pipelines: Iterable[PipelineView]) -> Table:
-    """Pipelines with their jobs counted by state."""
-    shown = table("pipeline", "name", "project", "state", "jobs", "since", right={"pipeline"})
-    for pipeline in pipelines:
-        counts = ", ".join(f"{count} {state}" for state, count in pipeline.counts.items() if count)
-        row(shown, pipeline.id, pipeline.name, pipeline.project, pipeline.state, counts, _ago(pipeline.created_at))
-    return shown
-=======
-from cli.pages.layout import row, short, size, table
->>>>>>> 418eda5 (Lists show whose and when, and say when there is more; pipelines are shown and cancelled; exit code 5 is a refusal of the server)
+from cli.pages.layout import local_time, row, short, size, table
 
 
 def artifacts_table(artifacts: Iterable[ArtifactView]) -> Table:

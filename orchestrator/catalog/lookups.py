@@ -27,12 +27,8 @@ def release_for(session: Session, name: str | None) -> Release:
     release = default_release(session) if name is None else session.get(Release, name)
     if release is None:
         named = "no default toolchain release is" if name is None else f"release {name} is not"
-<<<<<<< HEAD
-        raise BadSpec(f"{named} registered; see GET /api/v1/releases", field="release")
-    retirement.refuse(session, Retirable.RELEASE, release.name, field="release")
-=======
         raise BadSpec(f"{named} registered; see: tx81 releases", field="release")
->>>>>>> 418eda5 (Lists show whose and when, and say when there is more; pipelines are shown and cancelled; exit code 5 is a refusal of the server)
+    retirement.refuse(session, Retirable.RELEASE, release.name, field="release")
     return release
 
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 
 revision = '7f3c5a90d1e8'
-down_revision = '161494d134f3'
+down_revision = 'c7e15a9d3b82'
 branch_labels = None
 depends_on = None
 
