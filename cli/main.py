@@ -72,6 +72,10 @@ _COMMANDS = {
             "Pack everything about a job into one archive, with a script that repeats it.",
         ),
         "logs": ("cli.commands.logs:logs", "Print a job's log; -f follows it."),
+        "answers": (
+            "cli.commands.answers_learn:app",
+            "Answers of jobs; learn finds the rule by which a profile reads them.",
+        ),
         "wait": ("cli.commands.jobs:wait", "Wait until jobs have ended; exit 0 only if all succeeded."),
         "cancel": ("cli.commands.orders:cancel", "Cancel jobs."),
         "serve": ("cli.commands.servers:serve", "Start a server with the OpenAI API and wait until it is ready."),

@@ -101,9 +101,14 @@ class _Look:
     def _scripts(self, name: str, kind: KindProfile) -> Iterator[Finding]:
         """The files of the release that are run; programs found by PATH are checked by running them."""
         words = self._words(kind.conda)
+        words["cwd"] = fill(kind.cwd, words)
+        copies = {Path(fill(to, words)): Path(fill(of, words)) for to, of in kind.copy_folders.items()}
         for word in kind.argv:
             if word.endswith((".py", ".sh")):
-                script = Path(fill(kind.cwd, words)) / fill(word, words)
+                script = Path(words["cwd"]) / fill(word, words)
+                # What a run gets a copy of is looked for where it is copied from.
+                copied = next((to for to in copies if script.is_relative_to(to)), None)
+                script = script if copied is None else copies[copied] / script.relative_to(copied)
                 if not script.is_file():
                     yield _error(name, f"there is no {script}")
 

@@ -1,6 +1,5 @@
 """Kernel images that the vendor, or somebody on another machine, has compiled."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,33 +9,25 @@ from threading import Event
 from pydantic import Field, model_validator
 
 from orchestrator.catalog.imported_artifacts import name_it, require_model
+from orchestrator.catalog.kcore_trees import kernel_image, require_whole
 from orchestrator.catalog.kcores import chips_in_tree
 from orchestrator.catalog.paths import allowed_path
 from orchestrator.catalog.text_files import safe_name
 from orchestrator.catalog.uploads import ANYBODY, Sender, Uploads
 from orchestrator.errors import BadSpec, OrchestratorError, PathRefused
-from orchestrator.model.bystanders import is_bystander
 from orchestrator.model.kcores import (
     LITERAL,
     MODEL_INFO,
-    MODEL_INFO_LIMIT,
     BadKcore,
     KcoreFacts,
     Precision,
     facts_in_name,
-    missing,
 )
 from orchestrator.model.specs import AbsolutePath, Digest, Name, Strict
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore, raising_store_full
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Artifact
-from orchestrator.storage.trees import FoundFile, walk
-
-DEEPEST = 6
-"""Folders below the given one in which a kernel image is looked for; the vendor's archives need three."""
-
-MOST_FOLDERS = 10_000
 
 
 class KcoreImport(Strict):
@@ -70,8 +61,11 @@ class KcoreImports:
         require_model(self._database, request.model)
         field = "path" if request.upload is None else "upload"
         with self._content(request, sender, gone) as content:
-            node = _node(content, field)
-            _require_whole(node, field)
+            try:
+                node = kernel_image(content)
+                require_whole(node)
+            except BadKcore as bad:
+                raise BadSpec(str(bad), field=field) from None
             names = _names(request, content, node)
             stored = self._store.put_tree(node)
         told, named = next(
@@ -116,46 +110,6 @@ def _names(request: KcoreImport, content: Path, node: Path) -> list[str]:
         return [*below, content.name]
     given = [part for part in reversed(Path(request.path).parts) if part != LITERAL]
     return [*below, *given[:4]]
-
-
-def _node(content: Path, field: str) -> Path:
-    """The one folder below that is a kernel image."""
-    literal, described = [], []
-    for looked, (base, folders, files) in enumerate(os.walk(content)):
-        if looked > MOST_FOLDERS:
-            raise BadSpec(
-                f"{content.name} holds more than {MOST_FOLDERS} folders; name the one with {LITERAL}", field=field
-            )
-        folders[:] = [name for name in folders if not is_bystander(name)]
-        if len(Path(base).relative_to(content).parts) >= DEEPEST:
-            folders.clear()
-        if LITERAL in files:
-            literal.append(Path(base))
-        elif MODEL_INFO in files:
-            described.append(Path(base))
-    found = literal or described
-    if not found:
-        raise BadSpec(
-            f"there is no kernel image in it: neither {LITERAL} nor {MODEL_INFO}, up to {DEEPEST} folders deep",
-            field=field,
-        )
-    if len(found) > 1:
-        some = ", ".join(sorted(str(folder.relative_to(content)) for folder in found)[:5])
-        raise BadSpec(f"there are {len(found)} kernel images in it ({some}): give the path of one", field=field)
-    return found[0]
-
-
-def _require_whole(node: Path, field: str) -> None:
-    files = {found.path for found in walk(node) if isinstance(found, FoundFile) and found.real.stat().st_size}
-    info = node / MODEL_INFO
-    try:
-        if info.is_file() and info.stat().st_size > MODEL_INFO_LIMIT:
-            raise BadKcore(f"{MODEL_INFO} is larger than {MODEL_INFO_LIMIT} bytes")
-        lacking = missing(files, info.read_bytes() if MODEL_INFO in files else None)
-    except BadKcore as bad:
-        raise BadSpec(str(bad), field=field) from None
-    if lacking is not None:
-        raise BadSpec(f"the kernel image is incomplete: {lacking} is missing or empty", field=field)
 
 
 def _copy_alone(literal: Path, folder: Path) -> None:

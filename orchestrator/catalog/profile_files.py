@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from orchestrator.errors import BadRequest, BadSpec
-from orchestrator.model.profile import Profile
+from orchestrator.model.profile import TAGS, Profile
 from orchestrator.model.profile_words import problems_of
 from orchestrator.model.specs import NAME_PATTERN
 from orchestrator.settings import SHIPPED_PROFILES, Settings
@@ -165,7 +165,9 @@ def _entry(loc: EntryPath, document: _Document) -> EntryPath:
     path: EntryPath = ()
     for at, part in enumerate(loc):
         of_ours = (*path, part) in document.places
-        if of_ours or not any((*path, later) in document.places for later in loc[at + 1 : at + 2]):
+        if of_ours or (
+            part not in TAGS and not any((*path, later) in document.places for later in loc[at + 1 : at + 2])
+        ):
             path = (*path, part)
     return tuple(part for part in path if part != "[key]")
 

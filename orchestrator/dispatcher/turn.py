@@ -63,8 +63,9 @@ def take_turn(
     With `leadership`, LeadLost and no change if the lead was lost meanwhile: a process may pause at any line.
     """
     with database.read() as session:
-        slots = queue.supply(session, database.now(session), lost_after)
-        idle = not admissible(session, limit=1) and not plan.movable(session, slots, aging=aging)
+        now = database.now(session)
+        slots = queue.supply(session, now, lost_after)
+        idle = not admissible(session, limit=1, now=now) and not plan.movable(session, slots, aging=aging)
         idle = idle and not lifecycle.due(session)
     if idle:
         return []

@@ -7,6 +7,7 @@ artifacts are listed by digest and name, and are in the archive only if they are
 import json
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
+from typing import Any
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.handover import facts
@@ -189,6 +190,11 @@ class _Packing:
                 for row in handover.ran.inputs
             ],
             cards=cards if cards and cards in command["argv"] else None,
+            param_dir=kind.param_dir,
+            folders={
+                target: _below(source, _root(attempt, release.root), release.profile)
+                for target, source in kind.copy_folders.items()
+            },
         )  # fmt: skip
 
     def _place(self, name: str, inputs: Mapping[str, ArchiveMember | None], row: JobInput) -> str | None:
@@ -227,3 +233,10 @@ SHA256SUMS              check with: sha256sum -c SHA256SUMS
 {how}
 Secrets were replaced by ***.
 """
+
+
+def _below(text: str, root: str, profile: Mapping[str, Any]) -> str:
+    """A folder of the release, with its place-holders filled in."""
+    for name, below in profile["folders"].items():
+        text = text.replace(f"{{{name}}}", f"{root}/{below}")
+    return text.replace("{root}", root)

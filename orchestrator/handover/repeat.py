@@ -6,14 +6,15 @@ none of it is read by the shell.
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from orchestrator.handover.secrets import MASK
 
 KCORE_HERE = "@KCORE@"
 """What stands in the stored config.json for the place of the kernel image."""
 
+_WORD = re.compile(r"\{(\w+)\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -49,7 +50,11 @@ class RepeatedRun:
     model_path: str | None = None
     config: str | None = None
     """Where the config.json of this use is in the archive; None: the tool does not read the model's folder."""
+    param_dir: str = "{kcore}"
+    """Its `param_dir` in the config.json of this use, with place-holders."""
     inputs: Sequence[RepeatedInput] = ()
+    folders: Mapping[str, str] = field(default_factory=dict)
+    """Place below the working folder, with place-holders → folder of the release that is copied there."""
     cards: str | None = None
 
 
@@ -65,7 +70,7 @@ def script(run: RepeatedRun) -> str:
         lines.append(f"# It ran in the container {_in_comment(run.container)}: start this script inside it.")
     lines += ["set -euo pipefail", 'HERE="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"', ""]
     lines += _variables(run)
-    lines += ["", 'mkdir -p "$WORK"/run "$WORK"/out', *_inputs(run)]
+    lines += ["", 'mkdir -p "$WORK"/run "$WORK"/out', *_folders(run, places), *_inputs(run)]
     if run.config is not None and run.model is not None:
         lines += ["", *_model(run)]
     lines += ["", f"cd -- {places.shown(run.cwd)}", *_command(run, places)]
@@ -134,30 +139,52 @@ def _variable(name: str, default: str | None, about: str) -> str:
     return f'{name}="${{REPEAT_{name}-}}"; [ -n "${name}" ] || {name}={shlex.quote(default)}  # {_in_comment(about)}'
 
 
-def _inputs(run: RepeatedRun) -> list[str]:
-    lines = []
-    for given in run.inputs:
-        target = _place(given, run)
-        lines.append(f'mkdir -p "$(dirname -- {target})"')
-        lines.append(f'cp -rL -- "${_variable_of(given)}" {target} && chmod -R u+w -- {target}')
-    return lines
+def _folders(run: RepeatedRun, places: _Places) -> Iterator[str]:
+    for target, source in run.folders.items():
+        yield from _copied(places.shown(source), _quoted(_filled(target, run)))
+
+
+def _inputs(run: RepeatedRun) -> Iterator[str]:
+    names = {given.name for given in run.inputs}
+    # One that lies in another comes after it.
+    for given in sorted(run.inputs, key=lambda one: not names.isdisjoint(_WORD.findall(one.copy_in or ""))):
+        yield from _copied(f'"${_variable_of(given)}"', _quoted(_place(given, run)))
+
+
+def _copied(source: str, target: str) -> Iterator[str]:
+    yield f'mkdir -p "$(dirname -- {target})"'
+    yield f"cp -rL -- {source} {target} && chmod -R u+w -- {target}"
 
 
 def _place(given: RepeatedInput, run: RepeatedRun) -> str:
+    """Where it is laid; the working folder is `\\0WORK`."""
     if given.copy_in is None:
-        return f'"$WORK"/inputs/{shlex.quote(given.name)}/{shlex.quote(given.file_name)}'
-    words = {"{work}": "\0WORK", "{model}": f"\0WORK/model/{run.model}", f"{{{given.name}_name}}": given.file_name}
-    path = given.copy_in
-    for word, instead in words.items():
-        path = path.replace(word, instead)
-    before, _, after = path.partition("\0WORK")
-    return (shlex.quote(before) if before else "") + '"$WORK"' + (shlex.quote(after) if after else "")
+        return f"\0WORK/inputs/{given.name}/{given.file_name}"
+    return _filled(given.copy_in, run)
+
+
+def _filled(text: str, run: RepeatedRun) -> str:
+    def word(found: re.Match[str]) -> str:
+        name = found[1]
+        for given in run.inputs:
+            if name in (given.name, f"{given.name}_name"):
+                return _place(given, run) if name == given.name else given.file_name
+        return {"work": "\0WORK", "model": f"\0WORK/model/{run.model}"}.get(name, found[0])
+
+    return _WORD.sub(word, text)
+
+
+def _quoted(path: str) -> str:
+    """As the shell has to read it."""
+    before, work, after = path.partition("\0WORK")
+    return (shlex.quote(before) if before else "") + ('"$WORK"' if work else "") + (shlex.quote(after) if after else "")
 
 
 def _model(run: RepeatedRun) -> list[str]:
     """The model's folder with the config.json of this use, as the worker lays it."""
     folder = f'"$WORK"/model/{shlex.quote(run.model or "")}'
-    kcore = next((_place(given, run) for given in run.inputs if given.name == "kcore"), "''")
+    has_kcore = any(given.name == "kcore" for given in run.inputs)
+    kcore = _quoted(_filled(run.param_dir, run)) if has_kcore else "''"
     return [
         f"FOLDER={folder}; PLACE={kcore}",
         'mkdir -p "$FOLDER"',

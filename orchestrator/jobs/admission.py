@@ -43,7 +43,10 @@ def _admissible() -> Select[Any]:
     pending, broken = needing.pending(_JOB, needed), needing.broken(_JOB, needed)
     joined = exists().where(leader.c.id == _JOB.c.joined_to, leader.c.state.in_(IN_FLIGHT), ~leader.c.held)
     unsealed = exists().where(_BATCH.c.id == _JOB.c.batch_id, _BATCH.c.sealed_at.is_(None))
-    waiting = select(_JOB.c.id).where(_JOB.c.state == JobState.WAITING, broken | (~pending & ~joined), ~unsealed)
+    may_start = _JOB.c.not_before.is_(None) | (_JOB.c.not_before <= bindparam("now"))
+    waiting = select(_JOB.c.id).where(
+        _JOB.c.state == JobState.WAITING, broken | (~pending & ~joined), ~unsealed, may_start
+    )
     return waiting.order_by(_JOB.c.id).limit(bindparam("most", type_=Integer))
 
 
@@ -74,9 +77,9 @@ _MODEL_CONTENT = select(_MODEL.c.digest, _MODEL.c.official_config).where(_MODEL.
 _RELEASE_DIGEST = select(_RELEASE.c.digest).where(_RELEASE.c.name == bindparam("name"))
 
 
-def admissible(session: Session, limit: int = 500) -> list[int]:
+def admissible(session: Session, limit: int = 500, *, now: datetime) -> list[int]:
     """Waiting jobs for which everything they wait for has ended, oldest first."""
-    return list(session.scalars(_ADMISSIBLE, {"most": limit}))
+    return list(session.scalars(_ADMISSIBLE, {"most": limit, "now": now}))
 
 
 def admit_new(session: Session, store: ArtifactStore, job_ids: Sequence[int], *, now: datetime) -> None:
@@ -85,7 +88,7 @@ def admit_new(session: Session, store: ArtifactStore, job_ids: Sequence[int], *,
     queued = bulk.queue_ready(session, bulk.JOB.c.id.in_(job_ids), now=now)
     rest = sorted(set(job_ids).difference(queued))
     if rest:
-        asked = {"jobs": rest, "most": ADMITTED_AT_ONCE}
+        asked = {"jobs": rest, "most": ADMITTED_AT_ONCE, "now": now}
         _admit_while(session, store, lambda: session.scalars(_ADMISSIBLE_OF, asked).all(), now)
 
 
@@ -102,7 +105,7 @@ def promote(session: Session, store: ArtifactStore, *, now: datetime) -> None:
     for job_id, server in needing.unready(session).items():
         why = f"the server of job {server} is no longer ready; the job waits until it is"
         lifecycle.move(session, job_id, start=JobState.QUEUED, to=JobState.WAITING, now=now, why=why)
-    _admit_while(session, store, lambda: admissible(session, ADMITTED_AT_ONCE), now)
+    _admit_while(session, store, lambda: admissible(session, ADMITTED_AT_ONCE, now=now), now)
 
 
 def _admit_while(session: Session, store: ArtifactStore, ready: Callable[[], Sequence[int]], now: datetime) -> None:

@@ -378,6 +378,8 @@ def _follow(session: Session, job: Job, attempt_id: int, failure: Failure, now: 
     match step:
         case _ if asked is not None and stopped_anyway:
             _end_cancelled(session, job.id, JobState.RUNNING, now, asked)
+        case Retry(why, pause) if pause:
+            move(session, job.id, start=JobState.RUNNING, to=JobState.WAITING, now=now, why=why, not_before=now + pause)
         case Retry(why):
             queue(session, job, start=JobState.RUNNING, now=now, why=why)
         case Await(why):

@@ -1,7 +1,7 @@
 """What happens after a failed attempt, depending on all attempts of its job: reads the rows for
 `failures.next_step`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,10 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from orchestrator.jobs import needs
-from orchestrator.model.failures import Await, Failure, FailureKind, GiveUp, Retry, device_kills, next_step
+from orchestrator.model.failures import Await, Failure, FailureKind, GiveUp, Retry, device_kills, next_step, pause_after
 from orchestrator.model.serving import LONG_ENOUGH, died_at_once
 from orchestrator.model.states import FINAL
-from orchestrator.storage.tables import Attempt, Endpoint, Job
+from orchestrator.storage.tables import Attempt, Endpoint, Job, Release
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,18 @@ def after(session: Session, job: Job, failure: Failure, max_attempts: int) -> tu
     killer = device_kills(failure, kills)
     if killer is not None and (isinstance(step, Retry) or failure.kind is FailureKind.FAULT):
         return killer, GiveUp(killer.reason)
+    if isinstance(step, Retry) and failure.kind is FailureKind.FAULT:
+        faults = sum(each.failure["kind"] == FailureKind.FAULT for each in tried)
+        step = replace(step, pause=pause_after(_first_pause(session, job, failure), faults))
     return failure, step
+
+
+def _first_pause(session: Session, job: Job, failure: Failure) -> timedelta:
+    """What the profile of its release asks for after this fault."""
+    release = None if failure.signature is None else session.get(Release, job.release)
+    known = () if release is None else release.profile.get("fault_signatures", ())
+    seconds = next((one.get("retry_after_seconds", 0) for one in known if one["name"] == failure.signature), 0)
+    return timedelta(seconds=seconds)
 
 
 def _kept(failure: Failure, deaths: int, most: int) -> tuple[Failure, Retry | GiveUp]:

@@ -18,8 +18,8 @@ class OnCards(Strict):
     )  # fmt: skip
     cards: Cards | None = Field(
         default=None,
-        description="0..3, 4..7, … 28..31, several of them (0..3,8..11), 0..31, or for infer the single card 0 (which "
-        "occupies all of g0). Default: any free groups.",
+        description="0..3, 4..7, … 28..31, several of them (0..3,8..11), each also card by card (0,1,2,3), 0..31, or "
+        "for infer the single card 0 (which occupies all of g0). Default: any free groups.",
     )
 
     @model_validator(mode="before")
@@ -59,6 +59,9 @@ class ServeSpec(OnCards):
     max_model_len: int = Field(default=8192, ge=1, le=1 << 20, description="Tokens of a prompt and its answer.")
     gpu_blocks: int = Field(default=512, ge=1, le=1 << 20, description="Blocks of the cache of keys and values.")
     block_size: int = Field(default=16, ge=1, le=1 << 20, description="Tokens in a block.")
+    port: int | None = Field(
+        default=None, ge=1024, le=65535, description="Port it listens on. Default: a free one of TX81_SERVE_PORTS."
+    )
     ready_seconds: int = Field(
         default=600,
         ge=1,

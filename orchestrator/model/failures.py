@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -71,9 +72,10 @@ MOST_DEVICE_KILLS = 2
 
 @dataclass(frozen=True)
 class Retry:
-    """Queue the job again."""
+    """Queue the job again, after a pause."""
 
     why: str
+    pause: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,14 @@ def next_step(
             return Retry(f"tool failure {tool_failures}, {tool_retries} retries asked for: {failure.reason}")
         case _:
             return GiveUp(failure.reason)
+
+
+LONGEST_PAUSE = timedelta(days=1)
+
+
+def pause_after(first: timedelta, faults: int) -> timedelta:
+    """The pause before the next attempt: doubled with every fault of the job after its first."""
+    return min(first * 2 ** min(faults - 1, 30), LONGEST_PAUSE) if faults > 0 else timedelta(0)
 
 
 def device_kills(last: Failure, slots: Collection[str]) -> Failure | None:

@@ -19,6 +19,9 @@ from orchestrator.strict_json import BadDocument, loads
 
 LITERAL = "kcore.bin"
 MODEL_INFO = "model_info.json"
+SOURCE_MANIFEST = "manifest.json"
+"""What converted source says of itself; its `fingerprint` is part of the image that is compiled from it."""
+
 MODEL_INFO_LIMIT = 1 << 20
 """Bytes; the vendor's own have some kilobytes."""
 
@@ -29,6 +32,7 @@ TILES = 16
 
 Precision = Literal["bf16", "fp16", "quant"]
 
+_FINGERPRINT = re.compile(rb'"fingerprint"\s*:\s*"([0-9a-f]{64})"')
 _NAMED = re.compile(r"_(?P<precision>bf16|fp16|int8|quant)_seq(?P<sequence>[0-9]{1,6})_c(?P<chips>[0-9]{1,2})(?![0-9])")
 _PRECISIONS: dict[str, Precision] = {"bf16": "bf16", "fp16": "fp16", "int8": "quant", "quant": "quant"}
 
@@ -79,6 +83,17 @@ def missing(files: Collection[str], model_info: bytes | None) -> str | None:
             if f"{image}.bin" not in files and f"{image}.so" not in files:
                 return f"{image}.bin"
     return None
+
+
+def fingerprint_of(source_manifest: bytes) -> str | None:
+    """The fingerprint of converted source; None if it has none."""
+    found = _FINGERPRINT.search(source_manifest)
+    return None if found is None else found[1].decode()
+
+
+def is_from_another_source(image: bytes, fingerprint: str) -> bool:
+    """Whether a part of an image names a source with another fingerprint."""
+    return any(told.decode() != fingerprint for told in _FINGERPRINT.findall(image))
 
 
 def misfit_of_cards(chips: int | None, cards: str | None) -> str | None:

@@ -9,8 +9,9 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from orchestrator.model.conditions import Condition
 from orchestrator.model.launchers import Launcher
 from orchestrator.model.patterns import Pattern
 from orchestrator.model.provision import ProvisionRule
@@ -31,6 +32,15 @@ class KillStep(Strict):
 
     signal: Literal["SIGINT", "SIGTERM", "SIGKILL"]
     grace_seconds: float = Field(gt=0)
+
+
+def _ends_in_kill(ladder: tuple[KillStep, ...]) -> tuple[KillStep, ...]:
+    if ladder[-1].signal != "SIGKILL":
+        raise ValueError("the last step must be SIGKILL, or a tool that ignores signals is never stopped")
+    return ladder
+
+
+KillLadder = Annotated[tuple[KillStep, ...], Field(min_length=1), AfterValidator(_ends_in_kill)]
 
 
 class DefaultLimits(Strict):
@@ -55,12 +65,21 @@ class Resources(Strict):
     open_files: int | None = Field(default=None, gt=0)
 
 
-class OutputRule(Strict):
-    """Where a kind leaves one artifact: outputs are discovered by glob, their names are never composed."""
+Globs = str | Annotated[tuple[str, ...], Field(min_length=1)]
 
-    glob: str = Field(description="Below the search folder; a match is the artifact (file or folder).")
+
+class OutputRule(Strict):
+    """Where a kind leaves one artifact: outputs are discovered, their names are never composed."""
+
     search: str = Field(description="Folder to search, with place-holders.")
-    kind: Literal["file", "tree"]
+    glob: Globs | None = Field(
+        default=None,
+        description="Below the search folder; a match is the artifact. Of several, the first with a match counts.",
+    )
+    kind: Literal["file", "tree", "file_or_tree", "kcore"] = Field(
+        description="`file_or_tree`: whichever matches. `kcore`: the folder of a kernel image, however it is laid out; "
+        "found without a glob."
+    )
     must_contain: tuple[str, ...] = Field(
         default=(), description="Globs that each must match a non-empty file in a tree."
     )
@@ -71,11 +90,25 @@ class OutputRule(Strict):
         default=False, description="Every match is kept, as NAME.1, NAME.2 … by name; a single one as NAME."
     )
 
+    @model_validator(mode="after")
+    def _has_globs_unless_it_is_a_kcore(self) -> "OutputRule":
+        if (self.kind == "kcore") != (self.glob is None):
+            raise ValueError("glob: needed, except for kind kcore, which is found without")
+        if self.kind == "kcore" and (self.must_contain or self.parents or self.several):
+            raise ValueError("kind kcore has neither must_contain nor parents nor several")
+        return self
+
+    @property
+    def globs(self) -> tuple[str, ...]:
+        """In the order in which they are tried."""
+        return () if self.glob is None else (self.glob,) if isinstance(self.glob, str) else self.glob
+
 
 class AnswerFiles(Strict):
     """Where answers are, in whatever format."""
 
-    glob: str = Field(description="Files below the folder for outputs.")
+    glob: str = Field(description="The files, below the search folder.")
+    search: str = Field(default="{out}", description="Folder to search, with place-holders.")
     file_name: Pattern | None = Field(
         default=None,
         description="Looked for in a file's name; its groups batch_size, batch and repeat hold for all answers in it.",
@@ -84,13 +117,17 @@ class AnswerFiles(Strict):
 
 
 class JsonAnswers(AnswerFiles):
-    """How to read answers that are JSON lines: the vendor's key for each of our columns."""
+    """How to read answers that are JSON objects: the vendor's key for each of our columns.
 
-    format: Literal["json_lines"] = "json_lines"
+    `json_lines`: one object a line. `json`: the file is one list of objects. Without `index` and `repeat`, answers are
+    counted as those of text records are.
+    """
+
+    format: Literal["json_lines", "json"] = "json_lines"
     question: str
     text: str
-    repeat: str
-    index: str
+    repeat: str | None = None
+    index: str | None = None
     batch: str | None = Field(default=None, description="Which group of several answered, from 0; absent means 0.")
     batch_size: str | None = Field(default=None, description="How many groups answered side by side in that run.")
     output_tokens: str | None = None
@@ -133,13 +170,30 @@ class TextAnswers(AnswerFiles):
 
 
 def _format(rule: Any) -> str:
-    return str(rule.get("format", "json_lines") if isinstance(rule, Mapping) else getattr(rule, "format", ""))
+    told = rule.get("format", "json_lines") if isinstance(rule, Mapping) else getattr(rule, "format", "")
+    return "json" if told in ("json_lines", "json") else str(told)
 
 
 AnswersRule = Annotated[
-    Annotated[JsonAnswers, Tag("json_lines")] | Annotated[TextAnswers, Tag("regex")], Discriminator(_format)
+    Annotated[JsonAnswers, Tag("json")] | Annotated[TextAnswers, Tag("regex")], Discriminator(_format)
 ]
 """How to read what a run has answered; JSON lines where the rule does not say its `format`."""
+
+
+def _shape(value: Any) -> str:
+    return "none" if isinstance(value, str) else "either_or" if isinstance(value, list | tuple) else "one"
+
+
+TAGS = frozenset({"one", "either_or", "none", "json", "regex"})
+"""They stand in the place of an error, where no person wrote them."""
+
+Answers = Annotated[
+    Annotated[AnswersRule, Tag("one")]
+    | Annotated[tuple[AnswersRule, ...], Field(min_length=1), Tag("either_or")]
+    | Annotated[Literal["none"], Tag("none")],
+    Discriminator(_shape),
+]
+"""One rule; or several, of which the first that fits counts; or `none`: the answers are not read."""
 
 
 class ServeRule(Strict):
@@ -177,8 +231,9 @@ class KindProfile(Strict):
     cwd: str
     argv: tuple[str, ...] = Field(
         description="Place-holders: {root} {conda} {work} {out} {model}, every entry of `folders`, the spec's fields "
-        "({backend_type} {dtype} {max_tokens} {repeats} {traverse}, {groups} and {cards}: how many card groups and "
-        "which cards, {batch_sizes}: the same number, or a list of numbers for several runs), "
+        "({backend_type} {dtype} {max_tokens} {repeats} {traverse}, {groups} and {card_count}: how many card groups "
+        "and cards, {cards} and {card_list}: which, as 8..11 and as 8,9,10,11, {batch_sizes}: the number of groups, or "
+        "a list of numbers for several runs), "
         "of a server {port} and {address}, of a client {ports} (comma-separated) {url} {served_id}, "
         "and for every input its path and its file name ({gm} {gm_name} {c_source} {kcore} {prompts} {golden} …)."
     )
@@ -187,12 +242,20 @@ class KindProfile(Strict):
         description="How the tool is asked for its flags, with {root} {conda} {work} and `folders`: its program as in "
         "`argv`, then the flag. `tx81 releases check` compares the answer with `argv`; a tool without is not asked.",
     )
-    optional: dict[str, tuple[str, ...]] = Field(
-        default={}, description="Arguments added when that input is present, or that switch of the spec is true."
+    optional: dict[Condition, tuple[str, ...]] = Field(
+        default={}, description="Condition on the fields of the spec → arguments that are added where it holds."
+    )
+    environment: dict[str, str] = Field(
+        default={}, description="Of this kind's tool, over the profile's; with every place-holder of the kind."
     )
     model_config_file: Literal["official", "tx81"] | None = None
+    param_dir: str = Field(
+        default="{kcore}", description="Value of param_dir in the TX81 config.json, with place-holders."
+    )
     outputs: dict[Name, OutputRule]
-    answers: AnswersRule | None = None
+    answers: Answers | None = Field(
+        default=None, description="One rule, several of which the first that fits counts, or none: not read."
+    )
     logs: tuple[str, ...] = Field(
         default=(), description="Vendor log files to keep, as globs below the working folder."
     )
@@ -203,11 +266,24 @@ class KindProfile(Strict):
         default=None, description="Name of a host-wide lock held while it runs, with place-holders."
     )
     copy_in: dict[str, str] = Field(default={}, description="Input → path it is laid out at, with place-holders.")
+    copy_folders: dict[str, str] = Field(
+        default={},
+        description="Path below the working folder → folder of the release that is copied there before each run, for "
+        "scripts that write beside themselves; both with place-holders.",
+    )
+    kill_ladder: KillLadder | None = Field(default=None, description="Of this kind, in place of the profile's.")
     serve: ServeRule | None = Field(default=None, description="Of the kind serve, and of no other.")
     limits: DefaultLimits
     progress: Pattern | None = Field(
         default=None, description="Named groups `done` and `total`; no match is no failure."
     )
+
+    @property
+    def answer_rules(self) -> tuple[AnswersRule, ...]:
+        """In the order in which they are tried; none if answers are not read."""
+        if self.answers is None or self.answers == "none":
+            return ()
+        return self.answers if isinstance(self.answers, tuple) else (self.answers,)
 
 
 class BackendType(Strict):
@@ -234,6 +310,10 @@ class FaultSignature(Strict):
     source: Literal["output", "kernel"] = Field(default="output", description="Where the pattern is looked for.")
     exit_codes: tuple[Annotated[int, Field(ge=1, le=255)], ...] = ()
     sticky: bool = Field(default=False, description="The card stays broken until a person or a reset helps.")
+    retry_after_seconds: int = Field(
+        default=0, ge=0, le=86_400,
+        description="Pause before the job is queued again; doubled with every further fault of the job.",
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _says_something(self) -> "FaultSignature":
@@ -279,7 +359,7 @@ class Profile(Strict):
     fingerprint: tuple[str, ...] = Field(description="Globs below the root whose contents tell one build from another.")
     backend_types: dict[Name, BackendType]
     kinds: dict[ProfileKind, KindProfile]
-    kill_ladder: tuple[KillStep, ...] = Field(min_length=1)
+    kill_ladder: KillLadder
     fault_signatures: tuple[FaultSignature, ...] = ()
     resources: Resources = Resources()
     probe: ProbeRule = ProbeRule()
@@ -293,10 +373,6 @@ class Profile(Strict):
                 raise ValueError(f"kinds.{name}.serve: the kind serve has such a rule, and no other")
         return self
 
-    @model_validator(mode="after")
-    def _ladder_ends_in_kill(self) -> "Profile":
-        if self.kill_ladder[-1].signal != "SIGKILL":
-            raise ValueError(
-                "kill_ladder: the last step must be SIGKILL, or a tool that ignores signals is never stopped"
-            )
-        return self
+    def ladder_of(self, kind: KindProfile) -> tuple[KillStep, ...]:
+        """How a tool of that kind is ended."""
+        return kind.kill_ladder or self.kill_ladder

@@ -75,7 +75,7 @@ def all_groups() -> tuple[SlotName, ...]:
 
 
 def groups_of_cards(text: str) -> tuple[SlotName, ...]:
-    """The card groups that `4..7`, `0..3,8..11`, `0..31` or the single card `0` takes, ascending.
+    """The card groups that `4..7`, `4,5,6,7`, `0..3,8..11`, `0..31` or the single card `0` takes, ascending.
 
     ValueError names the legal forms.
     """
@@ -84,13 +84,23 @@ def groups_of_cards(text: str) -> tuple[SlotName, ...]:
     if text == WHOLE_HOST:
         return all_groups()
     known = {group.card_range: group for group in all_groups()}
-    parts = text.split(",")
+    parts = _with_ranges(text.split(","))
     if not set(parts) <= known.keys() or len(set(parts)) != len(parts):
         raise ValueError(
             f"{text!r} does not name whole card groups: use one of {', '.join(known)}, several of them joined by "
-            f"commas (0..3,8..11), {WHOLE_HOST} for all eight, or the single card {SINGLE_CARD}"
+            f"commas (0..3,8..11), {WHOLE_HOST} for all eight, a group card by card (0,1,2,3), or the single card "
+            f"{SINGLE_CARD}"
         )
     return tuple(group for name, group in known.items() if name in parts)
+
+
+def _with_ranges(parts: list[str]) -> list[str]:
+    """Each whole group that is spelled out card by card as its range, as the guide's own default `0,1,2,3` is."""
+    for group in all_groups():
+        cards = [str(card) for card in group.cards]
+        if all(parts.count(card) == 1 for card in cards):
+            parts = [*(part for part in parts if part not in cards), group.card_range]
+    return parts
 
 
 def cards_of_groups(groups: Iterable[SlotName]) -> str:

@@ -184,6 +184,7 @@ def _subject(session: Session, job: Job, seen: Snapshot, found: Sequence[QueueCl
         needs=[Need(row.id, row.name, row.state, row.until, row.met) for row in needs.of_job(session, job.id)],
         joined_to=job.joined_to,
         joined_state=_state_of(session, job.joined_to),
+        not_before=job.not_before,
         open_batch=_open_batch(session, job),
         held=_hold_of(job) if job.held else None,
         slot_id=assigned.slot_id if assigned else None,

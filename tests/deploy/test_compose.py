@@ -122,10 +122,11 @@ def test_workers_see_store_work_locks_and_cards_on_the_same_volume(service):
 def test_a_worker_that_stops_has_time_to_end_its_tools_and_to_report(service):
     settings = Settings()
     patience = create_app(settings.broker_url).conf.worker_soft_shutdown_timeout
+    profiles = [load_profile(settings, file.stem) for folder in settings.profile_dirs for file in folder.glob("*.yaml")]
     ladders = [
-        sum(step.grace_seconds for step in load_profile(settings, file.stem).kill_ladder)
-        for folder in settings.profile_dirs
-        for file in folder.glob("*.yaml")
+        sum(step.grace_seconds for step in profile.ladder_of(kind))
+        for profile in profiles
+        for kind in profile.kinds.values()
     ]
 
     grace = int(service["stop_grace_period"].removesuffix("s"))

@@ -1,5 +1,6 @@
 """A tiny real installation: SQLite, a store, one slot, and a release whose tools are shell scripts."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -161,6 +162,14 @@ class Lab:
     def tool(self, script: str) -> None:
         """What every tool of the release does."""
         (self.folder / "release" / "tool.sh").write_text(script)
+
+    def says(self, kind: str, **change: Any) -> None:
+        """The release's profile says so about that kind from now on."""
+        with self.database.write() as session:
+            release = session.get_one(Release, "tiny")
+            profile = copy.deepcopy(release.profile)
+            profile["kinds"][kind] |= change
+            release.profile = profile
 
     def stored(self, name: str, text: str) -> str:
         path = self.folder / name

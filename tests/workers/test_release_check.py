@@ -56,6 +56,14 @@ def test_a_release_that_is_as_its_profile_says_has_no_errors_and_leaves_nothing(
     assert list(site.settings.work.iterdir()) == []
 
 
+@pytest.mark.parametrize(("script", "found"), [("tool.sh", True), ("{cwd}/tool.sh", True), ("gone.sh", False)])
+def test_a_script_of_a_copied_folder_is_looked_for_where_it_is_copied_from(site, script, found):
+    copied = {"cwd": "{work}/copy", "copy_folders": {"{work}/copy": "{tools}"}, "argv": ["sh", script], "help": []}
+    site.document["kinds"]["quantize"] |= copied
+
+    assert site.errors() == ([] if found else [("quantize", f"there is no {site.root}/tools/gone.sh")])
+
+
 def test_what_is_missing_on_disk_is_named(site):
     site.document["folders"]["other"] = "没有"
     site.document["fingerprint"] = ["*.py"]

@@ -1,28 +1,27 @@
 """The outputs of a run: found by the profile's globs, never by a constructed name, and put into the store."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
+from orchestrator.catalog.kcore_trees import kernel_image, require_whole
 from orchestrator.model.bystanders import is_bystander
+from orchestrator.model.kcores import BadKcore
 from orchestrator.model.profile import OutputRule
-from orchestrator.model.specs import ClientSpec, ConvertSpec, InferSpec
-from orchestrator.results.answers import CheckedAnswer, exact
-from orchestrator.results.metrics import Measured, compared, measure
+from orchestrator.model.specs import PRODUCES, ClientSpec, ConvertSpec, InferSpec
+from orchestrator.results.answers import CheckedAnswer
+from orchestrator.results.metrics import Measured
 from orchestrator.storage import logs
 from orchestrator.storage.artifacts import ArtifactStore
-from workers.load.book import BadMetrics, read_metrics
-from workers.toolchain.answers import (
-    Asked,
-    BadAnswers,
-    count_prompts,
-    in_one_count,
-    problems_with,
-    read_answers,
-    read_golden,
-)
+from workers.attempt.given_answers import answered
+from workers.load.book import BadMetrics
+from workers.toolchain.answers import BadAnswers
 from workers.toolchain.commands import Plan
-from workers.toolchain.token_counts import counted
+from workers.toolchain.written import written_ns
+
+_WILD = re.compile(r"[*?[]")
 
 MOST_FILES = 20
 """Largest number of files of one kind that are stored: a tool that leaves more logs or answer files wrote something
@@ -55,41 +54,62 @@ def collect(plan: Plan, store: ArtifactStore, *, since_ns: int, seconds: float) 
     """Find, check and store every output; files with a time from `since_ns` on belong to the attempt."""
     results = Results()
     for name, rule in plan.kind.outputs.items():
-        found = matches(plan, rule, since_ns=since_ns)
+        try:
+            found = matches(plan, rule, since_ns=since_ns)
+        except BadKcore as bad:
+            results.problems.append(f"no {name} below {plan.path(rule.search)}: {bad}")
+            continue
         lacking = [(one, glob) for one in found for glob in rule.must_contain if not _holds(one, glob)]
-        if not found and not rule.required:
+        if not found and not _is_required(plan, name, rule):
             continue
         if not found:
-            where = f"{rule.glob} below {plan.path(rule.search)}{_usually(plan)}"
+            where = f"{' or '.join(rule.globs)} below {plan.path(rule.search)}{_usually(plan)}"
             results.problems.append(f"no {name}: no new file matches {where}")
         elif lacking:
             results.problems.append(
                 f"{name} is incomplete: no {', '.join(glob for _, glob in lacking)} in {lacking[0][0]}"
             )
         else:
-            results.outputs += _all_stored(store, name, found, tree=rule.kind == "tree")
-    if plan.kind.answers is not None and isinstance(plan.spec, InferSpec | ClientSpec):
+            results.outputs += _all_stored(store, name, found)
+    if plan.kind.answer_rules and not results.problems and isinstance(plan.spec, InferSpec | ClientSpec):
         try:
-            _read_answers(plan, plan.spec, results, since_ns=since_ns, seconds=seconds)
+            results.answers, results.metrics = answered(plan, plan.spec, since_ns=since_ns, seconds=seconds)
         except (BadAnswers, BadMetrics) as bad:
             results.problems.append(str(bad))
     return results
 
 
-def logs_beside(plan: Plan, work: Path) -> dict[str, list[Path]]:
+def _is_required(plan: Plan, name: str, rule: OutputRule) -> bool:
+    """Of a run whose answers are not read, nobody knows how their files are called."""
+    return rule.required and not (name == PRODUCES["infer"] and plan.kind.answers == "none")
+
+
+def logs_beside(plan: Plan, work: Path, *, since_ns: int) -> dict[str, list[Path]]:
     """The log files that the tool and the runtime of its devices wrote in addition to its output, by artifact name."""
     named = {"vendor_log": plan.kind.logs, "txda_log": plan.kind.device_logs}
-    return {name: found for name, globs in named.items() if (found := _log_files(work, globs))}
+    return {name: found for name, globs in named.items() if (found := _log_files(plan, work, globs, since_ns=since_ns))}
 
 
-def _log_files(work: Path, globs: Sequence[str]) -> list[Path]:
-    found = {path for glob in globs for path in work.glob(glob) if path.is_file() and not path.is_symlink()}
+def _log_files(plan: Plan, work: Path, globs: Sequence[str], *, since_ns: int) -> list[Path]:
+    """Below the working folder, all; in a folder that others use too, those written since the attempt began."""
+    found = set()
+    for glob in globs:
+        filled = plan.path(glob)
+        folder = work
+        if filled.is_absolute():
+            fixed = list(takewhile(lambda part: not _WILD.search(part), filled.parts[:-1]))
+            folder = Path(*fixed)
+            filled = filled.relative_to(folder)
+        own = folder.is_relative_to(work)
+        for path in folder.glob(str(filled)):
+            if path.is_file() and not path.is_symlink() and (own or path.lstat().st_mtime_ns >= since_ns):
+                found.add(path)
     return sorted(found)[:MOST_FILES]
 
 
 def store_logs(beside: Mapping[str, Sequence[Path]], store: ArtifactStore) -> list[Output]:
     """Store them as `vendor_log`, or as `vendor_log.1` and so on if there are several."""
-    return [output for name, paths in beside.items() for output in _all_stored(store, name, paths, tree=False)]
+    return [output for name, paths in beside.items() for output in _all_stored(store, name, paths)]
 
 
 def seal_log(path: Path, store: ArtifactStore, *, name: str) -> tuple[Output, int]:
@@ -100,58 +120,34 @@ def seal_log(path: Path, store: ArtifactStore, *, name: str) -> tuple[Output, in
 
 
 def matches(plan: Plan, rule: OutputRule, *, since_ns: int) -> list[Path]:
-    """The newest match of a rule, or all matches by name if it takes several; a link that points out of the search
-    folder is no match."""
+    """The newest match of the first glob that has one, or all its matches by name if the rule takes several; a link
+    that points out of the search folder is no match. BadKcore if a kernel image is not there, or not whole."""
     search = plan.path(rule.search)
+    if rule.kind == "kcore":
+        if not rule.required and not search.is_dir():
+            return []
+        node = kernel_image(search, since_ns=since_ns if rule.newer_than_start else 0)
+        require_whole(node)
+        return [node]
+    for glob in rule.globs:
+        if fresh := _fresh(search, glob, rule, since_ns):
+            return sorted(artifact for _, artifact in fresh)[:MOST_FILES] if rule.several else [max(fresh)[1]]
+    return []
+
+
+def _fresh(search: Path, glob: str, rule: OutputRule, since_ns: int) -> list[tuple[int, Path]]:
+    """What matches, with the time when it was last written."""
     fresh = []
-    for match in search.glob(rule.glob):
+    for match in search.glob(glob):
         artifact = match.parents[rule.parents - 1] if rule.parents else match
         inside = artifact.resolve().is_relative_to(search.resolve())
         known = not is_bystander(str(match.relative_to(search)))
-        if inside and known and artifact.is_dir() == (rule.kind == "tree"):
-            written = _written_ns(artifact)
+        fits = rule.kind == "file_or_tree" or artifact.is_dir() == (rule.kind == "tree")
+        if inside and known and fits:
+            written = written_ns(artifact)
             if not rule.newer_than_start or written >= since_ns:
                 fresh.append((written, artifact))
-    if rule.several:
-        return sorted(artifact for _, artifact in fresh)[:MOST_FILES]
-    return [max(fresh)[1]] if fresh else []
-
-
-def _read_answers(plan: Plan, spec: InferSpec | ClientSpec, results: Results, *, since_ns: int, seconds: float) -> None:
-    rule = plan.kind.answers
-    assert rule is not None
-    out = Path(plan.words["out"])
-    files = sorted(path for path in out.glob(rule.glob) if _written_ns(path) >= since_ns)
-    if not files and not results.problems:
-        results.problems.append(f"no answers: no new file matches {rule.glob} below {out}")
-    if results.problems:
-        return
-    loaded = isinstance(spec, ClientSpec) and spec.load is not None
-    if loaded:
-        # A load may have unanswered requests, and counts them.
-        given = read_answers(files, rule)
-    else:
-        asked = _asked(spec, count_prompts(Path(plan.words["prompts"])))
-        told = read_answers(files, rule, prompts=asked.prompts, most=asked.answers)
-        results.problems += problems_with(told, asked)
-        given = [] if results.problems else in_one_count(told, asked)
-    model = Path(plan.words["model"]) if "model" in plan.words else None
-    given, counter = counted(given, model)
-    golden = read_golden(Path(plan.words["golden"])) if "golden" in plan.words else None
-    for answer in given:
-        reference = golden.answer_to(answer.question, answer.index) if golden is not None else None
-        results.answers.append(CheckedAnswer(answer, reference, exact(answer.text, reference)))
-    exactly = [checked.exact for checked in results.answers]
-    if loaded:
-        results.metrics += [*compared(exactly), *read_metrics(Path(plan.words["out"]))]
-    else:
-        results.metrics += measure(given, exactly, seconds, counter)
-
-
-def _asked(spec: InferSpec | ClientSpec, prompts: int) -> Asked:
-    if isinstance(spec, ClientSpec):
-        return Asked(prompts, spec.repeats, (spec.askers,), most_empty=spec.most_empty)
-    return Asked(prompts, spec.repeats, spec.sizes, traverse=spec.traverse, most_empty=spec.most_empty)
+    return fresh
 
 
 def _usually(plan: Plan) -> str:
@@ -166,21 +162,10 @@ def _holds(folder: Path, glob: str) -> bool:
     return any(path.is_file() and path.stat().st_size > 0 for path in folder.glob(glob))
 
 
-def _written_ns(path: Path) -> int:
-    """When a file in it was last written: rewriting a file does not change the time of its folder."""
-    return max((entry.lstat().st_mtime_ns for entry in _all_of(path)), default=0)
-
-
-def _all_of(path: Path) -> Iterator[Path]:
-    yield path
-    if path.is_dir() and not path.is_symlink():
-        yield from path.rglob("*")
-
-
-def _all_stored(store: ArtifactStore, name: str, paths: Sequence[Path], *, tree: bool) -> list[Output]:
+def _all_stored(store: ArtifactStore, name: str, paths: Sequence[Path]) -> list[Output]:
     """One file gets the name itself, several are numbered."""
     names = [name] if len(paths) == 1 else [f"{name}.{number}" for number in range(1, len(paths) + 1)]
-    return [_stored(store, name, path, tree=tree) for name, path in zip(names, paths, strict=True)]
+    return [_stored(store, name, path, tree=path.is_dir()) for name, path in zip(names, paths, strict=True)]
 
 
 def _stored(store: ArtifactStore, name: str, path: Path, *, tree: bool) -> Output:

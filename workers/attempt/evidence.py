@@ -16,7 +16,7 @@ def gathered(claimed: Claimed, plan: Plan, outcome: Outcome, *, since_ns: int) -
     ran = Ran(plan, outcome, since_ns, claimed.clocks(), Evidence(""), {})
     if ran.interrupted:
         return ran
-    logs = logs_beside(plan, claimed.work)
+    logs = logs_beside(plan, claimed.work, since_ns=since_ns)
     evidence = Evidence(
         log=tail(claimed.log, EVIDENCE_BYTES),
         vendor_logs=tuple(tail(path, EVIDENCE_BYTES) for paths in logs.values() for path in paths),

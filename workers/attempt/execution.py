@@ -6,6 +6,7 @@ What is specific to a kind of job is in `kinds/`; how an attempt ends is in `end
 import hashlib
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from workers.attempt.facts import Claimed, Findings, Prepared, Ran
 from workers.attempt.guard import CardGuard
 from workers.attempt.heartbeat import Heartbeat
 from workers.attempt.kinds.table import kind_of
+from workers.attempt.left_files import store_left_files
 from workers.attempt.log_shipping import LogShipper
 from workers.attempt.telemetry import Telemetry
 from workers.attempt.tool_process import ToolProcess
@@ -175,6 +177,24 @@ class _Execution:
     def _collect(self, ran: Ran) -> None:
         if ran.interrupted:
             return
+        try:
+            self._take_results(ran)
+        finally:
+            if not ran.cancelled and (self._found.failure is not None or ran.is_unread or sys.exc_info()[0]):
+                self._keep_left_files(ran)
+
+    def _keep_left_files(self, ran: Ran) -> None:
+        """What the tool wrote; if that cannot be stored, the attempt ends as it would without."""
+        try:
+            left = store_left_files(ran, self._claimed.work, self._claimed.store)
+        except Exception:
+            log.exception("left files not stored", extra={"attempt": self._claimed.id})
+            return
+        if left is not None:
+            results = self._found.results
+            self._found = replace(self._found, results=replace(results, outputs=[*results.outputs, left]))
+
+    def _take_results(self, ran: Ran) -> None:
         if self._found.failure is None:
             self._found = replace(self._found, results=self._kind.collect(ran))
             self._found = replace(self._found, failure=self._kind.accept(ran, self._found.results))

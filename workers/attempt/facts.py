@@ -96,6 +96,16 @@ class Ran:
         """It was ended for a reason unrelated to the job: there is nothing to judge and nothing to store."""
         return self.outcome.stopped in (StopReason.LEASE_LOST, StopReason.SHUTDOWN)
 
+    @property
+    def cancelled(self) -> bool:
+        """A person or a client stopped it."""
+        return self.outcome.stopped is StopReason.CANCELLED
+
+    @property
+    def is_unread(self) -> bool:
+        """It may have written answers, and the profile says that they are not read."""
+        return self.plan.kind.answers == "none"
+
 
 @dataclass(frozen=True)
 class Findings:

@@ -64,7 +64,7 @@ class ToolProcess:
             ),
             ladder=[
                 KillStep(signal.Signals[step.signal], timedelta(seconds=step.grace_seconds))
-                for step in plan.profile.kill_ladder
+                for step in plan.profile.ladder_of(plan.kind)
             ],
             keep_fds=self._descriptors,
             stop=claimed.stop,

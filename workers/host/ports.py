@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import BadSpec, OrchestratorError
 from orchestrator.settings import Settings
 from workers.host import locks
 
@@ -20,25 +20,28 @@ class NoFreePort(OrchestratorError):
 
 
 @contextmanager
-def reserved(settings: Settings, *, owner: str) -> Iterator[int]:
-    """A port of `settings.serve_ports` for the block; NoFreePort if there is none.
+def reserved(settings: Settings, *, owner: str, port: int | None = None) -> Iterator[int]:
+    """That port, or one of `settings.serve_ports`, for the block; BadSpec if it is in use, NoFreePort if all are.
 
     Workers keep each other away by a lock. Another process may still take the port before the server binds it, minutes
     later perhaps: that shows in what the server prints.
     """
     first, last = settings.serve_ports
     # Not one after the other: servers that start together would all want the same one.
-    for port in random.sample(range(first, last + 1), last + 1 - first):
+    candidates = random.sample(range(first, last + 1), last + 1 - first) if port is None else [port]
+    for candidate in candidates:
         try:
-            lock = locks.take(settings.locks / _NAME.format(port=port), owner=owner)
+            lock = locks.take(settings.locks / _NAME.format(port=candidate), owner=owner)
         except locks.Held:
             continue
         try:
-            if _is_free(port):
-                yield port
+            if _is_free(candidate):
+                yield candidate
                 return
         finally:
             os.close(lock)
+    if port is not None:
+        raise BadSpec(f"port {port} is in use on {settings.host}: stop what listens there, or omit port", field="port")
     raise NoFreePort(f"no port from {first} to {last} is free on {settings.host}; see TX81_SERVE_PORTS")
 
 

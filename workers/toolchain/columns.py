@@ -36,7 +36,8 @@ class Columns:
         """The answer that a row tells; BadAnswers if it is none. Numbers that make no sense are left out."""
         index, repeat = self._place(row, "index", first=self._counts_from), self._place(row, "repeat")
         if not self._is_text:
-            index, repeat = self._needed(row, "index", index), self._needed(row, "repeat", repeat)
+            # A key that the profile names is in every row.
+            index, repeat = self._named(row, "index", index), self._named(row, "repeat", repeat)
         given = GivenAnswer(
             repeat=repeat or 0,
             index=index or 0,
@@ -74,6 +75,9 @@ class Columns:
         """A text, as SQL can hold it."""
         value = row.values.get(self._keys.get(column, ""))
         return storable(value) if isinstance(value, str) else None
+
+    def _named(self, row: Row, column: str, value: T | None) -> T | None:
+        return self._needed(row, column, value) if column in self._keys else value
 
     def _needed(self, row: Row, column: str, value: T | None) -> T:
         if value is None:

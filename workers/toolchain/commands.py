@@ -7,7 +7,7 @@ and every word of the result is one element of an argv list: no value can become
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ from orchestrator.errors import BadSpec
 from orchestrator.model.assignments import Assignment, InputArtifact, RegisteredModel
 from orchestrator.model.calling import OwnProgram, how_to_run
 from orchestrator.model.card_specs import OnCards
+from orchestrator.model.conditions import holds
 from orchestrator.model.launchers import DockerExec
 from orchestrator.model.profile import FaultSignature, KindProfile, Profile
 from orchestrator.model.provision import ProvisionSpec
+from orchestrator.model.requirements import Answering
 from orchestrator.model.slots import GROUPS_PER_HOST, SINGLE_CARD, WHOLE_HOST, cards_of_groups, groups_of_cards
 from orchestrator.model.specs import CanarySpec, ClientSpec, ConvertSpec, InferSpec, ServeSpec, Spec, profile_kind
 from workers.processes.process import Command
@@ -71,6 +73,8 @@ class Plan:
     """As the tool itself sees it, wherever it runs."""
     exclusive: str | None
     view: View
+    folders: Mapping[Path, Path] = field(default_factory=dict)
+    """Folder of the attempt → folder of the release that is copied there."""
 
     @property
     def docker(self) -> DockerExec | None:
@@ -102,17 +106,20 @@ def plan(assignment: Assignment, *, work: Path, golden_python: str = sys.executa
     except ValidationError as trouble:
         first = trouble.errors()[0]
         raise BadSpec(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    asked = spec
     if isinstance(spec, CanarySpec):
         spec = spec.inference()
     kind = how_to_run(profile, spec)
     if kind is None:
         raise BadSpec(f"profile {profile.profile} does not say how to run {profile_kind(spec)} jobs")
+    _refuse_unread(asked, profile, kind)
     words = _first_words(spec, profile, kind, assignment, work=work)
     words |= {"golden_python": golden_python, "reference": reference.__file__}
     if kind.model_config_file is not None:
         words["model"] = str(work / "model" / _plain(_model(assignment).name))
     inputs = _place(assignment.inputs, kind, words, work)
     words |= {laid.name: str(laid.target) for laid in inputs}
+    words["cwd"] = fill(kind.cwd, words)
     view = view_of(_docker(profile, kind), words)
     return Plan(
         spec=spec,
@@ -121,16 +128,28 @@ def plan(assignment: Assignment, *, work: Path, golden_python: str = sys.executa
         words=words,
         inputs=inputs,
         overlay=_overlay(_model(assignment), kind, words, view) if kind.model_config_file is not None else None,
-        command=_command(profile, kind, words, present=_present(spec, inputs)),
+        command=_command(profile, kind, words, fields=_fields(spec)),
         exclusive=None if kind.exclusive is None else fill(kind.exclusive, words),
         view=view,
+        folders=dict(_folder(target, source, words, assignment, work) for target, source in kind.copy_folders.items()),
     )
+
+
+def _refuse_unread(spec: Spec, profile: Profile, kind: KindProfile) -> None:
+    """BadSpec if answers that the profile does not read are held to golden ones: the job would be green unseen."""
+    held = isinstance(spec, CanarySpec) or (isinstance(spec, Answering) and spec.requirement is not None)
+    if held and not kind.answer_rules:
+        raise BadSpec(
+            f"profile {profile.profile} does not read the answers of {profile_kind(spec)} jobs: omit golden, or give "
+            "require: report, until `tx81 answers learn` has found a rule for them",
+            field="golden",
+        )
 
 
 def at_address(plan: Plan, address: str, port: int) -> Plan:
     """The same plan for a server that is to listen there."""
     words = {**plan.words, "address": address, "port": str(port)}
-    command = _command(plan.profile, plan.kind, words, present=_present(plan.spec, plan.inputs))
+    command = _command(plan.profile, plan.kind, words, fields=_fields(plan.spec))
     return replace(plan, words=words, command=command)
 
 
@@ -166,7 +185,7 @@ def _first_words(
             raise BadSpec(f"profile {profile.profile} has no backend type {spec.backend_type}", field="backend_type")
         words["conda"] = profile.backend_types[spec.backend_type].conda or kind.conda
     if isinstance(spec, OnCards):
-        words["cards"] = _cards(spec, assignment)
+        words |= _card_words(spec, assignment)
     if isinstance(spec, InferSpec):
         words["batch_sizes"] = _batch_sizes(spec)
         words["traverse"] = str(spec.traverse)
@@ -182,6 +201,15 @@ def _batch_sizes(spec: InferSpec) -> str:
     """As the guide spells one number, and a list: `5`, `[1,5,6]`."""
     sizes = ",".join(map(str, spec.sizes))
     return f"[{sizes}]" if len(spec.sizes) > 1 else sizes
+
+
+def _card_words(spec: OnCards, assignment: Assignment) -> dict[str, str]:
+    """The leased cards as ranges, one by one, and how many they are."""
+    cards = _cards(spec, assignment)
+    listed = (
+        [SINGLE_CARD] if cards == SINGLE_CARD else [str(card) for group in assignment.groups for card in group.cards]
+    )
+    return {"cards": cards, "card_list": ",".join(listed), "card_count": str(len(listed))}
 
 
 def _cards(spec: OnCards, assignment: Assignment) -> str:
@@ -207,17 +235,37 @@ def _place(
     artifacts: Sequence[InputArtifact], kind: KindProfile, words: Mapping[str, str], work: Path
 ) -> tuple[LaidInput, ...]:
     names = {f"{artifact.name}_name": _plain(artifact.file_name) for artifact in artifacts}
-    laid = []
-    for artifact in artifacts:
+    words, inputs = {**words, **names}, {artifact.name for artifact in artifacts}
+    laid: list[LaidInput] = []
+    # One that is laid into another comes after it.
+    for artifact in sorted(artifacts, key=lambda one: _mentions(kind.copy_in.get(one.name, ""), inputs)):
         if artifact.digest is None:
             raise BadSpec(f"input {artifact.name} has no content yet; the job it comes from has not succeeded")
         copied = kind.copy_in.get(artifact.name)
         default = work / "inputs" / _plain(artifact.name) / names[f"{artifact.name}_name"]
-        target = default if copied is None else Path(fill(copied, {**words, **names}))
+        target = (
+            default if copied is None else Path(fill(copied, {**words, **{one.name: str(one.target) for one in laid}}))
+        )
         if ".." in target.parts or not target.is_relative_to(work):
             raise BadSpec(f"the profile places {artifact.name} at {target}, outside the working folder {work}")
         laid.append(LaidInput(artifact.name, artifact.digest, target, private=copied is not None))
     return tuple(laid)
+
+
+def _folder(
+    target: str, source: str, words: Mapping[str, str], assignment: Assignment, work: Path
+) -> tuple[Path, Path]:
+    """BadSpec for one that is not a release's, or would be copied out of the attempt's folder."""
+    to, of, root = Path(fill(target, words)), Path(fill(source, words)), Path(assignment.root)
+    if ".." in to.parts or to == work or not to.is_relative_to(work):
+        raise BadSpec(f"the profile copies a folder to {to}, which is not below the working folder {work}")
+    if ".." in of.parts or not of.is_relative_to(root):
+        raise BadSpec(f"the profile copies {of}, which is not below the root {root} of the release")
+    return to, of
+
+
+def _mentions(text: str, names: set[str]) -> bool:
+    return not names.isdisjoint(_PLACE_HOLDER.findall(text))
 
 
 def _docker(profile: Profile, kind: KindProfile) -> DockerExec | None:
@@ -243,15 +291,15 @@ def _overlay(model: RegisteredModel, kind: KindProfile, words: Mapping[str, str]
         which = "official config.json" if official else "TX81 config.json"
         raise BadSpec(f"model {model.name} has no {which}: register it again with that file", field="model")
     if not official:
-        config = {**config, "param_dir": fill("{kcore}", view.words(words))}
+        config = {**config, "param_dir": fill(kind.param_dir, view.words(words))}
     return ModelOverlay(
         source=Path(model.path), target=Path(words["model"]), config=config, links_to=Path(view.path(model.path))
     )
 
 
-def _command(profile: Profile, kind: KindProfile, words: Mapping[str, str], *, present: set[str]) -> Command:
-    optional = [word for name, extra in kind.optional.items() if name in present for word in extra]
-    environment = kind.environment if isinstance(kind, OwnProgram) else profile.environment
+def _command(profile: Profile, kind: KindProfile, words: Mapping[str, str], *, fields: Mapping[str, Any]) -> Command:
+    optional = [word for condition, extra in kind.optional.items() if holds(condition, fields) for word in extra]
+    environment = kind.environment if isinstance(kind, OwnProgram) else {**profile.environment, **kind.environment}
     listen = kind.serve.listen if kind.serve is not None and words["address"] != LOOPBACK else ()
     words = view_of(_docker(profile, kind), words).words(words)
     return Command(
@@ -261,9 +309,9 @@ def _command(profile: Profile, kind: KindProfile, words: Mapping[str, str], *, p
     )
 
 
-def _present(spec: Spec | ProvisionSpec, inputs: Sequence[LaidInput]) -> set[str]:
-    """The inputs that are there, and the switches that are on."""
-    return {laid.name for laid in inputs} | {name for name, value in spec if value is True}
+def _fields(spec: Spec | ProvisionSpec) -> dict[str, Any]:
+    """What the conditions of a profile are about: inputs are fields too."""
+    return spec.model_dump(mode="json")
 
 
 def _model(assignment: Assignment) -> RegisteredModel:

@@ -16,6 +16,9 @@ from workers.toolchain import records
 MOST_RECORD_BYTES = 4 << 20
 """Of one record or line: some times what the longest answer (8192 tokens) takes with every character escaped."""
 
+MOST_LIST_BYTES = 64 << 20
+"""Of a file that is one JSON list, which has to be in memory as a whole."""
+
 READING_SECONDS = 300
 """Processor time in which all files of a run are read by pattern; a pattern that needs more never ends."""
 
@@ -37,9 +40,25 @@ def rows_by(rule: AnswersRule, files: Sequence[Path], *, seconds: int = READING_
     """Every record of the files, in their order, as the profile says that they are to be read."""
     if isinstance(rule, TextAnswers):
         yield from _text_rows(rule, files, seconds)
-    else:
-        for file in files:
-            yield from json_rows(file)
+        return
+    for file in files:
+        yield from _listed(file) if rule.format == "json" else json_rows(file)
+
+
+def _listed(path: Path) -> Iterator[Row]:
+    """The objects of a file that is one JSON list."""
+    if path.stat().st_size > MOST_LIST_BYTES:
+        raise BadAnswers(f"{path.name} is longer than {MOST_LIST_BYTES} bytes, and a JSON list is read as a whole")
+    try:
+        objects = json.loads(path.read_bytes().decode("utf-8-sig", "replace"))
+    except (ValueError, RecursionError):
+        raise BadAnswers(f"{path.name} is not JSON") from None
+    if not isinstance(objects, list):
+        raise BadAnswers(f"{path.name} is not a JSON list")
+    for number, values in enumerate(objects, 1):
+        if not isinstance(values, dict):
+            raise BadAnswers(f"entry {number} of {path.name} is not a JSON object")
+        yield Row(values, path, f"entry {number} of {path.name}")
 
 
 def json_rows(path: Path) -> Iterator[Row]:

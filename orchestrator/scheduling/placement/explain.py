@@ -25,6 +25,8 @@ class WaitsFor(StrEnum):
     """The other jobs of its batch are still being written."""
     IDENTICAL_BUILD_UNDER_WAY = "identical_build_under_way"
     """The same build is in the queue or runs already; its result is taken if it succeeds."""
+    PAUSE_AFTER_FAULT = "pause_after_fault"
+    """It is queued again at `until`, as the profile asks for after its latest fault."""
     HELD = "held"
     """A person holds it until the hold is removed."""
     NO_SUCH_SLOT_ALIVE = "no_such_slot_alive"
@@ -90,8 +92,8 @@ class WaitReason:
         datetime | None,
         Field(
             description="For slot_busy: when the job on the slot reaches its run limit, if it has started; for "
-            "gathering and "
-            "kept_for_gang: when the gang starts at the latest; for reserved: when the reservation ends."
+            "gathering and kept_for_gang: when the gang starts at the latest; for reserved: when the reservation ends; "
+            "for pause_after_fault: when it is queued again."
         ),
     ] = None
 
@@ -100,7 +102,7 @@ def explain(job: ExplainedJob, seen: Snapshot) -> list[WaitReason]:
     """Everything the job waits for; empty exactly if the next turn changes its state, or if it is not waiting."""
     match job.state:
         case JobState.WAITING:
-            return [*_dispatcher(seen), *_broker(seen), *_held(job), *_needed(job)]
+            return [*_dispatcher(seen), *_broker(seen), *_held(job), *_needed(job), *_paused(job, seen)]
         case JobState.QUEUED:
             return [*_dispatcher(seen), *_held(job), *_unplaced(job, seen)]
         case JobState.ASSIGNED:
@@ -135,6 +137,12 @@ def _needed(job: ExplainedJob) -> Iterator[WaitReason]:
     if job.joined_to is not None:
         detail = f"job {job.joined_to}, {job.joined_state}, is the same build; its result is taken if it succeeds"
         yield WaitReason(WaitsFor.IDENTICAL_BUILD_UNDER_WAY, detail, job_id=job.joined_to)
+
+
+def _paused(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:
+    if job.not_before is not None and job.not_before > seen.now:
+        detail = "the profile asks for a pause after its latest fault"
+        yield WaitReason(WaitsFor.PAUSE_AFTER_FAULT, detail, until=job.not_before)
 
 
 def _unclaimed(job: ExplainedJob, seen: Snapshot) -> Iterator[WaitReason]:

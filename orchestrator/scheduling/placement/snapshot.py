@@ -94,6 +94,8 @@ class ExplainedJob:
     """The same build, whose result is taken."""
     joined_state: JobState = JobState.RUNNING
     """Of that job."""
+    not_before: datetime | None = None
+    """The end of its pause after a fault."""
     open_batch: int | None = None
     """Its batch, while that is still being written."""
     held: str | None = None

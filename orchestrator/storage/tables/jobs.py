@@ -107,6 +107,8 @@ class Job(Base):
     silence_seconds: Mapped[int]
     deadline_at: Mapped[datetime | None]
     """The end of its total time, all attempts together."""
+    not_before: Mapped[datetime | None]
+    """Not queued again before, after a fault whose profile asks for a pause."""
     log_bytes: Mapped[int] = mapped_column(BigInteger)
     tool_retries: Mapped[int]
     created_at: Mapped[datetime]

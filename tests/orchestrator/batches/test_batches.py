@@ -273,7 +273,7 @@ def test_nothing_of_a_batch_starts_before_all_of_it_is_written(desk, monkeypatch
 
     assert _states(desk, batch) == [JobState.WAITING] * 3
     with desk.database.read() as session:
-        assert admissible(session) == []
+        assert admissible(session, now=now()) == []
         told = explanation.explanation(
             session, _jobs(desk, batch)[0].id, now=now(), lost_after=LEASE, aging=timedelta(hours=1)
         )

@@ -147,9 +147,25 @@ def _no_archive(file: Path) -> Path:
     return file
 
 
+def _stale(folder: Path) -> Path:
+    """Compiled from one model's source, beside another's: the converter ran again."""
+    a_literal(folder)
+    (folder / "kcore.bin").write_bytes(b"\x7fELF" + b"." * (1 << 20) + b'{"fingerprint": "' + b"a" * 64 + b'"}')
+    (folder / "manifest.json").write_text(json.dumps({"fingerprint": "b" * 64}))
+    return folder
+
+
+def test_a_kernel_image_beside_its_own_source_is_taken(imports, tmp_path):
+    folder = _stale(tmp_path / "given")
+    (folder / "manifest.json").write_text(json.dumps({"fingerprint": "a" * 64}))
+
+    assert imports.take_in(KcoreImport(path=str(folder))).name == "kcore"
+
+
 @pytest.mark.parametrize(
     ("made", "told"),
     [
+        (_stale, "not compiled from the source beside it"),
         (_cut_off, "chip2/tile7/kcore_fw.bin is missing or empty"),
         (_undescribed, "kcore.bin or model_info.json is missing or empty"),
         (lambda place: _info(place, '{"chip_num": 4}'), "chip0/tile0/kcore_fw.bin is missing"),
@@ -161,7 +177,7 @@ def _no_archive(file: Path) -> Path:
         (_no_archive, "not a complete .tar"),
         (lambda place: place, "cannot be read"),
     ],
-    ids=["cut off", "empty", "no images", "chips", "no json", "two", "none", "link", "no archive", "nothing"],
+    ids=["stale", "cut off", "empty", "no images", "chips", "no json", "two", "none", "link", "no archive", "nothing"],
 )
 def test_what_is_no_whole_kernel_image_is_refused(imports, tmp_path, made, told):
     place = made(tmp_path / "given")

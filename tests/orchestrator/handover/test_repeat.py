@@ -85,6 +85,30 @@ def test_inputs_and_the_models_folder_are_laid_as_the_worker_does(tmp_path: Path
     assert (model / "config.json").read_text() == "{}"
 
 
+def test_weights_in_the_kernel_image_and_copied_scripts_are_laid_as_the_worker_does(tmp_path: Path, tools: Path):
+    kcore, weights = tmp_path / "kcore", tmp_path / "w.gm"
+    kcore.mkdir()
+    (kcore / "kcore.bin").write_text("k")
+    weights.write_text("w")
+    work = "/var/lib/tx81/work/lab1.g3/12.1"
+    given = a_run(
+        tmp_path, cwd=f"{work}/scripts", argv=["python3", "run.py", f"{work}/out"], cards=None,
+        folders={"{work}/scripts": "/opt/tools"},
+        inputs=[
+            RepeatedInput("gm", "w.gm", "sha256:3", None, copy_in="{kcore}/{gm_name}"),
+            RepeatedInput("kcore", "node_0_0", "sha256:1", None, copy_in="{work}/chip_out/node_0_0"),
+        ],
+    )  # fmt: skip
+    here = tmp_path / "here"
+    places = {"REPEAT_ROOT": str(tools), "REPEAT_WORK": str(here), "REPEAT_GM": str(weights)}
+
+    done = run(tmp_path, script(given), **places, REPEAT_KCORE=str(kcore))
+
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (here / "chip_out/node_0_0").iterdir()) == ["kcore.bin", "w.gm"]
+    assert (here / "scripts/run.py").is_file()
+
+
 def test_what_the_archive_does_not_hold_has_to_be_named(tmp_path: Path, tools: Path):
     given = a_run(tmp_path, inputs=[RepeatedInput("kcore", "node_0_0", "sha256:abc", None)], env={"KEY": MASK})
 

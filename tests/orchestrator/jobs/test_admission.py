@@ -359,5 +359,5 @@ def test_only_jobs_that_can_move_are_admissible_oldest_first(desk: Desk):
     desk.submit(convert())
 
     with desk.database.read() as session:
-        assert admission.admissible(session) == free
-        assert admission.admissible(session, limit=2) == free[:2]
+        assert admission.admissible(session, now=now()) == free
+        assert admission.admissible(session, limit=2, now=now()) == free[:2]

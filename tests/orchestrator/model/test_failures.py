@@ -1,10 +1,12 @@
 """What follows from a failure."""
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.model.failures import Failure, FailureKind, GiveUp, Retry, device_kills, next_step
+from orchestrator.model.failures import Failure, FailureKind, GiveUp, Retry, device_kills, next_step, pause_after
 
 COUNTS = st.integers(min_value=0, max_value=20)
 
@@ -47,3 +49,12 @@ def test_a_job_is_blamed_for_the_second_slot_and_not_for_the_first():
     assert (blamed.kind, blamed.signature, blamed.exit_code) == (FailureKind.DEVICE_KILLS, "hpgr", 1)
     assert blamed.reason.startswith("lab1.g0 and lab1.g1")
     assert "HPGR: device error" in blamed.reason
+
+
+@pytest.mark.parametrize(("faults", "seconds"), [(0, 0), (1, 30), (2, 60), (3, 120), (1000, 86_400)])
+def test_the_pause_after_a_fault_doubles_up_to_a_day(faults, seconds):
+    assert pause_after(timedelta(seconds=30), faults) == timedelta(seconds=seconds)
+
+
+def test_no_pause_stays_none():
+    assert pause_after(timedelta(0), 3) == timedelta(0)

@@ -82,7 +82,9 @@ def test_what_is_no_slot_is_refused(text: str):
         "0..3,0..3",
         "0..3,0",
         "0..7",
-        "0,1,2,3",
+        "0,1,2",
+        "0,1,2,3,0..3",
+        "1,2,3,4",
         "0..31,0..3",
         "0..3, 4..7",
     ],
@@ -104,3 +106,11 @@ def test_a_slot_name_that_is_accepted_is_written_as_it_was_read(text: str):
 def test_slots_of_one_host_are_told_with_their_host_named_once():
     assert together(["lab1.g0"]) == "lab1.g0"
     assert together(["rack.lab1.g0", "rack.lab1.g2"]) == "rack.lab1.g0,g2"
+
+
+@pytest.mark.parametrize(
+    ("text", "groups"),
+    [("0,1,2,3", ["g0"]), ("8,9,10,11,0..3", ["g0", "g2"]), ("7,6,5,4", ["g1"])],
+)
+def test_a_group_may_be_spelled_out_card_by_card(text: str, groups: list[str]):
+    assert [str(group) for group in groups_of_cards(text)] == groups

@@ -175,7 +175,7 @@ def test_each_of_the_eight_groups_can_be_asked_for(cards: str):
     assert _request({**INFER, "cards": cards}).spec.cards == cards
 
 
-@pytest.mark.parametrize("cards", ["2..5", "0..7", "0..3 -bs 8", "0,1,2,3", "1", "", "g0", "28..32", "0..3\n"])
+@pytest.mark.parametrize("cards", ["2..5", "0..7", "0..3 -bs 8", "0,1,2", "1", "", "g0", "28..32", "0..3\n"])
 def test_other_cards_can_not_be_asked_for(cards: str):
     assert "card groups" in _refused({**INFER, "cards": cards})
 

@@ -304,6 +304,30 @@ def test_a_port_that_is_listened_on_or_locked_is_not_given_away(lab):
         assert (mine, again) == (port, port)
 
 
+def test_a_server_listens_on_the_port_that_its_spec_names(lab, g0, serving):
+    with ports.reserved(lab.settings, owner="me") as port:
+        pass
+    attempt_id = serving(port=port)
+    running = lab.run_aside(attempt_id, g0)
+
+    eventually(lambda: endpoint_of(lab, attempt_id))
+    lab.stop(attempt_id)
+    running.join()
+
+    assert endpoint_of(lab, attempt_id).url.endswith(f":{port}")
+
+
+def test_a_named_port_that_is_in_use_is_refused(lab, g0, serving):
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        attempt_id = serving(port=port)
+
+        lab.run(attempt_id, g0)
+
+    assert lab.job(attempt_id).failure["kind"] == "bad_spec"
+    assert f"port {port} is in use on lab" in lab.job(attempt_id).failure["reason"]
+
+
 def test_a_host_without_a_free_port_costs_no_attempt(lab, g0, serving):
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]

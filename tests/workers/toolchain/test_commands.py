@@ -51,7 +51,7 @@ def test_inference_is_called_as_the_guide_says_on_the_cards_of_its_group():
     flags = dict(zip(made.command.argv[2::2], made.command.argv[3::2], strict=True))
     assert flags == {
         "-mp": f"{WORK}/model/qwen", "-cd": f"{WORK}/inputs/kcore/kcore", "-pp": f"{WORK}/inputs/prompts/quest.txt",
-        "-s": f"{WORK}/out", "-mt": "64", "-tf": "True", "-bs": "1", "-rn": "3", "-cn": "4..7",
+        "-s": f"{WORK}/out", "-mt": "64", "-rn": "3", "-cn": "4..7",
     }  # fmt: skip
 
 
@@ -213,19 +213,23 @@ GROUPS = tuple(f"g{index}" for index in range(8))
 @pytest.mark.parametrize(
     ("spec", "slots", "passed"),
     [
-        ({"groups": 2}, ("g0", "g2"), {"-cn": "0..3,8..11", "-bs": "2"}),
-        ({"cards": "8..11,0..3"}, ("g0", "g2"), {"-cn": "0..3,8..11", "-bs": "2"}),
-        ({"cards": "0..31"}, GROUPS, {"-cn": ",".join(f"{at}..{at + 3}" for at in range(0, 32, 4)), "-bs": "8"}),
-        ({"cards": "0"}, ("g0",), {"-cn": "0", "-bs": "1"}),
-        ({"groups": 2, "batch_sizes": (2, 1)}, ("g0", "g2"), {"-cn": "0..3,8..11", "-bs": "[2,1]"}),
-        ({"traverse": False}, ("g1",), {"-tf": "False", "-bs": "1"}),
+        ({"groups": 2}, ("g0", "g2"), {"-cn": "0..3,8..11", "-tf": "True", "-bs": "2"}),
+        ({"cards": "8..11,0..3"}, ("g0", "g2"), {"-cn": "0..3,8..11", "-tf": "True", "-bs": "2"}),
+        (
+            {"cards": "0..31"},
+            GROUPS,
+            {"-cn": ",".join(f"{at}..{at + 3}" for at in range(0, 32, 4)), "-tf": "True", "-bs": "8"},
+        ),
+        ({"cards": "0"}, ("g0",), {"-cn": "0"}),
+        ({"groups": 2, "batch_sizes": (2, 1)}, ("g0", "g2"), {"-cn": "0..3,8..11", "-tf": "True", "-bs": "[2,1]"}),
+        ({"groups": 2, "traverse": False}, ("g0", "g2"), {"-cn": "0..3,8..11", "-tf": "False", "-bs": "2"}),
     ],
 )
-def test_the_number_of_groups_and_their_cards_are_always_passed_together(spec, slots, passed):
+def test_the_cards_are_passed_and_of_several_groups_their_number(spec, slots, passed):
     made = planned({**INFER, **spec}, ("kcore", "k"), ("prompts", "q"), slots=slots)
 
     flags = dict(zip(made.command.argv[2::2], made.command.argv[3::2], strict=True))
-    assert {flag: flags[flag] for flag in passed} == passed
+    assert {flag: value for flag, value in flags.items() if flag in ("-cn", "-bs", "-tf")} == passed
 
 
 @pytest.mark.parametrize(
@@ -256,3 +260,94 @@ def test_secrets_are_masked_where_the_command_is_kept():
         "***",
         "us",
     ]
+
+
+def infer_profile(**change):
+    profile = shipped_profile()
+    profile["kinds"]["infer"] |= change
+    return profile
+
+
+def test_cards_can_be_passed_one_by_one_in_the_environment_of_the_kinds_that_use_them():
+    profile = infer_profile(environment={"TXDA_VISIBLE_DEVICES": "{card_list}", "LANG": "C"})
+
+    made = planned(INFER, ("kcore", "k"), ("prompts", "q"), slots=("g2",), profile=profile)
+    built = planned({"kind": "quantize", "model": "qwen"}, slots=("cpu0",), profile=profile)
+
+    assert made.command.env["TXDA_VISIBLE_DEVICES"] == "8,9,10,11"
+    assert (made.command.env["LANG"], built.command.env["LANG"]) == ("C", "C.UTF-8")
+    assert made.command.env["PATH"]
+    assert "TXDA_VISIBLE_DEVICES" not in built.command.env
+
+
+@pytest.mark.parametrize(
+    ("spec", "slots", "words"),
+    [
+        ({}, ("g1",), "4..7 4,5,6,7 4"),
+        ({"groups": 2}, ("g0", "g2"), "0..3,8..11 0,1,2,3,8,9,10,11 8"),
+        ({"cards": "0"}, ("g0",), "0 0 1"),
+        ({"cards": "4,5,6,7"}, ("g1",), "4..7 4,5,6,7 4"),
+    ],
+)
+def test_cards_are_ranges_or_a_list_or_a_number(spec, slots, words):
+    profile = infer_profile(argv=["tool", "{cards} {card_list} {card_count}"], optional={})
+
+    made = planned({**INFER, **spec}, ("kcore", "k"), ("prompts", "q"), slots=slots, profile=profile)
+
+    assert made.command.argv == ("tool", words)
+
+
+@pytest.mark.parametrize(
+    ("param_dir", "copy_in", "told"),
+    [
+        ("{kcore}", {}, f"{WORK}/inputs/kcore/node_0_0"),
+        ("{kcore}/kcore.bin", {}, f"{WORK}/inputs/kcore/node_0_0/kcore.bin"),
+        ("{work}/chip_out", {"kcore": "{work}/chip_out/node_0_0"}, f"{WORK}/chip_out"),
+    ],
+    ids=["node folder", "file", "chip_out"],
+)
+def test_param_dir_is_what_the_profile_says(param_dir, copy_in, told):
+    profile = infer_profile(param_dir=param_dir, copy_in=copy_in)
+
+    made = planned(INFER, ("kcore", "node_0_0"), ("prompts", "q"), profile=profile)
+
+    assert made.overlay.config["param_dir"] == told
+
+
+INT8 = (("gm", "w.gm"), ("kcore", "node_0_0"), ("prompts", "q"))
+
+
+@pytest.mark.parametrize(
+    ("change", "at", "passed"),
+    [
+        ({}, f"{WORK}/model/qwen/w.gm", f"{WORK}/model/qwen"),
+        ({"copy_in": {"gm": "{kcore}/{gm_name}"}}, f"{WORK}/inputs/kcore/node_0_0/w.gm", f"{WORK}/model/qwen"),
+        (
+            {"copy_in": {}, "argv": ["tool"], "optional": {"gm": ["-mp", "{gm}"], "not gm": ["-mp", "{model}"]}},
+            f"{WORK}/inputs/gm/w.gm",
+            f"{WORK}/inputs/gm/w.gm",
+        ),
+    ],
+    ids=["linked into the model", "in the kcore", "passed as the model"],
+)
+def test_int8_weights_go_where_the_profile_says(change, at, passed):
+    made = planned({**INFER, "gm": INPUT}, *INT8, profile=infer_profile(**change))
+
+    laid = {one.name: str(one.target) for one in made.inputs}
+    assert laid["gm"] == at
+    assert made.command.argv[made.command.argv.index("-mp") + 1] == passed
+
+
+def test_what_is_laid_into_another_input_is_laid_after_it():
+    made = planned({**INFER, "gm": INPUT}, *INT8, profile=infer_profile(copy_in={"gm": "{kcore}/{gm_name}"}))
+
+    assert [one.name for one in made.inputs][-1] == "gm"
+
+
+@pytest.mark.parametrize(
+    ("folders", "told"),
+    [({"/elsewhere": "{infer}"}, "not below the working folder"), ({"{work}/scripts": "/etc"}, "not below the root")],
+)
+def test_only_a_folder_of_the_release_is_copied_and_only_into_the_working_folder(folders, told):
+    with pytest.raises(BadSpec, match=told):
+        planned(INFER, ("kcore", "k"), ("prompts", "q"), profile=infer_profile(copy_folders=folders))

@@ -91,7 +91,8 @@ class Server(Tool):
             raise TypeError(f"{plan.spec.kind} jobs do not serve")
         claimed, settings = self._claimed, self._claimed.slot.settings
         printed = claimed.log.stat().st_size if claimed.log.exists() else 0
-        with ports.reserved(settings, owner=f"attempt {claimed.id} on {claimed.slot.id}") as port:
+        owner = f"attempt {claimed.id} on {claimed.slot.id}"
+        with ports.reserved(settings, owner=owner, port=plan.spec.port) as port:
             at_port = at_address(plan, settings.address, port)
             yield _Begun(at_port, plan.spec, plan.kind.serve, settings.address, port, printed)
 

@@ -222,6 +222,15 @@ def test_a_waiting_job_tells_what_it_needs_and_that_nobody_would_notice():
     ]
 
 
+@pytest.mark.parametrize(("until", "told"), [(NOW + MINUTE, True), (NOW, False), (None, False)])
+def test_a_pause_after_a_fault_is_told_with_its_end(until, told: bool):
+    reasons = explain(ExplainedJob(a_job(1), JobState.WAITING, not_before=until), _seen())
+
+    assert [(reason.kind, reason.until) for reason in reasons] == (
+        [(WaitsFor.PAUSE_AFTER_FAULT, until)] if told else []
+    )
+
+
 @pytest.mark.parametrize("alive", [True, False])
 def test_an_assigned_job_waits_for_the_worker_of_its_slot(alive: bool):
     job = ExplainedJob(a_job(1), JobState.ASSIGNED, slot_id="a.g0")
