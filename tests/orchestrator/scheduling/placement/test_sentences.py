@@ -395,6 +395,10 @@ WAITS: Mapping[str, tuple[ExplainedJob, Snapshot, WaitsFor, str]] = {
         ExplainedJob(a_job(1, "card_group g0"), QUEUED), _lab(G0, queue=[a_job(2, priority=9)]),
         WaitsFor.BEHIND_IN_QUEUE, "job 2 comes before it in the queue, and gets a.g0 in the next turn",
     ),
+    "the profile asks for a pause": (
+        ExplainedJob(MINE, WAITING, not_before=NOW + MINUTE), _lab(G0),
+        WaitsFor.PAUSE_AFTER_FAULT, "the profile asks for a pause after its latest fault",
+    ),
     "another project had less": (
         ExplainedJob(MINE, QUEUED),
         _lab(G0, queue=[MINE, a_job(2, project="y")], shares={"default": Share(1000.0), "y": Share(10.0)}),
