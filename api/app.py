@@ -49,6 +49,7 @@ from api.routes import (
 )
 from api.streams.wakeups import WakeUps
 from orchestrator.batches.submit import BatchSubmission
+from orchestrator.catalog.file_imports import FileImports
 from orchestrator.catalog.golden_imports import GoldenImports
 from orchestrator.catalog.kcore_imports import KcoreImports
 from orchestrator.catalog.registry import Registry
@@ -102,6 +103,7 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
         batches=BatchSubmission(settings, database, store),
         registry=Registry(settings, database),
         canaries=Canaries(settings, database, store, submission),
+        files=FileImports(settings, database, store),
         kcores=KcoreImports(settings, database, store),
         goldens=GoldenImports(settings, database, store),
         provisioning=Provisioning(settings, database, submission),

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from api.proxy.relay import Proxy
 from api.streams.wakeups import WakeUps
 from orchestrator.batches.submit import BatchSubmission
+from orchestrator.catalog.file_imports import FileImports
 from orchestrator.catalog.golden_imports import GoldenImports
 from orchestrator.catalog.kcore_imports import KcoreImports
 from orchestrator.catalog.registry import Registry
@@ -36,6 +37,7 @@ class Context:
     batches: BatchSubmission
     registry: Registry
     canaries: Canaries
+    files: FileImports
     kcores: KcoreImports
     goldens: GoldenImports
     provisioning: Provisioning

@@ -38,6 +38,7 @@ def _in_digits(value: object) -> object:
 Integer = Annotated[int, BeforeValidator(_in_digits)]
 Number = Annotated[Integer, Path(ge=1, le=LARGEST_INTEGER)]
 NumberFilter = Annotated[Integer, Query(ge=1, le=LARGEST_INTEGER)]
+IndexFilter = Annotated[Integer, Query(ge=0, le=2**31 - 1)]
 Limit = Annotated[Integer, Query(ge=1, le=500)]
 ThingName = Annotated[str, Path(pattern=NAME_PATTERN)]
 NameFilter = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]

@@ -22,8 +22,8 @@ def pipeline(stack: Running, *, quantize: bool, use_cache: bool) -> PipelineRequ
         name="bench",
         model=MODEL,
         backend_type="qwen2_7b_quant" if quantize else "qwen2_7b_bf16",
-        prompts=Path(stack.tools["prompts"]),
-        golden=Path(stack.tools["golden"]),
+        prompts={"path": stack.tools["prompts"]},
+        golden={"path": stack.tools["golden"]},
         quantize=quantize,
         max_tokens=512,
     )

@@ -52,13 +52,14 @@ _COMMANDS = {
         "doctor": ("cli.commands.doctor:doctor", "Check this machine and the server; report what to fix and how."),
     },
     "Jobs": {
-        "run": ("cli.commands.jobs:run", "From a model to answers: convert, compile, infer, wait, print."),
+        "run": ("cli.commands.run:run", "From a model to answers: convert, compile, infer, wait, print."),
         "submit": (
             "cli.commands.jobs:submit",
             "Submit a job, a list of jobs or a pipeline from a file (JSON or YAML).",
         ),
         "jobs": ("cli.commands.jobs:jobs", "List jobs, newest first."),
         "show": ("cli.commands.jobs:show", "Show one job in detail."),
+        "answers": ("cli.commands.answers:answers", "Show a job's answers, and how they differ from golden ones."),
         "explain": (
             "cli.commands.explain:explain",
             "Explain why a job waits and until when, and why it ran on its slots.",

@@ -139,6 +139,9 @@ class Settings(BaseSettings):
     allowed_roots: tuple[Path, ...] = ()
     """Models, prompts and releases are only read below these folders; empty means none."""
 
+    start_folder: Path | None = None
+    """The folder in which `tx81 up` was started: what is below it may be read too, but for hidden files and folders."""
+
     profile_dirs: tuple[Path, ...] = (SHIPPED_PROFILES,)
     """Folders with toolchain profiles (`*.yaml`); the shipped ones are known besides, as the last."""
 
@@ -331,6 +334,22 @@ class Settings(BaseSettings):
     def readable_roots(self) -> list[Path]:
         """The folders below which models, prompts and releases may lie, with every link resolved."""
         return [root.resolve() for root in (*self.allowed_roots, self.models)]
+
+    def may_read(self, path: Path) -> bool:
+        """Whether requests may name this path, all links of which are resolved.
+
+        A root around the state folder does not open it, since it contains the tokens."""
+        private = self.state_dir.resolve()
+        roots = [root for root in self.readable_roots if path.is_relative_to(root)]
+        if path.is_relative_to(private):
+            return any(root.is_relative_to(private) for root in roots)
+        return bool(roots) or self._is_started_in(path)
+
+    def _is_started_in(self, path: Path) -> bool:
+        start = self.start_folder and self.start_folder.resolve()
+        if start is None or not path.is_relative_to(start):
+            return False
+        return not any(part.startswith(".") for part in path.relative_to(start).parts)
 
     @property
     def work(self) -> Path:

@@ -1,13 +1,15 @@
 """The client's calls about artifacts."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from api.client.connection import Calls
-from api.client.uploads import send
+from api.client.uploads import send, send_bytes
 from api.documents.artifacts import ArtifactView, EntryView
 from api.documents.base import Page
+from orchestrator.results.text_files import TextFile
 
 
 class ArtifactCalls(Calls):
@@ -51,6 +53,21 @@ class ImportCalls(Calls):
     def golden(self, **request: Any) -> ArtifactView:
         """Import reference answers: `path`, `prompts` ({path} or {digest}) and `format`, or `job`; and the `model`."""
         return self._made("goldens", request)
+
+    def send_golden(self, content: bytes, file_name: str, **request: Any) -> ArtifactView:
+        """Send a file of reference answers and import it; `request` as of `golden`, without `path`."""
+        upload = send_bytes(self._connection, content)
+        return self._made("goldens", {"upload": upload, "file_name": file_name, **request})
+
+    def file(self, name: TextFile, content: bytes, file_name: str) -> str:
+        """Store a file of prompts or a golden, and return the digest by which specs name it; what is stored already is
+        not sent again."""
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        query = {"digest": digest, "name": name, "limit": 1}
+        if not self._connection.page(ArtifactView, "/artifacts", query).items:
+            upload = send_bytes(self._connection, content)
+            self._made("files", {"upload": upload, "name": name, "file_name": file_name})
+        return digest
 
     def _made(self, what: str, body: dict[str, Any]) -> ArtifactView:
         given = {name: value for name, value in body.items() if value is not None}

@@ -54,12 +54,23 @@ class JobCalls(Calls):
         return JobDetail.model_validate(self._connection.get(f"/jobs/{job}").json())
 
     def answers(
-        self, job: int, attempt: int | None = None, limit: int = 100, cursor: str | None = None
+        self, job: int, attempt: int | None = None, limit: int = 100, cursor: str | None = None, **filters: Any
     ) -> Page[AnswerView]:
-        """A page of the answers of the latest attempt, or of attempt number `attempt`."""
-        return self._connection.page(
-            AnswerView, f"/jobs/{job}/answers", {"attempt": attempt, "limit": limit, "cursor": cursor}
-        )
+        """A page of the answers of the latest attempt, or of attempt number `attempt`.
+
+        Filters are `index` (of the question, from 0) and `exact` (False: those that differ from their golden ones)."""
+        query = {"attempt": attempt, "limit": limit, "cursor": cursor, **filters}
+        return self._connection.page(AnswerView, f"/jobs/{job}/answers", query)
+
+    def all_answers(self, job: int, attempt: int | None = None, **filters: Any) -> Iterator[AnswerView]:
+        """Every matching answer, page after page."""
+        cursor: str | None = None
+        while True:
+            page = self.answers(job, attempt, limit=500, cursor=cursor, **filters)
+            yield from page.items
+            cursor = page.next
+            if cursor is None:
+                return
 
     def explain(self, job: int) -> ExplanationView:
         """Everything a job waits for, when it may start, and the decisions that led to its state."""

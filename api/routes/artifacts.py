@@ -27,6 +27,7 @@ from api.parameters import (
     page,
 )
 from orchestrator.catalog import queries
+from orchestrator.catalog.file_imports import FileImport
 from orchestrator.catalog.golden_imports import GoldenImport
 from orchestrator.catalog.kcore_imports import KcoreImport
 from orchestrator.errors import BadRequest
@@ -73,9 +74,15 @@ async def import_kcore(body: KcoreImport, context: Given, request: Request, send
 
 
 @router.post("/goldens", status_code=201)
-def import_golden(body: GoldenImport, context: Given) -> ArtifactView:
+def import_golden(body: GoldenImport, context: Given, sender: Uploader) -> ArtifactView:
     """Import reference answers: a file with one for each prompt, or the answers of a job."""
-    return ArtifactView.model_validate(context.goldens.take_in(body))
+    return ArtifactView.model_validate(context.goldens.take_in(body, sender))
+
+
+@router.post("/files", status_code=201)
+def import_file(body: FileImport, context: Given, sender: Uploader) -> ArtifactView:
+    """Import an uploaded file of prompts, or a golden; specs then name it by its digest. Stored once, however often."""
+    return ArtifactView.model_validate(context.files.take_in(body, sender))
 
 
 @router.get("/{artifact}")

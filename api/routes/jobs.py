@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Header, Request, Response
+from fastapi import APIRouter, Body, Header, Query, Request, Response
 from sqlalchemy.orm import Session
 
 from api.access import Actor, GuardedRoute, Once
@@ -19,6 +19,7 @@ from api.http.replay import note_replay, replays
 from api.parameters import (
     ChosenJobs,
     Cursor,
+    IndexFilter,
     Limit,
     Moment,
     Number,
@@ -116,13 +117,15 @@ def list_answers(
     job: Number,
     context: Given,
     attempt: NumberFilter | None = None,
+    index: IndexFilter | None = None,
+    exact: Annotated[bool | None, Query(description="Equal to the golden answers, or not.")] = None,
     limit: Limit = 100,
     cursor: Cursor | None = None,
 ) -> Page[AnswerView]:
     """The answers of the latest attempt, or of attempt number `attempt`, by repeat, prompt and batch."""
     with context.database.read() as session:
         tried = queries.attempt(session, job, attempt)
-        found = queries.answers(session, tried.id, limit=limit + 1, after=position(cursor, 3))
+        found = queries.answers(session, tried.id, limit=limit + 1, after=position(cursor, 3), index=index, exact=exact)
         views = [answer_view(row, tried) for row in found]
     return page(views, limit, lambda view: (view.repeat, view.index, view.batch))
 

@@ -12,11 +12,13 @@ from rich.text import Text
 
 from api.client.client import Client
 from api.documents.artifacts import ArtifactView
+from cli.input.files import file_name, own_archive, server_path
 from cli.output_files import require_new
 from cli.pages.catalog import artifacts_table
 from cli.pages.layout import size
 from cli.session import FILE_HERE, HERE, Exit, FileSession, Session, Stop, hint_on_terminal
 from cli.waiting.jobs import sending
+from orchestrator.model.spec_words import SERVER_PREFIX
 
 app = App(name="artifacts", help="Stored files and trees; `get` downloads one, `import-kcore` imports a kernel image.")
 
@@ -80,10 +82,9 @@ def get(
 
 @app.command(name="import-kcore")
 def import_kcore(
-    path: Path,
+    path: str,
     /,
     *,
-    upload: Annotated[bool, Parameter(negative="")] = False,
     model: str | None = None,
     precision: Literal["bf16", "fp16", "quant"] | None = None,
     session: Session = HERE,
@@ -93,21 +94,20 @@ def import_kcore(
     Parameters
     ----------
     path
-        A folder with a node folder in it, kcore.bin itself, or a .tar or .tar.gz of either; under a root that the
-        server allows.
-    upload
-        The archive is on this machine: upload it. An interrupted upload resumes where it stopped.
+        A .tar or .tar.gz on this machine with a node folder or kcore.bin in it; it is sent, and an interrupted upload
+        resumes where it stopped. Or server:/path of an archive, a folder or kcore.bin under a root that the server
+        allows.
     model
         Name of the registered model it was compiled from. Jobs with other weights are then refused.
     precision
         Precision of its weights, if its name does not contain it.
     """
     with session.client() as client:
-        if upload:
-            with sending(path.name) as told:
-                made = client.imports.send_kcore(path, told, model, precision)
+        if path.startswith(SERVER_PREFIX):
+            made = client.imports.kcore(server_path(path, "PATH"), model, precision)
         else:
-            made = client.imports.kcore(str(path.absolute()), model, precision)
+            with sending(file_name(Path(path))) as told:
+                made = client.imports.send_kcore(own_archive(path, "PATH"), told, model, precision)
     session.emit(made, artifacts_table([made]))
     known = ", ".join(f"{name} {value}" for name, value in (made.facts or {}).items())
     hint_on_terminal(f"{known or 'nothing is known about its origin'}; in a job: kcore: {{digest: {made.digest}}}")

@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 from cli.commands.listing import USUAL, Listing
 from cli.input.documents import batch_in
+from cli.input.files import OwnFiles
 from cli.output_files import require_writable
 from cli.pages.batches import batch_page, batches_table
 from cli.pages.jobs import orders_table
@@ -60,8 +61,10 @@ def submit(
     key
         Idempotency key: repeating the command with the same key and document never creates a second batch.
     """
-    request = batch_in(file)
+    files = OwnFiles()
+    request = batch_in(file, files)
     with session.client() as client:
+        files.send(client)
         with once(key) as sent:
             made = client.batches.submit(request, key=sent)
         session.emit(made, batches_table([made]))

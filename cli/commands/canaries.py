@@ -8,7 +8,8 @@ from rich.table import Table
 
 from api.documents.canaries import CanaryView
 from cli.commands.listing import slot_id
-from cli.input.documents import Inference, document_in, validated
+from cli.input.documents import Inference, document_in, folder_of, validated
+from cli.input.files import OwnFiles
 from cli.pages.jobs import job_page
 from cli.pages.layout import row, short, table
 from cli.session import HERE, Exit, Session, Stop, hint
@@ -43,12 +44,17 @@ def set_canary(
     """
     if (file is None) == (inference == _UNTOLD):
         raise Stop("canary set: give either a file or --model, --kcore, --prompts and --golden")
-    asked = document_in(file)[0] if file else inference.fields("canary set", _NEEDED)
+    files = OwnFiles()
+    if file is None:
+        asked = inference.fields("canary set", _NEEDED, files)
+    else:
+        asked = files.in_document(document_in(file)[0], folder_of(file))
     spec = validated(CanarySpec, asked)
     with session.client() as client:
         default = next((found.name for found in client.releases() if found.is_default), None)
         if (wanted := release or default) is None:
             raise Stop("no release is registered; see: tx81 releases add --help")
+        files.send(client)
         canary = client.set_canary(wanted, spec)
         session.emit(canary, _canaries([canary]))
     return Exit.OK

@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from cli.input.files import OwnFiles, file_name, own_file, server_path
 from cli.pages.catalog import artifacts_table
 from cli.session import HERE, Exit, Session, Stop, hint_on_terminal
+from orchestrator.model.spec_words import SERVER_PREFIX
 
 app = App(name="golden", help="Reference answers; `import` imports a file, or the answers of a job.")
 
@@ -22,7 +24,7 @@ class Written(StrEnum):
 
 @app.command(name="import")
 def import_golden(
-    file: Path | None = None,
+    file: str | None = None,
     /,
     *,
     prompts: str | None = None,
@@ -36,10 +38,10 @@ def import_golden(
     Parameters
     ----------
     file
-        The answers, under a root that the server allows: JSON lines with question and answer (or response), or one
+        The answers, on this machine or as server:/path: JSON lines with question and answer (or response), or one
         answer a line in the order of the prompts.
     prompts
-        The questions: a file under an allowed root, or the digest sha256:… of a stored one.
+        The questions: a file, in the same form, or the digest sha256:… of a stored one.
     model
         Name of the registered model whose answers they are.
     how
@@ -51,13 +53,21 @@ def import_golden(
         raise Stop("give either a file of answers or --job")
     if (file is None) != (prompts is None):
         raise Stop("--prompts: required with a file, and only allowed with one")
-    if file is None or prompts is None:
-        request: dict[str, Any] = {"job": job}
-    else:
-        asked = {"digest": prompts} if prompts.startswith("sha256:") else {"path": str(Path(prompts).absolute())}
-        request = {"path": str(file.absolute()), "prompts": asked, "format": str(how)}
+    files = OwnFiles()
+    request: dict[str, Any] = {"job": job, "model": model}
+    if prompts is not None:
+        request |= {"prompts": files.source("prompts", prompts, "--prompts"), "format": str(how)}
+    answers = None
+    if file is not None and file.startswith(SERVER_PREFIX):
+        request["path"] = server_path(file, "FILE")
+    elif file is not None:
+        answers = own_file(Path(file), file, "FILE")
     with session.client() as client:
-        made = client.imports.golden(**request, model=model)
+        files.send(client)
+        if file is None or answers is None:
+            made = client.imports.golden(**request)
+        else:
+            made = client.imports.send_golden(answers, file_name(Path(file)), **request)
         session.emit(made, artifacts_table([made]))
     hint_on_terminal(f"{(made.facts or {}).get('answers')} answers; in an infer job: golden: {{digest: {made.digest}}}")
     return Exit.OK

@@ -1,22 +1,20 @@
-"""The commands about jobs: submit, run, jobs, show, wait, retry."""
+"""The commands about jobs: submit, jobs, show, wait, retry."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from api.client.client import Client
-from api.documents.answers import AnswerView
 from api.documents.jobs import JobDetail, JobView
 from api.documents.pipelines import PipelineDetail
 from cli.commands.listing import USUAL, Listing, slot_id
 from cli.commands.logs import log_followed
-from cli.input.documents import model_to_answers, requests_in
-from cli.pages.jobs import answers_table, job_page, jobs_list, jobs_table, reason
+from cli.input.documents import requests_in
+from cli.input.files import OwnFiles
+from cli.pages.jobs import job_page, jobs_list, jobs_table
 from cli.session import HERE, Exit, Session, Stop, hint, hint_on_terminal, once
 from cli.waiting.jobs import exit_for, live_progress, wait_for
-from orchestrator.model.failures import WITH_RESULTS
 from orchestrator.model.specs import JobRequest, PipelineRequest
 from orchestrator.model.states import JobState
 
@@ -45,8 +43,10 @@ def submit(
     key
         Idempotency key: repeating the command with the same key and document never creates a second job.
     """
-    request = requests_in(file)
+    files = OwnFiles()
+    request = requests_in(file, files)
     with session.client() as client:
+        files.send(client)
         with once(key) as sent:
             made = _submitted(client, request, sent)
         jobs = made.jobs if isinstance(made, PipelineDetail) else made
@@ -67,88 +67,6 @@ def _warn_of_endless(jobs: Sequence[JobView]) -> None:
     servers = " ".join(str(job.id) for job in jobs if job.kind == "serve")
     if servers and all(job.kind != "client" for job in jobs):
         hint(f"this waits until the server is stopped: tx81 stop {servers}")
-
-
-def run(
-    *,
-    model: str,
-    backend_type: str,
-    prompts: Path,
-    golden: Path | None = None,
-    require: str | None = None,
-    quantize: Annotated[bool, Switch] = False,
-    max_tokens: int | None = None,
-    groups: int | None = None,
-    cards: str | None = None,
-    batch_sizes: str | None = None,
-    release: str | None = None,
-    name: str | None = None,
-    key: str | None = None,
-    session: Session = HERE,
-) -> Exit:
-    """From a registered model to answers: (quantize,) convert, compile, infer; waits and prints the answers.
-
-    Parameters
-    ----------
-    model
-        Name of a registered model; see: tx81 models
-    backend_type
-        The converter's --backend-model-type, e.g. qwen2_7b_bf16.
-    prompts
-        File with one question a line, under a root that the server allows.
-    golden
-        File with the expected answers; answers that miss them fail the job (exit code 1).
-    require
-        What answers have to be beside --golden: exact (default), similarity=0.98, final_answer, or report.
-    quantize
-        Quantise the weights first, for the *_quant types.
-    max_tokens
-        Maximum number of tokens of an answer.
-    groups
-        Number of card groups of one host; each answers all prompts.
-    cards
-        The cards instead: 0..3, 4..7, … 28..31, several ranges (0..3,8..11), 0..31, or the single card 0.
-    batch_sizes
-        Run the whole test once for each number of card groups, e.g. 1,5,6.
-    release
-        Toolchain release. Default: the default release.
-    name
-        Name of the pipeline.
-    key
-        Idempotency key: repeating the command with the same key and options never starts a second pipeline.
-    """
-    request = model_to_answers(
-        name=name or f"run-{model}"[:100],
-        model=model,
-        backend_type=backend_type,
-        prompts=prompts,
-        golden=golden,
-        require=require,
-        quantize=quantize,
-        max_tokens=max_tokens,
-        groups=groups,
-        cards=cards,
-        batch_sizes=batch_sizes,
-        release=release,
-    )
-    with session.client() as client:
-        with once(key) as sent:
-            pipeline = client.submit_pipeline(request, key=sent)
-        ended = _waited(client, [job.id for job in pipeline.jobs], timeout=None)
-        code = exit_for(ended)
-        infer = next(job for job in ended if job.kind == "infer")
-        answered = infer.state is JobState.SUCCEEDED or _only_wrong(infer)
-        answers = all_answers(client, infer.id) if answered else []
-        document = {
-            "pipeline": pipeline.id,
-            "jobs": [job.model_dump(mode="json") for job in ended],
-            "answers": [answer.model_dump(mode="json") for answer in answers],
-        }
-        session.emit(document, answers_table(answers) if answered else jobs_table(ended))
-        if _only_wrong(infer):
-            hint(f"job {infer.id} failed: {reason(infer)}")
-        _judged(answers, golden)
-        return code
 
 
 def jobs(
@@ -224,18 +142,6 @@ def retry(job: int, /, *, key: str | None = None, session: Session = HERE) -> Ex
     return Exit.OK
 
 
-def all_answers(client: Client, job: int) -> list[AnswerView]:
-    """Every answer of a job's latest attempt, page after page."""
-    answers: list[AnswerView] = []
-    cursor: str | None = None
-    while True:
-        page = client.answers(job, limit=100, cursor=cursor)
-        answers += page.items
-        cursor = page.next
-        if cursor is None:
-            return answers
-
-
 def _submitted(
     client: Client, request: JobRequest | list[JobRequest] | PipelineRequest, key: str
 ) -> PipelineDetail | Sequence[JobView]:
@@ -258,15 +164,6 @@ def _waited(client: Client, jobs: Iterable[int], timeout: float | None) -> list[
         return wait_for(client, jobs, progress=progress, timeout=timeout)
 
 
-def _only_wrong(job: JobView) -> bool:
-    """Whether it has answers, which are not what was required."""
-    return job.failure is not None and job.failure.kind in WITH_RESULTS
-
-
-def _judged(answers: Sequence[AnswerView], golden: Path | None) -> None:
-    if answers and golden:
-        exact = sum(answer.exact is True for answer in answers)
-        hint(f"{exact} of {len(answers)} answers equal the golden answers")
 
 
 def _numbers(jobs: Iterable[JobView]) -> str:

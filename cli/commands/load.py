@@ -1,12 +1,12 @@
 """`tx81 load`: a load test on a running server, followed until it ends; prints the measurements."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Group
 
 from cli.input.documents import requirement_in, validated
+from cli.input.files import OwnFiles
 from cli.pages.jobs import jobs_table, metrics_table
 from cli.session import HERE, Exit, Session, hint_on_terminal, once
 from cli.waiting.jobs import exit_for, live_progress, wait_for
@@ -19,8 +19,8 @@ def load(
     server: int,
     /,
     *,
-    prompts: Path,
-    golden: Path | None = None,
+    prompts: str,
+    golden: str | None = None,
     require: str | None = None,
     concurrency: int | None = None,
     rate: float | None = None,
@@ -47,9 +47,9 @@ def load(
     server
         Job number of the server; see: tx81 endpoints
     prompts
-        File with one question a line, under a root that the server allows.
+        File with one question a line: on this machine, or server:/path.
     golden
-        File with the expected answers; answers that miss them fail the job (exit code 1).
+        File with the expected answers, in the same form; answers that miss them fail the job (exit code 1).
     require
         What answers have to be beside --golden: exact (default), similarity=0.98, final_answer, or report.
     concurrency
@@ -90,16 +90,19 @@ def load(
         concurrency=concurrency, rate=rate, requests=requests, warmup=warmup, seed=seed, shuffle=shuffle or None,
         ignore_eos=ignore_eos or None, interface="completion" if completion else None, goodput=limits or None,
     )  # fmt: skip
-    files = _said(prompts=prompts, golden=golden)
+    files = OwnFiles()
+    sources = {"prompts": files.source("prompts", prompts, "--prompts")}
+    sources |= {} if golden is None else {"golden": files.source("golden", golden, "--golden")}
     spec = {
         "kind": "client",
         "endpoint": {"job": server, "artifact": "endpoint"},
         "load": shape,
-        **{field: {"path": str(file.absolute())} for field, file in files.items()},
+        **sources,
         **_said(max_tokens=max_tokens, repeats=repeats, require=None if require is None else requirement_in(require)),
     }
     request = validated(JobRequest, {"spec": spec, "name": name or "load", "project": project})
     with session.client() as client:
+        files.send(client)
         with once(key) as sent:
             job = client.submit(request, key=sent).id
         hint_on_terminal(f"submitted; wait with: tx81 logs -f {job}")

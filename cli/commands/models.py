@@ -4,6 +4,7 @@ from pathlib import Path
 
 from cyclopts import App
 
+from cli.input.files import file_name, own_archive, registered_path
 from cli.pages.catalog import models_table
 from cli.session import HERE, Exit, Session
 from cli.waiting.jobs import sending
@@ -29,11 +30,11 @@ def models(*, retired: bool = False, session: Session = HERE) -> Exit:
 @models_app.command(name="add")
 def add_model(
     name: str,
-    path: Path,
+    path: str,
     /,
     *,
-    official_config: Path | None = None,
-    tx81_config: Path | None = None,
+    official_config: str | None = None,
+    tx81_config: str | None = None,
     session: Session = HERE,
 ) -> Exit:
     """Register a folder of weights under a root that the server allows. It is hashed, which takes time.
@@ -41,14 +42,14 @@ def add_model(
     Parameters
     ----------
     path
-        Path of the folder on the server.
+        Path of the folder on the server, which reads it in place; also written server:/path.
     official_config
         The publisher's config.json, if the folder has the TX81 one.
     tx81_config
         The config.json with param_dir, if the folder has the publisher's.
     """
     with session.client() as client:
-        made = client.register_model(name, str(path.absolute()), _text(official_config), _text(tx81_config))
+        made = client.register_model(name, registered_path(path, "PATH"), *_configs(official_config, tx81_config))
         session.emit(made, models_table([made]))
     return Exit.OK
 
@@ -59,8 +60,8 @@ def upload_model(
     archive: Path,
     /,
     *,
-    official_config: Path | None = None,
-    tx81_config: Path | None = None,
+    official_config: str | None = None,
+    tx81_config: str | None = None,
     session: Session = HERE,
 ) -> Exit:
     """Upload weights as .tar or .tar.gz and register them. An interrupted upload resumes where it stopped.
@@ -75,11 +76,17 @@ def upload_model(
     tx81_config
         Path on the server of the config.json with param_dir, if the archive has the publisher's.
     """
-    with session.client() as client, sending(archive.name) as told:
-        made = client.upload_model(name, archive, told, _text(official_config), _text(tx81_config))
+    with session.client() as client, sending(file_name(archive)) as told:
+        made = client.upload_model(
+            name, own_archive(str(archive), "ARCHIVE"), told, *_configs(official_config, tx81_config)
+        )
     session.emit(made, models_table([made]))
     return Exit.OK
 
 
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path.absolute())
+def _configs(official: str | None, tx81: str | None) -> tuple[str | None, str | None]:
+    """The paths of both on the server, which reads them in place, as it reads the weights."""
+    return (
+        None if official is None else registered_path(official, "--official-config"),
+        None if tx81 is None else registered_path(tx81, "--tx81-config"),
+    )

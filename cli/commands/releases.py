@@ -1,10 +1,10 @@
 """The commands about toolchain releases."""
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from cli.input.files import registered_path
 from cli.pages.catalog import releases_table
 from cli.session import HERE, Exit, Session
 
@@ -30,7 +30,7 @@ def releases(*, retired: bool = False, session: Session = HERE) -> Exit:
 def add_release(
     name: str,
     profile: str,
-    root: Path,
+    root: str,
     /,
     *,
     default: Annotated[bool, Parameter(negative="")] = False,
@@ -43,12 +43,12 @@ def add_release(
     profile
         Name of a profile, e.g. txnn_1.2.1_build0307.
     root
-        The folder that the vendor's guide calls $HOME_PATH.
+        The folder on the server and its hosts that the vendor's guide calls $HOME_PATH; also written server:/path.
     default
         Use it for jobs that name no release.
     """
     with session.client() as client:
-        made = client.register_release(name, profile, str(root.absolute()), default)
+        made = client.register_release(name, profile, registered_path(root, "ROOT"), default)
         session.emit(made, releases_table([made]))
     return Exit.OK
 

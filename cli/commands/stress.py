@@ -7,6 +7,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from cli.input.documents import Inference, requests_in, validated
+from cli.input.files import OwnFiles
 from cli.output_files import require_writable
 from cli.pages.batches import batch_page, batches_table
 from cli.session import HERE, Exit, Session, Stop, hint_on_terminal, once
@@ -63,7 +64,8 @@ def stress(
     key
         Idempotency key: repeating the command with the same key and options never starts a second batch.
     """
-    template = _job(file, inference)
+    files = OwnFiles()
+    template = _job(file, inference, files)
     waits = wait or require_agreement or timeout is not None or junit is not None
     require_writable(junit, "--junit")
     request = validated(
@@ -78,6 +80,7 @@ def stress(
         },
     )
     with session.client() as client:
+        files.send(client)
         with once(key) as sent:
             made = client.batches.submit(request, key=sent)
         if not waits:
@@ -90,14 +93,14 @@ def stress(
     return end_of(ended, require_agreement=require_agreement)
 
 
-def _job(file: str | None, inference: Inference) -> JobRequest:
+def _job(file: str | None, inference: Inference, files: OwnFiles) -> JobRequest:
     """The job to repeat: that of a file, or an inference by options."""
     if (file is None) == (inference == _UNTOLD):
         raise Stop("stress: give either a file with one job or --model, --kcore and --prompts")
     if file is not None:
-        request = requests_in(file)
+        request = requests_in(file, files)
         if not isinstance(request, JobRequest):
             raise Stop(f"{file}: expected one job; for several different jobs use: tx81 batches submit")
         return request
-    told = inference.fields("stress", ("model", "kcore", "prompts"))
+    told = inference.fields("stress", ("model", "kcore", "prompts"), files)
     return validated(JobRequest, {"spec": {"kind": "infer", **told}})

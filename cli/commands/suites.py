@@ -6,7 +6,8 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from api.client.client import ApiError
-from cli.input.documents import validated, written_in
+from cli.input.documents import folder_of, validated, written_in
+from cli.input.files import OwnFiles
 from cli.output_files import require_writable
 from cli.pages.suites import run_page, runs_table, suite_page, suites_table
 from cli.session import HERE, Exit, Session, Stop, hint, hint_on_terminal, once
@@ -42,8 +43,10 @@ def apply(file: Annotated[str, Parameter(allow_leading_hyphen=True)], /, *, sess
     written = written_in(file)
     if not isinstance(written.values, dict):
         raise Stop(f"{written.shown}: expected a suite: a mapping with `name` and `matrix`")
-    document = validated(SuiteDocument, written.values, written=written)
+    files = OwnFiles()
+    document = validated(SuiteDocument, files.in_document(written.values, folder_of(file)), written=written)
     with session.client() as client:
+        files.send(client)
         try:
             made = client.suites.apply(document)
         except ApiError as refused:

@@ -43,7 +43,7 @@ def up(
     folder = (state or settings().state_dir).absolute()
     plan = StackPlan(
         state=folder, root=root, hosts=hosts, api_port=free_port(port), flower_port=free_port(flower_port),
-        flower_control=flower_control,
+        flower_control=flower_control, start_folder=_start_folder(),
     )  # fmt: skip
     try:
         with running(plan) as stack:
@@ -53,6 +53,12 @@ def up(
     except KeyboardInterrupt:
         hint("stopped")
     return Exit.OK
+
+
+def _start_folder() -> Path | None:
+    """The current folder, unless it is `/` or contains the home folder: those hold more than files for jobs."""
+    folder, home = Path.cwd(), Path.home().resolve()
+    return None if home.is_relative_to(folder) else folder
 
 
 def _document(stack: Running) -> dict[str, str | None]:
@@ -66,7 +72,15 @@ def _document(stack: Running) -> dict[str, str | None]:
         "logs": str(stack.logs),
         "release": stack.release,
         "model": stack.model,
+        "start_folder": None if stack.plan.start_folder is None else str(stack.plan.start_folder),
     }
+
+
+def _files(stack: Running) -> str:
+    """What requests may name as server:/path, and how to allow more; files of the caller are sent and need no leave."""
+    started = stack.plan.start_folder
+    where = f"server:{started}/… and the tools' folder" if started else "server:/… in the tools' folder"
+    return f"{where}; to allow more: TX81_ALLOWED_ROOTS='[\"/srv/data\"]' tx81 up"
 
 
 def _page(stack: Running) -> str:
@@ -76,17 +90,16 @@ def _page(stack: Running) -> str:
         f"token    {stack.token_file}",
         f"logs     {stack.logs}",
         f"release  {stack.release}",
+        f"files    {_files(stack)}",
     ]
     if stack.model:
-        token, prompts, model = (
-            shlex.quote(each) for each in (str(stack.token_file), stack.tools["prompts"], stack.model)
-        )
+        token, model = (shlex.quote(each) for each in (str(stack.token_file), stack.model))
         lines += [
             f"model    {stack.model}",
             "",
             "try:",
             f'  export TX81_SERVER={stack.server} TX81_TOKEN="$(cat {token})"',
             "  tx81 slots",
-            f"  tx81 run --model {model} --backend-type qwen2_7b_bf16 --prompts {prompts}",
+            f"  tx81 run --model {model} --backend-type qwen2_7b_bf16 --ask 你是谁？",
         ]
     return "\n".join(lines)

@@ -22,7 +22,6 @@ from rich.text import Text
 from api.client.client import ApiError, Client
 from api.documents.answers import AnswerView
 from api.documents.jobs import JobDetail
-from cli.commands.jobs import all_answers
 from cli.demo import flower, leftovers
 from cli.demo.subject import Showpiece, Subject, subject
 from cli.input.documents import model_to_answers, validated
@@ -163,7 +162,9 @@ def _work(client: Client, stack: Running, seen: Seen, model: Showpiece) -> None:
         _finished(client, _submit_one_a_group(client, chosen, kcore.id), seen, chosen.longest)
     seen.is_golden = chosen.golden is not None
     seen.expected = chosen.questions * (GROUPS_PER_HOST + 2 * seen.is_golden)
-    seen.answers = {job.id: all_answers(client, job.id) for job in seen.jobs if job.kind == "infer" and job.answers}
+    seen.answers = {
+        job.id: list(client.all_answers(job.id)) for job in seen.jobs if job.kind == "infer" and job.answers
+    }
     for job in seen.jobs:
         if job.state is not JobState.SUCCEEDED:
             seen.troubles.append(f"job {job.id} {job.name} is {job.state}: {clean(reason(job))}")
@@ -179,8 +180,8 @@ def _submit_pipelines(client: Client, chosen: Subject) -> list[int]:
             prefix=f"{prefix}-",
             model=chosen.model,
             backend_type=backend_type,
-            prompts=chosen.prompts,
-            golden=chosen.golden,
+            prompts={"path": str(chosen.prompts)},
+            golden={"path": str(chosen.golden)} if chosen.golden else None,
             quantize=prefix == "int8",
             max_tokens=chosen.max_tokens,
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from api.client.client import Client
 from cli.stack.embedded import Running, run_to_end
+from orchestrator.results.text_files import prompts_in
 
 _SMOLLM2 = "SmolLM2-135M-Instruct"
 _QUESTIONS = (
@@ -45,7 +46,7 @@ class Subject:
     @property
     def questions(self) -> int:
         """How many are asked in one job."""
-        return sum(bool(line.strip()) for line in self.prompts.read_text("utf-8").splitlines())
+        return len(prompts_in(self.prompts.read_bytes(), "prompts"))
 
 
 def subject(chosen: Showpiece, client: Client, stack: Running) -> Subject:

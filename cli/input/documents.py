@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 from cyclopts import Parameter
 from pydantic import BaseModel, ValidationError
 
+from cli.input.files import OwnFiles
 from cli.session import Stop
 from orchestrator.model.batches import BatchRequest
 from orchestrator.model.specs import PRODUCES, JobRequest, PipelineRequest
 from orchestrator.model.wrong_fields import wrong_fields
+from orchestrator.results.text_files import TextFile
 from orchestrator.strict_json import MOST_VALUES, BadDocument, Place, loads
 from orchestrator.strict_yaml import load
 
@@ -29,9 +31,12 @@ _PLAIN = {
 """Pydantic's words for the commonest mistakes, as a remedy."""
 
 
-def requests_in(source: str) -> JobRequest | list[JobRequest] | PipelineRequest:
-    """The request, the list of requests or the pipeline in a file, or on standard input if `source` is `-`."""
+def requests_in(source: str, files: OwnFiles) -> JobRequest | list[JobRequest] | PipelineRequest:
+    """The request, the list of requests or the pipeline in a file, or on standard input if `source` is `-`.
+
+    The files of this machine that it names are added to `files`."""
     document, shown = document_in(source)
+    document = files.in_document(document, folder_of(source), "jobs" if isinstance(document, list) else "")
     if isinstance(document, list):
         if not document:
             raise Stop(f"{shown}: the list is empty; give at least one job")
@@ -45,6 +50,11 @@ def document_in(source: str) -> tuple[Any, str]:
     """What a file or standard input (`-`) holds, and how to call it in an error."""
     shown = "standard input" if source == "-" else source
     return parsed(_text_of(source, shown), shown), shown
+
+
+def folder_of(source: str) -> Path:
+    """The folder to which the paths in a document are relative: its own, or the current one for standard input."""
+    return Path() if source == "-" else Path(source).parent
 
 
 @dataclass(frozen=True)
@@ -76,13 +86,13 @@ def written_in(source: str) -> WrittenDocument:
     return WrittenDocument(values, shown, lines)
 
 
-def batch_in(source: str) -> BatchRequest:
-    """The batch in a file, or on standard input if `source` is `-`."""
+def batch_in(source: str, files: OwnFiles) -> BatchRequest:
+    """The batch in a file, or on standard input if `source` is `-`; its files of this machine are added to `files`."""
     shown = "standard input" if source == "-" else source
     document = parsed(_text_of(source, shown), shown)
     if not isinstance(document, dict):
         raise Stop(f"{shown}: expected a batch: a mapping with `name`, and `jobs` or `template`")
-    return validated(BatchRequest, document)
+    return validated(BatchRequest, files.in_document(document, folder_of(source)))
 
 
 def parsed(text: str, shown: str) -> Any:
@@ -147,11 +157,11 @@ class Inference:
     kcore: str | None = None
     "The kernel image: number of the job that made it, or its digest sha256:…"
 
-    prompts: Path | None = None
-    "File with one question a line, under a root that the server allows."
+    prompts: str | None = None
+    "File with one question a line: on this machine, or server:/path."
 
-    golden: Path | None = None
-    "File with the expected answers, to compare with."
+    golden: str | None = None
+    "File with the expected answers, to compare with: on this machine, or server:/path."
 
     max_tokens: int | None = None
     "Maximum number of tokens of an answer."
@@ -159,16 +169,16 @@ class Inference:
     require: str | None = None
     "What answers have to be beside --golden: exact (default), similarity=0.98, final_answer, or report."
 
-    def fields(self, command: str, needed: Sequence[str]) -> dict[str, Any]:
-        """Those of the spec that were given; `Stop` names the first that is needed and was not."""
+    def fields(self, command: str, needed: Sequence[str], files: OwnFiles) -> dict[str, Any]:
+        """Those of the spec that were given, the files of this machine added to `files`; `Stop` names the first that is
+        needed and was not."""
         said = {option: value for option, value in vars(self).items() if value is not None}
         if missing := [option for option in needed if option not in said]:
             raise Stop(f"{command}: --{missing[0]} is missing")
-        files: dict[str, Any] = {
-            name: {"path": str(said[name].absolute())} for name in ("prompts", "golden") if name in said
-        }
+        texts: tuple[TextFile, ...] = ("prompts", "golden")
+        sources: dict[str, Any] = {name: files.source(name, said[name], f"--{name}") for name in texts if name in said}
         rule = {"require": requirement_in(said["require"])} if "require" in said else {}
-        return {**said, "kcore": artifact_named("kcore", said["kcore"]), **files, **rule}
+        return {**said, "kcore": artifact_named("kcore", said["kcore"]), **sources, **rule}
 
 
 def model_to_answers(
@@ -177,8 +187,8 @@ def model_to_answers(
     prefix: str = "",
     model: str,
     backend_type: str,
-    prompts: Path,
-    golden: Path | None = None,
+    prompts: Mapping[str, Any],
+    golden: Mapping[str, Any] | None = None,
     require: str | None = None,
     quantize: bool = False,
     max_tokens: int | None = None,
@@ -187,15 +197,17 @@ def model_to_answers(
     batch_sizes: str | None = None,
     release: str | None = None,
 ) -> PipelineRequest:
-    """The pipeline from weights to answers: (quantize,) convert, compile, infer; `prefix` begins each job's name."""
+    """The pipeline from weights to answers: (quantize,) convert, compile, infer; `prefix` begins each job's name.
+
+    `prompts` and `golden` are written as in a spec."""
     gm = {"gm": {"job": f"{prefix}quantize", "artifact": "gm"}} if quantize else {}
     infer = {
         "kind": "infer",
         "model": model,
         "kcore": {"job": f"{prefix}compile", "artifact": "kcore"},
-        "prompts": {"path": str(prompts.absolute())},
+        "prompts": dict(prompts),
         **gm,
-        **({"golden": {"path": str(golden.absolute())}} if golden else {}),
+        **({"golden": dict(golden)} if golden else {}),
         **({"require": requirement_in(require)} if require is not None else {}),
         **({"max_tokens": max_tokens} if max_tokens is not None else {}),
         **({"groups": groups} if groups is not None else {}),

@@ -161,18 +161,32 @@ def _about(job: JobDetail) -> dict[str, Any]:
         "cache": f"{job.cache.outcome}: {job.cache.why}",
         "time": ", ".join(f"{name} {value}" for name, value in since.items()),
         "answers": job.answers or None,
-        "exact": _exact(job),
+        **measured(job),
         "endpoint": job.endpoint and job.endpoint.url,
         "doubt": job.doubt and doubt_line(job.doubt),
     }
 
 
-def _exact(job: JobDetail) -> str | None:
-    """How many answers equal their golden ones; None where none could be compared."""
-    counted = next((metric for metric in job.metrics if metric.name == "exact_answers"), None)
-    if counted is None or counted.value is None:
-        return None
-    return f"{counted.value:.0f} of {counted.count} answers equal the golden answers"
+def measured(job: JobDetail) -> dict[str, str]:
+    """What a person asks first of a run: how many answers are exact, tokens per second, latency; what is known of it.
+
+    Latency is that of one answer, by the tool's own clock."""
+    known = {metric.name: metric for metric in job.metrics if metric.value is not None}
+    told = {}
+    if (exact := known.get("exact_answers")) is not None:
+        told["exact"] = f"{exact.value:.0f} of {exact.count} answers equal the golden answers"
+    if (rate := known.get("output_throughput")) is not None:
+        told["tokens/s"] = f"{rate.value:,.4g}"
+    latency = [f"{shown} {known[name].value:.3g} s" for name, shown in _LATENCY.items() if name in known]
+    if latency:
+        told["latency"] = ", ".join(latency)
+    return told
+
+
+_LATENCY = {
+    "request_seconds_p50": "p50", "request_seconds_p90": "p90", "request_seconds_p99": "p99",
+    "request_seconds_max": "max", "ttft_seconds_p50": "first token p50",
+}  # fmt: skip
 
 
 def _source(value: Any) -> Any:

@@ -51,6 +51,8 @@ class StackPlan:
     """Number of hosts: all beyond the first are emulated, with cards, tools, locks and working folders of their own."""
     api_port: int
     flower_port: int
+    start_folder: Path | None = None
+    """A folder whose files requests may name, but for hidden ones."""
     flower_control: bool = False
     """Whether Flower may control workers, or is read-only."""
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -167,6 +169,8 @@ def settings_env(plan: StackPlan, tools: Mapping[str, str]) -> dict[str, str]:
         "TX81_HOST": given.host,
         "TX81_ALLOWED_ROOTS": json.dumps([str(root) for root in roots]),
     }
+    if plan.start_folder is not None:
+        env["TX81_START_FOLDER"] = str(plan.start_folder)
     if tools:
         env["TX81_DEVICES_DIR"] = tools["cards"]
         env["TX81_LOCK_DIR"] = str(Path(tools["cards"]).parent / "locks")

@@ -6,12 +6,14 @@ from pydantic import Field, model_validator
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from orchestrator.catalog.imported_artifacts import name_it, require_model
+from orchestrator.catalog.imported_artifacts import FileName, name_it, require_model
 from orchestrator.catalog.paths import allowed_path
-from orchestrator.catalog.text_files import FILE_LIMIT, prompts_in, read_text_file, safe_name, text_of
+from orchestrator.catalog.text_files import read_text_file, safe_name
+from orchestrator.catalog.uploads import ANYBODY, Sender, Uploads
 from orchestrator.errors import BadSpec, NotFound, PathRefused
-from orchestrator.model.specs import AbsolutePath, FilePath, Name, StoredArtifact, Strict
+from orchestrator.model.specs import AbsolutePath, Digest, FilePath, Name, StoredArtifact, Strict
 from orchestrator.results.goldens import Format, document, paired
+from orchestrator.results.text_files import FILE_LIMIT, prompts_in, text_of
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
@@ -22,6 +24,8 @@ class GoldenImport(Strict):
     """Take in reference answers: a file with one for each of the prompts, or what a job has answered."""
 
     path: AbsolutePath | None = None
+    upload: Digest | None = Field(default=None, description="Instead of path: of a file that was uploaded.")
+    file_name: FileName | None = Field(default=None, description="With upload: what the file is called.")
     prompts: FilePath | StoredArtifact | None = None
     format: Format = "auto"
     job: int | None = Field(default=None, ge=1, le=2**63 - 1, description="Its answers, of the first repeat and batch.")
@@ -29,10 +33,12 @@ class GoldenImport(Strict):
 
     @model_validator(mode="after")
     def _one_source(self) -> "GoldenImport":
-        if (self.path is None) == (self.job is None):
-            raise ValueError("give either path or job")
-        if (self.prompts is None) != (self.path is None):
-            raise ValueError("prompts is only allowed with path: a job has its own prompts")
+        if sum(given is not None for given in (self.path, self.upload, self.job)) != 1:
+            raise ValueError("give one of path, upload and job")
+        if (self.prompts is None) != (self.job is not None):
+            raise ValueError("prompts is required with path or upload, and refused with job, which has its own prompts")
+        if self.file_name is not None and self.upload is None:
+            raise ValueError("file_name is only allowed with upload")
         return self
 
 
@@ -44,28 +50,36 @@ class GoldenImports:
         self._database = database
         self._store = store
 
-    def take_in(self, request: GoldenImport) -> Artifact:
+    def take_in(self, request: GoldenImport, sender: Sender = ANYBODY) -> Artifact:
         """Store one answer for each prompt; BadSpec names the line, or the prompt, that is at fault."""
         require_model(self._database, request.model)
         if request.job is not None:
             pairs, model = self._answered(request.job)
             source = f"job-{request.job}"
         else:
-            pairs, source = self._written(request)
+            pairs, source = self._written(request, sender)
             model = None
         stored = self._store.put_bytes(document(pairs))
         facts = {"model": request.model or model, "answers": len(pairs), "source": source}
         name = safe_name(Path(f"{Path(source).stem}.golden.jsonl"))
         return name_it(self._database, stored, name="golden", file_name=name, facts=facts)
 
-    def _written(self, request: GoldenImport) -> tuple[list[tuple[str, str]], str]:
-        assert request.path is not None
+    def _written(self, request: GoldenImport, sender: Sender) -> tuple[list[tuple[str, str]], str]:
         assert request.prompts is not None
-        path = self._file(request.path, "path")
-        text = text_of(read_text_file(path, "path"), "path")
+        if request.upload is not None:
+            field, named = "upload", Path(request.file_name or "answers")
+            content = Uploads(self._settings).content(request.upload, sender, most_bytes=FILE_LIMIT)
+        else:
+            assert request.path is not None
+            field, named = "path", self._file(request.path, "path")
+            content = read_text_file(named, field)
+        text = text_of(content, field)
         if not text.strip():
-            raise BadSpec("the file holds no answer", field="path")
-        return paired(text, self._prompts(request.prompts), request.format, field="path"), safe_name(path)
+            raise BadSpec("the file holds no answer", field=field)
+        pairs = paired(text, self._prompts(request.prompts), request.format, field=field)
+        if request.upload is not None:
+            Uploads(self._settings).discard(request.upload, sender)
+        return pairs, safe_name(named)
 
     def _prompts(self, source: FilePath | StoredArtifact) -> list[str]:
         if isinstance(source, FilePath):

@@ -1,11 +1,17 @@
 """The row of an imported artifact: its name, and what is known of it."""
 
+from typing import Annotated
+
+from pydantic import StringConstraints
 from sqlalchemy import select
 
 from orchestrator.catalog.lookups import model_for
 from orchestrator.storage.artifacts import Stored
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Artifact, Document
+
+FileName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+"""What a file is called where it came from; stored under a safe form of it."""
 
 
 def require_model(database: Database, name: str | None) -> None:

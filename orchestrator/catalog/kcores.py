@@ -27,11 +27,11 @@ from orchestrator.model.kcores import (
     too_few_blocks,
 )
 from orchestrator.model.profile import KindProfile, Profile
+from orchestrator.model.spec_words import InputSource
 from orchestrator.model.specs import (
     CanarySpec,
     CompileSpec,
     ConvertSpec,
-    FilePath,
     InferSpec,
     JobOutput,
     JobRequest,
@@ -40,8 +40,6 @@ from orchestrator.model.specs import (
 )
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.tables import Artifact, Job, JobInput, Model, Release
-
-Source = JobOutput | StoredArtifact | FilePath
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,7 @@ class Kcores:
                 field="spec.gm",
             )
 
-    def _found(self, name: str, source: Source) -> Origin:
+    def _found(self, name: str, source: InputSource) -> Origin:
         """Of the kcore, or of the C source, that `source` names."""
         if isinstance(source, JobOutput) and isinstance(source.job, str):
             return self._origin_in_submission(source.job)
@@ -194,7 +192,7 @@ class Kcores:
         told = next((facts for _, facts in rows if facts is not None), {})
         return Origin(KcoreFacts.model_validate({name: told.get(name) for name in KcoreFacts.model_fields}))
 
-    def _digest(self, name: str, source: Source) -> str | None:
+    def _digest(self, name: str, source: InputSource) -> str | None:
         """What is named, where that is stored by now."""
         if isinstance(source, StoredArtifact):
             return source.digest

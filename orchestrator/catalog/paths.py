@@ -20,7 +20,7 @@ def allowed_path(settings: Settings, text: str, field: str) -> Path:
         path = Path(text).resolve(strict=True)
     except (OSError, RuntimeError) as trouble:
         raise PathRefused(f"{text} cannot be read: {reason(trouble)}", field=field) from None
-    if not any(path.is_relative_to(root) for root in settings.readable_roots):
+    if not settings.may_read(path):
         raise _outside(settings, text, field)
     if shown(str(path)) != str(path):
         raise PathRefused(f"{text} is a link to a name that is not UTF-8; rename it", field=field)
@@ -35,7 +35,7 @@ def _is_allowed(settings: Settings, text: str) -> bool:
         path = Path(os.path.normpath(text))
         roots = [*settings.readable_roots, *settings.allowed_roots, settings.models]
         return any(path.is_relative_to(root) for root in roots)
-    return any(path.is_relative_to(root) for root in settings.readable_roots)
+    return settings.may_read(path)
 
 
 def allowed_target(settings: Settings, text: str, field: str) -> Path:
@@ -53,7 +53,8 @@ def allowed_target(settings: Settings, text: str, field: str) -> Path:
 
 
 def _outside(settings: Settings, text: str, field: str) -> PathRefused:
-    allowed = ", ".join(str(root.resolve()) for root in settings.allowed_roots) or "none is configured"
+    roots = [*settings.allowed_roots, *([settings.start_folder] if settings.start_folder else [])]
+    allowed = ", ".join(str(root.resolve()) for root in roots) or "none is configured"
     return PathRefused(f"{text} is not under an allowed root ({allowed}); see TX81_ALLOWED_ROOTS", field=field)
 
 

@@ -156,14 +156,19 @@ class Uploads:
             _rename_new(content, target)
         return target
 
+    def content(self, digest: str, sender: Sender = ANYBODY, *, most_bytes: int) -> bytes:
+        """The bytes of a whole upload; BadSpec if it is larger, not whole, or does not have its digest."""
+        upload = self._whole(digest, sender)
+        if upload.size > most_bytes:
+            raise BadSpec(f"a text file may have at most {most_bytes >> 20} MiB", field="upload")
+        content = self._find(digest, sender).read_bytes()
+        self._compare(digest, f"sha256:{hashlib.sha256(content).hexdigest()}", sender)
+        return content
+
     @contextmanager
     def unpacked(self, digest: str, sender: Sender = ANYBODY, *, gone: Event | None = None) -> Iterator[Path]:
         """The content of a whole upload as a folder, for as long as the block runs; BadSpec as in `folder_of`."""
-        upload = self.state(digest, sender)
-        if not upload.complete:
-            raise BadSpec(
-                f"only {upload.offset} of {upload.size} bytes of the upload have arrived: send the rest", field="upload"
-            )
+        self._whole(digest, sender)
         self._check(digest, sender)
         with self.unpacked_archive(self._find(digest, sender), gone=gone) as content:
             yield content
@@ -207,6 +212,17 @@ class Uploads:
     def _check(self, digest: str, sender: Sender) -> None:
         with self._find(digest, sender).open("rb") as whole:
             found = f"sha256:{hashlib.file_digest(whole, 'sha256').hexdigest()}"
+        self._compare(digest, found, sender)
+
+    def _whole(self, digest: str, sender: Sender) -> Upload:
+        upload = self.state(digest, sender)
+        if not upload.complete:
+            raise BadSpec(
+                f"only {upload.offset} of {upload.size} bytes of the upload have arrived: send the rest", field="upload"
+            )
+        return upload
+
+    def _compare(self, digest: str, found: str, sender: Sender) -> None:
         if found != digest:
             self.discard(digest, sender)
             raise BadSpec(f"the bytes that came are {found}, not {digest}: send the file again", field="upload")

@@ -112,7 +112,6 @@ def _files_below(settings: Settings, folder: Path, *, earlier_rule: bool) -> Ite
     def refuse(trouble: OSError) -> None:
         raise trouble
 
-    roots = settings.readable_roots
     for base, folders, all_names in os.walk(folder, onerror=refuse):
         names = [name for name in all_names if earlier_rule or not is_bystander(name)]
         folders[:] = [name for name in folders if earlier_rule or not is_bystander(name)]
@@ -127,7 +126,7 @@ def _files_below(settings: Settings, folder: Path, *, earlier_rule: bool) -> Ite
                 real = file.resolve()
             except RuntimeError:  # how Python 3.11 reports a loop of links
                 raise PathRefused(f"{shown(name)} is a link to itself", field="path") from None
-            if not any(real.is_relative_to(root) for root in roots):
+            if not settings.may_read(real):
                 raise PathRefused(f"{shown(name)} is a link to a path outside the allowed roots", field="path")
             if not file.is_file():
                 raise PathRefused(f"{shown(name)} is not a readable file", field="path")

@@ -234,10 +234,17 @@ def queued_jobs(session: Session, demands: Collection[str], limit: int) -> list[
     return _as_listed(session, found.order_by(Job.priority.desc(), Job.rank, Job.id).limit(limit))
 
 
-def answers(session: Session, attempt_id: int, *, limit: int, after: tuple[int, ...] | None = None) -> Sequence[Answer]:
+def answers(
+    session: Session, attempt_id: int, *, limit: int, after: tuple[int, ...] | None = None, index: int | None = None,
+    exact: bool | None = None,
+) -> Sequence[Answer]:  # fmt: skip
     """Answers of an attempt after the one of repeat, index and batch `after`; answers to one question are
-    consecutive."""
+    consecutive. `index` and `exact` select some of them."""
     found = select(Answer).where(Answer.attempt_id == attempt_id)
+    if index is not None:
+        found = found.where(Answer.index == index)
+    if exact is not None:
+        found = found.where(Answer.exact.is_(exact))
     if after is not None:
         found = found.where(tuple_(Answer.repeat, Answer.index, Answer.batch) > after)
     return _all(session, found.order_by(Answer.repeat, Answer.index, Answer.batch).limit(limit))

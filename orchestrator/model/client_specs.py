@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from orchestrator.model.requirements import Answering
-from orchestrator.model.spec_words import MAX_TOKENS, FileInput, JobOutput, Strict
+from orchestrator.model.spec_words import MAX_TOKENS, JobOutput, PromptsInput, Strict
 
 MOST_PROCESSES = 64
 MOST_REQUESTS = 100_000
@@ -97,7 +97,7 @@ class ClientSpec(Strict, Answering):
         "A list for the programs with several processes, which use the endpoints in turn."
     )
     program: Program = Field(default="load", description="Our own load client, or one of the vendor's four scripts.")
-    prompts: FileInput
+    prompts: PromptsInput
     max_tokens: int = Field(default=1024, ge=1, le=MAX_TOKENS)
     repeats: int = Field(default=1, ge=1, le=MOST_REQUESTS)
     processes: int | None = Field(

@@ -43,14 +43,20 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
 
 
-def _absolute(path: str) -> str:
+SERVER_PREFIX = "server:"
+"""What says that a path is one of the server, where it could be one of the machine that asks."""
+
+
+def _absolute(text: str) -> str:
+    path = text.removeprefix(SERVER_PREFIX)
     if not path.startswith("/") or "\0" in path or len(path) > 4096:
-        raise ValueError("must be an absolute path")
+        raise ValueError("must be an absolute path of the server, as server:/srv/q.txt")
     return path
 
 
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]
-"""Checked against the configured roots at submission, where the file system is known."""
+"""A path of the server, also written `server:/…`; checked against the configured roots at submission, where the file
+system is known."""
 
 
 def _slot_pattern(text: str) -> str:
@@ -119,12 +125,47 @@ class StoredArtifact(Strict):
 
 
 class FilePath(Strict):
-    """A file on a path under the allowed roots; it is taken into the store at submission."""
+    """A file of the server on a path under the allowed roots; it is taken into the store at submission."""
 
     path: AbsolutePath
 
 
-_TOLD_BY: dict[str, type[Strict]] = {"job": JobOutput, "digest": StoredArtifact, "path": FilePath}
+MOST_INLINE_LINES = 1000
+"""Questions in one spec; more are a file."""
+
+LONGEST_QUESTION = 65_536
+"""Characters of one question in a spec: more than any kernel image takes tokens."""
+
+
+def _question(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is blank, which is no question; remove it")
+    if "\n" in text or "\r" in text:
+        raise ValueError("has several lines, which the tools ask as several questions; write it on one line")
+    if "\0" in text:
+        raise ValueError("contains a NUL character; remove it")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("is not valid Unicode; write it in UTF-8") from None
+    return text
+
+
+class PromptLines(Strict):
+    """Questions written in the request itself; stored as a file with one a line."""
+
+    lines: tuple[Annotated[str, Field(max_length=LONGEST_QUESTION), AfterValidator(_question)], ...] = Field(
+        min_length=1, max_length=MOST_INLINE_LINES
+    )
+
+    def content(self) -> bytes:
+        """The file."""
+        return "".join(f"{line}\n" for line in self.lines).encode()
+
+
+_TOLD_BY: dict[str, type[Strict]] = {
+    "job": JobOutput, "digest": StoredArtifact, "path": FilePath, "lines": PromptLines,
+}  # fmt: skip
 
 
 def _form(given: object) -> str | None:
@@ -141,6 +182,12 @@ def _input(forms: str) -> Discriminator:
 _Output = Annotated[JobOutput, Tag(JobOutput.__name__)]
 _Stored = Annotated[StoredArtifact, Tag(StoredArtifact.__name__)]
 _File = Annotated[FilePath, Tag(FilePath.__name__)]
+_Lines = Annotated[PromptLines, Tag(PromptLines.__name__)]
 
 BuildInput = Annotated[_Output | _Stored, _input("`job` with `artifact`, or `digest`")]
 FileInput = Annotated[_Output | _Stored | _File, _input("`path`, or `job` with `artifact`, or `digest`")]
+PromptsInput = Annotated[
+    _Output | _Stored | _File | _Lines, _input("`lines`, `path`, or `job` with `artifact`, or `digest`")
+]
+InputSource = JobOutput | StoredArtifact | FilePath | PromptLines
+"""Where an input comes from."""

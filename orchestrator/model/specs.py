@@ -21,11 +21,12 @@ from orchestrator.model.spec_words import LONGEST_SECONDS as LONGEST_SECONDS
 from orchestrator.model.spec_words import MAX_TOKENS as MAX_TOKENS
 from orchestrator.model.spec_words import NAME_PATTERN as NAME_PATTERN
 from orchestrator.model.spec_words import AbsolutePath as AbsolutePath
-from orchestrator.model.spec_words import BuildInput, FileInput, Label
+from orchestrator.model.spec_words import BuildInput, FileInput, InputSource, Label, PromptsInput
 from orchestrator.model.spec_words import Digest as Digest
 from orchestrator.model.spec_words import FilePath as FilePath
 from orchestrator.model.spec_words import JobOutput as JobOutput
 from orchestrator.model.spec_words import Name as Name
+from orchestrator.model.spec_words import PromptLines as PromptLines
 from orchestrator.model.spec_words import SlotPattern as SlotPattern
 from orchestrator.model.spec_words import StoredArtifact as StoredArtifact
 from orchestrator.model.spec_words import Strict as Strict
@@ -62,7 +63,7 @@ class InferSpec(OnCards, BatchRuns, Answering):
     model: Name
     kcore: BuildInput
     gm: BuildInput | None = Field(default=None, description="The quantised weights an int8 kcore was built from.")
-    prompts: FileInput
+    prompts: PromptsInput
     max_tokens: int = Field(default=1024, ge=1, le=MAX_TOKENS)
     repeats: int = Field(default=1, ge=1, le=100_000)
 
@@ -74,7 +75,7 @@ class CanarySpec(Strict):
     model: Name
     kcore: BuildInput
     gm: BuildInput | None = Field(default=None, description="The quantised weights an int8 kcore was built from.")
-    prompts: FileInput
+    prompts: PromptsInput
     golden: FileInput
     max_tokens: int = Field(default=128, ge=1, le=MAX_TOKENS)
 
@@ -88,7 +89,7 @@ class GoldenSpec(Strict):
 
     kind: Literal["golden"] = "golden"
     model: Name
-    prompts: FileInput
+    prompts: PromptsInput
     max_tokens: int = Field(default=1024, ge=1, le=MAX_TOKENS)
     dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="cuda: select hosts that have one by a label.")
@@ -128,7 +129,7 @@ def profile_kind(spec: Spec) -> str:
     return "infer" if isinstance(spec, CanarySpec) else spec.kind
 
 
-def inputs_of(spec: Spec) -> dict[str, JobOutput | StoredArtifact | FilePath]:
+def inputs_of(spec: Spec) -> dict[str, InputSource]:
     """The artifact inputs of a spec that are present, by field name."""
     fields = {
         name: getattr(spec, name) for name in ("gm", "c_source", "kcore", "prompts", "golden") if hasattr(spec, name)

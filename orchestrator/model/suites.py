@@ -12,7 +12,16 @@ from pydantic import Field, model_validator
 
 from orchestrator.model.batch_runs import BatchSizes
 from orchestrator.model.cache_keys import digest_of
-from orchestrator.model.spec_words import LONGEST_SECONDS, MAX_TOKENS, BuildInput, FileInput, Label, Name, SlotPattern
+from orchestrator.model.spec_words import (
+    LONGEST_SECONDS,
+    MAX_TOKENS,
+    BuildInput,
+    FileInput,
+    Label,
+    Name,
+    PromptsInput,
+    SlotPattern,
+)
 from orchestrator.model.spec_words import Strict as Strict
 from orchestrator.model.specs import Limits
 
@@ -67,7 +76,7 @@ ALARMS = frozenset({CellOutcome.MODEL_OR_TOOLCHAIN, CellOutcome.CARD, CellOutcom
 class PromptSet(Strict):
     """Questions, and the answers that are expected if they are known."""
 
-    prompts: FileInput
+    prompts: PromptsInput
     golden: FileInput | None = None
 
 

@@ -22,12 +22,12 @@ from orchestrator.model.demand import Demand
 from orchestrator.model.profile import DefaultLimits, Profile
 from orchestrator.model.provision import ProvisionRequest, ProvisionSpec
 from orchestrator.model.retirements import Retirable
+from orchestrator.model.spec_words import InputSource
 from orchestrator.model.specs import (
     PRODUCES,
     CanarySpec,
     ClientSpec,
     CompileSpec,
-    FilePath,
     InferSpec,
     JobOutput,
     JobRequest,
@@ -178,7 +178,7 @@ class Drafting:
             raise BadSpec(f"job {used.job} has ended, and its endpoint with it: start another server", field=field)
         return used.job
 
-    def _wire(self, name: str, source: JobOutput | StoredArtifact | FilePath, files: Mapping[str, TakenIn]) -> Document:
+    def _wire(self, name: str, source: InputSource, files: Mapping[str, TakenIn]) -> Document:
         if isinstance(source, JobOutput):
             _check_output(name, source, self._kind_of(source.job, f"spec.{name}"))
             if isinstance(source.job, int) and (made := self._kcores.made(name, source.job)) is not None:

@@ -1,22 +1,18 @@
-"""Files that a request names by path, stored before any row is written."""
+"""Files that a request names by path, and prompts that it contains, stored before any row is written."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from orchestrator.catalog.paths import allowed_path
-from orchestrator.catalog.text_files import (
-    FILE_LIMIT,
-    check_golden,
-    check_prompts,
-    golden_in,
-    prompts_in,
-    read_text_file,
-    safe_name,
-)
+from orchestrator.catalog.text_files import read_text_file, safe_name
 from orchestrator.errors import BadSpec, PathRefused
-from orchestrator.model.specs import FilePath, Spec, StoredArtifact, inputs_of
+from orchestrator.model.specs import FilePath, PromptLines, Spec, StoredArtifact, inputs_of
+from orchestrator.results.text_files import FILE_LIMIT, check_golden, check_prompts, golden_in, prompts_in
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
+
+Written = FilePath | PromptLines
+"""What is stored for a spec that has or names it."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +31,11 @@ class Intake:
     def __init__(self, settings: Settings, store: ArtifactStore) -> None:
         self._settings = settings
         self._store = store
-        self._taken_in: dict[tuple[str, FilePath], TakenIn] = {}
+        self._taken_in: dict[tuple[str, Written], TakenIn] = {}
         self._related: set[tuple[str, str]] = set()
 
     def take_in(self, spec: Spec) -> dict[str, TakenIn]:
-        """Store every file the spec names by path; PathRefused or BadSpec names the field at fault."""
+        """Store every file the spec names by path or contains; PathRefused or BadSpec names the field at fault."""
         for name, source in _files(spec).items():
             if (name, source) not in self._taken_in:
                 self._taken_in[name, source] = self._take_in(name, source)
@@ -47,10 +43,14 @@ class Intake:
         return self.files_of(spec)
 
     def files_of(self, spec: Spec) -> dict[str, TakenIn]:
-        """The files the spec names by path; all of them have been stored before."""
+        """The files the spec names by path or contains; all of them have been stored before."""
         return {name: self._taken_in[name, source] for name, source in _files(spec).items()}
 
-    def _take_in(self, name: str, source: FilePath) -> TakenIn:
+    def _take_in(self, name: str, source: Written) -> TakenIn:
+        if isinstance(source, PromptLines):
+            check_prompts(content := source.content(), f"spec.{name}.lines")
+            stored = self._store.put_bytes(content)
+            return TakenIn(stored.digest, stored.size, "prompts.txt", datetime.now(UTC))
         field = f"spec.{name}.path"
         path = allowed_path(self._settings, source.path, field)
         if not path.is_file():
@@ -82,7 +82,7 @@ class Intake:
             )
 
     def _digest(self, name: str, source: object) -> str | None:
-        if isinstance(source, FilePath):
+        if isinstance(source, Written):
             return self._taken_in[name, source].digest
         if not isinstance(source, StoredArtifact) or not self._store.exists(source.digest):
             return None
@@ -94,5 +94,5 @@ class Intake:
             return stored.read(FILE_LIMIT)
 
 
-def _files(spec: Spec) -> dict[str, FilePath]:
-    return {name: source for name, source in inputs_of(spec).items() if isinstance(source, FilePath)}
+def _files(spec: Spec) -> dict[str, Written]:
+    return {name: source for name, source in inputs_of(spec).items() if isinstance(source, Written)}

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from cli.input.documents import parsed
 from cli.session import Stop
 from orchestrator import strict_json, strict_yaml
-from orchestrator.catalog import text_files
 from orchestrator.catalog.profile_files import load_profile
 from orchestrator.catalog.registry import read_config
 from orchestrator.errors import BadRequest, BadSpec
 from orchestrator.model.kcores import BadKcore, chips_in
+from orchestrator.results import text_files
 from orchestrator.settings import Settings
 from orchestrator.strict_json import BadDocument
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from emulator.runs import answers as emulated
-from orchestrator.catalog.text_files import prompts_in
+from orchestrator.results.text_files import prompts_in
 from workers.toolchain.answers import count_prompts, read_golden, read_prompts
 
 FILES = {

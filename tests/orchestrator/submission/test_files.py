@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from builders.desk import request_of
 
-from orchestrator.catalog.text_files import FILE_LIMIT, safe_name
+from orchestrator.catalog.text_files import safe_name
 from orchestrator.errors import BadSpec, PathRefused
+from orchestrator.results.text_files import FILE_LIMIT
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.submission.files import Intake
