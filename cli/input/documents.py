@@ -175,10 +175,11 @@ class Inference:
         said = {option: value for option, value in vars(self).items() if value is not None}
         if missing := [option for option in needed if option not in said]:
             raise Stop(f"{command}: --{missing[0]} is missing")
+        kcore = artifact_named("kcore", said["kcore"])
         texts: tuple[TextFile, ...] = ("prompts", "golden")
         sources: dict[str, Any] = {name: files.source(name, said[name], f"--{name}") for name in texts if name in said}
         rule = {"require": requirement_in(said["require"])} if "require" in said else {}
-        return {**said, "kcore": artifact_named("kcore", said["kcore"]), **sources, **rule}
+        return {**said, "kcore": kcore, **sources, **rule}
 
 
 def model_to_answers(

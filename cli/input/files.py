@@ -90,15 +90,16 @@ def own_file(path: Path, text: str, field: str) -> bytes:
         opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as trouble:
         raise Stop(_unreadable(text, field, trouble)) from None
-    with open(opened, "rb") as stream:
-        kind = os.fstat(opened).st_mode
-        if not stat.S_ISREG(kind):
-            what = "a folder" if stat.S_ISDIR(kind) else "not a regular file"
-            raise Stop(f"{field}: {text} is {what}; give a file with the text in it")
-        try:
+    kind = os.fstat(opened).st_mode
+    if not stat.S_ISREG(kind):
+        os.close(opened)
+        what = "a folder" if stat.S_ISDIR(kind) else "not a regular file"
+        raise Stop(f"{field}: {text} is {what}; give a file with the text in it")
+    try:
+        with os.fdopen(opened, "rb") as stream:
             content = stream.read(FILE_LIMIT + 1)
-        except OSError as trouble:
-            raise Stop(_unreadable(text, field, trouble)) from None
+    except OSError as trouble:
+        raise Stop(_unreadable(text, field, trouble)) from None
     if len(content) > FILE_LIMIT:
         raise Stop(f"{field}: {text} is larger than {FILE_LIMIT >> 20} MiB, the most that a text file may have")
     return content

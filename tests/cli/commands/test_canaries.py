@@ -22,7 +22,7 @@ import pytest
     ],
 )
 def test_a_canary_that_is_none_is_one_line(tx81, at_site, words, told):
-    files = {name: {"path": "/srv/any"} for name in ("prompts", "golden")}
+    files = {name: {"path": "server:/srv/any"} for name in ("prompts", "golden")}
     Path("canary.json").write_text(json.dumps({"model": "tiny", "kcore": {"job": 2}, **files}))
 
     ran = tx81("canary", "set", *words)

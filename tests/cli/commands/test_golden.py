@@ -19,9 +19,7 @@ def test_a_sent_kernel_image_is_an_artifact_that_jobs_can_name(tx81, at_site, tm
     with tarfile.open(tmp_path / "kcore.tar.gz", "w:gz") as opened:
         opened.add(a_kcore(tmp_path), ARCHIVE)
 
-    made = tx81(
-        "artifacts", "import-kcore", tmp_path / "kcore.tar.gz", "--upload", "--model", "tiny", "--output", "json"
-    )
+    made = tx81("artifacts", "import-kcore", tmp_path / "kcore.tar.gz", "--model", "tiny", "--output", "json")
 
     facts = made.document["facts"]
     assert facts == {"chips": 4, "precision": "bf16", "sequence": 8192, "model": "tiny"}
@@ -33,8 +31,8 @@ def test_a_sent_kernel_image_is_an_artifact_that_jobs_can_name(tx81, at_site, tm
 def test_a_folder_on_the_server_is_taken_in_and_one_without_a_kernel_image_is_one_line(tx81, at_site):
     home = Path(at_site.tools["home"])
 
-    taken = tx81("artifacts", "import-kcore", a_kcore(home / "kcores"))
-    refused = tx81("artifacts", "import-kcore", home / "miniconda")
+    taken = tx81("artifacts", "import-kcore", f"server:{a_kcore(home / 'kcores')}")
+    refused = tx81("artifacts", "import-kcore", f"server:{home / 'miniconda'}")
 
     assert (taken.code, refused.code) == (0, 5)
     assert ARCHIVE in taken.out
@@ -60,4 +58,8 @@ def test_golden_answers_are_taken_in_and_a_wrong_line_is_named(tx81, at_site):
 def test_golden_answers_come_from_a_file_or_from_a_job(tx81, at_site):
     assert "give either a file of answers or --job" in tx81("golden", "import").err
     assert "--prompts: required with a file" in tx81("golden", "import", "answers.txt").err
+    assert (
+        "FILE: answers.txt cannot be read"
+        in tx81("golden", "import", "answers.txt", "--prompts", at_site.tools["prompts"]).err
+    )
     assert "there is no job 999999" in tx81("golden", "import", "--job", "999999").err

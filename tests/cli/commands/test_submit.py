@@ -95,13 +95,11 @@ def test_what_only_the_server_can_refuse_names_its_field_too(tx81, at_site, monk
     assert ran.err.startswith("tx81: jobs.0.spec.model: ")
 
 
-def test_prompts_outside_the_allowed_roots_are_refused(tx81, at_site):
-    Path("prompts.txt").write_text("你是谁？\n")
-
-    ran = tx81("run", "--model", MODEL, "--backend-type", "qwen2_7b_bf16", "--prompts", "prompts.txt")
+def test_prompts_of_the_server_outside_its_allowed_roots_are_refused(tx81, at_site):
+    ran = tx81("run", "--model", MODEL, "--backend-type", "qwen2_7b_bf16", "--prompts", "server:/etc/passwd")
 
     assert ran.code == 5
-    assert "jobs.infer.spec.prompts" in ran.err
+    assert "jobs.infer.spec.prompts.path: /etc/passwd is not under an allowed root" in ran.err
 
 
 def test_a_file_that_is_not_there_is_named(tx81, at_site):

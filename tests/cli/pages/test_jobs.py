@@ -7,7 +7,7 @@ from rich.table import Table
 
 from api.documents.answers import AnswerView
 from api.documents.jobs import JobDetail, JobView, MetricView
-from cli.pages.jobs import _exact, _source, answers_table, jobs_table, reason
+from cli.pages.jobs import _source, answers_table, jobs_table, measured, reason
 from cli.pages.layout import clean, row, size, table
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import JobState
@@ -75,14 +75,27 @@ def answer(batch: int, text: str, index: int = 0) -> AnswerView:
     )  # fmt: skip
 
 
-def test_the_page_of_a_job_counts_its_exact_answers_and_shows_its_rule():
-    metric = MetricView(
-        attempt_id=1, name="exact_answers", value=22.0, unit="answers", definition="d", count=24, counter=None
-    )
-    job = JobDetail.model_construct(metrics=(metric,))
+def metric(name: str, value: float | None) -> MetricView:
+    return MetricView(attempt_id=1, name=name, value=value, unit="u", definition="d", count=24, counter=None)
 
-    assert _exact(job) == "22 of 24 answers equal the golden answers"
-    assert _exact(JobDetail.model_construct(metrics=())) is None
+
+def test_the_page_of_a_job_shows_its_throughput_and_its_latency():
+    numbers = {
+        "output_throughput": 812.34,
+        "request_seconds_p50": 0.0123,
+        "request_seconds_max": 1.5,
+        "ttft_seconds_p50": None,
+    }
+    job = JobDetail.model_construct(metrics=tuple(metric(name, value) for name, value in numbers.items()))
+
+    assert measured(job) == {"tokens/s": "812.3", "latency": "p50 0.0123 s, max 1.5 s"}
+
+
+def test_the_page_of_a_job_counts_its_exact_answers_and_shows_its_rule():
+    job = JobDetail.model_construct(metrics=(metric("exact_answers", 22.0),))
+
+    assert measured(job) == {"exact": "22 of 24 answers equal the golden answers"}
+    assert measured(JobDetail.model_construct(metrics=())) == {}
     assert _source({"similarity": 0.98}) == "similarity 0.98"
 
 
