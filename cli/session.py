@@ -126,7 +126,7 @@ class Session(Printing):
     @contextmanager
     def client(self, token: str | None = None) -> "Iterator[Client]":
         """A connected client; what the server refuses becomes a `Stop`."""
-        from api.client.client import ApiError, Client, ServerUnreachable
+        from api.client.client import ApiError, Client, FileChanged, ServerUnreachable
 
         try:
             with Client(self.address(), self.token() if token is None else token) as client:
@@ -134,6 +134,8 @@ class Session(Printing):
         except ApiError as error:
             remedy = "; check TX81_TOKEN or --token-file" if error.status == 401 else ""
             raise Stop(f"{error}{remedy}", exit_of(error.status)) from error
+        except FileChanged as error:
+            raise Stop(str(error)) from error
         except ServerUnreachable as error:
             raise Stop(
                 f"{error}; start one with: tx81 up, or name it with --server (TX81_SERVER)",

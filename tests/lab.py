@@ -69,6 +69,8 @@ class Lab:
     supervisor: Supervisor
     pids: dict[str, int]
     lab2: SecondHost | None
+    server: str
+    token: str
 
     def pipeline(self, *, quantized: bool = False, project: str = "default", use_cache: bool = True) -> PipelineRequest:
         """Weights to answers of the tiny model, with its golden answers."""
@@ -231,7 +233,7 @@ def running_lab(
             client.register_model(MODEL, tree["model"], tx81_config=f"{tree['model']}/config_tx81.json")
             eventually(lambda: sum(slot.presence is Presence.ALIVE for slot in client.slots()) == groups + 1, within=60)
             try:
-                yield Lab(client, tree, supervisor, pids, second)
+                yield Lab(client, tree, supervisor, pids, second, f"http://127.0.0.1:{port}", token)
             finally:
                 if second is not None:
                     second.vanish()

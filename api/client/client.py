@@ -35,8 +35,9 @@ from api.client.slots import SlotCalls
 from api.client.suites import SuiteCalls
 from api.client.tokens import TokenCalls
 from api.client.triages import TriageCalls
+from api.client.uploads import FileChanged
 
-__all__ = ["ApiError", "Client", "ServerUnreachable"]
+__all__ = ["ApiError", "Client", "FileChanged", "ServerUnreachable"]
 
 
 class Client(

@@ -7,7 +7,6 @@ import pytest
 from lab import MODEL, Lab
 
 from api.documents.jobs import JobDetail
-from cli.commands.jobs import all_answers
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.specs import PipelineRequest
 from orchestrator.model.states import JobState
@@ -60,7 +59,7 @@ def test_the_vendors_clients_ask_a_server_as_the_guide_says(lab: Lab, kcore: int
     jobs = lab.run(served(lab, kcore, **clients))
 
     assert {name: job.state for name, job in jobs.items()} == dict.fromkeys(jobs, JobState.SUCCEEDED)
-    given = {program: all_answers(lab.client, jobs[program].id) for program in SCRIPTS}
+    given = {program: list(lab.client.all_answers(jobs[program].id)) for program in SCRIPTS}
     assert [sorted({answer.batch for answer in given[program]}) for program in SCRIPTS] == [
         [0],
         [0],

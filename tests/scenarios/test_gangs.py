@@ -10,7 +10,6 @@ from lab import Lab
 
 from api.documents.jobs import JobDetail
 from api.documents.slots import Occupancy, Presence
-from cli.commands.jobs import all_answers
 from emulator.cards.events import audit
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 
@@ -61,7 +60,7 @@ def test_two_groups_and_all_eight_answer_rightly_beside_jobs_on_one(host: Lab, k
     assert done[two].attempts[0].slot_ids == ("lab1.g0", "lab1.g2")
     assert done[whole].attempts[0].slot_ids == tuple(f"lab1.g{index}" for index in range(8))
     for job in (two, whole):
-        told = {answer.batch: answer.slot_id for answer in all_answers(host.client, job)}
+        told = {answer.batch: answer.slot_id for answer in host.client.all_answers(job)}
         assert told == groups_in_the_file(host, done[job])
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from lab import MODEL, Lab
 
-from cli.commands.jobs import all_answers
 from emulator.cards.events import audit
 from orchestrator.model.specs import JobRequest
 
@@ -61,7 +60,7 @@ def test_several_batch_sizes_with_an_imported_kcore_and_an_imported_golden(lab: 
     job = lab.ended(lab.client.submit(JobRequest.model_validate({"spec": spec})).id)
 
     assert job.failure is None
-    answers = all_answers(lab.client, job.id)
+    answers = list(lab.client.all_answers(job.id))
     assert Counter((answer.batch_size, answer.slot_id) for answer in answers) == {
         (2, "lab1.g0"): 3, (2, "lab1.g1"): 3, (1, "lab1.g0"): 3,
     }  # fmt: skip
@@ -84,5 +83,5 @@ def test_a_kcore_for_one_card_runs_on_card_0_alone(lab: Lab):
     job = lab.ended(lab.client.submit(JobRequest.model_validate({"spec": spec})).id)
 
     assert job.failure is None
-    assert {answer.exact for answer in all_answers(lab.client, job.id)} == {True}
+    assert {answer.exact for answer in lab.client.all_answers(job.id)} == {True}
     assert [event["cards"] for event in lab.events("open")][-1] == [0]
