@@ -43,7 +43,7 @@ def up(
     folder = (state or settings().state_dir).absolute()
     plan = StackPlan(
         state=folder, root=root, hosts=hosts, api_port=free_port(port), flower_port=free_port(flower_port),
-        flower_control=flower_control, start_folder=_start_folder(),
+        flower_control=flower_control, start_folder=start_folder(),
     )  # fmt: skip
     try:
         with running(plan) as stack:
@@ -55,7 +55,7 @@ def up(
     return Exit.OK
 
 
-def _start_folder() -> Path | None:
+def start_folder() -> Path | None:
     """The current folder, unless it is `/` or contains the home folder: those hold more than files for jobs."""
     folder, home = Path.cwd(), Path.home().resolve()
     return None if home.is_relative_to(folder) else folder

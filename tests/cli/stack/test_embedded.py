@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.commands.up import start_folder
 from cli.demo.demo import Seen
 from cli.demo.leftovers import left_of, running
 from cli.session import Stop
@@ -143,3 +144,15 @@ def test_each_host_beyond_the_first_has_cards_tools_locks_and_work_of_its_own(tm
 def test_real_tools_are_those_of_one_host(tmp_path):
     with pytest.raises(Stop, match="--hosts"):
         more_hosts(StackPlan(state=tmp_path, root=tmp_path, hosts=2, api_port=1, flower_port=2))
+
+
+def test_a_stack_may_read_the_folder_it_is_started_in_unless_that_contains_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home" / "work").mkdir(parents=True)
+
+    found = {}
+    for name in (".", "home", "home/work"):
+        monkeypatch.chdir(tmp_path / name)
+        found[name] = start_folder()
+
+    assert found == {".": None, "home": None, "home/work": tmp_path / "home" / "work"}
