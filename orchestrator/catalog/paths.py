@@ -53,8 +53,10 @@ def allowed_target(settings: Settings, text: str, field: str) -> Path:
 
 
 def _outside(settings: Settings, text: str, field: str) -> PathRefused:
-    roots = [*settings.allowed_roots, *([settings.start_folder] if settings.start_folder else [])]
-    allowed = ", ".join(str(root.resolve()) for root in roots) or "none is configured"
+    roots = [str(root.resolve()) for root in settings.allowed_roots]
+    if settings.start_folder is not None:
+        roots.append(f"{settings.start_folder.resolve()} without hidden names and the state folder")
+    allowed = ", ".join(roots) or "none is configured"
     return PathRefused(f"{text} is not under an allowed root ({allowed}); see TX81_ALLOWED_ROOTS", field=field)
 
 

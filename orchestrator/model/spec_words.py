@@ -144,10 +144,6 @@ def _question(text: str) -> str:
         raise ValueError("has several lines, which the tools ask as several questions; write it on one line")
     if "\0" in text:
         raise ValueError("contains a NUL character; remove it")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("is not valid Unicode; write it in UTF-8") from None
     return text
 
 

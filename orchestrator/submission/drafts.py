@@ -31,6 +31,7 @@ from orchestrator.model.specs import (
     InferSpec,
     JobOutput,
     JobRequest,
+    PromptLines,
     ServeSpec,
     Spec,
     StoredArtifact,
@@ -153,11 +154,20 @@ class Drafting:
         if isinstance(spec, ServeSpec):
             limits = limits.model_copy(update={"run_seconds": spec.run_seconds})
         wired = (entry["from_job_id"] for entry in inputs if entry["from_job_id"] is not None)
+        job = job_columns(
+            spec, request, name=request.name or spec.kind, release=release, demand=demand, defaults=limits,
+            stored=_stored_request(request, files), tool_retries=request.tool_retries,
+        )  # fmt: skip
+        # Questions in the request are stored as a file, and not once more in every row that names them.
+        job["spec"].update(
+            {
+                name: {"digest": files[name].digest}
+                for name, source in inputs_of(spec).items()
+                if isinstance(source, PromptLines)
+            }
+        )
         return Draft(
-            job=job_columns(
-                spec, request, name=request.name or spec.kind, release=release, demand=demand, defaults=limits,
-                stored=_stored_request(request, files), tool_retries=request.tool_retries,
-            ),
+            job=job,
             inputs=inputs,
             needs=frozenset((*request.needs, *wired)),
             files=files,
