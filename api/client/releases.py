@@ -8,9 +8,12 @@ from orchestrator.model.release_checks import ReleaseCheck
 class ReleaseCalls(Calls):
     """One method per route; every `Client` has them."""
 
-    def register_release(self, name: str, profile: str, root: str, default: bool = False) -> ReleaseDetail:
-        """Register the tools installed at `root`, which are called by the rules of `profile`."""
-        body = {"name": name, "profile": profile, "root": root, "default": default}
+    def register_release(
+        self, name: str, profile: str, root: str, default: bool = False, profile_text: str | None = None
+    ) -> ReleaseDetail:
+        """Register the tools installed at `root`, which are called by the rules of `profile`: the one of that name on
+        the server, or `profile_text`, its YAML."""
+        body = {"name": name, "profile": profile, "root": root, "default": default, "profile_text": profile_text}
         return ReleaseDetail.model_validate(self._connection.post("/releases", body, timeout=None).json())
 
     def releases(self, *, retired: bool = False) -> tuple[ReleaseView, ...]:

@@ -48,12 +48,15 @@ class _Document:
         return self.places.get(path, str(self.file))
 
 
-def load_profile(settings: Settings, name: str) -> Profile:
-    """The profile called `name`; BadSpec if there is none, BadRequest names what is wrong with it and where."""
-    if not _files(settings, name):
+def load_profile(settings: Settings, name: str, text: str | None = None) -> Profile:
+    """The profile called `name`, or the one that `text` is, which may extend those of the server.
+
+    BadSpec if there is none, BadRequest names what is wrong with it and where."""
+    if text is None and not _files(settings, name):
         raise BadSpec(f"there is no profile {name!r}; known: {_known(settings)}", field="profile")
     try:
-        document = _whole(settings, name, ())
+        own = None if text is None else _parsed(Path(f"{name}.yaml"), text)
+        document = _whole(settings, name, ()) if own is None else _extended(settings, own, ())
         profile = Profile.model_validate(document.values)
     except ValidationError as trouble:
         raise BadRequest(f"profile {name} is not valid: {_problems(trouble, document)}", field="profile") from None
@@ -80,7 +83,12 @@ def _known(settings: Settings) -> str:
 def _whole(settings: Settings, name: str, above: tuple[Path, ...]) -> _Document:
     """The file of that name that is not already `above`, laid over what it extends."""
     file = next(file for file in _files(settings, name) if file not in above)
-    own = _read(file)
+    return _extended(settings, _parsed(file, _text_of(file)), above)
+
+
+def _extended(settings: Settings, own: _Document, above: tuple[Path, ...]) -> _Document:
+    """A document laid over what it extends, if it extends anything."""
+    file = own.file
     if EXTENDS not in own.values:
         return own
     base = own.values.pop(EXTENDS)
@@ -125,9 +133,9 @@ def _of_another_format(base: dict[str, Any], own: dict[str, Any]) -> bool:
     return "format" in own and own["format"] != base.get("format", "json_lines")
 
 
-def _read(file: Path) -> _Document:
+def _parsed(file: Path, text: str) -> _Document:
     try:
-        document = load(_text_of(file), most_values=MOST_VALUES)
+        document = load(text, most_values=MOST_VALUES)
     except BadDocument as bad:
         place = str(file) if bad.line is None else f"{file} line {bad.line}"
         _refuse(place, bad.what if bad.field is None else f"{bad.field}: {bad.what}")

@@ -11,13 +11,13 @@ from contextlib import suppress
 from json import JSONDecodeError
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 from sqlalchemy import select, update
 
 from orchestrator.catalog.paths import allowed_path, reason
-from orchestrator.catalog.profile_files import load_profile
+from orchestrator.catalog.profile_files import MOST_BYTES, load_profile
 from orchestrator.catalog.uploads import ANYBODY, Sender, Uploads
 from orchestrator.catalog.weights import Weights, earlier_digest_of, weights_of
 from orchestrator.errors import AlreadyExists, BadSpec, OrchestratorError, PathRefused
@@ -74,6 +74,9 @@ class ReleaseRequest(Strict):
 
     name: Name
     profile: Name
+    profile_text: Annotated[str, StringConstraints(min_length=1, max_length=MOST_BYTES)] | None = Field(
+        default=None, description="The profile itself as YAML, instead of the one of that name on the server."
+    )
     root: AbsolutePath
     default: bool = False
 
@@ -176,7 +179,7 @@ class Registry:
     def register_release(self, request: ReleaseRequest) -> Release:
         """Register a release; registering the same again changes nothing but `default` and how cards are probed."""
         root = allowed_path(self._settings, request.root, "root")
-        profile = load_profile(self._settings, request.profile)
+        profile = load_profile(self._settings, request.profile, request.profile_text)
         for name, below in profile.folders.items():
             if name not in MADE_LATER and not (root / below).is_dir():
                 raise PathRefused(f"{root} has no {below}: is {request.profile} installed there?", field="root")

@@ -176,3 +176,17 @@ def test_an_archive_that_is_no_file_is_refused_without_waiting(tx81, at_site, tm
 
     assert (ran.code, ran.err.count("\n")) == (2, 1)
     assert told in ran.err
+
+
+def test_a_profile_of_the_caller_is_sent_with_the_release_it_describes(tx81, at_site, tmp_path):
+    (tmp_path / "mine.yaml").write_text("extends: txnn_1.2.1_build0307\nenvironment: {TX_LOG_LEVEL: '2'}\n")
+    (tmp_path / "wrong.yaml").write_text("extends: txnn_1.2.1_build0307\nkind: {}\n")
+    root = f"server:{at_site.tools['home']}"
+
+    made = tx81("releases", "add", "sent", tmp_path / "mine.yaml", root, "--output", "json")
+    refused = tx81("releases", "add", "wrong", tmp_path / "wrong.yaml", root)
+
+    assert made.code == 0, made.err
+    assert made.document["profile"]["environment"]["TX_LOG_LEVEL"] == "2"
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "wrong.yaml line 2: kind: unknown key" in refused.err

@@ -275,3 +275,22 @@ def test_what_only_people_read_makes_no_other_build(folder, tmp_path):
 
     assert mine == shipped
     assert other != shipped
+
+
+def test_a_profile_that_was_sent_extends_those_of_the_server_and_its_errors_name_its_lines(folder):
+    text = f"extends: {SHIPPED}\nbackend_types:\n  qwen3_8b_bf16: {{family: qwen3, precision: bf16}}\n"
+
+    made = load_profile(folder.settings, "mine", text)
+
+    assert made.profile == "mine"
+    assert "qwen3_8b_bf16" in made.backend_types
+    for wrong, told in {
+        f"extends: {SHIPPED}\nkind: {{}}\n": "mine.yaml line 2: kind: unknown key",
+        "extends: mine\n": "extends 'mine', which does not exist",
+        "extends: ../../etc/passwd\n": "does not exist",
+        "- a\n": "is no mapping",
+        "a: [\n": "mine.yaml line",
+    }.items():
+        with pytest.raises(BadRequest, match=told.replace("[", r"\[")) as refused:
+            load_profile(folder.settings, "mine", wrong)
+        assert refused.value.field == "profile"
