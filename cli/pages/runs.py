@@ -25,10 +25,11 @@ def run_summary(pipeline: int, jobs: Sequence[JobDetail]) -> Text:
     return Text(clean("\n".join(line for line in lines if line)))
 
 
-def _state(failed: Sequence[JobDetail]) -> str:
-    states = {job.state for job in failed}
-    return next((state for state in (JobState.FAILED, JobState.CANCELLED, JobState.SKIPPED) if state in states),
-                JobState.SUCCEEDED)  # fmt: skip
+def _state(unsuccessful: Sequence[JobDetail]) -> JobState:
+    """A failure is worth more than a cancellation, and both more than the jobs that were skipped because of them."""
+    states = {job.state for job in unsuccessful}
+    worst = (JobState.FAILED, JobState.CANCELLED, JobState.SKIPPED)
+    return next((state for state in worst if state in states), JobState.SUCCEEDED)
 
 
 def _job(job: JobDetail) -> str:
