@@ -59,7 +59,7 @@ _COMMANDS = {
         ),
         "jobs": ("cli.commands.jobs:jobs", "List jobs, newest first."),
         "show": ("cli.commands.jobs:show", "Show one job in detail."),
-        "answers": ("cli.commands.answers:answers", "Show a job's answers, and how they differ from golden ones."),
+        "answers": ("cli.commands.answers:app", "Show a job's answers, and how they differ from golden ones."),
         "explain": (
             "cli.commands.explain:explain",
             "Explain why a job waits and until when, and why it ran on its slots.",
@@ -73,10 +73,6 @@ _COMMANDS = {
             "Pack everything about a job into one archive, with a script that repeats it.",
         ),
         "logs": ("cli.commands.logs:logs", "Print a job's log; -f follows it."),
-        "answers": (
-            "cli.commands.answers_learn:app",
-            "Answers of jobs; learn finds the rule by which a profile reads them.",
-        ),
         "wait": ("cli.commands.jobs:wait", "Wait until jobs have ended; exit 0 only if all succeeded."),
         "cancel": ("cli.commands.orders:cancel", "Cancel jobs."),
         "serve": ("cli.commands.servers:serve", "Start a server with the OpenAI API and wait until it is ready."),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.console import Group
 
@@ -16,6 +16,11 @@ from api.documents.answers import AnswerView
 from cli.pages.answers import answer_differences
 from cli.pages.jobs import answers_table
 from cli.session import Exit, Session, hint, say
+
+app = App(name="answers", help="Show a job's answers, and how they differ from golden ones.")
+app.command(
+    "cli.commands.answers_learn:learn", name="learn", help="Find the rule by which a profile reads the answers."
+)
 
 _SHOWN = 50
 """Answers in a table, unless --limit says otherwise."""
@@ -33,6 +38,7 @@ class AnswerSession(Session):
 _HERE = AnswerSession()
 
 
+@app.default
 def answers(
     job: int,
     /,

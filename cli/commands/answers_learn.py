@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 import yaml
-from cyclopts import App
 from rich.text import Text
 
 from api.client.client import Client
@@ -12,8 +11,6 @@ from api.documents.jobs import JobDetail
 from cli.session import HERE, Exit, Session, Stop, hint_on_terminal
 from orchestrator.results.learned_rules import Learned, LeftFile, learned
 from orchestrator.results.prompts import questions_in
-
-app = App(name="answers", help="Answers of jobs; `learn` finds the rule by which a profile reads them.")
 
 LEFT_FILES = "left_files"
 _PROMPTS = "prompts"
@@ -26,7 +23,6 @@ _MOST_FILES = 200
 _MOST_TOLD = 10
 
 
-@app.command(name="learn")
 def learn(job: int, /, *, session: Session = HERE) -> Exit:
     """Print, as YAML for the profile, the rule that reads the answers in the files that a job has left.
 

@@ -164,7 +164,5 @@ def _waited(client: Client, jobs: Iterable[int], timeout: float | None) -> list[
         return wait_for(client, jobs, progress=progress, timeout=timeout)
 
 
-
-
 def _numbers(jobs: Iterable[JobView]) -> str:
     return " ".join(str(job.id) for job in jobs)
