@@ -188,5 +188,5 @@ def test_a_profile_of_the_caller_is_sent_with_the_release_it_describes(tx81, at_
 
     assert made.code == 0, made.err
     assert made.document["profile"]["environment"]["TX_LOG_LEVEL"] == "2"
-    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert (refused.code, refused.err.count("\n")) == (5, 1)
     assert "wrong.yaml line 2: kind: unknown key" in refused.err
