@@ -12,7 +12,7 @@ from emulator.installation.install import install, lay_out
 from emulator.installation.packages import package
 from emulator.samples import make
 from emulator.tool import Parser, Refused, run, say
-from emulator.tree import CARDS, MODEL_TYPES, Tree
+from emulator.tree import CARDS, MODEL_TYPES, VARIANTS, Tree
 
 
 def main(argv: Sequence[str]) -> int:
@@ -25,6 +25,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("action", choices=("install", "audit", "package", "models", "kcore"))
     parser.add_argument("folder", type=Path)
     parser.flag("--no-driver", action="store_true", help="leave running the driver's installer to you")
+    parser.flag("--variant", action="append", choices=VARIANTS, default=[], help="tools that read the guide otherwise")
     options = parser.parse_args(argv)
     tree = Tree(options.folder.resolve())
     if options.action == "audit":
@@ -33,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
         for archive in package(options.folder.resolve(), lay_out):
             say(str(archive))
         return 0
-    found = install(tree, with_driver=not options.no_driver)
+    found = install(tree, with_driver=not options.no_driver, variants=options.variant)
     say(f"installed in {tree.home}: {CARDS} cards, {len(MODEL_TYPES)} backend model types")
     say(json.dumps(found, ensure_ascii=False))
     return 0

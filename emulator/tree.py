@@ -22,6 +22,8 @@ GROUP = 4
 MAX_SEQUENCE = 8192
 """The guide's kcore is `seq8192` and no flag chooses it."""
 TINY = "DeepSeek-R1-Distill-Qwen-Tiny"
+VARIANTS = ("bs-wins",)
+"""Trees whose tools read the guide in another way; the profile that fits each is in `emulator/variants`."""
 
 
 class Family(StrEnum):
@@ -123,6 +125,18 @@ class Tree:
     def smi_layout(self) -> Path:
         """A file with the letter of the layout that `tsm_smi` prints in, where that is not the usual one."""
         return self.home / "smi_layout"
+
+    @property
+    def variants(self) -> Path:
+        """A file with the names of the variants of this tree, one a line; absent where it has none."""
+        return self.home / "variants"
+
+    def is_variant(self, name: str) -> bool:
+        """Whether its tools read the guide as this variant does."""
+        try:
+            return name in self.variants.read_text("utf-8").split()
+        except FileNotFoundError:
+            return False
 
     @property
     def models(self) -> Path:

@@ -15,14 +15,19 @@ from typing import Any
 
 from eventually import eventually
 
+import emulator
 from api.client.client import Client
 from api.documents.jobs import JobDetail
 from api.documents.slots import Presence, SlotDetail
 from cli.stack.stack import embedded
 from cli.stack.supervisor import Service, Supervisor, What
 from orchestrator.model.specs import JobRequest, PipelineRequest
+from orchestrator.settings import SHIPPED_PROFILES
 
 MODEL = "DeepSeek-R1-Distill-Qwen-Tiny"
+
+_VARIANTS = Path(emulator.__file__).parent / "variants"
+"""Profiles for tools that read the guide in another way."""
 
 
 class SecondHost:
@@ -200,6 +205,7 @@ def running_lab(
         "TX81_CANARY_PAUSES": "[1]",
         "TX81_CANARY_FAILURES": "100",
         "TX81_NOTIFY_LOOPBACK": "true",
+        "TX81_PROFILE_DIRS": json.dumps([str(_VARIANTS), str(SHIPPED_PROFILES)]),
     }
     subprocess.run([sys.executable, "-m", "migrations"], check=True, env={**os.environ, **env}, capture_output=True)
     port = free_port()

@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     tree, options = this_tree(), _parser().parse_args(argv)
     require_conda("tx8_txnn")
     require_engine(tree)
-    runs = _card_choice(options.card_num, options.batch_size)
+    runs = _card_choice(options.card_num, options.batch_size, bs_wins=tree.is_variant("bs-wins"))
     work = _prepare(tree, options)
     require_cards([group for groups in runs for group in groups], work.kcore.chips)
     for groups in runs:
@@ -73,13 +73,13 @@ def _parser() -> Parser:
     return parser
 
 
-def _card_choice(card_num: str | None, batch_size: str | None) -> list[list[list[int]]]:
+def _card_choice(card_num: str | None, batch_size: str | None, *, bs_wins: bool) -> list[list[list[int]]]:
     """The card groups of each run, by the guide's rule that `-bs` wins over `-cn`."""
     listed = card_groups("0,1,2,3" if card_num is None else card_num)
     if batch_size is None:
         chosen = [listed]
     else:
-        chosen = [groups_for(size, listed if card_num else []) for size in batch_sizes(batch_size)]
+        chosen = [groups_for(size, listed if card_num else [], bs_wins=bs_wins) for size in batch_sizes(batch_size)]
     for groups in chosen:
         if card_num and groups != listed:
             taken = ",".join(spelled(group) for group in groups)

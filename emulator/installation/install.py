@@ -8,7 +8,7 @@ import filecmp
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,9 +22,10 @@ from emulator.tool import Refused
 from emulator.tree import MODEL_TYPES, TINY, Tree
 
 
-def install(tree: Tree, *, with_driver: bool, shipped: Path = SHIPPED) -> dict[str, str]:
-    """Make or renew the tree; answers the places a user of it needs, by name."""
+def install(tree: Tree, *, with_driver: bool, shipped: Path = SHIPPED, variants: Sequence[str] = ()) -> dict[str, str]:
+    """Make or renew the tree, with these variants; answers the places a user of it needs, by name."""
     with _claimed(tree):
+        write(tree.variants, "".join(f"{name}\n" for name in variants), mode=0o644)
         lay_out(tree, shipped)
         _deploy(tree)
         _lay_out_model(tree, shipped)

@@ -44,11 +44,14 @@ def batch_sizes(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def groups_for(size: int, listed: list[list[int]]) -> list[list[int]]:
+def groups_for(size: int, listed: list[list[int]], *, bs_wins: bool = False) -> list[list[int]]:
     """The `size` groups that a run takes: those listed first, then the lowest others.
 
-    The single card is one batch, so `-bs 1` leaves it as it is listed.
+    The single card is one batch, so `-bs 1` leaves it as it is listed. In the variant `bs_wins` the list counts for
+    nothing: the guide's table says no more than that `-bs` counts where both are given.
     """
+    if bs_wins:
+        listed = []
     if len(listed) == size:
         return listed
     whole = [group for group in listed if len(group) == GROUP]

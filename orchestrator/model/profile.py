@@ -196,6 +196,30 @@ Answers = Annotated[
 """One rule; or several, of which the first that fits counts; or `none`: the answers are not read."""
 
 
+class OwnCards(Strict):
+    """How to tell whether a tool used the cards that were leased for it, and no others.
+
+    What it opens is looked at while it runs. A card of others that it opens or names ends its attempt as `wrong_cards`.
+    """
+
+    required: bool = Field(
+        default=False,
+        description="A result counts only if the tool was seen to have a card of each of its groups open, or named it.",
+    )
+    said: tuple[Pattern, ...] = Field(
+        default=(),
+        description="Patterns for what it prints about the cards it uses, in its output and vendor logs; their group "
+        "`cards` is `8..11`, `8-11` or `8,9,10,11`.",
+    )
+
+    @model_validator(mode="after")
+    def _names_cards(self) -> "OwnCards":
+        for pattern in self.said:
+            if "cards" not in re.compile(pattern).groupindex:
+                raise ValueError(f"said: the pattern {pattern!r} needs a group (?P<cards>…)")
+        return self
+
+
 class ServeRule(Strict):
     """How a server gets its address, and how to check that it listens."""
 
@@ -272,6 +296,7 @@ class KindProfile(Strict):
         "scripts that write beside themselves; both with place-holders.",
     )
     kill_ladder: KillLadder | None = Field(default=None, description="Of this kind, in place of the profile's.")
+    own_cards: OwnCards | None = Field(default=None, description="Absent: only what it opens is looked at.")
     serve: ServeRule | None = Field(default=None, description="Of the kind serve, and of no other.")
     limits: DefaultLimits
     progress: Pattern | None = Field(

@@ -71,6 +71,29 @@ def test_a_card_that_somebody_else_uses_is_left_alone_until_it_is_proven_free(la
     assert "black_box" in [output.name for output in done.outputs]
 
 
+@contextmanager
+def variant(lab: Lab, name: str) -> Iterator[None]:
+    """The tools of the lab read the guide in another way while the block runs."""
+    chosen = Path(lab.tree["home"]) / "variants"
+    chosen.write_text(f"{name}\n")
+    try:
+        yield
+    finally:
+        chosen.write_text("")
+
+
+def test_tools_whose_bs_wins_over_cn_get_no_result_recorded_on_the_wrong_group(lab: Lab, kcore: int):
+    lab.client.register_release("other", "txnn_bs_wins", lab.tree["home"])
+    with variant(lab, "bs-wins"):
+        refused = lab.ended(lab.infer(kcore, placement={"slot": "g1"}))
+        fitting = lab.ended(lab.infer(kcore, placement={"slot": "g1"}, release="other"))
+
+    assert (refused.state, refused.failure.kind, len(refused.attempts)) == (JobState.FAILED, "wrong_cards", 1)
+    assert "0, 1, 2, 3, and its own are 4, 5, 6, 7" in refused.failure.reason
+    assert fitting.state is JobState.SUCCEEDED
+    assert {service_of(lab, slot) for slot in ("g0", "g1")} == {ServiceState.IN_SERVICE}
+
+
 def test_a_dead_card_keeps_its_group_out_until_a_canary_passes(lab: Lab, kcore: int):
     spec = {
         "model": MODEL, "kcore": {"job": kcore, "artifact": "kcore"}, "max_tokens": 512,

@@ -14,11 +14,11 @@ from dataclasses import replace
 
 from orchestrator.errors import OwnershipLost
 from orchestrator.jobs.assignments import claim
-from orchestrator.model.failures import FailureKind
+from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import AttemptState
 from orchestrator.storage.artifacts import ArtifactStore
 from workers import lacks
-from workers.attempt import ending, evidence, judge, model_unchanged, report, troubles
+from workers.attempt import ending, evidence, judge, model_unchanged, own_cards, report, troubles
 from workers.attempt.collect import store_logs
 from workers.attempt.ending import Ended
 from workers.attempt.facts import Claimed, Findings, Prepared, Ran
@@ -168,11 +168,17 @@ class _Execution:
         return Telemetry(rule, own, {"devices": str(settings.devices_dir), "root": plan.words["root"]})
 
     def _judge(self, ran: Ran, guard: CardGuard) -> None:
-        failure = None if ran.interrupted else guard.misuse(ran.outcome) or self._kind.judge(ran)
+        failure = None if ran.interrupted else self._failure_of(ran, guard)
         # Before anything is stored, which may fail.
         suspicion = judge.suspicion(failure, ran.outcome, ran.evidence, ran.plan.fault_signatures)
         self._found = replace(self._found, failure=failure, suspicion=suspicion)
         self._require_room()
+
+    def _failure_of(self, ran: Ran, guard: CardGuard) -> Failure | None:
+        rule = ran.plan.kind.own_cards
+        said = own_cards.named(rule, ran.evidence)
+        failure = guard.misuse(ran.outcome, said=said) or self._kind.judge(ran)
+        return failure or guard.unproven(rule, ran.outcome, said=said)
 
     def _collect(self, ran: Ran) -> None:
         if ran.interrupted:

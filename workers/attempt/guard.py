@@ -4,14 +4,18 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Self
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.model.failures import Failure, FailureKind, Suspicion
+from orchestrator.model.profile import OwnCards
 from orchestrator.model.slots import SlotName
 from orchestrator.model.suspects import COUNTED
+from workers.attempt import own_cards
+from workers.host.open_events import OpenEvents
 from workers.host.probe import Finding, Probe, command_of
 from workers.processes.process import Outcome, StopReason, StopSignal
 from workers.processes.shim import descendants
@@ -20,10 +24,19 @@ from workers.slot import OwnedSlot
 
 log = logging.getLogger(__name__)
 
-LOOKS = (0.3, 1.0, 3.0, 10.0, 30.0)
-"""Seconds after the start at which the cards opened by the tool are checked; then every `_LATER`."""
+LOOKS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+"""Seconds after the start at which the cards opened by the tool are checked, beside the moments at which the kernel
+reports that a node is opened; then every `_LATER`."""
 
 _LATER = 60.0
+
+_UNTIL_SEEN = 1.0
+"""Longest time between two checks as long as the tool was not seen to open its own cards: in a container the kernel
+may report nothing."""
+
+_BETWEEN = 0.01
+"""Least time between two checks, for a host on which nodes are opened all the time."""
+
 _PATIENCE = 5.0
 
 _FRESH = 0.1
@@ -41,6 +54,20 @@ class CardsNotFree(OrchestratorError):
         super().__init__(suspicion.reason)
         self.failure = Failure(kind=FailureKind.FAULT, reason=suspicion.reason)
         self.suspicion = suspicion
+
+
+class Looks:
+    """When a running tool is looked at, if the kernel reports nothing."""
+
+    def __init__(self, began: float) -> None:
+        self._due = [began + after for after in reversed(LOOKS)]
+
+    def wait(self, now: float, *, seen: bool) -> float:
+        """Seconds until the next look; `seen`: it has opened its own cards, or has none."""
+        while self._due and self._due[-1] <= now:
+            self._due.pop()
+        left = self._due[-1] - now if self._due else _LATER
+        return left if seen else min(left, _UNTIL_SEEN)
 
 
 class CardGuard:
@@ -66,6 +93,10 @@ class CardGuard:
         self._elsewhere = elsewhere
         self._ended = threading.Event()
         self._returned = threading.Event()
+        self._events: OpenEvents | None = None
+        self._reported: set[int] = set()
+        self._opened: set[int] = set()
+        self._hidden = False
         self._gone_at = math.inf
         self.found: Finding | None = None
         """Result of the last scan for processes that have cards open."""
@@ -83,23 +114,35 @@ class CardGuard:
                 raise CardsNotFree(self._suspicion(finding, finding.sentence(), blames_job=False))
 
     def __enter__(self) -> Self:
-        self._returned = beside(self._watch)
+        # Before the tool starts, so that its first open is reported too.
+        self._events = OpenEvents(self._probe.nodes())
+        self._returned = beside(partial(self._watch, self._events))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._gone_at = time.monotonic()
         self._ended.set()
-        # A scan that hangs in a file system is not waited for; its result is no longer used.
-        self._returned.wait(_PATIENCE)
+        if self._events is not None:
+            self._events.wake()
+        # A scan that hangs in a file system is not waited for; its result is no longer used, and it keeps its events.
+        if self._returned.wait(_PATIENCE) and self._events is not None:
+            self._events.close()
 
-    def misuse(self, outcome: Outcome) -> Failure | None:
-        """The failure of an attempt whose tool opened other cards: not a fault of the host, but of the tool's
-        arguments."""
-        if not self.strayed or outcome.stopped not in (None, StopReason.WRONG_CARDS):
+    @property
+    def seen(self) -> frozenset[int]:
+        """The cards that the tool was seen to have open. Of a tool that we may not look into: those of its own whose
+        nodes were opened while it ran, since nobody else may use them."""
+        return frozenset(self._opened | (self._reported.intersection(self._cards) if self._hidden else set()))
+
+    def misuse(self, outcome: Outcome, *, said: Collection[int] = ()) -> Failure | None:
+        """The failure of an attempt whose tool opened other cards, or whose output `said` that it uses such."""
+        if outcome.stopped not in (None, StopReason.WRONG_CARDS):
             return None
-        own = f"its own are {_numbers_of(self._cards)}" if self._cards else "a CPU job has no cards"
-        reason = f"it opened cards {_numbers_of(self.strayed)}, and {own}: see the profile's arguments for cards"
-        return Failure(kind=FailureKind.WRONG_CARDS, reason=reason, exit_code=outcome.exit_code, signal=outcome.signal)
+        return own_cards.strayed(self._groups, outcome, opened=self.strayed, said=said)
+
+    def unproven(self, rule: OwnCards | None, outcome: Outcome, *, said: Collection[int]) -> Failure | None:
+        """The failure of a successful run whose cards were not seen to be its own, where the profile requires it."""
+        return own_cards.unproven(rule, self._groups, outcome, seen=self.seen, said=said)
 
     def excused(self, failure: Failure | None) -> Failure | None:
         """The failure of a tool, or a fault if one of its cards has disappeared: a dead card must not fail a job."""
@@ -142,26 +185,29 @@ class CardGuard:
             self._slot.seen_free[self._cards] = time.monotonic() - self.found.age
         return self.found
 
-    def _watch(self) -> None:
-        began, looks = time.monotonic(), iter(LOOKS)
-        while True:
-            due = next(looks, None)
-            if self._ended.wait(_LATER if due is None else max(0.0, began + due - time.monotonic())):
+    def _watch(self, events: OpenEvents) -> None:
+        looks = Looks(time.monotonic())
+        while not self._ended.is_set():
+            self._reported |= events.wait(looks.wait(time.monotonic(), seen=bool(self._opened or not self._cards)))
+            if self._ended.is_set():
                 return
             try:
                 self._look_at_the_tree()
             except Exception:
                 # A failed scan must not end a run of hours.
                 log.warning("open cards not checked", exc_info=True)
+            self._ended.wait(_BETWEEN)
 
     def _look_at_the_tree(self) -> None:
         pids = [*descendants(self._slot.shim.pid), *self._elsewhere()]
         opened = self._probe.opened_by(pids)
         self.processes = [
-            {"pid": pid, "command": command_of(pid), "state": _state(pid), "cards": sorted(opened.get(pid, ()))}
+            {"pid": pid, "command": command_of(pid), "state": _state(pid), "cards": sorted(opened.cards.get(pid, ()))}
             for pid in pids
         ]
-        strayed = {card for cards in opened.values() for card in cards} - set(self._cards)
+        self._opened |= opened.all
+        self._hidden = self._hidden or opened.unseen > 0
+        strayed = opened.all - set(self._cards)
         if strayed:
             self.strayed = tuple(sorted(strayed.union(self.strayed)))
             self._stop.request(StopReason.WRONG_CARDS)
@@ -175,7 +221,3 @@ def _state(pid: int) -> str:
     with suppress(OSError), open(f"/proc/{pid}/wchan", "rb") as told:
         where = told.read(100).decode("ascii", "replace").strip("0")
     return f"{state} {where}".strip()
-
-
-def _numbers_of(cards: Sequence[int]) -> str:
-    return ", ".join(map(str, cards))

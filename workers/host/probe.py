@@ -115,6 +115,21 @@ def default_probe(session: Session, settings: Settings) -> "Probe":
 
 
 @dataclass(frozen=True)
+class Opened:
+    """The cards that some processes have open."""
+
+    cards: Mapping[int, set[int]]
+    """By process; those with none are left out."""
+    unseen: int
+    """Processes that we may not look into."""
+
+    @property
+    def all(self) -> set[int]:
+        """Of all these processes."""
+        return {card for cards in self.cards.values() for card in cards}
+
+
+@dataclass(frozen=True)
 class _Nodes:
     """The device nodes of some cards that are there."""
 
@@ -147,11 +162,16 @@ class Probe:
             return finding
         return self._asked(self._rule.check, finding, shim, keep_fds)
 
-    def opened_by(self, pids: Iterable[int]) -> dict[int, set[int]]:
+    def opened_by(self, pids: Iterable[int]) -> Opened:
         """The cards of the whole host that each of these processes has open."""
         nodes, _ = self._nodes(range(CARDS_PER_HOST))
         seen = open_files.look(nodes.files, pids)
-        return {pid: {nodes.cards[one] for one in held} for pid, held in seen.opened.items()}
+        return Opened({pid: {nodes.cards[one] for one in held} for pid, held in seen.opened.items()}, seen.unseen)
+
+    def nodes(self) -> dict[Path, int]:
+        """The device nodes of the whole host that are there, each with its card."""
+        nodes, _ = self._nodes(range(CARDS_PER_HOST))
+        return {path: nodes.cards[one] for path, one in nodes.files.items()}
 
     def _nodes(self, cards: Iterable[int]) -> tuple[_Nodes, list[tuple[int, str]]]:
         files: dict[Path, Identity] = {}

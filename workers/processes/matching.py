@@ -32,6 +32,14 @@ class Found:
     groups: dict[str, str | None]
 
 
+def search_all(pattern: str, text: str) -> list[Found]:
+    """Every match, of a pattern whose form says that it cannot try for long; of any other, the first."""
+    if steps(pattern, text) <= CHEAP:
+        return [Found(found.start(), found.groupdict()) for found in re.finditer(pattern, text)]
+    first = search(pattern, text)
+    return [] if first is None else [first]
+
+
 def search(pattern: str, text: str, *, seconds: int = SECONDS) -> Found | None:
     """The first match; None if there is none, or if it was not found in time, which is logged."""
     if steps(pattern, text) <= CHEAP:

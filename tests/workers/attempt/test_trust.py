@@ -323,3 +323,49 @@ def test_what_cards_measured_is_kept_and_a_result_beyond_the_limits_is_doubtful(
     assert (celsius["min"], celsius["max"], celsius["max_card"]) == (90, 93, 3)
     with lab.database.read() as session:
         assert session.scalars(select(Doubt.reason)).all() == doubts
+
+
+OWN_CARDS = {"required": True, "said": [r"(?m)^using cards (?P<cards>[\d.,]{1,32})$"]}
+
+
+@pytest.fixture
+def cards_required(lab):
+    """The release's profile wants the cards of a run to be seen."""
+    with lab.database.write() as session:
+        release = session.get_one(Release, "tiny")
+        kinds = release.profile["kinds"]
+        release.profile = {**release.profile, "kinds": {**kinds, "infer": {**kinds["infer"], "own_cards": OWN_CARDS}}}
+
+
+def test_a_result_whose_cards_were_not_seen_is_refused_where_the_profile_requires_it(lab, g0, cards_required):
+    lab.tool(GOOD)
+    attempt_id = inferring(lab)
+
+    lab.run(attempt_id, g0)
+
+    job = lab.job(attempt_id)
+    assert (job.state, job.failure["kind"]) == (JobState.FAILED, "wrong_cards")
+    assert "was not seen to open any of its cards 0, 1, 2, 3" in job.failure["reason"]
+    assert slot_of(lab).service_state is ServiceState.IN_SERVICE
+
+
+@pytest.mark.parametrize("shown", ["exec 3<{devices}/dev-0; sleep 0.5", "echo using cards 0..3"])
+def test_a_result_counts_if_its_cards_were_seen_open_or_named_by_the_tool(lab, g0, cards_required, shown):
+    lab.tool(f"{GOOD}; {shown.format(devices=lab.settings.devices_dir)}")
+    attempt_id = inferring(lab)
+
+    lab.run(attempt_id, g0)
+
+    assert lab.job(attempt_id).state is JobState.SUCCEEDED
+
+
+def test_a_tool_that_names_other_cards_has_failed_even_if_a_card_fault_is_in_its_log(lab, g0, cards_required):
+    # Other cards were busy, so it could not open them: that says nothing about its own slot.
+    lab.tool("echo using cards 8..11; echo 'E card is gone: 9'; exit 1")
+    attempt_id = inferring(lab)
+
+    lab.run(attempt_id, g0)
+
+    failure = lab.job(attempt_id).failure
+    assert (failure["kind"], slot_of(lab).service_state) == ("wrong_cards", ServiceState.IN_SERVICE)
+    assert "its output says that it uses cards 8, 9, 10, 11, and its own are 0, 1, 2, 3" in failure["reason"]
