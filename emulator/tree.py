@@ -22,7 +22,7 @@ GROUP = 4
 MAX_SEQUENCE = 8192
 """The guide's kcore is `seq8192` and no flag chooses it."""
 TINY = "DeepSeek-R1-Distill-Qwen-Tiny"
-VARIANTS = ("bs-wins",)
+VARIANTS = ("bs-wins", "no-jsonl")
 """Trees whose tools read the guide in another way; the profile that fits each is in `emulator/variants`."""
 
 

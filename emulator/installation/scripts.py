@@ -14,7 +14,7 @@ from emulator.clients.main import SCRIPTS
 from emulator.compiler.convert import TOOLCHAIN
 from emulator.tree import MARKER, ROOT_VARIABLE, Tree
 
-ENVIRONMENTS = ("tx8_base", "tx8_txnn", "tx8_txnn_trans_4.38", "tx8_txnn_trans_4.46")
+ENVIRONMENTS = ("tx8_base", "tx8_txnn", "tx8_txnn_trans_4.38", "tx8_txnn_trans_4.46", "tx8_xla_llama3")
 BASE = "base"
 """Conda's name for its own environment."""
 SOURCE = Path(__file__).parents[2]

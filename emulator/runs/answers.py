@@ -129,19 +129,20 @@ class DeviceLog:
 
 
 class Responses:
-    """The answers as JSON lines, each in the file as soon as it is known."""
+    """The answers as JSON lines, or as text for people, each in the file as soon as it is known."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, as_text: bool = False) -> None:
+        self.path = path.with_suffix(".txt") if as_text else path
         self.rows: list[Mapping[str, Any]] = []
-        self._file = path.open("x", encoding="utf-8", errors="backslashreplace", buffering=1)
+        self._entry = _as_text if as_text else _as_json
+        self._file = self.path.open("x", encoding="utf-8", errors="backslashreplace", buffering=1)
         self._lock = threading.Lock()
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Keep one answer."""
         with self._lock:
             self.rows.append(row)
-            self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            self._file.write(self._entry(row))
 
     def summary(self) -> str:
         """The last line of a run's log."""
@@ -155,3 +156,12 @@ class Responses:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+
+def _as_json(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False) + "\n"
+
+
+def _as_text(row: Mapping[str, Any]) -> str:
+    head = f"=== batch {row['batch']} round {row['round']} question {row['question_index']}"
+    return f"{head}\nQ: {row['question']}\nA: {row['response']}\n"

@@ -365,12 +365,24 @@ class ProbeRule(Strict):
 
     nodes: tuple[str, ...] = Field(
         default=("{devices}/dev-{card}",),
-        description="Globs of the device nodes of a card, with {card} {devices} {root}; each must be there.",
+        description="Globs of the device nodes of a card, with {card} {devices} {root}; each must be there. One "
+        "without {card} is the node of all cards: who holds which is then asked of `check` alone.",
     )
     holders: tuple[AbsolutePath, ...] = Field(
         default=("/usr/bin/npu_pull_ep_log",), description="Executables that hold the nodes of idle cards by right."
     )
     check: CardCheck | None = None
+
+    @property
+    def tells_cards(self) -> bool:
+        """Whether an open node says which card is used."""
+        return any("{card}" in pattern for pattern in self.nodes)
+
+    @model_validator(mode="after")
+    def _somebody_tells_holders(self) -> "ProbeRule":
+        if not self.tells_cards and self.check is None:
+            raise ValueError("nodes: none has {card}, so `check` must say who holds a card")
+        return self
 
 
 class Profile(Strict):

@@ -94,6 +94,15 @@ def test_tools_whose_bs_wins_over_cn_get_no_result_recorded_on_the_wrong_group(l
     assert {service_of(lab, slot) for slot in ("g0", "g1")} == {ServiceState.IN_SERVICE}
 
 
+def test_answers_that_are_text_for_people_are_read_as_their_profile_says(lab: Lab, kcore: int):
+    lab.client.register_release("text", "txnn_no_jsonl", lab.tree["home"])
+    with variant(lab, "no-jsonl"):
+        done = lab.ended(lab.infer(kcore, release="text"))
+
+    # It requires that every answer is the golden one.
+    assert done.state is JobState.SUCCEEDED
+
+
 def test_a_dead_card_keeps_its_group_out_until_a_canary_passes(lab: Lab, kcore: int):
     spec = {
         "model": MODEL, "kcore": {"job": kcore, "artifact": "kcore"}, "max_tokens": 512,

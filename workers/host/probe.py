@@ -180,8 +180,9 @@ class Probe:
         for card in cards:
             for pattern in self._rule.nodes:
                 found = self._files(pattern, card)
-                files |= found
-                by_card |= dict.fromkeys(found.values(), card)
+                if "{card}" in pattern:
+                    files |= found
+                    by_card |= dict.fromkeys(found.values(), card)
                 if not found:
                     missing.append((card, f"{_fill(pattern, self._words, card)}; is the driver loaded?"))
         return _Nodes(files, by_card), missing
@@ -219,8 +220,12 @@ class Probe:
 
     def _asked(self, check: CardCheck, seen: Finding, shim: Shim | None, keep_fds: Sequence[int]) -> Finding:
         environment = {name: _fill(value, self._words, 0) for name, value in check.environment.items()}
-        if shutil.which(_fill(check.argv[0], self._words, 0), path=environment.get("PATH", "")) is None:
-            return seen
+        program = _fill(check.argv[0], self._words, 0)
+        if shutil.which(program, path=environment.get("PATH", "")) is None:
+            if self._rule.tells_cards:
+                return seen
+            why = f"{program} is not installed, and the one node of all cards does not tell who holds them"
+            return replace(seen, busy=tuple((card, why) for card in seen.cards))
         missing, busy = [], []
         with tempfile.TemporaryDirectory(prefix="tx81-probe-") as folder:
             for card in seen.cards:
