@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from orchestrator.errors import BadRequest, BadSpec
-from orchestrator.model.profile import TAGS, Profile
+from orchestrator.model.answer_rules import TAGS
+from orchestrator.model.profile import Profile
 from orchestrator.model.profile_words import problems_of
 from orchestrator.model.specs import NAME_PATTERN
 from orchestrator.settings import SHIPPED_PROFILES, Settings

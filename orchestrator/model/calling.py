@@ -2,7 +2,8 @@
 
 from typing import cast
 
-from orchestrator.model.profile import DefaultLimits, JsonAnswers, KindProfile, OutputRule, Profile, ProfileKind
+from orchestrator.model.answer_rules import JsonAnswers
+from orchestrator.model.profile import DefaultLimits, KindProfile, OutputRule, Profile, ProfileKind
 from orchestrator.model.specs import Spec, profile_kind
 
 

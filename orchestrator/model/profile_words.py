@@ -10,9 +10,10 @@ from typing import get_args
 
 from pydantic import BaseModel
 
+from orchestrator.model.answer_rules import AnswersRule
 from orchestrator.model.conditions import terms_of
 from orchestrator.model.patterns import steps
-from orchestrator.model.profile import AnswersRule, KindProfile, Profile
+from orchestrator.model.profile import KindProfile, Profile
 from orchestrator.model.specs import Spec
 from orchestrator.strict_json import Place
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from orchestrator.model.profile import AnswersRule, JsonAnswers, TextAnswers
+from orchestrator.model.answer_rules import AnswersRule, JsonAnswers, TextAnswers
 from orchestrator.results.learned_records import text_patterns
 
 _TEXT_NAMES = (

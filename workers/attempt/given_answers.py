@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from orchestrator.model.profile import AnswersRule
+from orchestrator.model.answer_rules import AnswersRule
 from orchestrator.model.specs import ClientSpec, InferSpec
 from orchestrator.results.answers import CheckedAnswer, GivenAnswer, exact
 from orchestrator.results.metrics import Measured, compared, measure

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.model.profile import AnswersRule
+from orchestrator.model.answer_rules import AnswersRule
 from orchestrator.results.answers import GivenAnswer, Golden
 from orchestrator.results.prompts import questions_in
 from workers.toolchain.columns import Columns, Unplaced, storable

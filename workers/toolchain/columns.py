@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from orchestrator.model.profile import AnswersRule, TextAnswers
+from orchestrator.model.answer_rules import AnswersRule, TextAnswers
 from orchestrator.results.answers import GivenAnswer
 from workers.toolchain.rows import BadAnswers, Row
 

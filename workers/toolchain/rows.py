@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
-from orchestrator.model.profile import AnswersRule, TextAnswers
+from orchestrator.model.answer_rules import AnswersRule, TextAnswers
 from workers.toolchain import records
 
 MOST_RECORD_BYTES = 4 << 20

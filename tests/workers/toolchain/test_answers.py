@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from orchestrator.model.profile import JsonAnswers
+from orchestrator.model.answer_rules import JsonAnswers
 from orchestrator.results.answers import GivenAnswer, Golden, digest_of, exact
 from orchestrator.results.metrics import DEFINITIONS, measure, percentile
 from workers.toolchain.answers import Asked, BadAnswers, count_prompts, problems_with, read_answers, read_golden

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from orchestrator.model.profile import AnswersRule, JsonAnswers, TextAnswers
+from orchestrator.model.answer_rules import AnswersRule, JsonAnswers, TextAnswers
 from orchestrator.results.answers import GivenAnswer
 from workers.toolchain.answers import read_answers
 from workers.toolchain.rows import MOST_RECORD_BYTES, BadAnswers, rows_by
