@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.catalog import child, tokenization
+from orchestrator.catalog import child
 from orchestrator.catalog.child import Broken, ChildLimits, OverLimit
 
 log = logging.getLogger(__name__)
 
 FILE = "tokenizer.json"
+
+_PROGRAM = Path(__file__).with_name("tokenization.py")
+"""Not imported here: it loads the package, which may not be installed."""
 
 LIMITS = ChildLimits(memory=4 << 30, cpu_seconds=60, wall_seconds=120, file_bytes=64 << 20)
 """A vocabulary of 150,000 words takes some hundred MiB; the answer is a number for each text."""
@@ -38,7 +41,7 @@ def _asked(model: Path, task: dict[str, Any]) -> Any:
         return None
     try:
         said = {**task, "tokenizer": str(tokenizer.absolute())}
-        return child.answer(Path(tokenization.__file__), said, LIMITS, packages=True)["found"]
+        return child.answer(_PROGRAM, said, LIMITS, packages=True)["found"]
     except (OverLimit, Broken) as trouble:
         log.info("no tokens by %s: %s", tokenizer, str(trouble)[-300:])
         return None

@@ -32,9 +32,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield made
 
 
-@pytest.fixture
+@pytest.fixture(scope="package")
 def own_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Two card groups for one test: a wrong build would be taken from the cache by other tests."""
+    """Two card groups for tests that make wrong builds: what runs there never takes a build from the cache."""
     folder = tmp_path_factory.mktemp("own")
     with running_lab(folder, url_of_sqlite(folder / "tx81.db")) as made:
         yield made

@@ -24,7 +24,7 @@ from orchestrator.suites import baselines, schedules
 
 PAGE = Path(__file__).parents[2] / "docs" / "suites.md"
 
-pytestmark = [pytest.mark.xdist_group("lab"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 
 def _suite(lab: Lab) -> SuiteDocument:
@@ -68,6 +68,7 @@ def _set_earlier(lab: Lab, name: str, document: ScheduleDocument) -> None:
         schedules.set_schedule(session, name, document, by="alice", now=earlier)
 
 
+@pytest.mark.xdist_group("lab")
 def test_a_suite_passes_against_its_own_baseline_and_a_schedule_starts_it(lab: Lab):
     lab.client.suites.apply(_suite(lab))
 
@@ -89,6 +90,7 @@ def test_a_suite_passes_against_its_own_baseline_and_a_schedule_starts_it(lab: L
     assert (third.verdict, third.started_by) == (Verdict.SAME, "schedule often")
 
 
+@pytest.mark.xdist_group("wrong builds")
 def test_a_bad_card_and_a_worse_build_are_told_apart_and_are_two_cases(own_lab: Lab):
     lab = own_lab
     few = Path(lab.tree["home"]) / "few_prompts.txt"

@@ -7,7 +7,7 @@ from lab import Lab
 
 from api.documents.triages import TriageView
 
-pytestmark = [pytest.mark.xdist_group("triage"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.xdist_group("wrong builds"), pytest.mark.timeout(300)]
 
 
 def verdict(lab: Lab, job: int) -> TriageView:
@@ -26,7 +26,7 @@ def infer(lab: Lab, kcore: int, slot: str) -> int:
 
 def test_a_bad_card_and_a_bad_build_are_told_apart(own_lab: Lab):
     lab = own_lab
-    good = lab.run(lab.pipeline())["compile"].id
+    good = lab.run(lab.pipeline(use_cache=False))["compile"].id
     infer(lab, good, "g0")
     with lab.fault("convert", "corrupt"):
         wrong = lab.run(lab.pipeline(use_cache=False))["compile"].id

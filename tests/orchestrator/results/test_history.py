@@ -2,8 +2,6 @@
 
 import math
 import random
-import subprocess
-import sys
 
 import pytest
 from hypothesis import given, settings
@@ -61,11 +59,3 @@ def test_segments_cover_all_points_once_and_are_always_the_same(values):
     assert found[-1].end == len(values)
     assert len(found) == 1 or min(each.end - each.start for each in found) >= LEAST_SEGMENT
     assert segments(values) == found
-
-
-def test_the_library_is_loaded_only_when_a_history_is_asked_for():
-    program = "import orchestrator.results.history, api.app, sys; print('ruptures' in sys.modules)"
-
-    assert (
-        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "False\n"
-    )

@@ -2,8 +2,6 @@
 
 import logging
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -226,11 +224,3 @@ def test_what_a_service_says_of_its_url_is_in_no_log(caplog):
 
     assert sent.error
     assert "hush-hush" not in caplog.text + sent.error
-
-
-def test_no_process_loads_the_services_before_one_is_used():
-    code = "import api.app, orchestrator.dispatcher.main, workers.main, sys; print('apprise' in sys.modules)"
-
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert ran.stdout == "False\n"
