@@ -1,6 +1,6 @@
 """`python -m api`: serve on the configured address, after leaving the admin token at the first start."""
 
-from tx81.start import begin_service
+from tx81.start import begin_service, modules_loaded
 
 if __name__ == "__main__":
     begin_service()  # before anything that reads the environment is imported
@@ -136,4 +136,5 @@ def _refused(variable: str, trouble: OSError) -> int:
 
 
 if __name__ == "__main__":
+    modules_loaded()
     main()

@@ -1,6 +1,6 @@
 """Upgrade the configured database to the newest schema: `python -m migrations`."""
 
-from tx81.start import begin_service
+from tx81.start import begin_service, modules_loaded
 
 if __name__ == "__main__":
     begin_service()  # before anything that reads the environment is imported
@@ -78,4 +78,5 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    modules_loaded()
     sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,6 @@
 """`python -m workers --slot g3`."""
 
-from tx81.start import begin_service
+from tx81.start import begin_service, modules_loaded
 
 if __name__ == "__main__":
     begin_service()  # before anything that reads the environment is imported
@@ -15,4 +15,5 @@ os.environ["REMAP_SIGTERM"] = "SIGQUIT"
 from workers.main import main
 
 if __name__ == "__main__":
+    modules_loaded()
     sys.exit(main())

@@ -1,6 +1,6 @@
 """`python -m api.flower`."""
 
-from tx81.start import begin_service
+from tx81.start import begin_service, modules_loaded
 
 if __name__ == "__main__":
     begin_service()  # before anything that reads the environment is imported
@@ -33,4 +33,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    modules_loaded()
     main()

@@ -1,6 +1,6 @@
 """`python -m orchestrator.dispatcher`."""
 
-from tx81.start import begin_service
+from tx81.start import begin_service, modules_loaded
 
 if __name__ == "__main__":
     begin_service()  # before anything that reads the environment is imported
@@ -10,4 +10,5 @@ import sys
 from orchestrator.dispatcher.main import main
 
 if __name__ == "__main__":
+    modules_loaded()
     sys.exit(main())

@@ -92,10 +92,11 @@ def test_packages_of_others_break_no_command(foreign: Path, tmp_path: Path, star
 def test_a_service_forgets_the_environment_of_others_before_it_imports_anything(module: str):
     source = ROOT.joinpath(*module.split("."), "__main__.py").read_text()
 
-    _docstring, imported, guard, *_ = ast.parse(source).body
+    _docstring, imported, guard, *_, start = ast.parse(source).body
 
-    assert ast.unparse(imported) == "from tx81.start import begin_service"
+    assert ast.unparse(imported) == "from tx81.start import begin_service, modules_loaded"
     assert ast.unparse(guard) == "if __name__ == '__main__':\n    begin_service()"
+    assert ast.unparse(start).startswith("if __name__ == '__main__':\n    modules_loaded()\n")
 
 
 def test_nothing_of_others_is_left_in_the_environment_of_a_service():
