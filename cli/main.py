@@ -13,12 +13,15 @@ from cyclopts import App, CycloptsError, Group
 
 from cli.session import Exit, Readers, Stop, hint, say
 from cli.version import version
+from tx81.parts import lacking
 
 _WAITS_FOR_JOBS = frozenset(
     {"run", "wait", "submit", "stress", "batches", "serve", "load", "provision", "canary", "demo", "up", "compare"}
     | {"suites", "schedules", "ab", "triage"}
 )
 """Commands whose exit code is the outcome of jobs or of a comparison, even if nobody reads their output."""
+_NEEDS = {"up": "embedded", "demo": "embedded"} | dict.fromkeys(("api", "dispatcher", "worker", "migrate"), "server")
+"""Commands that run on more than the client, and the extra that installs it."""
 _BROKEN_PIPE = 141
 """128 + SIGPIPE: what a shell shows for a program whose reader went away."""
 
@@ -214,6 +217,8 @@ def run(argv: Sequence[str]) -> int:
     """Do what the command line says; returns the exit code."""
     try:
         Readers.gone = False
+        if trouble := _lacking(argv):
+            return _refused(trouble, Exit.USAGE)
         code = app(list(argv))
         say(sys.stdout.flush)
         if Readers.gone and not code and argv[0] not in _WAITS_FOR_JOBS:
@@ -233,10 +238,20 @@ def run(argv: Sequence[str]) -> int:
     except OSError as error:
         return _refused(f"{error.filename or 'this machine'}: {error.strerror or error}", Exit.FAULT)
     except Exception as error:
+        if isinstance(error, ImportError) and (trouble := _lacking(argv, even_help=True)):
+            return _refused(trouble, Exit.USAGE)
         if os.environ.get("TX81_TRACEBACK"):
             raise
         return _refused(f"{type(error).__name__}: {error} (a bug; TX81_TRACEBACK=1 shows where)", Exit.FAULT)
     return int(code) if isinstance(code, int) else Exit.OK
+
+
+def _lacking(argv: Sequence[str], *, even_help: bool = False) -> str | None:
+    """Which package is missing for this command, and the remedy."""
+    extra = _NEEDS.get(argv[0]) if argv else None
+    if extra is None or ({"--help", "-h"} & set(argv) and not even_help):
+        return None
+    return lacking(f"tx81 {argv[0]}", extra)
 
 
 def open_closed_streams() -> None:

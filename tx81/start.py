@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
+from tx81.parts import lacking
 from tx81.state import PRIVATE
 
 _KEPT = frozenset(
@@ -54,10 +55,14 @@ def import_only_ours() -> None:
 def begin_service() -> None:
     """Prepare this process: `import_only_ours`, the environment of a service, and files that only its user can access.
 
-    Call it before anything else is imported, and `modules_loaded` afterwards: until then no garbage is collected."""
+    Call it before anything else is imported, and `modules_loaded` afterwards: until then no garbage is collected. Where
+    the packages of services are not installed, the process ends here with one line and code 2."""
     global umask_of_tools
     gc.disable()
     import_only_ours()
+    if trouble := lacking("a service", "server"):
+        print(f"tx81: {trouble}", file=sys.stderr)
+        sys.exit(2)
     umask_of_tools = os.umask(PRIVATE)
     kept = service_environment(os.environ)
     for name in set(os.environ) - set(kept):

@@ -15,7 +15,7 @@ Document = dict[str, Any]
 class View(BaseModel):
     """Base of every answer: frozen, and made from a row or from JSON."""
 
-    model_config = ConfigDict(from_attributes=True, frozen=True)
+    model_config = ConfigDict(from_attributes=True, frozen=True, defer_build=True)
 
 
 class Page(View, Generic[T]):

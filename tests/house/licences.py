@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
@@ -37,10 +37,10 @@ class Package:
         return _COPYLEFT.search(self.licence) is not None
 
 
-def needed() -> list[Package]:
-    """Every package that is installed with the product on this platform, without those of development."""
+def needed(extras: Sequence[str] = EXTRAS) -> list[Package]:
+    """Every package that is installed with the product and these extras on this platform."""
     found: dict[str, Package] = {}
-    pending = [(PROJECT, extra) for extra in EXTRAS]
+    pending = [(PROJECT, extra) for extra in extras]
     seen = set(pending)
     while pending:
         name, extra = pending.pop()

