@@ -3,8 +3,6 @@
 Start with `lacking`. Only the standard library is imported here.
 """
 
-from importlib.util import find_spec
-
 _SERVER = (
     *("alembic", "apprise", "celery", "fastapi", "flower", "kombu", "numpy", "psutil", "psycopg", "pydantic_settings"),
     *("rapidfuzz", "redis", "ruptures", "sacrebleu", "scipy", "sqlalchemy", "tokenizers", "uvicorn", "zstandard"),
@@ -16,6 +14,8 @@ EXTRAS = {"server": _SERVER, "embedded": (*_SERVER, *_EMBEDDED)}
 
 def lacking(what: str, extra: str) -> str | None:
     """Why `what` cannot run and the remedy, in one line; None if the extra that it needs is installed."""
+    from importlib.util import find_spec  # `tx81 --help` does not need it
+
     absent = next((module for module in EXTRAS[extra] if find_spec(module) is None), None)
     if absent is None:
         return None

@@ -25,6 +25,9 @@ _KEPT = frozenset(
 _KEPT_BEGIN_WITH = ("TX81_", "LC_")
 umask_of_tools = -1
 """The umask with which this process started, for the vendor's tools, whose files are not ours. -1: unchanged."""
+is_command_line = False
+"""Whether this process is `tx81`, which needs few of the documents and must start fast: their validators are built at
+first use. Services build them at the start, where an error is seen."""
 _HOME = str(Path(__file__).resolve().parents[1])
 """The folder with our packages."""
 
@@ -79,6 +82,8 @@ def modules_loaded() -> None:
 
 def main() -> None:
     """The command line."""
+    global is_command_line
+    is_command_line = True
     import_only_ours()
     import_module("cli.main").main()
 

@@ -2,18 +2,20 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 
 from api.client.connection import Calls, ServerUnreachable, seconds_left, sent
 from api.documents.answers import AnswerView
 from api.documents.base import Page
-from api.documents.explanations import ExplanationView
 from api.documents.jobs import EventView, JobDetail, JobView, OrderReport
 from orchestrator.model.orders import BulkOrder
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import FINAL
+
+if TYPE_CHECKING:
+    from api.documents.explanations import ExplanationView
 
 MOST_JOBS_ASKED = 100
 """For more jobs than this the events of all jobs are followed, because the length of a URL is limited."""
@@ -72,8 +74,10 @@ class JobCalls(Calls):
             if cursor is None:
                 return
 
-    def explain(self, job: int) -> ExplanationView:
+    def explain(self, job: int) -> "ExplanationView":
         """Everything a job waits for, when it may start, and the decisions that led to its state."""
+        from api.documents.explanations import ExplanationView  # all of placement's words
+
         return ExplanationView.model_validate(self._connection.get(f"/jobs/{job}/explain").json())
 
     def cancel(self, job: int, note: str | None = None, *, version: int | None = None) -> JobView:

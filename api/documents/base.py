@@ -8,6 +8,8 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tx81 import start
+
 T = TypeVar("T")
 Document = dict[str, Any]
 
@@ -15,7 +17,7 @@ Document = dict[str, Any]
 class View(BaseModel):
     """Base of every answer: frozen, and made from a row or from JSON."""
 
-    model_config = ConfigDict(from_attributes=True, frozen=True, defer_build=True)
+    model_config = ConfigDict(from_attributes=True, frozen=True, defer_build=start.is_command_line)
 
 
 class Page(View, Generic[T]):

@@ -24,6 +24,7 @@ from orchestrator.model.slots import (
     cards_of_groups,
     groups_of_cards,
 )
+from tx81 import start
 
 LONGEST_SECONDS = 10 * 365 * 24 * 3600
 """Ten years: what is meant to be without limit still has to fit a calendar."""
@@ -101,7 +102,7 @@ class Strict(BaseModel):
     """Base of every document a client sends: frozen; unknown fields are refused, and so is a value of another JSON
     type where a number or a boolean is expected (`true` is not 1, and "5" is not 5)."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=start.is_command_line)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -17,6 +17,7 @@ NOT_RUN = {
     r"make (demo|test)": "they contain this test, or take minutes; tests/cli/test_makefile.py",
     r"tx81 load 41 .*--rate": "takes 80 s; tests/cli/commands/test_load.py",
     r"curl ": "needs no tx81; tests/scenarios/test_one_address.py sends the same request",
+    r"docs/client.md: pip": "needs a network; tests/client_only.py installs the same",
     r"docs/deployment.md: ": "needs a container runtime; tests/deploy reads the same files",
     r"docs/emulator.md: ": "the vendor's own commands; tests/emulator/test_chain.py runs them",
     r"docs/jobs.md: tx81 models add": "NAME is a place-holder; tests/cli/conftest.py registers a model so",
