@@ -3,6 +3,8 @@
 Start with `lacking`. Only the standard library is imported here.
 """
 
+import sys
+
 _SERVER = (
     *("alembic", "apprise", "celery", "fastapi", "flower", "kombu", "numpy", "psutil", "psycopg", "pydantic_settings"),
     *("rapidfuzz", "redis", "ruptures", "sacrebleu", "scipy", "sqlalchemy", "tokenizers", "uvicorn", "zstandard"),
@@ -16,7 +18,8 @@ def lacking(what: str, extra: str) -> str | None:
     """Why `what` cannot run and the remedy, in one line; None if the extra that it needs is installed."""
     from importlib.util import find_spec  # `tx81 --help` does not need it
 
-    absent = next((module for module in EXTRAS[extra] if find_spec(module) is None), None)
+    unseen = (module for module in EXTRAS[extra] if module not in sys.modules)
+    absent = next((module for module in unseen if find_spec(module) is None), None)
     if absent is None:
         return None
     return f"{what} needs {absent}, which is not installed: pip install 'tx81-orchestrator[{extra}]'"
