@@ -27,4 +27,4 @@ def test_ten_lines_submit_a_job_wait_and_print_its_answers(lab: Lab, tmp_path: P
     assert "I am a tiny test model." in ran.stdout
     assert "1\t你是谁？\t<think>\n" in ran.stdout
     assert "我是一个微型测试模型" in ran.stdout
-    assert len([line for line in program.splitlines() if line]) <= 12
+    assert len([line for line in program.splitlines() if line]) <= 10
