@@ -22,7 +22,7 @@ GROUP = 4
 MAX_SEQUENCE = 8192
 """The guide's kcore is `seq8192` and no flag chooses it."""
 TINY = "DeepSeek-R1-Distill-Qwen-Tiny"
-VARIANTS = ("bs-wins", "no-jsonl")
+VARIANTS = ("bs-wins", "no-jsonl", "legacy-nodes", "slow-kill", "firmware-tree", "foreground-driver", "qwen2-gm")
 """Trees whose tools read the guide in another way; the profile that fits each is in `emulator/variants`."""
 
 
@@ -102,14 +102,25 @@ class Tree:
         return self.home / f"Tsm_driver_{DRIVER}_x86_64_installer.run"
 
     @property
+    def image(self) -> Path:
+        """The container image, as `docker load` takes it."""
+        return self.home / f"TX8100_REX1032_Release_v{DRIVER.lower()}.tar"
+
+    @property
     def cards(self) -> Path:
-        """The folder of the device nodes; absent until the driver was installed."""
-        return self.home / "dev" / "accel"
+        """The folder of the device nodes; absent until the driver was installed. With one node for all cards: of what
+        the driver itself knows of each."""
+        return self.home / "state" / "chips" if self.one_node else self.home / "dev" / "accel"
+
+    @property
+    def one_node(self) -> Path | None:
+        """The device node of all cards, in the variant that has no node for each."""
+        return self.home / "dev" / "tsm" / "txnpu" if self.is_variant("legacy-nodes") else None
 
     @property
     def manager(self) -> Path:
         """The driver manager's node: its absence means that the driver is not up."""
-        return self.home / "dev" / "accel_drv_mgr"
+        return self.home / "dev" / ("tsm/txnpu_ctrl" if self.one_node else "accel_drv_mgr")
 
     @property
     def events(self) -> Path:

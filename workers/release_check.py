@@ -24,7 +24,7 @@ from orchestrator.model.profile import KindProfile, Profile
 from orchestrator.model.release_checks import Finding, Level, ReleaseCheck
 from orchestrator.model.slots import SlotKind, SlotName
 from orchestrator.settings import BadSettings, Settings, load_settings
-from workers.host import cards, locks
+from workers.host import cards, locks, vendor_words
 from workers.processes.ask import Told, ask
 from workers.processes.container import Container, Mark
 from workers.processes.process import Command
@@ -75,6 +75,7 @@ class _Look:
         if self.digest not in (None, release_digest(self.profile, self.root)):
             yield _error("build", "the tools differ from the registered ones: register them under another name")
         yield from self._environments()
+        yield from vendor_words.findings(self.profile, self.settings, self.root, self.work)
         docker = container_of(self.profile)
         if docker is not None:
             trouble = list(self._container(docker))

@@ -1,6 +1,7 @@
 """`tx81 answers learn`: the rule by which a profile reads the answers of a tool that nobody knew."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import yaml
 from rich.text import Text
@@ -29,17 +30,24 @@ def learn(job: int, /, *, session: Session = HERE) -> Exit:
     The files are stored for a job whose answers could not be read, that failed, or whose profile says `answers: none`.
     """
     with session.client() as client:
-        detail = client.job(job)
-        tree = _left_files(client, job)
-        prompts, folders = _read(client, tree)
+        document, summary = rule_for(client, client.job(job))
+    text = yaml.safe_dump({"kinds": document}, allow_unicode=True, sort_keys=False, width=120)
+    session.emit({"kinds": document}, Text(text.rstrip("\n")))
+    hint_on_terminal(summary)
+    return Exit.OK
+
+
+def rule_for(client: Client, detail: JobDetail) -> tuple[dict[str, Any], str]:
+    """The entries of the job's kind with the rule that reads what it has left, and in one line what is read; Stop if
+    there is none."""
+    job = detail.id
+    tree = _left_files(client, job)
+    prompts, folders = _read(client, tree)
     for folder, search in _SEARCH.items():
         found = learned(folders[folder], prompts, search=search)
         if found is not None:
-            document = {"kinds": {_kind(detail): _entry(found)}}
-            text = yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=120)
-            session.emit(document, Text(text.rstrip("\n")))
-            hint_on_terminal(f"reads {found.answers} answers to {len(prompts)} prompts in {', '.join(found.files)}")
-            return Exit.OK
+            summary = f"reads {found.answers} answers to {len(prompts)} prompts in {', '.join(found.files)}"
+            return {profile_kind(detail): _entry(found)}, summary
     names = [f"{folder}/{file.path}" for folder, files in folders.items() for file in files]
     shown = ", ".join(names[:_MOST_TOLD]) or "none"
     raise Stop(
@@ -82,7 +90,7 @@ def _paths(client: Client, tree: ArtifactView) -> Iterator[str]:
     yield from sorted((entry.path for entry in small), key=lambda path: ("/" in path, path))[:_MOST_FILES]
 
 
-def _kind(detail: JobDetail) -> str:
+def profile_kind(detail: JobDetail) -> str:
     """Under which of a profile's kinds it was run."""
     if detail.kind == "client":
         return f"client_{detail.spec['program']}"

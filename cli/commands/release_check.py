@@ -51,18 +51,19 @@ def check(name: str, /, *, root: Path | None = None, session: Session = HERE) ->
     """
     with session.client() as client:
         release = client.release(name)
-        found = _looked_at(release, root)
+        found = looked_at(release, root)
         try:
             client.keep_release_check(found)
         except ApiError as refusal:
             if refusal.status != _FORBIDDEN:
                 raise
             hint("the result is not stored: that needs a token with the scope operator")
-    session.emit({**found.model_dump(mode="json"), "ok": found.ok}, _findings(found.findings))
+    session.emit({**found.model_dump(mode="json"), "ok": found.ok}, findings_table(found.findings))
     return Exit.OK if found.ok else Exit.JOB_FAILED
 
 
-def _looked_at(release: ReleaseDetail, root: Path | None) -> ReleaseCheck:
+def looked_at(release: ReleaseDetail, root: Path | None) -> ReleaseCheck:
+    """What a check on this machine finds; nothing is stored."""
     elsewhere = {} if root is None else {"TX81_RELEASE_ROOTS": json.dumps({release.name: str(root.absolute())})}
     env = service_environment(os.environ) | elsewhere
     asked = release.model_dump_json(include={"name", "profile", "root", "digest"})
@@ -76,7 +77,8 @@ def _looked_at(release: ReleaseDetail, root: Path | None) -> ReleaseCheck:
     return ReleaseCheck.model_validate_json(done.stdout)
 
 
-def _findings(findings: Iterable[Finding]) -> Table:
+def findings_table(findings: Iterable[Finding]) -> Table:
+    """One row a finding."""
     shown = table("", "what", "found")
     for finding in findings:
         row(shown, finding.level.value, finding.about, finding.detail)

@@ -72,5 +72,10 @@ releases_app.command(
     help="Show a release: its profile, and the latest check of each host.",
 )
 releases_app.command(
+    "cli.commands.release_learn:learn",
+    name="learn",
+    help="Print what a profile should say otherwise for the tools of a release on this machine.",
+)
+releases_app.command(
     "cli.commands.release_check:check", name="check", help="Check the tools of a release on this machine."
 )

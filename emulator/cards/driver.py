@@ -4,10 +4,11 @@ No process may use a card meanwhile: if a card is held, the whole call is refuse
 it works the manager's node does not exist, and a tool that starts then finds no device. An existing node stays the same
 file, so that a process that has it open and one that opens it later use the same lock. Cards that were `dead`, `gone`
 or `stuck` work again: their fault lines with those words are removed. `faults/driver` applies to the installer, counted
-in cards.
+in cards. In the variant `foreground-driver` it stays until SIGINT or SIGTERM, and the driver is down afterwards.
 """
 
 import os
+import signal
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +42,8 @@ def main(argv: Sequence[str]) -> int:
         cards.close()
     _make_node(tree.manager)
     say(f"[driver] {CARDS} devices ready")
+    if tree.is_variant("foreground-driver"):
+        _stay(tree)
     return 0
 
 
@@ -51,13 +54,27 @@ def bring_up(tree: Tree) -> None:
     _make_node(tree.manager)
 
 
+def _stay(tree: Tree) -> None:
+    """Be the driver, until somebody ends it."""
+    ends = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    try:
+        signal.sigwait(ends)
+    finally:
+        tree.manager.unlink(missing_ok=True)
+        say("[driver] module tsingmicro unloaded")
+
+
 def _make_cards(tree: Tree) -> None:
     tree.cards.mkdir(parents=True, exist_ok=True)
+    if tree.one_node:
+        _make_node(tree.one_node)
     for card in range(CARDS):
         _make_node(tree.card(card))
 
 
 def _make_node(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644))
 
 

@@ -3,6 +3,8 @@
 A card is held by an exclusive `flock` on its device node, which the kernel releases however the process ends;
 the node's text names the owner. A text left without a lock means that the owner died without closing (`unclean`).
 The real driver's behaviour towards a second opener is not documented; here it is refused, and recorded as a violation.
+In the variant `slow-kill` a card that was left unclean is of no use until the driver's installer has run. In the variant
+`legacy-nodes` the one node of all cards is open beside what the driver knows of each.
 """
 
 import fcntl
@@ -29,6 +31,7 @@ class CardGroup:
         self.tokens = 0
         self._tree = tree
         self._handles: list[int] = []
+        self._node: int | None = None
         self._strikes = {card: Strikes(tree, str(card)) for card in cards}
         self._held = False
 
@@ -47,6 +50,7 @@ class CardGroup:
         try:
             for card in self.cards:
                 self._handles.append(self._lock(card))
+            self._open_one_node()
             check()
             self._sign(tool)
             self._held = True
@@ -75,7 +79,16 @@ class CardGroup:
             raise Failed(f"{path}: Device or resource busy (held by pid {holder})") from None
         return handle
 
+    def _open_one_node(self) -> None:
+        if (node := self._tree.one_node) is not None:
+            try:
+                self._node = os.open(node, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                raise Failed(f"no device: {node} is missing; run: {self._tree.driver} install silicon") from None
+
     def _refuse_faulty_cards(self) -> None:
+        if self._tree.is_variant("slow-kill"):
+            self._refuse_unclean_cards()
         for card, strikes in self._strikes.items():
             for fault in strikes.due(0):
                 self._lose(card, fault.kind, "txGetDevice(&device)")
@@ -83,6 +96,12 @@ class CardGroup:
                     raise Failed(f"{self._tree.card(card)}: Device or resource busy (held by nobody)")
                 if fault.kind == "open-fail":
                     raise Failed(f"RuntimeError: TXDA error: (txSetDevice({card})) = cannot open device {card}")
+
+    def _refuse_unclean_cards(self) -> None:
+        for card, handle in zip(self.cards, self._handles, strict=True):
+            if left_behind := _owner(handle):
+                complain("HPGR: device error")
+                raise Failed(f"device {card} was left by pid {left_behind.get('pid')} without being closed")
 
     def _lose(self, card: int, kind: str, call: str) -> None:
         """The card is away if that is what this kind of fault says; else nothing."""
@@ -124,6 +143,9 @@ class CardGroup:
         self._held = False
         while self._handles:
             os.close(self._handles.pop())
+        if self._node is not None:
+            os.close(self._node)
+            self._node = None
 
 
 def _owner(handle: int) -> dict[str, object]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from emulator.cards.strikes import StageFaults
 from emulator.compiler import folders
-from emulator.engine.image import KCORE, MANIFEST, best_march
+from emulator.engine.image import FIRMWARE, KCORE, MANIFEST, MODEL_INFO, TILES, best_march
 from emulator.tool import Failed, Parser, Refused, run, say
 from emulator.tree import this_tree
 
@@ -34,8 +34,10 @@ def main(argv: Sequence[str]) -> int:
     if not (node / MANIFEST).is_file():
         raise Refused(f"{node}: no converted model (no {MANIFEST}); run convert_weight.py to its end first")
     with folders.held(tree, node):
-        build(node, faults=StageFaults(tree, "compile"))
-    say(f"[compile] soc_compile passed, kcore.bin saved in {node}")
+        saved = build(node, faults=StageFaults(tree, "compile"))
+        if tree.is_variant("firmware-tree"):
+            saved = spread(node)
+    say(f"[compile] soc_compile passed, {saved.name} saved in {saved.parent}")
     return 0
 
 
@@ -43,7 +45,7 @@ def build(node: Path, *, march: str | None = None, faults: StageFaults | None = 
     """Compile the source in `node` to `node/kcore.bin`; the old one is gone even if this fails."""
     kcore = node / KCORE
     kcore.unlink(missing_ok=True)
-    (node / "model_info.json").unlink(missing_ok=True)
+    (node / MODEL_INFO).unlink(missing_ok=True)
     march = best_march() if march is None else march
     flags = [*_FLAGS, *([f"-march={march}", f'-DKCORE_MARCH="{march}"'] if march else [])]
     objects = [node / f"{Path(source).stem}.o" for source in SOURCES]
@@ -58,7 +60,7 @@ def build(node: Path, *, march: str | None = None, faults: StageFaults | None = 
         if not quiet:
             say("[compile] [ 80%] Linking kcore.bin")
         _gcc(["-shared", "-o", str(fresh), *map(str, objects), "-lm"])
-        (node / "model_info.json").write_text(json.dumps(_model_info(node)) + "\n")
+        (node / MODEL_INFO).write_text(json.dumps(_model_info(node)) + "\n")
         os.replace(fresh, kcore)
     finally:
         for leftover in (*objects, fresh):
@@ -71,6 +73,25 @@ def _model_info(node: Path) -> dict[str, int]:
     chips = int(json.loads((node / MANIFEST).read_text("utf-8"))["chip_num"])
     across = 2 if chips > 1 else 1
     return {"chip_num": chips, "chip_x": across, "chip_y": chips // across}
+
+
+def spread(node: Path) -> Path:
+    """In place of `kcore.bin`, the same image in pieces, one for each tile of each card; answers the file that says
+    how they lie."""
+    image, target = node / KCORE, node / "chip_out" / "node_0_0"
+    shutil.rmtree(node / "chip_out", ignore_errors=True)
+    chips = _model_info(node)["chip_num"]
+    data = image.read_bytes()
+    size = -(-len(data) // (chips * TILES))
+    for number in range(chips * TILES):
+        tile = target / f"chip{number // TILES}" / f"tile{number % TILES}" / FIRMWARE
+        tile.parent.mkdir(parents=True)
+        tile.write_bytes(data[number * size : (number + 1) * size])
+    image.unlink()
+    (node / MODEL_INFO).unlink()
+    each = {"tile_num": TILES, "tile_x": 4, "tile_y": TILES // 4}
+    (target / MODEL_INFO).write_text(json.dumps({**_model_info(node), "chip": [each] * chips}) + "\n")
+    return target / MODEL_INFO
 
 
 def _gcc(arguments: list[str]) -> None:

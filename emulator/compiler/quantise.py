@@ -36,7 +36,11 @@ def main(argv: Sequence[str]) -> int:
     config.require_official(raw)
     dims, tensors = config.dimensions(raw), open_model(model)
     save.mkdir(parents=True, exist_ok=True)
-    name = f"{Path(os.path.abspath(model)).name}_quant_{options.dtype}"
+    called = Path(os.path.abspath(model)).name
+    if tree.is_variant("qwen2-gm"):
+        # As the guide's example: of DeepSeek-R1-Distill-Qwen-7B it becomes DeepSeek-R1-Distill-Qwen2-7B_quant_bfloat16.gm.
+        called = called.replace("-Qwen-", "-Qwen2-")
+    name = f"{called}_quant_{options.dtype}"
     output = save / f"{name}.gm"
     say(f"[tx8-quant] model {model}, weight_only rtn int8, group {decoder.QUANT_GROUP}, {options.dtype}")
     error = quantise(dims, tensors, output, source=model.resolve().name, faults=StageFaults(tree, "quant"))

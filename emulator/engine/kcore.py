@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from emulator.engine.image import FORMAT, KCORE, MANIFEST, runs_here
+from emulator.engine.image import FORMAT, KCORE, MANIFEST, library_in, runs_here
 from emulator.models.config import Dimensions, dimensions
 from emulator.models.decoder import scale_name, scale_shape
 from emulator.models.weights import SafetensorsFile, Tensor, open_model
@@ -24,10 +24,9 @@ class Kcore:
 
     def __init__(self, folder: Path) -> None:
         path = folder / KCORE
-        if not path.is_file():
-            raise Refused(f"{path}: no such file; convert and compile first, or correct -cd")
+        library = library_in(folder)
         try:
-            self.library = ctypes.CDLL(str(path.resolve()))
+            self.library = ctypes.CDLL(library)
             self._declare()
         except (OSError, AttributeError) as error:
             raise Refused(f"{path}: not a kcore for this machine: {error}") from None

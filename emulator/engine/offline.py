@@ -41,6 +41,8 @@ from emulator.tree import GROUP, MAX_SEQUENCE, Tree, this_tree
 _TOOL = "offline_auto_test.py"
 _PATIENCE = 0.5
 """Seconds after SIGINT in which a batch that is not hung is certain to have ended its token."""
+_SLOW_RELEASE = 6.0
+"""Seconds after SIGINT until the cards are closed, in the variant `slow-kill`: more than a short kill ladder waits."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -193,6 +195,10 @@ class _Batches:
         self._stop.set()
         if wait(batches, timeout=_PATIENCE).not_done:
             complain("<current backtrace> #0 itxStreamSynchronize #1 txStreamSynchronize")
+        elif self._work.tree.is_variant("slow-kill"):
+            complain("txContextDestroy: waiting for the cards")
+            wait(batches)
+            threading.Event().wait(_SLOW_RELEASE)
 
     def _answer_all(self, batch: int, cards: CardGroup) -> None:
         work, questions = self._work, range(len(self._work.questions))

@@ -15,7 +15,7 @@ from pathlib import Path
 from emulator.cards import driver
 from emulator.engine.deployed import require_engine
 from emulator.installation.deploy import deploy
-from emulator.installation.packages import marker_text, write_wheels
+from emulator.installation.packages import marker_text, write_image, write_wheels
 from emulator.installation.scripts import ENVIRONMENTS, launcher, link, write, write_conda, write_scripts
 from emulator.samples.shipped import SHIPPED
 from emulator.tool import Refused
@@ -40,6 +40,7 @@ def lay_out(tree: Tree, shipped: Path = SHIPPED) -> None:
     write_scripts(tree)
     write_conda(tree)
     write_wheels(tree)
+    write_image(tree)
     _copy(shipped / "quests_v1.txt", tree.prompts)
     _copy(shipped / "golden.jsonl", tree.golden)
 

@@ -1,9 +1,8 @@
 """The vendor's packages: the wheels in a tree, and the archives from which a tree can be unpacked.
 
 `python -m emulator package DIR` writes the archives with `SHA256SUMS`. Unpacked in one folder they give a tree
-for which the guide's installation chapters are still to be done. The archive with the driver has no container image:
-the emulated tools run in the tree. Everything is packed with fixed times and owners: the same source gives the same
-bytes.
+for which the guide's installation chapters are still to be done. Everything is packed with fixed times and owners: the
+same source gives the same bytes.
 """
 
 import hashlib
@@ -13,11 +12,13 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from gzip import GzipFile
 from pathlib import Path
 
+from emulator.installation.image import image
+from emulator.installation.packing import add, packed
 from emulator.installation.scripts import SOURCE, launcher_text
 from emulator.installation.wheels import digest
 from emulator.tree import BUILD, ENGINE, MARKER, Tree
@@ -42,10 +43,10 @@ def write_wheels(tree: Tree) -> None:
     script = {"tx8-quant": launcher_text("compiler.quantise").encode()}
     _write_if_new(tree.quantiser / quantiser, _wheel(quantiser, script))
     engine = {name: _wheel(name) for name in (f"txnn-{_VERSION}-py3-none-any.whl", "vllm-0.4.0+tx8-py3-none-any.whl")}
-    packed = _packed(partial(_add_all, files={f"{ENGINE}/{name}": data for name, data in engine.items()}))
-    _write_if_new(tree.engine, packed)
+    archive = _packed(partial(_add_all, files={f"{ENGINE}/{name}": data for name, data in engine.items()}))
+    _write_if_new(tree.engine, archive)
     beside = tree.engine.with_name(tree.engine.name + ".sha256")
-    _write_if_new(beside, f"{hashlib.sha256(packed).hexdigest()}  {tree.engine.name}\n".encode())
+    _write_if_new(beside, f"{hashlib.sha256(archive).hexdigest()}  {tree.engine.name}\n".encode())
 
 
 def package(target: Path, lay_out: Callable[[Tree], None]) -> list[Path]:
@@ -55,13 +56,13 @@ def package(target: Path, lay_out: Callable[[Tree], None]) -> list[Path]:
         tree = Tree(Path(folder))
         lay_out(tree)
         archives = {
-            "opt.miniconda.tar.gz": tree.conda,
-            "TX8100_REX1032_Release_v4.3.7.p3.tar.gz": tree.driver,
-            f"txnn_convert_{BUILD}.tar.gz": tree.convert.parent,
-            f"txnn_{BUILD}.tar.gz": tree.script.parent,
+            "opt.miniconda.tar.gz": [tree.conda],
+            "TX8100_REX1032_Release_v4.3.7.p3.tar.gz": [tree.image, tree.driver],
+            f"txnn_convert_{BUILD}.tar.gz": [tree.convert.parent],
+            f"txnn_{BUILD}.tar.gz": [tree.script.parent],
         }
-        for name, top in archives.items():
-            _write_if_new(target / name, _packed(partial(_add_tree, tree=tree, top=top)))
+        for name, tops in archives.items():
+            _write_if_new(target / name, _packed(partial(_add_tree, tree=tree, tops=tops)))
     written = [target / name for name in archives]
     sums = "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in written)
     _write_if_new(target / SUMS, sums.encode())
@@ -87,30 +88,29 @@ def _wheel(filename: str, scripts: Mapping[str, bytes] | None = None) -> bytes:
     return made.getvalue()
 
 
+def write_image(tree: Tree) -> None:
+    """The archive of the container image, where the driver is."""
+    _write_if_new(tree.image, image())
+
+
 def _packed(fill: Callable[[tarfile.TarFile], None]) -> bytes:
     made = io.BytesIO()
-    with GzipFile(fileobj=made, mode="wb", mtime=0) as stream, tarfile.open(fileobj=stream, mode="w") as archive:
-        fill(archive)
+    with GzipFile(fileobj=made, mode="wb", mtime=0) as stream:
+        stream.write(packed(fill))
     return made.getvalue()
-
-
-def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
-    entry = tarfile.TarInfo(name)
-    entry.size = len(data)
-    archive.addfile(entry, io.BytesIO(data))
 
 
 def _add_all(archive: tarfile.TarFile, files: Mapping[str, bytes]) -> None:
     for name, data in files.items():
-        _add(archive, name, data)
+        add(archive, name, data)
 
 
-def _add_tree(archive: tarfile.TarFile, tree: Tree, top: Path) -> None:
-    """A part of the tree, after what every tree has: whichever archive comes first makes it one."""
-    _add(archive, MARKER, marker_text().encode())
+def _add_tree(archive: tarfile.TarFile, tree: Tree, tops: Sequence[Path]) -> None:
+    """Parts of the tree, after what every tree has: whichever archive comes first makes it one."""
+    add(archive, MARKER, marker_text().encode())
     for folder in (tree.events.parent, tree.faults):
         _add_path(archive, tree, folder)
-    for path in [top, *sorted(top.rglob("*"))]:
+    for path in [path for top in tops for path in (top, *sorted(top.rglob("*")))]:
         _add_path(archive, tree, path)
 
 

@@ -22,6 +22,8 @@ class Finding(Strict):
     level: Level
     about: Annotated[str, StringConstraints(max_length=200)]
     detail: Annotated[str, StringConstraints(max_length=4000)]
+    flag: str | None = Field(default=None, description="The flag of the profile that the tool's help does not know.")
+    instead: str | None = Field(default=None, description="The same flag as the help spells it.")
 
 
 class Findings(Strict):

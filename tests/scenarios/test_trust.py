@@ -1,5 +1,7 @@
 """Cards that others use, cards that are broken, and how their groups come back."""
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -7,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 from eventually import eventually
 from lab import MODEL, Lab, running_lab
 
@@ -101,6 +104,63 @@ def test_answers_that_are_text_for_people_are_read_as_their_profile_says(lab: La
 
     # It requires that every answer is the golden one.
     assert done.state is JobState.SUCCEEDED
+
+
+def test_one_device_node_for_all_cards_is_enough_where_the_vendors_check_tells_them(lab: Lab, kcore: int):
+    home = Path(lab.tree["home"]).with_name("legacy")
+    install = [sys.executable, "-m", "emulator", "install", home, "--variant", "legacy-nodes"]
+    subprocess.run(install, check=True, capture_output=True)
+    lab.client.register_release("legacy", "txnn_legacy_nodes", str(home))
+
+    done = lab.ended(lab.infer(kcore, release="legacy"))
+
+    assert done.state is JobState.SUCCEEDED, done.failure
+    assert not (home / "dev" / "accel").exists()
+
+
+def test_a_tool_that_releases_its_cards_slowly_is_given_the_time(lab: Lab, kcore: int):
+    lab.client.register_release("slow", "txnn_slow_kill", lab.tree["home"])
+    with variant(lab, "slow-kill"):
+        before = len(lab.events("open"))
+        job = lab.infer(kcore, release="slow", spec={"repeats": 1000}, placement={"slot": "g1"})
+        eventually(lambda: len(lab.events("open")) > before, within=60)
+        lab.client.cancel(job)
+        cancelled = lab.ended(job)
+        next_one = lab.ended(lab.infer(kcore, release="slow", placement={"slot": "g1"}))
+
+    assert cancelled.state is JobState.CANCELLED
+    assert b"waiting for the cards" in b"".join(lab.client.log(job))
+    assert lab.events("unclean") == []
+    assert next_one.state is JobState.SUCCEEDED
+
+
+def test_an_image_in_pieces_and_a_gm_that_is_called_after_another_model_fit_the_shipped_profile(lab: Lab):
+    with variant(lab, "firmware-tree\nqwen2-gm"):
+        done = lab.run(lab.pipeline(quantized=True, use_cache=False))
+
+    assert {job.state for job in done.values()} == {JobState.SUCCEEDED}, [job.failure for job in done.values()]
+    (gm,) = [output for output in done["quantize"].outputs if output.name == "gm"]
+    (image,) = [output for output in done["compile"].outputs if output.name == "kcore"]
+    assert gm.file_name == "DeepSeek-R1-Distill-Qwen2-Tiny_quant_bfloat16.gm"
+    assert "chip3/tile15/kcore_fw.bin" in {entry.path for entry in lab.client.entries(image.id)}
+
+
+def test_a_profile_is_learned_from_one_job_whose_answers_nobody_could_read(lab: Lab, kcore: int, tmp_path: Path):
+    job = {
+        "kind": "infer", "model": MODEL, "kcore": {"job": kcore, "artifact": "kcore"}, "max_tokens": 512,
+        "prompts": {"path": f"server:{lab.tree['prompts']}"},
+    }  # fmt: skip
+    (tmp_path / "job.json").write_text(json.dumps({"spec": job}))
+    with variant(lab, "no-jsonl"):
+        command = [sys.executable, "-m", "cli", "releases", "learn", "emulated", "--submit", tmp_path / "job.json"]
+        env = {**os.environ, "TX81_SERVER": lab.server, "TX81_TOKEN": lab.token, "TX81_DEVICES_DIR": lab.tree["cards"]}
+        learned = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+        name = yaml.safe_load(learned)["profile"]
+        lab.client.register_release("learned", name, lab.tree["home"], False, learned)
+        done = lab.ended(lab.infer(kcore, release="learned"))
+
+    # It requires that every answer is the golden one.
+    assert done.state is JobState.SUCCEEDED, learned
 
 
 def test_a_dead_card_keeps_its_group_out_until_a_canary_passes(lab: Lab, kcore: int):

@@ -24,7 +24,11 @@ def compare(about: str, kind: KindProfile, said: str, backend_types: Collection[
         return
     strange = [flag for flag in wanted if flag not in known]
     for flag in strange:
-        yield Finding(level=Level.ERROR, about=about, detail=f"the profile uses {flag}{_instead(flag, known)}")
+        instead = _instead(flag, known)
+        why = f", but its help has {instead}" if instead else ", which its help does not know"
+        yield Finding(
+            level=Level.ERROR, about=about, detail=f"the profile uses {flag}{why}", flag=flag, instead=instead
+        )
     if not strange:
         yield Finding(level=Level.OK, about=about, detail=f"its help knows {', '.join(wanted) or 'it'}")
     if spare := sorted(_unused(said, wanted)):
@@ -100,9 +104,10 @@ def _unused(said: str, wanted: Sequence[str]) -> Iterator[str]:
             yield re.match(rf"\s*({_FLAG})", entry)[1]  # type: ignore[index]
 
 
-def _instead(flag: str, known: Collection[str]) -> str:
+def _instead(flag: str, known: Collection[str]) -> str | None:
+    """The same word in another spelling, if there is one."""
+
     def plain(text: str) -> str:
         return text.strip("-").replace("_", "-")
 
-    alike = sorted(other for other in known if plain(other) == plain(flag))
-    return f", but its help has {alike[0]}" if alike else ", which its help does not know"
+    return min((other for other in known if plain(other) == plain(flag)), default=None)
