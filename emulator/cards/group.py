@@ -3,8 +3,8 @@
 A card is held by an exclusive `flock` on its device node, which the kernel releases however the process ends;
 the node's text names the owner. A text left without a lock means that the owner died without closing (`unclean`).
 The real driver's behaviour towards a second opener is not documented; here it is refused, and recorded as a violation.
-In the variant `slow-kill` a card that was left unclean is of no use until the driver's installer has run. In the variant
-`legacy-nodes` the one node of all cards is open beside what the driver knows of each.
+In the variant `slow-kill` a card that was left unclean is of no use until the driver's installer has run. In the
+variant `legacy-nodes` the one node of all cards is open beside what the driver knows of each.
 """
 
 import fcntl

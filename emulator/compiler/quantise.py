@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     save.mkdir(parents=True, exist_ok=True)
     called = Path(os.path.abspath(model)).name
     if tree.is_variant("qwen2-gm"):
-        # As the guide's example: of DeepSeek-R1-Distill-Qwen-7B it becomes DeepSeek-R1-Distill-Qwen2-7B_quant_bfloat16.gm.
+        # As in the guide: DeepSeek-R1-Distill-Qwen-7B gives DeepSeek-R1-Distill-Qwen2-7B_quant_bfloat16.gm.
         called = called.replace("-Qwen-", "-Qwen2-")
     name = f"{called}_quant_{options.dtype}"
     output = save / f"{name}.gm"

@@ -1,4 +1,4 @@
-"""The container image as `docker load -i` takes it: an archive in the format of `docker save`, always with the same bytes.
+"""The container image as `docker load -i` takes it: an archive as `docker save` writes it, always with the same bytes.
 
 It has the guide's name and no programs of its own: links and empty folders. The emulated tools are those of this
 machine, so a container needs this machine's /usr, its interpreter and this source mounted.

@@ -6,6 +6,7 @@ numbers. The answer follows, after a label that all records have.
 
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 
 _LABEL = re.compile(
     r"(?i)\A\s*(?:\W{0,3}(?:answer|response|output|reply|result|a|回答|答案|答|输出)\W{0,3}[:：]|[:：])\s*"
@@ -24,7 +25,8 @@ def text_patterns(text: str, prompts: Sequence[str]) -> tuple[str, str, int] | N
     starts = f"^{heads}"
     records = _split(lines, starts)
     label = _label(records)
-    pattern = f"(?s){starts}(?P<question>[^\\n]*)\\n{label}(?P<text>.*?){_tail(records)}\\s*$"
+    tail = _tail(records) or _heading(_before(lines, starts), records)
+    pattern = f"(?s){starts}(?P<question>[^\\n]*)\\n{label}(?P<text>.*?){tail}\\s*$"
     found = [re.search(pattern, record) for record in records]
     asked = [each["question"].strip() for each in found if each is not None]
     return (starts, pattern, len(records)) if len(asked) == len(records) and set(asked) == set(prompts) else None
@@ -58,6 +60,11 @@ def _split(lines: Sequence[str], starts: str) -> list[str]:
     return ["\n".join(record).rstrip("\n") for record in records]
 
 
+def _before(lines: Sequence[str], starts: str) -> list[str]:
+    """The lines before the first record."""
+    return list(takewhile(lambda line: not re.search(starts, line), lines))
+
+
 def _label(records: Sequence[str]) -> str:
     """What stands before the answer in every record."""
     bodies = [record.partition("\n")[2] for record in records]
@@ -83,3 +90,16 @@ def _tail(records: Sequence[str]) -> str:
     closing = {record.rstrip().rpartition("\n")[2].strip() for record in (records[:-1] or records)}
     (first, *more) = closing
     return f"(?:\\n{re.escape(first)})?" if not more and _RULE.fullmatch(first) else ""
+
+
+def _heading(before: Sequence[str], records: Sequence[str]) -> str:
+    """A line above each record, alike but for its numbers: it is read at the end of the record before."""
+    if len(records) < 2 or not before or not before[-1].strip():
+        return ""
+    above = {_NUMBER.sub("\0", line.rstrip()) for line in (before[-1], *map(_last_line, records[:-1]))}
+    (first, *more) = above
+    return "" if more else f"(?:\\n{_generalised(first)})?"
+
+
+def _last_line(record: str) -> str:
+    return record.rstrip().rpartition("\n")[2]

@@ -152,8 +152,9 @@ def test_a_profile_is_learned_from_one_job_whose_answers_nobody_could_read(lab: 
     }  # fmt: skip
     (tmp_path / "job.json").write_text(json.dumps({"spec": job}))
     with variant(lab, "no-jsonl"):
-        command = [sys.executable, "-m", "cli", "releases", "learn", "emulated", "--submit", tmp_path / "job.json"]
+        command = [Path(sys.executable).with_name("tx81"), "releases", "learn", "emulated"]
         env = {**os.environ, "TX81_SERVER": lab.server, "TX81_TOKEN": lab.token, "TX81_DEVICES_DIR": lab.tree["cards"]}
+        command += ["--submit", tmp_path / "job.json"]
         learned = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
         name = yaml.safe_load(learned)["profile"]
         lab.client.register_release("learned", name, lab.tree["home"], False, learned)

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -317,13 +316,6 @@ class Docker:
 
 @pytest.fixture
 def docker():
-    """The stand-in; or with TX81_TEST_DOCKER the client of a real runtime that has a container `txnn`."""
-    if real := os.environ.get("TX81_TEST_DOCKER"):
-        with tempfile.TemporaryDirectory() as folder:
-            made = Docker(real, Path(folder), None)
-            made.call("start", "txnn")
-            yield made
-        return
     with tempfile.TemporaryDirectory() as folder:
         socket, program = Path(folder, "d.sock"), Path(folder, "docker")
         stand_in = Path(docker_stand_in.__file__)

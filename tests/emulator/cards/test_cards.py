@@ -158,3 +158,17 @@ def test_the_fixed_output_folder_has_one_user_too(desk, command):
     assert f"held by pid {holder.pid}" in done.stderr
     assert violation["folder"] == str(desk.node())
     assert (desk.node() / "kcore.bin").is_file()
+
+
+def test_a_card_that_was_left_unclean_fails_until_the_driver_is_installed_where_kills_are_slow(desk, running):
+    (desk.home / "variants").write_text("slow-kill\n")
+    first = hold(desk, running)
+    first.kill()
+    first.wait()
+
+    poisoned = desk.offline(cn="0..3", pp=desk.ask("Who are you?"))
+    desk.type(f"{desk.places['driver']} install silicon")
+    cured = desk.offline(cn="0..3", pp=desk.ask("Who are you?"))
+
+    assert (poisoned.returncode, cured.returncode) == (1, 0), cured.stderr
+    assert "HPGR: device error" in poisoned.stderr

@@ -37,6 +37,7 @@ WRITTEN = {
     "numbers and rules": records("[{n}/3] Q: {q}\nResponse {n}:\n{a}\n", between="------\n"),
     "chinese": records("问题{n}：{q}\n回答：{a}\n\n"),
     "answer without a label": records("### prompt {n}: {q}\n{a}\n"),
+    "a numbered line above": records("=== batch 0 question {n}\nQ: {q}\nA: {a}\n"),
     "windows": records("Question: {q}\nAnswer: {a}\n").replace("\n", "\r\n"),
 }
 

@@ -13,6 +13,8 @@ import pytest
 import yaml
 from eventually import eventually
 
+import emulator
+from emulator.installation import image
 from orchestrator.catalog.profile_files import load_profile
 from orchestrator.errors import BadSpec
 from orchestrator.model.profile import Profile
@@ -26,6 +28,8 @@ from workers.toolchain.commands import view_of
 pytestmark = pytest.mark.slow
 
 SHIPPED = yaml.safe_load((SHIPPED_PROFILES / "txnn_1.2.1_build0307.yaml").read_text())
+VARIANTS = Path(emulator.__file__).parent / "variants"
+DRIVER = "Tsm_driver_4.3.7.P3_x86_64_installer.run"
 DONE = ["packages", "driver", "wheels", "wheels", "quantiser", "quantiser", "engine"]
 
 
@@ -262,7 +266,7 @@ DOCKER = """#!/bin/bash
 here=$(dirname "$0"); echo "$@" >> $here/calls
 case "$1 $2" in
 "image inspect") test -e $here/image;;
-"load -i") touch $here/image;;
+"load -i") tar -xOf "$3" manifest.json | grep -q '"RepoTags": \\["IMAGE"\\]' && touch $here/image;;
 "start lab") test -e $here/container && touch $here/running;;
 "run -d") touch $here/container $here/running;;
 "exec "*) test -e $here/running || exit 1
@@ -272,14 +276,14 @@ case "$1 $2" in
   shift; exec "${@//\\/opt\\/miniconda/ROOT/miniconda}";;
 esac
 """
-"""A client that remembers its image and its container as files. Packages have no image, so any will do."""
+"""A client that remembers its image and its container as files, and takes an archive of that image alone."""
 
 
 @pytest.fixture
 def docker(bench: Bench) -> Path:
     client = bench.folder / "bin" / "docker"
     client.parent.mkdir()
-    client.write_text(DOCKER.replace("ROOT", str(bench.root)))
+    client.write_text(DOCKER.replace("ROOT", str(bench.root)).replace("IMAGE", image.NAME))
     client.chmod(0o755)
     return client
 
@@ -327,6 +331,25 @@ def test_a_container_that_stands_still_is_started_and_not_made_anew(bench: Bench
     assert states(outcomes) == {StepState.DONE}, bench.log
     calls = (docker.parent / "calls").read_text().splitlines()
     assert [call for call in calls if call.startswith(("start", "run"))] == ["start lab"]
+
+
+def test_a_driver_that_stays_in_its_window_is_waited_for(bench: Bench):
+    install = [sys.executable, "-m", "emulator", "install", bench.root, "--no-driver", "--variant", "foreground-driver"]
+    subprocess.run(install, check=True, capture_output=True)
+    profile = yaml.safe_load((VARIANTS / "txnn_foreground_driver.yaml").read_text())
+    steps = bench.steps({**SHIPPED, "provision": {**SHIPPED["provision"], **profile["provision"]}}, steps=["driver"])
+    waiting = bench.start("outcomes", steps)
+    eventually(lambda: "in a window of its own" in bench.log)
+    with (bench.folder / "window").open("wb") as shown:
+        driver = subprocess.Popen([bench.root / DRIVER, "install", "silicon"], stdout=shown)
+    try:
+        waiting.wait()
+    finally:
+        driver.send_signal(signal.SIGINT)
+
+    assert states(read(bench.folder / "outcomes")) == {StepState.DONE}, bench.log
+    assert driver.wait() == 0
+    assert not (bench.root / "dev" / "accel_drv_mgr").exists()
 
 
 def test_a_place_holder_that_nobody_knows_is_named_before_anything_is_done(bench: Bench):
