@@ -26,6 +26,7 @@ NOT_RUN = {
     r"docs/notifications.md: ": "addresses outside; tests/scenarios/test_notifications.py has a receiver",
     r"docs/performance.md: ": "benchmarks, which take minutes; benchmarks/",
     r"docs/profiles.md: docker": "needs a container runtime",
+    r"docs/real-cards.md: ": "a host with real cards; tests/scenarios/test_trust.py learns from an emulated one",
     r"docs/provisioning.md: ": "needs the vendor's packages; tests/scenarios/test_provisioning.py",
     r"docs/security.md: ": "needs root and a user of its own; tests/workers",
 }

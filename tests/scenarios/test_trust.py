@@ -74,6 +74,14 @@ def test_a_card_that_somebody_else_uses_is_left_alone_until_it_is_proven_free(la
     assert "black_box" in [output.name for output in done.outputs]
 
 
+ALWAYS_BS = """
+extends: txnn_1.2.1_build0307
+profile: always
+kinds: {infer: {optional: {groups > 1: null, "groups >= 1": [-tf, "{traverse}", -bs, "{batch_sizes}"]}}}
+"""
+"""The shipped profile passes -bs for several groups only."""
+
+
 @contextmanager
 def variant(lab: Lab, name: str) -> Iterator[None]:
     """The tools of the lab read the guide in another way while the block runs."""
@@ -87,8 +95,9 @@ def variant(lab: Lab, name: str) -> Iterator[None]:
 
 def test_tools_whose_bs_wins_over_cn_get_no_result_recorded_on_the_wrong_group(lab: Lab, kcore: int):
     lab.client.register_release("other", "txnn_bs_wins", lab.tree["home"])
+    lab.client.register_release("always", "always", lab.tree["home"], False, ALWAYS_BS)
     with variant(lab, "bs-wins"):
-        refused = lab.ended(lab.infer(kcore, placement={"slot": "g1"}))
+        refused = lab.ended(lab.infer(kcore, placement={"slot": "g1"}, release="always"))
         fitting = lab.ended(lab.infer(kcore, placement={"slot": "g1"}, release="other"))
 
     assert (refused.state, refused.failure.kind, len(refused.attempts)) == (JobState.FAILED, "wrong_cards", 1)
