@@ -1,6 +1,7 @@
 """`tx81 releases learn`: what a profile should say otherwise, from the tools' help and from one job."""
 
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from cli.commands.answers_learn import profile_kind, rule_for
 from cli.commands.release_check import looked_at
 from cli.input.documents import requests_in
 from cli.input.files import OwnFiles
+from cli.pages.layout import clean
 from cli.session import HERE, Exit, Session, Stop
 from cli.waiting.jobs import live_progress, wait_for
 from orchestrator.model.profile import Profile
@@ -66,13 +68,18 @@ def learn(
     text = yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=120)
     session.emit(
         {"profile": document, "remarks": remarks, "job": None if detail is None else detail.id},
-        Text("".join(f"# {remark}\n" for remark in remarks) + text.rstrip("\n")),
+        Text(clean("".join(map(_comment, remarks)) + text.rstrip("\n"))),
     )
     return Exit.OK
 
 
 def _remark(about: str, detail: str) -> str:
     return " ".join(f"{about}: {detail}".split())
+
+
+def _comment(remark: str) -> str:
+    """Lines of YAML that no terminal folds into lines that are none."""
+    return textwrap.fill(remark, 76, initial_indent="# ", subsequent_indent="#   ", break_on_hyphens=False) + "\n"
 
 
 def _name(release: str) -> str:

@@ -7,6 +7,9 @@ _ABOUT_CARDS = re.compile(r"(?i)card|chip|devic|dev\b|卡")
 _ARGUMENT = re.compile(r"(?i)(^|\s)-cn\b|card[_-]?num")
 """What only repeats the arguments does not tell which cards were used."""
 
+_LONGEST = 120
+"""Characters before the cards: a line with more is no plain word about them."""
+
 _CARDS = r"(?P<cards>[0-9.,-]{1,64})"
 
 
@@ -16,7 +19,7 @@ def cards_pattern(log: str, cards: Sequence[int]) -> str | None:
     listed = re.compile(rf"(?<![0-9.,-])(?:{'|'.join(map(re.escape, spelled))})(?![0-9.,-])")
     for line in log.splitlines():
         found = listed.search(line)
-        if found and _ABOUT_CARDS.search(line) and not _ARGUMENT.search(line):
+        if found and found.start() <= _LONGEST and _ABOUT_CARDS.search(line) and not _ARGUMENT.search(line):
             return f"(?m)^{_like(line[: found.start()])}{_CARDS}{_like(_word_after(line, found.end()))}"
     return None
 
