@@ -133,14 +133,14 @@ def _cards(client: Client, profile: Profile, detail: JobDetail) -> tuple[dict[st
     cards = [] if slot is None else list(SlotName.parse(slot.rpartition(".")[2]).cards)
     rule = profile.kinds[profile_kind(detail)].own_cards  # type: ignore[index]  # a kind of the profile, or it had not run
     log = "\n".join(_logs(client, detail))
-    seen = sum(re.search(pattern, log) is not None for pattern in (rule.said if rule else ()))
-    if seen:
+    said = () if rule is None else rule.said
+    if any(re.search(pattern, log) for pattern in said):
         return {}, "own_cards: the tool names its cards as the profile says"
-    entry = cards_said(seen, log, cards)
+    entry = cards_said(said, log, cards)
     if entry:
         return (
             entry,
-            "own_cards: the pattern below reads which cards the tool names; look at the line before you use it",
+            "own_cards: the last pattern below reads which cards the tool names; look at the line before you use it",
         )
     return {}, "own_cards: the tool does not name its cards; only what it opens is seen"
 

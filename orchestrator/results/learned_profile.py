@@ -52,10 +52,10 @@ def _without(words: Sequence[str], strange: Mapping[str, str | None]) -> list[st
     return made
 
 
-def cards_said(patterns_found: int, log: str, cards: Sequence[int]) -> dict[str, Any]:
-    """An entry `own_cards` for a tool that names its cards in a way that no pattern of its profile finds."""
-    pattern = None if patterns_found or not cards else cards_pattern(log, cards)
-    return {} if pattern is None else {"own_cards": {"said": [pattern]}}
+def cards_said(said: Sequence[str], log: str, cards: Sequence[int]) -> dict[str, Any]:
+    """An entry `own_cards` with one more pattern, for a tool whose words about its cards `said` does not find."""
+    pattern = cards_pattern(log, cards) if cards else None
+    return {} if pattern is None else {"own_cards": {"said": [*said, pattern]}}
 
 
 def proposal(profile: Profile, name: str, kinds: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -46,16 +46,17 @@ def test_flags_are_replaced_or_left_out_with_their_value():
 def test_a_line_about_the_cards_that_were_given_becomes_a_pattern(line, cards):
     log = f"args: -cn {cards}\nNamespace(card_num={cards!r})\nchips 14..17\n{line}\n"
 
-    (pattern,) = cards_said(0, log, [4, 5, 6, 7])["own_cards"]["said"]
+    (known, pattern) = cards_said(["known"], log, [4, 5, 6, 7])["own_cards"]["said"]
 
     other = re.sub(r"(?<=[ 卡])[4-7,.-]+(?= |$)", "8..11", line)
+    assert known == "known"
     assert re.search(pattern, line)["cards"] == cards
     assert re.search(pattern, other)["cards"] == "8..11"
 
 
 def test_a_log_without_such_a_line_gives_no_pattern():
     assert cards_pattern("card 14,5,6,7\n-cn 4,5,6,7\n4..7\n", [4, 5, 6, 7]) is None
-    assert cards_said(1, "cards 4..7", [4, 5, 6, 7]) == cards_said(0, "cards 4..7", []) == {}
+    assert cards_said([], "cards 4..7", []) == {}
 
 
 def test_nothing_to_say_is_a_profile_that_only_extends():
