@@ -24,7 +24,7 @@ from orchestrator.slots import lacks, presence, service
 from orchestrator.storage.away import why
 from orchestrator.storage.database import Database
 from workers.hearing import TICK, Hearing
-from workers.host import locks
+from workers.host import locks, strays
 from workers.host.probe import Finding, default_probe
 from workers.lacks import still_lacks
 from workers.processes.process import StopReason
@@ -163,7 +163,7 @@ def announce(slot: OwnedSlot) -> None:
                         session, attempt_id, now=now, why="its worker died", max_attempts=slot.settings.max_attempts
                     )
                 # Cards of a gang's attempt that another worker leads are checked by that worker.
-                if not finding.free and not presence.in_use(session, slot.id):
+                if not (finding.free or finding.strayed) and not presence.in_use(session, slot.id):
                     service.suspect(
                         session, slot.id, worker=slot.worker, reason=f"when its worker started, {finding.sentence()}",
                         evidence=finding.document(), now=now,
@@ -184,7 +184,8 @@ def _abilities(slot: OwnedSlot) -> dict[str, str]:
 def _looked_at(slot: OwnedSlot) -> Finding:
     with slot.database.read() as session:
         probe = default_probe(session, slot.settings)
-    return probe.look(slot.name.cards, keep_fds=[slot.lock])
+    finding = probe.look(slot.name.cards, keep_fds=[slot.lock])
+    return strays.attributed(finding, slot.settings, slot.database, own=(slot.id,))
 
 
 def _answer_resume(slot: OwnedSlot) -> None:

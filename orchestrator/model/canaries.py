@@ -8,7 +8,7 @@ from orchestrator.model.failures import FailureKind
 from orchestrator.model.states import FINAL, JobState
 from orchestrator.model.suspects import COUNTED
 
-CONDEMNING = COUNTED | {FailureKind.WRONG_CARDS, FailureKind.LOG_LIMIT}
+CONDEMNING = COUNTED | {FailureKind.LOG_LIMIT}
 """Failures of a canary that count against the cards; one that was cancelled or not placed in time says nothing."""
 
 
@@ -34,6 +34,8 @@ class LeaveQuarantined:
     """Too many failed one after the other: a person has to look."""
 
     jobs: tuple[int, ...]
+    strayed: bool = False
+    """They were on other cards (`wrong_cards`): the profile or the tool is at fault, and these cards are unproven."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,10 @@ def decide(
     failed = tuple(run.job_id for run in runs if run.failure in CONDEMNING)
     if len(failed) >= most_failures:
         return LeaveQuarantined(failed)
+    strayed = tuple(run.job_id for run in runs if run.failure is FailureKind.WRONG_CARDS)
+    if len(strayed) >= most_failures:
+        # Another one would stray as well: they are the same tool with the same arguments.
+        return LeaveQuarantined(strayed, strayed=True)
     since = runs[-1].ended_at if runs and runs[-1].ended_at is not None else quarantined_at
     due = since + pauses[min(len(runs), len(pauses) - 1)]
     return Start() if now >= due else Wait(due)

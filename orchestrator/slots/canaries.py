@@ -131,9 +131,9 @@ class Canaries:
                     with self._database.admission() as (session, moment):
                         service.restore(session, patient.slot_id, job_id=job_id, now=moment)
                     done += 1
-                case LeaveQuarantined(jobs):
+                case LeaveQuarantined(jobs, strayed):
                     with self._database.admission() as (session, moment):
-                        service.give_up(session, patient.slot_id, jobs=jobs, now=moment)
+                        service.give_up(session, patient.slot_id, jobs=jobs, strayed=strayed, now=moment)
                     done += 1
                 case Start() if patient.slot_id in startable:
                     done += self._try_to_start(patient.slot_id, now)

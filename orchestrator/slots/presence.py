@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
-from sqlalchemy import select, update
+from sqlalchemy import Row, select, update
 from sqlalchemy.orm import Session
 
 from orchestrator.catalog import retirement
@@ -90,11 +90,16 @@ def deafen(session: Session, attempt_id: int, *, now: datetime, lost_after: time
     return True
 
 
+def user_of(session: Session, slot_id: str) -> Row[int, int] | None:
+    """Attempt and job (`id`, `job_id`) that run on the slot, led by this slot or by another slot of its gang: it may
+    use the cards."""
+    running = select(Attempt.id, Attempt.job_id).join(Lease, Lease.attempt_id == Attempt.id)
+    return session.execute(running.where(Lease.slot_id == slot_id, Attempt.state == AttemptState.RUNNING)).one_or_none()
+
+
 def in_use(session: Session, slot_id: str) -> bool:
-    """Whether an attempt runs on the slot, led by this slot or by another slot of its gang: then it may use the
-    cards."""
-    running = select(Attempt.id).join(Lease, Lease.attempt_id == Attempt.id)
-    return session.scalar(running.where(Lease.slot_id == slot_id, Attempt.state == AttemptState.RUNNING)) is not None
+    """Whether an attempt runs on the slot."""
+    return user_of(session, slot_id) is not None
 
 
 def leave(session: Session, slot_id: str, *, worker: str, now: datetime) -> None:

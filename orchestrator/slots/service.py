@@ -184,12 +184,14 @@ def restore(session: Session, slot_id: str, *, job_id: int, now: datetime) -> No
         _serve(session, slot, ServiceState.IN_SERVICE, None, note, now, job_id=job_id)
 
 
-def give_up(session: Session, slot_id: str, *, jobs: Sequence[int], now: datetime) -> None:
+def give_up(session: Session, slot_id: str, *, jobs: Sequence[int], strayed: bool, now: datetime) -> None:
     """Require a person to resume a quarantined slot, because this number of canaries have failed there; keeps its
-    evidence."""
+    evidence. `strayed`: they were on other cards, which is no evidence about these."""
     slot = _locked(session, slot_id)
     if slot.service_state is ServiceState.QUARANTINED:
         note = f"canary jobs {', '.join(map(str, jobs))} failed in a row"
+        if strayed:
+            note += ": their tool was not on these cards (wrong_cards), so the profile or the tool is at fault"
         _serve(session, slot, ServiceState.DRAINED, None, note, now, job_id=jobs[-1], canaries=list(jobs))
 
 

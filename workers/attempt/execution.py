@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from orchestrator.errors import OwnershipLost
 from orchestrator.jobs.assignments import claim
@@ -124,7 +125,7 @@ class _Execution:
         probe = Probe(plan.profile.probe, devices=settings.devices_dir, root=plan.words["root"], shared=shared)
         guard = CardGuard(
             probe, claimed.assignment.groups, slot=claimed.slot, stop=claimed.stop, may_miss=prepared.may_miss_cards,
-            elsewhere=prepared.launch.processes,
+            elsewhere=prepared.launch.processes, say=partial(locks.say, claimed.log),
         )  # fmt: skip
         self._found = replace(self._found, guard=guard)
         prepared.launch.clear()
@@ -141,6 +142,8 @@ class _Execution:
             left = guard.left_behind(() if outcome is None else outcome.unkillable)
             self._found = replace(self._found, suspicion=self._found.suspicion or left or prepared.launch.doubt)
         self._found = replace(self._found, failure=guard.excused(self._found.failure))
+        if self._found.suspicion is None:
+            guard.require_undisturbed(self._found.failure)
 
     def _run(self, prepared: Prepared, guard: CardGuard, descriptors: list[int]) -> Ran:
         claimed, plan, launch = self._claimed, prepared.plan, prepared.launch
@@ -151,7 +154,7 @@ class _Execution:
         tool = ToolProcess(claimed, launch, descriptors=descriptors, shipper=self._shipper)
         try:
             with guard, launch, telemetry, self._shipper.following(plan.kind.progress):
-                ended = self._kind.run(plan, tool.start)
+                ended = self._kind.run(plan, tool.start, guard)
         finally:
             self._found = replace(self._found, plan=tool.plan or plan, telemetry=telemetry.document)
         outcome = launch.settled(ended)
@@ -178,7 +181,7 @@ class _Execution:
         rule = ran.plan.kind.own_cards
         said = own_cards.named(rule, ran.evidence)
         failure = guard.misuse(ran.outcome, said=said) or self._kind.judge(ran)
-        return failure or guard.unproven(rule, ran.outcome, said=said)
+        return failure or own_cards.unproven(guard.unproven(rule, said=said), ran.outcome)
 
     def _collect(self, ran: Ran) -> None:
         if ran.interrupted:
@@ -229,8 +232,10 @@ class _Execution:
         stopped = self._found.outcome and self._found.outcome.stopped
         if stopped in (StopReason.LEASE_LOST, StopReason.SHUTDOWN):
             return None
-        if troubles.is_cards_in_use(trouble) and claimed.assignment.spec["kind"] not in _ENTER_QUARANTINE:
+        if troubles.is_cards_in_use(trouble):
             found = troubles.after(self._found, trouble)
+            if found.suspicion is not None and claimed.assignment.spec["kind"] in _ENTER_QUARANTINE:
+                return None
             return ending.given_back(claimed, found, self._shipper, why=str(trouble))
         release = claimed.assignment.release
         lacking = lacks.lack_of(trouble, slot.settings, release=release, own=claimed.work)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import select
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -15,6 +16,7 @@ from orchestrator.model.profile import OwnCards
 from orchestrator.model.slots import SlotName
 from orchestrator.model.suspects import COUNTED
 from workers.attempt import own_cards
+from workers.host import strays
 from workers.host.open_events import OpenEvents
 from workers.host.probe import Finding, Probe, command_of
 from workers.processes.process import Outcome, StopReason, StopSignal
@@ -39,6 +41,12 @@ _BETWEEN = 0.01
 
 _PATIENCE = 5.0
 
+_STRAY_PATIENCE = 180.0
+"""Seconds to wait for a tool of another attempt that has opened these cards: it is being stopped, and a kill ladder of
+real cards takes 60 to 120 s."""
+
+_STRAY_AGAIN = 0.2
+
 _FRESH = 0.1
 """Seconds for which cards that any worker of the host has seen free count as free before a start: a group that goes
 from one attempt directly to the next is probed once. A probe before every start would not help, since as much time may
@@ -50,9 +58,9 @@ class CardsNotFree(OrchestratorError):
 
     code = "cards_not_free"
 
-    def __init__(self, suspicion: Suspicion) -> None:
-        super().__init__(suspicion.reason)
-        self.failure = Failure(kind=FailureKind.FAULT, reason=suspicion.reason)
+    def __init__(self, reason: str, suspicion: Suspicion | None) -> None:
+        super().__init__(reason)
+        self.failure = Failure(kind=FailureKind.FAULT, reason=reason)
         self.suspicion = suspicion
 
 
@@ -82,8 +90,10 @@ class CardGuard:
         stop: StopSignal,
         may_miss: bool = False,
         elsewhere: Callable[[], Sequence[int]] = tuple,
+        say: Callable[[str], None],
     ) -> None:
-        """`may_miss`: missing cards are allowed, only cards opened by other processes are a problem."""
+        """`may_miss`: missing cards are allowed, only cards opened by other processes are a problem. `say` writes into
+        the attempt's log what is waited for."""
         self._probe = probe
         self._may_miss = may_miss
         self._groups = groups
@@ -91,10 +101,10 @@ class CardGuard:
         self._slot = slot
         self._stop = stop
         self._elsewhere = elsewhere
+        self._say = say
         self._ended = threading.Event()
         self._returned = threading.Event()
         self._events: OpenEvents | None = None
-        self._reported: set[int] = set()
         self._opened: set[int] = set()
         self._hidden = False
         self._gone_at = math.inf
@@ -106,12 +116,22 @@ class CardGuard:
         """Cards that the tool opened although they are not assigned to it."""
 
     def require_free(self) -> None:
-        """CardsNotFree unless every card exists and no process has it open."""
+        """CardsNotFree unless every card exists and no process has it open.
+
+        A tool of another attempt that has one open is waited for, until `stop`; after that no slot is suspected."""
         seen_free = self._slot.seen_free.get(self._cards)
         if seen_free is None or time.monotonic() > seen_free + _FRESH:
-            finding = self._look(since=time.monotonic() - _FRESH)
+            finding = self._without_strays(self._look(since=time.monotonic() - _FRESH))
+            if finding.strayed:
+                raise CardsNotFree(finding.sentence(), None)
             if not self._fit(finding):
-                raise CardsNotFree(self._suspicion(finding, finding.sentence(), blames_job=False))
+                reason = finding.sentence()
+                raise CardsNotFree(reason, self._suspicion(finding, reason, blames_job=False))
+
+    def require_undisturbed(self, failure: Failure | None) -> None:
+        """CardsNotFree, which blames nobody, if a tool failed while that of another attempt had its cards open."""
+        if self.found is not None and self.found.strayed and failure is not None and failure.kind in COUNTED:
+            raise CardsNotFree(f"{self.found.sentence()}; the tool failed with: {failure.reason}", None)
 
     def __enter__(self) -> Self:
         # Before the tool starts, so that its first open is reported too.
@@ -130,9 +150,11 @@ class CardGuard:
 
     @property
     def seen(self) -> frozenset[int]:
-        """The cards that the tool was seen to have open. Of a tool that we may not look into: those of its own whose
-        nodes were opened while it ran, since nobody else may use them."""
-        return frozenset(self._opened | (self._reported.intersection(self._cards) if self._hidden else set()))
+        """The cards that the tool was seen to have open.
+
+        That a node was opened while it ran proves nothing of a tool that we may not look into: a person's `tsm_smi`
+        opens them too."""
+        return frozenset(self._opened)
 
     def misuse(self, outcome: Outcome, *, said: Collection[int] = ()) -> Failure | None:
         """The failure of an attempt whose tool opened other cards, or whose output `said` that it uses such."""
@@ -140,9 +162,9 @@ class CardGuard:
             return None
         return own_cards.strayed(self._groups, outcome, opened=self.strayed, said=said)
 
-    def unproven(self, rule: OwnCards | None, outcome: Outcome, *, said: Collection[int]) -> Failure | None:
-        """The failure of a successful run whose cards were not seen to be its own, where the profile requires it."""
-        return own_cards.unproven(rule, self._groups, outcome, seen=self.seen, said=said)
+    def unproven(self, rule: OwnCards | None, *, said: Collection[int]) -> str | None:
+        """Why the cards of a run were not seen to be its own, where the profile requires it; None if they were."""
+        return own_cards.why_unproven(rule, self._groups, seen=self.seen, said=said, hidden=self._hidden)
 
     def excused(self, failure: Failure | None) -> Failure | None:
         """The failure of a tool, or a fault if one of its cards has disappeared: a dead card must not fail a job."""
@@ -159,7 +181,7 @@ class CardGuard:
         The later it is called, the more likely another worker has scanned the cards since the tool's processes
         ended."""
         finding = self._look(since=self._gone_at)
-        if self._fit(finding):
+        if finding.strayed or self._fit(finding):
             return None
         survivor = any(holder.pid in unkillable for holder in finding.holders)
         whose = "left by this attempt: " if survivor else ""
@@ -174,13 +196,29 @@ class CardGuard:
         return Suspicion(
             reason=reason,
             blames_job=blames_job,
-            slots=tuple(f"{self._slot.settings.host}.{group}" for group in slots),
+            slots=self._slot_ids(slots),
             evidence=finding.document(),
         )
 
+    def _slot_ids(self, groups: Sequence[SlotName]) -> tuple[str, ...]:
+        return tuple(f"{self._slot.settings.host}.{group}" for group in groups)
+
+    def _without_strays(self, finding: Finding) -> Finding:
+        """The last finding: when no tool of another attempt has the cards open, or after the patience with it."""
+        give_up = time.monotonic() + _STRAY_PATIENCE
+        if finding.strayed:
+            self._say(f"waiting until its cards are free: {finding.sentence()}")
+        with self._stop.waking() as waker:
+            while finding.strayed and self._stop.reason is None and time.monotonic() < give_up:
+                select.select([waker], [], [], _STRAY_AGAIN)
+                finding = self._look(since=time.monotonic())
+        return finding
+
     def _look(self, *, since: float) -> Finding:
         self._slot.seen_free.pop(self._cards, None)
-        self.found = self._probe.look(self._cards, since=since, shim=self._slot.shim, keep_fds=[self._slot.lock])
+        found = self._probe.look(self._cards, since=since, shim=self._slot.shim, keep_fds=[self._slot.lock])
+        own = self._slot_ids(self._groups)
+        self.found = strays.attributed(found, self._slot.settings, self._slot.database, own=own)
         if self.found.free:
             self._slot.seen_free[self._cards] = time.monotonic() - self.found.age
         return self.found
@@ -188,7 +226,7 @@ class CardGuard:
     def _watch(self, events: OpenEvents) -> None:
         looks = Looks(time.monotonic())
         while not self._ended.is_set():
-            self._reported |= events.wait(looks.wait(time.monotonic(), seen=bool(self._opened or not self._cards)))
+            events.wait(looks.wait(time.monotonic(), seen=bool(self._opened or not self._cards)))
             if self._ended.is_set():
                 return
             try:

@@ -19,13 +19,12 @@ _MOST_CARDS = 1024
 
 def named(rule: OwnCards | None, evidence: Evidence) -> frozenset[int]:
     """The cards that the tool itself names in its output, by the profile's patterns."""
-    patterns = () if rule is None else rule.said
-    texts = {
-        found.groups["cards"] or ""
-        for pattern in patterns
-        for log in (evidence.log, *evidence.vendor_logs)
-        for found in search_all(pattern, log)
-    }
+    return frozenset() if rule is None else named_in(rule, (evidence.log, *evidence.vendor_logs))
+
+
+def named_in(rule: OwnCards, logs: Collection[str]) -> frozenset[int]:
+    """The same of these texts."""
+    texts = {found.groups["cards"] or "" for pattern in rule.said for log in logs for found in search_all(pattern, log)}
     return frozenset(card for text in texts for card in cards_in(text))
 
 
@@ -56,13 +55,15 @@ def strayed(
     if not others:
         return None
     its = f"its own are {_spelled(sorted(own))}" if own else "a CPU job has no cards"
-    return _failure(f"{reason}, and {its}: see the profile's arguments for cards", outcome)
+    return _failure(f"{reason}, and {its}: see the profile's arguments for cards. Its slot is not at fault", outcome)
 
 
-def unproven(
-    rule: OwnCards | None, groups: Sequence[SlotName], outcome: Outcome, *, seen: Collection[int], said: Collection[int]
-) -> Failure | None:
-    """The failure of a run whose cards the profile wants to be seen, and that were not: at least one of each group."""
+def why_unproven(
+    rule: OwnCards | None, groups: Sequence[SlotName], *, seen: Collection[int], said: Collection[int], hidden: bool
+) -> str | None:
+    """Why the result of a run does not count, whose cards the profile wants to be seen: at least one of each group.
+
+    `hidden`: the worker may not look into some of its processes."""
     if rule is None or not rule.required:
         return None
     known = {*seen, *said}
@@ -71,10 +72,16 @@ def unproven(
         return None
     cards = _spelled([card for group in unseen for card in group.cards])
     reason = (
-        f"it was not seen to open any of its cards {cards}, and its output names none of them: its result may be "
-        "that of other cards and is not recorded (own_cards in the profile)"
+        f"it was not seen to open any of its cards {cards}, and its output names none of them: what it says may be "
+        "from other cards and does not count (own_cards in the profile)"
     )
-    return _failure(reason, outcome)
+    remedy = "the worker may not look into its processes: run it as their user or as root, or set own_cards.said"
+    return f"{reason}; {remedy}" if hidden else reason
+
+
+def unproven(reason: str | None, outcome: Outcome) -> Failure | None:
+    """The failure of a run for such a reason."""
+    return None if reason is None else _failure(reason, outcome)
 
 
 def _cards_of(groups: Sequence[SlotName]) -> frozenset[int]:

@@ -60,7 +60,7 @@ def waited_for(path: Path, *, owner: str, log: Path, stop: StopSignal) -> Iterat
             except Held as held:
                 if held.holder != told:
                     told = held.holder
-                    _say(log, f"waiting for {path.stem}, locked by {told}")
+                    say(log, f"waiting for {path.stem}, locked by {told}")
                 select.select([waker], [], [], _LOOK_AGAIN)
     try:
         yield descriptor
@@ -89,6 +89,7 @@ def file_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "_", text)
 
 
-def _say(log: Path, sentence: str) -> None:
+def say(log: Path, sentence: str) -> None:
+    """Write a line of ours into the log of an attempt."""
     with log.open("ab") as opened:
         opened.write(f"[tx81] {sentence}\n".encode())

@@ -48,9 +48,12 @@ class Holder:
     pid: int
     command: str
     user: str
+    attempt: str | None = None
+    """The running attempt of another slot of this host that it belongs to (`workers.host.strays`)."""
 
     def __str__(self) -> str:
-        return f"pid {self.pid} of {self.user} ({self.command or 'no command line'})"
+        whose = "" if self.attempt is None else f", a process of {self.attempt}, whose cards are others"
+        return f"pid {self.pid} of {self.user} ({self.command or 'no command line'}){whose}"
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,12 @@ class Finding:
     def free(self) -> bool:
         """Whether every card exists and is open in no process."""
         return not (self.missing or self.holders or self.busy)
+
+    @property
+    def strayed(self) -> bool:
+        """Whether the cards are only open in tools of other attempts of this host, which are stopped for it."""
+        others = all(holder.attempt is not None for holder in self.holders)
+        return bool(self.holders) and others and not (self.missing or self.busy)
 
     @property
     def not_free(self) -> frozenset[int]:

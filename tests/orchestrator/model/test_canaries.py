@@ -41,6 +41,13 @@ def test_so_many_failures_leave_the_slot_to_people():
     assert decided(failed(1), failed(2), failed(3)) == LeaveQuarantined((1, 2, 3))
 
 
+def test_canaries_on_other_cards_leave_the_slot_to_people_as_unproven_and_not_as_failed():
+    strayed = [failed(job, kind=FailureKind.WRONG_CARDS) for job in (1, 2, 3)]
+
+    assert decided(*strayed) == LeaveQuarantined((1, 2, 3), strayed=True)
+    assert decided(failed(4), *strayed[:2], after=1000) == Start()
+
+
 @pytest.mark.parametrize("kind", [FailureKind.CANCELLED, FailureKind.QUEUE_DEADLINE, FailureKind.BAD_SPEC])
 def test_a_canary_that_says_nothing_of_the_cards_counts_for_nothing(kind):
     assert decided(failed(1, kind=kind), failed(2, kind=kind), failed(3, kind=kind), after=1000) == Start()

@@ -368,3 +368,23 @@ def test_only_connections_to_the_port_itself_are_counted():
 
     assert before == 0
     assert during == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("first", "kind"), [("true", "wrong_cards"), ("exec 3<{devices}/dev-0", None), ("echo using cards 0..3", None)]
+)
+def test_a_server_is_announced_only_when_its_own_cards_are_confirmed(lab, serving, g0, first, kind):
+    said = [r"(?m)^using cards (?P<cards>[\d.,]{1,32})$"]
+    lab.says("serve", own_cards={"required": True, "said": said})
+    starts = f'{first.format(devices=lab.settings.devices_dir)}; exec {sys.executable} {lab.folder}/server.py "$@"'
+    attempt_id, stop = serving(starts, ready_seconds=60 if kind is None else 1), StopSignal()
+    running = lab.run_aside(attempt_id, g0, stop)
+    if kind is None:
+        eventually(lambda: endpoint_of(lab, attempt_id))
+        lab.stop(attempt_id)
+        stop.request(StopReason.STOPPED)
+    running.join(60)
+
+    failure = lab.job(attempt_id).failure
+    assert (None if failure is None else failure["kind"]) == kind
+    assert ("attempt.ready" in events_of(lab, attempt_id)) == (kind is None)

@@ -12,12 +12,13 @@ from builders.databases import both_databases
 from eventually import eventually
 from sqlalchemy import select
 
-from orchestrator.model.profile import ProbeRule
+from orchestrator.model.profile import OwnCards, ProbeRule
 from orchestrator.model.slots import SlotName
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.slots import service
 from orchestrator.storage.tables import Artifact, Doubt, Event, Release, Slot
 from workers.attempt.blackbox import kernel_lines
+from workers.attempt.own_cards import why_unproven
 from workers.host.probe import Probe
 from workers.slot import owned
 
@@ -369,3 +370,23 @@ def test_a_tool_that_names_other_cards_has_failed_even_if_a_card_fault_is_in_its
     failure = lab.job(attempt_id).failure
     assert (failure["kind"], slot_of(lab).service_state) == ("wrong_cards", ServiceState.IN_SERVICE)
     assert "its output says that it uses cards 8, 9, 10, 11, and its own are 0, 1, 2, 3" in failure["reason"]
+
+
+def test_a_node_that_somebody_opened_while_a_tool_ran_is_no_proof_that_it_was_the_tool(lab, g0, cards_required):
+    lab.tool(f"{GOOD}; echo go > {lab.folder}/go; while [ ! -e {lab.folder}/there ]; do sleep 0.01; done")
+    node = lab.settings.devices_dir / "dev-1"
+    looks = f"while [ ! -e {lab.folder}/go ]; do sleep 0.01; done; : <{node}; touch {lab.folder}/there"
+    attempt_id = inferring(lab)
+
+    with subprocess.Popen(["bash", "-c", looks]):
+        lab.run(attempt_id, g0)
+
+    assert lab.job(attempt_id).failure["kind"] == "wrong_cards"
+    assert "wrong_cards" not in str(slot_of(lab).quarantined_because)
+
+
+def test_why_cards_were_not_seen_names_the_remedy_where_the_worker_may_not_look():
+    rule = OwnCards(required=True)
+
+    assert "run it as their user or as root" in why_unproven(rule, [G0], seen=(), said=(), hidden=True)
+    assert why_unproven(rule, [G0], seen=(), said=(2,), hidden=True) is None

@@ -28,6 +28,7 @@ from orchestrator.slots import lacks, service
 from orchestrator.slots.service import Before
 from workers.attempt.collect import Output
 from workers.attempt.facts import Claimed, Concluded, Prepared
+from workers.attempt.guard import CardGuard
 from workers.attempt.kinds.tool import Start, Tool
 from workers.attempt.launch import ENTERED, HostLaunch, Launch, SetupLaunch, mark_of
 from workers.processes.container import Container
@@ -118,7 +119,7 @@ class HostSetup(Tool):
             launch = SetupLaunch(plan, tools.docker, mark, slot=self._slot, work=self._work)
         return Prepared(plan, launch, may_miss_cards=True)
 
-    def run(self, plan: Plan, start: Start) -> ToolOutcome:
+    def run(self, plan: Plan, start: Start, guard: CardGuard) -> ToolOutcome:
         """Store the list of steps, take over all slots of the attempt (none for a dry run), and run the process to its
         end."""
         assert self._planned is not None, "it was planned"

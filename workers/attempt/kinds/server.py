@@ -17,11 +17,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.errors import EndpointClosed, OwnershipLost
 from orchestrator.jobs import endpoints
-from orchestrator.model.failures import Failure
+from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.patterns import Pattern
 from orchestrator.model.profile import ServeRule
 from orchestrator.model.specs import ServeSpec
+from workers.attempt import own_cards
 from workers.attempt.facts import Claimed, Ran
+from workers.attempt.guard import CardGuard
 from workers.attempt.kinds.tool import Start, Tool
 from workers.host import ports
 from workers.processes.matching import search
@@ -68,11 +70,13 @@ class Server(Tool):
         super().__init__(claimed)
         self._was_ready = False
         """Whether its endpoint has been open, however it ended."""
+        self._unproven: str | None = None
+        """Why it is not announced although it answers: its cards were not seen to be its own."""
 
-    def run(self, plan: Plan, start: Start) -> Outcome:
+    def run(self, plan: Plan, start: Start, guard: CardGuard) -> Outcome:
         """Start it, on another port if the first was in use, and run it to its end."""
         for left in reversed(range(STARTS)):
-            with self._reserved(plan) as begun, _alongside(partial(self._watch, begun)):
+            with self._reserved(plan) as begun, _alongside(partial(self._watch, begun, guard)):
                 # A server without requests prints nothing.
                 outcome = start(begun.plan, may_be_silent=True)
             by_itself = outcome.stopped is None and not self._was_ready
@@ -83,7 +87,10 @@ class Server(Tool):
 
     def judge(self, ran: Ran) -> Failure | None:
         """It succeeds when it was stopped while it was ready; one that ends by itself has failed."""
-        return super().judge(replace(ran, evidence=replace(ran.evidence, was_ready=self._was_ready)))
+        failure = super().judge(replace(ran, evidence=replace(ran.evidence, was_ready=self._was_ready)))
+        if ran.outcome.stopped is not StopReason.NOT_READY or failure is None or failure.kind is not FailureKind.TOOL:
+            return failure
+        return own_cards.unproven(self._unproven, ran.outcome) or failure
 
     @contextmanager
     def _reserved(self, plan: Plan) -> Iterator[_Begun]:
@@ -96,9 +103,9 @@ class Server(Tool):
             at_port = at_address(plan, settings.address, port)
             yield _Begun(at_port, plan.spec, plan.kind.serve, settings.address, port, printed)
 
-    def _watch(self, begun: _Begun, ended: threading.Event) -> None:
+    def _watch(self, begun: _Begun, guard: CardGuard, ended: threading.Event) -> None:
         try:
-            if self._became_ready(begun, ended):
+            if self._became_ready(begun, guard, ended):
                 self._see_uses(begun, ended)
         except Exception:
             log.exception("server no longer watched", extra={"attempt": self._claimed.id})
@@ -106,12 +113,14 @@ class Server(Tool):
                 # It would occupy its cards, and its address would never be published.
                 self._claimed.stop.request(StopReason.NOT_READY)
 
-    def _became_ready(self, begun: _Begun, ended: threading.Event) -> bool:
+    def _became_ready(self, begun: _Begun, guard: CardGuard, ended: threading.Event) -> bool:
         until = time.monotonic() + begun.spec.ready_seconds
         while not ended.wait(_ASK_AGAIN):
             served_id = self._served_id(begun)
-            if served_id is not None and self._announced(begun, served_id):
-                return True
+            if served_id is not None:
+                self._unproven = guard.unproven(begun.plan.kind.own_cards, said=self._said_cards(begun))
+                if self._unproven is None and self._announced(begun, served_id):
+                    return True
             if time.monotonic() >= until:
                 self._claimed.stop.request(StopReason.NOT_READY)
                 break
@@ -154,11 +163,19 @@ class Server(Tool):
                 with suppress(EndpointClosed, SQLAlchemyError), database.write() as session:
                     endpoints.note_use(session, self._claimed.id, database.now(session))
 
+    def _said_cards(self, begun: _Begun) -> frozenset[int]:
+        rule = begun.plan.kind.own_cards
+        return frozenset() if rule is None else own_cards.named_in(rule, [self._printed(begun)])
+
     def _has_printed(self, pattern: Pattern, begun: _Begun) -> bool:
+        return search(pattern, self._printed(begun)) is not None
+
+    def _printed(self, begun: _Begun) -> str:
+        """The end of what this start has printed."""
         with suppress(FileNotFoundError), self._claimed.log.open("rb") as opened:
             opened.seek(max(begun.printed, opened.seek(0, os.SEEK_END) - _MOST_SEARCHED))
-            return search(pattern, opened.read(_MOST_SEARCHED).decode("utf-8", "replace")) is not None
-        return False
+            return opened.read(_MOST_SEARCHED).decode("utf-8", "replace")
+        return ""
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from orchestrator.slots.suspicion import after_failure
 from workers.attempt import judge, release_here
 from workers.attempt.collect import Results, collect
 from workers.attempt.facts import Claimed, Concluded, Prepared, Ran
+from workers.attempt.guard import CardGuard
 from workers.attempt.launch import launch_of
 from workers.processes.process import Outcome
 from workers.toolchain import commands
@@ -45,8 +46,10 @@ class Tool:
         plan = commands.plan(assignment, work=work, golden_python=str(slot.settings.golden_python or sys.executable))
         return Prepared(plan, launch_of(plan, assignment, slot=slot, work=work))
 
-    def run(self, plan: Plan, start: Start) -> Outcome:
-        """Run the tool to its end; its cards are locked and proven free, and nothing runs yet."""
+    def run(self, plan: Plan, start: Start, guard: CardGuard) -> Outcome:
+        """Run the tool to its end; its cards are locked and proven free, and nothing runs yet.
+
+        `guard` knows which cards the tool was seen to open."""
         return start(plan)
 
     def judge(self, ran: Ran) -> Failure | None:
