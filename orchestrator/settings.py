@@ -160,6 +160,9 @@ class Settings(BaseSettings):
     serve_ports: tuple[int, int] = (20000, 29999)
     """The first and the last port that servers on this host may have: below those that the kernel gives to clients."""
 
+    endpoint_hosts: tuple[str, ...] = ()
+    """Servers that were not started here and that clients may ask: `HOST:PORT`, or `HOST` for all its ports."""
+
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8081, ge=0, le=65535)
     token_file: Path | None = None
@@ -273,6 +276,17 @@ class Settings(BaseSettings):
         if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", address):
             raise ValueError(f"{address!r} is not an address: give a name or an IPv4 address, without a port")
         return address
+
+    @field_validator("endpoint_hosts")
+    @classmethod
+    def _plain_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in hosts:
+            found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:[1-9][0-9]{0,4})?", entry)
+            if found is None:
+                raise ValueError(f"{entry!r} is not HOST:PORT or HOST; IPv6 addresses are in brackets")
+            if found[2] is None and re.fullmatch(r"localhost|127\..*|\[::1\]", found[1]):
+                raise ValueError(f"{entry!r} needs a port: other services of the host listen on loopback")
+        return hosts
 
     @field_validator("serve_ports")
     @classmethod

@@ -16,6 +16,11 @@ class EndpointView(BaseModel):
     served_id: str = Field(description="The value of `model` in requests to it.")
     url: str = Field(description="Base URL; paths begin with /v1.")
     groups: int = Field(description="Card groups, each of which answers one request at a time.")
+    openly: bool = Field(
+        default=False,
+        description="It listens at addresses that other machines may reach, without a token, although TX81_ADDRESS of "
+        "its host is loopback.",
+    )
     ready_at: datetime
     last_used_at: datetime | None = Field(description="Accurate to some seconds; null if it was not used yet.")
     in_flight: int | None = Field(

@@ -16,7 +16,7 @@ Switch = Parameter(negative="")
 
 
 def load(
-    server: int,
+    server: str,
     /,
     *,
     prompts: str,
@@ -45,7 +45,7 @@ def load(
     Parameters
     ----------
     server
-        Job number of the server; see: tx81 endpoints
+        Job number of the server (see: tx81 endpoints), or http://HOST:PORT of one that was not started here.
     prompts
         File with one question a line: on this machine, or server:/path.
     golden
@@ -95,7 +95,7 @@ def load(
     sources |= {} if golden is None else {"golden": files.source("golden", golden, "--golden")}
     spec = {
         "kind": "client",
-        "endpoint": {"job": server, "artifact": "endpoint"},
+        "endpoint": _endpoint(server),
         "load": shape,
         **sources,
         **_said(max_tokens=max_tokens, repeats=repeats, require=None if require is None else requirement_in(require)),
@@ -110,6 +110,10 @@ def load(
             (ended,) = wait_for(client, [job], progress=progress, timeout=None)
         session.emit(ended, Group(jobs_table([ended]), *([metrics_table(ended)] if ended.metrics else [])))
     return exit_for([ended])
+
+
+def _endpoint(server: str) -> dict[str, Any]:
+    return {"job": int(server), "artifact": "endpoint"} if server.isdecimal() else {"url": server}
 
 
 def _said(**options: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from api.documents.jobs import JobDetail
 from cli.commands.orders import Which, ordered
 from cli.input.documents import artifact_named, validated
 from cli.input.times import duration
-from cli.pages.jobs import reason
+from cli.pages.jobs import endpoint_line, reason
 from cli.pages.layout import clean, local_time, row, table
 from cli.session import HERE, Exit, Session, Stop, hint, once
 from cli.waiting.jobs import exit_for, live_progress
@@ -142,8 +142,8 @@ def endpoints_table(found: Iterable[EndpointView]) -> Table:
     for each in found:
         used = "not yet" if each.last_used_at is None else local_time(each.last_used_at)
         row(
-            listing, each.job_id, each.model, each.url, each.groups, each.in_flight, local_time(each.ready_at), used,
-            each.served_id,
+            listing, each.job_id, each.model, endpoint_line(each), each.groups, each.in_flight,
+            local_time(each.ready_at), used, each.served_id,
         )  # fmt: skip
     return listing
 

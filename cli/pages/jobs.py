@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.documents.answers import AnswerView
+from api.documents.endpoints import EndpointView
 from api.documents.jobs import JobDetail, JobView, OrderOutcome, TelemetryView
 from cli.pages.catalog import artifacts_table
 from cli.pages.doubts import doubt_line
@@ -162,9 +163,15 @@ def _about(job: JobDetail) -> dict[str, Any]:
         "time": ", ".join(f"{name} {value}" for name, value in since.items()),
         "answers": job.answers or None,
         **measured(job),
-        "endpoint": job.endpoint and job.endpoint.url,
+        "endpoint": job.endpoint and endpoint_line(job.endpoint),
         "doubt": job.doubt and doubt_line(job.doubt),
     }
+
+
+def endpoint_line(endpoint: EndpointView) -> str:
+    """Where a server answers, and whether others than its host can ask it."""
+    openly = "; it listens openly: who reaches its host can ask it, without a token" if endpoint.openly else ""
+    return f"{endpoint.url}{openly}"
 
 
 def measured(job: JobDetail) -> dict[str, str]:

@@ -53,6 +53,9 @@ class RunSettings:
         setting |= {"release": self._release(job.release), "slot_kind": job.slot_kind.value}
         if job.kind == "client":
             setting |= self._of_servers(job)
+            asked = job.spec["endpoint"]
+            urls = [one["url"] for one in (asked if isinstance(asked, list) else [asked]) if "url" in one]
+            setting |= {"server_url": _together(urls)} if urls else {}
         if attempt is not None:
             setting |= {"slots": list(attempt.slot_ids), "host": attempt.slot_id.rpartition(".")[0]}
         return setting

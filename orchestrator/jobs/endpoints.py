@@ -17,8 +17,12 @@ from orchestrator.storage.events import record
 from orchestrator.storage.tables import Attempt, Endpoint, Job
 
 
-def announce(session: Session, attempt_id: int, *, owner: Owner, url: str, served_id: str, now: datetime) -> Endpoint:
-    """Open the endpoint of a server that is ready; OwnershipLost if the attempt no longer belongs to this worker."""
+def announce(
+    session: Session, attempt_id: int, *, owner: Owner, url: str, served_id: str, now: datetime, openly: bool = False
+) -> Endpoint:
+    """Open the endpoint of a server that is ready; OwnershipLost if the attempt no longer belongs to this worker.
+
+    `openly`: it listens at addresses that other machines may reach, although it was to listen on loopback."""
     running = select(Attempt.slot_id, Job.id, Job.spec).join(Job, Job.id == Attempt.job_id)
     mine = (Attempt.id == attempt_id, *owner.runs)
     found = session.execute(running.where(*mine).with_for_update(of=Attempt, key_share=True)).one_or_none()
@@ -27,11 +31,11 @@ def announce(session: Session, attempt_id: int, *, owner: Owner, url: str, serve
     slot_id, job_id, spec = found
     opened = Endpoint(
         attempt_id=attempt_id, job_id=job_id, model=spec["model"], served_id=served_id, url=url,
-        groups=spec["groups"], ready_at=now,
+        groups=spec["groups"], ready_at=now, openly=openly,
     )  # fmt: skip
     session.add(opened)
     session.flush()
-    record(session, "attempt.ready", now, job_id=job_id, attempt_id=attempt_id, slot_id=slot_id, url=url)
+    record(session, "attempt.ready", now, job_id=job_id, attempt_id=attempt_id, slot_id=slot_id, url=url, openly=openly)
     return opened
 
 

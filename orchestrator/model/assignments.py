@@ -27,6 +27,11 @@ class UsedEndpoint:
         return urlsplit(self.url).port or 80
 
     @property
+    def authority(self) -> str:
+        """The value of `Host`."""
+        return urlsplit(self.url).netloc
+
+    @property
     def on_loopback(self) -> bool:
         """Whether it can be reached only from its own host."""
         address = urlsplit(self.url).hostname or ""
@@ -34,6 +39,27 @@ class UsedEndpoint:
             return ip_address(address).is_loopback
         except ValueError:
             return address == "localhost"
+
+
+@dataclass(frozen=True)
+class ForeignServer:
+    """A server that was not started here, as an attempt found it."""
+
+    url: str
+    """By its address: the name was resolved and checked, and is not resolved again."""
+    authority: str
+    """Its name and port, the value of `Host`."""
+    served_id: str
+
+    @property
+    def port(self) -> int:
+        """The port at which it listens."""
+        return urlsplit(self.url).port or 80
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether it is on the host of its client, at the address that the vendor's clients ask."""
+        return urlsplit(self.url).hostname == "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -84,6 +110,8 @@ class Assignment:
     """Seconds from the claim to the job's total deadline; infinite without one."""
     endpoints: tuple[UsedEndpoint, ...] = ()
     """The open endpoints that a client sends requests to."""
+    elsewhere: tuple[ForeignServer, ...] = ()
+    """Or the servers that were not started here, in the order of the spec."""
 
     @property
     def label(self) -> str:

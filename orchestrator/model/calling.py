@@ -19,8 +19,9 @@ LOAD_CLIENT = OwnProgram(
     cwd="{work}/run",
     # -P: what lies in the current folder is never imported.
     argv=(
-        "{python}", "-P", "-m", "workers.load", "--url", "{url}", "--model={served_id}", "--prompts", "{prompts}",
-        "--out", "{out}", "--max-tokens", "{max_tokens}", "--repeats", "{repeats}", "--load", "{load}",
+        "{python}", "-P", "-m", "workers.load", "--url", "{url}", "--host={authority}", "--model={served_id}",
+        "--prompts", "{prompts}", "--out", "{out}", "--max-tokens", "{max_tokens}", "--repeats", "{repeats}",
+        "--load", "{load}",
     ),
     environment={
         "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "{work}", "LANG": "C.UTF-8", "PYTHONPATH": "{code}",

@@ -6,21 +6,28 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from orchestrator.model.requirements import Answering
+from orchestrator.model.server_urls import ServerUrl
 from orchestrator.model.spec_words import MAX_TOKENS, JobOutput, PromptsInput, Strict
 
 MOST_PROCESSES = 64
 MOST_REQUESTS = 100_000
 
-ONE, SEVERAL = "one_endpoint", "several_endpoints"
-"""Tags of the two forms; they stand in the place of an error, where no person wrote them."""
+ONE, ELSEWHERE, SEVERAL = "one_endpoint", "endpoint_elsewhere", "several_endpoints"
+"""Tags of the forms; they stand in the place of an error, where no person wrote them."""
 
 
 def _form(given: object) -> str:
-    return SEVERAL if isinstance(given, list | tuple) else ONE
+    if isinstance(given, list | tuple):
+        return SEVERAL
+    return ELSEWHERE if isinstance(given, ServerUrl) or (isinstance(given, Mapping) and "url" in given) else ONE
 
 
+_Endpoint = Annotated[Annotated[JobOutput, Tag(ONE)] | Annotated[ServerUrl, Tag(ELSEWHERE)], Discriminator(_form)]
 Endpoints = Annotated[
-    Annotated[JobOutput, Tag(ONE)] | Annotated[tuple[JobOutput, ...], Tag(SEVERAL)], Discriminator(_form)
+    Annotated[JobOutput, Tag(ONE)]
+    | Annotated[ServerUrl, Tag(ELSEWHERE)]
+    | Annotated[tuple[_Endpoint, ...], Tag(SEVERAL)],
+    Discriminator(_form),
 ]
 
 Program = Literal["load", "chat", "completion_llama", "chat_processes", "completion_llama_processes"]
@@ -93,8 +100,8 @@ class ClientSpec(Strict, Answering):
 
     kind: Literal["client"] = "client"
     endpoint: Endpoints = Field(
-        description="That of a serve job: {job: NAME or number, artifact: endpoint}. "
-        "A list for the programs with several processes, which use the endpoints in turn."
+        description="That of a serve job: {job: NAME or number, artifact: endpoint}; or {url: http://HOST:PORT} of a "
+        "server that was not started here. A list for the programs with several processes, which use them in turn."
     )
     program: Program = Field(default="load", description="Our own load client, or one of the vendor's four scripts.")
     prompts: PromptsInput
@@ -124,6 +131,8 @@ class ClientSpec(Strict, Answering):
             raise ValueError(f"endpoint: give one, or a list of at most {MOST_PROCESSES}")
         if len(set(self.endpoints)) < len(self.endpoints):
             raise ValueError("endpoint: one is listed twice; use processes to set how many ask it")
+        if self.elsewhere and self.servers:
+            raise ValueError("endpoint: name jobs, or URLs, not both")
         if not many and len(self.endpoints) > 1:
             raise ValueError(
                 f"program {self.program} asks one server: give one endpoint, or use a program of several processes"
@@ -139,9 +148,19 @@ class ClientSpec(Strict, Answering):
         return self
 
     @property
-    def endpoints(self) -> tuple[JobOutput, ...]:
+    def endpoints(self) -> tuple[JobOutput | ServerUrl, ...]:
         """What it asks, one or several."""
-        return (self.endpoint,) if isinstance(self.endpoint, JobOutput) else self.endpoint
+        return self.endpoint if isinstance(self.endpoint, tuple) else (self.endpoint,)
+
+    @property
+    def servers(self) -> tuple[JobOutput, ...]:
+        """Those that are jobs."""
+        return tuple(one for one in self.endpoints if isinstance(one, JobOutput))
+
+    @property
+    def elsewhere(self) -> tuple[ServerUrl, ...]:
+        """Those that were not started here."""
+        return tuple(one for one in self.endpoints if isinstance(one, ServerUrl))
 
     @property
     def askers(self) -> int:

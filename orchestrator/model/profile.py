@@ -139,6 +139,10 @@ class ServeRule(Strict):
         default=(),
         description="Arguments added, with {address}, where servers are not to be reached on loopback alone.",
     )
+    listen_always: bool = Field(
+        default=False,
+        description="Add `listen` on loopback too: for a tool that listens at every address without.",
+    )
 
 
 ProfileKind = Literal[

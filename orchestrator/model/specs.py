@@ -139,7 +139,7 @@ def inputs_of(spec: Spec) -> dict[str, InputSource]:
 
 def endpoints_of(spec: Spec) -> tuple[JobOutput, ...]:
     """The endpoints of `serve` jobs that a spec uses: it waits until they are open, not until the jobs have ended."""
-    return spec.endpoints if isinstance(spec, ClientSpec) else ()
+    return spec.servers if isinstance(spec, ClientSpec) else ()
 
 
 class Limits(Strict):

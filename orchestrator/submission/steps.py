@@ -11,7 +11,9 @@ from typing import TypeVar
 from sqlalchemy.orm import Session
 
 from orchestrator.catalog.kcores import refuse_cards
-from orchestrator.model.specs import JobRequest
+from orchestrator.errors import BadSpec
+from orchestrator.model.server_urls import refusal
+from orchestrator.model.specs import ClientSpec, JobRequest
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
@@ -20,6 +22,13 @@ from orchestrator.submission.files import Intake
 from orchestrator.submission.idempotency import Idempotency, Made, earlier, remember
 
 T = TypeVar("T")
+
+
+def _refuse_elsewhere(request: JobRequest, settings: Settings) -> None:
+    """BadSpec if it asks a server elsewhere that the settings do not allow."""
+    for server in request.spec.elsewhere if isinstance(request.spec, ClientSpec) else ():
+        if (why := refusal(server, settings.endpoint_hosts)) is not None:
+            raise BadSpec(why, field="spec.endpoint")
 
 
 class Steps:
@@ -45,6 +54,7 @@ class Steps:
         intake = Intake(self._settings, self._store)
         for place, request in requests.items():
             with within(place):
+                _refuse_elsewhere(request, self._settings)
                 intake.take_in(request.spec)
         with self._database.read() as session:
             drafting = Drafting(session, self._store, intake, siblings)

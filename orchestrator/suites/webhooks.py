@@ -10,7 +10,8 @@ from contextlib import suppress
 from functools import cache
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.model.notifications import WebhookUrl, refusal_of
+from orchestrator.model.addresses import LOOPBACK, PRIVATE, refusal_of
+from orchestrator.model.notifications import WebhookUrl
 from orchestrator.settings import Settings
 
 CONNECT_SECONDS = 5.0
@@ -49,6 +50,9 @@ def post(url: WebhookUrl, headers: Mapping[str, str], body: bytes, settings: Set
     raise NotSent(f"{url.host} cannot be reached: {_told(trouble)}")
 
 
+_LIFTED_BY = {LOOPBACK: "TX81_NOTIFY_LOOPBACK", PRIVATE: "TX81_NOTIFY_PRIVATE"}
+
+
 def allowed_addresses(host: str, port: int, settings: Settings) -> list[tuple[str, int]]:
     """The addresses of a host; AddressRefused if one of them is not called, NotSent if it has none.
 
@@ -61,7 +65,8 @@ def allowed_addresses(host: str, port: int, settings: Settings) -> list[tuple[st
     for address, _ in addresses:
         why = refusal_of(address, loopback=settings.notify_loopback, private=settings.notify_private)
         if why is not None:
-            raise AddressRefused(f"{host} is not called: its address {address} {why}", field="url")
+            lifted = f" ({_LIFTED_BY[why]})" if why in _LIFTED_BY else ""
+            raise AddressRefused(f"{host} is not called: its address {address} {why}{lifted}", field="url")
     return addresses
 
 

@@ -72,6 +72,8 @@ def test_migrations_run_from_a_checkout_and_in_a_state_folder_of_any_name(tmp_pa
         ("TX81_LEASE", "soon", "'soon'"),
         ("TX81_HEARTBEAT", "99", "TX81_LEASE_MARGIN"),
         ("TX81_SERVE_PORTS", "[1]", "TX81_SERVE_PORTS"),
+        ("TX81_ENDPOINT_HOSTS", '["http://lab2:8000"]', "HOST:PORT"),
+        ("TX81_ENDPOINT_HOSTS", '["localhost"]', "needs a port"),
         ("TX81_DATABASE_URL", "mysql://u:secret@h/x", "postgresql://"),
         ("TX81_DATABASE_URL", "postgresql://u:se/cret@h/x", "percent-encode"),
         ("TX81_DATABASE_URL", "sqlite:", "sqlite:///"),

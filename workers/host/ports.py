@@ -4,7 +4,7 @@ import os
 import random
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from orchestrator.errors import BadSpec, OrchestratorError
 from orchestrator.settings import Settings
@@ -56,20 +56,34 @@ def any_free(settings: Settings) -> bool:
 
 def established(port: int) -> int:
     """How many connections to that port of this host stand now, as the kernel tells; those of any address."""
-    count = 0
+    return sum(row[3] == _ESTABLISHED and _port(row[1]) == port for row in _connections())
+
+
+def listens_openly(port: int) -> bool:
+    """Whether something listens on that port at an address that other machines may reach, as the kernel tells.
+
+    False as well if it is in a network of its own, as in some containers."""
+    return any(row[3] == _LISTEN and _port(row[1]) == port and not _is_loopback(row[1]) for row in _connections())
+
+
+def _connections() -> Iterator[list[str]]:
+    """The rows of the kernel's tables, in words: number, local address, remote address, state, …"""
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            with open(table, encoding="ascii", errors="replace") as told:
-                rows = (line.split() for line in told)
-                count += sum(len(row) > 3 and row[3] == _ESTABLISHED and _port(row[1]) == port for row in rows)
-        except OSError:
-            # A kernel without IPv6 has no such table.
-            continue
-    return count
+        # A kernel without IPv6 has no such table.
+        with suppress(OSError), open(table, encoding="ascii", errors="replace") as told:
+            next(told, None)
+            yield from (row for line in told if len(row := line.split()) > 3)
 
 
-_ESTABLISHED = "01"
-"""`TCP_ESTABLISHED` in the kernel's `include/net/tcp_states.h`, in hexadecimal."""
+_ESTABLISHED, _LISTEN = "01", "0A"
+"""`TCP_ESTABLISHED` and `TCP_LISTEN` in the kernel's `include/net/tcp_states.h`, in hexadecimal."""
+
+
+def _is_loopback(address: str) -> bool:
+    """Of `0100007F:4E20`: each four bytes in the order of the processor, which is little-endian on all of our hosts."""
+    host = address.partition(":")[0]
+    mapped = host.removeprefix("0000000000000000FFFF0000")
+    return (len(mapped) == 8 and mapped.endswith("7F")) or host == "00000000000000000000000001000000"
 
 
 def _port(address: str) -> int:

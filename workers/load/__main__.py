@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workers.load")
     parser.add_argument("--url", required=True, help="http://ADDRESS:PORT of the server")
+    parser.add_argument("--host", help="its name and port, if the URL has its address")
     parser.add_argument("--model", required=True, help="name of the model on the server")
     parser.add_argument("--prompts", required=True, help="one question a line")
     parser.add_argument("--out", required=True, help="folder for answers, times and numbers")
@@ -59,9 +60,12 @@ async def _made(given: argparse.Namespace, prompts: Sequence[str]) -> int:
     # A connection for each request: one that the server has closed in the meantime would look like a failure of its.
     unlimited = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
     with Book(Path(given.out), goodput=load.goodput, open_loop=load.rate is not None) as book:
+        headers = {"Host": given.host} if given.host else None
+        # A redirect would lead to an address that nobody has checked.
         async with httpx2.AsyncClient(
-            base_url=given.url, timeout=PATIENCE, limits=unlimited, trust_env=False
-        ) as client:
+            base_url=given.url, headers=headers, timeout=PATIENCE, limits=unlimited, trust_env=False,
+            follow_redirects=False,
+        ) as client:  # fmt: skip
             asking = Conversation(client, model=given.model, max_tokens=given.max_tokens, load=load)
             driving = Driving(asking, prompts, load, book, repeats=given.repeats)
             try:

@@ -6,7 +6,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from orchestrator.errors import BadSpec, EndpointClosed
-from orchestrator.model.assignments import Assignment, UsedEndpoint
+from orchestrator.model.assignments import Assignment, ForeignServer, UsedEndpoint
 from orchestrator.model.specs import ClientSpec, JobOutput
 
 _CODE = Path(__file__).resolve().parents[2]
@@ -14,17 +14,36 @@ _CODE = Path(__file__).resolve().parents[2]
 
 def client_words(spec: ClientSpec, assignment: Assignment) -> dict[str, str]:
     """The words of a client; EndpointClosed if a server is not there, BadSpec if it cannot be reached from here."""
-    used = _in_order(spec.endpoints, assignment.endpoints)
-    here = assignment.slot_ids[0].rpartition(".")[0]
-    for endpoint in used:
-        _require_reach(spec, endpoint, here)
+    used = _asked(spec, assignment)
     # In turn, so that every server has as many processes as the others, or one more.
     ports = (str(endpoint.port) for endpoint in islice(cycle(used), spec.askers))
     words = {
-        "ports": ",".join(ports), "url": used[0].url, "served_id": used[0].served_id, "python": sys.executable,
-        "code": str(_CODE),
+        "ports": ",".join(ports), "url": used[0].url, "authority": used[0].authority, "served_id": used[0].served_id,
+        "python": sys.executable, "code": str(_CODE),
     }  # fmt: skip
     return words if spec.load is None else {**words, "load": spec.load.model_dump_json(exclude_none=True)}
+
+
+def _asked(spec: ClientSpec, assignment: Assignment) -> Sequence[UsedEndpoint | ForeignServer]:
+    return _elsewhere(spec, assignment) if spec.elsewhere else _started_here(spec, assignment)
+
+
+def _started_here(spec: ClientSpec, assignment: Assignment) -> Sequence[UsedEndpoint]:
+    used = _in_order(spec.servers, assignment.endpoints)
+    here = assignment.slot_ids[0].rpartition(".")[0]
+    for endpoint in used:
+        _require_reach(spec, endpoint, here)
+    return used
+
+
+def _elsewhere(spec: ClientSpec, assignment: Assignment) -> Sequence[ForeignServer]:
+    for server in assignment.elsewhere:
+        if spec.program != "load" and not server.on_loopback:
+            raise BadSpec(
+                f"the vendor's clients ask ports of 127.0.0.1, and {server.authority} is elsewhere: use program load",
+                field="program",
+            )
+    return assignment.elsewhere
 
 
 def _in_order(wanted: Sequence[JobOutput], found: Sequence[UsedEndpoint]) -> list[UsedEndpoint]:

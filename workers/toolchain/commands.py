@@ -300,7 +300,8 @@ def _overlay(model: RegisteredModel, kind: KindProfile, words: Mapping[str, str]
 def _command(profile: Profile, kind: KindProfile, words: Mapping[str, str], *, fields: Mapping[str, Any]) -> Command:
     optional = [word for condition, extra in kind.optional.items() if holds(condition, fields) for word in extra]
     environment = kind.environment if isinstance(kind, OwnProgram) else {**profile.environment, **kind.environment}
-    listen = kind.serve.listen if kind.serve is not None and words["address"] != LOOPBACK else ()
+    asked = kind.serve is not None and (kind.serve.listen_always or words["address"] != LOOPBACK)
+    listen = kind.serve.listen if kind.serve is not None and asked else ()
     words = view_of(_docker(profile, kind), words).words(words)
     return Command(
         argv=tuple(fill(word, words) for word in (*kind.argv, *optional, *listen)),

@@ -215,6 +215,8 @@ class Endpoint(Base):
     """What the server calls the model; a request has to name it so."""
     url: Mapped[str] = mapped_column(String(300))
     """`http://ADDRESS:PORT`, below which the paths of OpenAI's interface begin with `/v1`."""
+    openly: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Whether it listens at addresses that other machines may reach, although it was to listen on loopback."""
     groups: Mapped[int]
     """Card groups, each of which has one request at a time."""
     ready_at: Mapped[datetime]

@@ -73,7 +73,7 @@ def test_processes_are_as_many_as_endpoints_unless_they_are_said():
         ({"program": "chat_processes", "endpoint": [SERVER, SERVER]}, "listed twice"),
         ({"program": "chat_processes", "endpoint": [SERVER, OTHER], "processes": 1}, "cannot ask 2 endpoints"),
         ({"program": "rm -rf"}, "Input should be"),
-        ({"endpoint": {"url": "http://elsewhere"}}, "endpoint"),
+        ({"endpoint": {"url": "https://elsewhere"}}, "write the URL as http://HOST:PORT"),
         ({"max_tokens": 8193}, "less than or equal to 8192"),
     ],
 )

@@ -422,3 +422,12 @@ def test_only_a_job_that_ended_can_be_retried(desk: Desk):
             desk.submission.retry(made)
         with pytest.raises(NotFound):
             desk.submission.retry(4711)
+
+
+def test_a_server_elsewhere_is_asked_only_if_the_settings_list_it(bench: Desk):
+    spec = {"kind": "client", "endpoint": {"url": "http://lab2:8000"}, "prompts": {"lines": ["2+2?"]}}
+
+    refused = _refused(bench, spec)
+
+    assert refused.field == "spec.endpoint"
+    assert "lab2:8000 is not in TX81_ENDPOINT_HOSTS" in refused.detail

@@ -3,6 +3,7 @@
 import json
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from builders.lifecycle import owner_of
@@ -253,3 +254,70 @@ def test_a_script_of_several_processes_leaves_a_batch_for_each(lab, cpu0, server
         (0, "from 1001"), (1, "from 1002"), (2, "from 1001"),
     ]  # fmt: skip
     assert outputs(lab, attempt_id) == {"answers", "log", "vendor_log"}
+
+
+@contextmanager
+def elsewhere(lab, cpu0, *allowed):
+    """The same seat, whose host may ask these servers."""
+    yield replace(cpu0, settings=lab.settings.model_copy(update={"endpoint_hosts": allowed}))
+
+
+@pytest.fixture
+def asking(lab):
+    """Assign a client of a server elsewhere: the id of its attempt."""
+
+    def assigned(url, **facts):
+        spec = {"kind": "client", "endpoint": {"url": url}, "prompts": {"path": "/p"}, "max_tokens": 7, **facts}
+        return lab.assigned(spec, {"prompts": lab.stored("q.txt", "Who?\n")}, slot="cpu0")
+
+    return assigned
+
+
+def test_a_server_that_was_not_started_here_is_asked_if_the_host_allows_it(lab, cpu0, asking):
+    with openai_stub(echo) as stub, elsewhere(lab, cpu0, f"localhost:{stub.port}") as seat:
+        attempt_id = asking(f"http://localhost:{stub.port}")
+        lab.run(attempt_id, seat)
+
+    assert lab.job(attempt_id).state is JobState.SUCCEEDED
+    assert [one["model"] for one in stub.asked] == [MODEL]
+    # A name is looked up once, and the server sees the name all the same.
+    command = lab.attempt(attempt_id).command["argv"]
+    assert f"--host=localhost:{stub.port}" in command
+    assert f"http://127.0.0.1:{stub.port}" in command
+
+
+def test_the_vendors_clients_ask_a_server_elsewhere_only_on_their_own_host(lab, cpu0, asking):
+    lab.tool('echo "$1" > "$3"')
+    with openai_stub(echo) as stub, elsewhere(lab, cpu0, "127.0.0.1:1", f"127.0.0.1:{stub.port}") as seat:
+        attempt_id = asking(f"http://127.0.0.1:{stub.port}", program="chat_processes")
+        lab.run(attempt_id, seat)
+
+    assert str(stub.port) in lab.attempt(attempt_id).command["argv"]
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed", "kind", "says"),
+    [
+        ("http://127.0.0.1:1", (), "bad_spec", "127.0.0.1:1 is not in TX81_ENDPOINT_HOSTS"),
+        ("http://169.254.169.254:80", ("169.254.169.254",), "bad_spec", "keeps its metadata"),
+        ("http://0.0.0.0:80", ("0.0.0.0",), "bad_spec", "is unspecified"),
+        ("http://127.1:80", ("127.1",), "bad_spec", "is loopback"),
+        ("http://127.0.0.1:1", ("127.0.0.1:1",), "server_gone", "127.0.0.1:1 does not answer (Connection refused)"),
+    ],
+)
+def test_a_server_elsewhere_that_may_not_or_cannot_be_asked_is_not(lab, cpu0, asking, url, allowed, kind, says):
+    with elsewhere(lab, cpu0, *allowed) as seat:
+        attempt_id = asking(url)
+        lab.run(attempt_id, seat)
+
+    failure = lab.job(attempt_id).failure
+    assert (lab.job(attempt_id).state, failure["kind"], lab.attempt(attempt_id).pid) == (JobState.FAILED, kind, None)
+    assert says in failure["reason"]
+
+
+def test_a_server_elsewhere_that_redirects_is_not_followed(lab, cpu0, asking):
+    with openai_stub(lambda body: (307, "elsewhere")) as stub, elsewhere(lab, cpu0, f"127.0.0.1:{stub.port}") as seat:
+        attempt_id = asking(f"http://127.0.0.1:{stub.port}")
+        lab.run(attempt_id, seat)
+
+    assert "http_307" in lab.job(attempt_id).failure["reason"]

@@ -388,3 +388,17 @@ def test_a_server_is_announced_only_when_its_own_cards_are_confirmed(lab, servin
     failure = lab.job(attempt_id).failure
     assert (None if failure is None else failure["kind"]) == kind
     assert ("attempt.ready" in events_of(lab, attempt_id)) == (kind is None)
+
+
+@pytest.mark.parametrize(("address", "openly"), [("0.0.0.0", True), ("127.0.0.1", False)])
+def test_an_endpoint_says_whether_its_server_listens_openly(lab, serving, g0, address, openly):
+    script = f'exec {sys.executable} {lab.folder}/server.py "$@"'
+    attempt_id, stop = serving(script), StopSignal()
+    (lab.folder / "server.py").write_text(SERVER.replace("127.0.0.1", address))
+    running = lab.run_aside(attempt_id, g0, stop)
+    opened = eventually(lambda: endpoint_of(lab, attempt_id))
+    lab.stop(attempt_id)
+    stop.request(StopReason.STOPPED)
+    running.join(60)
+
+    assert opened.openly is openly

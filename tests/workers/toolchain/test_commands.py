@@ -90,6 +90,15 @@ def test_a_server_is_told_where_to_listen_only_where_that_is_not_loopback():
     assert at_address(made, "10.0.0.7", 20001).command.argv[-2:] == ("--host", "10.0.0.7")
 
 
+def test_a_server_that_would_listen_everywhere_is_told_so_on_loopback_too():
+    profile = shipped_profile()
+    profile["kinds"]["serve"]["serve"]["listen_always"] = True
+
+    made = planned(SERVE, ("kcore", "k"), profile=profile)
+
+    assert at_address(made, "127.0.0.1", 20001).command.argv[-2:] == ("--host", "127.0.0.1")
+
+
 def test_only_the_kind_serve_has_a_rule_for_servers():
     profile = shipped_profile()
     profile["kinds"]["infer"]["serve"] = profile["kinds"]["serve"].pop("serve")

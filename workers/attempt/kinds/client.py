@@ -2,14 +2,19 @@
 
 import logging
 import socket
+from dataclasses import replace
 from urllib.parse import urlsplit
+
+from pydantic import ValidationError
 
 from orchestrator.errors import EndpointClosed
 from orchestrator.jobs import endpoints, needs
-from orchestrator.model.assignments import UsedEndpoint
+from orchestrator.model.assignments import Assignment, ForeignServer, UsedEndpoint
 from orchestrator.model.failures import Failure, FailureKind
+from orchestrator.model.specs import ClientSpec
 from workers.attempt.collect import Results
-from workers.attempt.facts import Ran
+from workers.attempt.facts import Claimed, Ran
+from workers.attempt.kinds import elsewhere
 from workers.attempt.kinds.tool import Tool
 
 log = logging.getLogger(__name__)
@@ -20,6 +25,19 @@ _PATIENCE = 2.0
 
 class Client(Tool):
     """Judged like any tool; when it has failed, its servers are checked again."""
+
+    def __init__(self, claimed: Claimed) -> None:
+        super().__init__(claimed)
+        self._elsewhere: tuple[ForeignServer, ...] = ()
+
+    def _complete(self, assignment: Assignment) -> Assignment:
+        """With the servers that were not started here."""
+        try:
+            spec = ClientSpec.model_validate(assignment.spec)
+        except ValidationError:
+            return assignment  # The plan reports it.
+        self._elsewhere = elsewhere.found(spec.elsewhere, self._claimed.slot.settings)
+        return replace(assignment, elsewhere=self._elsewhere)
 
     def judge(self, ran: Ran) -> Failure | None:
         """Why the run failed, or which server has gone."""
@@ -38,6 +56,7 @@ class Client(Tool):
             return failure
         try:
             found = [why for used in self._claimed.assignment.endpoints if (why := self._gone(used)) is not None]
+            found += [why for used in self._elsewhere if (why := elsewhere.why_gone(used)) is not None]
         except Exception:
             # The client's own failure is reported in any case.
             log.exception("servers not checked", extra={"attempt": self._claimed.id})

@@ -29,7 +29,7 @@ from workers.host import ports
 from workers.processes.matching import search
 from workers.processes.process import Outcome, StopReason
 from workers.processes.threads import beside
-from workers.toolchain.commands import Plan, at_address, fill
+from workers.toolchain.commands import LOOPBACK, Plan, at_address, fill
 
 log = logging.getLogger(__name__)
 
@@ -140,12 +140,14 @@ class Server(Tool):
     def _announced(self, begun: _Begun, served_id: str) -> bool:
         """Open its endpoint; False if that has to be tried again."""
         database, url = self._claimed.slot.database, f"http://{begun.address}:{begun.port}"
+        openly = begun.address == LOOPBACK and ports.listens_openly(begun.port)
         try:
             with database.write() as session:
                 now = database.now(session)
                 endpoints.announce(
-                    session, self._claimed.id, owner=self._claimed.slot.owner, url=url, served_id=served_id, now=now
-                )
+                    session, self._claimed.id, owner=self._claimed.slot.owner, url=url, served_id=served_id, now=now,
+                    openly=openly,
+                )  # fmt: skip
         except OwnershipLost:
             self._claimed.stop.request(StopReason.LEASE_LOST, within=timedelta(0))
             return False
@@ -191,11 +193,13 @@ def _alongside(call: Callable[[threading.Event], None]) -> Iterator[None]:
         returned.wait(_PATIENCE)
 
 
-def first_model(address: str, port: int, path: str) -> str | None:
-    """The id of the first model that a server lists there; None unless it answers like OpenAI's API."""
+def first_model(address: str, port: int, path: str, *, authority: str | None = None) -> str | None:
+    """The id of the first model that a server lists there; None unless it answers like OpenAI's API.
+
+    Redirects are not followed. `authority` is the value of `Host`, if it is not the address."""
     asked = http.client.HTTPConnection(address, port, timeout=_ANSWER_WITHIN)
     try:
-        asked.request("GET", path)
+        asked.request("GET", path, headers={} if authority is None else {"Host": authority})
         answer = asked.getresponse()
         content = _read(answer) if answer.status == http.HTTPStatus.OK else b""
         listed: Any = json.loads(content)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from orchestrator.model.assignments import Assignment
 from orchestrator.model.failures import Failure, Suspicion
 from orchestrator.model.requirements import Answering
 from orchestrator.model.suspects import counts
@@ -42,9 +43,13 @@ class Tool:
         `HostLacks` returns the job to the queue: this host does not have the release.
         """
         slot, work = self._claimed.slot, self._claimed.work
-        assignment = release_here.here(self._claimed.assignment, slot.settings)
+        assignment = self._complete(release_here.here(self._claimed.assignment, slot.settings))
         plan = commands.plan(assignment, work=work, golden_python=str(slot.settings.golden_python or sys.executable))
         return Prepared(plan, launch_of(plan, assignment, slot=slot, work=work))
+
+    def _complete(self, assignment: Assignment) -> Assignment:
+        """The assignment with what only its host can find."""
+        return assignment
 
     def run(self, plan: Plan, start: Start, guard: CardGuard) -> Outcome:
         """Run the tool to its end; its cards are locked and proven free, and nothing runs yet.
