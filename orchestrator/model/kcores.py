@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from orchestrator.model.slots import CARDS_PER_GROUP, CARDS_PER_HOST, SINGLE_CARD
+from orchestrator.model.slots import CARDS_PER_GROUP, SINGLE_CARD
 from orchestrator.model.specs import Name, Strict
 from orchestrator.strict_json import BadDocument, loads
 
@@ -46,6 +46,10 @@ class KcoreFacts(Strict):
     model: Name | None = Field(default=None, description="The registered model it was compiled from.")
 
 
+MOST_CHIPS = 256
+"""Cards of one kernel image that are believed; more is no number of cards."""
+
+
 class BadKcore(ValueError):
     """The folder is no whole kernel image; the text says what is wrong."""
 
@@ -54,8 +58,8 @@ def chips_in(model_info: bytes) -> int:
     """How many cards `model_info.json` speaks of; BadKcore if it is none."""
     document = _document(model_info)
     chips = document.get("chip_num")
-    if not isinstance(chips, int) or isinstance(chips, bool) or not 1 <= chips <= CARDS_PER_HOST:
-        raise BadKcore(f"{MODEL_INFO} has no chip_num from 1 to {CARDS_PER_HOST}")
+    if not isinstance(chips, int) or isinstance(chips, bool) or not 1 <= chips <= MOST_CHIPS:
+        raise BadKcore(f"{MODEL_INFO} has no chip_num from 1 to {MOST_CHIPS}")
     return chips
 
 

@@ -6,6 +6,7 @@ processes that could not be inspected is reported. An idle entry in `tsm_smi` on
 whether it works is checked by a canary.
 """
 
+import fnmatch
 import glob
 import os
 import pwd
@@ -24,7 +25,6 @@ from sqlalchemy.orm import Session
 from orchestrator.catalog.lookups import default_release
 from orchestrator.errors import BadSpec
 from orchestrator.model.profile import CardCheck, ProbeRule
-from orchestrator.model.slots import CARDS_PER_HOST
 from orchestrator.settings import Settings
 from workers.host import open_files
 from workers.host.open_files import Identity, Look, SharedLooks
@@ -35,6 +35,9 @@ from workers.processes.tree import Shim
 
 MOST_HOLDERS = 20
 """Told of one look; who has opened a card a thousand times is told once."""
+
+_CARD = "TX81CARDNUMBER"
+"""Stands for the number of a card in a pattern."""
 
 _COMMAND_LENGTH = 300
 _SAID_LENGTH = 2000
@@ -173,14 +176,25 @@ class Probe:
 
     def opened_by(self, pids: Iterable[int]) -> Opened:
         """The cards of the whole host that each of these processes has open."""
-        nodes, _ = self._nodes(range(CARDS_PER_HOST))
+        nodes, _ = self._nodes(self._numbers())
         seen = open_files.look(nodes.files, pids)
         return Opened({pid: {nodes.cards[one] for one in held} for pid, held in seen.opened.items()}, seen.unseen)
 
     def nodes(self) -> dict[Path, int]:
         """The device nodes of the whole host that are there, each with its card."""
-        nodes, _ = self._nodes(range(CARDS_PER_HOST))
+        nodes, _ = self._nodes(self._numbers())
         return {path: nodes.cards[one] for path, one in nodes.files.items()}
+
+    def _numbers(self) -> list[int]:
+        """The numbers of all cards of the host, as many as it has and as its driver numbers them: by their nodes."""
+        known = {name: glob.escape(text) for name, text in self._words.items()}
+        found: set[int] = set()
+        for pattern in self._rule.nodes:
+            if "{card}" in pattern:
+                number = re.compile(fnmatch.translate(_fill(pattern, known, _CARD)).replace(_CARD, "([0-9]{1,9})"))
+                matches = map(number.fullmatch, glob.glob(_fill(pattern, known, "[0-9]*")))
+                found |= {int(match[1]) for match in matches if match is not None and len(set(match.groups())) == 1}
+        return sorted(found)
 
     def _nodes(self, cards: Iterable[int]) -> tuple[_Nodes, list[tuple[int, str]]]:
         files: dict[Path, Identity] = {}
@@ -208,7 +222,7 @@ class Probe:
             return open_files.look(nodes.files), 0.0
 
         def every_node() -> dict[Path, Identity]:
-            return self._nodes(range(CARDS_PER_HOST))[0].files | nodes.files
+            return self._nodes(self._numbers())[0].files | nodes.files
 
         def free_of_others(seen: Look) -> bool:
             # Who held a card when another worker looked may have closed it since.
@@ -271,7 +285,7 @@ def _holder(card: int, pid: int) -> Holder:
     return Holder(card, pid, command_of(pid), user)
 
 
-def _fill(text: str, words: Mapping[str, str], card: int) -> str:
+def _fill(text: str, words: Mapping[str, str], card: int | str) -> str:
     known = {**words, "card": str(card)}
 
     def word(match: re.Match[str]) -> str:

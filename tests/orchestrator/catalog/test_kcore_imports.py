@@ -169,7 +169,7 @@ def test_a_kernel_image_beside_its_own_source_is_taken(imports, tmp_path):
         (_cut_off, "chip2/tile7/kcore_fw.bin is missing or empty"),
         (_undescribed, "kcore.bin or model_info.json is missing or empty"),
         (lambda place: _info(place, '{"chip_num": 4}'), "chip0/tile0/kcore_fw.bin is missing"),
-        (lambda place: _info(place, '{"chip_num": 400}'), "no chip_num from 1 to 32"),
+        (lambda place: _info(place, '{"chip_num": 400}'), "no chip_num from 1 to 256"),
         (lambda place: _info(place, "[[[["), "model_info.json is not a JSON object"),
         (_nodes, "2 kernel images in it (node_0_0, node_0_1): give the path of one"),
         (lambda place: (place / "empty").mkdir(parents=True) or place, "no kernel image in it"),
