@@ -28,6 +28,7 @@ def provision(
     profile: str,
     steps: str | None = None,
     driver: bool = True,
+    without: str | None = None,
     force: Annotated[bool, Switch] = False,
     dry_run: Annotated[bool, Switch] = False,
     project: str = "default",
@@ -36,7 +37,7 @@ def provision(
 ) -> Exit:
     """Install a release on a host from the vendor's packages and register it; print the log, then the steps.
 
-    The job waits until all eight card groups of the host are free, and drains them. If a step fails they stay
+    The job waits until all card groups of the host are free, and drains them. If a step fails they stay
     drained, with the reason; otherwise each returns to service when its canary has passed. Steps that are already
     done are skipped.
 
@@ -54,6 +55,8 @@ def provision(
         Only these steps, separated by commas: packages, those of the profile, register, prove.
     driver
         --no-driver does not install the driver.
+    without
+        Card groups that the host does not have, separated by commas: g4,g5,g6,g7 for half a chassis.
     force
         Do the steps in --steps even if they are already done.
     dry_run
@@ -67,7 +70,8 @@ def provision(
         "packages": packages, "root": root, "release": release, "profile": profile, "driver": driver, "force": force,
         "dry_run": dry_run, "project": project,
     }  # fmt: skip
-    named = {} if steps is None else {"steps": [name.strip() for name in steps.split(",")]}
+    lists = {"steps": steps, "without": without}
+    named = {name: [one.strip() for one in text.split(",")] for name, text in lists.items() if text is not None}
     request = validated(ProvisionRequest, {**asked, **named})
     with session.client() as client:
         with once(key) as sent:

@@ -6,10 +6,10 @@ It is no `JobRequest`: only an admin may ask for it, so no route that takes jobs
 from collections.abc import Sequence
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from orchestrator.model.patterns import Pattern
-from orchestrator.model.slots import SlotKind
+from orchestrator.model.slots import SlotKind, SlotName, all_groups
 from orchestrator.model.specs import AbsolutePath, Limits, Name, Strict
 
 PACKAGES = "packages"
@@ -109,10 +109,31 @@ class ProvisionOptions(Strict):
     profile: Name = Field(description="Says how it is installed, and how its tools are called.")
     steps: tuple[Name, ...] | None = Field(default=None, min_length=1, description="Only these; all if absent.")
     driver: bool = Field(default=True, description="False leaves the driver of the host as it is.")
+    without: tuple[str, ...] = Field(
+        default=(),
+        description="Card groups that this host does not have or that have a dead card: for half a chassis g4, g5, g6 "
+        "and g7. Their workers must not run.",
+    )
     force: bool = Field(default=False, description="Do the named `steps` even if their checks say they are done.")
     dry_run: bool = Field(
         default=False, description="Only report what would be done; runs on a CPU seat while other jobs run."
     )
+
+    @field_validator("without")
+    @classmethod
+    def _leaves_some_group(cls, without: tuple[str, ...]) -> tuple[str, ...]:
+        known = [str(group) for group in all_groups()]
+        for name in without:
+            if name not in known:
+                raise ValueError(f"{name!r} is not a card group: use {known[0]}…{known[-1]}")
+        if not set(known).difference(without):
+            raise ValueError("it names all card groups: leave out those that the host has")
+        return tuple(sorted(set(without)))
+
+    @property
+    def card_groups(self) -> tuple[SlotName, ...]:
+        """The card groups that the host has."""
+        return tuple(group for group in all_groups() if str(group) not in self.without)
 
     @model_validator(mode="after")
     def _names_what_it_forces(self) -> Self:

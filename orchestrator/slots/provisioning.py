@@ -12,7 +12,7 @@ from orchestrator.errors import BadSpec, IllegalTransition
 from orchestrator.model.demand import Demand, labels_of
 from orchestrator.model.profile import DefaultLimits
 from orchestrator.model.provision import ProvisionRequest, ProvisionRule, ProvisionSpec
-from orchestrator.model.slots import GROUPS_PER_HOST, SlotKind
+from orchestrator.model.slots import SlotKind
 from orchestrator.model.specs import PlacementRequest
 from orchestrator.model.states import FINAL
 from orchestrator.settings import Settings
@@ -65,7 +65,8 @@ def demand(spec: ProvisionSpec) -> Demand:
     labels = labels_of([("host", spec.host)])
     if spec.dry_run:
         return Demand(SlotKind.CPU, labels=labels)
-    return Demand(SlotKind.CARD_GROUP, labels=labels, count=GROUPS_PER_HOST, provision=True)
+    left_out = frozenset(f"{spec.host}.{name}" for name in spec.without)
+    return Demand(SlotKind.CARD_GROUP, labels=labels, count=len(spec.card_groups), provision=True, exclude=left_out)
 
 
 def _check_host(session: Session, spec: ProvisionSpec, settings: Settings, database: Database) -> None:
@@ -75,13 +76,17 @@ def _check_host(session: Session, spec: ProvisionSpec, settings: Settings, datab
         if SlotKind.CPU not in kinds:
             raise BadSpec(f"{spec.host} has no CPU seat for a dry run; start its worker cpu0", field="host")
         return
-    groups = kinds.count(SlotKind.CARD_GROUP)
-    if groups != GROUPS_PER_HOST:
+    wanted = {str(group) for group in spec.card_groups}
+    found = {each.slot.name: each.slot for each in facts.slots if each.slot.kind is SlotKind.CARD_GROUP}
+    if not wanted <= found.keys():
         raise BadSpec(
-            f"{spec.host} has {groups} registered card groups, but all {GROUPS_PER_HOST} of a host are needed to set "
-            "it up; start the workers of the others",
+            f"{spec.host} has {len(found)} registered card groups, but all are needed to set it up: start the workers "
+            f"of {', '.join(sorted(wanted - found.keys()))}, or name in `without` those that it does not have",
             field="host",
         )
+    running = sorted(name for name in found.keys() - wanted if found[name].heartbeat_at is not None)
+    if running:
+        raise BadSpec(f"stop the workers of {', '.join(running)}, which the host is set up without", field="without")
     going = select(Job.id).where(Job.kind == KIND, Job.state.not_in(FINAL), Job.slot_kind == SlotKind.CARD_GROUP)
     same = session.scalar(going.where(Job.spec["host"].as_string() == spec.host).order_by(Job.id))
     if same is not None:

@@ -14,7 +14,6 @@ from orchestrator.model.launchers import DockerExec
 from orchestrator.model.patterns import Pattern
 from orchestrator.model.profile import Profile
 from orchestrator.model.provision import PACKAGES, ProvisionRule, ProvisionSpec, StepCommand, StepRule
-from orchestrator.model.slots import CARDS_PER_HOST
 from orchestrator.model.specs import Strict
 from workers.processes.container import Container
 from workers.processes.process import Command
@@ -90,7 +89,7 @@ def steps_of(
     words = words_of(spec, profile, work=work)
     if tools is not None:
         words |= {"docker": tools.docker.program, "container": tools.docker.container}
-    nodes = tuple(_nodes(profile, devices, spec.root))
+    nodes = tuple(_nodes(spec, profile, devices))
     packages = Packages(folder=spec.packages, archives=rule.archives, root=spec.root, force=spec.force)
     return Steps(
         packages=packages if PACKAGES in chosen else None,
@@ -141,8 +140,8 @@ def _run(
     return Run(argv=wanted.argv, env=dict(wanted.env), cwd=str(wanted.cwd), shown=shown, where=where)
 
 
-def _nodes(profile: Profile, devices: Path, root: str) -> Iterator[str]:
-    places = {"devices": glob.escape(str(devices)), "root": glob.escape(root)}
+def _nodes(spec: ProvisionSpec, profile: Profile, devices: Path) -> Iterator[str]:
+    places = {"devices": glob.escape(str(devices)), "root": glob.escape(spec.root)}
     for pattern in profile.probe.nodes:
-        for card in range(CARDS_PER_HOST):
+        for card in (card for group in spec.card_groups for card in group.cards):
             yield fill(pattern, {**places, "card": str(card)})

@@ -204,6 +204,30 @@ def test_a_host_without_the_slots_for_it_is_refused(desk, provisioning, dry_run,
     assert refused.value.field == "host"
 
 
+def test_half_a_chassis_is_set_up_without_the_groups_that_it_does_not_have(desk, provisioning):
+    with desk.database.write() as session:
+        for name in ("g0", "g1", "g2", "g3"):
+            a_slot(session, name, host="lab2")
+
+    job = _ask(desk, provisioning, "lab2", without=["g4", "g5", "g6", "g7"])
+    _turn(desk)
+
+    assert _held_by(desk, job) == ["lab2.g0", "lab2.g1", "lab2.g2", "lab2.g3"]
+
+
+def test_a_group_that_is_left_out_must_not_run(desk, provisioning):
+    with pytest.raises(BadSpec, match="stop the workers of g7") as refused:
+        _ask(desk, provisioning, without=["g7"])
+
+    assert refused.value.field == "without"
+
+
+@pytest.mark.parametrize("without", [["g8"], ["cpu0"], [f"g{n}" for n in range(8)]])
+def test_only_card_groups_can_be_left_out_and_not_all_of_them(desk, without):
+    with pytest.raises(ValidationError, match="card group"):
+        _request(desk, without=without)
+
+
 def test_it_can_not_be_handed_in_as_any_other_job(desk):
     spec = _request(desk).spec("lab1").model_dump(mode="json")
 
