@@ -29,7 +29,11 @@ def attributed(finding: Finding, settings: Settings, database: Database, *, own:
     if not finding.holders:
         return finding
     known = {holder.pid: _attempt_of(holder, settings, database, own) for holder in finding.holders}
-    return replace(finding, holders=tuple(replace(holder, attempt=known[holder.pid]) for holder in finding.holders))
+    holders = [replace(holder, attempt=known[holder.pid]) for holder in finding.holders]
+    if any(known.values()):
+        # A tool's short-lived children have ended by now, and hold nothing any more.
+        holders = [one for one in holders if one.attempt is not None or Path(f"/proc/{one.pid}").exists()]
+    return replace(finding, holders=tuple(holders))
 
 
 def _attempt_of(holder: Holder, settings: Settings, database: Database, own: Collection[str]) -> str | None:

@@ -46,6 +46,13 @@ def inferring(lab, slot):
     return lab.assigned(INFER, inputs, slot=slot)
 
 
+def opened(lab, stray):
+    """Wait until the tool has the card open, and until what was seen before it started no longer counts as fresh: its
+    start is recorded later than that."""
+    eventually(Path(lab.folder, "there").exists)
+    eventually(lambda: lab.attempt(stray).pid)
+
+
 def own_tool(lab, script):
     Path(lab.folder, "own.sh").write_text(script)
 
@@ -58,7 +65,7 @@ def service_of(lab, slot):
 def test_a_start_waits_for_the_stray_tool_of_another_attempt_and_says_whose_it_is(lab, g0, g1):
     own_tool(lab, GOOD)
     with a_stray_of(lab, g1) as stray:
-        eventually(Path(lab.folder, "there").exists)
+        opened(lab, stray)
         attempt_id = inferring(lab, "g0")
         running = lab.run_aside(attempt_id, g0)
         log = g0.work / f"{lab.job(attempt_id).id}.1" / "log"
@@ -73,8 +80,8 @@ def test_a_start_waits_for_the_stray_tool_of_another_attempt_and_says_whose_it_i
 
 
 def test_a_job_that_is_cancelled_while_it_waits_for_a_stray_tool_ends(lab, g0, g1):
-    with a_stray_of(lab, g1):
-        eventually(Path(lab.folder, "there").exists)
+    with a_stray_of(lab, g1) as stray:
+        opened(lab, stray)
         attempt_id, stop = inferring(lab, "g0"), StopSignal()
         running = lab.run_aside(attempt_id, g0, stop)
         eventually(lambda: lab.attempt(attempt_id).state is AttemptState.RUNNING)
@@ -102,8 +109,8 @@ def test_a_stray_tool_that_comes_meanwhile_costs_neither_the_slot_nor_the_job(la
 
 
 def test_a_worker_that_starts_while_a_stray_tool_has_its_card_open_announces_its_slot_in_service(lab, g1):
-    with a_stray_of(lab, g1):
-        eventually(Path(lab.folder, "there").exists)
+    with a_stray_of(lab, g1) as stray:
+        opened(lab, stray)
         with owned(lab.settings, lab.database, SlotName.parse("g0")):
             announced = service_of(lab, "lab.g0")
 
