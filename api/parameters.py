@@ -75,15 +75,17 @@ def _job_filter(
     name: NameFilter | None = None,
     submitted_by: SubmitterFilter | None = None,
     q: FreeText | None = None,
+    failed_after: Moment | None = None,
 ) -> JobFilter:
     return JobFilter(
         states=state, kind=kind, project=project, model=model, pipeline=pipeline, batch=batch, slot=slot, name=name,
-        submitted_by=submitted_by, text=q,
+        submitted_by=submitted_by, text=q, failed_after=failed_after,
     )  # fmt: skip
 
 
 ChosenJobs = Annotated[JobFilter, Depends(_job_filter)]
-"""Filters of jobs. `slot` is one on which an attempt of the job ran; `q` is a part of the name."""
+"""Filters of jobs. `slot` is one on which an attempt of the job ran; `q` is a part of the name;
+`failed_after`: those that failed, then or later."""
 
 
 def _group_filter(

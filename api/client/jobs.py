@@ -16,6 +16,7 @@ from orchestrator.model.states import FINAL
 
 if TYPE_CHECKING:
     from api.documents.explanations import ExplanationView
+    from api.documents.queue import QueueView
 
 MOST_JOBS_ASKED = 100
 """For more jobs than this the events of all jobs are followed, because the length of a URL is limited."""
@@ -79,6 +80,12 @@ class JobCalls(Calls):
         from api.documents.explanations import ExplanationView  # all of placement's words
 
         return ExplanationView.model_validate(self._connection.get(f"/jobs/{job}/explain").json())
+
+    def queue(self) -> "QueueView":
+        """What waits for slots and why, and which job comes next on which slot."""
+        from api.documents.queue import QueueView  # all of placement's words
+
+        return QueueView.model_validate(self._connection.get("/queue").json())
 
     def cancel(self, job: int, note: str | None = None, *, version: int | None = None) -> JobView:
         """Cancel a job; with `version`, only if the job has not changed since that version."""

@@ -81,6 +81,7 @@ class SlotView(View):
     drained_when: datetime | None = Field(
         default=None, description="While it drains: when its job reaches its run limit, at the latest."
     )
+    limit_at: datetime | None = Field(default=None, description="When what runs there reaches its run limit.")
     worker: str | None
     worker_pid: int | None
     heartbeat_at: datetime | None

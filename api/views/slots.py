@@ -71,8 +71,13 @@ def presence(slot: Slot, now: datetime, lost_after: timedelta) -> Presence:
 
 def drained_when(facts: SlotFacts) -> datetime | None:
     """When a draining slot is drained at the latest, by the run limit of what it runs; None if it does not drain."""
+    return limit_at(facts) if facts.slot.service_state is ServiceState.DRAINING else None
+
+
+def limit_at(facts: SlotFacts) -> datetime | None:
+    """When what a slot runs, or is assigned, reaches its run limit; None if it has nothing."""
     attempt, job = facts.attempt, facts.job
-    if facts.slot.service_state is not ServiceState.DRAINING or job is None or attempt is None:
+    if job is None or attempt is None:
         return None
     return (attempt.started_at or attempt.assigned_at) + timedelta(seconds=job.run_seconds)
 
@@ -88,6 +93,7 @@ def _slot_fields(facts: SlotFacts, now: datetime, lost_after: timedelta) -> dict
         "cards": SlotName.parse(slot.name).cards,
         "presence": presence(slot, now, lost_after),
         "drained_when": drained_when(facts),
+        "limit_at": limit_at(facts),
         "occupancy": occupancy,
         "lease_expires_at": lease and lease.expires_at,
         "attempt": attempt and AttemptView.model_validate(attempt),

@@ -52,6 +52,7 @@ class JobFilter:
     """Submitted then or later."""
     text: str | None = None
     """A part of the name; case is ignored."""
+    failed_after: datetime | None = None
 
     def narrow(self, jobs: Select[Any]) -> Select[Any]:
         """The same SELECT with these conditions."""
@@ -70,6 +71,8 @@ class JobFilter:
             # A JSON list of names. No name can contain a quotation mark, so a name is found by its text.
             among = Attempt.slot_ids.cast(Text).contains(f'"{self.slot}"', autoescape=True)
             jobs = jobs.where(Job.id.in_(select(Attempt.job_id).where(among)))
+        if self.failed_after is not None:
+            jobs = jobs.where(Job.state == JobState.FAILED, Job.ended_at >= self.failed_after)
         if self.text is not None:
             jobs = jobs.where(Job.name.icontains(self.text, autoescape=True))
         return jobs

@@ -4,7 +4,7 @@ All functions read in the caller's session and change nothing.
 """
 
 import statistics
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -34,6 +34,10 @@ from orchestrator.storage.tables import Attempt, Batch, Event, Job, Slot
 
 PAST_RUNS = 50
 """Number of latest successful runs of a kind that a forecast uses."""
+
+
+FIRSTS = 100
+"""Number of queue classes whose first job is looked at for what comes next on a slot: a lab pins to fewer slots."""
 
 
 class PastKind(StrEnum):
@@ -80,6 +84,59 @@ def explanation(
     seen = _snapshot(session, found, now=now, lost_after=lost_after, aging=aging)
     subject = _subject(session, job, seen, found, aging)
     return Explanation(job, explain(subject, seen), earliest_start(subject, seen), past)
+
+
+@dataclass(frozen=True)
+class WaitingClass:
+    """The jobs of a queue class, and why the first of them waits."""
+
+    queue_class: QueueClass
+    jobs: int
+    first: Job
+    reasons: Sequence[WaitReason]
+    earliest_start: datetime | None
+
+
+@dataclass(frozen=True)
+class Lineup:
+    """The queue as a whole: its classes, the longest first, and which job comes next on which slot, if any does."""
+
+    classes: Sequence[WaitingClass]
+    more: int
+    """Classes that are not shown."""
+    next_jobs: Mapping[str, int]
+
+
+def lineup(session: Session, *, now: datetime, lost_after: timedelta, aging: timedelta, most: int) -> Lineup:
+    """The queue's `most` longest classes, each explained by its first job; all from one look at the slots."""
+    found = queue.classes(session)
+    if not found:
+        return Lineup((), 0, {})
+    seen = _snapshot(session, found, now=now, lost_after=lost_after, aging=aging)
+    sizes = queue.sizes(session)
+    longest = sorted(found, key=lambda each: -sizes.get(each, 1))
+    firsts = [first for each in longest[:FIRSTS] for first in queue.heads(session, each, 1)]
+    classes = []
+    for first in firsts[:most]:
+        job = queries.job(session, first.job_id).job
+        subject = _subject(session, job, seen, found, aging)
+        told = explain(subject, seen), earliest_start(subject, seen)
+        classes.append(WaitingClass(first.queue_class, sizes.get(first.queue_class, 1), job, *told))
+    return Lineup(classes, max(len(found) - most, 0), _next_jobs(seen, firsts))
+
+
+def _next_jobs(seen: Snapshot, firsts: Sequence[Queued]) -> dict[str, int]:
+    """By slot the job that the next turn places there, else the first of `firsts` that may run there when it is
+    free."""
+    in_line = sorted(firsts, key=lambda each: (-each.queue_class.priority, each.rank, each.job_id))
+    wanted = [(each.job_id, Demand.parse(each.queue_class.demand)) for each in in_line]
+    following = dict(seen.taken)
+    for standing in seen.slots:
+        fitting = (job for job, demand in wanted if standing.takes(demand) and demand.admits(standing.slot))
+        first = next(fitting, None)
+        if first is not None:
+            following.setdefault(standing.slot.id, first)
+    return following
 
 
 # ── the snapshot ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -161,6 +161,13 @@ def classes(session: Session) -> list[QueueClass]:
     return [QueueClass(*row) for row in session.execute(_CLASSES)]
 
 
+def sizes(session: Session) -> dict[QueueClass, int]:
+    """Number of jobs of every queue class."""
+    group = (Job.demand, Job.project, Job.priority)
+    counted = select(*group, func.count()).where(Job.state == JobState.QUEUED, ~Job.held).group_by(*group)
+    return {QueueClass(*row[:3]): row[3] for row in session.execute(counted)}
+
+
 def placeable(found: Iterable[QueueClass], slots: Supply) -> bool:
     """Whether the free slots are enough for some job of these classes, without other jobs and windows."""
     rooms: dict[Demand, int] = {}
