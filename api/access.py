@@ -1,7 +1,7 @@
 """Checks before every route: token and scope, size of the body, and valid JSON.
 
-They run before a route's own code, in this order: token, scope, query, size, JSON. The body of an unknown client is
-never read.
+They run before a route's own code, in this order: token or session, scope, query, size, JSON. The body of an unknown
+client is never read.
 """
 
 import hashlib
@@ -22,7 +22,9 @@ from starlette.types import Message, Receive
 from starlette.types import Scope as ASGIScope
 
 from api.context import context_of
+from api.http.cookies import ORDER_HEADER, session_of
 from api.http.errors import BodyTooLarge
+from orchestrator import sign_ins
 from orchestrator.catalog.uploads import Sender
 from orchestrator.errors import BadRequest, Forbidden, OrchestratorError, Unauthenticated
 from orchestrator.model.scopes import Scope, allows
@@ -41,6 +43,9 @@ MOST_ERRORS = 500
 
 _LONGEST_SIZE = 18
 """Largest number of digits of a Content-Length that is parsed; a longer one exceeds every limit."""
+
+_SHOWN_IN_A_BROWSER = {"Content-Security-Policy": "sandbox", "X-Content-Type-Options": "nosniff"}
+"""What a job made is opened by a browser with the person's session: nothing of it runs, or counts as a page of ours."""
 
 documented_scheme = Security(HTTPBearer(auto_error=False, description="A token, as `Authorization: Bearer tx81_…`."))
 """For the OpenAPI document only; `GuardedRoute` is what checks."""
@@ -77,9 +82,12 @@ class GuardedRoute(APIRoute):
                 _refuse_unknown_parameters(request, known)
             limited = _limited(request, context.settings.max_body_bytes)
             try:
-                return await handle(_StrictRequest(request.scope, limited, validate))
+                response = await handle(_StrictRequest(request.scope, limited, validate))
             except _Refused as refused:
                 raise refused.error from None
+            if session_of(request) is not None:
+                response.headers.update(_SHOWN_IN_A_BROWSER)
+            return response
 
         return guarded
 
@@ -181,11 +189,23 @@ def _limited(request: Request, most: int) -> Receive:
 
 
 def _bearer(request: Request) -> Bearer:
+    secret = session_of(request)
+    if secret is not None and "authorization" not in request.headers:
+        return _signed_in(request, secret)
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthenticated("send a token: Authorization: Bearer tx81_…")
     with context_of(request).database.read() as session:
         return verify(session, token.strip())
+
+
+def _signed_in(request: Request, secret: str) -> Bearer:
+    database = context_of(request).database
+    with database.read() as session:
+        bearer = sign_ins.bearer_of(session, secret, database.now(session))
+    if request.method not in ("GET", "HEAD") and not sign_ins.fits(secret, request.headers.get(ORDER_HEADER, "")):
+        raise Forbidden(f"an order of a browser needs the {ORDER_HEADER} of its page; load the page again")
+    return bearer
 
 
 def _refuse_beyond_scope(bearer: Bearer, needed: Scope) -> None:

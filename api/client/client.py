@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from api.client.reservations import ReservationCalls
     from api.client.results import ResultCalls
     from api.client.schedules import ScheduleCalls
+    from api.client.sign_ins import SignInCalls
     from api.client.suites import SuiteCalls
     from api.client.triages import TriageCalls
 
@@ -157,6 +158,13 @@ class Client(
         from api.client.triages import TriageCalls
 
         return TriageCalls(self._connection)
+
+    @cached_property
+    def sign_ins(self) -> "SignInCalls":
+        """Calls about signing a browser in."""
+        from api.client.sign_ins import SignInCalls
+
+        return SignInCalls(self._connection)
 
     @cached_property
     def notifications(self) -> "NotificationCalls":

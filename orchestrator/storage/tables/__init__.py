@@ -4,7 +4,7 @@ What a column promises is said at its class; what may change a job or an attempt
 Start with `jobs.py` and `slots.py`.
 """
 
-from orchestrator.storage.tables.access import IdempotencyRecord, Token
+from orchestrator.storage.tables.access import IdempotencyRecord, SignInLink, Token, WebSession
 from orchestrator.storage.tables.base import Base, Document
 from orchestrator.storage.tables.baselines import Baseline, BaselineRun
 from orchestrator.storage.tables.cases import Case, CaseEntry, CaseSeries
@@ -66,6 +66,7 @@ __all__ = [
     "Retirement",
     "Schedule",
     "ScheduleFiring",
+    "SignInLink",
     "Slot",
     "Suite",
     "SuiteJob",
@@ -73,4 +74,5 @@ __all__ = [
     "SuiteVersion",
     "Token",
     "Triage",
+    "WebSession",
 ]

@@ -22,6 +22,27 @@ class Token(Base):
     """Since when it is refused. The row stays, for what it did and so that its name is never another's."""
 
 
+class WebSession(Base):
+    """A browser that is signed in with a token; only the SHA-256 of its secret is kept."""
+
+    __tablename__ = "web_session"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    token_id: Mapped[int] = mapped_column(ForeignKey("token.id"))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class SignInLink(Base):
+    """A link that signs one browser in; its row goes with its use."""
+
+    __tablename__ = "sign_in_link"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    token_id: Mapped[int] = mapped_column(ForeignKey("token.id"))
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class IdempotencyRecord(Base):
     """What an Idempotency-Key made, written in the transaction that made it."""
 
