@@ -11,7 +11,7 @@ TESTERS ?= 3
 PYTEST  := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-fast simulate fuzz lint types bench lock audit migration clean
+.PHONY: help demo up test test-fast simulate fuzz lint types bench lock audit migration assets messages clean
 
 help: ## Print this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,13 @@ audit: $(STAMP) ## Compare requirements.lock with known vulnerabilities: error 1
 
 migration: $(STAMP) ## Write a migration from the change of the tables: make migration NAME="what it does".
 	@$(BIN)/python -m migrations write "$(NAME)"
+
+assets: ## Fetch the pinned files of the pages again, with npm; needed only to take another version.
+	@$(PYTHON) api/pages/renew_assets.py
+
+messages: $(STAMP) ## Bring the catalogue of the pages up to date with their texts; what is new has no translation yet.
+	@$(BIN)/pybabel --quiet extract --mapping pyproject.toml --no-location --sort-output --omit-header --output .venv/pages.pot api
+	@$(BIN)/pybabel --quiet update --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --no-wrap --input-file .venv/pages.pot --output-file api/pages/locale/zh_CN.po --locale zh_CN
 
 clean: ## Remove the environment, all state of demo and stack, and caches.
 	@rm -rf $(VENV) .tx81 .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info

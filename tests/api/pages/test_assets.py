@@ -1,0 +1,56 @@
+"""What pages load comes from here, unchanged, and is kept by browsers."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import api.pages
+from api.pages.files import files
+
+ASSETS = Path(api.pages.__file__).parent / "assets"
+PACKAGES = json.loads((ASSETS / "manifest.json").read_text())
+VENDORED = {name: entry for package in PACKAGES for name, entry in package["files"].items()}
+
+
+def test_every_vendored_file_is_the_one_that_the_manifest_names():
+    present = {path.name for path in ASSETS.iterdir() if path.is_file()} - {"manifest.json"}
+
+    assert present == set(VENDORED)
+    for name, entry in VENDORED.items():
+        assert hashlib.sha256((ASSETS / name).read_bytes()).hexdigest() == entry["sha256"], name
+
+
+def test_every_vendored_package_is_pinned_and_has_its_licence():
+    licences = {str(path.relative_to(ASSETS)) for path in (ASSETS / "licences").iterdir()}
+
+    assert {package["licence_file"] for package in PACKAGES} == licences
+    for package in PACKAGES:
+        assert re.fullmatch(r"\d+\.\d+\.\d+", package["version"])
+        assert package["integrity"].startswith("sha512-")
+        assert len((ASSETS / package["licence_file"]).read_text()) > 400
+
+
+def test_no_style_sheet_loads_anything_from_elsewhere():
+    for name, file in files().items():
+        if name.endswith(".css"):
+            loaded = re.findall(r"url\(\s*[\"']?([^\"')]{1,30})|@import\s+([^;]{1,60})", file.content.decode())
+
+            assert [first + second for first, second in loaded if not first.startswith("data:image/svg")] == []
+
+
+def test_a_file_is_kept_for_ever_at_the_address_of_its_content(browser):
+    file = files()["htmx.min.js"]
+
+    answer = browser.get(file.path)
+
+    assert answer.status_code == 200
+    assert answer.content == file.content
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["content-type"].startswith("text/javascript")
+    assert "immutable" in answer.headers["cache-control"]
+
+
+def test_no_file_is_served_under_the_digest_of_another_version(browser):
+    assert browser.get("/assets/0123456789abcdef/htmx.min.js").status_code == 404
+    assert browser.get("/assets/0123456789abcdef/..%2f..%2fapp.py").status_code == 404
