@@ -45,6 +45,7 @@ app = App(
 _COMMANDS = {
     "Getting started": {
         "up": ("cli.commands.up:up", "Run the whole stack on this machine until Ctrl-C."),
+        "open": ("cli.commands.open:open_pages", "Open the dashboard in the browser, signed in."),
         "demo": (
             "cli.demo.demo:demo",
             "Take a small real model from weights to answers on eight emulated card groups.",

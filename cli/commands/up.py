@@ -47,7 +47,8 @@ def up(
     )  # fmt: skip
     try:
         with running(plan) as stack:
-            printing.emit(_document(stack), Text(_page(stack)))
+            link = _sign_in_link(stack)
+            printing.emit({**_document(stack), "sign_in_link": link}, Text(_page(stack, link)))
             hint("Ctrl-C stops everything.")
             stack.supervisor.wait()
     except KeyboardInterrupt:
@@ -83,8 +84,16 @@ def _files(stack: Running) -> str:
     return f"{where}; to allow more: TX81_ALLOWED_ROOTS='[\"/srv/data\"]' tx81 up"
 
 
-def _page(stack: Running) -> str:
+def _sign_in_link(stack: Running) -> str:
+    from api.client.client import Client
+
+    with Client(stack.server, stack.token) as client:
+        return f"{stack.server}{client.sign_ins.make().path}"
+
+
+def _page(stack: Running, link: str) -> str:
     lines = [
+        f"pages    {link}  (signs in once, within ten minutes; later: tx81 open)",
         f"API      {stack.server}  (described by {stack.server}/openapi.json)",
         f"Flower   {stack.flower}  (user {FLOWER_USER}, password {stack.flower_password()})",
         f"token    {stack.token_file}",
