@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -21,7 +21,7 @@ from orchestrator.errors import AlreadyExists, IllegalTransition, NotFound, Unau
 from orchestrator.model.scopes import Scope, allows
 from orchestrator.storage import events
 from orchestrator.storage.database import Database
-from orchestrator.storage.tables import Token
+from orchestrator.storage.tables import SignInLink, Token, WebSession
 
 PREFIX = "tx81_"
 """Lets secret scanners and people recognise a leaked token."""
@@ -78,7 +78,8 @@ def revoke(database: Database, name: str, *, by: str) -> None:
 
 
 def rotate(database: Database, name: str, *, by: str) -> str:
-    """A new value for a token, in plain text this one time; the old one is refused from the next request on.
+    """A new value for a token, in plain text this one time; the old one is refused from the next request on, and the
+    browsers that it signed in sign in again.
 
     NotFound if there is no such token, IllegalTransition if it was revoked.
     """
@@ -90,6 +91,8 @@ def rotate(database: Database, name: str, *, by: str) -> str:
         if token.revoked_at is not None:
             raise IllegalTransition(f"token {name} was revoked; create one with another name: tx81 tokens create")
         token.sha256 = _digest(plain)
+        for signed_in in (WebSession, SignInLink):
+            session.execute(delete(signed_in).where(signed_in.token_id == token.id))
         events.record(session, "token.rotated", database.now(session), name=name, by=by)
     return plain
 

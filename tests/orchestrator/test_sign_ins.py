@@ -46,3 +46,15 @@ def test_what_has_expired_is_removed_by_the_next_one(database, bearer):
     with database.read() as session:
         assert len(session.scalars(select(WebSession)).all()) == 1
         assert session.scalars(select(SignInLink)).all() == []
+
+
+def test_a_token_that_is_rotated_ends_its_sessions_and_links(database, bearer):
+    secret = sign_ins.use_link(database, sign_ins.make_link(database, bearer)[0])
+    code, _ = sign_ins.make_link(database, bearer)
+
+    tokens.rotate(database, "eva", by="admin")
+
+    with database.read() as session, pytest.raises(Unauthenticated):
+        sign_ins.bearer_of(session, secret, database.now(session))
+    with pytest.raises(Unauthenticated):
+        sign_ins.use_link(database, code)
