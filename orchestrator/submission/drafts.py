@@ -114,7 +114,7 @@ class Drafting:
         self._model = cache(partial(usable_model, session))
         self._registered = cache(partial(demands.registered, session))
         self._job = cache(partial(session.get, Job))
-        self._refuse_retired = partial(_refuse_retired, session)
+        self._refuse_retired = cache(partial(_refuse_retired, session))
         self._artifacts = cache(partial(_artifacts, session, store))
         self._kcores = Kcores(session, self._siblings, release=self._release, model=partial(model_for, session))
         self._drafts: dict[str, Draft] = {}

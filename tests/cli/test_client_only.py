@@ -79,7 +79,7 @@ def test_help_and_the_version_need_no_server_part(client):
 
 
 def test_a_served_api_is_asked_and_the_doctor_looks_at_what_is_there(client, at_site):
-    jobs, doctor = client("-m", "tx81", "jobs", "-o", "json"), client("-m", "tx81", "doctor")
+    jobs, doctor = client("-m", "tx81", "jobs", "-n", "500", "-o", "json"), client("-m", "tx81", "doctor")
 
     assert (jobs.returncode, jobs.stderr) == (0, "")
     assert "services" in doctor.stdout

@@ -143,7 +143,7 @@ def test_every_command_explains_itself(tx81, command):
         (["jobs", "--output", "xml"], "--output"),
         (["jobs", "--server", "localhost"], "--server"),
         (["run", "--model", "m"], "--backend-type"),
-        (["up", "--root", "/nowhere/at/all"], "--root"),
+        (["up", "--port", "0", "--flower-port", "0", "--root", "/nowhere/at/all"], "--root"),
     ],
 )
 def test_wrong_usage_is_one_line_that_names_the_field(tx81, argv, told, tmp_path, monkeypatch):

@@ -138,7 +138,7 @@ def test_a_refused_field_is_named_as_the_client_wrote_it(http):
     problem = http.post("/jobs", json={"spec": {**spec, "colour": 1}}).json()
 
     assert [(error["field"], error["message"]) for error in problem["errors"]] == [
-        ("spec.prompts.path", "must be an absolute path"),
+        ("spec.prompts.path", "must be an absolute path of the server, as server:/srv/q.txt"),
         ("spec.colour", "unknown field"),
     ]
 
