@@ -11,6 +11,7 @@ from typing import Literal
 
 from cyclopts import App, CycloptsError, Group
 
+from cli.input.numbers import only_whole_numbers
 from cli.session import Exit, Readers, Stop, hint, say
 from cli.version import version
 from tx81.parts import lacking
@@ -25,6 +26,7 @@ _NEEDS = {"up": "embedded", "demo": "embedded"} | dict.fromkeys(("api", "dispatc
 _BROKEN_PIPE = 141
 """128 + SIGPIPE: what a shell shows for a program whose reader went away."""
 
+only_whole_numbers()
 app = App(
     name="tx81",
     help=(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from api.client.connection import Calls
+from api.client.connection import Calls, segment
 from api.client.uploads import send, send_bytes
 from api.documents.artifacts import ArtifactView, EntryView
 from api.documents.base import Page
@@ -21,15 +21,17 @@ class ArtifactCalls(Calls):
 
     def artifact(self, artifact: int) -> ArtifactView:
         """One artifact."""
-        return ArtifactView.model_validate(self._connection.get(f"/artifacts/{artifact}").json())
+        return ArtifactView.model_validate(self._connection.get(f"/artifacts/{segment(artifact)}").json())
 
     def entries(self, artifact: int) -> tuple[EntryView, ...]:
         """The files of a tree."""
-        return Page[EntryView].model_validate(self._connection.get(f"/artifacts/{artifact}/entries").json()).items
+        return (
+            Page[EntryView].model_validate(self._connection.get(f"/artifacts/{segment(artifact)}/entries").json()).items
+        )
 
     def content(self, artifact: int, path: str | None = None) -> Iterator[bytes]:
         """The bytes of a file; of a tree, one file by its `path`, or all of them as a .tar."""
-        return self._connection.bytes(f"/artifacts/{artifact}/content", {"path": path})
+        return self._connection.bytes(f"/artifacts/{segment(artifact)}/content", {"path": path})
 
 
 class ImportCalls(Calls):
@@ -71,5 +73,5 @@ class ImportCalls(Calls):
 
     def _made(self, what: str, body: dict[str, Any]) -> ArtifactView:
         given = {name: value for name, value in body.items() if value is not None}
-        answer = self._connection.post(f"/artifacts/{what}", given, timeout=None)
+        answer = self._connection.post(f"/artifacts/{segment(what)}", given, timeout=None)
         return ArtifactView.model_validate(answer.json())

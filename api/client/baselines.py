@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api.client.connection import Calls, sent
+from api.client.connection import Calls, segment, sent
 from api.documents.base import Page
 from api.documents.baselines import BaselineDetail, BaselineView
 from orchestrator.model.baselines import BaselineOrder, Because
@@ -21,9 +21,9 @@ class BaselineCalls(Calls):
 
     def show(self, baseline: int) -> BaselineDetail:
         """One baseline with what was copied in."""
-        return BaselineDetail.model_validate(self._connection.get(f"/baselines/{baseline}").json())
+        return BaselineDetail.model_validate(self._connection.get(f"/baselines/{segment(baseline)}").json())
 
     def retire(self, baseline: int, because: Because) -> BaselineView:
         """End a baseline without another one."""
-        answer = self._connection.post(f"/baselines/{baseline}/retire", sent(because))
+        answer = self._connection.post(f"/baselines/{segment(baseline)}/retire", sent(because))
         return BaselineView.model_validate(answer.json())

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from api.client.connection import Calls, sent
+from api.client.connection import Calls, segment, sent
 from api.documents.base import Page
 from api.documents.batches import BatchDetail, BatchView
 from api.documents.jobs import OrderReport
@@ -26,19 +26,19 @@ class BatchCalls(Calls):
 
     def show(self, batch: int) -> BatchDetail:
         """A batch with its report."""
-        return BatchDetail.model_validate(self._connection.get(f"/batches/{batch}").json())
+        return BatchDetail.model_validate(self._connection.get(f"/batches/{segment(batch)}").json())
 
     def progress(self, batch: int) -> BatchView:
         """The progress of a batch, without the report."""
-        return BatchView.model_validate(self._connection.get(f"/batches/{batch}/progress").json())
+        return BatchView.model_validate(self._connection.get(f"/batches/{segment(batch)}/progress").json())
 
     def junit(self, batch: int, *, require_agreement: bool = False) -> Iterator[bytes]:
         """The batch as JUnit XML; with `require_agreement` one case more, which fails unless all slots agree."""
         asked = {"require_agreement": "true"} if require_agreement else {}
-        return self._connection.bytes(f"/batches/{batch}/junit", asked)
+        return self._connection.bytes(f"/batches/{segment(batch)}/junit", asked)
 
     def order(self, batch: int, action: Action, note: str | None = None, priority: int | None = None) -> OrderReport:
         """Cancel, hold, unhold, reprioritise or move to the front all jobs of a batch that have not ended."""
         body = {"note": note, **({} if priority is None else {"priority": priority})}
-        answer = self._connection.post(f"/batches/{batch}/{action}", body, timeout=None)
+        answer = self._connection.post(f"/batches/{segment(batch)}/{segment(action)}", body, timeout=None)
         return OrderReport.model_validate(answer.json())

@@ -1,8 +1,6 @@
 """The client's calls about canaries."""
 
-from urllib.parse import quote
-
-from api.client.connection import Calls, sent
+from api.client.connection import Calls, segment, sent
 from api.documents.canaries import CanaryView
 from api.documents.jobs import JobView
 from orchestrator.model.specs import CanarySpec
@@ -13,9 +11,7 @@ class CanaryCalls(Calls):
 
     def set_canary(self, release: str, spec: CanarySpec) -> CanaryView:
         """Set the canary of a release, which checks the cards of quarantined slots."""
-        return CanaryView.model_validate(
-            self._connection.put(f"/canaries/{quote(release, safe='')}", sent(spec)).json()
-        )
+        return CanaryView.model_validate(self._connection.put(f"/canaries/{segment(release)}", sent(spec)).json())
 
     def canaries(self) -> tuple[CanaryView, ...]:
         """All canaries."""
@@ -23,4 +19,4 @@ class CanaryCalls(Calls):
 
     def run_canary(self, slot: str, key: str | None = None) -> JobView:
         """Check a slot's cards now; returns the job that does it."""
-        return JobView.model_validate(self._connection.post(f"/slots/{slot}/canary", key=key).json())
+        return JobView.model_validate(self._connection.post(f"/slots/{segment(slot)}/canary", key=key).json())

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from api.client.connection import Calls, sent
+from api.client.connection import Calls, segment, sent
 from api.documents.base import Page
 from api.documents.cases import CaseDetail, CaseView
 from orchestrator.model.baselines import Because
@@ -20,7 +20,7 @@ class CaseCalls(Calls):
 
     def show(self, case: int) -> CaseDetail:
         """A case with its series and its trail."""
-        return CaseDetail.model_validate(self._connection.get(f"/cases/{case}").json())
+        return CaseDetail.model_validate(self._connection.get(f"/cases/{segment(case)}").json())
 
     def accept(self, case: int, order: AcceptOrder) -> CaseDetail:
         """Take a case as a known issue until a date."""
@@ -39,4 +39,6 @@ class CaseCalls(Calls):
         return self._changed(case, "comment", comment)
 
     def _changed(self, case: int, what: str, body: BaseModel) -> CaseDetail:
-        return CaseDetail.model_validate(self._connection.post(f"/cases/{case}/{what}", sent(body)).json())
+        return CaseDetail.model_validate(
+            self._connection.post(f"/cases/{segment(case)}/{segment(what)}", sent(body)).json()
+        )

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx2
 from pydantic import BaseModel, ValidationError
@@ -39,6 +40,17 @@ class ApiError(Exception):
         self.code = code
         self.detail = detail
         self.field = field
+
+
+def segment(word: object) -> str:
+    """A name or number as one part of a path, quoted.
+
+    ApiError, as from a server without such a thing, for what is the name of nothing: empty, a dot, two, or with a
+    slash."""
+    text = str(word)
+    if text in ("", ".", "..") or "/" in text:
+        raise ApiError(404, "not_found", f"there is nothing called {text!r}")
+    return quote(text, safe="", errors="surrogateescape")
 
 
 class ServerUnreachable(Exception):

@@ -1,8 +1,6 @@
 """The client's calls about hosts."""
 
-from urllib.parse import quote
-
-from api.client.connection import Calls
+from api.client.connection import Calls, segment
 from api.documents.hosts import HostDetail, HostView
 
 
@@ -15,4 +13,4 @@ class HostCalls(Calls):
 
     def host(self, name: str) -> HostDetail:
         """One host with its slots."""
-        return HostDetail.model_validate(self._connection.get(f"/hosts/{quote(name, safe='')}").json())
+        return HostDetail.model_validate(self._connection.get(f"/hosts/{segment(name)}").json())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from api.client.connection import Calls, ServerUnreachable, seconds_left, sent
+from api.client.connection import Calls, ServerUnreachable, seconds_left, segment, sent
 from api.documents.answers import AnswerView
 from api.documents.base import Page
 from api.documents.jobs import EventView, JobDetail, JobView, OrderReport
@@ -54,7 +54,7 @@ class JobCalls(Calls):
 
     def job(self, job: int) -> JobDetail:
         """Everything known about a job."""
-        return JobDetail.model_validate(self._connection.get(f"/jobs/{job}").json())
+        return JobDetail.model_validate(self._connection.get(f"/jobs/{segment(job)}").json())
 
     def answers(
         self, job: int, attempt: int | None = None, limit: int = 100, cursor: str | None = None, **filters: Any
@@ -63,7 +63,7 @@ class JobCalls(Calls):
 
         Filters are `index` (of the question, from 0) and `exact` (False: those that differ from their golden ones)."""
         query = {"attempt": attempt, "limit": limit, "cursor": cursor, **filters}
-        return self._connection.page(AnswerView, f"/jobs/{job}/answers", query)
+        return self._connection.page(AnswerView, f"/jobs/{segment(job)}/answers", query)
 
     def all_answers(self, job: int, attempt: int | None = None, **filters: Any) -> Iterator[AnswerView]:
         """Every matching answer, page after page."""
@@ -79,7 +79,7 @@ class JobCalls(Calls):
         """Everything a job waits for, when it may start, and the decisions that led to its state."""
         from api.documents.explanations import ExplanationView  # all of placement's words
 
-        return ExplanationView.model_validate(self._connection.get(f"/jobs/{job}/explain").json())
+        return ExplanationView.model_validate(self._connection.get(f"/jobs/{segment(job)}/explain").json())
 
     def queue(self) -> "QueueView":
         """What waits for slots and why, and which job comes next on which slot."""
@@ -90,20 +90,20 @@ class JobCalls(Calls):
     def cancel(self, job: int, note: str | None = None, *, version: int | None = None) -> JobView:
         """Cancel a job; with `version`, only if the job has not changed since that version."""
         headers = {} if version is None else {"If-Match": f'"{version}"'}
-        answer = self._connection.post(f"/jobs/{job}/cancel", {"note": note}, headers=headers)
+        answer = self._connection.post(f"/jobs/{segment(job)}/cancel", {"note": note}, headers=headers)
         return JobView.model_validate(answer.json())
 
     def stop(self, job: int, note: str | None = None) -> JobView:
         """Stop a server gracefully; it has succeeded then."""
-        return JobView.model_validate(self._connection.post(f"/jobs/{job}/stop", {"note": note}).json())
+        return JobView.model_validate(self._connection.post(f"/jobs/{segment(job)}/stop", {"note": note}).json())
 
     def hold(self, job: int, note: str | None = None) -> JobView:
         """Hold a job: it is not placed until the hold is removed."""
-        return JobView.model_validate(self._connection.post(f"/jobs/{job}/hold", {"note": note}).json())
+        return JobView.model_validate(self._connection.post(f"/jobs/{segment(job)}/hold", {"note": note}).json())
 
     def unhold(self, job: int, note: str | None = None) -> JobView:
         """Remove a hold."""
-        return JobView.model_validate(self._connection.post(f"/jobs/{job}/unhold", {"note": note}).json())
+        return JobView.model_validate(self._connection.post(f"/jobs/{segment(job)}/unhold", {"note": note}).json())
 
     def order(self, order: BulkOrder) -> OrderReport:
         """Carry out one order for many jobs; the report has one outcome per job."""
@@ -111,12 +111,15 @@ class JobCalls(Calls):
 
     def retry(self, job: int, key: str | None = None) -> JobView:
         """Make a new job from the request of a finished one."""
-        return JobView.model_validate(self._connection.post(f"/jobs/{job}/retry", key=key).json())
+        return JobView.model_validate(self._connection.post(f"/jobs/{segment(job)}/retry", key=key).json())
 
     def wait(self, jobs: Iterable[int], timeout: float | None = None) -> dict[int, JobDetail]:
-        """All these jobs, once all have ended; TimeoutError after `timeout` seconds."""
+        """All these jobs, once all have ended; TimeoutError after `timeout` seconds, of which 0 looks once."""
         deadline = None if timeout is None else time.monotonic() + timeout
         pending, ended = set(jobs), dict[int, JobDetail]()
+        if timeout is not None and timeout <= 0:
+            ended = self._ended(pending)
+            pending -= ended.keys()
         while pending:
             try:
                 for candidates in self._changes(pending, deadline):
@@ -134,7 +137,7 @@ class JobCalls(Calls):
     def bundle(self, job: int, compression: str = "zst", *, with_artifacts: bool = False) -> Iterator[bytes]:
         """The handover bundle of a job, as it arrives: a .tar.zst, or a .tar.gz with `gz`."""
         query = {"compression": compression, "with_artifacts": with_artifacts or None}
-        return self._connection.bytes(f"/jobs/{job}/bundle", query)
+        return self._connection.bytes(f"/jobs/{segment(job)}/bundle", query)
 
     def _ended(self, jobs: Iterable[int]) -> dict[int, JobDetail]:
         return {job.id: job for job in map(self.job, sorted(jobs)) if job.state in FINAL}

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from api.client.connection import Calls
+from api.client.connection import Calls, segment
 from api.documents.logs import LogTimes
 
 
@@ -31,25 +31,27 @@ class LogCalls(Calls):
 
     def log(self, job: int, attempt: int | None = None) -> Iterator[bytes]:
         """The log of the latest attempt, or of attempt number `attempt`, as the tool wrote it."""
-        return self._connection.bytes(f"/jobs/{job}/log", {"attempt": attempt})
+        return self._connection.bytes(f"/jobs/{segment(job)}/log", {"attempt": attempt})
 
     def log_tail(self, job: int, lines: int, attempt: int | None = None) -> LogTail:
         """The last lines of a log, and the position from which to follow it."""
-        answer = self._connection.get(f"/jobs/{job}/log", {"tail": lines, "attempt": attempt})
+        answer = self._connection.get(f"/jobs/{segment(job)}/log", {"tail": lines, "attempt": attempt})
         return LogTail(
             answer.content, int(answer.headers["Log-Offset"]) + len(answer.content), int(answer.headers["Log-Attempt"])
         )
 
     def log_times(self, job: int, attempt: int | None = None) -> LogTimes:
         """When which part of a log was written."""
-        return LogTimes.model_validate(self._connection.get(f"/jobs/{job}/log/times", {"attempt": attempt}).json())
+        return LogTimes.model_validate(
+            self._connection.get(f"/jobs/{segment(job)}/log/times", {"attempt": attempt}).json()
+        )
 
     def stream_log(self, job: int, offset: int = 0, attempt: int | None = None) -> Iterator[LogPiece]:
         """The log as it grows, until the job has ended, resuming by itself after a broken connection.
 
         Starts in the latest attempt, or in attempt number `attempt`, and continues with later ones.
         """
-        for event in self._connection.follow(f"/jobs/{job}/log/stream", {}, f"{attempt or 0}:{offset}"):
+        for event in self._connection.follow(f"/jobs/{segment(job)}/log/stream", {}, f"{attempt or 0}:{offset}"):
             if event.event == "end":
                 return
             if event.event == "message" and event.data:

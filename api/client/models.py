@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from api.client.connection import Calls
+from api.client.connection import Calls, segment
 from api.client.uploads import send
 from api.documents.models import ModelDetail, ModelView
 
@@ -34,4 +34,4 @@ class ModelCalls(Calls):
 
     def model(self, name: str) -> ModelDetail:
         """One model."""
-        return ModelDetail.model_validate(self._connection.get(f"/models/{name}").json())
+        return ModelDetail.model_validate(self._connection.get(f"/models/{segment(name)}").json())

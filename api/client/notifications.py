@@ -1,8 +1,6 @@
 """The client's calls about notifications."""
 
-from urllib.parse import quote
-
-from api.client.connection import Calls, sent
+from api.client.connection import Calls, segment, sent
 from api.documents.base import Page
 from api.documents.notifications import DeliveryView, NewTarget, TargetView
 from orchestrator.model.notifications import TargetRequest
@@ -39,4 +37,4 @@ class NotificationCalls(Calls):
 
 
 def _path(name: str) -> str:
-    return f"/notifications/{quote(name, safe='')}"
+    return f"/notifications/{segment(name)}"

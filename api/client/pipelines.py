@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api.client.connection import Calls, sent
+from api.client.connection import Calls, segment, sent
 from api.documents.base import Page
 from api.documents.jobs import OrderReport
 from api.documents.pipelines import PipelineDetail, PipelineView
@@ -23,11 +23,13 @@ class PipelineCalls(Calls):
 
     def pipeline(self, pipeline: int) -> PipelineDetail:
         """A pipeline with its jobs."""
-        return PipelineDetail.model_validate(self._connection.get(f"/pipelines/{pipeline}").json())
+        return PipelineDetail.model_validate(self._connection.get(f"/pipelines/{segment(pipeline)}").json())
 
     def order_pipeline(
         self, pipeline: int, action: Action, note: str | None = None, priority: int | None = None
     ) -> OrderReport:
         """Hold, unhold, reprioritise or move to the front all jobs of a pipeline that have not ended."""
         body = {"note": note, **({} if priority is None else {"priority": priority})}
-        return OrderReport.model_validate(self._connection.post(f"/pipelines/{pipeline}/{action}", body).json())
+        return OrderReport.model_validate(
+            self._connection.post(f"/pipelines/{segment(pipeline)}/{segment(action)}", body).json()
+        )

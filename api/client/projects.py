@@ -1,8 +1,6 @@
 """The client's calls about projects."""
 
-from urllib.parse import quote
-
-from api.client.connection import Calls
+from api.client.connection import Calls, segment
 from api.documents.projects import ProjectView
 
 
@@ -16,5 +14,5 @@ class ProjectCalls(Calls):
     def set_weight(self, project: str, weight: float) -> ProjectView:
         """Set the weight of a project relative to the others."""
         return ProjectView.model_validate(
-            self._connection.put(f"/projects/{quote(project, safe='')}", {"weight": weight}).json()
+            self._connection.put(f"/projects/{segment(project)}", {"weight": weight}).json()
         )

@@ -1,8 +1,6 @@
 """The client's calls about provisioning: requesting it, and the outcome of each step."""
 
-from urllib.parse import quote
-
-from api.client.connection import Calls, sent
+from api.client.connection import Calls, segment, sent
 from api.documents.jobs import JobDetail, JobView
 from api.documents.provisioning import ProvisionReport
 from orchestrator.model.provision import ProvisionRequest
@@ -15,7 +13,7 @@ class ProvisionCalls(Calls):
 
     def start(self, host: str, request: ProvisionRequest, key: str | None = None) -> JobView:
         """Set up a host; with the same `key`, a repeated request does it only once."""
-        answer = self._connection.post(f"/hosts/{quote(host, safe='')}/provision", sent(request), key=key)
+        answer = self._connection.post(f"/hosts/{segment(host)}/provision", sent(request), key=key)
         return JobView.model_validate(answer.json())
 
     def report(self, job: JobDetail) -> ProvisionReport | None:
@@ -23,4 +21,6 @@ class ProvisionCalls(Calls):
         stored = [output for output in job.outputs if output.name == _ARTIFACT]
         if not stored:
             return None
-        return ProvisionReport.model_validate(self._connection.get(f"/artifacts/{stored[-1].id}/content").json())
+        return ProvisionReport.model_validate(
+            self._connection.get(f"/artifacts/{segment(stored[-1].id)}/content").json()
+        )

@@ -1,6 +1,6 @@
 """The client's calls about toolchain releases, and the results of their checks on hosts."""
 
-from api.client.connection import Calls
+from api.client.connection import Calls, segment
 from api.documents.releases import CheckView, ReleaseDetail, ReleaseView
 from orchestrator.model.release_checks import ReleaseCheck
 
@@ -22,14 +22,14 @@ class ReleaseCalls(Calls):
 
     def release(self, name: str) -> ReleaseDetail:
         """One release."""
-        return ReleaseDetail.model_validate(self._connection.get(f"/releases/{name}").json())
+        return ReleaseDetail.model_validate(self._connection.get(f"/releases/{segment(name)}").json())
 
     def keep_release_check(self, found: ReleaseCheck) -> CheckView:
         """Store the result of a check on the server."""
         body = found.model_dump(mode="json", include={"root", "findings"})
-        answer = self._connection.put(f"/releases/{found.release}/checks/{found.host}", body)
+        answer = self._connection.put(f"/releases/{segment(found.release)}/checks/{segment(found.host)}", body)
         return CheckView.model_validate(answer.json())
 
     def release_checks(self, release: str) -> tuple[CheckView, ...]:
         """The latest check on each host."""
-        return self._connection.page(CheckView, f"/releases/{release}/checks", {}).items
+        return self._connection.page(CheckView, f"/releases/{segment(release)}/checks", {}).items

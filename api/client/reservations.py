@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api.client.connection import Calls, sent
+from api.client.connection import Calls, segment, sent
 from api.documents.base import Page
 from api.documents.reservations import ReservationView
 from orchestrator.model.reservations import ReservationRequest
@@ -21,5 +21,5 @@ class ReservationCalls(Calls):
 
     def cancel(self, reservation: int, note: str | None = None) -> ReservationView:
         """Cancel a reservation before its end."""
-        answer = self._connection.post(f"/reservations/{reservation}/cancel", {"note": note})
+        answer = self._connection.post(f"/reservations/{segment(reservation)}/cancel", {"note": note})
         return ReservationView.model_validate(answer.json())

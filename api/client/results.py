@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from api.client.connection import Calls
+from api.client.connection import Calls, segment
 from api.documents.base import Page
 from api.documents.results import Format, GivenAnswerView, MeasuredRunView
 
@@ -24,4 +24,4 @@ class ResultCalls(Calls):
 
     def export(self, what: Literal["metrics", "answers"], format: Format = "csv", **filters: Any) -> Iterator[bytes]:
         """All matching rows as a file, piece by piece."""
-        return self._connection.bytes(f"/results/{what}/export", {"format": format, **filters})
+        return self._connection.bytes(f"/results/{segment(what)}/export", {"format": format, **filters})

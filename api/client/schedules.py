@@ -1,9 +1,8 @@
 """The client's calls about schedules."""
 
 from typing import Literal
-from urllib.parse import quote
 
-from api.client.connection import Calls, sent
+from api.client.connection import Calls, segment, sent
 from api.documents.schedules import ScheduleDetail, ScheduleView
 from api.documents.suites import SuiteRunView
 from orchestrator.model.schedules import ScheduleDocument
@@ -39,4 +38,4 @@ class ScheduleCalls(Calls):
 
 
 def _path(schedule: str) -> str:
-    return f"/schedules/{quote(schedule, safe='')}"
+    return f"/schedules/{segment(schedule)}"

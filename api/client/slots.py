@@ -1,6 +1,6 @@
 """The client's calls about slots."""
 
-from api.client.connection import Calls
+from api.client.connection import Calls, segment
 from api.documents.slots import SlotHistory, SlotView
 
 
@@ -13,16 +13,18 @@ class SlotCalls(Calls):
 
     def slot(self, slot: str) -> SlotHistory:
         """One slot (`HOST.g3`): the jobs that wait only for it, and the evidence about its cards."""
-        return SlotHistory.model_validate(self._connection.get(f"/slots/{slot}").json())
+        return SlotHistory.model_validate(self._connection.get(f"/slots/{segment(slot)}").json())
 
     def drain(self, slot: str, note: str | None = None) -> SlotView:
         """Let a slot finish its job and accept no more."""
-        return SlotView.model_validate(self._connection.post(f"/slots/{slot}/drain", {"note": note}).json())
+        return SlotView.model_validate(self._connection.post(f"/slots/{segment(slot)}/drain", {"note": note}).json())
 
     def resume(self, slot: str, note: str | None = None) -> SlotView:
         """Return a slot to service."""
-        return SlotView.model_validate(self._connection.post(f"/slots/{slot}/resume", {"note": note}).json())
+        return SlotView.model_validate(self._connection.post(f"/slots/{segment(slot)}/resume", {"note": note}).json())
 
     def quarantine(self, slot: str, note: str | None = None) -> SlotView:
         """Quarantine a slot: it gets no work until a person resumes it."""
-        return SlotView.model_validate(self._connection.post(f"/slots/{slot}/quarantine", {"note": note}).json())
+        return SlotView.model_validate(
+            self._connection.post(f"/slots/{segment(slot)}/quarantine", {"note": note}).json()
+        )

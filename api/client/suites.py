@@ -1,9 +1,8 @@
 """The client's calls about suites and their runs."""
 
 from collections.abc import Iterator
-from urllib.parse import quote
 
-from api.client.connection import Calls, sent
+from api.client.connection import Calls, segment, sent
 from api.documents.base import Page
 from api.documents.suites import SuiteDetail, SuiteRunDetail, SuiteRunView, SuiteView
 from orchestrator.model.ab import AbRequest
@@ -41,7 +40,7 @@ class SuiteCalls(Calls):
 
     def run(self, run: int) -> SuiteRunDetail:
         """A run with its cells."""
-        return SuiteRunDetail.model_validate(self._connection.get(f"/suite-runs/{run}").json())
+        return SuiteRunDetail.model_validate(self._connection.get(f"/suite-runs/{segment(run)}").json())
 
     def start_ab(self, request: AbRequest, key: str | None = None) -> SuiteRunDetail:
         """Start an A/B run; with the same `key`, a repeated request starts only one."""
@@ -49,8 +48,8 @@ class SuiteCalls(Calls):
 
     def junit(self, run: int) -> Iterator[bytes]:
         """A judged run as JUnit XML."""
-        return self._connection.bytes(f"/suite-runs/{run}/junit", {})
+        return self._connection.bytes(f"/suite-runs/{segment(run)}/junit", {})
 
 
 def _path(suite: str) -> str:
-    return f"/suites/{quote(suite, safe='')}"
+    return f"/suites/{segment(suite)}"

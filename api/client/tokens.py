@@ -1,8 +1,6 @@
 """The client's calls about tokens."""
 
-from urllib.parse import quote
-
-from api.client.connection import Calls, sent
+from api.client.connection import Calls, segment, sent
 from api.documents.tokens import NewToken, TokenRequest, TokenView, WhoamiView
 
 
@@ -19,7 +17,7 @@ class TokenCalls(Calls):
 
     def rotate_token(self, name: str) -> NewToken:
         """Give a token another value; only this answer contains it."""
-        return NewToken.model_validate(self._connection.post(f"/tokens/{quote(name, safe='')}/rotate").json())
+        return NewToken.model_validate(self._connection.post(f"/tokens/{segment(name)}/rotate").json())
 
     def whoami(self) -> WhoamiView:
         """The token that this client sends."""
@@ -27,4 +25,4 @@ class TokenCalls(Calls):
 
     def revoke_token(self, name: str) -> None:
         """Revoke a token from now on."""
-        self._connection.delete(f"/tokens/{quote(name, safe='')}")
+        self._connection.delete(f"/tokens/{segment(name)}")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from api.client.connection import ApiError, Connection, ServerUnreachable
+from api.client.connection import ApiError, Connection, ServerUnreachable, segment
 from api.documents.uploads import UploadView
 
 PIECE = 4 << 20
@@ -72,9 +72,9 @@ def _begun(connection: Connection, digest: str, size: int) -> UploadView:
 
 def _sent(connection: Connection, at: UploadView, piece: bytes) -> UploadView:
     try:
-        return UploadView.model_validate(connection.patch(f"/uploads/{at.digest}", at.offset, piece).json())
+        return UploadView.model_validate(connection.patch(f"/uploads/{segment(at.digest)}", at.offset, piece).json())
     except ApiError as refused:
         if refused.code != "wrong_offset":
             raise
         # Another client sends the same file, or the answer to the last piece was lost.
-        return UploadView.model_validate(connection.get(f"/uploads/{at.digest}").json())
+        return UploadView.model_validate(connection.get(f"/uploads/{segment(at.digest)}").json())

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from cli.input.documents import validated
+from cli.input.numbers import Seconds
 from cli.pages.suites import run_page
 from cli.session import HERE, Exit, Session, hint, once
 from cli.waiting.suites import exit_of_run, judged
@@ -22,7 +23,7 @@ def ab(
     effect: float = 0.03,
     answers: Literal["unchanged", "not_worse", "report"] = "report",
     wait: bool = True,
-    timeout: float | None = None,
+    timeout: Seconds | None = None,
     key: str | None = None,
     session: Session = HERE,
 ) -> Exit:

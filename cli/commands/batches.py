@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 from cli.commands.listing import USUAL, Listing
 from cli.input.documents import batch_in
 from cli.input.files import OwnFiles
+from cli.input.numbers import Seconds
 from cli.output_files import require_writable
 from cli.pages.batches import batch_page, batches_table
 from cli.pages.jobs import orders_table
@@ -77,7 +78,7 @@ def wait(
     batch: int,
     /,
     *,
-    timeout: float | None = None,
+    timeout: Seconds | None = None,
     junit: Path | None = None,
     require_agreement: Annotated[bool, Switch] = False,
     session: Session = HERE,

@@ -12,6 +12,7 @@ from cli.commands.listing import USUAL, Listing, slot_id
 from cli.commands.logs import log_followed
 from cli.input.documents import requests_in
 from cli.input.files import OwnFiles
+from cli.input.numbers import Seconds
 from cli.pages.jobs import job_page, jobs_list, jobs_table
 from cli.session import HERE, Exit, Session, Stop, hint, hint_on_terminal, once
 from cli.waiting.jobs import exit_for, live_progress, wait_for
@@ -117,7 +118,7 @@ def show(job: int, /, *, session: Session = HERE) -> Exit:
     return Exit.OK
 
 
-def wait(*jobs: int, timeout: float | None = None, session: Session = HERE) -> Exit:
+def wait(*jobs: int, timeout: Seconds | None = None, session: Session = HERE) -> Exit:
     """Wait until all these jobs have ended; exit 0 only if all of them succeeded.
 
     Parameters

@@ -5,6 +5,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from cli.input.documents import validated
+from cli.input.numbers import Seconds
 from cli.input.times import duration
 from cli.pages.suites import run_page, runs_table, schedule_page, schedules_table
 from cli.session import HERE, Exit, Session, hint, hint_on_terminal, once
@@ -100,7 +101,7 @@ def run(
     /,
     *,
     wait: Annotated[bool, Switch] = False,
-    timeout: float | None = None,
+    timeout: Seconds | None = None,
     key: str | None = None,
     session: Session = HERE,
 ) -> Exit:

@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 from api.client.client import Client, ServerUnreachable
 from api.documents.slots import Presence, SlotView
 from cli.commands.listing import slot_id
+from cli.input.numbers import Seconds
 from cli.pages.slot_history import refused, slot_page
 from cli.pages.slots import out_of_service, slots_table
 from cli.session import HERE, Exit, Session, Stop, hint
@@ -76,7 +77,7 @@ def resume(
     *slots: str,
     host: str | None = None,
     note: str | None = None,
-    timeout: float = 150.0,
+    timeout: Seconds = 150.0,
     session: Session = HERE,
 ) -> Exit:
     """Return slots to service. Suspected cards are checked first; exit with 4 if they are not free.
@@ -124,9 +125,12 @@ def _changed(
 ) -> list[SlotView]:
     if bool(named) == (host is not None):
         raise Stop(f"slots {what}: name slots (HOST.g3) or give --host; see: tx81 slots")
-    wanted = [slot_id(client, slot) for slot in named] or [slot.id for slot in client.slots() if slot.host == host]
+    known = client.slots()
+    wanted = [slot_id(client, slot) for slot in named] or [slot.id for slot in known if slot.host == host]
     if not wanted:
         raise Stop(f"--host: host {host} has no slots; see: tx81 slots")
+    if missing := [slot for slot in wanted if slot not in {slot.id for slot in known}]:
+        raise Stop(f"there is no slot {', '.join(missing)}, so none was changed; see: tx81 slots", Exit.REFUSED)
     return [change(slot) for slot in wanted]
 
 

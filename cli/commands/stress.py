@@ -8,6 +8,7 @@ from cyclopts.validators import Number
 
 from cli.input.documents import Inference, requests_in, validated
 from cli.input.files import OwnFiles
+from cli.input.numbers import Seconds
 from cli.output_files import require_writable
 from cli.pages.batches import batch_page, batches_table
 from cli.session import HERE, Exit, Session, Stop, hint_on_terminal, once
@@ -30,7 +31,7 @@ def stress(
     name: str | None = None,
     project: str = "default",
     wait: Annotated[bool, Switch] = False,
-    timeout: float | None = None,
+    timeout: Seconds | None = None,
     junit: Path | None = None,
     require_agreement: Annotated[bool, Switch] = False,
     key: str | None = None,

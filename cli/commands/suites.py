@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 from api.client.client import ApiError
 from cli.input.documents import folder_of, validated, written_in
 from cli.input.files import OwnFiles
+from cli.input.numbers import Seconds
 from cli.output_files import require_writable
 from cli.pages.suites import run_page, runs_table, suite_page, suites_table
 from cli.session import HERE, Exit, Session, Stop, hint, hint_on_terminal, once
@@ -103,7 +104,7 @@ def run(
     *,
     aa: Annotated[bool, Switch] = False,
     wait: Annotated[bool, Switch] = False,
-    timeout: float | None = None,
+    timeout: Seconds | None = None,
     junit: Path | None = None,
     key: str | None = None,
     session: Session = HERE,
@@ -135,7 +136,9 @@ def run(
 
 
 @app.command(name="wait")
-def wait_for(run: int, /, *, timeout: float | None = None, junit: Path | None = None, session: Session = HERE) -> Exit:
+def wait_for(
+    run: int, /, *, timeout: Seconds | None = None, junit: Path | None = None, session: Session = HERE
+) -> Exit:
     """Wait for the verdict of a run; exit 0 pass, 1 worse, 2 could not be judged, 4 infrastructure fault.
 
     Parameters

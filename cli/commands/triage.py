@@ -6,6 +6,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from api.documents.triages import TriageView
+from cli.input.numbers import Seconds
 from cli.pages.triages import triage_page
 from cli.session import HERE, Exit, Session, hint_on_terminal, once
 from cli.waiting.batches import followed
@@ -20,7 +21,7 @@ def triage(
     *,
     repeats: Annotated[int, Parameter(validator=Number(gte=1, lte=20))] = 2,
     wait: Annotated[bool, Parameter(negative="")] = False,
-    timeout: float | None = None,
+    timeout: Seconds | None = None,
     key: str | None = None,
     session: Session = HERE,
 ) -> Exit:

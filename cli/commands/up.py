@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter, validators
 from rich.text import Text
 
+from cli.input.numbers import Port
 from cli.session import Exit, Printing, hint, settings
 from cli.stack.embedded import FLOWER_USER, Running, StackPlan, free_port, running
 
@@ -18,8 +19,8 @@ def up(
     state: Path | None = None,
     root: Path | None = None,
     hosts: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=8))] = 1,
-    port: int = 8081,
-    flower_port: int = 5555,
+    port: Port = 8081,
+    flower_port: Port = 5555,
     flower_control: bool = False,
     printing: Printing = _HERE,
 ) -> Exit:

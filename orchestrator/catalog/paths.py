@@ -48,13 +48,13 @@ def allowed_target(settings: Settings, text: str, field: str) -> Path:
     if ".." in Path(text).parts or shown(str(path)) != str(path):
         raise PathRefused(f"{text} contains '..' or a name that is not UTF-8; give the path itself", field=field)
     if not any(path.is_relative_to(root) for root in settings.readable_roots):
-        raise _outside(settings, text, field)
+        raise _outside(settings, text, field, of_a_host=True)
     return path
 
 
-def _outside(settings: Settings, text: str, field: str) -> PathRefused:
+def _outside(settings: Settings, text: str, field: str, *, of_a_host: bool = False) -> PathRefused:
     roots = [str(root.resolve()) for root in settings.allowed_roots]
-    if settings.start_folder is not None:
+    if settings.start_folder is not None and not of_a_host:
         roots.append(f"{settings.start_folder.resolve()} without hidden names and the state folder")
     allowed = ", ".join(roots) or "none is configured"
     return PathRefused(f"{text} is not under an allowed root ({allowed}); see TX81_ALLOWED_ROOTS", field=field)

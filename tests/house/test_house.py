@@ -70,6 +70,23 @@ def test_a_public_class_name_means_one_thing():
     assert {name: files for name, files in owners.items() if len(files) > 1} == {}
 
 
+def _unquoted(file: Path) -> list[int]:
+    """Lines with a path into which something is written that is no `segment`."""
+    found = []
+    for node in ast.walk(ast.parse(file.read_text())):
+        first = node.values[0] if isinstance(node, ast.JoinedStr) and node.values else None
+        if isinstance(first, ast.Constant) and str(first.value).startswith("/"):
+            words = [part for part in node.values if isinstance(part, ast.FormattedValue)]
+            found += [word.lineno for word in words if not ast.unparse(word.value).startswith("segment(")]
+    return found
+
+
+def test_what_the_client_writes_into_a_path_is_quoted():
+    unquoted = {str(file.relative_to(ROOT)): lines for file in _sources("api/client") if (lines := _unquoted(file))}
+
+    assert unquoted == {}
+
+
 def _sleeps(file: Path) -> list[int]:
     calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
     return [call.lineno for call in calls if ast.unparse(call.func) in ("time.sleep", "sleep")]

@@ -143,3 +143,23 @@ def test_a_quarantined_slot_shows_why_in_the_listing(tx81, slots):
     tx81("slots", "quarantine", slots[0], "--note", "answers differ")
 
     assert "answers differ (by admin)" in tx81("slots").out
+
+
+@pytest.mark.parametrize("other", ["lab9.g99", "lab9.gx/../lab9.g1", "lab9.g1?x=1", "..", ""])
+@pytest.mark.parametrize("change", ["drain", "quarantine", "resume"])
+def test_slots_of_which_one_does_not_exist_are_not_changed(tx81, slots, change, other):
+    ran = tx81("slots", change, slots[0], other)
+
+    assert (ran.code, ran.err.count("\n")) == (5, 1)
+    assert "none was changed" in ran.err
+    states = [slot["service_state"] for slot in tx81("slots", "--output", "json").document if slot["id"] in slots]
+    assert states == ["in_service"] * 2
+
+
+@pytest.mark.parametrize("argv", [["slots", "show"], ["releases", "show"], ["suites", "show"]])
+@pytest.mark.parametrize("name", ["../jobs/1", "a/b", "..", "", "a?b=c", "a%2fb"])
+def test_the_name_of_nothing_is_refused_and_never_part_of_a_path(at_site, tx81, argv, name):
+    ran = tx81(*argv, name)
+
+    assert (ran.code, ran.out, ran.err.count("\n")) == (5, "", 1)
+    assert "nothing called" in ran.err or "a name is" in ran.err

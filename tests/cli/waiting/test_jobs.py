@@ -65,6 +65,12 @@ def test_a_wait_that_takes_too_long_says_how_to_go_on(tx81, queued):
     assert f"tx81 wait {queued}" in ran.err
 
 
+def test_a_wait_of_no_time_looks_once(tx81, queued):
+    tx81("cancel", queued)
+
+    assert tx81("wait", queued, "--timeout", "0").code == 1
+
+
 def test_a_job_that_is_unknown_cannot_be_waited_for(tx81, at_site):
     ran = tx81("wait", 10**9)
 
