@@ -28,8 +28,12 @@ if TYPE_CHECKING:
     from api.client.client import Client
     from orchestrator.settings import Settings
 
+CONTEXT = "context"
+"""Where a token comes from if somebody has logged in."""
 EXAMPLE = "http://127.0.0.1:8081"
 """What an address looks like."""
+_MOST_CHARACTERS = 4096
+"""Of a file with a token, which has fewer than a hundred."""
 _PIPED_WIDTH = 250
 """Width of a table that is not on a screen: wide enough that no cell is folded."""
 
@@ -118,7 +122,7 @@ class Session(Printing):
         else:
             address, why, context = _found(self.token_file or (None if given else local), contexts)
         if self.token_file is None and context is not None and not given:
-            return Target(address, why, plain=context.token, source="context")
+            return Target(address, why, plain=context.token, source=CONTEXT)
         if given:
             return Target(address, why, plain=given.strip(), source="TX81_TOKEN")
         return Target(address, why, file=self.token_file or local, source=str(self.token_file or local))
@@ -132,7 +136,7 @@ class Session(Printing):
             with Client(self.address(), self.token() if token is None else token) as client:
                 yield client
         except ApiError as error:
-            remedy = "; check TX81_TOKEN or --token-file" if error.status == 401 else ""
+            remedy = f"; {self.target().remedy}" if error.status == 401 else ""
             raise Stop(f"{error}{remedy}", exit_of(error.status)) from error
         except FileChanged as error:
             raise Stop(str(error)) from error
@@ -155,12 +159,21 @@ class Target:
     plain: str | None = None
     file: Path | None = None
 
+    @property
+    def remedy(self) -> str:
+        """What to do if the server refuses the token."""
+        return f"log in again: tx81 login {self.address}" if self.source == CONTEXT else f"check {self.source}"
+
     def token(self) -> str:
         """The token; `Stop` says where it was looked for."""
         if self.plain is not None or self.file is None:
             return _usable(self.plain or "", self.source)
         try:
-            return _usable(self.file.read_text("utf-8").strip(), self.source)
+            with self.file.open(encoding="utf-8") as file:
+                text = file.read(_MOST_CHARACTERS + 1)
+            if len(text) > _MOST_CHARACTERS:
+                raise Stop(f"{self.file} has no token: it is too large", Exit.SERVER)
+            return _usable(text.strip(), self.source)
         except OSError as error:
             raise Stop(
                 f"no token: {self.file} cannot be read ({error.strerror}); log in with: tx81 login {self.address}, "
@@ -184,7 +197,9 @@ def _found(token_file: Path | None, contexts: Contexts) -> tuple[str, str, Serve
         return url(beside, f"{token_file}{BESIDE}"), f"left beside {token_file}", None
     if (context := contexts.in_use()) is not None:
         return url(context.server, "context"), f"context {contexts.current}", context
-    looked = f"{token_file}{BESIDE} does not exist, and nobody has logged in" if token_file else "nobody has logged in"
+    looked = "no context is in use (tx81 context use NAME)" if contexts.by_name else "nobody has logged in"
+    if token_file is not None:
+        looked = f"{token_file}{BESIDE} does not exist, and {looked}"
     raise Stop(
         f"no server: {looked}; start one with: tx81 up, log in with: tx81 login URL, or set --server (TX81_SERVER)",
         Exit.SERVER,

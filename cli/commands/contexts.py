@@ -14,7 +14,7 @@ from api.client.client import ApiError, Client, ServerUnreachable
 from cli import contexts as stored
 from cli.contexts import BadContexts, Contexts, ServerContext
 from cli.pages.layout import facts, row, table
-from cli.session import HERE, Exit, Printing, Session, Stop, hint, url
+from cli.session import HERE, Exit, Printing, Session, Stop, Target, hint, url
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ON_TERMINAL = Printing()
@@ -48,7 +48,7 @@ def login(
     if not _NAME.fullmatch(chosen):
         raise Stop(f"--name: {chosen!r} is not a name; use letters, digits, '.', '_' and '-'")
     known = _loaded()
-    token = _read(token_file)
+    token = _read(token_file, server)
     try:
         with Client(server, token) as client:
             found = client.whoami()
@@ -133,9 +133,9 @@ def remove(name: str, /) -> Exit:
     return Exit.OK
 
 
-def _read(token_file: Path | None) -> str:
+def _read(token_file: Path | None, server: str) -> str:
     if token_file is not None:
-        return Session(token_file=token_file, server="http://unused").token()
+        return Target(server, "named", source=str(token_file), file=token_file).token()
     if sys.stdin.isatty():
         with suppress(EOFError):
             return _one_word(getpass.getpass("token: "))

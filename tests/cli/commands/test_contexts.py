@@ -56,7 +56,24 @@ def test_a_context_is_named_for_one_command_and_changed_for_all(visitor, tx81, t
     removed, none = tx81("context", "remove", "lab"), tx81("jobs")
 
     assert [ran.code for ran in (away, lab, changed, after, removed, none)] == [3, 0, 0, 0, 0, 3]
-    assert "tx81 login" in none.err
+    assert "tx81 context use NAME" in none.err
+
+
+def test_a_token_of_a_context_that_is_refused_is_renewed_by_a_login(visitor, tx81, tmp_path):
+    document = {"lab": {"server": visitor.server, "token": "tx81_old"}}
+    (tmp_path / "contexts.json").write_text(json.dumps({"current": "lab", "contexts": document}))
+
+    assert f"log in again: tx81 login {visitor.server}" in tx81("jobs").err
+
+
+def test_a_login_names_its_server_where_a_token_file_cannot_be_used(visitor, tx81, tmp_path):
+    (tmp_path / "large").write_text("x" * 5000)
+
+    missing = tx81("login", visitor.server, "--token-file", tmp_path / "nothing")
+    large = tx81("login", visitor.server, "--token-file", tmp_path / "large")
+
+    assert f"tx81 login {visitor.server}" in missing.err
+    assert "it is too large" in large.err
 
 
 def test_an_unknown_context_is_refused_with_those_there_are(visitor, tx81):
