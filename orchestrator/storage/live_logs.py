@@ -83,9 +83,14 @@ def after_gap(session: Session, attempt_id: int, offset: int) -> int:
 def times(session: Session, attempt_id: int) -> list[LogTime]:
     """When which part of the log arrived, in its order, while it is shipped and after it is sealed.
 
-    Empty for a log from before this was noted; at most `MOST_TIMES` of a sealed log."""
-    kept = session.scalar(select(Attempt.log_times).where(Attempt.id == attempt_id))
+    Empty for a log from before this was noted; at most `MOST_TIMES` of a sealed log. The log of an attempt that ended
+    before a piece was shipped is all of its end."""
+    kept, ended_at = session.execute(
+        select(Attempt.log_times, Attempt.ended_at).where(Attempt.id == attempt_id)
+    ).one_or_none() or (None, None)
     if kept is not None:
+        if not kept["offsets"]:
+            return [] if ended_at is None else [LogTime(0, ended_at)]
         pairs = zip(kept["offsets"], kept["seconds"], strict=True)
         return [LogTime(offset, datetime.fromtimestamp(seconds, UTC)) for offset, seconds in pairs]
     shipped = select(LogChunk.offset, LogChunk.at).where(LogChunk.attempt_id == attempt_id, LogChunk.at.is_not(None))

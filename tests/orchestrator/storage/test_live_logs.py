@@ -9,7 +9,7 @@ from builders.rows import A_MOMENT, a_job_row, a_release, an_attempt
 from orchestrator.storage import live_logs
 from orchestrator.storage.database import Database
 from orchestrator.storage.logs import DamagedLog
-from orchestrator.storage.tables import LogChunk
+from orchestrator.storage.tables import Attempt, LogChunk
 
 
 @pytest.fixture
@@ -79,6 +79,16 @@ def test_dropped_pieces_are_gone(database: Database, attempt: int):
 
     with database.read() as session:
         assert live_logs.size(session, attempt) == 0
+
+
+def test_a_log_of_which_no_piece_was_shipped_is_of_the_end_of_its_attempt(database: Database, attempt: int):
+    with database.write() as session:
+        live_logs.drop(session, attempt)
+        running = live_logs.times(session, attempt)
+        session.get_one(Attempt, attempt).ended_at = A_MOMENT
+        session.flush()
+
+        assert (running, live_logs.times(session, attempt)) == ([], [live_logs.LogTime(0, A_MOMENT)])
 
 
 def test_times_of_a_log_stay_when_its_pieces_are_dropped(database: Database, attempt: int):
