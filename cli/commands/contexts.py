@@ -52,9 +52,7 @@ def login(
     try:
         with Client(server, token) as client:
             found = client.whoami()
-    except ApiError as error:
-        raise Stop(f"{error}; nothing was stored", Exit.SERVER) from error
-    except ServerUnreachable as error:
+    except (ApiError, ServerUnreachable) as error:
         raise Stop(f"{error}; nothing was stored", Exit.SERVER) from error
     _save(known.added(chosen, ServerContext(server, token)))
     scopes = ", ".join(found.scopes)

@@ -1,6 +1,6 @@
 """The options of lists of jobs, pipelines and batches, and short names of slots."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
@@ -11,6 +11,7 @@ from rich.table import Table
 
 from api.client.client import Client
 from api.documents.base import Page
+from api.documents.slots import SlotView
 from cli.input.times import since
 from cli.pages.layout import Times
 from cli.session import Readers, Session, Stop, hint, say
@@ -97,17 +98,34 @@ USUAL = Listing()
 
 
 def slot_id(client: Client, text: str) -> str:
-    """`HOST.g3` for `g3` if only one host has a slot with that name; `Stop` names the hosts if several have.
+    """`HOST.g3` for `g3`, see `full_slot_id`."""
+    return slot_ids(client, [text])[0]
+
+
+def slot_ids(client: Client, texts: Sequence[str]) -> list[str]:
+    """The same for several, with one request; none if all of them name their host."""
+    slots = client.slots() if any(map(_is_short, texts)) else ()
+    return [full_slot_id(text, slots) for text in texts]
+
+
+def full_slot_id(text: str, slots: Iterable[SlotView]) -> str:
+    """`HOST.g3` for `g3` if only one of the hosts has a slot with that name; `Stop` names the hosts if several have.
 
     Anything else is returned unchanged: the server says what is wrong with it."""
-    try:
-        SlotName.parse(text)
-    except ValueError:
+    if not _is_short(text):
         return text
-    found = [slot.id for slot in client.slots() if slot.name == text]
+    found = [slot.id for slot in slots if slot.name == text]
     if len(found) > 1:
         raise Stop(f"{text} is a slot of {len(found)} hosts: write one of {', '.join(sorted(found))}")
     return found[0] if found else text
+
+
+def _is_short(text: str) -> bool:
+    try:
+        SlotName.parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _number(entry: Any) -> int:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from api.documents.reservations import ReservationView
-from cli.commands.listing import slot_id
+from cli.commands.listing import slot_id, slot_ids
 from cli.input.documents import validated
 from cli.input.times import duration, moment
 from cli.pages.layout import clean, local_time, row, table
@@ -44,9 +44,9 @@ def reserve(
         Project whose jobs may run inside. Default: none.
     """
     with session.client() as client:
-        named = [slot_id(client, place) for place in places]
         request = validated(
-            ReservationRequest, {**_places(named), **_times(from_, until, for_), "note": note, "project": project}
+            ReservationRequest,
+            {**_places(slot_ids(client, places)), **_times(from_, until, for_), "note": note, "project": project},
         )
         made = client.reservations.make(request)
         session.emit(made, Group(_table([made]), *_reaching(made)))

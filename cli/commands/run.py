@@ -16,6 +16,7 @@ from cli.session import HERE, Exit, Session, Stop, hint_on_terminal, once
 from cli.waiting.jobs import exit_for, live_progress, wait_for
 from orchestrator.model.failures import WITH_RESULTS
 from orchestrator.model.states import JobState
+from orchestrator.strict_json import BadDocument, check_text
 
 Switch = Parameter(negative="")
 
@@ -110,14 +111,13 @@ def _questions(files: OwnFiles, prompts: str | None, ask: Sequence[str] | None) 
     """The prompts of the spec: those of a file, or those on the command line."""
     if (prompts is None) == (not ask):
         raise Stop("run: give either --prompts FILE or --ask QUESTION (which may be repeated)")
-    if any(map(_is_broken, ask or ())):
-        raise Stop("--ask: the question is not UTF-8; write it in the encoding of this terminal, or use --prompts")
+    try:
+        for question in ask or ():
+            check_text(question)
+    except BadDocument:
+        message = "--ask: the question is not UTF-8; write it in the encoding of this terminal, or use --prompts"
+        raise Stop(message) from None
     return {"lines": list(ask or ())} if prompts is None else files.source("prompts", prompts, "--prompts")
-
-
-def _is_broken(text: str) -> bool:
-    """Whether it has bytes that are not UTF-8, which Python keeps as halves of surrogate pairs."""
-    return any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _only_wrong(job: JobView) -> bool:

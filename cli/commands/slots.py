@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 
 from api.client.client import Client, ServerUnreachable
 from api.documents.slots import Presence, SlotView
-from cli.commands.listing import slot_id
+from cli.commands.listing import full_slot_id, slot_id
 from cli.input.numbers import Seconds
 from cli.pages.slot_history import refused, slot_page
 from cli.pages.slots import out_of_service, slots_table
@@ -126,10 +126,11 @@ def _changed(
     if bool(named) == (host is not None):
         raise Stop(f"slots {what}: name slots (HOST.g3) or give --host; see: tx81 slots")
     known = client.slots()
-    wanted = [slot_id(client, slot) for slot in named] or [slot.id for slot in known if slot.host == host]
+    wanted = [full_slot_id(slot, known) for slot in named] or [slot.id for slot in known if slot.host == host]
     if not wanted:
         raise Stop(f"--host: host {host} has no slots; see: tx81 slots")
-    if missing := [slot for slot in wanted if slot not in {slot.id for slot in known}]:
+    ids = {slot.id for slot in known}
+    if missing := [slot for slot in wanted if slot not in ids]:
         raise Stop(f"there is no slot {', '.join(missing)}, so none was changed; see: tx81 slots", Exit.REFUSED)
     return [change(slot) for slot in wanted]
 

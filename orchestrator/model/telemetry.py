@@ -84,7 +84,7 @@ class _Course:
     count: int = 0
     points: list[tuple[float, float]] = field(default_factory=list)
     stride: int = 1
-    """Of so many samples one becomes a point."""
+    """One sample of this number becomes a point."""
 
     def add(self, card: int, value: float) -> None:
         self.total, self.count, self.least = self.total + value, self.count + 1, min(self.least, value)

@@ -21,7 +21,7 @@ FIRST = 3.0
 """Seconds after the start of the tool: a short run is not measured."""
 
 _REST = 20.0
-"""A pause is at least so many times the time that the sample before it took: 5 % of a processor at most."""
+"""A pause lasts at least this number of times as long as the sample before it: 5 % of a processor at most."""
 
 _SAID = 1 << 16
 """Bytes that are read of one call."""

@@ -55,12 +55,12 @@ def any_free(settings: Settings) -> bool:
 
 
 def established(port: int) -> int:
-    """How many connections to that port of this host stand now, as the kernel tells; those of any address."""
+    """How many connections to that port of this host stand now, as the kernel reports; those of any address."""
     return sum(row[3] == _ESTABLISHED and _port(row[1]) == port for row in _connections())
 
 
 def listens_openly(port: int) -> bool:
-    """Whether something listens on that port at an address that other machines may reach, as the kernel tells.
+    """Whether something listens on that port at an address that other machines may reach, as the kernel reports.
 
     False as well if it is in a network of its own, as in some containers."""
     return any(row[3] == _LISTEN and _port(row[1]) == port and not _is_loopback(row[1]) for row in _connections())

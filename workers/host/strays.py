@@ -5,11 +5,12 @@ evidence against the slot whose cards it opened, nor against the job that runs t
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 from sqlalchemy.exc import SQLAlchemyError
 
 from orchestrator.settings import Settings
@@ -20,7 +21,6 @@ from workers.host.probe import Finding, Holder
 from workers.processes.container import MARK
 
 _SLOT_LOCK = re.compile(r"(g|cpu)\d+\.lock")
-_MOST_ANCESTORS = 100
 _MOST_ENVIRONMENT = 1 << 20
 
 
@@ -52,7 +52,7 @@ def _slots_of(pid: int, settings: Settings) -> frozenset[str]:
     """The slot whose tool a process is: it or an ancestor has the lock of the slot; in a container it has a mark."""
     found = {path: open_files.identity(path) for path in settings.locks.iterdir() if _SLOT_LOCK.fullmatch(path.name)}
     files = {path: identity for path, identity in found.items() if identity is not None}
-    line = [pid, *_ancestors(pid)]
+    line = _with_ancestors(pid)
     seen = open_files.look(files, line)
     for one in line:
         held = seen.opened.get(one, frozenset())
@@ -61,17 +61,11 @@ def _slots_of(pid: int, settings: Settings) -> frozenset[str]:
     return _marked(pid, locks.domain(settings.locks))
 
 
-def _ancestors(pid: int) -> Iterator[int]:
-    for _ in range(_MOST_ANCESTORS):
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_bytes()
-        except OSError:
-            return
-        # The name of the program stands in parentheses and may hold spaces and parentheses itself.
-        pid = int(stat.rpartition(b")")[2].split()[1])
-        if pid <= 1:
-            return
-        yield pid
+def _with_ancestors(pid: int) -> list[int]:
+    """The process, its parent and so on, without the first process of the machine."""
+    with suppress(psutil.Error):
+        return [pid, *(parent.pid for parent in psutil.Process(pid).parents() if parent.pid > 1)]
+    return [pid]
 
 
 def _marked(pid: int, domain: str) -> frozenset[str]:
