@@ -121,15 +121,27 @@ def create_app(settings: Settings, database: Database | None = None, store: Arti
         proxy=Proxy(settings, database, wakeups),
     )
     # The usual documentation pages load scripts from elsewhere, which a lab's network does not have.
-    app = FastAPI(
-        title="TX81 orchestrator", version="1", description=_ABOUT, docs_url=None, redoc_url=None, lifespan=_lifespan,
-        routes=_routes().routes,
-    )  # fmt: skip
+    app = _application(lifespan=_lifespan)
+    app.openapi = _document  # type: ignore[method-assign]
     app.state.context = context
     problems.install(app)
     rendering.install()
     app.add_middleware(HeadAsGet)
     return app
+
+
+def _application(**more: Any) -> FastAPI:
+    return FastAPI(
+        title="TX81 orchestrator", version="1", description=_ABOUT, docs_url=None, redoc_url=None,
+        routes=_routes().routes, **more,
+    )  # fmt: skip
+
+
+@cache
+def _document() -> dict[str, Any]:
+    """The OpenAPI document, which takes more than a second to make; applications of one process share it, as they do
+    their routes."""
+    return _application().openapi()
 
 
 @cache

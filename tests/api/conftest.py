@@ -25,6 +25,14 @@ EVENT_LOOP = "event-loop"
 
 
 @pytest.fixture
+def database_url(request: pytest.FixtureRequest) -> str:
+    """SQLite: routes ask `orchestrator`, whose tests run on both; tests of lists and streams are marked with
+    `both_databases` here too."""
+    kind = getattr(request, "param", "sqlite")
+    return request.getfixturevalue("sqlite_url" if kind == "sqlite" else "postgres_url")
+
+
+@pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(state_dir=tmp_path, api_port=_free_port(), max_body_bytes=1 << 20)
 

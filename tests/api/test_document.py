@@ -15,11 +15,6 @@ SCHEMAS = Path(__file__).with_name("schemas.txt")
 
 
 @pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    return sqlite_url
-
-
-@pytest.fixture
 def document(http) -> dict:
     return http.get("http://testserver/openapi.json").json()
 

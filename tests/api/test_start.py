@@ -1,4 +1,4 @@
-"""The API and the dispatcher are there before their database is, and say so."""
+"""The API and the dispatcher are there before their database is, and say so; nobody there is said too."""
 
 import logging
 import os
@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from eventually import eventually
 
+from api.client.client import Client, ServerUnreachable
 from orchestrator.dispatcher.main import Dispatcher
 from orchestrator.settings import Settings, url_of_sqlite
 from orchestrator.storage.away import in_one_line
@@ -65,6 +66,11 @@ def _asked(http: httpx2.Client, path: str) -> httpx2.Response | None:
         return http.get(path, headers={"Authorization": "Bearer tx81_nobody"})
     except httpx2.ConnectError:
         return None
+
+
+def test_nobody_at_the_address_is_said_at_once(settings):
+    with Client(f"http://127.0.0.1:{settings.api_port}", "tx81_x") as client, pytest.raises(ServerUnreachable):
+        client.jobs()
 
 
 def test_the_dispatcher_waits_for_its_database_and_then_leads(tmp_path: Path, sqlite_template: Path):

@@ -7,10 +7,11 @@ from itertools import islice
 
 import httpx2
 import pytest
+from builders.databases import both_databases
 from builders.rows import A_MOMENT, a_job_row, an_attempt, an_event
 from eventually import eventually
 
-from api.client.client import ApiError, Client, ServerUnreachable
+from api.client.client import ApiError, Client
 from api.documents.jobs import JobDetail
 from orchestrator.jobs import lifecycle
 from orchestrator.model.states import AttemptState, JobState
@@ -19,6 +20,8 @@ from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.storage.logs import seal
 from orchestrator.storage.tables import Attempt, Job
+
+pytestmark = both_databases
 
 CHINESE = "编译完成:你好，世界\n"
 
@@ -308,11 +311,6 @@ def test_a_stream_ends_when_its_client_has_gone(served, client, database):
         next(client.stream_log(job))
 
     assert eventually(lambda: not served.server_state.tasks)
-
-
-def test_nobody_at_the_address_is_said_at_once(settings):
-    with Client(f"http://127.0.0.1:{settings.api_port}", "tx81_x") as client, pytest.raises(ServerUnreachable):
-        client.jobs()
 
 
 class Observed(Client):

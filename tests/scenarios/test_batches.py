@@ -44,7 +44,7 @@ def test_a_dead_card_stops_a_stress_run_and_is_counted_once_and_no_job_is_blamed
     assert lab.events("violation") == []
 
 
-def test_a_stress_report_names_the_slow_and_the_corrupt_group_and_none_without_a_fault(whole_host: Lab):
+def test_a_stress_report_names_the_slow_and_the_corrupt_group_and_no_other(whole_host: Lab):
     lab = whole_host
     kcore = lab.run(lab.pipeline())["compile"].id
     few = Path(lab.tree["prompts"]).with_name("few.txt")
@@ -52,16 +52,13 @@ def test_a_stress_report_names_the_slow_and_the_corrupt_group_and_none_without_a
     spec = {"prompts": {"path": str(few)}, "golden": None, "max_tokens": 16}
     job = lab.client.job(lab.infer(kcore, spec=spec)).request
 
-    def odd(name: str) -> set[tuple[str, str]]:
-        request = {"name": name, "template": job, "times": 4, "slots": "all"}
+    request = {"name": "two-odd-cards", "template": job, "times": 4, "slots": "all"}
+
+    with lab.fault("10", "slow 60"), lab.fault("21", "corrupt"):
         made = lab.client.batches.submit(BatchRequest.model_validate(request))
         ended = followed(lab.client, made.id, timeout=240)
-        assert ended.state is BatchState.SUCCEEDED
-        return {(each.slot_id, each.what) for each in ended.odd_groups if each.verdict is not Verdict.UNKNOWN}
+    found = {(each.slot_id, each.what) for each in ended.odd_groups if each.verdict is not Verdict.UNKNOWN}
 
-    assert odd("well") == set()
-    with lab.fault("10", "slow 60"), lab.fault("21", "corrupt"):
-        found = odd("two-odd-cards")
-
+    assert ended.state is BatchState.SUCCEEDED
     assert {slot for slot, _ in found} == {"lab1.g2", "lab1.g5"}
     assert ("lab1.g5", "answers") in found

@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
+from builders.databases import both_databases
 from sqlalchemy import event
+
+pytestmark = both_databases
 
 
 def _execute(database, *statements: str) -> None:

@@ -14,12 +14,6 @@ CONTENT = bytes(range(256)) * 4
 
 
 @pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """On SQLite only: none of this comes near the database's own ways."""
-    return sqlite_url
-
-
-@pytest.fixture
 def artifact(database, store) -> int:
     stored = store.put_bytes(CONTENT)
     with database.write() as session:

@@ -31,12 +31,6 @@ HOSTILE = {
 
 
 @pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """On SQLite only: none of this comes near the database."""
-    return sqlite_url
-
-
-@pytest.fixture
 def settings(settings: Settings) -> Settings:
     return settings.model_copy(update={"max_body_bytes": Settings.model_fields["max_body_bytes"].default})
 

@@ -10,11 +10,6 @@ STREAMS = {"/api/v1/events", "/api/v1/jobs/{job}/log/stream"}
 ROOT = "http://testserver"
 
 
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    return sqlite_url
-
-
 def documented(app, method: str) -> list[str]:
     return [path for path, methods in app.openapi()["paths"].items() if method in methods]
 

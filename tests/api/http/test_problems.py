@@ -11,12 +11,6 @@ from orchestrator.storage.tables import Base, Job
 JSON = {"Content-Type": "application/json"}
 
 
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """On SQLite only: none of this comes near the database's own ways."""
-    return sqlite_url
-
-
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer tx81_wrong", "Basic dXNlcjpwYXNz", "Bearer \xff"])
 def test_nobody_comes_in_without_a_known_token(http, header):
     http.headers.pop("Authorization")

@@ -16,12 +16,6 @@ SignedIn = Callable[..., TestClient]
 
 
 @pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """Pages ask what the REST routes ask, and those are tried on both databases."""
-    return sqlite_url
-
-
-@pytest.fixture
 def browsers(app: FastAPI) -> Iterator[Callable[[], TestClient]]:
     """A new browser, without a session."""
     with ExitStack() as opened:

@@ -22,12 +22,6 @@ CHAT = "/chat/completions"
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """On SQLite only: what is asked of the database is tested where it is written."""
-    return sqlite_url
-
-
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Desk:
     """A tree whose model is converted and compiled."""

@@ -15,11 +15,6 @@ MESSAGES = [{"role": "user", "content": "Who are you?"}]
 
 
 @pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    return sqlite_url
-
-
-@pytest.fixture
 def openai(app, token):
     with TestClient(app, base_url="http://testserver/v1", raise_server_exceptions=False) as client:
         client.headers["Authorization"] = f"Bearer {token}"

@@ -21,11 +21,6 @@ WHOLE = b'{"model": "/srv/tiny", "choices": []}'
 
 
 @pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    return sqlite_url
-
-
-@pytest.fixture
 def silence() -> timedelta:
     """How long a server may say nothing; longer than any test takes, but for those about it."""
     return timedelta(minutes=3)

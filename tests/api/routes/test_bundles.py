@@ -1,14 +1,8 @@
 import io
 import tarfile
 
-import pytest
 import zstandard
 from builders.rows import a_job_row
-
-
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    return sqlite_url
 
 
 def test_a_bundle_is_an_attachment_in_the_form_that_was_asked_for(http, database):

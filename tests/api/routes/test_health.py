@@ -14,11 +14,6 @@ THREADS = 40
 
 
 @pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    return sqlite_url
-
-
-@pytest.fixture
 def all_threads_busy(served, settings, token, database) -> Iterator[None]:
     """Every thread of the API waits for the database's one writer."""
     url = f"http://127.0.0.1:{settings.api_port}/api/v1/projects/default"

@@ -2,12 +2,15 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from builders.databases import both_databases
 from builders.rows import A_MOMENT, a_job_row, a_model, a_release, a_slot_row, an_artifact, an_attempt, an_event
 
 from api.client.client import ApiError
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import AttemptState, JobState, ServiceState
 from orchestrator.storage.tables import Answer, Job, JobInput, JobNeed, Lease, Metric, Pipeline
+
+pytestmark = both_databases
 
 
 @pytest.fixture

@@ -6,11 +6,6 @@ from orchestrator.model.scopes import Scope
 TARGET = {"name": "lab", "url": "https://hooks.invalid:8443/T/hush-hush?k=hush-hush"}
 
 
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    return sqlite_url
-
-
 def test_a_secret_is_shown_once_and_the_rest_of_the_url_never(http):
     made = http.post("/notifications", json=TARGET)
     listed, log = http.get("/notifications"), http.get("/notifications/lab/deliveries")

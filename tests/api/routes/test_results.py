@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 import pytest
+from builders.databases import both_databases
 from builders.rows import A_MOMENT, a_job_row, a_model, a_slot_row, an_attempt
 from pyarrow import parquet
 
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage.tables import Answer, Doubt, JobInput, Metric
+
+pytestmark = both_databases
 
 KCORE, PROMPTS = "sha256:" + "c" * 64, "sha256:" + "d" * 64
 

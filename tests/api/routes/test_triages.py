@@ -7,11 +7,6 @@ from orchestrator.storage.tables import Answer, Job
 
 
 @pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    return sqlite_url
-
-
-@pytest.fixture
 def wrong(database, store, tmp_path) -> int:
     """A job on g3 with one wrong answer; g0 is there too."""
     desk: Desk = a_desk(database, store, tmp_path)

@@ -19,12 +19,6 @@ from orchestrator.catalog.uploads import UploadRequest, Uploads
 CONFIG = {"model_type": "qwen2", "hidden_size": 64}
 
 
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    """On SQLite only: uploads are files."""
-    return sqlite_url
-
-
 def digest_of(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
