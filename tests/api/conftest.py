@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from builders.databases import sqlite_unless_marked  # noqa: F401
 from eventually import eventually
 from fastapi import FastAPI
 from starlette.testclient import TestClient
@@ -22,14 +23,6 @@ from orchestrator.storage.database import Database
 
 EVENT_LOOP = "event-loop"
 """Name of the thread in which a served application's event loop runs."""
-
-
-@pytest.fixture
-def database_url(request: pytest.FixtureRequest) -> str:
-    """SQLite: routes ask `orchestrator`, whose tests run on both; tests of lists and streams are marked with
-    `both_databases` here too."""
-    kind = getattr(request, "param", "sqlite")
-    return request.getfixturevalue("sqlite_url" if kind == "sqlite" else "postgres_url")
 
 
 @pytest.fixture

@@ -16,6 +16,13 @@ both_databases = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"
 """Of a test that runs on SQLite unless it says otherwise: what it shows is decided in SQL."""
 
 
+@pytest.fixture(name="database_url")
+def sqlite_unless_marked(request: pytest.FixtureRequest) -> str:
+    """SQLite, or both where a test is marked with `both_databases`: for folders whose SQL is tried on both elsewhere."""
+    kind = getattr(request, "param", "sqlite")
+    return request.getfixturevalue("sqlite_url" if kind == "sqlite" else "postgres_url")
+
+
 def rows(database: Database) -> dict[str, int]:
     """How many rows every table has."""
     with database.read() as session:

@@ -14,6 +14,7 @@ from typing import Any
 
 import docker_stand_in
 import pytest
+from builders.databases import sqlite_unless_marked  # noqa: F401
 from eventually import eventually
 
 from orchestrator.catalog.weights import weights_of
@@ -135,14 +136,6 @@ PROFILE: dict[str, Any] = {
         {"name": "card_gone", "pattern": "card is gone", "sticky": True},
     ],
 }
-
-
-@pytest.fixture
-def database_url(request: pytest.FixtureRequest) -> str:
-    """SQLite: what a worker does with processes, cards and files is the same on both. What it does to rows is tested
-    with `orchestrator.jobs`, and here by tests that are marked with `both_databases`."""
-    kind = getattr(request, "param", "sqlite")
-    return request.getfixturevalue("sqlite_url" if kind == "sqlite" else "postgres_url")
 
 
 @pytest.fixture

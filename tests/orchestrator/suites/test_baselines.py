@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from builders.databases import nothing_written
+from builders.databases import both_databases, nothing_written
 from builders.ended import a_result
 from builders.lifecycle import now
 from builders.rows import a_job_row, an_artifact
@@ -19,6 +19,8 @@ from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Attempt, Baseline, Event, JobInput, Metric
 from orchestrator.suites import baselines
+
+pytestmark = both_databases
 
 CELL = "model=qwen,prompts=basic"
 

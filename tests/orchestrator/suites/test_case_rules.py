@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from builders.databases import both_databases
 from builders.lifecycle import a_job, assign, claim, now, owner_of
 from builders.suites import Outcome, SuiteDesk, by_slot
 from sqlalchemy import select
@@ -36,6 +37,7 @@ def _cases(lab: SuiteDesk) -> list[Case]:
         return list(session.scalars(select(Case).order_by(Case.id)))
 
 
+@both_databases
 def test_a_regression_is_one_case_over_all_its_runs_and_closes_after_three_good_ones(lab):
     good = lab.run().id
     lab.world = lambda _job, _slot: WRONG
@@ -97,6 +99,7 @@ def test_the_case_of_a_bad_card_closes_when_a_canary_has_shown_that_its_results_
     assert (last.rule, "canary_failed on lab1.g1" in last.note) == ("doubt", True)
 
 
+@both_databases
 def test_answers_that_are_wrong_twice_on_one_card_group_alone_put_its_other_results_in_doubt(lab):
     before = {each.job.id for each in lab.jobs(lab.run().id)}
     lab.world = by_slot({"lab1.g1": WRONG})

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 import pytest
+from builders.databases import both_databases
 from builders.ended import a_result
 from builders.lifecycle import now
 from sqlalchemy import select
@@ -16,6 +17,8 @@ from orchestrator.slots import doubt
 from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Case, Event
 from orchestrator.suites import cases
+
+pytestmark = both_databases
 
 CELL, OTHER = "model=qwen", "model=llama"
 TOOLS = {"toolchain": {"before": ["sha256:1"], "after": ["sha256:2"]}}

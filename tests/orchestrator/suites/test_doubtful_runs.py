@@ -1,6 +1,7 @@
 """Suites are run again when the results of their latest run come into doubt."""
 
 import pytest
+from builders.databases import both_databases
 from builders.lifecycle import now
 from builders.suites import SuiteDesk
 from sqlalchemy import select, update
@@ -11,6 +12,8 @@ from orchestrator.slots import doubt
 from orchestrator.storage.tables import Event, Slot, Suite, SuiteRun
 from orchestrator.suites.doubtful_runs import RunsInDoubt
 from orchestrator.suites.runs import RunOrigin
+
+pytestmark = both_databases
 
 
 @pytest.fixture

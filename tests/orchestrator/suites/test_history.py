@@ -1,6 +1,7 @@
 """The history of a series, from runs of a suite."""
 
 import pytest
+from builders.databases import both_databases
 from builders.lifecycle import now
 from builders.suites import Outcome, SuiteDesk, by_slot
 
@@ -9,6 +10,8 @@ from orchestrator.model.doubts import DoubtReason
 from orchestrator.model.marks import MarkKind
 from orchestrator.slots import doubt, service
 from orchestrator.suites.history import History, history
+
+pytestmark = both_databases
 
 CELL = "model=qwen,prompts=basic"
 

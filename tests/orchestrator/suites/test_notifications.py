@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from builders.databases import both_databases
 from builders.lifecycle import a_running_attempt, a_slot, finish, now, owner_of
 from receiver import Receiver, receiving
 from sqlalchemy import select, update
@@ -24,6 +25,8 @@ from orchestrator.storage.database import Database
 from orchestrator.storage.tables import Delivery, NotificationTarget, Slot
 from orchestrator.suites import notifications
 from orchestrator.suites.sending import KEPT, MOST_AT_ONCE, MessageSender
+
+pytestmark = both_databases
 
 SETTINGS = Settings(notify_loopback=True)
 

@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+from builders.databases import both_databases
 from builders.desk import Desk
 from builders.results import in_doubt
 from builders.suites import Outcome, SuiteDesk
@@ -46,6 +47,7 @@ def test_each_rule_holds_a_run_to_other_runs(lab, rule, expected):
     assert run.report["cells"][CELL]["baseline"] is not None
 
 
+@both_databases
 def test_a_bad_run_and_one_in_doubt_are_no_reference(lab):
     lab.apply(gates=GATE, repeats=4, baseline="previous_good")
     measures(lab, 100)
@@ -75,6 +77,7 @@ def test_without_enough_good_runs_the_baseline_itself_is_meant(lab):
     assert round(before_of(lab.run())) == 100
 
 
+@both_databases
 def test_without_a_baseline_no_view_is_ever_a_pass(lab):
     lab.apply(gates=GATE, repeats=4, baseline="previous_good")
     measures(lab, 100)

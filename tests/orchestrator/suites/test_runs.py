@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from builders.databases import nothing_written
+from builders.databases import both_databases, nothing_written
 from builders.desk import Desk
 from builders.lifecycle import FAULT, now
 from builders.rows import a_release
@@ -69,6 +69,7 @@ def _numbers(lab: SuiteDesk, run_id: int) -> dict[JobRole, int]:
 # ── applying ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@both_databases
 def test_applying_the_same_suite_again_changes_nothing_and_a_change_is_a_new_version(lab):
     document = lab.document()
     first = lab.apply().digest
@@ -124,6 +125,7 @@ def test_a_suite_that_cannot_run_is_refused_with_the_field_of_the_suite(lab, fac
     assert refused.value.field == field
 
 
+@both_databases
 def test_a_removed_suite_cannot_be_run_and_keeps_its_versions(lab):
     lab.apply()
     with lab.desk.database.write() as session:
@@ -153,6 +155,7 @@ def test_cells_that_are_built_alike_share_their_build_and_every_job_has_the_low_
     assert (batch.size, batch.ended_at is not None) == (6, True)
 
 
+@both_databases
 def test_a_second_run_takes_its_builds_from_the_cache(lab):
     lab.apply(matrix={"backend_types": ["qwen2_7b_bf16"]})
     lab.run()
@@ -189,6 +192,7 @@ def test_without_a_baseline_the_verdict_is_missing_and_says_how_to_set_one(lab):
     assert _cell(run)["remedy"] == f"tx81 baselines set nightly {CELL} --run {run.id} --reason TEXT"
 
 
+@both_databases
 def test_the_same_as_the_baseline_is_the_same(lab):
     lab.apply()
     lab.accept(lab.run().id)
@@ -208,6 +212,7 @@ def test_a_retired_baseline_is_none(lab):
     assert lab.run().verdict == "missing"
 
 
+@both_databases
 def test_a_baseline_in_doubt_is_named_with_the_order_that_replaces_it(lab):
     lab.apply()
     lab.accept(lab.run().id)
@@ -237,6 +242,7 @@ def test_what_is_worse_on_every_card_group_is_the_model_or_the_toolchain(lab):
         assert set(session.scalars(select(Slot.service_state))) == {ServiceState.IN_SERVICE}
 
 
+@both_databases
 def test_what_is_worse_on_one_card_group_alone_is_the_card_and_its_slot_is_quarantined_with_the_evidence(lab):
     lab.apply()
     lab.accept(lab.run().id)
@@ -294,6 +300,7 @@ def test_with_one_card_group_only_worse_stays_worse_and_says_that_no_other_was_m
     assert "on another one: not measured" in _cell(run)["why"]
 
 
+@both_databases
 def test_unknown_orders_more_runs_up_to_the_budget_and_says_how_many_it_takes(lab):
     lab.apply(repeats=4, budget=8, gates=GATE)
     wide = itertools.cycle([60.0, 140.0, 90.0, 120.0])
@@ -340,6 +347,7 @@ def test_a_slower_build_is_found_by_its_throughput_and_confirmed(lab):
     assert _cell(run)["remedy"].startswith("if it is meant: tx81 baselines accept")
 
 
+@both_databases
 def test_faults_of_all_runs_are_infrastructure_with_and_without_a_baseline(lab):
     lab.apply()
     lab.world = lambda _job, _slot: Outcome(failure=FAULT)
@@ -392,6 +400,7 @@ def test_a_run_whose_stored_suite_is_no_longer_valid_ends_as_unknown_and_another
         lab.start()
 
 
+@both_databases
 def test_a_run_is_judged_once_however_many_judges_there_are(lab):
     lab.apply()
     run_id = lab.start()
@@ -422,6 +431,7 @@ def test_a_change_of_the_verdict_is_announced_once_and_what_stays_is_not(lab):
     ]
 
 
+@both_databases
 def test_many_cells_are_compared_in_several_calls_and_judged_together(lab, monkeypatch):
     monkeypatch.setattr("orchestrator.suites.judging.CELLS_AT_ONCE", 1)
     lab.apply(matrix={"slots": ["g0", "g1"]}, repeats=1)
@@ -445,6 +455,7 @@ def test_a_suite_in_use_by_a_schedule_is_not_removed(lab):
         definitions.remove(session, "nightly", by="alice", now=now())
 
 
+@both_databases
 def test_two_runs_of_a_suite_may_be_started_by_hand_side_by_side(lab):
     lab.apply()
 
@@ -464,6 +475,7 @@ def _against_itself(lab: SuiteDesk):
     return lab.row(run_id)
 
 
+@both_databases
 def test_a_run_against_itself_deals_its_runs_to_two_sides_and_stores_the_noise_by_card_group(lab):
     lab.apply(repeats=4, gates=GATE)
     measured = iter([100.0, 102.0, 101.0, 99.0, 100.0, 103.0, 101.5, 98.0])

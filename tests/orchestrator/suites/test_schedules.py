@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from builders.databases import at_once
+from builders.databases import at_once, both_databases
 from builders.desk import Desk
 from builders.suites import SuiteDesk
 from sqlalchemy import select
@@ -14,6 +14,8 @@ from orchestrator.model.states import JobState
 from orchestrator.storage.tables import Job, ScheduleFiring, Suite, SuiteRun
 from orchestrator.suites import definitions, judging, schedules
 from orchestrator.suites.schedules import Scheduler
+
+pytestmark = both_databases
 
 START = datetime(2026, 3, 2, 1, 0, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

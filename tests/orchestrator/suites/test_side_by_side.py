@@ -1,7 +1,7 @@
 """A/B runs: one reservation, one order, one verdict; on both databases."""
 
 import pytest
-from builders.databases import nothing_written
+from builders.databases import both_databases, nothing_written
 from builders.desk import Desk, quantize
 from builders.lifecycle import TOOL, now
 from builders.suites import Outcome, SuiteDesk
@@ -17,6 +17,8 @@ from orchestrator.slots import reservations
 from orchestrator.storage.tables import Job, Reservation, SuiteRun
 from orchestrator.suites import runs
 from orchestrator.suites.side_by_side import AbRuns
+
+pytestmark = both_databases
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
+from builders.databases import both_databases
 from builders.desk import Desk
 from builders.lifecycle import FAULT, TOOL, a_running_attempt, a_slot, finish, now
 from sqlalchemy import select
@@ -74,6 +75,7 @@ def bad(desk: Desk, triages: Triages) -> int:
     return ended(desk, inference(desk, b"new"), BAD)
 
 
+@both_databases
 def test_the_cross_is_a_batch_of_ordinary_jobs_with_the_same_inputs(desk, triages, bad):
     facts = started(desk, triages, bad)
 
@@ -183,6 +185,7 @@ def in_doubt(desk: Desk, job: int) -> None:
         session.add(Doubt(attempt_id=attempt.id, slot_id="lab1.g3", reason="canary_failed", evidence={}, at=now()))
 
 
+@both_databases
 def test_a_job_that_faulted_can_be_asked_about(desk, triages):
     ended(desk, inference(desk, b"good"), GOOD, slot="lab1.g0")
     bad = ended(desk, inference(desk, b"new"), failure=FAULT)
@@ -226,6 +229,7 @@ def test_what_cannot_be_told_is_refused_and_no_job_is_made(desk, triages):
         assert len(session.scalars(select(Job.id)).all()) == before
 
 
+@both_databases
 def test_a_repeated_request_makes_one_triage(desk, triages, bad):
     make(desk.database, "ada", ("submitter",))
     key = Idempotency(1, "key", "f" * 64)
