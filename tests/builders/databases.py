@@ -18,7 +18,7 @@ both_databases = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"
 
 @pytest.fixture(name="database_url")
 def sqlite_unless_marked(request: pytest.FixtureRequest) -> str:
-    """SQLite, or both where a test is marked with `both_databases`: for folders whose SQL is tried on both elsewhere."""
+    """SQLite, or both where a test is marked with `both_databases`: where SQL is tried on both elsewhere."""
     kind = getattr(request, "param", "sqlite")
     return request.getfixturevalue("sqlite_url" if kind == "sqlite" else "postgres_url")
 
