@@ -82,9 +82,9 @@ def test_the_version_names_the_commit_of_a_checkout(tx81):
     assert re.fullmatch(r"\d+\.\d+\.\d+( \(commit [0-9a-f]{12}(-dirty)?\))?\n", ran.out)
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_completion_script_knows_the_commands(tx81, shell):
-    ran = tx81("completion", shell)
+def test_a_completion_script_knows_the_commands(tx81):
+    """One of the three shells: the library writes their scripts from the same table of commands."""
+    ran = tx81("completion", "zsh")
 
     assert ran.code == 0
     assert "reservations" in ran.out

@@ -186,13 +186,13 @@ def test_a_revoke_of_flower_cancels_in_the_name_of_its_user(lab, worker):
     assert cancelled_by(lab, attempt_id) == "flower tx81"
 
 
-@pytest.mark.parametrize("name", ["alice", "flower " + "x" * 100, "flower \x1b[31m", 7, ["flower tx81"]])
-def test_a_revoke_with_a_name_that_is_none_cancels_in_no_name(lab, worker, name):
-    attempt_id, _ = worker.rung_and_running()
+def test_a_revoke_with_a_name_that_is_none_cancels_in_no_name(lab, worker):
+    for name in ("alice", "flower " + "x" * 100, "flower \x1b[31m", 7, ["flower tx81"]):
+        attempt_id, _ = worker.rung_and_running()
 
-    worker.app.control.revoke(f"1.{attempt_id}", terminate=True, by=name)
+        worker.app.control.revoke(f"1.{attempt_id}", terminate=True, by=name)
 
-    assert cancelled_by(lab, attempt_id) == "celery revoke"
+        assert cancelled_by(lab, attempt_id) == "celery revoke"
 
 
 def test_a_bell_revoked_before_it_was_heard_cancels_the_job_instead_of_ringing_for_ever(lab, worker):
