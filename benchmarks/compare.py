@@ -1,14 +1,14 @@
-"""How long comparisons take: `python -m benchmarks compare [ROUNDS]` (default 11).
+"""How long comparisons take: `python -m benchmarks compare [--rounds N] [--database postgresql]`.
 
-A real SQLite database. Ten runs of 5,000 prompts, of which each run but the first answers 50 otherwise, are compared
+Ten runs of 5,000 prompts, of which each run but the first answers 50 otherwise, are compared
 with the first: subjects found, answers read and aligned, ten metrics judged. Then two runs of 10,000 answers: one of
 them changed, and all of them changed; and the page of 100 changed prompts with similarity, chrF and BLEU. Answers have
-600 characters, a quarter of them Chinese. Processor time (SQLite runs in the same process) and wall time are medians;
-memory is the peak that Python allocates in one comparison.
+600 characters, a quarter of them Chinese. Processor time (of this process: SQLite runs in it, PostgreSQL does not) and
+wall time are medians; memory is the peak that Python allocates in one comparison.
 """
 
+import argparse
 import statistics
-import sys
 import tempfile
 import time
 import tracemalloc
@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from alembic import command
+from postgres import running_postgres
 from sqlalchemy import insert
 
 from migrations.__main__ import config
@@ -39,10 +40,20 @@ TEXT = "清华微电子的算力卡 answers in two languages. " * 20
 
 
 @contextmanager
-def runs_of(runs: int, prompts: int, changed: int) -> Iterator[Database]:
-    """A database with so many runs of so many prompts; each but the first answers `changed` prompts otherwise."""
+def empty(kind: str) -> Iterator[str]:
+    """The URL of a new database of this kind."""
+    if kind == "postgresql":
+        with running_postgres() as socket:
+            yield f"postgresql+psycopg://postgres@/postgres?host={socket}"
+        return
     with tempfile.TemporaryDirectory(prefix="tx81-bench-") as folder:
-        url = url_of_sqlite(Path(folder) / "tx81.db")
+        yield url_of_sqlite(Path(folder) / "tx81.db")
+
+
+@contextmanager
+def runs_of(kind: str, runs: int, prompts: int, changed: int) -> Iterator[Database]:
+    """A database with so many runs of so many prompts; each but the first answers `changed` prompts otherwise."""
+    with empty(kind) as url:
         command.upgrade(config(url), "head")
         database = Database(url)
         try:
@@ -125,9 +136,13 @@ def measured(call: Callable[[], object], rounds: int) -> str:
 
 def main() -> None:
     """Measure and print."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 11
+    parser = argparse.ArgumentParser(prog="python -m benchmarks compare")
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    asked = parser.parse_args()
+    rounds = asked.rounds
     for runs, count, changed in ((10, 5_000, 50), (2, 10_000, 1), (2, 10_000, 10_000)):
-        with runs_of(runs, count, changed) as database:
+        with runs_of(asked.database, runs, count, changed) as database:
             found, series = judged(database, runs)
             assert {each.found.answers.pairs.changed for each in found.comparisons if each.found.answers} == {changed}
             told = measured(lambda: judged(database, runs), rounds)  # noqa: B023  # called here
