@@ -5,7 +5,7 @@ from typing import Any
 
 from api.client.connection import Calls, segment, sent
 from api.documents.base import Page
-from api.documents.batches import BatchDetail, BatchView
+from api.documents.batches import BatchDetail, BatchMatrixView, BatchView
 from api.documents.jobs import OrderReport
 from orchestrator.model.batches import BatchRequest
 from orchestrator.model.orders import Action
@@ -31,6 +31,11 @@ class BatchCalls(Calls):
     def progress(self, batch: int) -> BatchView:
         """The progress of a batch, without the report."""
         return BatchView.model_validate(self._connection.get(f"/batches/{segment(batch)}/progress").json())
+
+    def matrix(self, batch: int, first: int | None = None) -> BatchMatrixView:
+        """The batch as card group × round, from round `first` on; by default up to the last one that has begun."""
+        address = f"/batches/{segment(batch)}/matrix"
+        return BatchMatrixView.model_validate(self._connection.get(address, {"first": first}).json())
 
     def junit(self, batch: int, *, require_agreement: bool = False) -> Iterator[bytes]:
         """The batch as JUnit XML; with `require_agreement` one case more, which fails unless all slots agree."""

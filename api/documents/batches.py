@@ -5,7 +5,7 @@ from datetime import datetime
 from pydantic import Field
 
 from api.documents.base import View
-from orchestrator.model.batch_report import DeviceTime, FailedJob, OddGroup, SlotLine
+from orchestrator.model.batch_report import AnswerSet, DeviceTime, FailedJob, MatrixLine, OddGroup, SlotLine
 from orchestrator.model.batches import BatchState, StopOn
 from orchestrator.model.states import JobState
 from orchestrator.results.majority import Agreement
@@ -63,3 +63,16 @@ class BatchDetail(BatchView):
     agreement: Agreement
     first_failures: tuple[FailedJob, ...]
     first_faults: tuple[FaultView, ...]
+
+
+class BatchMatrixView(View):
+    """A batch as card group × round, the worst card group first."""
+
+    rounds: int = Field(description="Of the card group with the most jobs.")
+    first: int = Field(description="Number of the first round that is shown, from 1.")
+    last: int
+    lines: tuple[MatrixLine, ...]
+    more_slots: int = Field(description="Card groups that are not shown.")
+    unplaced: int = Field(description="Jobs that are in no round, because it is open where they will run.")
+    answer_sets: tuple[AnswerSet, ...]
+    more_sets: int = Field(description="Sets of answers that are not shown.")

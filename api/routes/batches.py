@@ -2,25 +2,27 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Request, Response
+from fastapi import APIRouter, Body, Query, Request, Response
 
 from api.access import Actor, GuardedRoute, Once
 from api.context import Context, Given
 from api.documents import examples
 from api.documents.base import Page
-from api.documents.batches import BatchDetail, BatchView
+from api.documents.batches import BatchDetail, BatchMatrixView, BatchView
 from api.documents.jobs import OrderReport
 from api.http.replay import note_replay, replays
-from api.parameters import ChosenGroups, Cursor, Limit, Number, first_position, number_of, page
+from api.parameters import ChosenGroups, Cursor, Integer, Limit, Number, first_position, number_of, page
 from api.routes.orders import CANCEL_ALL, FOR_ALL, CarryOut, declare
 from api.views.batches import batch_view
 from api.views.jobs import order_report
 from api.views.junit import junit
-from orchestrator.batches import orders, report
-from orchestrator.model.batches import BatchRequest
+from orchestrator.batches import matrix, orders, report
+from orchestrator.model.batches import MOST_JOBS, BatchRequest
 from orchestrator.model.orders import Order
 
 router = APIRouter(prefix="/batches", tags=["batches"], route_class=GuardedRoute)
+
+FirstRound = Annotated[Integer, Query(ge=1, le=MOST_JOBS, description="Number of the first round to show.")]
 
 
 @router.post("", status_code=201, responses=replays(BatchView))
@@ -65,6 +67,14 @@ def show_batch(batch: Number, context: Given) -> BatchDetail:
 def show_progress(batch: Number, context: Given) -> BatchView:
     """The progress of a batch, without the report: cheap enough for a request every second."""
     return _view(context, batch)
+
+
+@router.get("/{batch}/matrix")
+def show_matrix(batch: Number, context: Given, first: FirstRound | None = None) -> BatchMatrixView:
+    """A batch as card group × round, the worst card group first, with the sets of answers that were given. Without
+    `first`: the rounds up to the last one that has begun."""
+    with context.database.read() as session:
+        return BatchMatrixView.model_validate(matrix.matrix(session, batch, first))
 
 
 @router.get(

@@ -35,7 +35,7 @@ class _Sort:
 def agreement_of(session: Session, batch_id: int) -> Agreement:
     """Compare slots where release, model, kernel image, prompts and longest answer are the same."""
     asked: dict[tuple[Any, ...], list[_Sort]] = defaultdict(list)
-    for slot_ids, digest, one, count, *same in session.execute(_sorts(batch_id)):
+    for slot_ids, digest, one, count, *same in session.execute(sorts_of(batch_id)):
         asked[tuple(same)].append(_Sort(json.loads(slot_ids), digest, one, count))
     return _together([_compared(session, sorts[:MOST_COMPARED]) for sorts in asked.values()])
 
@@ -46,8 +46,9 @@ def asked_alike(kcore: Any, prompts: Any) -> tuple[Any, ...]:
     return Job.release, model, longest, kcore.digest, prompts.digest
 
 
-def _sorts(batch_id: int) -> Select[Any]:
-    """The most frequent first."""
+def sorts_of(batch_id: int) -> Select[Any]:
+    """Slots, digest of the answers, one attempt and the number of them, for each set of answers and what was asked; the
+    most frequent first."""
     kcore, prompts = aliased(JobInput), aliased(JobInput)
     same = asked_alike(kcore, prompts)
     # As text: databases cannot compare two JSON values.

@@ -1,11 +1,13 @@
 """The parts of a batch's report; the API answers with them as they are."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
 
 from orchestrator.model.failures import FailureKind
+from orchestrator.model.states import JobState
 from orchestrator.model.verdicts import Verdict
 
 
@@ -65,3 +67,40 @@ class DeviceTime:
     reserved: Annotated[float, Field(description="Reserved, and no job ran.")]
     broken: Annotated[float, Field(description="Quarantined, and no job ran.")]
     waiting: Annotated[float, Field(description="Everything else.")]
+
+
+@dataclass(frozen=True)
+class AnswerSet:
+    """Attempts whose answers are all equal, among those that were asked the same."""
+
+    name: Annotated[str, Field(description="`A` is the most frequent one; `2A` of the second kind of question.")]
+    attempts: int
+    slots: Annotated[Mapping[str, int], Field(description="How many attempts of each slot gave it.")]
+    job_id: Annotated[int, Field(description="One of the jobs that gave it.")]
+
+
+@dataclass(frozen=True)
+class MatrixCell:
+    """One job of a batch in its round."""
+
+    job_id: int
+    state: JobState
+    failure: FailureKind | None
+    retried: Annotated[int, Field(description="Attempts before the last one that the infrastructure spoiled.")]
+    answers: Annotated[str | None, Field(description="Name of its set of answers; null without answers.")]
+    exact: Annotated[int | None, Field(description="Answers equal to the golden ones, of `compared`.")]
+    compared: int | None
+    suspect: Annotated[bool, Field(description="Its end put the slot under suspicion.")]
+
+
+@dataclass(frozen=True)
+class MatrixLine:
+    """The rounds of one card group; counts are over all rounds, cells of those that are shown."""
+
+    slot_id: str
+    jobs: int
+    failures: Annotated[int, Field(description="Jobs that failed, without faults of the infrastructure.")]
+    faults: Annotated[int, Field(description="Attempts that the infrastructure spoiled.")]
+    unlike: Annotated[int, Field(description="Jobs whose answers are not the most frequent ones.")]
+    suspicions: int
+    cells: Annotated[tuple[MatrixCell | None, ...], Field(description="One a round; null: it has no job there.")]
