@@ -13,6 +13,8 @@ from api.documents.base import Problem
 from api.http import problems, rendering
 from api.http.methods import HeadAsGet
 from api.pages import board, files, sign_in
+from api.pages import batches as batch_pages
+from api.pages import comparisons as comparison_pages
 from api.pages import jobs as job_pages
 from api.proxy.relay import Proxy
 from api.routes import (
@@ -153,7 +155,8 @@ def _routes() -> APIRouter:
     router.include_router(openai.router, dependencies=[documented_scheme], responses=openai.REFUSED)
     router.include_router(health.router)
     router.include_router(_guarded(), prefix=ROOT)
-    for pages in (files.router, sign_in.router, sign_in.inside, board.router, job_pages.router):
+    of_people = (board, job_pages, batch_pages, comparison_pages)
+    for pages in (files.router, sign_in.router, sign_in.inside, *(each.router for each in of_people)):
         router.include_router(pages)
     return router
 

@@ -1,5 +1,6 @@
 """Batches: submit, list, show with the report; orders for all their jobs that have not ended."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Request, Response
@@ -91,11 +92,13 @@ def show_junit(batch: Number, context: Given, require_agreement: bool = False) -
     return Response(text, media_type="application/xml")
 
 
-async def _all_jobs(batch: Number, context: Given) -> CarryOut:
-    def carry_out(order: Order) -> OrderReport:
-        return order_report(orders.carry_out(context.database, batch, order))
+def order_all(context: Context, batch: int, order: Order) -> OrderReport:
+    """Carry out an order for all jobs of a batch that have not ended, in portions."""
+    return order_report(orders.carry_out(context.database, batch, order))
 
-    return carry_out
+
+async def _all_jobs(batch: Number, context: Given) -> CarryOut:
+    return partial(order_all, context, batch)
 
 
 declare(router, "batch", OrderReport, _all_jobs, [CANCEL_ALL, *FOR_ALL])

@@ -1,5 +1,6 @@
 """Pipelines: submit, list, show; orders for all their jobs that have not ended."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Request, Response
@@ -57,12 +58,14 @@ def show_pipeline(pipeline: Number, context: Given) -> PipelineDetail:
     return _detail(context, pipeline)
 
 
-async def _all_jobs(pipeline: Number, context: Given) -> CarryOut:
-    def carry_out(order: Order) -> OrderReport:
-        with context.database.admission() as (session, now):
-            return order_report(orders.carry_out_pipeline(session, pipeline, order, now=now))
+def order_all(context: Context, pipeline: int, order: Order) -> OrderReport:
+    """Carry out an order for all jobs of a pipeline that have not ended."""
+    with context.database.admission() as (session, now):
+        return order_report(orders.carry_out_pipeline(session, pipeline, order, now=now))
 
-    return carry_out
+
+async def _all_jobs(pipeline: Number, context: Given) -> CarryOut:
+    return partial(order_all, context, pipeline)
 
 
 async def _whole_pipeline(
