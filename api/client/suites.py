@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from api.client.connection import Calls, segment, sent
 from api.documents.base import Page
-from api.documents.suites import SuiteDetail, SuiteRunDetail, SuiteRunView, SuiteView
+from api.documents.suites import SuiteDetail, SuiteGridView, SuiteRunDetail, SuiteRunView, SuiteView
 from orchestrator.model.ab import AbRequest
 from orchestrator.model.suites import SuiteDocument, SuiteRunRequest
 
@@ -37,6 +37,10 @@ class SuiteCalls(Calls):
     def runs(self, suite: str, limit: int = 100, cursor: str | None = None) -> Page[SuiteRunView]:
         """A page of the runs of a suite, newest first."""
         return self._connection.page(SuiteRunView, f"{_path(suite)}/runs", {"limit": limit, "cursor": cursor})
+
+    def grid(self, suite: str, limit: int = 20, q: str | None = None) -> SuiteGridView:
+        """The latest runs of a suite, case × run; `q` is a part of the key of a case."""
+        return SuiteGridView.model_validate(self._connection.get(f"{_path(suite)}/grid", {"limit": limit, "q": q}).json())
 
     def run(self, run: int) -> SuiteRunDetail:
         """A run with its cells."""

@@ -105,3 +105,31 @@ class SuiteDetail(SuiteView):
         description="Noise floors of its A/A runs, relative: by cell, card group (empty: all) and metric."
     )
     schedules: tuple[str, ...]
+
+
+class GridCellView(View):
+    """A case in one run that was judged."""
+
+    verdict: Verdict
+    outcome: CellOutcome
+    why: str
+    unchanged: int | None = Field(description="Answers that are those of the baseline, of `compared`.")
+    compared: int | None
+    metric: str | None = Field(description="The judged metric that differs most from the baseline.")
+    relative: float | None = Field(description="Its difference, as a share of the baseline.")
+
+
+class GridRowView(View):
+    """A case over the runs."""
+
+    cell: str
+    metrics: tuple[str, ...] = Field(description="Names of its series: `answers`, and what was measured last.")
+    cells: tuple[GridCellView | None, ...] = Field(description="One for each run; null: not judged there.")
+
+
+class SuiteGridView(View):
+    """The latest runs of a suite, case × run."""
+
+    runs: tuple[SuiteRunView, ...] = Field(description="Newest first.")
+    rows: tuple[GridRowView, ...] = Field(description="The worst of the newest judged run first.")
+    more_cells: int = Field(description="Cases that are not shown.")

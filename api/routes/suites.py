@@ -2,23 +2,25 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Request, Response
+from fastapi import APIRouter, Body, Query, Request, Response
 
 from api.access import Actor, GuardedRoute, Once
 from api.context import Context, Given
 from api.documents import examples
 from api.documents.base import Page
-from api.documents.suites import SuiteDetail, SuiteRunDetail, SuiteRunView, SuiteView
+from api.documents.suites import GridRowView, SuiteDetail, SuiteGridView, SuiteRunDetail, SuiteRunView, SuiteView
 from api.http.replay import note_replay, replays
-from api.parameters import Cursor, Limit, Number, ThingName, first_position, number_of, page
+from api.parameters import Cursor, FreeText, Integer, Limit, Number, ThingName, first_position, number_of, page
 from api.views.suite_junit import suite_junit
 from api.views.suites import run_detail, run_view, run_views, suite_detail, suite_views
 from orchestrator.errors import BadRequest, IllegalTransition
 from orchestrator.model.suites import RunPurpose, SuiteDocument, SuiteRunRequest
-from orchestrator.suites import definitions, runs
+from orchestrator.suites import definitions, grid, runs
 from orchestrator.suites.runs import RunOrigin
 
 router = APIRouter(tags=["suites"], route_class=GuardedRoute)
+
+GridRuns = Annotated[Integer, Query(ge=1, le=50, description="Runs of one grid.")]
 
 
 @router.put("/suites/{suite}")
@@ -85,6 +87,15 @@ def list_suite_runs(
     with context.database.read() as session:
         found = runs.suite_runs(session, suite, limit=limit + 1, before=before)
         return page(run_views(session, found), limit, number_of)
+
+
+@router.get("/suites/{suite}/grid")
+def show_grid(suite: ThingName, context: Given, limit: GridRuns = 20, q: FreeText | None = None) -> SuiteGridView:
+    """The latest runs of a suite as case × run, with verdict and score of each; `q` is a part of the key of a case."""
+    with context.database.read() as session:
+        found = grid.grid(session, suite, limit=limit, part=q)
+        rows = tuple(GridRowView.model_validate(row) for row in found.rows)
+        return SuiteGridView(runs=run_views(session, found.runs), rows=rows, more_cells=found.more_cells)
 
 
 @router.get("/suite-runs/{run}")
