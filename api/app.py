@@ -17,6 +17,7 @@ from api.pages import batches as batch_pages
 from api.pages import cases as case_pages
 from api.pages import comparisons as comparison_pages
 from api.pages import jobs as job_pages
+from api.pages import pipelines as pipeline_pages
 from api.pages import series as series_pages
 from api.pages import suites as suite_pages
 from api.proxy.relay import Proxy
@@ -158,7 +159,7 @@ def _routes() -> APIRouter:
     router.include_router(openai.router, dependencies=[documented_scheme], responses=openai.REFUSED)
     router.include_router(health.router)
     router.include_router(_guarded(), prefix=ROOT)
-    of_people = (board, job_pages, batch_pages, comparison_pages, suite_pages, series_pages, case_pages)
+    of_people = (board, job_pages, batch_pages, comparison_pages, suite_pages, series_pages, case_pages, pipeline_pages)
     for pages in (files.router, sign_in.router, sign_in.inside, *(each.router for each in of_people)):
         router.include_router(pages)
     return router

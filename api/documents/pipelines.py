@@ -25,3 +25,6 @@ class PipelineDetail(PipelineView):
     """A pipeline with its jobs, in the order in which they were submitted."""
 
     jobs: tuple[JobView, ...]
+    needs: dict[int, tuple[int, ...]] = Field(
+        default={}, description="By job, the jobs that it needs; jobs that need none are not among the keys."
+    )

@@ -84,4 +84,4 @@ declare(router, "pipeline", OrderReport, _all_jobs, FOR_ALL)
 
 def _detail(context: Context, pipeline: int) -> PipelineDetail:
     with context.database.read() as session:
-        return pipeline_detail(*queries.pipeline(session, pipeline))
+        return pipeline_detail(*queries.pipeline(session, pipeline), queries.pipeline_needs(session, pipeline))

@@ -1,5 +1,6 @@
 """Pipelines as documents."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api.documents.pipelines import PipelineDetail, PipelineView
@@ -13,9 +14,12 @@ def pipeline_view(facts: PipelineFacts) -> PipelineView:
     return PipelineView.model_validate(_pipeline_fields(facts))
 
 
-def pipeline_detail(facts: PipelineFacts, jobs: list[ListedJob]) -> PipelineDetail:
-    """A pipeline with its jobs."""
-    return PipelineDetail.model_validate({**_pipeline_fields(facts), "jobs": [job_view(entry) for entry in jobs]})
+def pipeline_detail(
+    facts: PipelineFacts, jobs: Sequence[ListedJob], needs: Mapping[int, Sequence[int]]
+) -> PipelineDetail:
+    """A pipeline with its jobs and what each needs."""
+    more = {"jobs": [job_view(entry) for entry in jobs], "needs": needs}
+    return PipelineDetail.model_validate({**_pipeline_fields(facts), **more})
 
 
 def _pipeline_fields(facts: PipelineFacts) -> dict[str, Any]:

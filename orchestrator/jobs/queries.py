@@ -310,6 +310,15 @@ def pipeline(session: Session, pipeline_id: int) -> tuple[PipelineFacts, list[Li
     return PipelineFacts(row, Counter(entry.job.state for entry in found)), found
 
 
+def pipeline_needs(session: Session, pipeline_id: int) -> dict[int, list[int]]:
+    """For each job of a pipeline that needs others: their numbers, ascending."""
+    found = select(JobNeed.job_id, JobNeed.needs_id).join(Job, Job.id == JobNeed.job_id)
+    needs: dict[int, list[int]] = {}
+    for job_id, needed in session.execute(found.where(Job.pipeline_id == pipeline_id).order_by(JobNeed.needs_id)):
+        needs.setdefault(job_id, []).append(needed)
+    return needs
+
+
 # ── shared steps ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

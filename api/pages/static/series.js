@@ -24,12 +24,16 @@ function lines(plot) {
   ctx.save();
   ctx.textAlign = "left";
   const signs = { release: "R", baseline: "B", case: "!", slot: "⊘", host: "H" };
-  for (const mark of drawn.marks) line(mark.at, colour("--tblr-secondary"), [2, 4], signs[mark.kind] ?? "·");
+  for (const mark of drawn.marks) line(mark.at, ink(), [2, 4], signs[mark.kind] ?? "·");
   for (const at of drawn.changes) line(at, colour("--tblr-red"), [], "Δ");
   ctx.restore();
 }
 
-const axis = { stroke: () => colour("--tblr-body-color"), grid: { stroke: () => colour("--tblr-border-color"), width: 1 } };
+const ink = () => getComputedStyle(place).color;
+const axis = { stroke: ink, grid: { stroke: "rgb(128 128 128 / 25%)", width: 1 } };
+const clock24 = { month: "numeric", day: "numeric", hour: "2-digit", minute: "2-digit", hour12: false };
+const moments = new Intl.DateTimeFormat(document.documentElement.lang, clock24);
+const spoken = (at) => moments.format(at * 1000);
 const band = drawn.band !== null;
 const tint = "rgb(47 179 68 / 15%)";
 
@@ -37,9 +41,9 @@ const plot = new uPlot(
   {
     width: place.clientWidth,
     height: 320,
-    axes: [axis, { ...axis, size: 70, label: drawn.unit }],
+    axes: [{ ...axis, space: 110, values: (_, at) => at.map(spoken) }, { ...axis, size: 70, label: drawn.unit }],
     series: [
-      { label: said.time },
+      { label: said.time, value: (_, at) => (at === null ? "–" : spoken(at)) },
       { label: said.value, stroke: () => colour("--tblr-blue"), width: 1, points: { show: true, size: 6 } },
       { label: said.level, stroke: () => colour("--tblr-orange"), width: 2, points: { show: false }, paths: uPlot.paths.stepped({ align: 1 }) },
       ...(band ? [{ label: said.high, stroke: tint, points: { show: false } }, { label: said.low, stroke: tint, points: { show: false } }] : []),
