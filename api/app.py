@@ -20,6 +20,7 @@ from api.pages import jobs as job_pages
 from api.pages import pipelines as pipeline_pages
 from api.pages import series as series_pages
 from api.pages import suites as suite_pages
+from api.pages import timeline as timeline_pages
 from api.proxy.relay import Proxy
 from api.routes import (
     ab,
@@ -52,6 +53,7 @@ from api.routes import (
     sign_ins,
     slots,
     suites,
+    timeline,
     tokens,
     triages,
     uploads,
@@ -159,7 +161,10 @@ def _routes() -> APIRouter:
     router.include_router(openai.router, dependencies=[documented_scheme], responses=openai.REFUSED)
     router.include_router(health.router)
     router.include_router(_guarded(), prefix=ROOT)
-    of_people = (board, job_pages, batch_pages, comparison_pages, suite_pages, series_pages, case_pages, pipeline_pages)
+    of_people = (
+        board, job_pages, batch_pages, pipeline_pages, timeline_pages, suite_pages, series_pages, case_pages,
+        comparison_pages,
+    )  # fmt: skip
     for pages in (files.router, sign_in.router, sign_in.inside, *(each.router for each in of_people)):
         router.include_router(pages)
     return router
@@ -192,6 +197,7 @@ def _guarded() -> APIRouter:
         reservations,
         projects,
         queue,
+        timeline,
         results,
         comparisons,
         tokens,

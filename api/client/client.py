@@ -23,6 +23,7 @@ from api.client.projects import ProjectCalls
 from api.client.releases import ReleaseCalls
 from api.client.retirements import RetirementCalls
 from api.client.slots import SlotCalls
+from api.client.timeline import TimelineCalls
 from api.client.tokens import TokenCalls
 from api.client.uploads import FileChanged
 
@@ -59,6 +60,7 @@ class Client(
     CanaryCalls,
     HostCalls,
     HistoryCalls,
+    TimelineCalls,
     ProjectCalls,
     TokenCalls,
     HealthCalls,

@@ -11,7 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from babel import Locale, negotiate_locale
-from babel.dates import format_datetime
+from babel.dates import format_datetime, format_skeleton
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
@@ -74,6 +74,12 @@ def zone(name: str | None) -> ZoneInfo | None:
 def moment(at: datetime, language: str, where: ZoneInfo | None, form: str = "medium") -> str:
     """A date and time as people of that language write it, in the viewer's zone."""
     return format_datetime(at, form, tzinfo=where or UTC, locale=Locale.parse(language))
+
+
+def tick(at: datetime, language: str, where: ZoneInfo | None) -> str:
+    """A mark on an axis of time: the clock, and at midnight the day."""
+    there, locale = at.astimezone(where or UTC), Locale.parse(language)
+    return format_skeleton("Md", there, locale=locale) if (there.hour, there.minute) == (0, 0) else f"{there:%H:%M}"
 
 
 def number(value: float, language: str) -> str:

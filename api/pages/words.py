@@ -95,6 +95,7 @@ WORDS = {
     "reopen": _("Open again"),
     "comment": _("Add note"),
     "stop": _("Stop"),
+    "reserved": _("reserved"),
 }
 """What the product calls it, and what a page shows."""
 
@@ -139,6 +140,7 @@ SHAPES = {
     "fix_seen": Shape("◔", "azure"),
     "verified": Shape("✓", "green"),
     "closed": Shape("–", "secondary"),
+    "reserved": Shape("▤", "purple"),
 }
 
 UNKNOWN = Shape("•", "secondary")
