@@ -12,8 +12,8 @@ from api.context import Context
 from api.documents.base import Problem
 from api.http import problems, rendering
 from api.http.methods import HeadAsGet
-from api.pages import board, files, sign_in
 from api.pages import batches as batch_pages
+from api.pages import board, files, sign_in
 from api.pages import cases as case_pages
 from api.pages import comparisons as comparison_pages
 from api.pages import jobs as job_pages

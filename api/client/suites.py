@@ -40,7 +40,8 @@ class SuiteCalls(Calls):
 
     def grid(self, suite: str, limit: int = 20, q: str | None = None) -> SuiteGridView:
         """The latest runs of a suite, case × run; `q` is a part of the key of a case."""
-        return SuiteGridView.model_validate(self._connection.get(f"{_path(suite)}/grid", {"limit": limit, "q": q}).json())
+        answer = self._connection.get(f"{_path(suite)}/grid", {"limit": limit, "q": q})
+        return SuiteGridView.model_validate(answer.json())
 
     def run(self, run: int) -> SuiteRunDetail:
         """A run with its cells."""

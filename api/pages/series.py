@@ -1,7 +1,6 @@
 """Series: what can be followed over the runs of a suite, and one of them with its level, band and marks."""
 
 from collections.abc import Mapping
-from statistics import median
 from typing import Annotated, Any
 
 from fastapi import Query, Request, Response
@@ -61,12 +60,9 @@ def _band(context: Context, suite: str, cell: str, metric: str) -> Mapping[str, 
     if not current:
         return None
     detail = baselines.show_baseline(current[0].id, context)
-    samples = [
-        value for each in detail.metrics if each.name == metric for value in each.samples if value is not None
-    ]  # fmt: skip
-    if not samples:
-        return None
-    return {"id": detail.id, "low": min(samples), "high": max(samples), "median": median(samples), "count": len(samples)}
+    samples = [each.samples for each in detail.metrics if each.name == metric]
+    values = [value for each in samples for value in each if value is not None]
+    return {"id": detail.id, "low": min(values), "high": max(values)} if values else None
 
 
 def _plot(found: HistoryView, band: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class Grid:
 
 
 def grid(session: Session, suite: str, *, limit: int, part: str | None = None) -> Grid:
-    """The latest `limit` runs of a suite; cases whose key contains `part`. NotFound if there is neither suite nor run."""
+    """The latest `limit` runs of a suite, and cases whose key contains `part`; NotFound without suite and runs."""
     found = runs.suite_runs(session, suite, limit=limit)
     if not found:
         definitions.suite_named(session, suite)
