@@ -40,7 +40,7 @@ NO_WORDS: list[str] = []
 
 
 @dataclass(frozen=True)
-class Interval:
+class DrawnInterval:
     """The picture of a relative difference: places from 0 to `WIDTH`."""
 
     zero: float
@@ -108,7 +108,7 @@ def subject_link(label: str) -> str | None:
     }.get(kind)  # fmt: skip
 
 
-def interval(metric: ComparedMetric) -> Interval | None:
+def interval(metric: ComparedMetric) -> DrawnInterval | None:
     """The picture of a metric; None if there is nothing to draw."""
     base = abs(median(metric.before)) if metric.before else 0.0
     if metric.difference is None or not base:
@@ -123,7 +123,7 @@ def interval(metric: ComparedMetric) -> Interval | None:
 
     band = None if metric.threshold is None else (place(-metric.threshold), place(metric.threshold))
     ends_at = [None if end is None else place(end) for end in (low, high)]
-    return Interval(place(0), place(share), ends_at[0], ends_at[1], band, share)
+    return DrawnInterval(place(0), place(share), ends_at[0], ends_at[1], band, share)
 
 
 def _changes(prompt: ComparedPromptView) -> Sequence[ShownChange]:

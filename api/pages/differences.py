@@ -8,8 +8,6 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rapidfuzz.distance import LCSseq
-
 MOST_COMPARED = 600
 """Characters of each text from shortly before the first difference on."""
 
@@ -78,6 +76,8 @@ def _belongs(sign: str) -> bool:
 
 def _joined(left: Sequence[str], right: Sequence[str]) -> Iterator[tuple[bool, Sequence[str], Sequence[str]]]:
     """Equal and changed parts by turns; neighbouring changes are one."""
+    from rapidfuzz.distance import LCSseq  # loaded when a comparison is looked at, not when the API starts
+
     old: list[str] = []
     new: list[str] = []
     codes = list(LCSseq.opcodes(left, right))

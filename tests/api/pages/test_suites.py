@@ -33,7 +33,7 @@ def main(page: str) -> str:
     return page.partition("<main")[2]
 
 
-def test_a_suite_is_case_by_run_with_sign_word_and_score(signed_in, suite):
+def test_a_suite_is_case_by_run_and_its_series_have_level_band_and_table(signed_in, suite):
     browser = signed_in("viewer")
 
     page = main(browser.get("/suites/nightly").text)
@@ -50,22 +50,6 @@ def test_a_suite_is_case_by_run_with_sign_word_and_score(signed_in, suite):
         assert (answer.status_code, len(answer.content) < LIMIT, "<img" in answer.text) == (200, True, False)
         assert not re.search(r"\son\w+=\"|\sstyle=\"|<style|<script(?! src=\"/assets/)", answer.text)
 
-
-def test_a_suite_is_run_and_its_schedule_paused_by_who_may(signed_in, suite):
-    viewer, submitter = signed_in("viewer"), signed_in("submitter")
-
-    for path in ("/suites/nightly/runs", "/schedules/every-night/orders", "/cases/1/orders"):
-        assert viewer.post(path, data={"action": "run"}).status_code == 403
-    assert 'href="/suite-runs/4"' in submitter.post("/suites/nightly/runs", data={"purpose": "aa"}).text
-    assert 'href="/suite-runs/5"' in submitter.post("/schedules/every-night/orders", data={"action": "run"}).text
-    assert "paused" in submitter.post("/schedules/every-night/orders", data={"action": "pause"}).text
-    assert "‖ paused" in submitter.get("/suites").text
-    assert submitter.post("/schedules/every-night/orders", data={"action": "explode"}).status_code == 404
-    assert submitter.post("/suites/nightly/runs", data={"purpose": "x"}).status_code == 422
-
-
-def test_a_series_has_its_level_its_band_and_a_table(signed_in, suite):
-    browser = signed_in("viewer")
     address = f"/series?suite=nightly&amp;cell={CELL}&amp;metric=output_throughput"
 
     listed = browser.get("/series").text
@@ -80,8 +64,22 @@ def test_a_series_has_its_level_its_band_and_a_table(signed_in, suite):
     assert browser.get(f"/series?suite=nightly&cell={CELL}&metric=unknown").status_code == 404
 
 
-def test_a_case_is_accepted_until_a_day_of_the_viewer_commented_closed_and_opened_again(signed_in, suite, database):
-    browser = signed_in("submitter", name="eva")
+def test_suites_schedules_and_cases_are_ordered_by_who_may(signed_in, suite, database):
+    viewer, submitter = signed_in("viewer"), signed_in("submitter")
+
+    for path in ("/suites/nightly/runs", "/schedules/every-night/orders", "/cases/1/orders"):
+        assert viewer.post(path, data={"action": "run"}).status_code == 403
+    assert 'href="/suite-runs/4"' in submitter.post("/suites/nightly/runs", data={"purpose": "aa"}).text
+    assert 'href="/suite-runs/5"' in submitter.post("/schedules/every-night/orders", data={"action": "run"}).text
+    assert "paused" in submitter.post("/schedules/every-night/orders", data={"action": "pause"}).text
+    assert "‖ paused" in submitter.get("/suites").text
+    assert submitter.post("/schedules/every-night/orders", data={"action": "explode"}).status_code == 404
+    assert submitter.post("/suites/nightly/runs", data={"purpose": "x"}).status_code == 422
+    _case_is_worked_on(signed_in("submitter", name="eva"), database)
+
+
+def _case_is_worked_on(browser, database):
+    """Accepted until a day of the viewer, commented, closed and opened again."""
     browser.cookies.set("zone", "Asia/Shanghai")
     with database.read() as session:
         day = (database.now(session) + timedelta(days=9)).date().isoformat()
