@@ -34,14 +34,15 @@ def show_batch(batch: Number, context: Given, request: Request, first: FirstRoun
     """One batch: how it stands, the matrix, what differs, what failed."""
     detail = batches.show_batch(batch, context)
     matrix = batches.show_matrix(batch, context, first)
+    ended = sum(detail.counts.get(state, 0) for state in FINAL)
     values: dict[str, Any] = {
         "batch": detail,
         "matrix": matrix,
         "address": f"/batches/{batch}" + (f"?first={first}" if first else ""),
         "earlier": _earlier(matrix),
         "later": matrix.last + 1 if matrix.last < matrix.rounds else None,
-        "ended": sum(detail.counts.get(state, 0) for state in FINAL),
-        "orders": ORDERS if detail.ended_at is None else (),
+        "ended": ended,
+        "orders": () if ended == detail.size else ORDERS,
         "cell_state": cell_state,
         "times_by_slot": {each.slot_id: each for each in detail.device_times},
     }

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -42,3 +43,33 @@ def signed_in(browsers: Callable[[], TestClient], database: Database) -> SignedI
         return browser
 
     return sign_in
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    from builders.browsers import a_chromium  # only tests with a browser load Playwright
+
+    with a_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def open_page(chromium: Any, served, settings) -> Iterator[Callable[..., Any]]:
+    """A page in a new browser profile, which complains at the end of the test."""
+    here = f"http://127.0.0.1:{settings.api_port}"
+    wrong: list[str] = []
+    opened = []
+
+    def open_(**options) -> Any:
+        context = chromium.new_context(**{"locale": "en-US", "base_url": here, **options})
+        opened.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: request.url.startswith((here, "data:")) or wrong.append(request.url))
+        page.on("console", lambda told: told.type == "error" and wrong.append(told.text))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        return page
+
+    yield open_
+    for context in opened:
+        context.close()
+    assert wrong == []

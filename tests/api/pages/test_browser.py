@@ -3,37 +3,20 @@
 Every test fails on a request to anywhere else, on a violation of the policy of our pages, and on an error of a script.
 """
 
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from builders import lifecycle
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from builders.browsers import needs_chromium
+from playwright.sync_api import Page, expect
 from sqlalchemy import select
 
 from api.client.client import Client
 from orchestrator import tokens
 from orchestrator.storage.tables import Slot
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: on Debian, apt-get install chromium"),
-    pytest.mark.xdist_group("browser"),
-]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        # Root cannot use the sandbox of Chromium; nothing but our own pages is opened.
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
+pytestmark = needs_chromium
 
 
 @pytest.fixture
@@ -43,28 +26,6 @@ def lab(database) -> None:
             lifecycle.a_slot(session, f"g{number}")
         first = session.scalars(select(Slot).where(Slot.name == "g0")).one()
         lifecycle.a_running_attempt(session, lifecycle.a_job(session), first)
-
-
-@pytest.fixture
-def open_page(chromium: Browser, served, settings) -> Iterator[Callable[..., Page]]:
-    """A page in a new browser profile, which complains at the end of the test."""
-    here = f"http://127.0.0.1:{settings.api_port}"
-    wrong: list[str] = []
-    opened = []
-
-    def open_(**options) -> Page:
-        context = chromium.new_context(**{"locale": "en-US", "base_url": here, **options})
-        opened.append(context)
-        page = context.new_page()
-        page.on("request", lambda request: request.url.startswith((here, "data:")) or wrong.append(request.url))
-        page.on("console", lambda told: told.type == "error" and wrong.append(told.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        return page
-
-    yield open_
-    for context in opened:
-        context.close()
-    assert wrong == []
 
 
 @pytest.fixture
