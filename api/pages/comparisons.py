@@ -10,7 +10,7 @@ from fastapi import Query, Request, Response
 from pydantic import StringConstraints
 
 from api.context import Given
-from api.documents.comparisons import ChangedAnswer, ComparedMetric, ComparedPromptView, ComparisonReport
+from api.documents.comparisons import ChangedAnswer, ComparedMetric, ComparedPromptView
 from api.pages.differences import SideBySide, side_by_side
 from api.pages.guard import pages
 from api.pages.rendering import render
@@ -94,7 +94,6 @@ def compare(
         "first_page": _address(request, cursor=[]) if cursor else None,
         "page_width": WIDTH,
         "subject_link": subject_link,
-        "labels": _labels(report),
     }
     return render(request, "compare.html", **values)
 
@@ -137,10 +136,6 @@ def _texts(prompt: ComparedPromptView, change: ChangedAnswer) -> tuple[str, str]
         if (change.first_character or 0) < min(len(before.text), len(after.text)) or before.text != after.text:
             return before.text, after.text
     return change.before_excerpt, change.after_excerpt
-
-
-def _labels(report: ComparisonReport) -> dict[str, str]:
-    return {each.subject: each.subject.replace(":", " ") for each in report.subjects}
 
 
 def _address(request: Request, **changed: Sequence[str]) -> str:

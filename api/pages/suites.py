@@ -18,7 +18,6 @@ router = pages()
 
 RUNS = 12
 CELLS_SHOWN = 100
-FIRINGS_SHOWN = 10
 
 SCHEDULE_ORDERS = {"pause": schedules.pause_schedule, "resume": schedules.resume_schedule}
 
@@ -51,7 +50,6 @@ def show_suite(
         "schedules": [schedules.show_schedule(name, context) for name in detail.schedules[:10]],
         "asked": dict(request.query_params),
         "address": f"/suites/{suite}" + (f"?{request.query_params}" if request.query_params else ""),
-        "firings_shown": FIRINGS_SHOWN,
     }
     return render(request, "suite_live.html" if "hx-request" in request.headers else "suite.html", **values)
 
