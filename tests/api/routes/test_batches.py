@@ -144,6 +144,7 @@ def test_the_client_submits_follows_and_orders_and_hears_the_batch_end(client, d
     assert client.batches.show(made.id).counts == {JobState.CANCELLED: 1}
     assert [found.id for found in client.batches.page().items] == [made.id]
     assert b"testsuite" in b"".join(client.batches.junit(made.id))
+    assert client.batches.matrix(made.id).unplaced == 1
     with pytest.raises(ApiError, match="no batch"):
         client.batches.progress(made.id + 1)
 

@@ -382,6 +382,8 @@ def test_a_pipeline_tells_its_jobs_in_order_and_one_state(http, database, model)
     assert made.status_code == 201, made.text
     assert made.headers["Location"].endswith(f"/pipelines/{number}")
     assert [job["name"] for job in shown["jobs"]] == ["convert", "compile"]
+    first, second = (job["id"] for job in shown["jobs"])
+    assert shown["needs"] == {str(second): [first]}
     assert (listed[0]["state"], listed[0]["counts"]) == ("queued", {"queued": 1, "waiting": 1})
 
 

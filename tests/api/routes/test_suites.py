@@ -211,3 +211,17 @@ def test_a_run_of_a_suite_against_itself_is_asked_for_in_the_body(http, applied)
 
     assert (made.json()["purpose"], made.json()["jobs"]) == ("aa", 6)
     assert http.post("/suites/nightly/runs", json={"purpose": "ab"}).json()["field"] == "purpose"
+
+
+def test_runs_stand_side_by_side_with_the_worst_case_first(http, client, applied, database):
+    judged = http.post("/suites/nightly/runs").json()["id"]
+    _judged(database, judged)
+
+    found = client.suites.grid("nightly", q="basic")
+
+    assert [run.id for run in found.runs] == [judged]
+    assert [(row.cell, row.cells[0].verdict) for row in found.rows] == [
+        (CELL, "worse"), (f"{CELL},slots=g2", "infrastructure"), (f"{CELL},slots=g1", "same"),
+    ]  # fmt: skip
+    assert http.get("/suites/nightly/grid", params={"limit": 51}).json()["field"] == "limit"
+    assert http.get("/suites/none/grid").status_code == 404
