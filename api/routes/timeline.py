@@ -1,6 +1,6 @@
 """What happened on card groups between two times."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from fastapi import APIRouter
 
@@ -14,6 +14,8 @@ from orchestrator.slots.timeline import timeline
 router = APIRouter(prefix="/timeline", tags=["slots"], route_class=GuardedRoute)
 
 LONGEST = timedelta(days=31)
+FIRST, LAST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+"""Between them calendars of all zones can be reckoned with."""
 
 
 @router.get("")
@@ -24,6 +26,8 @@ def show_timeline(context: Given, begin: Moment, end: Moment, host: NameFilter |
         raise BadRequest("it is not before the end; swap them", field="begin")
     if end - begin > LONGEST:
         raise BadRequest(f"the window is longer than {LONGEST.days} days; ask for less at once", field="end")
+    if begin < FIRST or end > LAST:
+        raise BadRequest("the window is not between 2000 and 2100", field="begin" if begin < FIRST else "end")
     with context.database.read() as session:
         now = context.database.now(session)
         found = timeline(session, begin, end, host=host, now=now)

@@ -38,6 +38,8 @@ def test_a_window_in_the_address_is_shown_and_has_others_around_it(signed_in, la
     assert browser.get(earlier).status_code == 200
     assert browser.get("/timeline?from=2026-03-01T11:00:00Z").status_code == 422
     assert browser.get("/timeline?hours=0").status_code == 422
+    assert browser.get("/timeline?from=0001-01-01T00:00:00Z&to=0001-01-02T00:00:00Z").status_code == 422
+    assert browser.get("/timeline?from=2000-01-01T00:00:00Z&to=2000-01-31T00:00:00Z").status_code == 200
 
 
 def test_a_lab_without_card_groups_says_what_to_do(signed_in):

@@ -50,7 +50,13 @@ def test_a_card_group_out_of_service_and_one_reserved_are_spans_too(http, lab):
 
 @pytest.mark.parametrize(
     ("change", "field"),
-    [({"end": PAST["begin"]}, "begin"), ({"end": "2026-09-01T00:00:00Z"}, "end"), ({"begin": "5"}, "begin")],
+    [
+        ({"end": PAST["begin"]}, "begin"),
+        ({"end": "2026-09-01T00:00:00Z"}, "end"),
+        ({"begin": "5"}, "begin"),
+        ({"begin": "0001-01-01T00:00:00Z", "end": "0001-01-02T00:00:00Z"}, "begin"),
+        ({"begin": "9999-12-30T00:00:00Z", "end": "9999-12-31T00:00:00Z"}, "end"),
+    ],
 )
 def test_a_window_that_makes_no_sense_is_refused(http, change, field):
     answer = http.get("/timeline", params={**PAST, **change})
