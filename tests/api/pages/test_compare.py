@@ -81,6 +81,8 @@ def test_without_two_results_it_says_what_can_be_named(signed_in, run):
     assert "Name two results or more" in browser.get("/compare").text
     assert 'value="batch:3"' in browser.get("/compare?of=batch:3&of=").text
     assert browser.get("/compare?of=<b>&of=2").status_code == 422
+    assert browser.get("/compare?of=9999999999999999999&of=1").status_code in (404, 422)
+    assert browser.get(f"/compare?{'of=1&' * 51}").status_code == 422
     missing = browser.get("/compare?of=98&of=99")
     assert (missing.status_code, "98" in missing.text) == (404, True)
 

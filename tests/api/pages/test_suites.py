@@ -113,4 +113,6 @@ def test_a_lab_without_suites_says_what_they_are(signed_in):
     assert "There are no series yet" in browser.get("/series").text
     assert "No open case" in browser.get("/cases").text
     assert browser.get("/suites/none").status_code == 404
+    assert browser.get("/series?suite=none").status_code == 404
+    assert browser.get("/series?suite=x&cell=%3Cscript%3E&metric=y").status_code == 422
     assert browser.get("/suite-runs/9").status_code == 404
