@@ -3,6 +3,7 @@
 import sys
 
 from benchmarks import (
+    attempt,
     cached,
     compare,
     hostile,
@@ -18,7 +19,8 @@ from benchmarks import (
 )  # fmt: skip
 
 PARTS = {part.__name__.rpartition(".")[2]: part for part in (
-    latency, idle_gap, throughput, cached, placement, makespan, proxy, hostile, memory, compare, verdicts, lines,
+    attempt, latency, idle_gap, throughput, cached, placement, makespan, proxy, hostile, memory, compare, verdicts,
+    lines,
 )}  # fmt: skip
 
 if len(sys.argv) > 1:

@@ -26,6 +26,7 @@ from orchestrator.storage.database import Database
 from workers.hearing import TICK, Hearing
 from workers.host import locks, strays
 from workers.host.probe import Finding, default_probe
+from workers.host.unproven import UnprovenEnds
 from workers.lacks import still_lacks
 from workers.processes.process import StopReason
 from workers.processes.stops import STOPS
@@ -63,6 +64,8 @@ class OwnedSlot:
     """State of the loop that receives its doorbell messages; None if no loop runs."""
     seen_free: dict[tuple[int, ...], float] = field(default_factory=dict)
     """When cards were last seen free, by the monotonic clock."""
+    unproven: UnprovenEnds = field(default_factory=UnprovenEnds)
+    """Ends of its attempts after which its cards were not looked at yet."""
 
     @property
     def owner(self) -> Owner:
@@ -114,6 +117,7 @@ def owned(
         clear(slot.work)
         held.callback(_leave, slot)
         held.enter_context(_beating(slot))
+        held.callback(slot.unproven.close, _TRY_AGAIN)
         yield slot
 
 

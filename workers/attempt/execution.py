@@ -19,7 +19,7 @@ from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import AttemptState
 from orchestrator.storage.artifacts import ArtifactStore
 from workers import lacks
-from workers.attempt import ending, evidence, judge, model_unchanged, own_cards, report, troubles
+from workers.attempt import ending, evidence, judge, later_look, model_unchanged, own_cards, report, troubles
 from workers.attempt.collect import store_logs
 from workers.attempt.ending import Ended
 from workers.attempt.facts import Claimed, Findings, Prepared, Ran
@@ -40,10 +40,6 @@ from workers.toolchain.overlay import lay_out, refuse_unfit
 
 log = logging.getLogger(__name__)
 
-_ENTER_QUARANTINE = frozenset({"canary", "provision"})
-"""Kinds that are placed on quarantined slots too: if returned to the queue, they would get the same cards
-repeatedly."""
-
 
 def execute(attempt_id: int, slot: OwnedSlot, store: ArtifactStore, stop: StopSignal) -> Ended | None:
     """Run one attempt to its end and report it; None if it could not be claimed.
@@ -57,7 +53,10 @@ def execute(attempt_id: int, slot: OwnedSlot, store: ArtifactStore, stop: StopSi
     try:
         uses = [used.attempt_id for used in assignment.endpoints]
         with Heartbeat(slot.database, settings, attempt_id, owner=slot.owner, stop=stop, renewed_at=began, uses=uses):
-            return _Execution(claimed).through()
+            execution = _Execution(claimed)
+            ended = execution.through()
+        execution.prove_cards_later()
+        return ended
     except OwnershipLost as lost:
         return Ended(AttemptState.LOST, lost.detail)
     finally:
@@ -72,6 +71,7 @@ class _Execution:
         self._kind = kind_of(claimed)
         self._shipper = LogShipper(claimed.slot.database, claimed.id, claimed.log, owner=claimed.slot.owner)
         self._found = Findings()
+        self._owes_look = False
 
     def through(self) -> Ended:
         """Everything between claim and report; no exception in our code leaves an attempt without an end."""
@@ -90,6 +90,11 @@ class _Execution:
                 return given_back
             self._note(trouble)
         return self._report()
+
+    def prove_cards_later(self) -> None:
+        """Have the cards looked at soon, if the attempt has ended without a look at them."""
+        if self._owes_look and self._found.guard is not None:
+            self._found.guard.owe_look(self._claimed.id)
 
     def _prepare(self) -> Prepared:
         prepared = self._kind.prepare()
@@ -124,8 +129,12 @@ class _Execution:
         shared = SharedLooks(settings.locks)
         probe = Probe(plan.profile.probe, devices=settings.devices_dir, root=plan.words["root"], shared=shared)
         guard = CardGuard(
-            probe, claimed.assignment.groups, slot=claimed.slot, stop=claimed.stop, may_miss=prepared.may_miss_cards,
-            elsewhere=prepared.launch.processes, say=partial(locks.say, claimed.log),
+            probe, claimed.assignment.groups, slot=claimed.slot, stop=claimed.stop,
+            own_looks=later_look.needs_own_look(
+                claimed.assignment.spec["kind"], plan.profile.probe, below_shim=prepared.launch.below_shim,
+                groups=len(claimed.assignment.groups),
+            ),
+            may_miss=prepared.may_miss_cards, elsewhere=prepared.launch.processes, say=partial(locks.say, claimed.log),
         )  # fmt: skip
         self._found = replace(self._found, guard=guard)
         prepared.launch.clear()
@@ -134,13 +143,18 @@ class _Execution:
 
     @contextmanager
     def _cards_proven_again(self, guard: CardGuard, prepared: Prepared) -> Iterator[None]:
-        """Probe the cards after the block, however it ends, while they are still locked."""
+        """Probe the cards after the block, while they are still locked; soon afterwards if it ends normally."""
+        ended = False
         try:
             yield
+            found = self._found
+            ended = later_look.ended_normally(found.outcome, found.failure, found.suspicion)
         finally:
-            outcome = self._found.outcome
-            left = guard.left_behind(() if outcome is None else outcome.unkillable)
-            self._found = replace(self._found, suspicion=self._found.suspicion or left or prepared.launch.doubt)
+            self._owes_look = ended and guard.may_be_proven_later
+            if not self._owes_look:
+                outcome = self._found.outcome
+                left = guard.left_behind(() if outcome is None else outcome.unkillable)
+                self._found = replace(self._found, suspicion=self._found.suspicion or left or prepared.launch.doubt)
         self._found = replace(self._found, failure=guard.excused(self._found.failure))
         if self._found.suspicion is None:
             guard.require_undisturbed(self._found.failure)
@@ -234,7 +248,8 @@ class _Execution:
             return None
         if troubles.is_cards_in_use(trouble):
             found = troubles.after(self._found, trouble)
-            if found.suspicion is not None and claimed.assignment.spec["kind"] in _ENTER_QUARANTINE:
+            # They would get the same cards again and again.
+            if found.suspicion is not None and claimed.assignment.spec["kind"] in later_look.PROVE_CARDS:
                 return None
             return ending.given_back(claimed, found, self._shipper, why=str(trouble))
         release = claimed.assignment.release

@@ -15,10 +15,11 @@ from orchestrator.model.failures import Failure, FailureKind, Suspicion
 from orchestrator.model.profile import OwnCards
 from orchestrator.model.slots import SlotName
 from orchestrator.model.suspects import COUNTED
-from workers.attempt import own_cards
+from workers.attempt import later_look, own_cards
 from workers.host import strays
 from workers.host.open_events import OpenEvents
 from workers.host.probe import Finding, Probe, command_of
+from workers.host.unproven import WITHIN
 from workers.processes.process import Outcome, StopReason, StopSignal
 from workers.processes.shim import descendants
 from workers.processes.threads import beside
@@ -47,10 +48,10 @@ real cards takes 60 to 120 s."""
 
 _STRAY_AGAIN = 0.2
 
-_FRESH = 0.1
-"""Seconds for which cards that any worker of the host has seen free count as free before a start: a group that goes
-from one attempt directly to the next is probed once. A probe before every start would not help, since as much time may
-pass between the probe and the start."""
+_FRESH = WITHIN
+"""Seconds for which cards that any worker of the host has seen free count as free before a start: all starts and ends
+of a host in that time share one look. A look before every start would not help, since as much time may pass between
+the look and the start."""
 
 
 class CardsNotFree(OrchestratorError):
@@ -88,13 +89,17 @@ class CardGuard:
         *,
         slot: OwnedSlot,
         stop: StopSignal,
+        own_looks: bool = True,
         may_miss: bool = False,
         elsewhere: Callable[[], Sequence[int]] = tuple,
         say: Callable[[str], None],
     ) -> None:
-        """`may_miss`: missing cards are allowed, only cards opened by other processes are a problem. `say` writes into
-        the attempt's log what is waited for."""
+        """`own_looks`: a look from before the last end on the slot is not enough for this attempt, and it ends with a
+        look of its own. `may_miss`: missing cards are allowed, only cards opened by other processes are a problem.
+        `say` writes into the attempt's log what is waited for."""
         self._probe = probe
+        self._own_looks = own_looks
+        self._began = time.monotonic()
         self._may_miss = may_miss
         self._groups = groups
         self._cards = tuple(card for group in groups for card in group.cards)
@@ -118,15 +123,24 @@ class CardGuard:
     def require_free(self) -> None:
         """CardsNotFree unless every card exists and no process has it open.
 
-        A tool of another attempt that has one open is waited for, until `stop`; after that no slot is suspected."""
+        A tool of another attempt that has one open is waited for, until `stop`; after that no slot is suspected. What
+        is found is held against the attempts too whose cards were not looked at since they ended."""
+        unproven = self._slot.unproven
+        since = unproven.look_since(time.monotonic() - _FRESH, after_last_end=self._own_looks)
         seen_free = self._slot.seen_free.get(self._cards)
-        if seen_free is None or time.monotonic() > seen_free + _FRESH:
-            finding = self._without_strays(self._look(since=time.monotonic() - _FRESH))
-            if finding.strayed:
-                raise CardsNotFree(finding.sentence(), None)
-            if not self._fit(finding):
-                reason = finding.sentence()
-                raise CardsNotFree(reason, self._suspicion(finding, reason, blames_job=False))
+        if seen_free is not None and seen_free >= since:
+            return
+        finding = self._without_strays(self._look(since=since))
+        if finding.strayed:
+            raise CardsNotFree(finding.sentence(), None)
+        if not self._fit(finding):
+            reason = finding.sentence()
+            suspicion = self._suspicion(finding, reason, blames_job=False)
+            if self._slot.name in self._groups and unproven.attempts():
+                later_look.condemn(self._slot, suspicion.model_copy(update={"slots": (self._slot.id,)}))
+            raise CardsNotFree(reason, suspicion)
+        if self._slot.name in self._groups:
+            unproven.proven(self._probe, began=finding.began)
 
     def require_undisturbed(self, failure: Failure | None) -> None:
         """CardsNotFree, which blames nobody, if a tool failed while that of another attempt had its cards open."""
@@ -175,6 +189,15 @@ class CardGuard:
         reason = f"card {card} has disappeared ({what}); the tool failed with: {failure.reason}"
         return failure.model_copy(update={"kind": FailureKind.FAULT, "reason": reason})
 
+    @property
+    def may_be_proven_later(self) -> bool:
+        """Whether nothing but the end of the tool can ask for a look at the cards in the attempt's own time."""
+        return not (self._own_looks or self.strayed or self._found_meanwhile())
+
+    def owe_look(self, attempt_id: int) -> None:
+        """Have the cards looked at soon, now that the end is reported."""
+        later_look.owe(self._slot, self._probe, attempt_id, gone_at=self._gone_at)
+
     def left_behind(self, unkillable: Sequence[int]) -> Suspicion | None:
         """Why the cards cannot be given to the next attempt; None if they are proven free.
 
@@ -182,10 +205,14 @@ class CardGuard:
         ended."""
         finding = self._look(since=self._gone_at)
         if finding.strayed or self._fit(finding):
-            return None
+            return self._found_meanwhile()
         survivor = any(holder.pid in unkillable for holder in finding.holders)
         whose = "left by this attempt: " if survivor else ""
         return self._suspicion(finding, f"after the run, {whose}{finding.sentence()}", blames_job=survivor)
+
+    def _found_meanwhile(self) -> Suspicion | None:
+        """What a look for attempts that had ended before has found while this one ran."""
+        return self._slot.unproven.suspicion_since(self._began)
 
     def _fit(self, finding: Finding) -> bool:
         return finding.free or (self._may_miss and not (finding.holders or finding.busy))
@@ -220,7 +247,7 @@ class CardGuard:
         own = self._slot_ids(self._groups)
         self.found = strays.attributed(found, self._slot.settings, self._slot.database, own=own)
         if self.found.free:
-            self._slot.seen_free[self._cards] = time.monotonic() - self.found.age
+            self._slot.seen_free[self._cards] = self.found.began
         return self.found
 
     def _watch(self, events: OpenEvents) -> None:

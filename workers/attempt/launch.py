@@ -64,6 +64,9 @@ class Launch:
         limits = plan.profile.resources.model_dump(exclude_none=True)
         return Confinement(self._user, {_RESOURCES[name]: value for name, value in limits.items()})
 
+    below_shim = True
+    """Whether the shim is above everything that the tool starts, so that nothing of it runs when the shim says so."""
+
     doubt: Suspicion | None = None
     """Why it is unknown whether everything has ended; valid after the block."""
 
@@ -100,6 +103,8 @@ class HostLaunch(Launch):
 class ContainerLaunch(Launch):
     """A tool in a container. Locks are not inherited there: the proof that it has ended is that no process has its
     mark."""
+
+    below_shim = False
 
     def __init__(self, plan: Plan, docker: DockerExec, mark: Mark, *, slot: OwnedSlot, work: Path) -> None:
         super().__init__()

@@ -89,21 +89,24 @@ class SharedLooks:
 
     def look(
         self, files: Callable[[], Mapping[Path, Identity]], *, since: float, enough: Callable[[Look], bool]
-    ) -> tuple[Look, float]:
-        """A look that began at `since` or later, and its age: another worker's if that is `enough`, or else our own.
+    ) -> tuple[Look, bool]:
+        """A look that began at `since` or later, and whether it is another worker's: that one if it is `enough`,
+        or else our own.
 
         While another one looks, its end is waited for: it may be enough, and looking all at once would take longer."""
         give_up = time.monotonic() + _PATIENCE
-        while True:
+        told = self.newest(since=since)
+        while told is None or not enough(told):
             with self._turn() as ours:
-                told = self.newest(since=since)
-                if told is not None and enough(told):
-                    return told, time.monotonic() - told.began
+                newer = self.newest(since=since)
+                if newer is not None and newer != told and enough(newer):
+                    return newer, True
                 if ours or time.monotonic() >= give_up:
                     seen = look(files())
                     self.tell(seen)
-                    return seen, 0.0
+                    return seen, False
             time.sleep(_LOOK_AGAIN)
+        return told, True
 
     def newest(self, *, since: float) -> Look | None:
         """The newest look, unless it began before `since`."""

@@ -13,7 +13,7 @@ import pwd
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,8 +71,8 @@ class Finding:
     """Cards that the vendor's check does not call free, each with what it printed."""
     unseen: int = 0
     """Processes of others that we may not look into."""
-    age: float = 0.0
-    """Seconds ago that another worker saw it, if it was not us."""
+    began: float = 0.0
+    """When the look began that has shown it, by the monotonic clock; it may be another worker's."""
 
     @property
     def free(self) -> bool:
@@ -158,18 +158,26 @@ class Probe:
         self._words = {"devices": str(devices), "root": root}
         self._shared = shared
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the other looks at the same things in the same way."""
+        return isinstance(other, Probe) and (self._rule, self._words) == (other._rule, other._words)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def look(
-        self, cards: Sequence[int], *, since: float | None = None, shim: Shim | None = None,
-        keep_fds: Sequence[int] = (),
+        self, cards: Sequence[int], *, since: float | None = None, own: Callable[[], Collection[int]] | None = None,
+        shim: Shim | None = None, keep_fds: Sequence[int] = (),
     ) -> Finding:  # fmt: skip
-        """Which of these cards are missing or held by any process but this one; none of ours may run now.
+        """Which of these cards are missing or held by any process but this one. None of ours may run now, unless `own`
+        says which those are: then they, and what has ended when it is asked, hold nothing.
 
         If another worker has seen that they are free, at `since` by the monotonic clock or later, that will do. The
         vendor's check is asked too, if its program is there: under `shim` or one of its own, with `keep_fds`."""
         nodes, missing = self._nodes(cards)
-        seen, age = self._seen(nodes, since)
-        holders = [_holder(card, pid) for pid, card in self._foreign(nodes, seen)[:MOST_HOLDERS]]
-        finding = Finding(tuple(cards), tuple(missing), tuple(holders), unseen=seen.unseen, age=age)
+        seen, shared = self._seen(nodes, since, own)
+        foreign = self._foreign(nodes, seen, shared=shared, own=own)
+        holders = [_holder(card, pid) for pid, card in foreign[:MOST_HOLDERS]]
+        finding = Finding(tuple(cards), tuple(missing), tuple(holders), unseen=seen.unseen, began=seen.began)
         if not finding.free or self._rule.check is None:
             return finding
         return self._asked(self._rule.check, finding, shim, keep_fds)
@@ -216,24 +224,30 @@ class Probe:
             paths = glob.glob(_fill(pattern, {name: glob.escape(text) for name, text in self._words.items()}, card))
         return {Path(path): found for path in paths if (found := open_files.identity(path))}
 
-    def _seen(self, nodes: _Nodes, since: float | None) -> tuple[Look, float]:
-        """A look at these nodes, and how old it is."""
+    def _seen(self, nodes: _Nodes, since: float | None, own: Callable[[], Collection[int]] | None) -> tuple[Look, bool]:
+        """A look at these nodes, and whether it is another worker's."""
         if self._shared is None or since is None or not nodes.files:
-            return open_files.look(nodes.files), 0.0
+            return open_files.look(nodes.files), False
 
         def every_node() -> dict[Path, Identity]:
             return self._nodes(self._numbers())[0].files | nodes.files
 
         def free_of_others(seen: Look) -> bool:
             # Who held a card when another worker looked may have closed it since.
-            return seen.covers(nodes.files) and not self._foreign(nodes, seen)
+            return seen.covers(nodes.files) and not self._foreign(nodes, seen, shared=True, own=own)
 
         return self._shared.look(every_node, since=since, enough=free_of_others)
 
-    def _foreign(self, nodes: _Nodes, seen: Look) -> list[tuple[int, int]]:
-        """Process and card, where that is not its right."""
+    def _foreign(
+        self, nodes: _Nodes, seen: Look, *, shared: bool, own: Callable[[], Collection[int]] | None
+    ) -> list[tuple[int, int]]:
+        """Process and card, where that is not its right. Who was seen by another worker and has ended holds nothing."""
         held = [(pid, nodes.cards[one]) for pid, files in seen.opened.items() for one in files if one in nodes.cards]
-        return sorted((pid, card) for pid, card in held if pid != os.getpid() and not self._by_right(pid))
+        ours = {os.getpid(), *(own() if held and own is not None else ())}
+        foreign = sorted((pid, card) for pid, card in held if pid not in ours and not self._by_right(pid))
+        if not shared and own is None:
+            return foreign
+        return [(pid, card) for pid, card in foreign if os.path.exists(f"/proc/{pid}")]
 
     def _by_right(self, pid: int) -> bool:
         try:

@@ -75,23 +75,29 @@ def test_a_foreign_process_on_a_card_stops_an_attempt_before_it_starts_and_the_j
 
 
 @both_databases
-def test_a_foreign_process_that_came_meanwhile_costs_the_slot_but_not_the_result(lab, g0):
+@pytest.mark.parametrize("seconds", ["0", "1.1"], ids=["short", "long"])
+def test_a_foreign_process_that_came_meanwhile_costs_the_slot_but_not_the_result(lab, g0, seconds):
     node = lab.settings.devices_dir / "dev-1"
     # What it starts has left its tree for good: a child of the test, as a person's shell would be.
-    lab.tool(f"{GOOD}; echo go > {lab.folder}/go; while [ ! -e {lab.folder}/there ]; do sleep 0.01; done")
+    lab.tool(
+        f"{GOOD}; echo go > {lab.folder}/go; while [ ! -e {lab.folder}/there ]; do sleep 0.01; done; sleep {seconds}"
+    )
     attempt_id = inferring(lab)
     waits = f"while [ ! -e {lab.folder}/go ]; do sleep 0.01; done; exec 3<{node}; touch {lab.folder}/there; sleep 60"
     foreigner = subprocess.Popen(["bash", "-c", waits])
     try:
         lab.run(attempt_id, g0)
+        # A short run is looked at a moment after its end was reported.
+        eventually(lambda: slot_of(lab).service_state is ServiceState.QUARANTINED)
     finally:
         foreigner.kill()
         foreigner.wait()
 
     assert lab.job(attempt_id).state is JobState.SUCCEEDED
-    assert slot_of(lab).service_state is ServiceState.QUARANTINED
-    assert "after the run, card 1 is open in" in slot_of(lab).quarantined_because["reason"]
-    assert black_box(lab, attempt_id)["cards"]["holders"][0]["card"] == 1
+    because, suspicion = slot_of(lab).quarantined_because, lab.attempt(attempt_id).suspicion
+    assert "after the run, card 1 is open in" in because["reason"]
+    assert because["evidence"]["holders"][0]["card"] == 1
+    assert ("card 1" in suspicion["reason"], suspicion["blames_job"]) == (True, False)
 
 
 def test_a_card_that_is_not_there_is_a_fault_that_says_what_to_look_at(lab, g0):
