@@ -3,6 +3,7 @@
 import platform
 import re
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -353,11 +354,19 @@ class Settings(BaseSettings):
         """Whether requests may name this path, all links of which are resolved.
 
         A root around the state folder does not open it, since it contains the tokens."""
-        private = self.state_dir.resolve()
-        roots = [root for root in self.readable_roots if path.is_relative_to(root)]
-        if path.is_relative_to(private):
-            return any(root.is_relative_to(private) for root in roots)
-        return bool(roots) or self._is_started_in(path)
+        return self.reading()(path)
+
+    def reading(self) -> Callable[[Path], bool]:
+        """`may_read` for many paths: the links of the roots are resolved once."""
+        private, all_roots = self.state_dir.resolve(), self.readable_roots
+
+        def may_read(path: Path) -> bool:
+            roots = [root for root in all_roots if path.is_relative_to(root)]
+            if path.is_relative_to(private):
+                return any(root.is_relative_to(private) for root in roots)
+            return bool(roots) or self._is_started_in(path)
+
+        return may_read
 
     def _is_started_in(self, path: Path) -> bool:
         start = self.start_folder and self.start_folder.resolve()

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,6 +25,7 @@ from orchestrator.storage.away import why
 from orchestrator.storage.database import Database
 from workers.hearing import TICK, Hearing
 from workers.host import locks, strays
+from workers.host.open_events import KeptEvents
 from workers.host.probe import Finding, default_probe
 from workers.host.unproven import UnprovenEnds
 from workers.lacks import still_lacks
@@ -64,10 +65,12 @@ class OwnedSlot:
     """State of the loop that receives its doorbell messages; None if no loop runs."""
     seen_free: dict[tuple[int, ...], float] = field(default_factory=dict)
     """When cards were last seen free, by the monotonic clock."""
+    opens: KeptEvents = field(default_factory=KeptEvents)
+    """Reports of device nodes that are opened."""
     unproven: UnprovenEnds = field(default_factory=UnprovenEnds)
     """Ends of its attempts after which its cards were not looked at yet."""
 
-    @property
+    @cached_property
     def owner(self) -> Owner:
         """This process and its slot, as required by every transition of its attempts."""
         return Owner(self.worker, self.id)
@@ -79,12 +82,12 @@ class OwnedSlot:
         self.lost.set()
         os.kill(os.getpid(), signal.SIGTERM)
 
-    @property
+    @cached_property
     def id(self) -> str:
         """HOST.SLOT, also the name of its queue."""
         return f"{self.settings.host}.{self.name}"
 
-    @property
+    @cached_property
     def work(self) -> Path:
         """The folder of this slot's working folders."""
         return self.settings.work / self.id
@@ -117,6 +120,7 @@ def owned(
         clear(slot.work)
         held.callback(_leave, slot)
         held.enter_context(_beating(slot))
+        held.callback(slot.opens.close)
         held.callback(slot.unproven.close, _TRY_AGAIN)
         yield slot
 
@@ -145,8 +149,29 @@ def clear(folder: Path) -> None:
         except OSError as trouble:
             log.warning("cannot remove a leftover", extra={"path": path, "why": str(trouble)})
 
-    if folder.exists():
-        shutil.rmtree(folder, onerror=insist)
+    try:
+        _remove(folder)
+    except OSError:
+        if folder.exists():
+            shutil.rmtree(folder, onerror=insist)
+
+
+def _remove(name: str | Path, *, inside: int | None = None) -> None:
+    """Remove a folder below an opened one, following no link; OSError for what needs insistence.
+
+    What an attempt has is a dozen names: `shutil.rmtree` takes three times as long for them."""
+    folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=inside)
+    try:
+        with os.scandir(folder) as entries:
+            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for entry, is_folder in found:
+            if is_folder:
+                _remove(entry, inside=folder)
+            else:
+                os.unlink(entry, dir_fd=folder)
+    finally:
+        os.close(folder)
+    os.rmdir(name, dir_fd=inside)
 
 
 def announce(slot: OwnedSlot) -> None:

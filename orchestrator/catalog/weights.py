@@ -112,7 +112,10 @@ def _files_below(settings: Settings, folder: Path, *, earlier_rule: bool) -> Ite
     def refuse(trouble: OSError) -> None:
         raise trouble
 
+    may_read = settings.reading()
     for base, folders, all_names in os.walk(folder, onerror=refuse):
+        real_base, below = Path(base).resolve(), os.path.relpath(base, folder)
+        open_base = may_read(real_base)
         names = [name for name in all_names if earlier_rule or not is_bystander(name)]
         folders[:] = [name for name in folders if earlier_rule or not is_bystander(name)]
         if len(Path(base).parts) - len(folder.parts) > DEEPEST:
@@ -123,14 +126,16 @@ def _files_below(settings: Settings, folder: Path, *, earlier_rule: bool) -> Ite
         for name in sorted(names):
             file = Path(base, name)
             try:
-                real = file.resolve()
+                real = file.resolve() if os.path.islink(file) else real_base / name
             except RuntimeError:  # how Python 3.11 reports a loop of links
                 raise PathRefused(f"{shown(name)} is a link to itself", field="path") from None
-            if not settings.may_read(real):
+            # What lies in an open folder is open itself, unless it leads elsewhere or is hidden.
+            plain = open_base and real.parent == real_base and not real.name.startswith(".")
+            if not (plain or may_read(real)):
                 raise PathRefused(f"{shown(name)} is a link to a path outside the allowed roots", field="path")
-            if not file.is_file():
+            if not os.path.isfile(file):
                 raise PathRefused(f"{shown(name)} is not a readable file", field="path")
-            yield str(file.relative_to(folder)), file
+            yield name if below == "." else f"{below}/{name}", file
 
 
 def _refuse_pointer(name: str, stream: BinaryIO) -> None:

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +38,17 @@ class Claimed:
         """The id of the attempt."""
         return self.assignment.attempt_id
 
-    @property
+    @cached_property
     def work(self) -> Path:
         """Its working folder, which is removed when it has ended."""
         return self.slot.work / self.assignment.label
 
-    @property
+    @cached_property
     def log(self) -> Path:
         """The file with the output of its tool."""
         return self.work / "log"
 
-    @property
+    @cached_property
     def owner(self) -> str:
         """The owner of a lock, as written for the next process that finds it locked."""
         return f"job {self.assignment.job_id} on {self.slot.id} (pid {os.getpid()})"

@@ -149,7 +149,7 @@ class CardGuard:
 
     def __enter__(self) -> Self:
         # Before the tool starts, so that its first open is reported too.
-        self._events = OpenEvents(self._probe.nodes())
+        self._events = self._slot.opens.take(self._probe)
         self._returned = beside(partial(self._watch, self._events))
         return self
 
@@ -160,7 +160,7 @@ class CardGuard:
             self._events.wake()
         # A scan that hangs in a file system is not waited for; its result is no longer used, and it keeps its events.
         if self._returned.wait(_PATIENCE) and self._events is not None:
-            self._events.close()
+            self._slot.opens.give_back(self._events)
 
     @property
     def seen(self) -> frozenset[int]:

@@ -19,7 +19,7 @@ from orchestrator.jobs.used_endpoints import note_use
 from orchestrator.settings import Settings
 from orchestrator.storage.database import CommitWatch, Database
 from workers.processes.process import StopReason, StopSignal
-from workers.processes.threads import beside
+from workers.processes.threads import Later
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +27,8 @@ _LOOK = 0.05
 """Seconds between two checks for a commit; a cancel request is noticed within this time."""
 
 _BRIEF = 0.2
-"""Seconds before the first check. Opening a watch earlier would delay the start of the tool, and costs more than all
-other work for a tool that ends within this time."""
+"""Seconds before the first check, and before the threads are needed at all. Opening a watch earlier would delay the
+start of the tool, and costs more than all other work for a tool that ends within this time."""
 
 _TRY_AGAIN = 1.0
 """Seconds to wait after the database did not answer."""
@@ -56,20 +56,20 @@ class Heartbeat:
         self._safe_for = (settings.lease - settings.lease_margin).total_seconds()
         self._renewed_at = renewed_at
         self._ended = threading.Event()
-        self._returned: list[threading.Event] = []
+        self._threads: list[Later] = []
 
     def __enter__(self) -> Self:
-        self._returned = [beside(self._keep), beside(self._guard)]
+        safe = max(0.0, self._renewed_at + self._safe_for - time.monotonic())
+        self._threads = [Later(_BRIEF, self._keep), Later(min(_BRIEF, safe), self._guard)]
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        for returned in self._returned:
+        for thread in self._threads:
             # A thread that hangs in the database is not waited for; it can no longer change anything.
-            returned.wait(_TRY_AGAIN)
+            thread.call_off(_TRY_AGAIN)
 
     def _keep(self) -> None:
-        self._ended.wait(_BRIEF)
         while not self._ended.is_set() and self._stop.reason is not StopReason.LEASE_LOST:
             try:
                 with closing(self._database.watch()) as watch:

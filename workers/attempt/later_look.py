@@ -1,9 +1,9 @@
 """Ends of attempts whose cards are not looked at in their own time, and the look that follows.
 
 The shim is the parent of last resort of all that a tool starts: when it has no child left, nothing of the tool runs,
-and nothing of it has a card open. What that does not show (a card that vanished, a stranger, a descriptor handed to one) is found
-by a look that begins within `unproven.WITHIN` after the end and that all workers of the host share. It costs the
-slot, and the attempts that ended since the look before are told so, as each would be by a look of its own.
+and nothing of it has a card open. What that does not show (a card that vanished, a stranger, a descriptor handed to
+one) is found by a look that begins within `unproven.WITHIN` after the end and that all workers of the host share. It
+costs the slot, and the attempts that ended since the look before are told so, as each would be by a look of its own.
 """
 
 import logging

@@ -19,12 +19,15 @@ from orchestrator.jobs.ownership import Owner
 from orchestrator.model.patterns import steps
 from orchestrator.storage import live_logs
 from orchestrator.storage.database import Database
-from workers.processes.threads import beside
+from workers.processes.threads import Later
 
 log = logging.getLogger(__name__)
 
 _EVERY = 1.0
 """Seconds between two shipments of a log that grows slowly."""
+
+_BRIEF = 0.2
+"""Seconds before the first: what a shorter run prints is sealed right after it."""
 
 _SHIPMENT = 16 * live_logs.MAX_CHUNK_BYTES
 """Bytes shipped in one transaction."""
@@ -57,13 +60,13 @@ class LogShipper:
         # A profile may have been registered before patterns were checked.
         usable = progress is not None and not isinf(steps(progress, ""))
         self._progress = re.compile(progress.encode()) if usable and progress else None
-        returned = beside(self._follow)
+        thread = Later(_BRIEF, self._follow)
         try:
             yield
         finally:
             self._ended = True
             self._wake.set()
-            returned.wait()
+            thread.call_off()
 
     def grown(self, size: int) -> None:
         """Report the present size of the log; it is shipped at once if a chunk is full."""

@@ -14,6 +14,7 @@ from orchestrator.model.profile import Profile
 from orchestrator.settings import Settings
 from workers.lacks import HostLacks
 from workers.toolchain.commands import container_of
+from workers.toolchain.profiles import profile_of
 
 
 def here(assignment: Assignment, settings: Settings) -> Assignment:
@@ -22,7 +23,7 @@ def here(assignment: Assignment, settings: Settings) -> Assignment:
     if named is None:
         _require_folder(assignment)
         return assignment
-    found = _digest(named, Profile.model_validate(assignment.profile).model_dump_json())
+    found = _digest(named, profile_of(assignment.profile).model_dump_json())
     if found != assignment.release_digest:
         why = (
             f"{settings.host} has no release {assignment.release} at {named}: the build there differs from the one "
@@ -35,7 +36,7 @@ def here(assignment: Assignment, settings: Settings) -> Assignment:
 
 def _require_folder(assignment: Assignment) -> None:
     """Tools in a container are not searched on the host."""
-    in_container = container_of(Profile.model_validate(assignment.profile)) is not None if assignment.profile else True
+    in_container = container_of(profile_of(assignment.profile)) is not None if assignment.profile else True
     if not in_container and not Path(assignment.root).is_dir():
         why = f"release {assignment.release} is not at {assignment.root} on this host: install it, or mount that folder"
         raise HostLacks(assignment.release, why)

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from orchestrator.model.telemetry import Measure, Recorder, TelemetryRule, measured
 from workers.processes.matching import search
-from workers.processes.threads import beside
+from workers.processes.threads import Later
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,9 @@ class Telemetry:
         self._cards = cards
         self._words = words
         self._recorder = Recorder()
-        self._ended, self._returned = threading.Event(), threading.Event()
+        self._ended = threading.Event()
+        self._began = 0.0
+        self._thread: Later | None = None
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self.document: dict[str, Any] | None = None
@@ -52,22 +54,23 @@ class Telemetry:
 
     def __enter__(self) -> Self:
         if self._rule is not None:
-            self._returned = beside(lambda: self._follow(self._rule))
+            self._began = time.monotonic()
+            self._thread = Later(min(self._first, self._rule.every), lambda: self._follow(self._rule))
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._rule is None:
+        if self._thread is None:
             return
         with self._lock:
             self._ended.set()
             if self._process is not None:
                 self._process.kill()
-        self._returned.wait(_PATIENCE)
+        self._thread.call_off(_PATIENCE)
         self.document = self._recorder.document()
 
     def _follow(self, rule: TelemetryRule | None) -> None:
         assert rule is not None
-        began, pause = time.monotonic(), min(self._first, rule.every)
+        pause = 0.0
         try:
             environment = {name: self._filled(value, 0) for name, value in rule.environment.items()}
             program = shutil.which(self._filled(rule.argv[0], 0), path=environment.get("PATH", ""))
@@ -76,7 +79,7 @@ class Telemetry:
                 cards = {card: self._measure(rule, program, environment, card) for card in self._cards}
                 spent = time.monotonic() - at
                 if not self._ended.is_set():
-                    self._recorder.add(at - began, cards, spent=spent)
+                    self._recorder.add(at - self._began, cards, spent=spent)
                 pause = max(rule.every - spent, _REST * spent)
         except Exception:
             log.warning("cards are not measured", exc_info=True)

@@ -8,13 +8,19 @@ import ctypes
 import os
 import select
 import struct
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-_IN_OPEN = 0x20
+from workers.host.probe import Probe
+
+_IN_OPEN, _IN_IGNORED = 0x20, 0x8000
 _HEAD = struct.Struct("iIII")
 _MOST_BYTES = 1 << 16
+
+_NODES_KEPT = 1.0
+"""Seconds for which a host is not searched for new nodes again."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -27,6 +33,8 @@ class OpenEvents:
         self._woken = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._events = _libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         self._cards: dict[int, set[int]] = {}
+        self.outdated = False
+        """Whether one of the nodes is no longer there."""
         if self._events < 0:
             return
         for path, card in nodes.items():
@@ -42,6 +50,13 @@ class OpenEvents:
                 waiting.register(one, select.POLLIN)
         ready = [one for one, _ in waiting.poll(seconds * 1000)]
         return self._read() if self._events in ready else frozenset()
+
+    def forget(self) -> None:
+        """What was reported until now is nobody's business any more."""
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._woken)
+        if self._events >= 0:
+            self._read()
 
     def wake(self) -> None:
         """End the wait."""
@@ -61,7 +76,45 @@ class OpenEvents:
         opened: set[int] = set()
         at = 0
         while at < len(told):
-            watch, _, _, length = _HEAD.unpack_from(told, at)
+            watch, what, _, length = _HEAD.unpack_from(told, at)
+            self.outdated = self.outdated or bool(what & _IN_IGNORED)
             opened |= self._cards.get(watch, set())
             at += _HEAD.size + length
         return frozenset(opened)
+
+
+class KeptEvents:
+    """The reports that one attempt after the other of a slot listens to: watching 32 nodes anew takes a millisecond."""
+
+    def __init__(self) -> None:
+        self._kept: OpenEvents | None = None
+        self._nodes: Mapping[Path, int] = {}
+        self._probe: Probe | None = None
+        self._searched_at = 0.0
+
+    def take(self, probe: Probe) -> OpenEvents:
+        """Those of the nodes of this host from now on; whoever takes them gives them back or closes them."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.forget()
+        recent = self._probe == probe and time.monotonic() < self._searched_at + _NODES_KEPT
+        if kept is not None and recent and not kept.outdated:
+            return kept
+        nodes, self._searched_at = probe.nodes(), time.monotonic()
+        if kept is not None and nodes == self._nodes and not kept.outdated:
+            self._probe = probe
+            return kept
+        if kept is not None:
+            kept.close()
+        self._nodes, self._probe = nodes, probe
+        return OpenEvents(nodes)
+
+    def give_back(self, events: OpenEvents) -> None:
+        """Nobody waits for them any more."""
+        self._kept = events
+
+    def close(self) -> None:
+        """Close those that are kept."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()

@@ -1,10 +1,13 @@
 """Calls that run in parallel to their caller, in daemon threads that are reused.
 
-To start a thread is to wait until it runs, which takes milliseconds on a busy machine; an attempt needs three of them
-before its tool can start.
+To start a thread is to wait until it runs, which takes milliseconds on a busy machine; to wake one costs as much
+processor time as a statement in SQL. So what only a longer run needs is called `Later`.
 """
 
+import heapq
+import itertools
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
@@ -34,3 +37,58 @@ def _serve(orders: SimpleQueue[_Order]) -> None:
             _IDLE.append(orders)
         finally:
             done.set()
+
+
+class Later:
+    """A call beside its caller after some seconds, unless it is called off before.
+
+    One thread waits for all of them, and for none that is called off: it sleeps until the next is due."""
+
+    def __init__(self, seconds: float, call: Callable[[], object]) -> None:
+        self._call: Callable[[], object] | None = call
+        self._returned: threading.Event | None = None
+        _CLOCK.add(self, time.monotonic() + seconds)
+
+    def begin(self) -> None:
+        """Make the call now; for the clock."""
+        with _CLOCK.lock:
+            call, self._call = self._call, None
+            if call is not None:
+                self._returned = beside(call)
+
+    def call_off(self, patience: float | None = None) -> bool:
+        """Do not make the call any more; if it was made, wait for its return: False if that takes longer."""
+        with _CLOCK.lock:
+            self._call = None
+            returned = self._returned
+        return returned is None or returned.wait(patience)
+
+
+class _Clock:
+    """The calls that are due later."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Condition()
+        self._due: list[tuple[float, int, Later]] = []
+        self._numbers = itertools.count()
+        self._runs = False
+
+    def add(self, later: Later, at: float) -> None:
+        with self.lock:
+            if not self._runs:
+                threading.Thread(target=self._follow, name="later", daemon=True).start()
+                self._runs = True
+            heapq.heappush(self._due, (at, next(self._numbers), later))
+            if self._due[0][2] is later:
+                self.lock.notify()
+
+    def _follow(self) -> None:
+        while True:
+            with self.lock:
+                while not self._due or self._due[0][0] > time.monotonic():
+                    self.lock.wait(self._due[0][0] - time.monotonic() if self._due else None)
+                _, _, later = heapq.heappop(self._due)
+            later.begin()
+
+
+_CLOCK = _Clock()

@@ -27,6 +27,7 @@ from orchestrator.model.specs import CanarySpec, ClientSpec, ConvertSpec, InferS
 from workers.processes.process import Command
 from workers.toolchain import reference
 from workers.toolchain.client_words import client_words
+from workers.toolchain.profiles import profile_of
 from workers.toolchain.view import View
 
 _PLACE_HOLDER = re.compile(r"\{(\w+)\}")
@@ -102,7 +103,7 @@ def plan(assignment: Assignment, *, work: Path, golden_python: str = sys.executa
 
     `golden_python` is the interpreter for reference answers."""
     try:
-        spec, profile = _SPECS.validate_python(assignment.spec), Profile.model_validate(assignment.profile)
+        spec, profile = _SPECS.validate_python(assignment.spec), profile_of(assignment.profile)
     except ValidationError as trouble:
         first = trouble.errors()[0]
         raise BadSpec(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None

@@ -2,7 +2,7 @@
 
 import threading
 
-from workers.processes.threads import beside
+from workers.processes.threads import Later, beside
 
 
 def _thread_of_a_call() -> int:
@@ -41,3 +41,26 @@ def test_a_call_that_hangs_holds_up_no_other():
     assert not hanging.is_set()
     let_go.set()
     assert hanging.wait(5.0)
+
+
+def test_a_call_that_is_due_later_is_made_then_and_waited_for():
+    made, go_on = threading.Event(), threading.Event()
+
+    later = Later(0.01, lambda: (made.set(), go_on.wait(5.0)))
+
+    assert made.wait(5.0)
+    assert not later.call_off(0.0)
+    go_on.set()
+    assert later.call_off(5.0)
+
+
+def test_a_call_that_is_called_off_is_never_made_and_one_that_is_due_before_it_is_not_held_up():
+    never, made = threading.Event(), threading.Event()
+    called_off, due_first = Later(3600.0, never.set), Later(0.0, made.set)
+
+    assert called_off.call_off()
+    called_off.begin()
+
+    assert made.wait(5.0)
+    assert due_first.call_off(5.0)
+    assert not never.is_set()
