@@ -27,6 +27,7 @@ parent-death signal.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` without enumerations, which cost more than its calls
 import ctypes
 import errno
 import marshal
@@ -162,22 +163,22 @@ class Supervisor:
     def _start(self) -> None:
         shim = os.getpid()
         # Until the child has its own dispositions, a signal to it would land in our wake-up pipe.
-        signal.pthread_sigmask(signal.SIG_SETMASK, _ALL_SIGNALS)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, _ALL_SIGNALS)
         self._tool = os.fork()
         if self._tool == 0:
             self._become_the_tool(shim)
         for fd in {self._launch_report, *self._passed_on.values()}:
             os.close(fd)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
     def _become_the_tool(self, shim: int) -> None:
         """Never returns."""
         step = "descriptors"
         try:
             os.setsid()
-            for number in _DEFAULTED:
-                signal.signal(number, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            for number in _changed():
+                _signal.signal(number, _signal.SIG_DFL)
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
             self._take_descriptors()
             step = "confinement"
             if self._confined is not None:
@@ -189,7 +190,9 @@ class Supervisor:
             step = "chdir"
             os.chdir(self._cwd)
             step = "exec"
-            os.execvpe(self._argv[0], self._argv, self._env)  # noqa: S606  (an argv list, by design)
+            # A path is not searched for, which takes Python a tenth of the whole start.
+            execute = os.execve if b"/" in self._argv[0] else os.execvpe
+            execute(self._argv[0], self._argv, self._env)
         except Exception as trouble:
             reason = getattr(trouble, "errno", None) or errno.EINVAL
             os.write(self._launch_report, f'{{"launch_errno": {reason}, "step": "{step}"}}'.encode())
@@ -319,6 +322,11 @@ class Supervisor:
             self._stopping = True  # no reader is left
 
 
+def _changed() -> list[int]:
+    """The signals that this process ignores or handles; `exec` would set the latter back, but not before they came."""
+    return [number for number in _DEFAULTED if _signal.getsignal(number) not in (_signal.SIG_DFL, None)]
+
+
 def _confine(user: list[int], limits: list[tuple[int, int]]) -> None:
     """Give up what the tool may not do, for this process and all that it starts; no limit is above our own."""
     for number, value in limits:
@@ -351,7 +359,7 @@ def _stand_guard() -> int:
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     for number in (signal.SIGCHLD, *_TERMINATE, _PARENT_DIED):
         signal.signal(number, lambda *_: None)  # the byte in the wake-up pipe is what counts
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     _prctl(_PR_SET_DUMPABLE, 0)
     # Beside the link, in case a fork of the worker holds its other end open.
