@@ -50,17 +50,16 @@ def execute(attempt_id: int, slot: OwnedSlot, store: ArtifactStore, stop: StopSi
     if assignment is None:
         return None
     claimed = Claimed(assignment, slot, store, stop, began=time.monotonic())
+    execution = _Execution(claimed)
     try:
         uses = [used.attempt_id for used in assignment.endpoints]
         with Heartbeat(slot.database, settings, attempt_id, owner=slot.owner, stop=stop, renewed_at=began, uses=uses):
-            execution = _Execution(claimed)
-            ended = execution.through()
-        execution.prove_cards_later()
-        return ended
+            return execution.through()
     except OwnershipLost as lost:
         return Ended(AttemptState.LOST, lost.detail)
     finally:
         clear(claimed.work)
+        execution.prove_cards_later()
 
 
 class _Execution:

@@ -57,7 +57,10 @@ def ended_normally(outcome: Outcome | None, failure: Failure | None, suspicion: 
 def owe(slot: OwnedSlot, probe: Probe, attempt_id: int, *, gone_at: float) -> None:
     """Have the cards of the slot looked at soon. Called when the end is in SQL: it would overwrite what is found."""
     if slot.unproven.add(attempt_id, probe, gone_at=gone_at):
-        beside(partial(_follow, slot))
+        try:
+            beside(partial(_follow, slot))
+        except RuntimeError:  # no thread can be started
+            _follow(slot)
 
 
 def settle(slot: OwnedSlot) -> None:

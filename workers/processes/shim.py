@@ -176,8 +176,9 @@ class Supervisor:
         step = "descriptors"
         try:
             os.setsid()
-            for number in _changed():
-                _signal.signal(number, _signal.SIG_DFL)
+            for number in _DEFAULTED:
+                if _signal.getsignal(number) not in (_signal.SIG_DFL, None):
+                    _signal.signal(number, _signal.SIG_DFL)
             _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
             self._take_descriptors()
             step = "confinement"
@@ -320,11 +321,6 @@ class Supervisor:
             os.write(self._status, fact.encode() + b"\n")
         except OSError:
             self._stopping = True  # no reader is left
-
-
-def _changed() -> list[int]:
-    """The signals that this process ignores or handles; `exec` would set the latter back, but not before they came."""
-    return [number for number in _DEFAULTED if _signal.getsignal(number) not in (_signal.SIG_DFL, None)]
 
 
 def _confine(user: list[int], limits: list[tuple[int, int]]) -> None:

@@ -6,10 +6,15 @@ processor time as a statement in SQL. So what only a longer run needs is called 
 
 import heapq
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
+
+log = logging.getLogger(__name__)
+
+_TRY_AGAIN = 0.1
 
 _Order = tuple[Callable[[], object], threading.Event]
 
@@ -52,9 +57,9 @@ class Later:
     def begin(self) -> None:
         """Make the call now; for the clock."""
         with _CLOCK.lock:
-            call, self._call = self._call, None
-            if call is not None:
-                self._returned = beside(call)
+            if self._call is not None:
+                self._returned = beside(self._call)
+                self._call = None
 
     def call_off(self, patience: float | None = None) -> bool:
         """Do not make the call any more; if it was made, wait for its return: False if that takes longer."""
@@ -88,7 +93,12 @@ class _Clock:
                 while not self._due or self._due[0][0] > time.monotonic():
                     self.lock.wait(self._due[0][0] - time.monotonic() if self._due else None)
                 _, _, later = heapq.heappop(self._due)
-            later.begin()
+            try:
+                later.begin()
+            except Exception:
+                # No thread can be started now. A call may be what stops a tool in time, so it is not given up.
+                log.warning("a call is late; trying again", exc_info=True)
+                self.add(later, time.monotonic() + _TRY_AGAIN)
 
 
 _CLOCK = _Clock()
