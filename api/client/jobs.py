@@ -9,7 +9,7 @@ import httpx2
 from api.client.connection import Calls, ServerUnreachable, seconds_left, segment, sent
 from api.documents.answers import AnswerView
 from api.documents.base import Page
-from api.documents.jobs import EventView, JobDetail, JobView, OrderReport
+from api.documents.jobs import CheckedJob, EventView, JobDetail, JobView, OrderReport
 from orchestrator.model.orders import BulkOrder
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import FINAL
@@ -28,6 +28,10 @@ class JobCalls(Calls):
     def submit(self, request: JobRequest, key: str | None = None) -> JobView:
         """Submit a job; with the same `key`, a repeated request creates only one."""
         return JobView.model_validate(self._connection.post("/jobs", sent(request), key=key).json())
+
+    def check(self, request: JobRequest) -> CheckedJob:
+        """Check a job as its submission would; nothing is made."""
+        return CheckedJob.model_validate(self._connection.post("/jobs/check", sent(request)).json())
 
     def submit_many(self, requests: Iterable[JobRequest], key: str | None = None) -> tuple[JobView, ...]:
         """Submit all jobs or none."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from api.client.connection import Calls, segment, sent
 from api.documents.base import Page
-from api.documents.jobs import OrderReport
+from api.documents.jobs import CheckedJob, OrderReport
 from api.documents.pipelines import PipelineDetail, PipelineView
 from orchestrator.model.orders import Action
 from orchestrator.model.specs import PipelineRequest
@@ -16,6 +16,10 @@ class PipelineCalls(Calls):
     def submit_pipeline(self, request: PipelineRequest, key: str | None = None) -> PipelineDetail:
         """Submit a pipeline with all its jobs, or nothing."""
         return PipelineDetail.model_validate(self._connection.post("/pipelines", sent(request), key=key).json())
+
+    def check_pipeline(self, request: PipelineRequest) -> tuple[CheckedJob, ...]:
+        """Check a pipeline as its submission would; nothing is made."""
+        return Page[CheckedJob].model_validate(self._connection.post("/pipelines/check", sent(request)).json()).items
 
     def pipelines(self, limit: int = 100, cursor: str | None = None, **filters: Any) -> Page[PipelineView]:
         """A page of pipelines, newest first; filters are `project`, `name`, `submitted_by` and `since`."""

@@ -20,6 +20,18 @@ class BulkRequest(Strict):
     jobs: tuple[JobRequest, ...] = Field(min_length=1, max_length=1000)
 
 
+class CheckedJob(View):
+    """A job that was checked as a submission is, and not made: what it would be."""
+
+    name: str
+    kind: str
+    release: str | None
+    demand: str = Field(description="The slots it would wait for, as `GET /queue` shows them.")
+    priority: int
+    run_seconds: int = Field(description="The limit of one attempt.")
+    files: dict[str, str] = Field(description="Digests of the files that it would take into the store, by input.")
+
+
 class JobReference(View):
     """A job as another thing points at it."""
 

@@ -76,12 +76,17 @@ def one(fields: dict[str, list[str]], name: str) -> str | None:
 
 def checked(model: type[M], **fields: Any) -> M:
     """A document of the API made of the fields of a form, refused as the API refuses it."""
+    return validated(model, fields)
+
+
+def validated(model: type[M], document: object) -> M:
+    """A document of the API that came in another form than JSON, refused as the API refuses it."""
     try:
-        return model.model_validate(fields, strict=False)
+        return model.model_validate(document, strict=False)
     except ValidationError as wrong:
         errors = wrong.errors(include_url=False, include_input=False)
         placed = [{**error, "loc": ("body", *error["loc"])} for error in errors]
-        raise RequestValidationError(placed, body=fields) from None
+        raise RequestValidationError(placed, body=document) from None
 
 
 def _as_page(handle: Handler) -> Handler:

@@ -12,7 +12,7 @@ from api.documents import examples
 from api.documents.answers import AnswerView
 from api.documents.base import Page
 from api.documents.explanations import ExplanationView
-from api.documents.jobs import BulkRequest, EventView, JobDetail, JobView, OrderReport
+from api.documents.jobs import BulkRequest, CheckedJob, EventView, JobDetail, JobView, OrderReport
 from api.http.errors import StaleVersion
 from api.http.etags import etag_of, matches, tags
 from api.http.replay import note_replay, replays
@@ -30,7 +30,7 @@ from api.parameters import (
     position,
 )
 from api.routes.orders import FOR_ONE, CarryOut, declare
-from api.views.jobs import answer_view, explanation_view, job_detail, job_view, order_report
+from api.views.jobs import answer_view, checked_job, explanation_view, job_detail, job_view, order_report
 from orchestrator.jobs import history, orders, queries
 from orchestrator.model.orders import BulkOrder, Order
 from orchestrator.model.specs import JobRequest
@@ -54,6 +54,13 @@ def submit(
     """Submit a job."""
     made = context.submission.job(body, once, by=actor)
     return _made_one(made, context, request, response)
+
+
+@router.post("/check")
+def check(body: Annotated[JobRequest, Body(openapi_examples=examples.JOB)], context: Given) -> CheckedJob:
+    """Check a job as its submission would, and tell what it would be. Nothing is made or stored."""
+    (draft,) = context.submission.check(body)
+    return checked_job(draft)
 
 
 @router.post("/bulk", status_code=201, responses=replays(Page[JobView]))

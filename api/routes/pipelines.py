@@ -9,12 +9,12 @@ from api.access import Actor, GuardedRoute, Once
 from api.context import Context, Given
 from api.documents import examples
 from api.documents.base import Page
-from api.documents.jobs import OrderReport
+from api.documents.jobs import CheckedJob, OrderReport
 from api.documents.pipelines import PipelineDetail, PipelineView
 from api.http.replay import note_replay, replays
 from api.parameters import ChosenGroups, Cursor, Limit, Number, first_position, number_of, page
 from api.routes.orders import CANCEL_ALL, FOR_ALL, CarryOut, declare
-from api.views.jobs import order_report
+from api.views.jobs import checked_job, order_report
 from api.views.pipelines import pipeline_detail, pipeline_view
 from orchestrator.jobs import orders, queries
 from orchestrator.model.orders import Order
@@ -38,6 +38,14 @@ def submit_pipeline(
     note_replay(made, response)
     response.headers["Location"] = request.app.url_path_for("show_pipeline", pipeline=made.pipeline)
     return _detail(context, made.pipeline)
+
+
+@router.post("/check")
+def check_pipeline(
+    body: Annotated[PipelineRequest, Body(openapi_examples=examples.PIPELINE)], context: Given
+) -> Page[CheckedJob]:
+    """Check a pipeline as its submission would, and tell what its jobs would be. Nothing is made or stored."""
+    return Page(items=tuple(map(checked_job, context.submission.check(body))))
 
 
 @router.get("")

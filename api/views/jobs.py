@@ -8,6 +8,7 @@ from api.documents.explanations import ExplanationView
 from api.documents.jobs import (
     CacheOutcome,
     CacheView,
+    CheckedJob,
     JobDetail,
     JobView,
     OrderOutcome,
@@ -24,6 +25,7 @@ from orchestrator.model.specs import BUILD_KINDS
 from orchestrator.model.states import JobState
 from orchestrator.scheduling.explanation import Explanation
 from orchestrator.storage.tables import Answer, Attempt, Job
+from orchestrator.submission.drafts import Draft
 
 _COLUMNS = tuple(name for name in JobView.model_fields if hasattr(Job, name) and name != "slot")
 
@@ -53,6 +55,15 @@ def job_detail(facts: JobFacts) -> JobDetail:
             "cache": cache_view(job, facts.queued_because),
             "timings": timings(job, facts.now),
         }
+    )
+
+
+def checked_job(draft: Draft) -> CheckedJob:
+    """What a job would be that was only checked."""
+    shown = {name: draft.job[name] for name in CheckedJob.model_fields if name in draft.job}
+    unlimited = Demand.parse(draft.job["demand"]).unlimited.key()
+    return CheckedJob.model_validate(
+        {**shown, "demand": unlimited, "files": {name: taken.digest for name, taken in draft.files.items()}}
     )
 
 

@@ -6,14 +6,14 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from api.client.client import Client
-from api.documents.jobs import JobDetail, JobView
+from api.documents.jobs import CheckedJob, JobDetail, JobView
 from api.documents.pipelines import PipelineDetail
 from cli.commands.listing import USUAL, Listing, slot_id
 from cli.commands.logs import log_followed
 from cli.input.documents import requests_in
 from cli.input.files import OwnFiles
 from cli.input.numbers import Seconds
-from cli.pages.jobs import job_page, jobs_list, jobs_table
+from cli.pages.jobs import checked_table, job_page, jobs_list, jobs_table
 from cli.session import HERE, Exit, Session, Stop, hint, hint_on_terminal, once
 from cli.waiting.jobs import exit_for, live_progress, wait_for
 from orchestrator.model.specs import JobRequest, PipelineRequest
@@ -28,6 +28,7 @@ def submit(
     *,
     wait: Annotated[bool, Switch] = False,
     follow: Annotated[bool, Switch] = False,
+    dry_run: Annotated[bool, Switch] = False,
     key: str | None = None,
     session: Session = HERE,
 ) -> Exit:
@@ -41,6 +42,8 @@ def submit(
         Wait until all jobs have ended; the exit code tells how they ended.
     follow
         Like --wait, and follow the log of the last job on standard error.
+    dry_run
+        Only check it as the server would, and print what its jobs would be; nothing is submitted.
     key
         Idempotency key: repeating the command with the same key and document never creates a second job.
     """
@@ -48,6 +51,10 @@ def submit(
     request = requests_in(file, files)
     with session.client() as client:
         files.send(client)
+        if dry_run:
+            checked = _checked(client, request)
+            session.emit(checked, checked_table(checked))
+            return Exit.OK
         with once(key) as sent:
             made = _submitted(client, request, sent)
         jobs = made.jobs if isinstance(made, PipelineDetail) else made
@@ -153,6 +160,16 @@ def _submitted(
             return [client.submit(request, key=key)]
         case _:
             return client.submit_many(request, key=key)
+
+
+def _checked(client: Client, request: JobRequest | list[JobRequest] | PipelineRequest) -> Sequence[CheckedJob]:
+    match request:
+        case PipelineRequest():
+            return client.check_pipeline(request)
+        case JobRequest():
+            return [client.check(request)]
+        case _:
+            return [client.check(each) for each in request]
 
 
 def _as_asked(request: object, jobs: Sequence[JobView]) -> JobView | Sequence[JobView]:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from api.documents.answers import AnswerView
 from api.documents.endpoints import EndpointView
-from api.documents.jobs import JobDetail, JobView, OrderOutcome, TelemetryView
+from api.documents.jobs import CheckedJob, JobDetail, JobView, OrderOutcome, TelemetryView
 from cli.pages.catalog import artifacts_table
 from cli.pages.doubts import doubt_line
 from cli.pages.layout import Times, _section, both, clean, facts, heading, row, table, when
@@ -28,6 +28,14 @@ def jobs_table(jobs: Iterable[JobView]) -> Table:
     for job in jobs:
         place = together(job.last_slot_ids) if job.last_slot_ids else None
         row(shown, job.id, job.name, job.kind, job.model, job.state, place, seconds_of(job), reason(job))
+    return shown
+
+
+def checked_table(jobs: Iterable[CheckedJob]) -> Table:
+    """What jobs would be that were only checked, one a line."""
+    shown = table("name", "kind", "release", "slots", "priority", "run limit", right={"priority", "run limit"})
+    for job in jobs:
+        row(shown, job.name, job.kind, job.release, job.demand, job.priority, f"{job.run_seconds} s")
     return shown
 
 

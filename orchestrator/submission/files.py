@@ -1,5 +1,6 @@
 """Files that a request names by path, and prompts that it contains, stored before any row is written."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -26,11 +27,15 @@ class TakenIn:
 
 
 class Intake:
-    """The files of one submission: each is checked and stored once, even if several specs name it."""
+    """The files of one submission: each is checked and stored once, even if several specs name it.
 
-    def __init__(self, settings: Settings, store: ArtifactStore) -> None:
+    One that does not keep them (`keeps`) only checks them, for a submission that is not meant yet."""
+
+    def __init__(self, settings: Settings, store: ArtifactStore, *, keeps: bool = True) -> None:
         self._settings = settings
         self._store = store
+        self._keeps = keeps
+        self._unkept: dict[str, bytes] = {}
         self._taken_in: dict[tuple[str, Written], TakenIn] = {}
         self._related: set[tuple[str, str]] = set()
 
@@ -49,16 +54,21 @@ class Intake:
     def _take_in(self, name: str, source: Written) -> TakenIn:
         if isinstance(source, PromptLines):
             check_prompts(content := source.content(), f"spec.{name}.lines")
-            stored = self._store.put_bytes(content)
-            return TakenIn(stored.digest, stored.size, "prompts.txt", datetime.now(UTC))
+            return TakenIn(self._put(content), len(content), "prompts.txt", datetime.now(UTC))
         field = f"spec.{name}.path"
         path = allowed_path(self._settings, source.path, field)
         if not path.is_file():
             raise PathRefused(f"{source.path} is not a file", field=field)
         content = read_text_file(path, field)
         (check_golden if name == "golden" else check_prompts)(content, field)
-        stored = self._store.put_bytes(content)
-        return TakenIn(stored.digest, stored.size, safe_name(path), datetime.now(UTC))
+        return TakenIn(self._put(content), len(content), safe_name(path), datetime.now(UTC))
+
+    def _put(self, content: bytes) -> str:
+        if self._keeps:
+            return self._store.put_bytes(content).digest
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        self._unkept[digest] = content
+        return digest
 
     def _refuse_strange_golden(self, spec: Spec) -> None:
         """BadSpec if both files are known here, and the golden answers none of the prompts: it belongs to other
@@ -90,6 +100,8 @@ class Intake:
         return source.digest if readable else None
 
     def _content(self, digest: str) -> bytes:
+        if digest in self._unkept:
+            return self._unkept[digest]
         with self._store.open(digest) as stored:
             return stored.read(FILE_LIMIT)
 

@@ -46,12 +46,12 @@ class Steps:
 
     def look_up(
         self, requests: Mapping[str, JobRequest], check: Callable[[Session, Drafting], T],
-        *, siblings: Mapping[str, JobRequest] | None = None,
+        *, siblings: Mapping[str, JobRequest] | None = None, keeps: bool = True,
     ) -> T:  # fmt: skip
-        """Store the files of these requests, then `check` them and what they name; writes no row.
+        """Store the files of these requests (unless told not to), then `check` them and what they name; writes no row.
 
         Requests are identified by their places in the document, to which a refusal's field refers."""
-        intake = Intake(self._settings, self._store)
+        intake = Intake(self._settings, self._store, keeps=keeps)
         for place, request in requests.items():
             with within(place):
                 _refuse_elsewhere(request, self._settings)
@@ -65,14 +65,15 @@ class Steps:
         return checked
 
     def drafts(
-        self, requests: Mapping[str, JobRequest], *, siblings: Mapping[str, JobRequest] | None = None
-    ) -> list[Draft]:
+        self, requests: Mapping[str, JobRequest], *, siblings: Mapping[str, JobRequest] | None = None,
+        keeps: bool = True,
+    ) -> list[Draft]:  # fmt: skip
         """The drafts of these requests, in their order."""
 
         def check(_: Session, drafting: Drafting) -> list[Draft]:
             return [drafting.draft(request, place) for place, request in requests.items()]
 
-        return self.look_up(requests, check, siblings=siblings)
+        return self.look_up(requests, check, siblings=siblings, keeps=keeps)
 
     def write(self, idempotency: Idempotency | None, make: Callable[[Session, datetime], Made]) -> Made:
         """Create it in one transaction; a key that was used before returns what it created then."""

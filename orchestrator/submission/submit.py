@@ -51,13 +51,19 @@ class Submission:
     ) -> Made:
         """Submit named jobs that may use each other's outputs, all or none."""
 
-        def checked() -> list[list[Draft]]:
-            steps = generations(request)
-            fields = {f"jobs.{name}": request.jobs[name] for names in steps for name in names}
-            drafts = iter(self._steps.drafts(fields, siblings=request.jobs))
-            return [[draft.called(name) for name, draft in zip(names, drafts, strict=False)] for names in steps]
+        return self._once(idempotency, lambda: self._drafts_of(request), partial(self._write_pipeline, request, by))
 
-        return self._once(idempotency, checked, partial(self._write_pipeline, request, by))
+    def check(self, request: JobRequest | PipelineRequest) -> list[Draft]:
+        """The jobs that a submission would make; nothing is stored or written. BadSpec as the submission has it."""
+        if isinstance(request, JobRequest):
+            return self._steps.drafts({"": request}, keeps=False)
+        return [draft for step in self._drafts_of(request, keeps=False) for draft in step]
+
+    def _drafts_of(self, request: PipelineRequest, *, keeps: bool = True) -> list[list[Draft]]:
+        steps = generations(request)
+        fields = {f"jobs.{name}": request.jobs[name] for names in steps for name in names}
+        drafts = iter(self._steps.drafts(fields, siblings=request.jobs, keeps=keeps))
+        return [[draft.called(name) for name, draft in zip(names, drafts, strict=False)] for names in steps]
 
     def drafted(
         self, draft: Callable[[], list[Draft]], idempotency: Idempotency | None = None, *, by: str | None = None

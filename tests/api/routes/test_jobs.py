@@ -431,3 +431,23 @@ def test_a_slot_tells_who_holds_it_and_who_waits_for_it(http, database, settings
     assert slots["lab1.g1"]["cards"] == [4, 5, 6, 7]
     assert (shown["job"]["name"], shown["queued"]) == ("busy", 2)
     assert [job["name"] for job in shown["queue"]] == ["cpu0", "lab1.cpu0"]
+
+
+def test_a_check_says_what_a_job_would_be_and_makes_none(http, model):
+    checked = http.post("/jobs/check", json=quantize(model, name="first")).json()
+
+    assert (checked["name"], checked["kind"], checked["demand"].split()[0]) == ("first", "quantize", "cpu")
+    wrong = http.post("/jobs/check", json=quantize("unknown"))
+    assert (wrong.status_code, wrong.json()["field"]) == (422, "spec.model")
+    assert http.get("/jobs").json()["items"] == []
+
+
+def test_a_check_of_a_pipeline_has_each_of_its_jobs(http, model):
+    steps = {"a": quantize(model), "b": quantize(model, needs=["a"])}
+
+    checked = http.post("/pipelines/check", json={"name": "p", "jobs": steps}).json()["items"]
+
+    assert [job["name"] for job in checked] == ["a", "b"]
+    wrong = http.post("/pipelines/check", json={"name": "p", "jobs": {"a": quantize(model, needs=["x"])}})
+    assert (wrong.status_code, wrong.json()["field"]) == (422, "jobs.a.needs.0")
+    assert http.get("/pipelines").json()["items"] == []

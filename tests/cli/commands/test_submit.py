@@ -41,6 +41,16 @@ def test_a_document_with_jobs_is_a_pipeline(tx81, at_site):
     assert [job["name"] for job in ran.document["jobs"]] == ["convert", "compile"]
 
 
+def test_a_dry_run_says_what_the_jobs_would_be_and_submits_none(tx81, at_site):
+    before = tx81("jobs", "--output", "json").document
+    Path("jobs.json").write_text(json.dumps([QUANTIZE, {**QUANTIZE, "name": "second"}]))
+
+    ran = tx81("submit", "jobs.json", "--dry-run", "--output", "json")
+
+    assert [job["name"] for job in ran.document] == ["quantize", "second"]
+    assert tx81("jobs", "--output", "json").document == before
+
+
 def test_a_key_used_again_makes_no_second_job(tx81, at_site, request):
     Path("job.json").write_text(json.dumps(QUANTIZE))
 
