@@ -1,7 +1,7 @@
 """The client's calls about slots."""
 
 from api.client.connection import Calls, segment
-from api.documents.slots import SlotHistory, SlotView
+from api.documents.slots import SlotHealth, SlotHistory, SlotView
 
 
 class SlotCalls(Calls):
@@ -14,6 +14,11 @@ class SlotCalls(Calls):
     def slot(self, slot: str) -> SlotHistory:
         """One slot (`HOST.g3`): the jobs that wait only for it, and the evidence about its cards."""
         return SlotHistory.model_validate(self._connection.get(f"/slots/{segment(slot)}").json())
+
+    def slot_health(self, slot: str, days: int = 14, zone: str = "UTC") -> SlotHealth:
+        """How suspect a slot was lately, and what its time went into day by day."""
+        asked = {"days": days, "zone": zone}
+        return SlotHealth.model_validate(self._connection.get(f"/slots/{segment(slot)}/health", asked).json())
 
     def drain(self, slot: str, note: str | None = None) -> SlotView:
         """Let a slot finish its job and accept no more."""

@@ -5,6 +5,17 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field
 
 
+class PaceView(BaseModel):
+    """How fast a server answered its latest 100 streamed requests that went through the API; in seconds."""
+
+    model_config = ConfigDict(from_attributes=True, frozen=True)
+
+    requests: int
+    ttft: float = Field(description="Median time to the first text.")
+    ttft_most: float
+    tpot: float | None = Field(description="Median time between two texts, which are mostly one token.")
+
+
 class EndpointView(BaseModel):
     """The address of a server with the OpenAI API."""
 
@@ -27,4 +38,7 @@ class EndpointView(BaseModel):
         default=None,
         description="Requests in flight through the API's own address, as counted by the API process that answers; "
         "null if unknown. Requests sent directly to the server are not counted.",
+    )
+    pace: PaceView | None = Field(
+        default=None, description="As the API process that answers has measured it; null before the first such request."
     )

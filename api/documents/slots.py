@@ -1,6 +1,6 @@
 """Documents about card groups and CPU seats."""
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 
 from pydantic import Field
@@ -154,4 +154,33 @@ class SlotHistory(SlotDetail):
     )
     lacks: dict[str, LackView] = Field(
         description="What its host does not have: releases by name, `!disk` (room), `!port` (a free port)."
+    )
+
+
+class ScorePoint(View):
+    """How suspect a slot was at a moment."""
+
+    at: datetime
+    score: float
+
+
+class DeviceDayView(View):
+    """Seconds of one day of a slot, by what came of the attempts that its worker ran."""
+
+    day: date
+    succeeded: float
+    failed: float = Field(description="The job's own failures, and what was cancelled.")
+    faults: float
+    canaries: float
+
+
+class SlotHealth(View):
+    """How a slot was doing: its score, and what its time went into."""
+
+    suspect_at: float = Field(description="The score from which on a slot is quarantined.")
+    course: tuple[ScorePoint, ...] = Field(
+        description="Its score after each of the latest attempts there, and now; at most 60."
+    )
+    days: tuple[DeviceDayView, ...] = Field(
+        description="The last days, oldest first; the first ones are missing where there were very many attempts."
     )

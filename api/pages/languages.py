@@ -86,3 +86,12 @@ def number(value: float, language: str) -> str:
     """A number with the separators of the language; of a fraction four digits that say something."""
     shown = value if isinstance(value, int) else float(f"{value:.4g}")
     return format_decimal(shown, locale=Locale.parse(language), decimal_quantization=False)
+
+
+def size(count: int, language: str) -> str:
+    """Bytes as a person reads them: 1.2 GiB."""
+    amount, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while amount >= 1024 and len(units) > 1:
+        amount /= 1024
+        units.pop(0)
+    return f"{number(count if units[0] == 'B' else float(f'{amount:.3g}'), language)} {units[0]}"

@@ -72,6 +72,7 @@ def _formats(viewer: Viewer) -> Mapping[str, Any]:
     return {
         "moment": lambda at, form="medium": languages.moment(at, viewer.language, viewer.zone, form),
         "number": lambda value: languages.number(value, viewer.language),
+        "size": lambda count: languages.size(count, viewer.language),
         "now": datetime.now(UTC),
     }
 

@@ -18,7 +18,7 @@ from api.pages import forms
 from api.pages.guard import pages, validated
 from api.pages.labels import LABELS
 from api.pages.rendering import render
-from api.parameters import NumberFilter
+from api.parameters import NameFilter, NumberFilter
 from api.routes import artifacts, jobs, models, pipelines, projects, releases, slots
 from orchestrator.errors import BadRequest, NotFound
 from orchestrator.model.specs import JobRequest, PipelineRequest, Strict
@@ -31,9 +31,10 @@ LONGEST = 1 << 20
 """Characters of a document that is written here; a longer one is for the command line."""
 
 USUAL_KIND = "infer"
-SUGGESTED = 20
-"""Stored artifacts of a name that a field suggests."""
+SUGGESTED = 200
+"""The latest stored artifacts, among which a field finds what it suggests."""
 
+_INPUTS = ("kcore", "gm", "c_source", "golden", "prompts")
 _SUBMITTER = {"x-scope": "submitter"}
 
 
@@ -41,7 +42,7 @@ class WrittenSubmission(Strict):
     """What a person wrote: the fields of a form of some kind, or a document."""
 
     kind: str | None = None
-    fields: dict[str, Annotated[str, Field(max_length=LONGEST)]] = {}
+    fields: dict[str, Annotated[str, Field(max_length=LONGEST)]] = Field(default={})
     text: str = Field(default="", max_length=LONGEST)
 
 
@@ -59,9 +60,10 @@ def show_submit(
     request: Request,
     kind: str = USUAL_KIND,
     from_: Annotated[NumberFilter | None, Query(alias="from")] = None,
+    model: NameFilter | None = None,
 ) -> Response:
     """The form of a kind of job; `from` fills it with the request of a job."""
-    document: dict[str, Any] = {"spec": {"kind": kind}}
+    document: dict[str, Any] = {"spec": {"kind": kind, **({"model": model} if model else {})}}
     if from_ is not None:
         document = _cloned(context, from_)
     form, values = _filled(document)
@@ -143,10 +145,9 @@ def _suggested(context: Context, form: forms.Form) -> dict[str, list[tuple[str, 
         "project": [(each.name, "") for each in projects.list_projects(context).items],
         "slot": [(each.id, each.service_state) for each in slots.list_slots(context).items],
     }
-    for name in ("kcore", "gm", "c_source", "golden", "prompts"):
-        if name in names:
-            stored = artifacts.list_artifacts(context, name=name, limit=SUGGESTED).items
-            found[name] = [(each.digest, f"{each.file_name} ← {each.job_id or '–'}") for each in stored]
+    for each in artifacts.list_artifacts(context, limit=SUGGESTED).items:
+        if each.name in _INPUTS:
+            found.setdefault(each.name, []).append((each.digest, f"{each.file_name} ← {each.job_id or '–'}"))
     return {name: values for name, values in found.items() if name in names and values}
 
 

@@ -96,6 +96,16 @@ WORDS = {
     "comment": _("Add note"),
     "stop": _("Stop"),
     "reserved": _("reserved"),
+    "resumed": _("returned to service"),
+    "resume_refused": _("return refused"),
+    "doubted": _("results in doubt"),
+    "lifted": _("doubt lifted"),
+    "coming": _("planned"),
+    "current": _("current"),
+    "ended": _("ended"),
+    "ready": _("ready"),
+    "starting": _("starting"),
+    "stopping": _("stopping"),
 }
 """What the product calls it, and what a page shows."""
 
@@ -141,6 +151,16 @@ SHAPES = {
     "verified": Shape("✓", "green"),
     "closed": Shape("–", "secondary"),
     "reserved": Shape("▤", "purple"),
+    "resumed": Shape("↺", "green"),
+    "resume_refused": Shape("✗", "red"),
+    "doubted": Shape("?", "orange"),
+    "lifted": Shape("✓", "green"),
+    "coming": Shape("…", "azure"),
+    "current": Shape("▣", "blue"),
+    "ended": Shape("–", "secondary"),
+    "ready": Shape("●", "green"),
+    "starting": Shape("◔", "azure"),
+    "stopping": Shape("◧", "yellow"),
 }
 
 UNKNOWN = Shape("•", "secondary")

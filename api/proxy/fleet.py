@@ -9,12 +9,13 @@ import logging
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from anyio.to_thread import run_sync
 
 from api.http.errors import NoServerReady, NotServed
+from api.proxy.pace import Pace, PaceSoFar
 from api.streams.wakeups import WakeUps
 from orchestrator.errors import EndpointClosed
 from orchestrator.jobs import endpoints
@@ -60,6 +61,7 @@ class Upstream:
     chosen: int = 0
     """The number of the last request that went there: the smallest has rested longest."""
     avoided_until: float = 0.0
+    pace: Pace = field(default_factory=Pace)
 
 
 def best(servers: Collection[Upstream], now: float) -> Upstream:
@@ -118,6 +120,11 @@ class Fleet:
         """Number of requests that this process has in flight there; may be called from any thread."""
         server = self._servers.get(attempt_id)
         return 0 if server is None else server.in_flight
+
+    def pace(self, attempt_id: int) -> PaceSoFar | None:
+        """How fast the server answered lately through this process; may be called from any thread."""
+        server = self._servers.get(attempt_id)
+        return None if server is None else server.pace.so_far()
 
     @contextmanager
     def asked(self, server: Upstream) -> Iterator[None]:

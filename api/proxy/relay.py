@@ -24,6 +24,7 @@ from starlette.types import Receive, Scope, Send
 from api.http.errors import NoServerReady, ServerFailed, ServersFull, ServerSilent
 from api.proxy.answers import Events, Naming
 from api.proxy.fleet import Fleet, Upstream, best
+from api.proxy.pace import Reading
 from api.proxy.refusals import last_event, refusal
 from api.streams.wakeups import WakeUps
 from orchestrator.errors import OrchestratorError
@@ -109,6 +110,7 @@ class _Answer:
     first: bytes
     """All of it, unless there is more."""
     more: AsyncIterator[bytes] | None
+    reading: Reading
 
 
 class Relay(Response):
@@ -168,6 +170,7 @@ class Relay(Response):
     async def _ask(self, server: Upstream, held: AsyncExitStack) -> _Answer:
         """Its answer up to the first bytes, open until `held` is left; httpx2.TransportError if there is none."""
         body = json.dumps({**self._question.fields, "model": server.served_id})
+        reading = Reading(server.pace, time.monotonic)
         answer = await self._client.send(
             self._client.build_request("POST", f"{server.url}{self._question.path}", content=body.encode()), stream=True
         )
@@ -178,11 +181,11 @@ class Relay(Response):
         headers = {name: answer.headers[name] for name in kept if name in answer.headers}
         headers["x-tx81-job"] = str(server.job_id)
         if not headers.get("content-type", "").startswith("text/event-stream"):
-            return _Answer(server, answer.status_code, headers, await answer.aread(), None)
+            return _Answer(server, answer.status_code, headers, await answer.aread(), None, reading)
         pieces = answer.aiter_raw()
         # A server that breaks off before the first event can still be replaced by another.
         first = await anext(pieces, b"")
-        return _Answer(server, answer.status_code, headers, first, pieces)
+        return _Answer(server, answer.status_code, headers, first, pieces, reading)
 
     async def _tell(self, answer: _Answer, scope: Scope, receive: Receive, send: Send) -> None:
         naming = Naming(answer.server.served_id, self._question.model)
@@ -192,12 +195,14 @@ class Relay(Response):
 
         async def tell(piece: bytes) -> None:
             if piece:
+                answer.reading.hear(piece)
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
 
         headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items()]
         headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await _pass_on(answer.first, answer.more, Events(naming), tell)
+        answer.reading.end()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -50,6 +50,31 @@ def after_failure(session: Session, attempt_id: int, *, now: datetime, half_life
     )
 
 
+COURSE_DEPTH = 4
+"""The course of a score is computed from this number of times the attempts that its value now is."""
+
+MOST_POINTS = 60
+"""Moments of a course: each is computed from all attempts before it."""
+
+
+def course(session: Session, slot_id: str, *, now: datetime, half_life: timedelta) -> list[tuple[datetime, float]]:
+    """The score of a slot after each attempt that ended there lately, and now; oldest first, thinned to `MOST_POINTS`.
+
+    It begins where too little is read of other slots to compare with."""
+    trials = _trials(session, slot_id, now - HALF_LIVES * half_life, depth=COURSE_DEPTH)
+    here = sorted({trial.at for trial in trials if trial.slot_id == slot_id})
+    others = [trial.at for trial in trials if trial.slot_id != slot_id]
+    if len(others) >= COURSE_DEPTH * MOST_ELSEWHERE:
+        here = [at for at in here if at >= min(others)]
+    stride = -(-len(here) // (MOST_POINTS - 1)) or 1
+    moments = [*here[::-1][::stride][::-1], now]
+
+    def score_at(at: datetime) -> float:
+        return score(slot_id, [each for each in trials if each.at <= at], now=at, half_life=half_life).value
+
+    return [(at, round(score_at(at), 2)) for at in moments]
+
+
 def evidence(result: Score) -> dict[str, Any]:
     """A score as it is stored with a quarantine."""
     attempts = [
@@ -59,15 +84,15 @@ def evidence(result: Score) -> dict[str, Any]:
     return {"score": round(result.value, 2), "attempts": attempts}
 
 
-def _trials(session: Session, slot_id: str, since: datetime) -> list[Trial]:
+def _trials(session: Session, slot_id: str, since: datetime, depth: int = 1) -> list[Trial]:
     kind = select(Slot.kind).where(Slot.id == slot_id).scalar_subquery()
     ended = _described().where(Attempt.ended_at > since, Job.kind != "canary")
-    here = ended.where(Attempt.slot_id == slot_id).order_by(Attempt.ended_at.desc()).limit(MOST_HERE)
+    here = ended.where(Attempt.slot_id == slot_id).order_by(Attempt.ended_at.desc()).limit(depth * MOST_HERE)
     # Includes attempts that had this slot in addition to the one whose worker ran them.
     others = ended.where(Attempt.slot_id != slot_id, Job.slot_kind == kind)
     return [
         trial
-        for query in (here, others.order_by(Attempt.ended_at.desc()).limit(MOST_ELSEWHERE))
+        for query in (here, others.order_by(Attempt.ended_at.desc()).limit(depth * MOST_ELSEWHERE))
         for row in session.execute(query)
         for trial in _verdict(row)
     ]
