@@ -116,3 +116,27 @@ def test_of_two_slots_the_one_that_failed_in_other_company_too_comes_under_suspi
         session.flush()
 
         assert _after_failure(session, gang).slots == (bad.id,)
+
+
+def test_the_course_of_a_score_ends_with_its_value_now(database: Database):
+    with database.write() as session:
+        bad, good = a_slot(session, "g0"), a_slot(session, "g1")
+        for image in "ab":
+            _ended(session, good, image)
+        for image in "ab":
+            _ended(session, bad, image, TOOL)
+        at = now()
+
+        course = suspicion.course(session, bad.id, now=at, half_life=DAY)
+        value = suspicion.score_of(session, bad.id, now=at, half_life=DAY).value
+
+    assert [moment for moment, _ in course] == sorted(moment for moment, _ in course)
+    assert course[-1] == (at, round(value, 2))
+    assert 0 < course[0][1] < course[1][1]
+
+
+def test_the_course_of_a_slot_without_attempts_is_one_point(database: Database):
+    with database.write() as session:
+        slot, at = a_slot(session, "g0"), now()
+
+        assert suspicion.course(session, slot.id, now=at, half_life=DAY) == [(at, 0)]
