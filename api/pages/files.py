@@ -4,7 +4,7 @@ import gzip
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
@@ -26,12 +26,16 @@ class File:
     """Its address: another content has another one, so that browsers may keep it for ever."""
     media_type: str
     content: bytes
-    compressed: bytes
+
+    @cached_property
+    def compressed(self) -> bytes:
+        """By gzip, when it is first asked for."""
+        return gzip.compress(self.content, mtime=0)
 
 
 @cache
 def files() -> Mapping[str, File]:
-    """All files by name; about 1 MB, read and compressed once for each process."""
+    """All files by name; about 3 MB, read once for each process."""
     folder = Path(__file__).parent
     found = [path for name in _FOLDERS for path in sorted((folder / name).iterdir()) if path.suffix in _TYPES]
     return {path.name: _file(path) for path in found}
@@ -40,7 +44,7 @@ def files() -> Mapping[str, File]:
 def _file(path: Path) -> File:
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()[:16]
-    return File(f"/assets/{digest}/{path.name}", _TYPES[path.suffix], content, gzip.compress(content, mtime=0))
+    return File(f"/assets/{digest}/{path.name}", _TYPES[path.suffix], content)
 
 
 @router.get("/assets/{digest}/{name}")

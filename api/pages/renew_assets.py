@@ -64,7 +64,7 @@ def _renewed(package: dict[str, Any], folder: Path) -> dict[str, bytes]:
         for name, entry in package["files"].items():
             written[name] = _read(archive, entry["from"])
             entry["sha256"] = hashlib.sha256(written[name]).hexdigest()
-        licence = _licence(archive, package, next(iter(written.values())))
+        licence = _licence(archive, package, next(iter(written.values()))) + _notices(archive, package)
     return {**written, package["licence_file"]: licence}
 
 
@@ -75,6 +75,13 @@ def _licence(archive: tarfile.TarFile, package: dict[str, Any], head: bytes) -> 
     if package["licence"] != "MIT" or not holders:
         sys.exit(f"{package['package']} has no licence file")
     return _MIT.format(copyright="\n".join(holders)).encode()
+
+
+def _notices(archive: tarfile.TarFile, package: dict[str, Any]) -> bytes:
+    """What a package asks to be passed on beside its licence, and the licences of what is bundled in its files."""
+    wanted = ["NOTICE", *(f"{entry['from']}.LICENSE.txt" for entry in package["files"].values())]
+    found = [name for name in wanted if f"package/{name}" in archive.getnames()]
+    return b"".join(b"\n" + _read(archive, name) for name in found)
 
 
 def _read(archive: tarfile.TarFile, name: str) -> bytes:
