@@ -186,6 +186,9 @@ class Settings(BaseSettings):
     flower_control: bool = False
     """Whether Flower may control workers and cancel attempts, or only show them."""
 
+    flower_link: Annotated[str, Field(pattern=r"^(:[0-9]{1,5}|https?://[^\s\"'<>]{1,300})?$")] = ""
+    """Flower as browsers reach it, linked by the pages: an address, or `:5555` of the host that serves the pages."""
+
     models_dir: Path | None = None
     """Where uploaded models are unpacked: a directory that every host sees at this path."""
 

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+from base64 import b64encode
 from typing import Any
 
 from celery import Celery
@@ -14,6 +15,7 @@ from tornado.web import OutputTransform, RequestHandler, stream_request_body
 
 from api.flower.gate import LOOPBACK, Gate, Refusal
 from api.flower.password import USER, password_in
+from api.flower.sessions import Sessions
 from orchestrator.broker import create_app
 from orchestrator.settings import Settings
 
@@ -30,12 +32,14 @@ class GatedFlower(Flower):  # type: ignore[misc]  # Flower has no types
     def __init__(self, gate: Gate, celery: Celery) -> None:
         super().__init__(options=options, capp=celery, transforms=[_OwnHeaders], **flower_settings)
         self._gate = gate
+        self._known = "Basic " + b64encode(f"{gate.user}:{gate.password}".encode()).decode()
 
     def find_handler(self, request: HTTPServerRequest, **more: object) -> object:
         """Tornado calls this for every request, once its headers have arrived."""
         headers = {name.lower(): value for name, value in request.headers.items()}
         refusal = self._gate.refusal(request.method or "", request.path, headers)
         if refusal is None:
+            request.headers["Authorization"] = self._known  # Flower asks for it too, also where a session let it in
             return super().find_handler(request, **more)
         return self.get_handler_delegate(request, _Refused, {"refusal": refusal})
 
@@ -94,7 +98,10 @@ def serve(settings: Settings) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     password = settings.flower_password.get_secret_value() or password_in(folder)
     names = LOOPBACK | {settings.flower_address} | {name.lower() for name in settings.flower_names}
-    gate = Gate(user=USER, password=password, names=names, control=settings.flower_control)
+    gate = Gate(
+        user=USER, password=password, names=names, control=settings.flower_control,
+        scopes_of=Sessions(settings).scopes_of,
+    )  # fmt: skip
     options.address = settings.flower_address
     options.port = settings.flower_port
     options.basic_auth = [f"{USER}:{password}"]  # without it Flower's API refuses everything

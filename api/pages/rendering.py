@@ -10,6 +10,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from api.context import context_of
 from api.pages import languages, words
 from api.pages.files import files
 from api.pages.viewer import Viewer, viewer_of
@@ -43,7 +44,16 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     """A page in the viewer's language."""
     viewer = viewer_of(request)
     page = _environment(viewer.language).get_template(template)
-    return HTMLResponse(page.render(viewer=viewer, here=request.url.path, **_formats(viewer), **values), status)
+    said = {"viewer": viewer, "here": request.url.path, "flower": flower_at(request), **_formats(viewer)}
+    return HTMLResponse(page.render(**said, **values), status)
+
+
+def flower_at(request: Request) -> str:
+    """Flower's address for this browser; empty if the settings name none.
+
+    On the host by which the browser came here, since it sends its session to no other one."""
+    link = context_of(request).settings.flower_link
+    return str(request.url.replace(path="", query="", port=int(link[1:]))) if link.startswith(":") else link
 
 
 @cache

@@ -68,7 +68,8 @@ def embedded(
         "TX81_BROKER_URL": broker_url(listener),
         "TX81_API_PORT": str(api_port),
     }
-    services = [_broker(state, listener), _api(env, state, python, api_port)]
+    linked = env if flower_port is None else {**env, "TX81_FLOWER_LINK": f":{flower_port}"}
+    services = [_broker(state, listener), _api(linked, state, python, api_port)]
     services.append(
         Service(
             name="dispatcher",

@@ -97,3 +97,68 @@ def test_who_may_only_look_cannot_change_anything():
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get"])
 def test_methods_that_flower_does_not_need_are_refused(method):
     assert status(method, "/api/workers", KNOWN, control=True) == 405
+
+
+SESSION = "s" * 43
+OURS = {"origin": "http://127.0.0.1:5555", "sec-fetch-site": "same-origin"}
+
+
+def by_session(method: str, path: str, scope: str, *, cookie: str = f"tx81-session-8081={SESSION}", **more) -> int:
+    asked: list[str] = []
+
+    def scopes_of(secret: str) -> tuple[str, ...]:
+        asked.append(secret)
+        return (scope,) if secret == SESSION else ()
+
+    found = status(method, path, HOST | {"cookie": cookie} | more.pop("headers", {}), scopes_of=scopes_of, **more)
+    assert len(asked) <= 4
+    return found
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        f"tx81-session-8081={SESSION}",
+        f"theme=dark; __Host-tx81-session={SESSION}; zone=UTC",
+        f"tx81-session-9000={'o' * 43}; tx81-session={SESSION}",
+    ],
+)
+def test_a_browser_that_is_signed_in_to_the_dashboard_may_look(cookie):
+    assert by_session("GET", "/", "viewer", cookie=cookie) == 200
+    assert by_session("POST", "/tasks/datatable", "viewer", cookie=cookie) == 200
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        "",
+        f"tx81-session-8081={'x' * 43}",
+        f"other-session={SESSION}",
+        "tx81-session-8081=",
+        "tx81-session-8081=" * 9999,
+    ],
+)
+def test_without_a_session_of_this_installation_nobody_looks(cookie):
+    assert by_session("GET", "/", "viewer", cookie=cookie) == 401
+
+
+def test_a_session_that_may_not_read_does_not_look():
+    assert by_session("GET", "/", "inference") == 401
+
+
+def test_a_session_controls_by_an_operator_and_from_flowers_own_page():
+    path = "/api/task/revoke/1.1"
+
+    assert by_session("POST", path, "operator", headers=OURS, control=True) == 200
+    assert by_session("POST", path, "submitter", headers=OURS, control=True) == 403
+    assert by_session("POST", path, "operator", control=True) == 403
+    assert by_session("POST", path, "operator", headers={"origin": "http://127.0.0.1:8081"}, control=True) == 403
+    assert by_session("POST", path, "operator", headers=OURS) == 403
+
+
+def test_a_session_is_looked_up_for_no_page_of_another_origin():
+    asked: list[str] = []
+    headers = HOST | {"cookie": f"tx81-session={SESSION}", "origin": "https://evil.example"}
+
+    assert status("GET", "/", headers, scopes_of=lambda secret: asked.append(secret) or ()) == 403
+    assert asked == []

@@ -2,6 +2,7 @@
 
 import http.client
 import re
+import shutil
 import socket
 import stat
 import sys
@@ -16,7 +17,10 @@ from eventually import eventually
 
 from cli.stack.stack import embedded
 from cli.stack.supervisor import Service, Supervisor
+from orchestrator import sign_ins, tokens
 from orchestrator.broker import create_app
+from orchestrator.settings import url_of_sqlite
+from orchestrator.storage.database import Database
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flower")]
 
@@ -88,6 +92,20 @@ def test_with_the_password_pages_and_api_are_there(flower):
     assert flower.ask("POST", "/tasks/datatable", "draw=1&start=0&length=10&order[0][column]=0&order[0][dir]=asc"
                       "&columns[0][data]=uuid&search[value]=", Content_Type="application/x-www-form-urlencoded",
                       **flower.known).status == 200  # fmt: skip
+
+
+def test_a_browser_that_is_signed_in_sees_it_without_a_password(flower, sqlite_template, state):
+    shutil.copy(sqlite_template, state / "tx81.db")
+    database = Database(url_of_sqlite(state / "tx81.db"))
+    secret = sign_ins.sign_in(database, tokens.make(database, f"eva-{flower.port}", ("viewer",)))
+
+    signed_in = {"Cookie": f"tx81-session-8081={secret}"}
+    paths = ("/", "/tasks", "/api/workers", "/static/js/flower.js")
+    assert [flower.ask("GET", path, **signed_in).status for path in paths] == [200] * 4
+    assert flower.ask("POST", "/api/worker/shutdown/nobody@h", "{}", **signed_in).status == 403
+    sign_ins.sign_out(database, secret)
+    assert flower.ask("GET", "/tasks", **signed_in).status == 401
+    database.close()
 
 
 def test_a_page_of_another_origin_gets_nothing_and_can_do_nothing(flower):
