@@ -179,7 +179,7 @@ class SlotHealth(View):
 
     suspect_at: float = Field(description="The score from which on a slot is quarantined.")
     course: tuple[ScorePoint, ...] = Field(
-        description="Its score after each of the latest attempts there, and now; at most 60."
+        description="Its score after each of the latest attempts there, and now; at most 40."
     )
     days: tuple[DeviceDayView, ...] = Field(
         description="The last days, oldest first; the first ones are missing where there were very many attempts."

@@ -8,14 +8,14 @@ from typing import Any
 from fastapi import Request, Response
 
 from api.access import Actor
-from api.context import Context, Given
-from api.documents.slots import DeviceDayView, SlotHealth, SlotView
-from api.pages.board import Tile, tile_of
+from api.context import Given
+from api.documents.slots import DeviceDayView, SlotHealth
+from api.pages.board import tile_of
 from api.pages.guard import Fields, checked, one, pages
 from api.pages.rendering import render
 from api.pages.viewer import viewer_of
 from api.parameters import NameFilter, ThingName
-from api.routes import hosts, queue, releases, reservations, slots
+from api.routes import hosts, releases, reservations, slots
 from orchestrator.errors import BadRequest
 from orchestrator.model.provision import ProvisionRequest
 from orchestrator.model.slots import SlotKind
@@ -44,7 +44,9 @@ class DayBar:
 @router.get("/slots")
 def list_slots(context: Given, request: Request, host: NameFilter | None = None, state: str | None = None) -> Response:
     """All slots, or those of a host or in a state."""
-    tiles = [tile for tile in _tiles(context) if host in (None, tile.slot.host) and state in (None, tile.state)]
+    # Which job comes next is on the board: the forecast of the whole queue is too much for each list of slots.
+    tiles = [tile_of(slot, None) for slot in slots.list_slots(context).items]
+    tiles = [tile for tile in tiles if host in (None, tile.slot.host) and state in (None, tile.state)]
     values: dict[str, Any] = {
         "tiles": tiles,
         "hosts": hosts.list_hosts(context).items,
@@ -62,7 +64,7 @@ def show_slot(slot: ThingName, context: Given, request: Request) -> Response:
     detail = slots.show_slot(slot, context)
     values: dict[str, Any] = {
         "slot": detail,
-        "tile": tile_of(detail, queue.show_queue(context).next_jobs.get(detail.id)),
+        "tile": tile_of(detail, None),
         "reservations": reservations.list_reservations(context, slot=slot, past=True, limit=RESERVATIONS).items,
     }
     if "hx-request" not in request.headers:
@@ -76,11 +78,10 @@ def show_slot(slot: ThingName, context: Given, request: Request) -> Response:
 def show_host(host: ThingName, context: Given, request: Request) -> Response:
     """One host: its slots, and setting it up."""
     detail = hosts.show_host(host, context)
-    waiting = queue.show_queue(context)
     values: dict[str, Any] = {
         "host": detail,
-        "groups": [_tile(slot, waiting.next_jobs) for slot in detail.places if slot.kind is SlotKind.CARD_GROUP],
-        "seats": [_tile(slot, waiting.next_jobs) for slot in detail.places if slot.kind is SlotKind.CPU],
+        "groups": [tile_of(slot, None) for slot in detail.places if slot.kind is SlotKind.CARD_GROUP],
+        "seats": [tile_of(slot, None) for slot in detail.places if slot.kind is SlotKind.CPU],
         "retired": detail.name in {each.name for each in hosts.list_hosts(context, retired=True).items},
     }
     if "hx-request" not in request.headers:
@@ -129,15 +130,6 @@ def _parts(day: DeviceDayView) -> list[tuple[str, float, float]]:
             found.append((name, round(begin, 2), round(max(width, 0.3), 2)))
         begin += width
     return found
-
-
-def _tiles(context: Context) -> list[Tile]:
-    waiting = queue.show_queue(context)
-    return [_tile(slot, waiting.next_jobs) for slot in slots.list_slots(context).items]
-
-
-def _tile(slot: SlotView, next_jobs: dict[str, int]) -> Tile:
-    return tile_of(slot, next_jobs.get(slot.id))
 
 
 def _listed(text: str | None) -> list[str]:

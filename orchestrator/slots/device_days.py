@@ -12,8 +12,8 @@ from orchestrator.model.failures import FailureKind
 from orchestrator.model.states import AttemptState
 from orchestrator.storage.tables import Attempt, Job
 
-MOST_ATTEMPTS = 5000
-"""The latest that are read: about 14 days of attempts of four minutes. Of more, the first days are missing."""
+MOST_ATTEMPTS = 2000
+"""The latest that are read: 14 days of attempts of ten minutes. Of more, the first days are missing."""
 
 
 @dataclass
@@ -33,13 +33,14 @@ def device_days(session: Session, slot_id: str, *, now: datetime, days: int, zon
     today = now.astimezone(zone).date()
     first = today - timedelta(days=days - 1)
     since = datetime.combine(first, time(), zone)
-    columns = select(Attempt.started_at, Attempt.ended_at, Attempt.state, Attempt.failure, Job.kind)
+    failure = Attempt.failure["kind"].as_string()
+    columns = select(Attempt.started_at, Attempt.ended_at, Attempt.state, failure, Job.kind)
     ended = columns.join(Job, Job.id == Attempt.job_id).where(
         Attempt.slot_id == slot_id, Attempt.ended_at > since, Attempt.started_at.is_not(None)
     )
     rows = [
-        (started, over, _name(kind, state, failure))
-        for started, over, state, failure, kind in session.execute(
+        (started, over, _name(kind, state, why))
+        for started, over, state, why, kind in session.execute(
             ended.order_by(Attempt.ended_at.desc()).limit(MOST_ATTEMPTS + 1)
         )
         if started is not None and over is not None
@@ -56,12 +57,12 @@ def device_days(session: Session, slot_id: str, *, now: datetime, days: int, zon
     return list(found.values())
 
 
-def _name(kind: str, state: AttemptState, failure: dict[str, object] | None) -> str:
+def _name(kind: str, state: AttemptState, failure: str | None) -> str:
     if kind == "canary":
         return "canaries"
     if state is AttemptState.SUCCEEDED:
         return "succeeded"
-    fault = state is AttemptState.LOST or (failure or {}).get("kind") == FailureKind.FAULT
+    fault = state is AttemptState.LOST or failure == FailureKind.FAULT
     return "faults" if fault else "failed"
 
 

@@ -50,10 +50,10 @@ def after_failure(session: Session, attempt_id: int, *, now: datetime, half_life
     )
 
 
-COURSE_DEPTH = 4
+COURSE_DEPTH = 2
 """The course of a score is computed from this number of times the attempts that its value now is."""
 
-MOST_POINTS = 60
+MOST_POINTS = 40
 """Moments of a course: each is computed from all attempts before it."""
 
 
