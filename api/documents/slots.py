@@ -169,7 +169,7 @@ class DeviceDayView(View):
 
     day: date
     succeeded: float
-    failed: float = Field(description="The job's own failures, and what was cancelled.")
+    failed: float = Field(description="The job's own failures, and what was cancelled or stopped.")
     faults: float
     canaries: float
 

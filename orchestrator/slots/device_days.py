@@ -23,7 +23,7 @@ class DeviceDay:
     day: date
     succeeded: float = 0.0
     failed: float = 0.0
-    """Of the job's own failures, and of attempts that were cancelled."""
+    """Of the job's own failures, and of attempts that were cancelled or stopped."""
     faults: float = 0.0
     canaries: float = 0.0
 
@@ -62,8 +62,7 @@ def _name(kind: str, state: AttemptState, failure: str | None) -> str:
         return "canaries"
     if state is AttemptState.SUCCEEDED:
         return "succeeded"
-    fault = state is AttemptState.LOST or failure == FailureKind.FAULT
-    return "faults" if fault else "failed"
+    return "faults" if failure == FailureKind.FAULT else "failed"
 
 
 def _parts(start: datetime, end: datetime, zone: tzinfo) -> dict[date, float]:

@@ -5,7 +5,10 @@ class Course extends HTMLElement {
   connectedCallback() {
     const [times, scores] = JSON.parse(this.dataset.points);
     const limit = Number(this.dataset.limit);
-    const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--tblr-${name}`).trim();
+    const colour = (name) => {
+      this.style.color = `var(--tblr-${name})`; // as the browser resolves it: a canvas knows no variables
+      return getComputedStyle(this).color;
+    };
     const two = times.length > 1 ? times : [times[0] - 3600, times[0]];
     const data = [two, times.length > 1 ? scores : [scores[0], scores[0]], two.map(() => limit)];
     const line = () => ({ stroke: colour("border-color"), width: 1 });
@@ -18,10 +21,11 @@ class Course extends HTMLElement {
       axes: [{ ...axis(), values: this.shown(two) }, axis()],
       series: [
         { label: this.dataset.time, value: (_, at) => (at == null ? "–" : this.moment(at)) },
-        { label: this.dataset.name, stroke: colour("blue"), width: 2, fill: `${colour("blue")}22`, paths: uPlot.paths.stepped({ align: 1 }) },
+        { label: this.dataset.name, stroke: colour("blue"), width: 2, paths: uPlot.paths.stepped({ align: 1 }) },
         { label: "≥", stroke: colour("red"), width: 1, dash: [6, 4], points: { show: false } },
       ],
     };
+    this.style.color = "";
     this.plot = new uPlot(options, data, this);
     this.resized = new ResizeObserver(() => this.plot.setSize({ width: this.clientWidth - 16, height: options.height }));
     this.resized.observe(this);

@@ -1,6 +1,7 @@
 """Servers: what is told of each, and stopping them. Projects and tokens, whose pages are as small."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from builders import lifecycle
@@ -103,3 +104,16 @@ def test_a_token_that_makes_no_sense_is_refused(signed_in, form):
 
     assert answer.status_code == 422
     assert "<b>&lt;" not in answer.text.replace("<b>name</b>", "")
+
+
+@pytest.mark.parametrize(
+    ("link", "shown"),
+    [("", None), (":5556", "http://lab:5556"), ("https://flower.example.org", "https://flower.example.org")],
+)
+def test_pages_link_flower_by_the_name_that_the_browser_knows(signed_in, app, server, link, shown):
+    context = app.state.context
+    app.state.context = replace(context, settings=context.settings.model_copy(update={"flower_link": link}))
+
+    page = signed_in("viewer").get("/").text
+
+    assert re.findall(r'<a href="([^"]*)"[^>]*>Flower</a>', page) == ([shown] if shown else [])
