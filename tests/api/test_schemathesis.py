@@ -48,7 +48,7 @@ these alone."""
 
 WORDS = [
     *("/api/v1/artifacts/files", "/api/v1/artifacts/goldens", "/api/v1/artifacts/kcores"),
-    *("/api/v1/jobs/actions", "/api/v1/jobs/bulk"),
+    *("/api/v1/jobs/actions", "/api/v1/jobs/bulk", "/api/v1/jobs/check", "/api/v1/pipelines/check"),
 ]
 """With GET, the last word is the number of a thing, and refused as such: 422 instead of 405."""
 
