@@ -12,15 +12,18 @@ from api.context import Context
 from api.documents.base import Problem
 from api.http import problems, rendering
 from api.http.methods import HeadAsGet
+from api.pages import api_docs, board, catalog, files, servers, sign_in, submit
 from api.pages import batches as batch_pages
-from api.pages import board, files, sign_in
 from api.pages import cases as case_pages
 from api.pages import comparisons as comparison_pages
 from api.pages import jobs as job_pages
 from api.pages import pipelines as pipeline_pages
+from api.pages import projects as project_pages
 from api.pages import series as series_pages
+from api.pages import slots as slot_pages
 from api.pages import suites as suite_pages
 from api.pages import timeline as timeline_pages
+from api.pages import tokens as token_pages
 from api.proxy.relay import Proxy
 from api.routes import (
     ab,
@@ -161,9 +164,10 @@ def _routes() -> APIRouter:
     router.include_router(openai.router, dependencies=[documented_scheme], responses=openai.REFUSED)
     router.include_router(health.router)
     router.include_router(_guarded(), prefix=ROOT)
+    # The orders of slots come before the board, whose own ones take any word.
     of_people = (
-        board, job_pages, batch_pages, pipeline_pages, timeline_pages, suite_pages, series_pages, case_pages,
-        comparison_pages,
+        slot_pages, board, job_pages, batch_pages, pipeline_pages, timeline_pages, suite_pages, series_pages, case_pages,
+        comparison_pages, submit, servers, catalog, project_pages, token_pages, api_docs,
     )  # fmt: skip
     for pages in (files.router, sign_in.router, sign_in.inside, *(each.router for each in of_people)):
         router.include_router(pages)
