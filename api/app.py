@@ -166,8 +166,8 @@ def _routes() -> APIRouter:
     router.include_router(_guarded(), prefix=ROOT)
     # The orders of slots come before the board, whose own ones take any word.
     of_people = (
-        slot_pages, board, job_pages, batch_pages, pipeline_pages, timeline_pages, suite_pages, series_pages, case_pages,
-        comparison_pages, submit, servers, catalog, project_pages, token_pages, api_docs,
+        slot_pages, board, job_pages, batch_pages, pipeline_pages, timeline_pages, suite_pages, series_pages,
+        case_pages, comparison_pages, submit, servers, catalog, project_pages, token_pages, api_docs,
     )  # fmt: skip
     for pages in (files.router, sign_in.router, sign_in.inside, *(each.router for each in of_people)):
         router.include_router(pages)
