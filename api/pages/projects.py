@@ -24,7 +24,7 @@ class NamedProject(Strict):
 
 
 @dataclass(frozen=True)
-class Part:
+class ProjectPart:
     """A project, with its parts of all weights and of all slot time, in percent."""
 
     project: ProjectView
@@ -38,7 +38,8 @@ def list_projects(context: Given, request: Request) -> Response:
     found = projects.list_projects(context).items[:ROWS]
     weights, used = sum(each.weight for each in found), sum(each.used_slot_seconds for each in found)
     parts = [
-        Part(each, 100 * each.weight / weights, 100 * each.used_slot_seconds / used if used else 0.0) for each in found
+        ProjectPart(each, 100 * each.weight / weights, 100 * each.used_slot_seconds / used if used else 0.0)
+        for each in found
     ]
     values: dict[str, Any] = {"parts": sorted(parts, key=lambda part: (part.project.standing, part.project.name))}
     return render(request, "projects_live.html" if "hx-request" in request.headers else "projects.html", **values)
