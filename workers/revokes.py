@@ -9,6 +9,8 @@ from typing import Any
 from celery.worker.control import control_command
 from celery.worker.control import revoke as celery_revoke
 
+from workers.chain import CHAIN
+
 _NAME = re.compile(r"flower [!-~]{1,60}")
 _MOST = 1000
 """Revokes whose names are kept, the latest ones."""
@@ -42,5 +44,9 @@ REVOKED_BY = RevokedBy()
 @control_command(name="revoke", variadic="task_id", signature="[id1 [id2 [... [idN]]]]")  # type: ignore[untyped-decorator]
 def revoke(state: Any, task_id: Any, terminate: bool = False, signal: Any = None, **more: Any) -> Any:
     """Celery's command of that name, which also keeps the name that came with it."""
-    REVOKED_BY.note(task_id, more.pop("by", None))
+    by = more.pop("by", None)
+    REVOKED_BY.note(task_id, by)
+    if terminate:
+        for one in task_id if isinstance(task_id, list | tuple) else [task_id]:
+            CHAIN.revoke(one, REVOKED_BY.of(one) if isinstance(one, str) else None)
     return celery_revoke(state, task_id, terminate, signal, **more)

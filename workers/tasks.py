@@ -1,10 +1,12 @@
 """The Celery side of an attempt: it receives a doorbell and reports the end of the attempt to Flower.
 
 Nothing is decided here. A revoke (Flower's button, `celery control revoke`) becomes an ordinary cancel of the job in
-SQL; a worker that gets a stop signal passes it on to the tool.
+SQL; a worker that gets a stop signal passes it on to the tool. With one doorbell a worker runs attempts as long as the
+end of each has started the next one in line (`workers.chain`).
 """
 
 import logging
+from functools import partial
 from typing import Any
 
 from celery import Celery
@@ -16,7 +18,9 @@ from orchestrator.broker import RUN_ATTEMPT
 from orchestrator.model.states import AttemptState
 from orchestrator.storage.artifacts import ArtifactStore
 from workers.attempt.ending import Ended
-from workers.attempt.execution import execute
+from workers.attempt.execution import execute, execute_taken
+from workers.attempt.facts import Taken
+from workers.chain import CHAIN, TaskEvents, stopping, task_id_of
 from workers.processes.process import StopReason
 from workers.processes.stops import STOPS
 from workers.revokes import REVOKED_BY
@@ -65,20 +69,49 @@ class AttemptRequest(Request):  # type: ignore[misc]  # Celery has no types
     def _stop(self, reason: StopReason) -> None:
         match self.args:
             case [int(attempt_id)]:
-                STOPS.of(attempt_id).request(reason, by=REVOKED_BY.of(self.id))
+                CHAIN.stop(attempt_id, reason, REVOKED_BY.of(self.id))
 
 
 def register(app: Celery, slot: OwnedSlot, store: ArtifactStore) -> None:
     """Make `app` run attempts for the doorbells of `slot`."""
 
-    @app.task(name=RUN_ATTEMPT, Request=AttemptRequest, throws=(AttemptFailed,))  # type: ignore[untyped-decorator]
-    def run_attempt(attempt_id: int) -> str:
+    @app.task(name=RUN_ATTEMPT, Request=AttemptRequest, throws=(AttemptFailed,), bind=True)  # type: ignore[untyped-decorator]
+    def run_attempt(self: Any, attempt_id: int) -> str:
+        CHAIN.begin(attempt_id)
         try:
             if slot.lost.is_set():
                 return "not started: this worker no longer owns the slot"
-            return _result_for_flower(attempt_id, execute(attempt_id, slot, store, STOPS.of(attempt_id)))
+            ended = execute(attempt_id, slot, store, STOPS.of(attempt_id), takes_next=partial(_takes_next, slot))
+            STOPS.forget(attempt_id)
+            if ended is not None and ended.following is not None:
+                TaskEvents(self.request.id, self.request.id).ended(ended)
+                _run_chain(ended.following, slot, store, bell_task_id=self.request.id)
+            return _result_for_flower(attempt_id, ended)
         finally:
             STOPS.forget(attempt_id)
+            CHAIN.end()
+
+
+def _takes_next(slot: OwnedSlot) -> bool:
+    return not slot.lost.is_set() and not stopping()
+
+
+def _run_chain(first: Taken, slot: OwnedSlot, store: ArtifactStore, *, bell_task_id: str) -> None:
+    """Run an attempt that this worker has taken, and those that follow it, each as its end says."""
+    taken: Taken | None = first
+    while taken is not None:
+        assignment = taken.assignment
+        attempt_id, task_id = assignment.attempt_id, task_id_of(assignment)
+        events = TaskEvents(bell_task_id, task_id)
+        events.began(assignment)
+        CHAIN.follow(attempt_id, task_id)
+        try:
+            ended = execute_taken(taken, slot, store, STOPS.of(attempt_id), takes_next=partial(_takes_next, slot))
+        finally:
+            STOPS.forget(attempt_id)
+        log.info("attempt ended", extra={"attempt": attempt_id, "state": ended.state, "reason": ended.reason})
+        events.ended(ended)
+        taken = ended.following
 
 
 def _result_for_flower(attempt_id: int, ended: Ended | None) -> str:

@@ -1,9 +1,10 @@
-"""One turn: advance batches, promote waiting jobs whose needs are met, place queued ones, commit.
+"""One turn: advance batches, promote waiting jobs whose needs are met, place queued ones, say which come next, commit.
 
 The caller sends the doorbells after the commit.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, select, update
@@ -13,9 +14,11 @@ from orchestrator.batches import lifecycle
 from orchestrator.broker import Bell
 from orchestrator.dispatcher.leader import Leadership
 from orchestrator.jobs import bulk
+from orchestrator.jobs import line as next_jobs
 from orchestrator.jobs.admission import admissible, promote
 from orchestrator.model.slots import together
-from orchestrator.scheduling import plan, queue
+from orchestrator.scheduling import line, plan, queue
+from orchestrator.scheduling.placement.supply import Supply
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
 from orchestrator.storage.database import Database
@@ -66,7 +69,7 @@ def take_turn(
         now = database.now(session)
         slots = queue.supply(session, now, lost_after)
         idle = not admissible(session, limit=1, now=now) and not plan.movable(session, slots, aging=aging)
-        idle = idle and not lifecycle.due(session)
+        idle = idle and not lifecycle.due(session) and not _line_due(session, slots)
     if idle:
         return []
     with database.admission() as (session, now):
@@ -80,13 +83,25 @@ def take_turn(
 def place_queued(
     session: Session, *, now: datetime, lease: timedelta, lost_after: timedelta, aging: timedelta = AGING
 ) -> list[Bell]:
-    """Assign queued jobs to free slots; returns their doorbells, to be sent after the commit."""
+    """Assign queued jobs to free slots and decide which come next; returns doorbells, to be sent after the commit."""
     slots = queue.supply(session, now, lost_after)
-    if not slots.free:
-        return []
+    placed = _place_on(session, slots, lease=lease, aging=aging) if slots.free else []
+    if placed or _line_due(session, slots):
+        next_jobs.store(session, line.decide(session, slots, aging=aging), now=now)
+    return placed
+
+
+def _line_due(session: Session, slots: Supply) -> bool:
+    """Whether it has to be decided anew which jobs come next on slots that are busy now."""
+    if not slots.busy or not next_jobs.is_due(session, slots.now):
+        return False
+    return queue.placeable(queue.classes(session), replace(slots, free=[busy.slot for busy in slots.busy]))
+
+
+def _place_on(session: Session, slots: Supply, *, lease: timedelta, aging: timedelta) -> list[Bell]:
     decided = plan.decide(session, queue.classes(session), slots, aging=aging)
     wanted = [bulk.Allocation(each.job_id, each.slot_ids, each.why) for each in decided.plan.placements]
-    assigned = bulk.assign(session, wanted, now=now, lease=lease) if wanted else []
+    assigned = bulk.assign(session, wanted, now=slots.now, lease=lease) if wanted else []
     kcores = {candidate.job_id: candidate.kcore for candidate in decided.candidates}
     _note_kcores(session, {slot_id: kcores[each.job_id] for _, each in assigned for slot_id in each.slot_ids})
     return bells(session, [attempt_id for attempt_id, _ in assigned])

@@ -1,11 +1,12 @@
 """Everything about one attempt that is in SQL, claimed and read in one transaction."""
 
 import math
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, select
+from sqlalchemy.orm import Session
 
-from orchestrator.jobs import lifecycle, used_endpoints
+from orchestrator.jobs import lifecycle, line, used_endpoints
 from orchestrator.jobs.ownership import Owner
 from orchestrator.model.assignments import Assignment, InputArtifact, RegisteredModel
 from orchestrator.storage.database import Database, run
@@ -44,26 +45,36 @@ def claim(database: Database, attempt_id: int, *, owner: Owner, lease: timedelta
         now = database.now(session)
         if not lifecycle.claim(session, attempt_id, owner=owner, now=now, lease=lease):
             return None
-        row = run(session, _ASSIGNMENT, attempt_id=attempt_id).one()
-        model = run(session, _MODEL_OF, name=row.spec["model"]).one_or_none() if "model" in row.spec else None
-        inputs = run(session, _INPUTS, job_id=row.id)
-        endpoints = used_endpoints.of_job(session, row.id) if row.spec.get("kind") == "client" else ()
-        used_endpoints.note_use(session, [used.attempt_id for used in endpoints], now)
-        return Assignment(
-            attempt_id=attempt_id,
-            number=row.number,
-            job_id=row.id,
-            slot_ids=tuple(row.slot_ids),
-            spec=row.spec,
-            profile=row.profile or {},
-            release=row.release or "",
-            release_digest=row.digest or "",
-            root=row.root or "",
-            model=None if model is None else RegisteredModel(**model._mapping),
-            inputs=tuple(InputArtifact(one.name, one.digest, one.file_name or one.name) for one in inputs),
-            run_seconds=row.run_seconds,
-            silence_seconds=row.silence_seconds,
-            log_bytes=row.log_bytes,
-            seconds_left=math.inf if row.deadline_at is None else (row.deadline_at - now).total_seconds(),
-            endpoints=endpoints,
-        )
+        return _read(session, attempt_id, now)
+
+
+def take_next(session: Session, ended: int, *, owner: Owner, now: datetime, lease: timedelta) -> Assignment | None:
+    """Take the next job in line for the slot of an attempt that ended in this transaction, and read what it needs."""
+    attempt_id = line.take(session, ended, owner=owner, now=now, lease=lease)
+    return None if attempt_id is None else _read(session, attempt_id, now)
+
+
+def _read(session: Session, attempt_id: int, now: datetime) -> Assignment:
+    row = run(session, _ASSIGNMENT, attempt_id=attempt_id).one()
+    model = run(session, _MODEL_OF, name=row.spec["model"]).one_or_none() if "model" in row.spec else None
+    inputs = run(session, _INPUTS, job_id=row.id)
+    endpoints = used_endpoints.of_job(session, row.id) if row.spec.get("kind") == "client" else ()
+    used_endpoints.note_use(session, [used.attempt_id for used in endpoints], now)
+    return Assignment(
+        attempt_id=attempt_id,
+        number=row.number,
+        job_id=row.id,
+        slot_ids=tuple(row.slot_ids),
+        spec=row.spec,
+        profile=row.profile or {},
+        release=row.release or "",
+        release_digest=row.digest or "",
+        root=row.root or "",
+        model=None if model is None else RegisteredModel(**model._mapping),
+        inputs=tuple(InputArtifact(one.name, one.digest, one.file_name or one.name) for one in inputs),
+        run_seconds=row.run_seconds,
+        silence_seconds=row.silence_seconds,
+        log_bytes=row.log_bytes,
+        seconds_left=math.inf if row.deadline_at is None else (row.deadline_at - now).total_seconds(),
+        endpoints=endpoints,
+    )

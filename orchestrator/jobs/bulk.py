@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, CursorResult, Update, exists, func, select
 from sqlalchemy.orm import Session
 
 from orchestrator.errors import IllegalTransition
-from orchestrator.jobs import leases, needs, shares, statements
+from orchestrator.jobs import leases, line, needs, shares, statements
 from orchestrator.model.failures import Failure
 from orchestrator.model.orders import order_to_end
 from orchestrator.model.specs import BUILD_KINDS
@@ -62,6 +62,7 @@ def queue_ready(session: Session, which: ColumnElement[bool], *, now: datetime) 
         moved = _walk(session, like_this, JobState.QUEUED, queued_at=now, queue_deadline_at=deadline)
         _record(session, "job.queued", moved, now, start=JobState.WAITING)
         queued += moved
+    line.note_queued(session, queued, now=now)
     session.expire_all()  # The session's copies of these jobs are outdated now.
     return queued
 

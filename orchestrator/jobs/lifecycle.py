@@ -15,7 +15,7 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.orm import Session
 
 from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost
-from orchestrator.jobs import leases, retries, shares, statements
+from orchestrator.jobs import leases, line, retries, shares, statements
 from orchestrator.jobs.ownership import Owner, Requests, note_misrouted, requests_of
 from orchestrator.model.failures import Await, Failure, FailureKind, GiveUp, Retry, Suspicion
 from orchestrator.model.orders import OrderToEnd, order_to_end, ordered_by, standing_order
@@ -65,6 +65,7 @@ def _move_attempt(
 def queue(session: Session, job: Job, *, start: JobState, now: datetime, **about: Any) -> bool:
     """Put a job into the queue, where it may stay until its queue deadline; False if it left `start` meanwhile."""
     deadline = None if job.queue_seconds is None else now + timedelta(seconds=job.queue_seconds)
+    line.forget(session, now=now)  # it is older than jobs in line
     return move(
         session, job.id, start=start, to=JobState.QUEUED, now=now, queued_at=now, queue_deadline_at=deadline, **about
     )

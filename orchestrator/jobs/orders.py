@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from orchestrator.clock import as_utc
 from orchestrator.errors import BadRequest, IllegalTransition, NotFound, OrchestratorError
-from orchestrator.jobs import lifecycle
+from orchestrator.jobs import lifecycle, line
 from orchestrator.jobs.queries import JobFilter
 from orchestrator.model.orders import MOST_JOBS, Action, BulkOrder, Order
 from orchestrator.model.states import FINAL, JobState
@@ -48,6 +48,12 @@ def carry_out(session: Session, job_id: int, order: Order, *, now: datetime) -> 
     NotFound without such a job; IllegalTransition, and nothing changed, if its state does not allow it. An order that
     changes nothing (hold a held job, unhold a job that is not held) is accepted.
     """
+    state = _carry_out(session, job_id, order, now)
+    _note_new_order(session, order, now)
+    return state
+
+
+def _carry_out(session: Session, job_id: int, order: Order, now: datetime) -> JobState:
     job = session.get(Job, job_id, populate_existing=True, with_for_update={"key_share": True})
     if job is None:
         raise NotFound(f"there is no job {job_id}", job=job_id)
@@ -66,6 +72,7 @@ def carry_out_all(session: Session, job_ids: Iterable[int], order: Order, *, now
     Newest first: a job whose need is cancelled first would be skipped, which reports less.
     """
     outcomes = [_outcome_of(session, job_id, order, now) for job_id in sorted(set(job_ids), reverse=True)]
+    _note_new_order(session, order, now)
     return Report(tuple(reversed(outcomes)))
 
 
@@ -147,11 +154,17 @@ _ORDERS: dict[Action, Callable[[Session, Job, Order, datetime], None]] = {
 
 def _outcome_of(session: Session, job_id: int, order: Order, now: datetime) -> JobOutcome:
     try:
-        return JobOutcome(job_id, carry_out(session, job_id, order, now=now))
+        return JobOutcome(job_id, _carry_out(session, job_id, order, now))
     except NotFound as missing:
         return JobOutcome(job_id, None, missing)
     except IllegalTransition as refused:
         return JobOutcome(job_id, session.scalar(select(Job.state).where(Job.id == job_id)), refused)
+
+
+def _note_new_order(session: Session, order: Order, now: datetime) -> None:
+    """Discard the line if other jobs may be next now: last, because every end of an attempt waits for it."""
+    if order.action in (Action.UNHOLD, Action.PRIORITY, Action.FRONT):
+        line.forget(session, now=now)
 
 
 def _changes(order: Order) -> ColumnElement[bool]:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, bindparam, select, update
 from sqlalchemy.orm import Session
 
+from orchestrator.jobs import line
 from orchestrator.model.shares import LEAST_CHARGE, Share, faded
 from orchestrator.settings import Settings
 from orchestrator.storage.database import Database, run
@@ -55,6 +56,7 @@ def charge(session: Session, job_id: int, seconds: float, *, now: datetime) -> N
 
 def set_weight(session: Session, name: str, weight: float, *, now: datetime) -> Project:
     """Set the weight of a project, which may have had no job yet."""
+    line.forget(session, now=now)
     project = enrol(session, name, now=now)
     project.weight = weight
     session.flush()

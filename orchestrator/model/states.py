@@ -55,7 +55,14 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
         {JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.SKIPPED}
     ),
     JobState.QUEUED: frozenset(
-        {JobState.WAITING, JobState.ASSIGNED, JobState.FAILED, JobState.CANCELLED, JobState.SKIPPED}
+        {
+            JobState.WAITING,
+            JobState.ASSIGNED,
+            JobState.RUNNING,
+            JobState.FAILED,
+            JobState.CANCELLED,
+            JobState.SKIPPED,
+        }
     ),
     JobState.ASSIGNED: frozenset({JobState.RUNNING, JobState.QUEUED, JobState.CANCELLED}),
     JobState.RUNNING: frozenset(

@@ -232,8 +232,18 @@ class Working(Actor):
         began = self.world.clock.now
         found = claim(self.world.database, attempt_id, owner=self._slot.owner, lease=self._settings.lease)
         self.world.tell(self.name, f"hears {attempt_id}{'' if found else ', which is not there to take'}")
-        if found is None:
-            return
+        if found is not None:
+            self._begin(found, began)
+
+    def _go_on(self, found: Assignment, began: datetime) -> None:
+        """With the next in line; now and then it dies before it has begun."""
+        self.world.tell(self.name, f"goes on with {found.attempt_id}")
+        self._begin(found, began)
+        if self.world.dice.random() < self.world.broker.weather.lost / 3:
+            self.kill()
+
+    def _begin(self, found: Assignment, began: datetime) -> None:
+        attempt_id = found.attempt_id
         running = Running(found, began, began + timedelta(seconds=self.world.dice.choice([1, 5, 30, 100, 300])))
         if running.serves:
             calm = self.world.broker.weather.lost == 0
@@ -327,19 +337,22 @@ class Working(Actor):
         self._finish(running, ending)
 
     def _finish(self, running: Running, ending: Ending) -> None:
-        attempt_id, results = running.assignment.attempt_id, Results()
+        attempt_id, results, began = running.assignment.attempt_id, Results(), self.world.clock.now
         if ending.failure is None and not running.serves:
             kind = running.assignment.spec["kind"]
             stored = self.world.store.put_bytes(f"{kind} of {running.assignment.spec}".encode())
             results.outputs.append(Output(PRODUCES[kind], stored.digest, False, PRODUCES[kind], stored.size))
         try:
-            state = report.finish(
+            reported = report.finish(
                 self.world.database, attempt_id, ending, results, owner=self._slot.owner,
-                max_attempts=self._settings.max_attempts,
+                max_attempts=self._settings.max_attempts, lease=self._settings.lease,
             )  # fmt: skip
-            self.world.tell(self.name, f"ends {attempt_id}: its job is {state}")
         except OwnershipLost:
             self.world.tell(self.name, f"may not end {attempt_id}")
+            return
+        self.world.tell(self.name, f"ends {attempt_id}: its job is {reported.state}")
+        if reported.following is not None:
+            self._go_on(reported.following, began)
 
     def _lose(self) -> None:
         """The attempt is not its own any more; some of the tree may take a while to die, or never do."""

@@ -14,7 +14,7 @@ from orchestrator.model.states import AttemptState
 from workers.attempt import report
 from workers.attempt.blackbox import store_black_box
 from workers.attempt.collect import Output, Results, seal_log
-from workers.attempt.facts import Claimed, Findings
+from workers.attempt.facts import Claimed, Findings, Taken
 from workers.attempt.kinds.tool import Tool
 from workers.attempt.log_shipping import LogShipper
 from workers.attempt.troubles import fault_of
@@ -31,6 +31,8 @@ class Ended:
 
     state: AttemptState
     reason: str = ""
+    following: Taken | None = None
+    """The next job of the slot, which this worker has taken in the transaction of this end."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def reported(claimed: Claimed, kind: Tool, found: Findings, shipper: LogShipper)
         try:
             if whole_log is None:
                 found, whole_log = _with_log(claimed, found, shipper)
-            return _ended(_finish(claimed, kind, found, whole_log))
+            return _finish(claimed, kind, found, whole_log)
         except (OperationalError, InterfaceError):
             # Results of hours are not lost because of a short outage, but no worker can wait longer than its lease.
             log.warning("end not reported; retrying", exc_info=True)
@@ -98,8 +100,8 @@ def taken_away(claimed: Claimed, found: Findings) -> OwnershipLost:
     return OwnershipLost("the lease was lost while the tool ran", attempt=claimed.id)
 
 
-def _finish(claimed: Claimed, kind: Tool, found: Findings, whole_log: _Log) -> Failure | None:
-    """Try once to report it; returns why the attempt finally failed."""
+def _finish(claimed: Claimed, kind: Tool, found: Findings, whole_log: _Log) -> Ended:
+    """Try once to report it."""
     slot = claimed.slot
     concluded = kind.conclude(found.failure, found.suspicion)
     seconds = None if found.outcome is None else found.outcome.seconds
@@ -108,18 +110,20 @@ def _finish(claimed: Claimed, kind: Tool, found: Findings, whole_log: _Log) -> F
         revoked_by=claimed.stop.by, telemetry=found.telemetry,
     )  # fmt: skip
     results = replace(found.results, outputs=[*found.results.outputs, *concluded.outputs])
-    report.finish(
+    began = time.monotonic()
+    reported = report.finish(
         slot.database, claimed.id, ending, results, owner=slot.owner, max_attempts=slot.settings.max_attempts,
-        limits=found.limits,
+        limits=found.limits, lease=slot.settings.lease if claimed.takes_next() else None,
     )  # fmt: skip
-    return concluded.failure
+    following = None if reported.following is None else Taken(reported.following, began)
+    return _ended(concluded.failure, following)
 
 
-def _ended(failure: Failure | None) -> Ended:
+def _ended(failure: Failure | None, following: Taken | None) -> Ended:
     if failure is None:
-        return Ended(AttemptState.SUCCEEDED)
-    cancelled = failure.kind is FailureKind.CANCELLED
-    return Ended(AttemptState.CANCELLED if cancelled else AttemptState.FAILED, f"{failure.kind}: {failure.reason}")
+        return Ended(AttemptState.SUCCEEDED, following=following)
+    state = AttemptState.CANCELLED if failure.kind is FailureKind.CANCELLED else AttemptState.FAILED
+    return Ended(state, f"{failure.kind}: {failure.reason}", following)
 
 
 def _with_log(claimed: Claimed, found: Findings, shipper: LogShipper) -> tuple[Findings, _Log]:

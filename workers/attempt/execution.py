@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -22,7 +22,7 @@ from workers import lacks
 from workers.attempt import ending, evidence, judge, later_look, model_unchanged, own_cards, report, troubles
 from workers.attempt.collect import store_logs
 from workers.attempt.ending import Ended
-from workers.attempt.facts import Claimed, Findings, Prepared, Ran
+from workers.attempt.facts import Claimed, Findings, Prepared, Ran, Taken
 from workers.attempt.guard import CardGuard
 from workers.attempt.heartbeat import Heartbeat
 from workers.attempt.kinds.table import kind_of
@@ -41,19 +41,34 @@ from workers.toolchain.overlay import lay_out, refuse_unfit
 log = logging.getLogger(__name__)
 
 
-def execute(attempt_id: int, slot: OwnedSlot, store: ArtifactStore, stop: StopSignal) -> Ended | None:
+def execute(
+    attempt_id: int, slot: OwnedSlot, store: ArtifactStore, stop: StopSignal,
+    *, takes_next: Callable[[], bool] = lambda: False,
+) -> Ended | None:  # fmt: skip
     """Run one attempt to its end and report it; None if it could not be claimed.
 
-    When this returns, none of its processes runs and its working folder is removed."""
-    settings, began = slot.settings, time.monotonic()
-    assignment = claim(slot.database, attempt_id, owner=slot.owner, lease=settings.lease)
+    If `takes_next` says so when it ends, its end may start the next job in line on this slot (`Ended.following`), which
+    the caller has to run with `execute_taken`. When this returns, none of its processes runs and its working folder is
+    removed."""
+    began = time.monotonic()
+    assignment = claim(slot.database, attempt_id, owner=slot.owner, lease=slot.settings.lease)
     if assignment is None:
         return None
-    claimed = Claimed(assignment, slot, store, stop, began=time.monotonic())
+    return execute_taken(Taken(assignment, began), slot, store, stop, takes_next=takes_next)
+
+
+def execute_taken(
+    taken: Taken, slot: OwnedSlot, store: ArtifactStore, stop: StopSignal, *, takes_next: Callable[[], bool]
+) -> Ended:
+    """As `execute`, for an attempt that belongs to this worker already."""
+    assignment, settings = taken.assignment, slot.settings
+    claimed = Claimed(assignment, slot, store, stop, began=time.monotonic(), takes_next=takes_next)
     execution = _Execution(claimed)
     try:
         uses = [used.attempt_id for used in assignment.endpoints]
-        with Heartbeat(slot.database, settings, attempt_id, owner=slot.owner, stop=stop, renewed_at=began, uses=uses):
+        with Heartbeat(
+            slot.database, settings, claimed.id, owner=slot.owner, stop=stop, renewed_at=taken.leased_at, uses=uses
+        ):
             return execution.through()
     except OwnershipLost as lost:
         return Ended(AttemptState.LOST, lost.detail)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,15 @@ from workers.toolchain.commands import Plan
 
 
 @dataclass(frozen=True)
+class Taken:
+    """An attempt that belongs to this worker."""
+
+    assignment: Assignment
+    leased_at: float
+    """Its lease began no earlier, by the monotonic clock."""
+
+
+@dataclass(frozen=True)
 class Claimed:
     """Created by the claim: an attempt that belongs to this worker, and its folders."""
 
@@ -32,6 +41,8 @@ class Claimed:
     stop: StopSignal
     began: float
     """When it was claimed, by the monotonic clock."""
+    takes_next: Callable[[], bool] = lambda: False
+    """Whether its end may start the next job in line on this slot."""
 
     @property
     def id(self) -> int:

@@ -1,16 +1,17 @@
 """What is written to SQL when an attempt ends: everything in one transaction, guarded by its lease."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from sqlalchemy.orm import Session
 
-from orchestrator.jobs import lifecycle
+from orchestrator.jobs import assignments, lifecycle
 from orchestrator.jobs import results as stored_results
 from orchestrator.jobs.lifecycle import Ending
 from orchestrator.jobs.ownership import Owner
+from orchestrator.model.assignments import Assignment
 from orchestrator.model.doubts import DoubtReason
 from orchestrator.model.failures import Suspicion
 from orchestrator.model.states import JobState
@@ -22,21 +23,40 @@ from orchestrator.storage.database import Database
 from workers.attempt.collect import Output, Results
 
 
+@dataclass(frozen=True)
+class Reported:
+    """The state of the job that was reported, and the next job of the slot, which is the worker's already."""
+
+    state: JobState
+    following: Assignment | None = None
+
+
 def finish(
     database: Database, attempt_id: int, ending: Ending, results: Results, *, owner: Owner, max_attempts: int,
-    limits: Mapping[Measure, Limit] = MappingProxyType({}),
-) -> JobState:  # fmt: skip
+    limits: Mapping[Measure, Limit] = MappingProxyType({}), lease: timedelta | None = None,
+) -> Reported:  # fmt: skip
     """Store results and ending together; OwnershipLost, and nothing stored, if the attempt no longer belongs to this
-    worker."""
+    worker.
+
+    With a `lease`, the next job in line starts on the slot in the same transaction, leased for so long."""
+    following: Assignment | None = None
     if results.answers:
         ending = replace(ending, answers_digest=digest_of(answer.given for answer in results.answers))
     with database.write() as session:
         now = database.now(session)
-        return lifecycle.finish(
+
+        def store_and_follow() -> None:
+            nonlocal following
+            _store(session, attempt_id, ending, results, limits, now)
+            if lease is not None:
+                following = assignments.take_next(session, attempt_id, owner=owner, now=now, lease=lease)
+
+        state = lifecycle.finish(
             session, attempt_id, ending, owner=owner, now=now, max_attempts=max_attempts,
             # Checked first, so that ten thousand rows are not written only to be rolled back.
-            store_results=lambda: _store(session, attempt_id, ending, results, limits, now),
+            store_results=store_and_follow,
         )  # fmt: skip
+    return Reported(state, following)
 
 
 def _store(

@@ -5,6 +5,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestrator.model.demand import Demand, FreeSlot
 from orchestrator.model.shares import LEAST_CHARGE, UNUSED, Share
 from orchestrator.scheduling.placement.board import Board
 from orchestrator.scheduling.placement.candidate import Candidate, Placement
@@ -44,6 +45,30 @@ def place(candidates: Sequence[Candidate], supply: Supply, shares: Mapping[str, 
         elif candidate.demand.slots > 1:
             board.gather(candidate)
     return PlacementPlan(placements, list(board.gatherings.values()))
+
+
+def following(
+    candidates: Sequence[Candidate], takers: Sequence[FreeSlot], shares: Mapping[str, Share], most: int
+) -> list[Candidate]:
+    """The first `most` candidates in the order of `place` that some taker admits.
+
+    Whichever of these slots becomes free alone, `place` would give it the first of them that it admits. The line ends
+    before a job for which that is not so: a gang, for which slots may have to be set aside, and a job that should not
+    return to a slot where it failed. Canaries and jobs that set hosts up are left out: they run out of service.
+    """
+    standing, found = dict(shares), list[Candidate]()
+    admitted: dict[Demand, bool] = {}
+    for candidate in _in_turn(candidates, standing):
+        demand = candidate.demand
+        if demand not in admitted:
+            admitted[demand] = any(demand.admits(slot) for slot in takers)
+        if demand.canary or demand.provision or not admitted[demand]:
+            continue
+        if demand.slots > 1 or candidate.avoid or len(found) == most:
+            break
+        standing[candidate.project] = standing.get(candidate.project, UNUSED).charged(LEAST_CHARGE)
+        found.append(candidate)
+    return found
 
 
 def _in_turn(candidates: Sequence[Candidate], standing: Mapping[str, Share]) -> Iterator[Candidate]:

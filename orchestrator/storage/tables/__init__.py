@@ -23,7 +23,7 @@ from orchestrator.storage.tables.jobs import (
 )
 from orchestrator.storage.tables.notifications import Delivery, NotificationTarget
 from orchestrator.storage.tables.results import Answer, Doubt, LogChunk, Metric
-from orchestrator.storage.tables.scheduling import Leader, Project
+from orchestrator.storage.tables.scheduling import Leader, Line, Project
 from orchestrator.storage.tables.slots import Canary, Host, Reservation, ReservationSlot, Slot
 from orchestrator.storage.tables.suites import Schedule, ScheduleFiring, Suite, SuiteJob, SuiteRun, SuiteVersion
 from orchestrator.storage.tables.triage import Triage
@@ -54,6 +54,7 @@ __all__ = [
     "JobNeed",
     "Leader",
     "Lease",
+    "Line",
     "LogChunk",
     "Metric",
     "Model",

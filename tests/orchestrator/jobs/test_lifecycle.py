@@ -31,7 +31,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from orchestrator.errors import IllegalTransition, NotFound, OwnershipLost
-from orchestrator.jobs import lifecycle
+from orchestrator.jobs import lifecycle, line
 from orchestrator.jobs.ownership import Owner, requests_of
 from orchestrator.model.failures import Failure, FailureKind
 from orchestrator.model.states import FINAL, TRANSITIONS, AttemptState, JobState, Until
@@ -54,6 +54,13 @@ def _lose_its_kept_server(session: Session, job: Job, attempt: Attempt) -> None:
 def _fail_unstarted(session: Session, job: Job, start: JobState) -> bool:
     failure = Failure(kind=FailureKind.QUEUE_DEADLINE, reason="too late")
     return lifecycle.fail_unstarted(session, job.id, start=start, failure=failure, now=now())
+
+
+def _take_next(session: Session, job: Job) -> None:
+    ended = a_running_attempt(session, slot=a_slot(session, "g0", host="chained"))
+    line.store(session, line.NextJobs([line.InLine(job.id, job.demand)]), now=now())
+    finish(session, ended)
+    assert line.take(session, ended.id, owner=Owner(WORKER, ended.slot_id), now=now(), lease=LEASE) is not None
 
 
 def _leases(session: Session) -> list[str]:
@@ -87,6 +94,7 @@ def _arrows() -> dict[tuple[JobState, JobState], object]:
         (waiting, JobState.FAILED): walk(waiting, lambda s, j, a: _fail_unstarted(s, j, waiting)),
         (waiting, JobState.CANCELLED): walk(waiting, lambda s, j, a: lifecycle.cancel(s, j.id, by=None, now=now())),
         (queued, assigned): walk(queued, lambda s, j, a: an_assigned_attempt(s, j)),
+        (queued, running): walk(queued, lambda s, j, a: _take_next(s, j)),
         (queued, waiting): walk(
             queued, lambda s, j, a: lifecycle.move(s, j.id, start=queued, to=waiting, now=now(), why="its server died")
         ),
