@@ -16,11 +16,12 @@ import docker_stand_in
 import pytest
 from builders.databases import sqlite_unless_marked  # noqa: F401
 from eventually import eventually
+from sqlalchemy.orm import Session
 
 from orchestrator.catalog.weights import weights_of
 from orchestrator.jobs import bulk, lifecycle
 from orchestrator.model.profile import Profile
-from orchestrator.model.slots import CARDS_PER_HOST, SlotKind, SlotName
+from orchestrator.model.slots import CARDS_PER_HOST, SlotName
 from orchestrator.model.states import JobState
 from orchestrator.settings import Settings
 from orchestrator.storage.artifacts import ArtifactStore
@@ -181,23 +182,37 @@ class Lab:
         others: tuple[str, ...] = (), **job: Any,
     ) -> int:  # fmt: skip
         """A job placed on a slot, and `others` with it: the id of its attempt, which waits for its bell."""
-        card = slot.startswith("g")
         with self.database.write() as session:
+            wanted = bulk.Allocation(
+                self._queued(session, spec, inputs, slot, **job),
+                [f"{self.settings.host}.{name}" for name in (slot, *others)], "",
+            )  # fmt: skip
             now = self.database.now(session)
-            columns = {
-                "name": "job", "kind": spec["kind"], "project": "default", "spec": spec, "request": {},
-                "release": "tiny", "slot_kind": SlotKind.CARD_GROUP if card else SlotKind.CPU, "demand": "",
-                "priority": 5, "tool_retries": 0, "run_seconds": 60, "silence_seconds": 60, "log_bytes": 1 << 20,
-                **job,
-            }  # fmt: skip
-            (job_id,) = bulk.create(session, [columns], now=now)
-            row = session.get_one(Job, job_id)
-            for name, digest in (inputs or {}).items():
-                session.add(JobInput(job_id=row.id, name=name, digest=digest, file_name=f"{name}.file"))
-            assert lifecycle.queue(session, row, start=JobState.WAITING, now=now)
-            wanted = bulk.Allocation(row.id, [f"{self.settings.host}.{name}" for name in (slot, *others)], "")
             ((attempt_id, _),) = bulk.assign(session, [wanted], now=now, lease=self.settings.lease)
             return attempt_id
+
+    def queued(self, spec: dict[str, Any], *, slot: str) -> int:
+        """A job that no slot was given to yet."""
+        with self.database.write() as session:
+            return self._queued(session, spec, None, slot)
+
+    def _queued(
+        self, session: Session, spec: dict[str, Any], inputs: dict[str, str] | None, slot: str, **job: Any
+    ) -> int:
+        kind = SlotName.parse(slot).kind
+        now = self.database.now(session)
+        columns = {
+            "name": "job", "kind": spec["kind"], "project": "default", "spec": spec, "request": {},
+            "release": "tiny", "slot_kind": kind, "demand": str(kind), "priority": 5,
+            "tool_retries": 0, "run_seconds": 60, "silence_seconds": 60, "log_bytes": 1 << 20,
+            **job,
+        }  # fmt: skip
+        (job_id,) = bulk.create(session, [columns], now=now)
+        row = session.get_one(Job, job_id)
+        for name, digest in (inputs or {}).items():
+            session.add(JobInput(job_id=row.id, name=name, digest=digest, file_name=f"{name}.file"))
+        assert lifecycle.queue(session, row, start=JobState.WAITING, now=now)
+        return row.id
 
     def run(self, attempt_id: int, slot: OwnedSlot, stop: StopSignal | None = None) -> Ended | None:
         return execute(attempt_id, slot, self.store, stop or StopSignal())

@@ -52,9 +52,9 @@ def following(
 ) -> list[Candidate]:
     """The first `most` candidates in the order of `place` that some taker admits.
 
-    Whichever of these slots becomes free alone, `place` would give it the first of them that it admits. The line ends
-    before a job for which that is not so: a gang, for which slots may have to be set aside, and a job that should not
-    return to a slot where it failed. Canaries and jobs that set hosts up are left out: they run out of service.
+    Whichever of these slots becomes free alone, `place` would give it the first of them that it admits, if those before
+    it have started. The line ends before a job for which that is not so: a gang, for which slots may have to be set
+    aside; a job that should not return to a slot where it failed; a canary, and a job that sets a host up.
     """
     standing, found = dict(shares), list[Candidate]()
     admitted: dict[Demand, bool] = {}
@@ -62,9 +62,9 @@ def following(
         demand = candidate.demand
         if demand not in admitted:
             admitted[demand] = any(demand.admits(slot) for slot in takers)
-        if demand.canary or demand.provision or not admitted[demand]:
+        if not admitted[demand]:
             continue
-        if demand.slots > 1 or candidate.avoid or len(found) == most:
+        if demand.slots > 1 or candidate.avoid or demand.canary or demand.provision or len(found) == most:
             break
         standing[candidate.project] = standing.get(candidate.project, UNUSED).charged(LEAST_CHARGE)
         found.append(candidate)
