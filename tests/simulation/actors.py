@@ -381,6 +381,8 @@ class People(Actor):
         self._slots = slots
         self._jobs: list[int] = []
         self._most_jobs = most_jobs
+        # In every second lab jobs that turns have to weigh are rare, so that workers go on from job to job.
+        self._simple = world.dice.random() < 0.5
         self.alive = True
 
     def step(self) -> None:
@@ -440,10 +442,14 @@ class People(Actor):
 
     def _submit(self) -> list[int]:
         desk, dice = self.world.desk, self.world.dice
-        facts: dict[str, Any] = {"priority": dice.randrange(10), "project": dice.choice("ab"), "tool_retries": 1}
+        facts: dict[str, Any] = {
+            "priority": dice.randrange(10),
+            "project": dice.choice("a" if self._simple else "ab"),
+            "tool_retries": 1,
+        }
         if dice.random() < 0.2:
             facts["limits"] = {"queue_seconds": 200, "total_seconds": 2000}
-        match dice.randrange(7):
+        match 1 + 6 * dice.randrange(2) if self._simple else dice.randrange(7):
             case 6:
                 server = {"kind": "serve", "model": "qwen", "kcore": desk.stored("kcore"), "groups": 1}
                 used = {"job": "server", "artifact": "endpoint"}
@@ -467,4 +473,4 @@ class People(Actor):
                 return [desk.submit(desk.infer(), placement={"slot": dice.choice(pin)}, **facts)]
             case _:
                 request = request_of(desk.infer(), **facts)
-                return list(desk.submission.jobs([request] * dice.randint(1, 3)).jobs)
+                return list(desk.submission.jobs([request] * dice.randint(1, 6)).jobs)
