@@ -58,7 +58,7 @@ migration: $(STAMP) ## Write a migration from the change of the tables: make mig
 	@$(BIN)/python -m migrations write "$(NAME)"
 
 assets: ## Fetch the pinned files of the pages again, with npm; needed only to take another version.
-	@$(PYTHON) api/pages/renew_assets.py
+	@$(PYTHON) api/pages/renew_assets.py api/pages/assets tests/api/pages/axe
 
 messages: $(STAMP) ## Bring the catalogue of the pages up to date with their texts; what is new has no translation yet.
 	@$(BIN)/pybabel --quiet extract --mapping pyproject.toml --no-location --sort-output --omit-header --output .venv/pages.pot api

@@ -16,7 +16,9 @@ from api.pages import api_docs, board, catalog, files, servers, sign_in, submit
 from api.pages import batches as batch_pages
 from api.pages import cases as case_pages
 from api.pages import comparisons as comparison_pages
+from api.pages import job as job_page
 from api.pages import jobs as job_pages
+from api.pages import logs as log_pages
 from api.pages import pipelines as pipeline_pages
 from api.pages import projects as project_pages
 from api.pages import series as series_pages
@@ -40,6 +42,7 @@ from api.routes import (
     health,
     history,
     hosts,
+    job_lists,
     jobs,
     logs,
     models,
@@ -166,8 +169,8 @@ def _routes() -> APIRouter:
     router.include_router(_guarded(), prefix=ROOT)
     # The orders of slots come before the board, whose own ones take any word.
     of_people = (
-        slot_pages, board, job_pages, batch_pages, pipeline_pages, timeline_pages, suite_pages, series_pages,
-        case_pages, comparison_pages, submit, servers, catalog, project_pages, token_pages, api_docs,
+        slot_pages, board, job_pages, job_page, log_pages, batch_pages, pipeline_pages, timeline_pages, suite_pages,
+        series_pages, case_pages, comparison_pages, submit, servers, catalog, project_pages, token_pages, api_docs,
     )  # fmt: skip
     for pages in (files.router, sign_in.router, sign_in.inside, *(each.router for each in of_people)):
         router.include_router(pages)
@@ -178,6 +181,7 @@ def _guarded() -> APIRouter:
     router = APIRouter(dependencies=[documented_scheme], responses=_REFUSALS)
     for resource in (
         jobs,
+        job_lists,
         bundles,
         triages,
         logs,

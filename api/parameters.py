@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Annotated, Protocol, TypeVar
 
 from fastapi import Depends, Header, Path, Query
@@ -12,6 +13,7 @@ from pydantic import AwareDatetime, BeforeValidator, StringConstraints
 from api.documents.base import Page
 from orchestrator.errors import BadRequest
 from orchestrator.jobs.queries import GroupFilter, JobFilter
+from orchestrator.model.failures import FailureKind
 from orchestrator.model.specs import DIGEST_PATTERN, NAME_PATTERN, PRODUCES
 from orchestrator.model.states import JobState
 from orchestrator.strict_json import LARGEST_INTEGER
@@ -82,6 +84,20 @@ def _job_filter(
         submitted_by=submitted_by, text=q, failed_after=failed_after,
     )  # fmt: skip
 
+
+def _listed_filter(
+    chosen: Annotated[JobFilter, Depends(_job_filter)],
+    release: NameFilter | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    failure: FailureKind | None = None,
+) -> JobFilter:
+    return replace(chosen, release=release, since=since, until=until, failure=failure)
+
+
+ListedJobs = Annotated[JobFilter, Depends(_listed_filter)]
+"""Filters of the list of jobs: also `since` and `until`, times of their submission, `release`, and `failure`, why they
+failed."""
 
 ChosenJobs = Annotated[JobFilter, Depends(_job_filter)]
 """Filters of jobs. `slot` is one on which an attempt of the job ran; `q` is a part of the name;

@@ -9,7 +9,17 @@ import httpx2
 from api.client.connection import Calls, ServerUnreachable, seconds_left, segment, sent
 from api.documents.answers import AnswerView
 from api.documents.base import Page
-from api.documents.jobs import CheckedJob, EventView, JobDetail, JobView, OrderReport
+from api.documents.jobs import (
+    CheckedJob,
+    EventView,
+    JobCount,
+    JobDetail,
+    JobListRequest,
+    JobListView,
+    JobView,
+    LineageView,
+    OrderReport,
+)
 from orchestrator.model.orders import BulkOrder
 from orchestrator.model.specs import JobRequest
 from orchestrator.model.states import FINAL
@@ -42,7 +52,7 @@ class JobCalls(Calls):
         """A page of jobs, newest first.
 
         Filters are `state` (one or several), `kind`, `project`, `model`, `pipeline`, `batch`, `slot`, `name`,
-        `submitted_by`, `since` (an ISO time with its zone) and `q`.
+        `submitted_by`, `since` and `until` (ISO times with their zone), `release`, `failure`, `failed_after` and `q`.
         """
         return self._connection.page(JobView, "/jobs", {"limit": limit, "cursor": cursor, **filters})
 
@@ -55,6 +65,26 @@ class JobCalls(Calls):
             cursor = page.next
             if cursor is None:
                 return
+
+    def count_jobs(self, **filters: Any) -> JobCount:
+        """How many jobs fit, and how many of them each order would change; filters are those of `jobs`."""
+        return JobCount.model_validate(self._connection.get("/jobs/count", filters).json())
+
+    def job_lists(self) -> tuple[JobListView, ...]:
+        """The filters that this token keeps."""
+        return self._connection.page(JobListView, "/job-lists", {}).items
+
+    def keep_job_list(self, name: str, request: JobListRequest) -> JobListView:
+        """Keep filters under a name."""
+        return JobListView.model_validate(self._connection.put(f"/job-lists/{segment(name)}", sent(request)).json())
+
+    def delete_job_list(self, name: str) -> None:
+        """Delete filters that are kept."""
+        self._connection.delete(f"/job-lists/{segment(name)}")
+
+    def lineage(self, job: int) -> LineageView:
+        """Which jobs made the inputs of a job, and which took its outputs."""
+        return LineageView.model_validate(self._connection.get(f"/jobs/{segment(job)}/lineage").json())
 
     def job(self, job: int) -> JobDetail:
         """Everything known about a job."""

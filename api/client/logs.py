@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from api.client.connection import Calls, segment
-from api.documents.logs import LogTimes
+from api.documents.logs import LogError, LogLines, LogMatches, LogTimes
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,23 @@ class LogCalls(Calls):
         return LogTimes.model_validate(
             self._connection.get(f"/jobs/{segment(job)}/log/times", {"attempt": attempt}).json()
         )
+
+    def log_lines(self, job: int, attempt: int | None = None, **window: int) -> LogLines:
+        """Lines by their numbers: `from_line` or `before`, and `limit`; without them the last ones."""
+        asked = {"attempt": attempt, **window}
+        return LogLines.model_validate(self._connection.get(f"/jobs/{segment(job)}/log/lines", asked).json())
+
+    def search_log(
+        self, job: int, q: str, attempt: int | None = None, *, regex: bool = False, case: bool = False, near: int = 1
+    ) -> LogMatches:
+        """Lines of a whole log with a text or a regular expression."""
+        asked = {"q": q, "attempt": attempt, "regex": regex, "case": case, "near": near}
+        return LogMatches.model_validate(self._connection.get(f"/jobs/{segment(job)}/log/search", asked).json())
+
+    def first_error(self, job: int, attempt: int | None = None) -> LogError:
+        """The first line of a log that says what went wrong."""
+        asked = {"attempt": attempt}
+        return LogError.model_validate(self._connection.get(f"/jobs/{segment(job)}/log/first-error", asked).json())
 
     def stream_log(self, job: int, offset: int = 0, attempt: int | None = None) -> Iterator[LogPiece]:
         """The log as it grows, until the job has ended, resuming by itself after a broken connection.

@@ -10,6 +10,7 @@ from api.documents.base import Document, View
 from api.documents.doubts import DoubtView
 from api.documents.endpoints import EndpointView
 from orchestrator.model.failures import Failure, Suspicion
+from orchestrator.model.orders import Action
 from orchestrator.model.specs import JobRequest, Strict
 from orchestrator.model.states import AttemptState, JobState
 
@@ -209,6 +210,29 @@ class JobDetail(JobView):
     timings: Timings
 
 
+class OriginView(View):
+    """One input of a job, and the job that made it."""
+
+    name: str
+    digest: str | None
+    file_name: str | None
+    job: JobReference | None = Field(description="Null if it is not known, or the artifact came from outside.")
+
+
+class UseView(View):
+    """A job that took something that another job made."""
+
+    job: JobReference
+    name: str = Field(description="What it takes it as: kcore, c_source, gm.")
+
+
+class LineageView(View):
+    """From where a job has its inputs, and who took its outputs."""
+
+    inputs: tuple[OriginView, ...]
+    used_by: tuple[UseView, ...] = Field(description="The newest ones, up to 100.")
+
+
 class EventView(View):
     """One thing that happened."""
 
@@ -219,6 +243,31 @@ class EventView(View):
     attempt_id: int | None
     slot_id: str | None
     data: Document
+
+
+class JobCount(View):
+    """How many jobs fit a filter; no number is above 10,000."""
+
+    matching: int
+    changed: dict[Action, int] = Field(description="How many of them each order would change.")
+    ended: int = Field(description="How many of them have ended and can be retried.")
+
+
+class JobListRequest(Strict):
+    """Filters of the list of jobs, to be kept under a name."""
+
+    query: str = Field(
+        max_length=2000, pattern=r"^[!-~]*$", description="As in the address of the list: `state=failed&project=nlp`."
+    )
+    opens_first: bool = Field(default=False, description="The list of jobs begins with it.")
+
+
+class JobListView(View):
+    """Filters of the list of jobs that you keep under a name."""
+
+    name: str
+    query: str
+    opens_first: bool
 
 
 class OrderOutcome(View):

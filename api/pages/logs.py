@@ -1,32 +1,97 @@
-"""The end of a log as text that a page can show."""
+"""The log of an attempt: a window of its lines at a time, its colours, and where it is searched and downloaded."""
 
-import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import urlencode
 
-from api.context import Context
+from fastapi import Query, Request, Response
+
+from api.context import Context, Given
+from api.documents.jobs import JobDetail
+from api.documents.logs import LogLines
+from api.pages.guard import pages
+from api.pages.rendering import render
+from api.pages.terminal import Shown, Terminal
+from api.parameters import Integer, Number, NumberFilter
+from api.routes import jobs, logs
+from api.routes.logs import LineNumber
 from orchestrator.errors import NotFound
-from orchestrator.jobs import queries
-from orchestrator.storage.attempt_logs import AttemptLog
+from orchestrator.model.states import ATTEMPT_TRANSITIONS
+from orchestrator.storage.log_windows import MOST_LINES
+from orchestrator.storage.logs import DamagedLog
 
-LINES = 200
-MOST_CHARACTERS = 40_000
-"""Of the end of a log on the page of its job, which has 150 KB at most; escaped text may be longer."""
+router = pages()
 
-_COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+WINDOW = 200
+"""Lines of the first window; the script asks for more as it is scrolled."""
+
+END = 40
+"""Lines on the page of a job."""
 
 
-def end_of_log(context: Context, job: int) -> str | None:
-    """The last lines that the latest attempt has logged; None if there was no attempt."""
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive lines as they are shown."""
+
+    job: int
+    lines: LogLines
+    shown: Sequence[Shown]
+
+    @property
+    def over(self) -> bool:
+        """Whether the log is complete."""
+        return not ATTEMPT_TRANSITIONS[self.lines.state]
+
+    @property
+    def address(self) -> str:
+        """Of the whole log on a page."""
+        return f"/jobs/{self.job}/log?{urlencode({'attempt': self.lines.attempt})}"
+
+
+@router.get("/jobs/{job}/log")
+def show_log(
+    job: Number,
+    context: Given,
+    request: Request,
+    attempt: NumberFilter | None = None,
+    q: Annotated[str | None, Query(max_length=500)] = None,
+    regex: bool = False,
+    case: bool = False,
+) -> Response:
+    """The log of the latest attempt, or of attempt number `attempt`; the script searches it for `q`."""
+    detail = jobs.show(job, context, Response())
+    assert isinstance(detail, JobDetail)  # without If-None-Match it is never 304
+    if attempt is not None or detail.attempts:
+        chunk = _chunk(job, logs.log_lines(job, context, attempt, limit=WINDOW))
+    else:
+        chunk = None
+    asked = {"q": q or "", "regex": regex, "case": case}
+    return render(request, "log.html", job=detail, chunk=chunk, asked=asked)
+
+
+@router.get("/jobs/{job}/log/lines")
+def show_lines(
+    job: Number,
+    context: Given,
+    request: Request,
+    attempt: NumberFilter | None = None,
+    from_line: LineNumber | None = None,
+    before: LineNumber | None = None,
+    limit: Annotated[Integer, Query(ge=1, le=MOST_LINES)] = WINDOW,
+) -> Response:
+    """A window of lines, for the page to put in place."""
+    found = logs.log_lines(job, context, attempt, from_line, before, limit)
+    return render(request, "log_chunk.html", chunk=_chunk(job, found))
+
+
+def end_of_log(context: Context, job: int) -> Chunk | None:
+    """The last lines that the latest attempt has logged; None if there was no attempt, or its log cannot be read."""
     try:
-        with context.database.read() as session:
-            tried = queries.attempt(session, job, None)
-    except NotFound:
+        return _chunk(job, logs.log_lines(job, context, limit=END))
+    except (NotFound, DamagedLog):
         return None
-    _, content = AttemptLog(context.database, context.store, tried.id).tail(LINES)
-    return readable(content.decode("utf-8", "replace"))[-MOST_CHARACTERS:]
 
 
-def readable(text: str) -> str:
-    """Without colours, of progress that overwrites its line the last state, other control characters as signs."""
-    lines = (line.rstrip("\r").rpartition("\r")[2] for line in _COLOURS.sub("", text).split("\n"))
-    return "\n".join(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", line) for line in lines)
+def _chunk(job: int, found: LogLines) -> Chunk:
+    return Chunk(job, found, Terminal().shown(line.text for line in found.items))

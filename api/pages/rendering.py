@@ -44,7 +44,8 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     """A page in the viewer's language."""
     viewer = viewer_of(request)
     page = _environment(viewer.language).get_template(template)
-    said = {"viewer": viewer, "here": request.url.path, "flower": flower_at(request), **_formats(viewer)}
+    said = {"viewer": viewer, "here": request.url.path, "flower": flower_at(request),
+            "server": str(request.base_url).rstrip("/"), **_formats(viewer)}
     return HTMLResponse(page.render(**said, **values), status)
 
 
@@ -72,6 +73,7 @@ def _environment(language: str) -> Environment:
         asset=lambda name: files()[name].path,
         languages=languages.LANGUAGES,
         clock=clock,
+        zip=zip,
         word=lambda value: texts.gettext(words.WORDS.get(str(value), str(value))),
         shape=lambda value: words.SHAPES.get(str(value), words.UNKNOWN),
     )

@@ -1,4 +1,6 @@
-"""Fetches the packages that `manifest.json` pins with the npm client and renews their files: `make assets`.
+"""Fetches the packages that the `manifest.json` of each named folder pins with the npm client and renews their files.
+
+`make assets` names the folders.
 
 To take another version, change `version` in the manifest, remove its `integrity`, and run this. What a registry serves
 for a pinned version must have the recorded integrity: else nothing is written.
@@ -13,9 +15,6 @@ import tarfile
 import tempfile
 from pathlib import Path
 from typing import Any
-
-HERE = Path(__file__).parent / "assets"
-MANIFEST = HERE / "manifest.json"
 
 _MIT = """MIT License
 
@@ -38,14 +37,21 @@ OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR
 
 
 def main() -> None:
-    """Renew every file, then the manifest."""
-    packages = json.loads(MANIFEST.read_text("utf-8"))
+    """Renew every file of the folders that are named, then their manifests."""
+    for folder in sys.argv[1:]:
+        renew(Path(folder))
+
+
+def renew(here: Path) -> None:
+    """Renew every file of a folder, then its manifest."""
+    manifest = here / "manifest.json"
+    packages = json.loads(manifest.read_text("utf-8"))
     with tempfile.TemporaryDirectory() as folder:
         found = [_renewed(package, Path(folder)) for package in packages]
     for written in found:
         for name, content in written.items():
-            (HERE / name).write_bytes(content)
-    MANIFEST.write_text(json.dumps(packages, indent=2, ensure_ascii=False) + "\n", "utf-8")
+            (here / name).write_bytes(content)
+    manifest.write_text(json.dumps(packages, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def _renewed(package: dict[str, Any], folder: Path) -> dict[str, bytes]:

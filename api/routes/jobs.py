@@ -1,6 +1,5 @@
 """Jobs: submit, list, show, explain, order, retry."""
 
-from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
@@ -12,16 +11,27 @@ from api.documents import examples
 from api.documents.answers import AnswerView
 from api.documents.base import Page
 from api.documents.explanations import ExplanationView
-from api.documents.jobs import BulkRequest, CheckedJob, EventView, JobDetail, JobView, OrderReport
+from api.documents.jobs import (
+    BulkRequest,
+    CheckedJob,
+    EventView,
+    JobCount,
+    JobDetail,
+    JobReference,
+    JobView,
+    LineageView,
+    OrderReport,
+    OriginView,
+    UseView,
+)
 from api.http.errors import StaleVersion
 from api.http.etags import etag_of, matches, tags
 from api.http.replay import note_replay, replays
 from api.parameters import (
-    ChosenJobs,
     Cursor,
     IndexFilter,
     Limit,
-    Moment,
+    ListedJobs,
     Number,
     NumberFilter,
     first_position,
@@ -31,6 +41,7 @@ from api.parameters import (
 )
 from api.routes.orders import FOR_ONE, CarryOut, declare
 from api.views.jobs import answer_view, checked_job, explanation_view, job_detail, job_view, order_report
+from orchestrator.catalog import lineage
 from orchestrator.jobs import history, orders, queries
 from orchestrator.model.orders import BulkOrder, Order
 from orchestrator.model.specs import JobRequest
@@ -38,6 +49,9 @@ from orchestrator.scheduling import explanation
 from orchestrator.submission.idempotency import Made
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=GuardedRoute)
+
+MOST_USES = 100
+"""Jobs that took the outputs of a job that are listed."""
 
 IfMatch = Annotated[str | None, Header(description="Only if the job has not changed: its ETag or version.")]
 
@@ -91,17 +105,25 @@ def order_many(
 @router.get("")
 def list_jobs(
     context: Given,
-    chosen: ChosenJobs,
-    since: Moment | None = None,
+    chosen: ListedJobs,
     limit: Limit = 100,
     cursor: Cursor | None = None,
 ) -> Page[JobView]:
-    """Jobs, newest first. `slot` is one on which an attempt of the job ran; `q` is a part of the name; `since` is a
-    time with its zone: jobs that were submitted then or later."""
+    """Jobs, newest first. `slot` is one on which an attempt of the job ran; `q` is a part of the name; `since` and
+    `until` are times with their zone: jobs that were submitted from the one until the other; `failure` is why they
+    failed."""
     with context.database.read() as session:
-        found = queries.jobs(session, replace(chosen, since=since), limit=limit + 1, before=first_position(cursor))
+        found = queries.jobs(session, chosen, limit=limit + 1, before=first_position(cursor))
         views = [job_view(entry) for entry in found]
     return page(views, limit, number_of)
+
+
+@router.get("/count")
+def count_jobs(context: Given, chosen: ListedJobs) -> JobCount:
+    """How many jobs fit these filters, and how many of them each order would change: what to look at before
+    `POST /jobs/actions`. No number is above 10,000."""
+    with context.database.read() as session:
+        return JobCount.model_validate(orders.count(session, chosen))
 
 
 @router.get("/{job}", response_model=JobDetail, responses={304: {"description": "Not changed."}})
@@ -135,6 +157,24 @@ def list_answers(
         found = queries.answers(session, tried.id, limit=limit + 1, after=position(cursor, 3), index=index, exact=exact)
         views = [answer_view(row, tried) for row in found]
     return page(views, limit, lambda view: (view.repeat, view.index, view.batch))
+
+
+@router.get("/{job}/lineage")
+def show_lineage(job: Number, context: Given) -> LineageView:
+    """Which jobs made the inputs of a job, and which jobs took its outputs."""
+    with context.database.read() as session:
+        queries.job(session, job)
+        origins, uses = lineage.origins(session, job), lineage.uses(session, job, limit=MOST_USES)
+        return LineageView(
+            inputs=tuple(
+                OriginView(
+                    name=each.taken.name, digest=each.taken.digest, file_name=each.taken.file_name,
+                    job=None if each.maker is None else JobReference.model_validate(each.maker),
+                )
+                for each in origins
+            ),
+            used_by=tuple(UseView(job=JobReference.model_validate(each.job), name=each.name) for each in uses),
+        )  # fmt: skip
 
 
 @router.get("/{job}/events")

@@ -1,14 +1,68 @@
 """From an artifact back to what it was built from: kernel image, C source, quantised weights, model."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from orchestrator.storage.tables import Artifact, Document, Job, JobInput, Model, Release
 
+_NO_INPUTS = ("prompts", "golden", "log")
+"""Artifacts of a job that it was given, and its log: who else has the same bytes took nothing from it."""
+
+_MOST_OUTPUTS = 50
+"""Outputs of a job whose users are looked for; a tool leaves a handful."""
+
 _DEEPEST = 12
 """Builds in a row behind one artifact; there are three: quantised weights, C source, kernel image."""
+
+
+@dataclass(frozen=True)
+class InputOrigin:
+    """An input of a job, and the job that made it; None if that is not known, or it came from outside."""
+
+    taken: JobInput
+    maker: Job | None
+
+
+@dataclass(frozen=True)
+class Use:
+    """A job that took an artifact as one of its inputs."""
+
+    job: Job
+    name: str
+    """What it calls it."""
+
+
+def origins(session: Session, job_id: int) -> list[InputOrigin]:
+    """Where the inputs of a job come from."""
+    inputs = session.scalars(select(JobInput).where(JobInput.job_id == job_id).order_by(JobInput.name))
+    return [InputOrigin(each, _maker(session, each)) for each in inputs]
+
+
+def uses(session: Session, job_id: int, *, limit: int) -> list[Use]:
+    """The jobs that took what a job made, newest first.
+
+    A kernel image may have a hundred thousand users: of each digest only the newest are read, by its index."""
+    made = select(Artifact.digest).where(Artifact.job_id == job_id, Artifact.name.not_in(_NO_INPUTS)).distinct()
+    found: list[tuple[int, str]] = []
+    for digest in session.scalars(made.limit(_MOST_OUTPUTS)).all():
+        taken = select(JobInput.job_id, JobInput.name).where(JobInput.digest == digest, JobInput.job_id != job_id)
+        found += [
+            (row.job_id, row.name) for row in session.execute(taken.order_by(JobInput.job_id.desc()).limit(limit))
+        ]
+    newest = sorted(found, reverse=True)[:limit]
+    jobs = {job.id: job for job in session.scalars(select(Job).where(Job.id.in_({each for each, _ in newest})))}
+    return [Use(jobs[number], name) for number, name in newest]
+
+
+def _maker(session: Session, taken: JobInput) -> Job | None:
+    made_by = taken.from_job_id
+    if made_by is None and taken.digest is not None:
+        made = select(Artifact.job_id).where(Artifact.digest == taken.digest, Artifact.attempt_id.is_not(None))
+        made_by = session.scalar(made.order_by(Artifact.id).limit(1))
+    return None if made_by is None else session.get(Job, made_by)
 
 
 def backend_type(session: Session, kcore: str) -> str | None:

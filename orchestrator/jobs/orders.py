@@ -16,10 +16,13 @@ from orchestrator.clock import as_utc
 from orchestrator.errors import BadRequest, IllegalTransition, NotFound, OrchestratorError
 from orchestrator.jobs import lifecycle, line
 from orchestrator.jobs.queries import JobFilter
-from orchestrator.model.orders import MOST_JOBS, Action, BulkOrder, Order
+from orchestrator.model.orders import MOST_JOBS, Action, BulkOrder, Chosen, Order
 from orchestrator.model.states import FINAL, JobState
 from orchestrator.storage import events
 from orchestrator.storage.tables import Job, Pipeline
+
+MOST_COUNTED = 10_000
+"""Beyond it jobs are not counted one by one."""
 
 _UNPLACED = frozenset({JobState.WAITING, JobState.QUEUED})
 _UNBEGUN = _UNPLACED | {JobState.ASSIGNED}
@@ -82,11 +85,7 @@ def carry_out_bulk(session: Session, bulk: BulkOrder, by: str, *, now: datetime)
     order = Order(bulk.action, by, bulk.note, bulk.priority)
     if bulk.filter is None:
         return carry_out_all(session, bulk.jobs, order, now=now)
-    wanted = bulk.filter
-    fitting_jobs = JobFilter(
-        states=wanted.states, project=wanted.project, pipeline=wanted.pipeline, batch=wanted.batch, kind=wanted.kind
-    )
-    chosen = fitting_jobs.narrow(select(Job.id).where(_changes(order)))
+    chosen = as_filter(bulk.filter).narrow(select(Job.id).where(_changes(order)))
     fitting = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
     if order.action is Action.FRONT and fitting > MOST_JOBS:
         raise BadRequest(
@@ -95,6 +94,34 @@ def carry_out_bulk(session: Session, bulk: BulkOrder, by: str, *, now: datetime)
         )
     job_ids = session.scalars(chosen.order_by(Job.id.desc()).limit(MOST_JOBS)).all()
     return Report(carry_out_all(session, job_ids, order, now=now).outcomes, fitting - len(job_ids))
+
+
+def as_filter(chosen: Chosen) -> JobFilter:
+    """The filter of jobs that an order names."""
+    fields = dict(chosen)
+    return JobFilter(text=fields.pop("q"), **fields)
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many jobs fit a filter, each number up to `MOST_COUNTED`."""
+
+    matching: int
+    changed: dict[Action, int]
+    """How many each order would change."""
+    ended: int
+    """How many could be submitted again."""
+
+
+def count(session: Session, chosen: JobFilter) -> Count:
+    """How many jobs fit, and how many of them each order would change."""
+
+    def number(*conditions: ColumnElement[bool]) -> int:
+        fitting = chosen.narrow(select(Job.id).where(*conditions)).limit(MOST_COUNTED)
+        return session.scalar(select(func.count()).select_from(fitting.subquery())) or 0
+
+    changed = {action: number(_changes(Order(action, None, priority=-1))) for action in Action}
+    return Count(number(), changed, number(Job.state.in_(FINAL)))
 
 
 def carry_out_pipeline(session: Session, pipeline_id: int, order: Order, *, now: datetime) -> Report:

@@ -14,6 +14,8 @@ from sqlalchemy import Select, Text, bindparam, func, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from orchestrator.errors import NotFound
+from orchestrator.model.failures import FailureKind
+from orchestrator.model.profile import Profile
 from orchestrator.model.states import AttemptState, JobState
 from orchestrator.storage.tables import (
     Answer,
@@ -30,6 +32,7 @@ from orchestrator.storage.tables import (
     JobNeed,
     Metric,
     Pipeline,
+    Release,
 )
 
 R = TypeVar("R", bound=Base)
@@ -53,16 +56,25 @@ class JobFilter:
     text: str | None = None
     """A part of the name; case is ignored."""
     failed_after: datetime | None = None
+    release: str | None = None
+    until: datetime | None = None
+    """Submitted before."""
+    failure: FailureKind | None = None
+    """Why it failed."""
 
     def narrow(self, jobs: Select[Any]) -> Select[Any]:
         """The same SELECT with these conditions."""
         equal = {
             Job.kind: self.kind, Job.project: self.project, Job.pipeline_id: self.pipeline, Job.batch_id: self.batch,
-            Job.name: self.name, Job.submitted_by: self.submitted_by,
+            Job.name: self.name, Job.submitted_by: self.submitted_by, Job.release: self.release,
         }  # fmt: skip
         jobs = jobs.where(*(column == value for column, value in equal.items() if value is not None))
         if self.since is not None:
             jobs = jobs.where(Job.created_at >= self.since)
+        if self.until is not None:
+            jobs = jobs.where(Job.created_at < self.until)
+        if self.failure is not None:
+            jobs = jobs.where(Job.state == JobState.FAILED, Job.failure["kind"].as_string() == self.failure)
         if self.states:
             jobs = jobs.where(Job.state.in_(self.states))
         if self.model is not None:
@@ -214,6 +226,22 @@ def attempt(session: Session, job_id: int, number: int | None) -> Attempt:
         source = f"; its result is that of job {row.cached_from}" if row.cached_from else ""
         raise NotFound(f"job {job_id} has {wanted}{source}", job=job_id)
     return found
+
+
+def failure_pattern(session: Session, attempt_id: int) -> str | None:
+    """The pattern of the profile by which the failure of an attempt was found in its log; None if it was not."""
+    found = session.execute(
+        select(Attempt.failure, Attempt.suspicion, Release.profile)
+        .join(Job, Attempt.job_id == Job.id)
+        .join(Release, Job.release == Release.name)
+        .where(Attempt.id == attempt_id)
+    ).one_or_none()
+    if found is None:
+        return None
+    failure, suspicion, profile = found
+    named = (failure or {}).get("signature") or (suspicion or {}).get("signature")
+    of_logs = (each for each in Profile.model_validate(profile).fault_signatures if each.source == "output")
+    return next((each.pattern for each in of_logs if each.name == named), None) if named else None
 
 
 def progress_of(session: Session, job_id: int) -> tuple[JobState, list[TriedAttempt]]:

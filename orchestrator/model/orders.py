@@ -5,8 +5,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
+from orchestrator.model.failures import FailureKind
 from orchestrator.model.specs import Name, Strict
 from orchestrator.model.states import JobState
 
@@ -101,11 +102,21 @@ class Chosen(Strict):
     pipeline: int | None = Field(default=None, ge=1, le=LARGEST_NUMBER)
     batch: int | None = Field(default=None, ge=1, le=LARGEST_NUMBER)
     kind: Name | None = None
+    model: Name | None = None
+    release: Name | None = None
+    slot: Name | None = Field(default=None, description="An attempt of it ran there.")
+    name: Name | None = None
+    submitted_by: str | None = Field(default=None, min_length=1, max_length=120)
+    q: str | None = Field(default=None, min_length=1, max_length=1000, description="A part of the name.")
+    since: AwareDatetime | None = Field(default=None, description="Submitted then or later.")
+    until: AwareDatetime | None = Field(default=None, description="Submitted before.")
+    failure: FailureKind | None = None
+    failed_after: AwareDatetime | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> "Chosen":
-        if not (self.states or self.project or self.pipeline or self.batch or self.kind):
-            raise ValueError("an empty filter would mean every job: give states, project, pipeline, batch or kind")
+        if not any(value for _, value in self):
+            raise ValueError("an empty filter would mean every job: give states, project, batch or another field")
         return self
 
 

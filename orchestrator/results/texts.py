@@ -16,6 +16,12 @@ Of what is longer, only so many characters are compared, and the similarity is a
 MOST_SCORED = 20_000
 """Characters of each text up to which chrF and BLEU are computed: a quarter of a second for two of that length."""
 
+MOST_ALIGNED = 4_000
+"""Characters of each text, between their common beginning and end, that are aligned: 2 MB and 10 ms."""
+
+_CHANCE = 2
+"""Equal letters between two changes that are no sign of a common passage."""
+
 THOUGHT_ENDS = "</think>"
 
 
@@ -90,6 +96,55 @@ def edit_similarity(before: str, after: str) -> tuple[float, bool]:
     matched = LCSseq.similarity(left[:MOST_COMPARED], right[:MOST_COMPARED])
     whole = max(len(left), len(right)) <= MOST_COMPARED
     return 2 * (start + common + matched) / (len(before) + len(after)), whole
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A run of characters of two texts: equal in both, or what stands in each at the same place."""
+
+    before: str
+    after: str
+
+    @property
+    def equal(self) -> bool:
+        """Whether both have it."""
+        return self.before == self.after
+
+
+def parts(before: str, after: str) -> list[Stretch]:
+    """Two texts character by character, as runs that are equal or not; joined they give both texts.
+
+    One or two equal letters between changes count as changed: chance has them equal. A Chinese character is a word, and
+    stays. Of texts that differ over more than `MOST_ALIGNED` characters, what differs is one run."""
+    from rapidfuzz.distance import LCSseq
+
+    start = first_difference(before, after)
+    if start is None:
+        return [Stretch(before, after)] if before else []
+    end = first_difference(before[start:][::-1], after[start:][::-1]) or 0
+    left, right = before[start : len(before) - end], after[start : len(after) - end]
+    found = [Stretch(before[:start], before[:start])]
+    if max(len(left), len(right)) > MOST_ALIGNED:
+        found.append(Stretch(left, right))
+    else:
+        for step in LCSseq.opcodes(left, right):
+            _join(found, Stretch(left[step.src_start : step.src_end], right[step.dest_start : step.dest_end]))
+    _join(found, Stretch(before[len(before) - end :], after[len(after) - end :]))
+    return [part for part in found if part.before or part.after]
+
+
+def _join(found: list[Stretch], part: Stretch) -> None:
+    """Append a run; a change, and a short equal run before it, become one with the change before them."""
+    if not part.equal and len(found) > 1:
+        equal = found[-1].before
+        if found[-1].equal and len(equal) <= _CHANCE and equal.isascii() and len(found) > 2:
+            chance, change = found.pop(), found.pop()
+            found.append(Stretch(change.before + chance.before + part.before, change.after + chance.after + part.after))
+            return
+        if not found[-1].equal:
+            change = found.pop()
+            part = Stretch(change.before + part.before, change.after + part.after)
+    found.append(part)
 
 
 def signatures() -> dict[str, str]:

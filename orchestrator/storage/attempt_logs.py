@@ -1,6 +1,7 @@
 """The log of one attempt, read the same way while it is shipped (SQL) and after it is sealed (artifact store)."""
 
 import codecs
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -48,6 +49,37 @@ class AttemptLog:
             if self._reader(session) is not None:
                 return offset
             return live_logs.after_gap(session, self._attempt_id, offset)
+
+    def lines(self) -> int:
+        """Lines that can be read now; what follows the last newline, if anything does, is a line too."""
+        with self._database.read() as session:
+            reader = self._reader(session)
+            if reader is not None:
+                return reader.lines
+            size, newlines = live_logs.size(session, self._attempt_id), live_logs.newlines(session, self._attempt_id)
+        return newlines + (size > 0 and self.read(size - 1, 1) != b"\n")
+
+    def offset_of_line(self, number: int) -> int:
+        """Where line `number` begins, counting from 0; the size of the log for a line that is not there.
+
+        Of a running attempt's log those lines are counted that arrived: a flood is thinned until the log is sealed."""
+        with self._database.read() as session:
+            reader = self._reader(session)
+            return (
+                reader.offset_of_line(number) if reader else live_logs.offset_of_line(session, self._attempt_id, number)
+            )
+
+    def pieces(self, start: int, end: int, length: int) -> Iterator[tuple[int, bytes]]:
+        """What there is from `start` up to `end`, each piece of at most `length` bytes with its offset."""
+        while start < end:
+            raw = self.read(start, min(length, end - start))
+            if raw:
+                yield start, raw
+                start += len(raw)
+            elif (later := self.after_gap(start)) > start:
+                start = later
+            else:
+                return
 
     def tail(self, lines: int) -> tuple[int, bytes]:
         """The last lines, at most 1 MiB of them, and the offset at which they begin."""

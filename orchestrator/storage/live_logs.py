@@ -36,7 +36,8 @@ def append(session: Session, attempt_id: int, offset: int, raw: bytes, at: datet
     """Store `raw` (at most `MAX_CHUNK_BYTES`) as the log's bytes from `offset` on, which were shipped `at` a moment."""
     if raw and session.get(LogChunk, (attempt_id, offset)) is None:
         zst = zstandard.ZstdCompressor(level=3).compress(raw)
-        session.add(LogChunk(attempt_id=attempt_id, offset=offset, size=len(raw), zst=zst, at=at))
+        newlines = raw.count(b"\n")
+        session.add(LogChunk(attempt_id=attempt_id, offset=offset, size=len(raw), newlines=newlines, zst=zst, at=at))
 
 
 def size(session: Session, attempt_id: int) -> int:
@@ -63,6 +64,31 @@ def read(session: Session, attempt_id: int, offset: int, length: int) -> bytes:
         raw = _unpacked(chunk.zst)
         found += raw[offset + len(found) - chunk.offset : offset + length - chunk.offset]
     return bytes(found)
+
+
+def newlines(session: Session, attempt_id: int) -> int:
+    """How many have arrived."""
+    return session.scalar(select(func.sum(LogChunk.newlines)).where(LogChunk.attempt_id == attempt_id)) or 0
+
+
+def offset_of_line(session: Session, attempt_id: int, number: int) -> int:
+    """Where line `number` begins, counting from 0 those that have arrived; the end of the log for one that has not."""
+    before = 0
+    pieces = select(LogChunk.offset, LogChunk.newlines).where(LogChunk.attempt_id == attempt_id)
+    for offset, count in session.execute(pieces.order_by(LogChunk.offset)) if number > 0 else ():
+        if before + count >= number:
+            raw = _unpacked(session.get_one(LogChunk, (attempt_id, offset)).zst)
+            return offset + after_newlines(raw, number - before)
+        before += count
+    return 0 if number <= 0 else size(session, attempt_id)
+
+
+def after_newlines(raw: bytes, count: int) -> int:
+    """The place after this many newlines, which `raw` has."""
+    position = -1
+    for _ in range(count):
+        position = raw.index(b"\n", position + 1)
+    return position + 1
 
 
 def _unpacked(zst: bytes) -> bytes:

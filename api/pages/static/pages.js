@@ -122,23 +122,8 @@ document.addEventListener("change", ({ target }) => {
   countMarks();
 });
 
-function followLogs() {
-  for (const log of document.querySelectorAll("[data-follow]")) {
-    if (!log.dataset.unpinned) log.scrollTop = log.scrollHeight;
-    log.onscroll = () => {
-      const end = log.scrollHeight - log.scrollTop - log.clientHeight < 30;
-      if (end) delete log.dataset.unpinned;
-      else log.dataset.unpinned = "yes";
-    };
-  }
-}
-
-document.addEventListener("htmx:after:swap", () => {
-  countMarks();
-  followLogs();
-});
+document.addEventListener("htmx:after:swap", countMarks);
 countMarks();
-followLogs();
 
 // ── signing in by a link ──
 

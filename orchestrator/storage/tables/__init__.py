@@ -4,7 +4,7 @@ What a column promises is said at its class; what may change a job or an attempt
 Start with `jobs.py` and `slots.py`.
 """
 
-from orchestrator.storage.tables.access import IdempotencyRecord, SignInLink, Token, WebSession
+from orchestrator.storage.tables.access import IdempotencyRecord, JobList, SignInLink, Token, WebSession
 from orchestrator.storage.tables.base import Base, Document
 from orchestrator.storage.tables.baselines import Baseline, BaselineRun
 from orchestrator.storage.tables.cases import Case, CaseEntry, CaseSeries
@@ -51,6 +51,7 @@ __all__ = [
     "IdempotencyRecord",
     "Job",
     "JobInput",
+    "JobList",
     "JobNeed",
     "Leader",
     "Lease",

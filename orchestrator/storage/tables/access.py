@@ -43,6 +43,20 @@ class SignInLink(Base):
     expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
+class JobList(Base):
+    """Filters of the list of jobs that a person keeps under a name."""
+
+    __tablename__ = "job_list"
+
+    owner: Mapped[str] = mapped_column(String(100), primary_key=True)
+    """The name of a token."""
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    query: Mapped[str] = mapped_column(String(2000))
+    """As in the address of the list: `state=failed&project=nlp`."""
+    opens_first: Mapped[bool]
+    """Whether the list begins with it; of at most one of an owner."""
+
+
 class IdempotencyRecord(Base):
     """What an Idempotency-Key made, written in the transaction that made it."""
 

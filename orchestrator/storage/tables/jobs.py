@@ -135,6 +135,7 @@ class JobInput(Base):
     """One artifact a job consumes; its digest is null until the producing job has succeeded."""
 
     __tablename__ = "job_input"
+    __table_args__ = (Index("ix_job_input_digest_job_id", "digest", "job_id"),)
 
     job_id: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True)
     name: Mapped[str] = mapped_column(String(40), primary_key=True)

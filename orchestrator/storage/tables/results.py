@@ -71,6 +71,8 @@ class LogChunk(Base):
     attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), primary_key=True)
     offset: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     size: Mapped[int]
+    newlines: Mapped[int] = mapped_column(server_default="0")
+    """How many it has: in which piece a line begins is found without unpacking the others."""
     zst: Mapped[bytes] = mapped_column(LargeBinary)
     at: Mapped[datetime | None]
     """When it was shipped, by the clock of its host."""

@@ -1,6 +1,7 @@
 """Browsers: signed in with a token of a scope, or not yet."""
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -12,6 +13,8 @@ from starlette.testclient import TestClient
 from api.http.cookies import ORDER_HEADER
 from orchestrator import tokens
 from orchestrator.storage.database import Database
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 SignedIn = Callable[..., TestClient]
 

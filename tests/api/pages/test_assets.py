@@ -5,30 +5,34 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 import api.pages
 from api.pages.files import files
 
 ASSETS = Path(api.pages.__file__).parent / "assets"
-PACKAGES = json.loads((ASSETS / "manifest.json").read_text())
-VENDORED = {name: entry for package in PACKAGES for name, entry in package["files"].items()}
+AXE = Path(__file__).parent / "axe"
 
 
-def test_every_vendored_file_is_the_one_that_the_manifest_names():
-    present = {path.name for path in ASSETS.iterdir() if path.is_file()} - {"manifest.json"}
+@pytest.mark.parametrize("folder", [ASSETS, AXE], ids=["pages", "tests"])
+def test_every_vendored_file_is_the_one_that_the_manifest_names(folder):
+    packages = json.loads((folder / "manifest.json").read_text())
+    vendored = {name: entry for package in packages for name, entry in package["files"].items()}
+    licences = {package["licence_file"] for package in packages}
 
-    assert present == set(VENDORED)
-    for name, entry in VENDORED.items():
-        assert hashlib.sha256((ASSETS / name).read_bytes()).hexdigest() == entry["sha256"], name
+    present = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {"manifest.json"}
+
+    assert present == {*vendored, *licences}
+    for name, entry in vendored.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == entry["sha256"], name
 
 
-def test_every_vendored_package_is_pinned_and_has_its_licence():
-    licences = {str(path.relative_to(ASSETS)) for path in (ASSETS / "licences").iterdir()}
-
-    assert {package["licence_file"] for package in PACKAGES} == licences
-    for package in PACKAGES:
+@pytest.mark.parametrize("folder", [ASSETS, AXE], ids=["pages", "tests"])
+def test_every_vendored_package_is_pinned_and_has_its_licence(folder):
+    for package in json.loads((folder / "manifest.json").read_text()):
         assert re.fullmatch(r"\d+\.\d+\.\d+", package["version"])
         assert package["integrity"].startswith("sha512-")
-        assert len((ASSETS / package["licence_file"]).read_text()) > 400
+        assert len((folder / package["licence_file"]).read_text()) > 400
 
 
 def test_no_style_sheet_loads_anything_from_elsewhere():

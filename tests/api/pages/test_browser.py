@@ -103,6 +103,28 @@ def test_marked_jobs_are_held_with_one_order(signed_in, lab, database):
     expect(page.locator("tbody tr").first).to_contain_text("on hold")
 
 
+def test_all_jobs_that_fit_are_held_after_a_look_at_how_many_and_the_list_is_kept(signed_in, lab, database):
+    with database.write() as session:
+        for _ in range(3):
+            lifecycle.a_job(session, project="nlp")
+    page = signed_in()
+    page.goto("/jobs?project=nlp")
+
+    page.get_by_role("button", name="Orders for all that fit …").click()
+    expect(page.locator("#notice")).to_contain_text("3 jobs fit the filters.")
+    page.locator("#notice").get_by_role("button", name="Hold 3").click()
+    expect(page.locator("#notice")).to_contain_text("Done for 3 jobs.")
+    page.get_by_text("Keep this list").click()
+    page.get_by_label("Name", exact=True).fill("ours")
+    page.get_by_label("opens first").check()
+    page.get_by_role("button", name="Keep", exact=True).click()
+
+    expect(page.get_by_role("link", name="ours")).to_have_attribute("aria-current", "page")
+    page.goto("/jobs")
+    expect(page).to_have_url(re.compile(r"/jobs\?project=nlp$"))
+    expect(page.locator("tbody tr")).to_have_count(3)
+
+
 def test_language_and_theme_are_kept(signed_in, lab):
     page = signed_in(color_scheme="dark", timezone_id="Asia/Shanghai")
     root = page.locator("html")

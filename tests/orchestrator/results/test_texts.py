@@ -1,6 +1,10 @@
 """How far two answers differ, as text."""
 
+from itertools import pairwise
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestrator.results.texts import (
     MOST_COMPARED,
@@ -8,6 +12,7 @@ from orchestrator.results.texts import (
     edit_similarity,
     final_answer,
     first_difference,
+    parts,
     signatures,
 )
 
@@ -114,3 +119,29 @@ def test_halves_of_surrogate_pairs_in_old_rows_are_compared_like_any_character()
 
     assert (said.exact, said.first_character) == (False, 1)
     assert said.similarity == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "runs"),
+    [
+        ("北京是中国首都。", "北京市是我国首都", ["北京", ("", "市"), "是", ("中", "我"), "国首都", ("。", "")]),
+        ("The answer is 42.", "The answer is 43!", ["The answer is 4", ("2.", "3!")]),
+        ("aXbYc", "aZbWc", ["a", ("XbY", "ZbW"), "c"]),
+        ("", "x", [("", "x")]),
+        ("same", "same", ["same"]),
+        ("", "", []),
+        ("a😀b", "a😁b", ["a", ("😀", "😁"), "b"]),
+        ("x" * 5000, "y" * 5000, [("x" * 5000, "y" * 5000)]),
+    ],
+)
+def test_two_texts_are_runs_of_characters_that_are_equal_or_not(before, after, runs):
+    assert [part.before if part.equal else (part.before, part.after) for part in parts(before, after)] == runs
+
+
+@given(st.text("ab中", max_size=12), st.text("ab中", max_size=12))
+def test_runs_joined_give_both_texts_and_change_by_turns(before, after):
+    found = parts(before, after)
+
+    assert "".join(part.before for part in found) == before
+    assert "".join(part.after for part in found) == after
+    assert all(one.equal != other.equal for one, other in pairwise(found))
