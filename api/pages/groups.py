@@ -40,7 +40,7 @@ def ordered(
         order = checked(Reason, note=note).order(action, actor)
     report = carry_out(order)
     refused = [(item.job, item.detail) for item in report.items if not item.done]
-    return render(request, "ordered_jobs.html", done=report.done, refused=refused, made=())
+    return render(request, "ordered_jobs.html", done=report.done, refused=refused, made=(), left=0)
 
 
 class _Chosen(Reason):

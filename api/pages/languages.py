@@ -88,7 +88,7 @@ def number(value: float, language: str) -> str:
     return format_decimal(shown, locale=Locale.parse(language), decimal_quantization=False)
 
 
-def size(count: int, language: str) -> str:
+def file_size(count: int, language: str) -> str:
     """Bytes as a person reads them: 1.2 GiB."""
     amount, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
     while amount >= 1024 and len(units) > 1:

@@ -44,8 +44,13 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     """A page in the viewer's language."""
     viewer = viewer_of(request)
     page = _environment(viewer.language).get_template(template)
-    said = {"viewer": viewer, "here": request.url.path, "flower": flower_at(request),
-            "server": str(request.base_url).rstrip("/"), **_formats(viewer)}
+    said = {
+        "viewer": viewer,
+        "here": request.url.path,
+        "flower": flower_at(request),
+        "server": str(request.base_url).rstrip("/"),
+        **_formats(viewer),
+    }
     return HTMLResponse(page.render(**said, **values), status)
 
 
@@ -84,7 +89,7 @@ def _formats(viewer: Viewer) -> Mapping[str, Any]:
     return {
         "moment": lambda at, form="medium": languages.moment(at, viewer.language, viewer.zone, form),
         "number": lambda value: languages.number(value, viewer.language),
-        "size": lambda count: languages.size(count, viewer.language),
+        "file_size": lambda count: languages.file_size(count, viewer.language),
         "now": datetime.now(UTC),
     }
 

@@ -61,7 +61,7 @@ def stop_server(job: Number, context: Given, request: Request, actor: Actor, fie
     order = checked(BulkOrder, action=Action.STOP, jobs=[job], note=one(fields, "note"))
     report = jobs.order_many(order, context, actor)
     refused = [(item.job, item.detail) for item in report.items if not item.done]
-    return render(request, "ordered_jobs.html", done=report.done, refused=refused, made=())
+    return render(request, "ordered_jobs.html", done=report.done, refused=refused, made=(), left=0)
 
 
 def curl_of(base: str, model: str) -> str:

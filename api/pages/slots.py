@@ -93,7 +93,7 @@ def show_host(host: ThingName, context: Given, request: Request) -> Response:
 def run_canary(slot: ThingName, context: Given, request: Request, actor: Actor) -> Response:
     """Check the slot's cards now."""
     made = slots.run_canary(slot, context, Response(), actor, None)
-    return render(request, "ordered_jobs.html", done=1, refused=(), made=(made.id,))
+    return render(request, "ordered_jobs.html", done=1, refused=(), made=(made.id,), left=0)
 
 
 @router.post("/hosts/{host}/provision", openapi_extra={"x-scope": "admin"})

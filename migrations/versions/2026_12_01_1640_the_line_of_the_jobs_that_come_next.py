@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 
 revision = 'a4b8d3c61e57'
-down_revision = 'd2f08b6e4a91'
+down_revision = 'a41c07d95e3b'
 branch_labels = None
 depends_on = None
 

@@ -16,7 +16,7 @@ LONGEST = 8 * 1024
 
 
 @dataclass(frozen=True)
-class Line:
+class LogLine:
     """One line, without its newline; the first is number 1."""
 
     number: int
@@ -29,7 +29,7 @@ class Line:
 class LogWindow:
     """Consecutive lines, and how many there are in all now."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[LogLine, ...]
     total: int
 
 
@@ -61,16 +61,16 @@ def _window(log: AttemptLog, first: int, stop: int, *, forward: bool) -> LogWind
     return LogWindow(found or (_long_line(log, first if forward else stop - 1),), total)
 
 
-def _long_line(log: AttemptLog, number: int) -> Line:
+def _long_line(log: AttemptLog, number: int) -> LogLine:
     start, end = log.offset_of_line(number - 1), log.offset_of_line(number)
     raw = _read(log, max(end - LONGEST, start), end).removesuffix(b"\n")
-    return Line(number, raw, left_out=max(end - LONGEST - start, 0))
+    return LogLine(number, raw, left_out=max(end - LONGEST - start, 0))
 
 
 def _read(log: AttemptLog, start: int, end: int) -> bytes:
     return b"".join(raw for _, raw in log.pieces(start, end, MOST_BYTES))
 
 
-def _numbered(raw: bytes, first: int) -> tuple[Line, ...]:
+def _numbered(raw: bytes, first: int) -> tuple[LogLine, ...]:
     lines = raw.removesuffix(b"\n").split(b"\n") if raw else []
-    return tuple(Line(number, line) for number, line in enumerate(lines, first))
+    return tuple(LogLine(number, line) for number, line in enumerate(lines, first))
