@@ -48,6 +48,12 @@ class NotFound(OrchestratorError):
     code = "not_found"
 
 
+class AnsweredFromCache(NotFound):
+    """The job never ran: what is asked for is that of the job whose result it took."""
+
+    code = "answered_from_cache"
+
+
 class IllegalTransition(OrchestratorError):
     """The present state of the thing does not allow the requested transition."""
 

@@ -5,14 +5,16 @@ import io
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 from rich.console import Group
 
+from api.client.client import ApiError
 from api.documents.answers import AnswerView
+from cli.commands.cached import job_that_ran
 from cli.pages.answers import answer_differences
 from cli.pages.jobs import answers_table
 from cli.session import Exit, Session, hint, say
@@ -65,7 +67,13 @@ def answers(
     most = limit or (_SHOWN if session.output == "table" else None)
     filters = {"index": question, "exact": False if wrong else None}
     with session.client() as client:
-        found = client.all_answers(job, attempt, **filters)
+        try:
+            found = _begun(client.all_answers(job, attempt, **filters))
+        except ApiError as refused:
+            if attempt is not None:
+                raise
+            job = job_that_ran(client, job, "answers", refused)
+            found = client.all_answers(job, **filters)
         shown = islice(found, most)
         if session.output == "csv":
             _print_csv(shown)
@@ -77,6 +85,12 @@ def answers(
         if most is not None and next(found, None) is not None:
             hint(f"there are more than {most}: raise --limit, or use -o csv or -o json")
     return Exit.OK
+
+
+def _begun(answers: Iterator[AnswerView]) -> Iterator[AnswerView]:
+    """The same answers; the server was asked for the first of them."""
+    first = next(answers, None)
+    return chain(() if first is None else (first,), answers)
 
 
 def _nothing(job: int, question: int | None, wrong: bool) -> str:

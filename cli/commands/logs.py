@@ -7,12 +7,14 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Annotated, TextIO
 
 from cyclopts import Parameter, validators
 
-from api.client.client import Client
+from api.client.client import ApiError, Client
 from api.documents.logs import LogTimeView
+from cli.commands.cached import job_that_ran
 from cli.input.times import since as since_when
 from cli.pages.layout import local_time
 from cli.session import HERE, Exit, Session, Stop, hint
@@ -57,21 +59,36 @@ def logs(
     )  # fmt: skip
     with session.client() as client:
         try:
-            pieces = chosen.pieces(client, job, follow=follow)
-            if session.as_json:
-                text = b"".join(pieces).decode(errors="replace")
-                session.emit({"job": job, "attempt": attempt, "log": text}, "")
-            else:
-                _copy_log(pieces, sys.stdout)
+            try:
+                _print(client, job, chosen, session, follow=follow)
+            except ApiError as refused:
+                if attempt is not None:
+                    raise
+                _print(client, job_that_ran(client, job, "logs", refused), chosen, session, follow=follow)
         except KeyboardInterrupt:
             raise Stop(f"detached; the job continues. To follow it again: tx81 logs -f {job}", Exit.DETACHED) from None
     return Exit.OK
 
 
+def _print(client: Client, job: int, chosen: "_Chosen", session: Session, *, follow: bool) -> None:
+    pieces = chosen.pieces(client, job, follow=follow)
+    if session.as_json:
+        text = b"".join(pieces).decode(errors="replace")
+        session.emit({"job": job, "attempt": chosen.attempt, "log": text}, "")
+    else:
+        _copy_log(pieces, sys.stdout)
+
+
 def log_followed(client: Client, job: int) -> None:
-    """Print a job's log as it grows, on standard error, until the job has ended; `Stop` on Ctrl-C."""
+    """Print a job's log as it grows, on standard error, until the job has ended; `Stop` on Ctrl-C.
+
+    A job that ends without having run has none: one line says why."""
     try:
         _copy_log((raw for _, raw in _growing(client, job, None, 0)), sys.stderr)
+    except ApiError as refused:
+        if refused.status != HTTPStatus.NOT_FOUND:
+            raise
+        hint(str(refused))
     except KeyboardInterrupt:
         raise Stop(f"detached; the job continues. To follow it again: tx81 logs -f {job}", Exit.DETACHED) from None
 
@@ -126,6 +143,7 @@ def _read(client: Client, job: int, chosen: _Chosen, begin: int, *, follow: bool
 
 
 def _growing(client: Client, job: int, attempt: int | None, offset: int) -> Iterator[Piece]:
+    """What is added to a log until its job has ended; ApiError if the job has no attempt then."""
     first, known = None, datetime.now(UTC)
     for piece in client.stream_log(job, offset, attempt):
         raw = piece.text.encode("utf-8", "surrogateescape")
@@ -133,6 +151,8 @@ def _growing(client: Client, job: int, attempt: int | None, offset: int) -> Iter
         # What is sent at once was there before; of later pieces the time is now.
         old = piece.attempt == first and (datetime.now(UTC) - known).total_seconds() < 1
         yield (max(piece.offset - len(raw), 0) if old else None), raw
+    if first is None:
+        client.log_tail(job, 0, attempt)  # refused, with the reason, if the job has ended and never ran
 
 
 def _begin(times: Sequence[LogTimeView], since: datetime | None) -> int | None:

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 from sqlalchemy import Select, Text, bindparam, func, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
-from orchestrator.errors import NotFound
+from orchestrator.errors import AnsweredFromCache, NotFound
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.profile import Profile
-from orchestrator.model.states import AttemptState, JobState
+from orchestrator.model.states import FINAL, AttemptState, JobState
 from orchestrator.storage.tables import (
     Answer,
     Artifact,
@@ -216,16 +216,24 @@ def job_facts(session: Session, job_id: int, now: datetime) -> JobFacts:
 
 
 def attempt(session: Session, job_id: int, number: int | None) -> Attempt:
-    """Attempt `number` of a job, or its latest; NotFound reports which of the two is missing."""
+    """Attempt `number` of a job, or its latest; NotFound says why there is none, AnsweredFromCache which job ran."""
     row = job(session, job_id).job
     tried = select(Attempt).where(Attempt.job_id == job_id)
     tried = tried.where(Attempt.number == number) if number else tried.order_by(Attempt.number.desc()).limit(1)
     found = session.scalars(tried).one_or_none()
-    if found is None:
-        wanted = f"no attempt {number}" if number else "no attempt yet"
-        source = f"; its result is that of job {row.cached_from}" if row.cached_from else ""
-        raise NotFound(f"job {job_id} has {wanted}{source}", job=job_id)
-    return found
+    if found is not None:
+        return found
+    if row.cached_from is not None:
+        raise AnsweredFromCache(
+            f"job {job_id} did not run: it was answered from the cache with the result of job {row.cached_from}; "
+            f"see: tx81 logs {row.cached_from}, tx81 answers {row.cached_from}",
+            job=job_id,
+        )
+    if number:
+        raise NotFound(f"job {job_id} has no attempt {number}; see: tx81 show {job_id}", job=job_id)
+    if row.state in FINAL:
+        raise NotFound(f"job {job_id} ended as {row.state} before it ran; see: tx81 explain {job_id}", job=job_id)
+    raise NotFound(f"job {job_id} has no attempt yet; to see what it waits for: tx81 explain {job_id}", job=job_id)
 
 
 def failure_pattern(session: Session, attempt_id: int) -> str | None:

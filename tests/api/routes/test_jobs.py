@@ -234,6 +234,25 @@ def test_a_job_says_what_the_cache_did(http, database):
     assert (told[miss]["outcome"], told[miss]["why"]) == ("miss", "cache missed: input model")
 
 
+def test_log_and_answers_of_a_job_that_never_ran_say_why_and_where_they_are(http, database):
+    with database.write() as session:
+        source = a_job_row(session, state=JobState.SUCCEEDED).id
+        hit = a_job_row(session, state=JobState.SUCCEEDED, cached_from=source, cache_key="sha256:k2").id
+        cancelled = a_job_row(session, state=JobState.CANCELLED).id
+        waits = a_job_row(session).id
+    told = {
+        (job, what): http.get(f"/jobs/{job}/{what}").json()
+        for job in (hit, cancelled, waits)
+        for what in ("log", "log/times", "answers")
+    }
+
+    for what in ("log", "log/times", "answers"):
+        assert told[hit, what]["code"] == "answered_from_cache"
+        assert f"tx81 logs {source}" in told[hit, what]["detail"]
+        assert "ended as cancelled before it ran" in told[cancelled, what]["detail"]
+        assert f"tx81 explain {waits}" in told[waits, what]["detail"]
+
+
 def test_nothing_is_sent_again_while_nothing_has_changed(http, database):
     with database.write() as session:
         job = a_job_row(session, state=JobState.RUNNING)

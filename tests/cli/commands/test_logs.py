@@ -38,6 +38,33 @@ def logged(site, queued, monkeypatch) -> Iterator[int]:
         database.execute("DELETE FROM slot WHERE host = 'loghost'")  # other tests name slots that nobody has registered
 
 
+@pytest.fixture
+def cached(site, logged, tx81) -> Iterator[int]:
+    """A job that took the result of the one that is logged."""
+    copied = tx81("submit", "job.json", "-o", "json").document["id"]
+    with sqlite3.connect(site.token_file.with_name("tx81.db"), timeout=30) as database:
+        database.execute("UPDATE job SET state = 'succeeded', cached_from = ? WHERE id = ?", (logged, copied))
+    yield copied
+    with sqlite3.connect(site.token_file.with_name("tx81.db"), timeout=30) as database:
+        database.execute("UPDATE job SET state = 'cancelled', cached_from = NULL WHERE id = ?", (copied,))
+
+
+@pytest.mark.parametrize("words", [["logs"], ["logs", "-f"], ["logs", "--since", "2026-01-01"], ["answers"]])
+def test_of_a_job_answered_from_the_cache_the_job_that_ran_is_shown_and_named(tx81, logged, cached, words, site):
+    if "-f" in words:
+        with sqlite3.connect(site.token_file.with_name("tx81.db"), timeout=30) as database:
+            database.execute("UPDATE job SET state = 'succeeded' WHERE id = ?", (logged,))
+            database.execute("UPDATE attempt SET state = 'succeeded' WHERE job_id = ?", (logged,))
+    ran, of_attempt = tx81(*words, cached), tx81(*words, cached, "--attempt", 1)
+
+    assert ran.code == 0
+    assert (ran.out.splitlines() == LINES) == ("logs" in words)
+    assert f"job {cached} was answered from the cache" in ran.err
+    assert f"tx81 {words[0]} {logged}" in ran.err
+    assert (of_attempt.code, of_attempt.out) == (5, "")
+    assert f"tx81 {words[0]} {logged}" in of_attempt.err
+
+
 @pytest.mark.parametrize(
     ("words", "lines"),
     [
