@@ -12,6 +12,7 @@ from rich.text import Text
 
 from api.client.client import Client
 from api.documents.artifacts import ArtifactView
+from cli.commands.unknown_names import hint_if_unknown
 from cli.input.files import file_name, own_archive, server_path
 from cli.output_files import require_new
 from cli.pages.catalog import artifacts_table
@@ -49,6 +50,7 @@ def artifacts(
         only = {"retired": "true"} if retired else {}
         found = client.artifacts(limit=limit, job=job, name=name, **only).items
         session.emit(found, artifacts_table(found))
+        hint_if_unknown(client, found, job=job)
     return Exit.OK
 
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from cli.commands.unknown_names import hint_if_unknown
 from cli.input.documents import validated
 from cli.pages.baselines import baseline_page, baselines_table
 from cli.session import HERE, Exit, Session, Stop
@@ -38,6 +39,7 @@ def baselines(
     with session.client() as client:
         found = client.baselines.page(limit=limit, suite=suite, cell=cell, ended=all_).items
         session.emit(found, baselines_table(found))
+        hint_if_unknown(client, found, suite=suite)
     return Exit.OK
 
 

@@ -29,7 +29,7 @@ def batches(
 ) -> Exit:
     """List batches, newest first."""
     with session.client() as client:
-        listing.show(session, client.batches.page, batches_table, **listing.filters(client))
+        listing.show(client, session, client.batches.page, batches_table, **listing.filters(client))
     return Exit.OK
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from cli.commands.unknown_names import hint_if_unknown
 from cli.input.documents import validated
 from cli.input.times import moment
 from cli.pages.cases import case_page, cases_table
@@ -43,6 +44,7 @@ def cases(
     with session.client() as client:
         found = client.cases.page(limit=limit, suite=suite, state=state, closed=all_).items
         session.emit(found, cases_table(found))
+        hint_if_unknown(client, found, suite=suite)
     return Exit.OK
 
 

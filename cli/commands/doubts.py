@@ -5,6 +5,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from cli.commands.listing import slot_id
+from cli.commands.unknown_names import hint_if_unknown
 from cli.input.documents import validated
 from cli.pages.doubts import doubts_table
 from cli.session import HERE, Exit, Session
@@ -37,8 +38,10 @@ def doubts(
         At most this number, up to 500.
     """
     with session.client() as client:
-        found = client.doubts.page(limit=limit, job=job, slot=slot and slot_id(client, slot), lifted=all_).items
+        place = slot and slot_id(client, slot)
+        found = client.doubts.page(limit=limit, job=job, slot=place, lifted=all_).items
         session.emit(found, doubts_table(found))
+        hint_if_unknown(client, found, job=job, slot=place)
     return Exit.OK
 
 

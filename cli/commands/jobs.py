@@ -113,7 +113,7 @@ def jobs(
             **listing.filters(client), "state": list(state) or None, "kind": kind, "model": model,
             "pipeline": pipeline, "batch": batch, "slot": slot and slot_id(client, slot), "q": search,
         }  # fmt: skip
-        listing.show(session, client.jobs, jobs_list, **filters)
+        listing.show(client, session, client.jobs, jobs_list, **filters)
     return Exit.OK
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from api.client.client import Client
 from api.documents.base import Page
 from api.documents.slots import SlotView
+from cli.commands.unknown_names import hint_if_unknown
 from cli.input.times import since
 from cli.pages.layout import Times
 from cli.session import Readers, Session, Stop, hint, say
@@ -67,18 +68,20 @@ class Listing:
 
     def show(
         self,
+        client: Client,
         session: Session,
         fetch: Callable[..., Page[V]],
         as_table: Callable[[Iterable[V], Times], Table],
         **filters: Any,
     ) -> None:
-        """Print the first entries that `fetch` gives, and say on standard error if there are more."""
+        """Print the first entries that `fetch` gives, and say on standard error if there are more, or which filter names nothing."""
         found, more = self._fetched(fetch, filters)
         if self.quiet and not session.as_json:
             numbers = "".join(f"{_number(entry)}\n" for entry in found)
             say(lambda: print(numbers, end="", flush=True))
         else:
             session.emit(found, as_table(found, self.times))
+        hint_if_unknown(client, found, **filters)
         if more and not Readers.gone:
             hint(f"{len(found)} shown, and there are more; to see them: --limit {10 * self.limit}")
 

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from api.client.client import Client
 from api.documents.jobs import OrderOutcome, OrderReport
+from cli.commands.unknown_names import hint_if_unknown
 from cli.input.documents import validated
 from cli.pages.jobs import jobs_table, orders_table
 from cli.session import HERE, Exit, Session, Stop, hint, hint_on_terminal
@@ -115,9 +116,10 @@ def ordered(action: Action, jobs: Sequence[int], which: Which, note: str | None,
             report = client.order_pipeline(which.pipeline, action, note, more.get("priority"))
         else:
             report = _all(client, order)
-    session.emit(report, orders_table(report.items))
-    if not report.items:
-        hint("no job matches")
+        session.emit(report, orders_table(report.items))
+        if not report.items:
+            hint("no job matches")
+            hint_if_unknown(client, report.items, **wanted)
     return Exit.OK if report.refused == 0 else Exit.REFUSED
 
 

@@ -18,7 +18,7 @@ app = App(name="pipelines", help="Jobs submitted together that use each other's 
 def pipelines(*, listing: Listing = USUAL, session: Session = HERE) -> Exit:
     """List pipelines, newest first."""
     with session.client() as client:
-        listing.show(session, client.pipelines, pipelines_table, **listing.filters(client))
+        listing.show(client, session, client.pipelines, pipelines_table, **listing.filters(client))
     return Exit.OK
 
 

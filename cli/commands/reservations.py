@@ -11,6 +11,7 @@ from rich.text import Text
 
 from api.documents.reservations import ReservationView
 from cli.commands.listing import slot_id, slot_ids
+from cli.commands.unknown_names import hint_if_unknown
 from cli.input.documents import validated
 from cli.input.times import duration, moment
 from cli.pages.layout import clean, local_time, row, table
@@ -64,8 +65,10 @@ def reservations(*, slot: str | None = None, past: bool = False, session: Sessio
         Past ones too: the latest 500.
     """
     with session.client() as client:
-        found = client.reservations.page(limit=500, slot=slot and slot_id(client, slot), past=past).items
+        place = slot and slot_id(client, slot)
+        found = client.reservations.page(limit=500, slot=place, past=past).items
         session.emit(found, _table(sorted(found, key=lambda made: (made.starts_at, made.id))))
+        hint_if_unknown(client, found, slot=place)
     return Exit.OK
 
 

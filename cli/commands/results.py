@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
+from cli.commands.listing import slot_id
+from cli.commands.unknown_names import hint_if_unknown
 from cli.input.times import moment
 from cli.output_files import new_file, require_new
 from cli.pages.results import answers_table, metrics_table
@@ -34,7 +36,7 @@ class Wanted:
     "Digest of the kernel image that ran."
 
     slot: str | None = None
-    "Only jobs that ran on this slot (HOST.g3)."
+    "Only jobs that ran on this slot (HOST.g3, or g3 if only one host has it)."
 
     since: str | None = None
     "Only jobs that ended at this time or later: 14:00 (the last), '2026-03-01 14:00', or with a time zone."
@@ -81,8 +83,10 @@ def metrics(
     if wanted.format is not None or wanted.to is not None:
         return _export("metrics", wanted, chosen, session)
     with session.client() as client:
+        chosen["slot"] = wanted.slot and slot_id(client, wanted.slot)
         found = client.results.metrics(limit=wanted.limit, **chosen)
         session.emit(found.items, metrics_table(found.items))
+        hint_if_unknown(client, found.items, **chosen)
     return _ended_list(found.next)
 
 
@@ -93,8 +97,10 @@ def answers(*jobs: int, wanted: Wanted = _EVERYTHING, session: FileSession = FIL
     if wanted.format is not None or wanted.to is not None:
         return _export("answers", wanted, chosen, session)
     with session.client() as client:
+        chosen["slot"] = wanted.slot and slot_id(client, wanted.slot)
         found = client.results.answers(limit=wanted.limit, **chosen)
         session.emit(found.items, answers_table(found.items))
+        hint_if_unknown(client, found.items, **chosen)
     return _ended_list(found.next)
 
 
@@ -111,6 +117,7 @@ def _ended_list(following: str | None) -> Exit:
 
 def _export(what: Literal["metrics", "answers"], wanted: Wanted, chosen: dict[str, Any], session: Session) -> Exit:
     with session.client() as client:
+        chosen["slot"] = wanted.slot and slot_id(client, wanted.slot)
         pieces = client.results.export(what, wanted.format or "csv", **chosen)
         if wanted.to is None:
             for piece in pieces:

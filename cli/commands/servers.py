@@ -15,6 +15,7 @@ from api.client.client import Client
 from api.documents.endpoints import EndpointView
 from api.documents.jobs import JobDetail
 from cli.commands.orders import Which, ordered
+from cli.commands.unknown_names import hint_if_unknown
 from cli.input.documents import artifact_named, validated
 from cli.input.times import duration
 from cli.pages.jobs import endpoint_line, reason
@@ -130,6 +131,7 @@ def endpoints(*, model: str | None = None, session: Session = HERE) -> Exit:
     with session.client() as client:
         found = client.endpoints.all(model)
         session.emit(found, endpoints_table(found))
+        hint_if_unknown(client, found, model=model)
     return Exit.OK
 
 

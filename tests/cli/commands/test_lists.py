@@ -128,3 +128,36 @@ def test_a_short_name_is_the_slot_of_the_only_host_that_has_it(tx81, at_site, sl
     assert several.code == 2
     assert "short1.g7, short2.g7" in several.err
     assert none.code in (2, 5)
+
+
+UNKNOWN = {
+    "slot g99": (["jobs", "--slot", "g99"], ["results", "metrics", "--slot", "g99"], ["doubts", "--slot", "g99"],
+                 ["reservations", "--slot", "g99"]),
+    "model tiyn": (["jobs", "--model", "tiyn"], ["endpoints", "--model", "tiyn"], ["results", "answers", "--model", "tiyn"]),
+    "release r9": (["results", "metrics", "--release", "r9"],),
+    "project nope": (["jobs", "--project", "nope", "-q"], ["pipelines", "--project", "nope"],
+                     ["batches", "--project", "nope"], ["cancel", "--project", "nope"]),
+    "user nobody": (["jobs", "--user", "nobody"], ["batches", "--user", "schedule nobody"]),
+    "suite nope": (["cases", "--suite", "nope"], ["baselines", "--suite", "nope"]),
+    "batch 999": (["jobs", "--batch", "999"], ["results", "answers", "--batch", "999"]),
+    "pipeline 999": (["jobs", "--pipeline", "999"],),
+    "job 999": (["artifacts", "--job", "999"], ["doubts", "--job", "999"], ["results", "metrics", "999"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "command"), [(what, line) for what, lines in UNKNOWN.items() for line in lines])
+def test_an_empty_list_says_which_of_its_filters_names_nothing(tx81, at_site, what, command):
+    ran, document = tx81(*command), tx81(*command, "--output", "json")
+
+    thing = what.split()[0]
+    assert (ran.code, document.code) == (0, 0)
+    assert f"no {thing} " in ran.err
+    assert "lists them" in ran.err
+    assert document.document in ([], {"items": [], "done": 0, "refused": 0, "left": 0})
+    assert ("did you mean tiny?" in ran.err) == (thing == "model")
+
+
+def test_a_filter_that_names_something_is_not_reported_whatever_the_list(tx81, queued):
+    ran = tx81("jobs", "--model", "tiny", "--user", "admin", "--project", "default", "--name", "is-not-there")
+
+    assert (ran.code, ran.err) == (0, "")
