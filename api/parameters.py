@@ -16,6 +16,7 @@ from orchestrator.jobs.queries import GroupFilter, JobFilter
 from orchestrator.model.failures import FailureKind
 from orchestrator.model.specs import DIGEST_PATTERN, NAME_PATTERN, PRODUCES
 from orchestrator.model.states import JobState
+from orchestrator.model.wrong_fields import SUBMITTER_PATTERN
 from orchestrator.strict_json import LARGEST_INTEGER
 
 T = TypeVar("T")
@@ -46,8 +47,7 @@ ThingName = Annotated[str, Path(pattern=NAME_PATTERN)]
 NameFilter = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 KindFilter = Annotated[str, StringConstraints(pattern=f"^({'|'.join(PRODUCES)}|provision)$")]
 DigestFilter = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
-SubmitterFilter = Annotated[str, StringConstraints(pattern=f"^(schedule )?{NAME_PATTERN.removeprefix('^')}")]
-"""Name of a token, or `schedule NAME`."""
+SubmitterFilter = Annotated[str, StringConstraints(pattern=SUBMITTER_PATTERN)]
 FreeText = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00]*$")]
 Retired = Annotated[bool, Query(description="Those that are retired, instead of those in use.")]
 Cursor = Annotated[str, Query(max_length=100, description="`next` of the previous page.")]

@@ -9,8 +9,8 @@ from orchestrator.model.wrong_fields import MOST_ERRORS, MOST_READ, dotted, plai
 _NO_BODY = {"missing", "model_attributes_type", "model_type"}
 
 
-def field_errors(errors: Sequence[Mapping[str, Any]], body: Any) -> list[FieldError]:
-    """The errors of path, query and headers, then those of the body as `wrong_fields` sees it."""
+def field_errors(errors: Sequence[Mapping[str, Any]], body: Any, model: Any = None) -> list[FieldError]:
+    """The errors of path, query and headers, then those of the body of this `model` as `wrong_fields` sees it."""
     around, inside = [], []
     for error in errors[:MOST_READ]:
         where, *path = error["loc"]
@@ -22,7 +22,7 @@ def field_errors(errors: Sequence[Mapping[str, Any]], body: Any) -> list[FieldEr
             around.append(_error_at("", "send a JSON object, with Content-Type: application/json"))
         else:
             inside.append({**error, "loc": path})
-    told = [_error_at(wrong.field, wrong.message) for wrong in wrong_fields(inside, body)]
+    told = [_error_at(wrong.field, wrong.message) for wrong in wrong_fields(inside, body, model)]
     return list(dict.fromkeys([*around, *told]))[:MOST_ERRORS]
 
 

@@ -4,6 +4,7 @@ import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -104,19 +105,25 @@ class _UnexpectedAnswered:
 
 
 async def _answered(request: Request, error: Exception) -> ProblemResponse:
-    answer = answer_to(error)
+    answer = answer_to(error, _model_of_body(request))
     if answer.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         answer.headers["Allow"] = ", ".join(allowed_methods(request.app.routes, request.scope["path"]))
     return answer
 
 
-def answer_to(error: Exception) -> ProblemResponse:
-    """The answer to any error of a route."""
+def _model_of_body(request: Request) -> Any:
+    """What the route takes as a body; None if it takes none, or there is no route."""
+    body = getattr(request.scope.get("route"), "body_field", None)
+    return None if body is None else body.field_info.annotation
+
+
+def answer_to(error: Exception, model: Any = None) -> ProblemResponse:
+    """The answer to any error of a route, which takes a body of this `model`."""
     match error:
         case errors.OrchestratorError():
             return _problem_of(error)
         case RequestValidationError():
-            return _invalid(error)
+            return _invalid(error, model)
         case HTTPException():
             status = HTTPStatus(error.status_code)
             return respond(status, status.name.lower(), error.detail, headers=error.headers)
@@ -135,8 +142,8 @@ def _problem_of(error: errors.OrchestratorError) -> ProblemResponse:
     return respond(status, error.code, error.detail, field=error.field, headers=headers)
 
 
-def _invalid(error: RequestValidationError) -> ProblemResponse:
-    found = field_errors(error.errors(), error.body)
+def _invalid(error: RequestValidationError, model: Any) -> ProblemResponse:
+    found = field_errors(error.errors(), error.body, model)
     first = found[0]
     return respond(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", first.message, field=first.field or None, errors=found)
 

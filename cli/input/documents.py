@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from cli.input.files import OwnFiles
 from cli.session import Stop
 from orchestrator.model.batches import BatchRequest
+from orchestrator.model.near_misses import MEANT
 from orchestrator.model.specs import PRODUCES, JobRequest, PipelineRequest
 from orchestrator.model.wrong_fields import wrong_fields
 from orchestrator.results.text_files import TextFile
@@ -28,7 +29,7 @@ _PLAIN = {
     "extra_forbidden": "unknown field; remove it or correct its name",
     "union_tag_not_found": f"has no kind; add one of {', '.join(PRODUCES)}",
 }
-"""Pydantic's words for the commonest mistakes, as a remedy."""
+"""The remedy for the commonest mistakes, where the message has none."""
 
 
 def requests_in(source: str, files: OwnFiles) -> JobRequest | list[JobRequest] | PipelineRequest:
@@ -115,10 +116,10 @@ def validated(model: type[M], document: object, prefix: str = "", written: Writt
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        found = wrong_fields(error.errors(), document)
+        found = wrong_fields(error.errors(), document, model)
         fields = list(dict.fromkeys(wrong.field for wrong in found))
         where = ".".join(part for part in (prefix, fields[0]) if part) or "the request"
-        told = _PLAIN.get(found[0].type, found[0].message)
+        told = found[0].message if MEANT in found[0].message else _PLAIN.get(found[0].type, found[0].message)
         more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
         line = written.at(fields[0]) if written is not None else ""
         raise Stop(f"{line}{where}: {told}{more}") from None

@@ -14,9 +14,12 @@ from pydantic import ValidationError
 
 from orchestrator.errors import BadRequest, BadSpec
 from orchestrator.model.answer_rules import TAGS
+from orchestrator.model.known_keys import known_keys
+from orchestrator.model.near_misses import did_you_mean
 from orchestrator.model.profile import Profile
 from orchestrator.model.profile_words import problems_of
 from orchestrator.model.specs import NAME_PATTERN
+from orchestrator.model.wrong_fields import plain_message
 from orchestrator.settings import SHIPPED_PROFILES, Settings
 from orchestrator.strict_json import BadDocument
 from orchestrator.strict_yaml import load
@@ -164,7 +167,12 @@ def _problems(trouble: ValidationError, document: _Document) -> str:
     problems = []
     for error in trouble.errors()[:_MOST_ERRORS]:
         path = _entry(error["loc"], document)
-        what = "unknown key" if error["type"] == "extra_forbidden" else error["msg"]
+        if error["type"] == "extra_forbidden":
+            what = f"unknown key{did_you_mean(path[-1], known_keys(Profile, path[:-1], document.values))}"
+        elif error["type"] in ("string_pattern_mismatch", "literal_error", "enum"):
+            what = plain_message(error)
+        else:
+            what = error["msg"]
         problems.append(f"{document.place(path)}: {'.'.join(map(str, path)) or 'profile'}: {what}")
     return "; ".join(problems)
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+MEANT = "; did you mean "
+"""What begins a suggestion at the end of a sentence."""
 _LONGEST = 100
 """Characters: a longer word is no slip of the finger, and comparing it takes time."""
 
@@ -20,4 +22,4 @@ def meant(word: object, known: Iterable[object]) -> str | None:
 def did_you_mean(word: object, known: Iterable[object]) -> str:
     """The same as the end of a sentence, `; did you mean infer?`; empty if none is alike."""
     near = meant(word, known)
-    return "" if near is None else f"; did you mean {near}?"
+    return "" if near is None else f"{MEANT}{near}?"

@@ -137,7 +137,7 @@ def _request(document: SuiteDocument, cell: Cell, job: Mapping[str, Any]) -> Job
     try:
         return JobRequest.model_validate(job)
     except ValidationError as trouble:
-        wrong = wrong_fields(trouble.errors(), job)[0]
+        wrong = wrong_fields(trouble.errors(), job, JobRequest)[0]
         raise BadSpec(wrong.message, field=field_of(document, cell, wrong.field)) from None
 
 

@@ -9,7 +9,9 @@ from pydantic import TypeAdapter
 from api.documents import examples
 from orchestrator.model.batches import BatchRequest
 from orchestrator.model.history import ChangedInput
+from orchestrator.model.profile import Profile
 from orchestrator.model.specs import JobRequest, PipelineRequest
+from orchestrator.model.wrong_fields import plain_message
 
 SCHEMAS = Path(__file__).with_name("schemas.txt")
 """Every name a generated client has a class for; a line is added for a new document, and none is renamed unasked."""
@@ -29,6 +31,27 @@ def test_every_reference_of_the_document_leads_somewhere(document):
         for part in reference.removeprefix("#/").split("/"):
             place = place[part]
         assert place, reference
+
+
+def _patterns(node: object) -> set[str]:
+    """Every regular expression that a value has to match."""
+    if isinstance(node, list):
+        return set().union(*map(_patterns, node))
+    if not isinstance(node, dict):
+        return set()
+    own = {node["pattern"]} if isinstance(node.get("pattern"), str) else set()
+    return own.union(*map(_patterns, node.values()))
+
+
+def test_no_regular_expression_is_shown_to_a_person(document, http):
+    shown = {
+        pattern: plain_message({"type": "string_pattern_mismatch", "ctx": {"pattern": pattern}, "input": "?"})
+        for pattern in _patterns(document) | _patterns(Profile.model_json_schema())
+    }
+
+    assert [pattern for pattern, message in shown.items() if "form" in message or "^" in message] == []
+    assert http.get("/jobs?kind=infr").json()["detail"].endswith("did you mean infer?")
+    assert "name of a token" in http.get("/jobs?submitted_by=").json()["detail"]
 
 
 def test_every_schema_of_the_document_is_one(document):

@@ -27,6 +27,40 @@ def test_the_field_is_the_one_that_a_person_wrote_or_left_out_and_names_no_membe
     assert found(JobRequest, {"spec": spec}) == [(field, kind)]
 
 
+@pytest.mark.parametrize(
+    ("model", "document", "message"),
+    [
+        (JobRequest, {"spec": {**INFER, "modle": "m"}}, "spec.modle: unknown field; did you mean model?"),
+        (JobRequest, {"spec": {"kind": "infer", "modle": "m"}}, "spec.modle: unknown field; did you mean model?"),
+        (
+            JobRequest, {"spec": {**INFER, "kcore": {"job": 3, "artefact": "kcore"}}},
+            "spec.kcore.artefact: unknown field; did you mean artifact?",
+        ),
+        (JobRequest, {"spec": INFER, "plcement": {}}, "plcement: unknown field; did you mean placement?"),
+        (
+            PipelineRequest, {"name": "p", "jobs": {"a": {"spec": {**INFER, "promts": 1}}}},
+            "jobs.a.spec.promts: unknown field; did you mean prompts?",
+        ),
+        (JobRequest, {"spec": {**INFER, "backend_typ": "x"}}, "spec.backend_typ: unknown field"),
+        (JobRequest, {"spec": {**INFER, "x" * 200: 1}}, f"spec.{'x' * 200}: unknown field"),
+    ],
+)  # fmt: skip
+def test_a_misspelt_key_is_reported_first_with_the_key_of_that_place_that_was_meant(model, document, message):
+    with pytest.raises(ValidationError) as refused:
+        model.model_validate(document)
+
+    first = wrong_fields(refused.value.errors(), document, model)[0]
+
+    assert f"{first.field}: {first.message}" == message
+
+
+def test_a_misspelt_word_is_reported_with_the_one_that_was_meant():
+    with pytest.raises(ValidationError) as refused:
+        JobRequest.model_validate({"spec": {**INFER, "kind": "infr"}})
+
+    assert wrong_fields(refused.value.errors(), {"spec": INFER})[0].message.endswith("did you mean infer?")
+
+
 def test_a_job_of_a_pipeline_that_is_called_like_a_kind_keeps_its_name():
     jobs = {"infer": {"spec": {**INFER, "model": 7}}}
 
