@@ -27,7 +27,9 @@ def _fitting(annotations: Sequence[Any], document: Any) -> _Models:
     models = [member for each in annotations for member in _members(each) if _is_model(member)]
     if not isinstance(document, Mapping):
         return models
-    return [model for model in models if all(_may_be(model, key, document[key]) for key in _keys(model) & document.keys())]
+    return [
+        model for model in models if all(_may_be(model, key, document[key]) for key in _keys(model) & document.keys())
+    ]
 
 
 def _may_be(model: type[BaseModel], key: str, value: object) -> bool:

@@ -64,7 +64,8 @@ class Answering(BaseModel):
     golden: FileInput | None = None
     require: Require | None = Field(
         default=None,
-        description="What answers with a golden answer have to be; otherwise the job fails with wrong_answers. "
+        description="What answers have to be, compared with the golden, which has one for each; otherwise the job fails with "
+        "wrong_answers. "
         "Default: exact where a golden is given.",
     )
     most_empty: int | None = Field(

@@ -19,7 +19,7 @@ _Meets = Callable[[str, str], bool]
 def missed(answers: Sequence[CheckedAnswer], require: Require) -> str | None:
     """Why the answers are not what is required, in one line with the first prompts; None if they are.
 
-    Answers without a golden one are not judged; if that is all of them, the golden belongs to other prompts."""
+    Answers without a golden one cannot be what is required; if that is all of them, the golden is of other prompts."""
     judged = [(answer, answer.golden) for answer in answers if answer.golden is not None]
     if not judged:
         return f"none of the {len(answers)} answers has a golden answer: the golden is of other prompts"
@@ -27,7 +27,11 @@ def missed(answers: Sequence[CheckedAnswer], require: Require) -> str | None:
     # Repeats and lanes say the same again and again: each pair of texts is compared once.
     known = {pair: meets(*pair) for pair in {(golden, answer.given.text) for answer, golden in judged}}
     wrong = [answer for answer, golden in judged if not known[golden, answer.given.text]]
-    return f"{len(wrong)} of {len(judged)} answers {wanted}: {_prompts(wrong)}" if wrong else None
+    without = [answer for answer in answers if answer.golden is None]
+    found = [(wrong, len(judged), wanted), (without, len(answers), "have no golden answer")]
+    return (
+        "; ".join(f"{len(some)} of {of} answers {what}: {_prompts(some)}" for some, of, what in found if some) or None
+    )
 
 
 def _rule(require: Require) -> tuple[_Meets, str]:

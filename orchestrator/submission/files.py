@@ -1,12 +1,14 @@
 """Files that a request names by path, and prompts that it contains, stored before any row is written."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from orchestrator.catalog.paths import allowed_path
 from orchestrator.catalog.text_files import read_text_file, safe_name
 from orchestrator.errors import BadSpec, PathRefused
+from orchestrator.model.requirements import Answering
 from orchestrator.model.specs import FilePath, PromptLines, Spec, StoredArtifact, inputs_of
 from orchestrator.results.text_files import FILE_LIMIT, check_golden, check_prompts, golden_in, prompts_in
 from orchestrator.settings import Settings
@@ -37,7 +39,7 @@ class Intake:
         self._keeps = keeps
         self._unkept: dict[str, bytes] = {}
         self._taken_in: dict[tuple[str, Written], TakenIn] = {}
-        self._related: set[tuple[str, str]] = set()
+        self._related: set[tuple[str, str, bool]] = set()
 
     def take_in(self, spec: Spec) -> dict[str, TakenIn]:
         """Store every file the spec names by path or contains; PathRefused or BadSpec names the field at fault."""
@@ -71,25 +73,24 @@ class Intake:
         return digest
 
     def _refuse_strange_golden(self, spec: Spec) -> None:
-        """BadSpec if both files are known here, and the golden answers none of the prompts: it belongs to other
-        prompts."""
+        """BadSpec if both files are known here, and the golden answers none of the prompts (it belongs to other
+        prompts), or not all of them although its answers are required."""
         sources = inputs_of(spec)
         prompts, golden = (self._digest(name, sources.get(name)) for name in ("prompts", "golden"))
-        if prompts is None or golden is None or (prompts, golden) in self._related:
+        if prompts is None or golden is None:
             return
-        self._related.add((prompts, golden))
+        partial = isinstance(spec, Answering) and spec.requirement is None
+        if (prompts, golden, partial) in self._related:
+            return
+        self._related.add((prompts, golden, partial))
         try:
             asked = prompts_in(self._content(prompts), "spec.prompts")
             known = [question.strip() for question, _ in golden_in(self._content(golden), "spec.golden")]
         except BadSpec:
             return  # stored under that name, but not such a file: the worker reports it
-        if known and not set(asked) & set(known):
-            self._related.discard((prompts, golden))
-            raise BadSpec(
-                f"the golden answers none of the {len(asked)} prompts: it has {len(known)} questions, the first is "
-                f"{known[0][:60]!r}",
-                field="spec.golden",
-            )
+        if known and (strange := _lacking(asked, known, partial=partial)):
+            self._related.discard((prompts, golden, partial))
+            raise BadSpec(strange, field="spec.golden")
 
     def _digest(self, name: str, source: object) -> str | None:
         if isinstance(source, Written):
@@ -108,3 +109,21 @@ class Intake:
 
 def _files(spec: Spec) -> dict[str, Written]:
     return {name: source for name, source in inputs_of(spec).items() if isinstance(source, Written)}
+
+
+def _lacking(asked: Sequence[str], known: Sequence[str], *, partial: bool) -> str | None:
+    """Why a golden with these questions is none of the prompts; `partial`: it may have only some of them."""
+    has = set(known)
+    missing = [(number, prompt) for number, prompt in enumerate(asked, 1) if prompt.strip() not in has]
+    if len(missing) == len(asked):
+        return (
+            f"the golden answers none of the {len(asked)} prompts: it has {len(known)} questions, the first is "
+            f"{known[0][:60]!r}"
+        )
+    if not missing or partial:
+        return None
+    number, prompt = missing[0]
+    return (
+        f"the golden has no answer to {len(missing)} of the {len(asked)} prompts; the first is prompt {number}, "
+        f"{prompt[:60]!r}: add them, or set require: report"
+    )

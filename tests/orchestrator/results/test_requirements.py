@@ -49,8 +49,12 @@ def test_a_long_prompt_of_many_lines_stays_one_short_line():
     assert len(why) < 120
 
 
-def test_answers_without_a_golden_answer_are_not_judged():
-    assert missed([answer("Beijing"), answer("whatever", None, index=1)], EXACT) is None
+@pytest.mark.parametrize("require", [EXACT, ALIKE, FINAL])
+def test_no_rule_is_met_by_answers_without_a_golden_answer_which_are_counted_and_named(require):
+    good, other = answer("Beijing"), answer("whatever", None, index=1, question="other?")
+
+    assert missed([good, other, other], require) == "2 of 3 answers have no golden answer: prompt 1 “other?”"
+    assert missed([answer("?"), other], EXACT).endswith("; 1 of 2 answers have no golden answer: prompt 1 “other?”")
 
 
 def test_a_golden_that_answers_no_prompt_is_not_met():

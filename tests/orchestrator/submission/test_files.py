@@ -143,9 +143,10 @@ def test_nothing_is_read_when_no_root_is_configured(store: ArtifactStore, tmp_pa
         Intake(Settings(), store).take_in(spec)
 
 
-def _take_both(store: ArtifactStore, folder: Path, prompts: object, golden: object):
+def _take_both(store: ArtifactStore, folder: Path, prompts: object, golden: object, require: object = None):
     spec = {
         "kind": "infer", "model": "m", "kcore": {"digest": f"sha256:{'c' * 64}"}, "prompts": prompts, "golden": golden,
+        "require": require,
     }  # fmt: skip
     return Intake(Settings(allowed_roots=(folder,)), store).take_in(request_of(spec).spec)
 
@@ -168,13 +169,20 @@ def test_a_golden_of_other_prompts_is_refused_with_counts(
     assert refusal.value.field == "spec.golden"
 
 
-def test_a_golden_for_some_of_the_prompts_is_taken(store: ArtifactStore, tmp_path: Path):
-    (tmp_path / "prompts").write_text("one\rtwo\r")
+def test_a_golden_for_some_of_the_prompts_is_taken_only_if_nothing_is_required(store: ArtifactStore, tmp_path: Path):
+    (tmp_path / "prompts").write_text("one\rtwo\rthree")
     (tmp_path / "golden").write_text('{"question": " two", "answer": ""}')
+    both = {"path": str(tmp_path / "prompts")}, {"path": str(tmp_path / "golden")}
 
-    taken = _take_both(store, tmp_path, {"path": str(tmp_path / "prompts")}, {"path": str(tmp_path / "golden")})
+    taken = _take_both(store, tmp_path, *both, require="report")
+    refusals = []
+    for require in (None, "exact", {"similarity": 0.5}):
+        with pytest.raises(BadSpec, match="no answer to 2 of the 3 prompts; the first is prompt 1, 'one'") as refusal:
+            _take_both(store, tmp_path, *both, require=require)
+        refusals.append(refusal.value.field)
 
     assert set(taken) == {"prompts", "golden"}
+    assert refusals == ["spec.golden"] * 3
 
 
 def test_a_file_of_more_lines_than_anyone_writes_is_refused(store: ArtifactStore, tmp_path: Path):
