@@ -13,6 +13,8 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
+from cli.regular_files import open_regular
+
 BESIDE = ".server"
 """Added to the name of a token file: the file with the address of the server that the token is for."""
 
@@ -73,7 +75,7 @@ def load() -> Contexts:
     """The stored contexts; none if there is no file."""
     file = file_of_contexts()
     try:
-        return _contexts(json.loads(file.read_text("utf-8")))
+        return _contexts(json.loads(_text_of(file)))
     except FileNotFoundError:
         return Contexts()
     except OSError as error:
@@ -100,8 +102,13 @@ def save(contexts: Contexts) -> None:
 def address_beside(token_file: Path) -> str | None:
     """The address that a server left beside the token; None if there is none."""
     with suppress(OSError, UnicodeDecodeError):
-        return token_file.with_name(token_file.name + BESIDE).read_text("utf-8").strip() or None
+        return _text_of(token_file.with_name(token_file.name + BESIDE)).strip() or None
     return None
+
+
+def _text_of(file: Path) -> str:
+    with open_regular(file) as stream:
+        return stream.read().decode()
 
 
 def _contexts(document: Any) -> Contexts:

@@ -228,7 +228,8 @@ def run(argv: Sequence[str]) -> int:
             return _BROKEN_PIPE
     except CycloptsError as error:
         command = " ".join(("tx81", *(error.command_chain or ())))
-        return _refused(f"{str(error).rstrip('.')}; see: {command} --help", Exit.USAGE)
+        wrong = str(error).replace(", ...", " and more").rstrip(".")
+        return _refused(f"{wrong}; see: {command} --help", Exit.USAGE)
     except Stop as stop:
         return _refused(str(stop), stop.code)
     except KeyboardInterrupt:

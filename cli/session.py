@@ -19,21 +19,34 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 from cyclopts import Parameter
 
 from cli.contexts import BESIDE, BadContexts, Contexts, ServerContext, address_beside, load
+from cli.regular_files import open_regular
 from cli.terminal import harmless, visible, with_colours
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.console import Console, RenderableType
 
-    from api.client.client import Client
+    from api.client.client import ApiError, Client
     from orchestrator.settings import Settings
 
 CONTEXT = "context"
 """Where a token comes from if somebody has logged in."""
 EXAMPLE = "http://127.0.0.1:8081"
 """What an address looks like."""
-_MOST_CHARACTERS = 4096
+_MOST_BYTES = 4096
 """Of a file with a token, which has fewer than a hundred."""
+_OPTIONS = {
+    "submitted_by": "--user",
+    "q": "--search",
+    "job": "JOBS",
+    "subject": "SUBJECTS",
+    "index": "--question",
+    "exact": "--wrong",
+    "closed": "--all",
+    "ended": "--all",
+    "lifted": "--all",
+}
+"""The options that are not called like the parameter of the API to which they belong."""
 _PIPED_WIDTH = 250
 """Width of a table that is not on a screen: wide enough that no cell is folded."""
 
@@ -137,7 +150,7 @@ class Session(Printing):
                 yield client
         except ApiError as error:
             remedy = f"; {self.target().remedy}" if error.status == 401 else ""
-            raise Stop(f"{error}{remedy}", exit_of(error.status)) from error
+            raise Stop(f"{refusal_of(error)}{remedy}", exit_of(error.status)) from error
         except FileChanged as error:
             raise Stop(str(error)) from error
         except ServerUnreachable as error:
@@ -169,11 +182,11 @@ class Target:
         if self.plain is not None or self.file is None:
             return _usable(self.plain or "", self.source)
         try:
-            with self.file.open(encoding="utf-8") as file:
-                text = file.read(_MOST_CHARACTERS + 1)
-            if len(text) > _MOST_CHARACTERS:
+            with open_regular(self.file) as file:
+                content = file.read(_MOST_BYTES + 1)
+            if len(content) > _MOST_BYTES:
                 raise Stop(f"{self.file} has no token: it is too large", Exit.SERVER)
-            return _usable(text.strip(), self.source)
+            return _usable(content.decode().strip(), self.source)
         except OSError as error:
             raise Stop(
                 f"no token: {self.file} cannot be read ({error.strerror}); log in with: tx81 login {self.address}, "
@@ -245,6 +258,13 @@ def settings() -> "Settings":
         return load_settings()
     except BadSettings as trouble:
         raise Stop(str(trouble)) from None
+
+
+def refusal_of(error: "ApiError") -> str:
+    """What the server refused, with the option that the person wrote in place of the parameter of the API."""
+    if error.parameter is None:
+        return str(error)
+    return f"{_OPTIONS.get(error.parameter, '--' + error.parameter.replace('_', '-'))}: {error.detail}"
 
 
 def exit_of(status: int) -> Exit:

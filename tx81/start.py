@@ -8,6 +8,7 @@ before ours. Only the standard library is imported here, and this module is the 
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -85,7 +86,13 @@ def main() -> None:
     global is_command_line
     is_command_line = True
     import_only_ours()
-    import_module("cli.main").main()
+    # Ctrl-C while modules are imported would show where: until then it ends the process as the shell expects.
+    python = signal.getsignal(signal.SIGINT)
+    if python is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    command_line = import_module("cli.main")
+    signal.signal(signal.SIGINT, python)
+    command_line.main()
 
 
 def _current_folder() -> str:

@@ -32,14 +32,19 @@ PATIENCE_SECONDS = 60.0
 
 
 class ApiError(Exception):
-    """The server refused a request; its text is for a person, `code` is for a program."""
+    """The server refused a request; its text is for a person, `code` is for a program.
 
-    def __init__(self, status: int, code: str, detail: str, field: str | None = None) -> None:
+    `parameter` is the query parameter that the refused field is or belongs to, if it is one."""
+
+    def __init__(
+        self, status: int, code: str, detail: str, field: str | None = None, parameter: str | None = None
+    ) -> None:
         super().__init__(f"{field}: {detail}" if field else detail)
         self.status = status
         self.code = code
         self.detail = detail
         self.field = field
+        self.parameter = parameter
 
 
 def segment(word: object) -> str:
@@ -205,7 +210,9 @@ def _checked(answer: httpx2.Response) -> httpx2.Response:
         problem = Problem.model_validate_json(answer.content)
     except ValidationError:
         raise ApiError(answer.status_code, "unknown", f"the server answered {answer.status_code}") from None
-    raise ApiError(problem.status, problem.code, problem.detail, problem.field)
+    name = (problem.field or "").partition(".")[0]
+    parameter = name if name in answer.request.url.params else None
+    raise ApiError(problem.status, problem.code, problem.detail, problem.field, parameter)
 
 
 def _given(values: Query) -> dict[str, Any]:

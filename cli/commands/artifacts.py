@@ -14,6 +14,7 @@ from api.client.client import Client
 from api.documents.artifacts import ArtifactView
 from cli.commands.unknown_names import hint_if_unknown
 from cli.input.files import file_name, own_archive, server_path
+from cli.input.numbers import Limit
 from cli.output_files import require_new
 from cli.pages.catalog import artifacts_table
 from cli.pages.layout import size
@@ -30,7 +31,7 @@ def artifacts(
     job: int | None = None,
     name: str | None = None,
     retired: bool = False,
-    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 50,
+    limit: Limit = 50,
     session: Session = HERE,
 ) -> Exit:
     """List artifacts, newest first.

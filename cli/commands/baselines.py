@@ -6,6 +6,7 @@ from cyclopts import App, Parameter
 
 from cli.commands.unknown_names import hint_if_unknown
 from cli.input.documents import validated
+from cli.input.numbers import Limit
 from cli.pages.baselines import baseline_page, baselines_table
 from cli.session import HERE, Exit, Session, Stop
 from orchestrator.model.baselines import BaselineOrder, Because
@@ -20,7 +21,7 @@ def baselines(
     suite: str | None = None,
     cell: str | None = None,
     all_: Annotated[bool, Parameter(name="--all", negative="")] = False,
-    limit: int = 100,
+    limit: Limit = 100,
     session: Session = HERE,
 ) -> Exit:
     """List baselines that are in force, newest first.

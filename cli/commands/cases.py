@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 from cli.commands.unknown_names import hint_if_unknown
 from cli.input.documents import validated
+from cli.input.numbers import Limit
 from cli.input.times import moment
 from cli.pages.cases import case_page, cases_table
 from cli.session import HERE, Exit, Session
@@ -25,7 +26,7 @@ def cases(
     suite: str | None = None,
     state: list[CaseState] | None = None,
     all_: Annotated[bool, Parameter(name="--all", negative="")] = False,
-    limit: int = 100,
+    limit: Limit = 100,
     session: Session = HERE,
 ) -> Exit:
     """List open cases, newest first.

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 from rich.console import Console
 
 from api.client.client import Client
@@ -47,7 +47,7 @@ def compare(
     effect: float | None = None,
     rule: Literal["unchanged", "not_worse", "report"] = "unchanged",
     answers: ShownPrompts = "changed",
-    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 100,
+    limit: Annotated[int, Parameter(name=["--limit", "-n"], validator=validators.Number(gte=1))] = 100,
     format: Form = "text",
     out: Path | None = None,
     session: Session = HERE,
@@ -77,8 +77,6 @@ def compare(
     out
         File to write it to; an existing one is replaced.
     """
-    if limit < 1:
-        raise Stop("--limit: write a number of prompts from 1 on, or --answers none")
     require_writable(out, "--out")
     options = {"across": across, "strict": strict, "metric": metric, "effect": effect, "rule": rule}
     with session.client() as client:

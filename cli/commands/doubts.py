@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 from cli.commands.listing import slot_id
 from cli.commands.unknown_names import hint_if_unknown
 from cli.input.documents import validated
+from cli.input.numbers import Limit
 from cli.pages.doubts import doubts_table
 from cli.session import HERE, Exit, Session
 from orchestrator.model.doubts import LiftOrder
@@ -21,7 +22,7 @@ def doubts(
     job: int | None = None,
     slot: str | None = None,
     all_: Annotated[bool, Parameter(name="--all", negative="")] = False,
-    limit: int = 100,
+    limit: Limit = 100,
     session: Session = HERE,
 ) -> Exit:
     """List results that are in doubt, newest first, with the evidence against their cards.

@@ -1,10 +1,11 @@
 """The command about the history of a series."""
 
+from cli.input.numbers import Limit
 from cli.pages.history import history_page
 from cli.session import HERE, Exit, Session
 
 
-def history(suite: str, cell: str, metric: str, /, *, limit: int = 200, session: Session = HERE) -> Exit:
+def history(suite: str, cell: str, metric: str, /, *, limit: Limit = 200, session: Session = HERE) -> Exit:
     """Show one series over the latest runs of its suite: where its level changed, and what happened meanwhile.
 
     Parameters

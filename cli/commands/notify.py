@@ -11,6 +11,7 @@ from rich.table import Table
 from api.client.client import Client
 from api.documents.notifications import DeliveryView, TargetView
 from cli.input.documents import validated
+from cli.input.numbers import Limit
 from cli.pages.layout import local_time, row, table
 from cli.session import HERE, Exit, Session, Stop, hint
 from orchestrator.model.notifications import DeliveryState, TargetKind, TargetRequest
@@ -65,9 +66,7 @@ def send_test(name: str, /, *, session: Session = HERE) -> Exit:
 
 
 @app.command
-def log(
-    name: str, /, *, limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 50, session: Session = HERE
-) -> Exit:
+def log(name: str, /, *, limit: Limit = 50, session: Session = HERE) -> Exit:
     """List the messages of a target, newest first, with their outcome.
 
     Parameters

@@ -4,8 +4,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import yaml
 from rich.console import Group
@@ -20,6 +21,8 @@ from orchestrator.model.release_checks import Finding, Level, ReleaseCheck
 from tx81.start import service_environment
 
 _FORBIDDEN = 403
+_STATE = Path(".tx81")
+"""The state folder of a stack that was started in the current folder."""
 
 
 def show(name: str, /, *, session: Session = HERE) -> Exit:
@@ -65,7 +68,14 @@ def check(name: str, /, *, root: Path | None = None, session: Session = HERE) ->
 def looked_at(release: ReleaseDetail, root: Path | None) -> ReleaseCheck:
     """What a check on this machine finds; nothing is stored."""
     elsewhere = {} if root is None else {"TX81_RELEASE_ROOTS": json.dumps({release.name: str(root.absolute())})}
-    env = service_environment(os.environ) | elsewhere
+    with TemporaryDirectory(prefix="tx81-check-") as own:
+        # Without a state folder of this host's workers the check has its own: it leaves nothing in the current one.
+        known = "TX81_STATE_DIR" in os.environ or _STATE.exists()
+        state = {} if known else {"TX81_STATE_DIR": own}
+        return _checked(release, service_environment(os.environ) | state | elsewhere)
+
+
+def _checked(release: ReleaseDetail, env: Mapping[str, str]) -> ReleaseCheck:
     asked = release.model_dump_json(include={"name", "profile", "root", "digest"})
     done = subprocess.run(
         [sys.executable, "-P", "-m", "workers.release_check"], input=asked, env=env,

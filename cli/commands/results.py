@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 
 from cli.commands.listing import slot_id
 from cli.commands.unknown_names import hint_if_unknown
+from cli.input.numbers import Limit
 from cli.input.times import moment
 from cli.output_files import new_file, require_new
 from cli.pages.results import answers_table, metrics_table
@@ -44,7 +45,7 @@ class Wanted:
     until: str | None = None
     "Only jobs that ended before, in the same format."
 
-    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 50
+    limit: Limit = 50
     "Number of lines to show; a file has all."
 
     format: Literal["csv", "jsonl", "parquet"] | None = None

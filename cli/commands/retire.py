@@ -1,7 +1,7 @@
 """The commands that retire things, and use them again."""
 
 from cli.pages.catalog import retirements_table
-from cli.session import HERE, Exit, Session
+from cli.session import HERE, Exit, Session, hint
 from orchestrator.model.retirements import Retirable
 
 
@@ -35,5 +35,6 @@ def unretire(kind: Retirable, name: str, /, *, session: Session = HERE) -> Exit:
     """
     with session.client() as client:
         found = client.unretire(kind, name)
-        session.emit(found, retirements_table([found]))
+        session.emit(found, retirements_table([found], lifted=True))
+        hint(f"in use again: {found.kind} {found.name}")
     return Exit.OK

@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 from api.client.client import ApiError
 from cli.input.documents import folder_of, validated, written_in
 from cli.input.files import OwnFiles
-from cli.input.numbers import Seconds
+from cli.input.numbers import Limit, Seconds
 from cli.output_files import require_writable
 from cli.pages.suites import run_page, runs_table, suite_page, suites_table
 from cli.session import HERE, Exit, Session, Stop, hint, hint_on_terminal, once
@@ -81,9 +81,7 @@ def show(suite: str, /, *, run: int | None = None, session: Session = HERE) -> E
 
 
 @app.command
-def runs(
-    suite: str, /, *, limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 20, session: Session = HERE
-) -> Exit:
+def runs(suite: str, /, *, limit: Limit = 20, session: Session = HERE) -> Exit:
     """List the runs of a suite, newest first.
 
     Parameters

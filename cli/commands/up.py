@@ -1,5 +1,6 @@
 """`tx81 up`: the embedded stack until Ctrl-C."""
 
+import os
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,7 @@ from cyclopts import Parameter, validators
 from rich.text import Text
 
 from cli.input.numbers import Port
-from cli.session import Exit, Printing, hint, settings
+from cli.session import Exit, Printing, Stop, hint, settings
 from cli.stack.embedded import FLOWER_USER, Running, StackPlan, free_port, running
 
 _HERE = Printing()
@@ -41,7 +42,7 @@ def up(
     flower_control
         Let Flower stop workers and cancel attempts. Default: it only shows them.
     """
-    folder = (state or settings().state_dir).absolute()
+    folder = _state_folder((state or settings().state_dir).absolute())
     plan = StackPlan(
         state=folder, root=root, hosts=hosts, api_port=free_port(port), flower_port=free_port(flower_port),
         flower_control=flower_control, start_folder=start_folder(),
@@ -55,6 +56,16 @@ def up(
     except KeyboardInterrupt:
         hint("stopped")
     return Exit.OK
+
+
+def _state_folder(folder: Path) -> Path:
+    """The same; `Stop` if there is something else at its place, or above it."""
+    nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not nearest.is_dir():
+        raise Stop(
+            f"--state (TX81_STATE_DIR): {nearest} is not a folder; name a folder, or one that does not exist yet"
+        )
+    return folder
 
 
 def start_folder() -> Path | None:

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from pydantic import BaseModel, ValidationError
 
 from cli.input.files import OwnFiles
+from cli.regular_files import open_regular
 from cli.session import Stop
 from orchestrator.model.batches import BatchRequest
 from orchestrator.model.near_misses import MEANT
@@ -236,8 +237,10 @@ def _number(text: str) -> int | str:
 
 def _text_of(source: str, shown: str) -> str:
     try:
-        content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
-        return content.decode("utf-8-sig")
+        if source == "-":
+            return sys.stdin.buffer.read().decode("utf-8-sig")
+        with open_regular(Path(source)) as file:
+            return file.read().decode("utf-8-sig")
     except OSError as error:
         raise Stop(f"{shown}: cannot be read ({error.strerror}); give a JSON or YAML file, or - for stdin") from None
     except UnicodeDecodeError:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from api.client.client import Client
+from cli.regular_files import open_regular
 from cli.session import Stop
 from orchestrator.errors import BadSpec
 from orchestrator.model.spec_words import SERVER_PREFIX
@@ -85,18 +86,9 @@ class OwnFiles:
 def own_file(path: Path, text: str, field: str) -> bytes:
     """The bytes of a file of this machine, read once; `Stop` names `field` and what to do.
 
-    Only a regular file is read: opening a pipe or a device could wait without end."""
+    Only a regular file is read."""
     try:
-        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError) as trouble:
-        raise Stop(_unreadable(text, field, trouble)) from None
-    kind = os.fstat(opened).st_mode
-    if not stat.S_ISREG(kind):
-        os.close(opened)
-        what = "a folder" if stat.S_ISDIR(kind) else "not a regular file"
-        raise Stop(f"{field}: {text} is {what}; give a file with the text in it")
-    try:
-        with os.fdopen(opened, "rb") as stream:
+        with open_regular(path) as stream:
             content = stream.read(FILE_LIMIT + 1)
     except OSError as trouble:
         raise Stop(_unreadable(text, field, trouble)) from None

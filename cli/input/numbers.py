@@ -12,6 +12,10 @@ Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
 """0 is any free one."""
 
 
+Limit = Annotated[int, Parameter(name=["--limit", "-n"], validator=validators.Number(gte=1, lte=500))]
+"""Number of entries of one page; the server sends no larger one."""
+
+
 def only_whole_numbers() -> None:
     """Refuse `1.5` where a whole number is wanted: cyclopts rounds it, and 54.4 would cancel job 54.
 

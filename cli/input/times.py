@@ -10,6 +10,10 @@ _DURATION = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,4})h)?(?:(\d{1,5})m(?:in)?)?(?:
 _TIME_OF_DAY = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)", re.ASCII)
 
 
+_MOMENT = "14:00, 2026-03-01, '2026-03-01 14:00' or 2026-03-01T14:00:00+08:00"
+_SINCE = f"30m, 2h or 1d (ago), {_MOMENT}"
+
+
 def duration(text: str, option: str) -> timedelta:
     """`90m`, `2h`, `1h30m`, `1d12h`; `Stop` names the option otherwise."""
     found = _DURATION.fullmatch(text)
@@ -28,13 +32,13 @@ def since(text: str, option: str, *, now: datetime) -> datetime:
         return now - duration(text, option)
     if _TIME_OF_DAY.fullmatch(text):
         return moment(text, option, after=now - timedelta(days=1))
-    found = moment(text, option, after=now)
+    found = moment(text, option, after=now, examples=_SINCE)
     if found > now:
         raise Stop(f"{option}: {text!r} is in the future")
     return found
 
 
-def moment(text: str, option: str, *, after: datetime) -> datetime:
+def moment(text: str, option: str, *, after: datetime, examples: str = _MOMENT) -> datetime:
     """A date and time, of this machine's zone unless the text names one; a time of day is the next one after `after`.
 
     `Stop` names the option if it is neither, or a local time that clocks skip or show twice.
@@ -45,9 +49,7 @@ def moment(text: str, option: str, *, after: datetime) -> datetime:
         given = datetime.fromisoformat(text)
         return _of_this_machine(given, option) if given.tzinfo is None else given.astimezone()
     except (ValueError, OverflowError, OSError):
-        raise Stop(
-            f"{option}: {text!r} is not a time; write it like 14:00, '2026-03-01 14:00' or 2026-03-01T14:00:00+08:00"
-        ) from None
+        raise Stop(f"{option}: {text!r} is not a time; write it like {examples}") from None
 
 
 def _next(hour: int, minute: int, after: datetime) -> datetime:

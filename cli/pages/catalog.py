@@ -44,9 +44,9 @@ def checks_table(checks: Iterable[tuple[str, str, str]]) -> Table:
     return shown
 
 
-def retirements_table(retired: Iterable[RetirementView]) -> Table:
-    """What is retired, by whom and why."""
-    shown = table("kind", "name", "retired by", "at", "why")
+def retirements_table(retired: Iterable[RetirementView], *, lifted: bool = False) -> Table:
+    """What is retired, or was (`lifted`), by whom and why."""
+    shown = table("kind", "name", "was retired by" if lifted else "retired by", "at", "why")
     for each in retired:
         row(shown, each.kind, each.name, each.by, local_time(each.at), each.note)
     return shown

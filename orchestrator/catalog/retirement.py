@@ -22,13 +22,16 @@ _EXISTS = {
 
 
 def retire(session: Session, request: RetireRequest, *, by: str, now: datetime, lost_after: timedelta) -> Retirement:
-    """Retire it; what is retired already stays as it is. NotFound without such a thing.
+    """Retire it; what is retired already stays so, and gets the reason if one is given. NotFound without such a thing.
 
     IllegalTransition for the default release, and for a host whose workers are alive."""
     kind, name = request.kind, request.name
     if session.scalar(_EXISTS[kind](name).limit(1)) is None:
         raise NotFound(f"there is no {kind} {name}", **{str(kind): name})
     if (found := session.get(Retirement, (kind, name))) is not None:
+        if request.note not in (None, found.note):
+            found.note = request.note
+            record(session, "catalog.retired", now, what=str(kind), name=name, by=by, note=request.note)
         return found
     if kind is Retirable.RELEASE and session.get_one(Release, name).is_default:
         raise IllegalTransition(f"release {name} is the default: make another one the default first", release=name)

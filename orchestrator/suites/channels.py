@@ -91,7 +91,8 @@ def _service(url: str) -> Any:
     """An object of apprise for a URL; BadRequest if it is none of those that are taken. It is imported only now."""
     scheme = url.partition("://")[0].lower()
     if scheme not in SERVICES:
-        raise BadRequest(f"this URL is not taken: it must begin with {'://, '.join(SERVICES)}://", field="url")
+        known = "://, ".join(SERVICES)
+        raise BadRequest(f"this URL is not taken: it must begin with https://, http://, {known}://", field="url")
     import apprise
 
     # Its messages may quote parts of a URL.
