@@ -1,4 +1,4 @@
-"""Jobs that were answered from the cache have no log and no answers of their own: those of the job that ran are shown."""
+"""Jobs that were answered from the cache have no log and no answers: those of the job that ran are shown."""
 
 from api.client.client import ApiError, Client
 from cli.session import hint

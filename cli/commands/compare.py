@@ -14,7 +14,7 @@ from api.client.client import Client
 from api.documents.comparisons import ComparisonReport, ShownPrompts
 from cli.output_files import replace_file, require_writable
 from cli.pages.comparisons import comparison_page
-from cli.session import HERE, Exit, Session, Stop, hint, say
+from cli.session import HERE, Exit, Session, hint, say
 from cli.terminal import visible
 from orchestrator.model.verdicts import Verdict
 

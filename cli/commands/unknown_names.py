@@ -1,4 +1,4 @@
-"""Filters of a list that is empty because they name nothing: one line on standard error says which, and what lists them.
+"""Filters of an empty list that name nothing: one line on standard error says which, and what lists them.
 
 The server is asked only if the list is empty, so a list that shows something costs no further request.
 """

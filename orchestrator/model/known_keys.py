@@ -1,4 +1,4 @@
-"""Which keys a document may have at a place, read from its Pydantic model: for what to say about a misspelt one. Pure."""
+"""Which keys a document may have at a place, read from its Pydantic model: to say which one was meant. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin

@@ -64,9 +64,8 @@ class Answering(BaseModel):
     golden: FileInput | None = None
     require: Require | None = Field(
         default=None,
-        description="What answers have to be, compared with the golden, which has one for each; otherwise the job fails with "
-        "wrong_answers. "
-        "Default: exact where a golden is given.",
+        description="What answers have to be, compared with the golden, which has one for each; otherwise the job "
+        "fails with wrong_answers. Default: exact where a golden is given.",
     )
     most_empty: int | None = Field(
         default=None, ge=0, le=MAX_ANSWERS,

@@ -110,8 +110,8 @@ class _Found:
 def wrong_fields(errors: Sequence[Mapping[str, Any]], document: Any, model: Any = None) -> list[WrongField]:
     """Pydantic's errors about a document (JSON, YAML or the same as plain data), without what no person wrote.
 
-    Of a union, those of the member that fits best; each at most once, and at most `MOST_ERRORS`. With the `model` of the
-    document, misspelt keys are first, each with the one that was probably meant.
+    Of a union, those of the member that fits best; each at most once, and at most `MOST_ERRORS`. With the `model` of
+    the document, misspelt keys are first, each with the one that was probably meant.
     """
     found = [_found(error, document, model) for error in errors[:MOST_READ]]
     weights = Counter(branch for entry in found for branch in entry.branches)

@@ -24,15 +24,15 @@ def test_a_limit_below_one_is_wrong_usage(tx81, command, limit):
 @pytest.mark.parametrize(
     ("command", "option"),
     [
-        (["compare", "1", "2", "--across", "colour"], "--across"),
+        (["compare", "JOB", "JOB", "--across", "colour"], "--across"),
         (["jobs", "--user", ""], "--user"),
         (["jobs", "--search", "a\0"], "--search"),
         (["jobs", "--kind", "infr"], "--kind"),
         (["results", "metrics", "--kcore", "x"], "--kcore"),
     ],
 )
-def test_a_refused_parameter_is_called_like_its_option(tx81, at_site, command, option):
-    ran = tx81(*command)
+def test_a_refused_parameter_is_called_like_its_option(tx81, queued, command, option):
+    ran = tx81(*(queued if word == "JOB" else word for word in command))
 
     assert ran.code == 5
     assert ran.err.startswith(f"tx81: {option}: ")
@@ -44,7 +44,7 @@ def test_a_refused_parameter_is_called_like_its_option(tx81, at_site, command, o
         ["submit", "PIPE"], ["batches", "submit", "PIPE"], ["suites", "apply", "PIPE"], ["canary", "set", "PIPE"],
         ["stress", "PIPE"], ["jobs", "--token-file", "PIPE"], ["releases", "add", "r", "./PIPE", "/r"],
         ["run", "--model", "m", "--backend-type", "b", "--prompts", "PIPE"],
-        ["golden", "import", "PIPE", "--prompts", "q", "--model", "m"],
+        ["golden", "import", "PIPE", "--prompts", "server:/q", "--model", "m"],
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("device", [False, True])
@@ -70,7 +70,7 @@ def test_a_command_that_does_not_exist_is_answered_with_those_that_do(tx81):
     ran = tx81("jbos")
 
     assert ran.code == 2
-    assert ",;" not in ran.err and ", ;" not in ran.err
+    assert ",;" not in ran.err.replace(" ", "")
     assert "jobs" in ran.err
 
 

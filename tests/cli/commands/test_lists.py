@@ -133,7 +133,8 @@ def test_a_short_name_is_the_slot_of_the_only_host_that_has_it(tx81, at_site, sl
 UNKNOWN = {
     "slot g99": (["jobs", "--slot", "g99"], ["results", "metrics", "--slot", "g99"], ["doubts", "--slot", "g99"],
                  ["reservations", "--slot", "g99"]),
-    "model tiyn": (["jobs", "--model", "tiyn"], ["endpoints", "--model", "tiyn"], ["results", "answers", "--model", "tiyn"]),
+    "model tiyn": (["jobs", "--model", "tiyn"], ["endpoints", "--model", "tiyn"],
+                   ["results", "answers", "--model", "tiyn"]),
     "release r9": (["results", "metrics", "--release", "r9"],),
     "project nope": (["jobs", "--project", "nope", "-q"], ["pipelines", "--project", "nope"],
                      ["batches", "--project", "nope"], ["cancel", "--project", "nope"]),
