@@ -74,7 +74,7 @@ class Listing:
         as_table: Callable[[Iterable[V], Times], Table],
         **filters: Any,
     ) -> None:
-        """Print the first entries that `fetch` gives; standard error says if there are more, or a filter names nothing."""
+        """Print the first entries that `fetch` gives; a hint says if there are more, or if a filter names nothing."""
         found, more = self._fetched(fetch, filters)
         if self.quiet and not session.as_json:
             numbers = "".join(f"{_number(entry)}\n" for entry in found)
