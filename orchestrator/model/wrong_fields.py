@@ -33,6 +33,8 @@ _PATTERNS = {
     r"^[^\x00]*$": "must not contain the character NUL",
     r"^[\x20-\x7e]*$": "must be printable ASCII characters",
     r"^[\x20-\x7e]{1,200}$": "must be 1 to 200 printable ASCII characters",
+    r"^[!-~]*$": "must be printable ASCII characters without blanks",
+    r"^[^\x00-\x1f/]+$": "must not contain / or control characters",
     r"^[!-~]+$": "must be printable ASCII characters without blanks",
     r"^/[!-~]*$": "must be a path of a server: / and printable ASCII characters without blanks",
     r"^https?://[!-~]+$": "must be an address that begins with http:// or https://, without blanks",

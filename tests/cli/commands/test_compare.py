@@ -144,9 +144,9 @@ def test_more_prompts_than_a_page_are_fetched_up_to_the_limit(tx81, run, monkeyp
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("1",), "subject"),
+        (("1",), "SUBJECTS"),
         (("1", "1"), "named twice"),
-        (("1", "x"), "subject.1"),
+        (("1", "x"), "SUBJECTS"),
         (("1", "999999"), "there is no job 999999"),
         (("1", "2", "--limit", "0"), "--limit"),
         (("1", "2", "--out", "no/such/file"), "--out"),

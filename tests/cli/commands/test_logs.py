@@ -29,7 +29,10 @@ def logged(site, queued, monkeypatch) -> Iterator[int]:
         for at, lines in HALVES:
             raw = "".join(f"{line}\n" for line in lines).encode()
             zst = zstandard.ZstdCompressor().compress(raw)
-            database.execute("INSERT INTO log_chunk VALUES (?, ?, ?, ?, ?)", (attempt, offset, len(raw), zst, at))
+            database.execute(
+                "INSERT INTO log_chunk (attempt_id, offset, size, newlines, zst, at) VALUES (?, ?, ?, ?, ?, ?)",
+                (attempt, offset, len(raw), len(lines), zst, at),
+            )
             offset += len(raw)
     yield queued
     with sqlite3.connect(site.token_file.with_name("tx81.db"), timeout=30) as database:

@@ -143,7 +143,7 @@ def test_a_server_that_can_not_be_is_refused_in_one_line(at_site, tx81, words, t
 def test_all_servers_of_a_pipeline_are_stopped_at_once(at_site, tx81):
     done = tx81("stop", "--pipeline", 4711)
 
-    assert (done.code, done.err) == (0, "no job matches\n")
+    assert (done.code, done.err) == (0, "no job matches\nthere is no pipeline 4711; tx81 pipelines lists them\n")
 
 
 def test_stopping_what_is_no_server_is_refused_by_name(at_site, tx81, queued):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from cli.regular_files import open_regular
+
 QUESTION = "你是谁？"
 
 
@@ -190,3 +192,13 @@ def test_a_profile_of_the_caller_is_sent_with_the_release_it_describes(tx81, at_
     assert made.document["profile"]["environment"]["TX_LOG_LEVEL"] == "2"
     assert (refused.code, refused.err.count("\n")) == (5, 1)
     assert "wrong.yaml line 2: kind: unknown key" in refused.err
+
+
+def test_a_pipe_that_the_shell_has_opened_is_read():
+    reading, writing = os.pipe()
+    os.write(writing, "你是谁？\n".encode())
+    os.close(writing)
+
+    with open_regular(Path(f"/dev/fd/{reading}")) as file:
+        assert file.read().decode() == "你是谁？\n"
+    os.close(reading)
