@@ -11,17 +11,11 @@ from typing import Any
 from celery.worker import state
 
 from orchestrator.broker import RUN_ATTEMPT
-from orchestrator.model.assignments import Assignment
-from orchestrator.model.slots import together
+from orchestrator.model.assignments import Assignment, in_one_line
 from orchestrator.model.states import AttemptState
 from workers.attempt.ending import Ended
 from workers.processes.process import StopReason
 from workers.processes.stops import STOPS
-
-
-def task_id_of(assignment: Assignment) -> str:
-    """The id under which Celery's tools know an attempt, as `orchestrator.dispatcher.turn.bells` forms it."""
-    return f"{assignment.job_id}.{assignment.number}"
 
 
 def stopping() -> bool:
@@ -91,8 +85,8 @@ class TaskEvents:
 
     def began(self, assignment: Assignment) -> None:
         """It was received and started."""
-        where = together(assignment.slot_ids)
-        about = f"job {assignment.job_id}: {assignment.spec['kind']} on {where}, attempt {assignment.number}"
+        job, kind = (assignment.job_id, assignment.job_name), assignment.spec["kind"]
+        about = in_one_line(*job, kind, assignment.slot_ids, assignment.number)
         self._send("task-received", name=RUN_ATTEMPT, args=about, kwargs="{}", retries=0, eta=None, expires=None)
         self._send("task-started")
 

@@ -15,12 +15,13 @@ from celery.worker.request import Request
 from celery.worker.state import revoked
 
 from orchestrator.broker import RUN_ATTEMPT
+from orchestrator.model.assignments import task_id_of
 from orchestrator.model.states import AttemptState
 from orchestrator.storage.artifacts import ArtifactStore
 from workers.attempt.ending import Ended
 from workers.attempt.execution import execute, execute_taken
 from workers.attempt.facts import Taken
-from workers.chain import CHAIN, TaskEvents, stopping, task_id_of
+from workers.chain import CHAIN, TaskEvents, stopping
 from workers.processes.process import StopReason
 from workers.processes.stops import STOPS
 from workers.revokes import REVOKED_BY
@@ -101,7 +102,7 @@ def _run_chain(first: Taken, slot: OwnedSlot, store: ArtifactStore, *, bell_task
     taken: Taken | None = first
     while taken is not None:
         assignment = taken.assignment
-        attempt_id, task_id = assignment.attempt_id, task_id_of(assignment)
+        attempt_id, task_id = assignment.attempt_id, task_id_of(assignment.job_id, assignment.number)
         events = TaskEvents(bell_task_id, task_id)
         events.began(assignment)
         CHAIN.follow(attempt_id, task_id)

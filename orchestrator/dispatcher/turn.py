@@ -16,7 +16,7 @@ from orchestrator.dispatcher.leader import Leadership
 from orchestrator.jobs import bulk
 from orchestrator.jobs import line as next_jobs
 from orchestrator.jobs.admission import admissible, promote
-from orchestrator.model.slots import together
+from orchestrator.model.assignments import in_one_line, task_id_of
 from orchestrator.scheduling import line, plan, queue
 from orchestrator.scheduling.placement.supply import Supply
 from orchestrator.settings import Settings
@@ -45,13 +45,13 @@ _NOTE_KCORE = (
 
 
 def bells(session: Session, attempt_ids: Sequence[int]) -> list[Bell]:
-    """The doorbells of attempts. Every attempt has its own task id, because workers remember revoked ones."""
+    """The doorbells of attempts."""
     return [
         Bell(
             attempt_id=row.id,
-            task_id=f"{row.job_id}.{row.number}",
+            task_id=task_id_of(row.job_id, row.number),
             queue=row.slot_ids[0],
-            description=f"job {row.job_id} ({row.name}): {row.kind} on {together(row.slot_ids)}, attempt {row.number}",
+            description=in_one_line(row.job_id, row.name, row.kind, row.slot_ids, row.number),
         )
         for row in session.execute(_BELLS, {"attempts": attempt_ids})
     ]

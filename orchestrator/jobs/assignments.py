@@ -19,8 +19,9 @@ _ATTEMPT, _JOB, _RELEASE, _MODEL, _INPUT = (
 )
 _ASSIGNMENT = (
     select(
-        _ATTEMPT.number, _ATTEMPT.slot_ids, _JOB.id, _JOB.spec, _JOB.run_seconds, _JOB.silence_seconds, _JOB.log_bytes,
-        _JOB.deadline_at, _RELEASE.profile, _RELEASE.root, _RELEASE.name.label("release"), _RELEASE.digest,
+        _ATTEMPT.number, _ATTEMPT.slot_ids, _JOB.id, _JOB.name, _JOB.spec, _JOB.run_seconds, _JOB.silence_seconds,
+        _JOB.log_bytes, _JOB.deadline_at, _RELEASE.profile, _RELEASE.root, _RELEASE.name.label("release"),
+        _RELEASE.digest,
     )
     .join_from(_TABLES["attempt"], _TABLES["job"], _JOB.id == _ATTEMPT.job_id)
     .outerjoin(_TABLES["release"], _RELEASE.name == _JOB.release)
@@ -64,6 +65,7 @@ def _read(session: Session, attempt_id: int, now: datetime) -> Assignment:
         attempt_id=attempt_id,
         number=row.number,
         job_id=row.id,
+        job_name=row.name,
         slot_ids=tuple(row.slot_ids),
         spec=row.spec,
         profile=row.profile or {},

@@ -1,12 +1,23 @@
 """What a worker knows of one claimed attempt: the spec, the tools, the model, inputs and endpoints."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from orchestrator.model.slots import SlotKind, SlotName
+from orchestrator.model.slots import SlotKind, SlotName, together
+
+
+def task_id_of(job_id: int, number: int) -> str:
+    """The id under which Celery's tools know an attempt: its own, because workers remember revoked ones."""
+    return f"{job_id}.{number}"
+
+
+def in_one_line(job_id: int, name: str, kind: str, slot_ids: Sequence[str], number: int) -> str:
+    """What Celery's tools show of an attempt in place of arguments."""
+    return f"job {job_id} ({name}): {kind} on {together(slot_ids)}, attempt {number}"
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,7 @@ class Assignment:
     attempt_id: int
     number: int
     job_id: int
+    job_name: str
     slot_ids: tuple[str, ...]
     spec: dict[str, Any]
     profile: dict[str, Any]

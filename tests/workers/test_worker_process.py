@@ -21,6 +21,7 @@ from api.flower.server import NamedControl
 from orchestrator.broker import Bell, create_app, ring
 from orchestrator.dispatcher.broker_watch import BrokerWatch
 from orchestrator.dispatcher.leader import Leadership
+from orchestrator.jobs import line
 from orchestrator.model.broker_findings import BrokerFinding
 from orchestrator.model.slots import SlotKind
 from orchestrator.model.states import AttemptState, JobState
@@ -275,7 +276,7 @@ def test_a_slot_in_use_is_refused_in_one_line_that_names_the_holder(lab, cpu0):
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_flower_hears_of_every_step_of_an_attempt(lab, worker):
+def test_flower_hears_of_every_step_of_an_attempt_and_of_the_one_that_follows_it(lab, worker):
     lab.tool('touch "$2/x.gm"')
     heard = []
     with worker.app.connection_for_read() as connection:
@@ -284,13 +285,22 @@ def test_flower_hears_of_every_step_of_an_attempt(lab, worker):
         listening.start()
         eventually(lambda: heard)
 
-        attempt_id = worker.rung()
+        attempt_id = lab.assigned(QUANTIZE, slot="cpu0")
+        second = lab.queued(QUANTIZE, slot="cpu0")
+        with lab.database.write() as session:
+            line.store(session, line.NextJobs([line.InLine(second, "cpu")]), now=lab.database.now(session))
+        worker.ring(attempt_id)
 
-        eventually(lambda: any(event["type"] == "task-succeeded" for event in heard))
+        # The last one is Celery's own, once nothing follows any more.
+        eventually(lambda: [event["type"] for event in heard].count("task-succeeded") == 3)
         receiver.should_stop = True
         listening.join()
-    steps = [event["type"] for event in heard if event.get("uuid") == f"1.{attempt_id}"]
-    assert steps == ["task-sent", "task-received", "task-started", "task-succeeded"]
+    mine, next_one = f"1.{attempt_id}", f"{second}.1"
+    steps = {task: [each["type"] for each in heard if each.get("uuid") == task] for task in (mine, next_one)}
+    assert steps[mine][:4] == ["task-sent", "task-received", "task-started", "task-succeeded"]
+    assert steps[next_one] == ["task-received", "task-started", "task-succeeded"]
+    (told,) = [each["args"] for each in heard if each.get("uuid") == next_one and "args" in each]
+    assert told == f"job {second} (job): quantize on lab.cpu0, attempt 1"
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def client(*servers, **facts):
 def planned(spec, *endpoints, golden=False, **change):
     inputs = [InputArtifact("prompts", DIGEST, "q.txt"), *([InputArtifact("golden", DIGEST, "g")] if golden else [])]
     made = Assignment(
-        attempt_id=1, number=1, job_id=7, slot_ids=("h.cpu0",), spec=spec,
+        attempt_id=1, number=1, job_id=7, job_name="j", slot_ids=("h.cpu0",), spec=spec,
         profile=yaml.safe_load((SHIPPED_PROFILES / "txnn_1.2.1_build0307.yaml").read_text()),
         release="r1", release_digest=DIGEST, root="/opt/tx", model=None, inputs=tuple(inputs),
         run_seconds=1, silence_seconds=1, log_bytes=1, seconds_left=math.inf, endpoints=endpoints or (SERVER,),

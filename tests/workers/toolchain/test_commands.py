@@ -31,7 +31,7 @@ def shipped_profile():
 
 def assignment(spec, *inputs, **change):
     made = Assignment(
-        attempt_id=1, number=1, job_id=7, slot_ids=("h.g1",), spec=spec, profile=shipped_profile(),
+        attempt_id=1, number=1, job_id=7, job_name="j", slot_ids=("h.g1",), spec=spec, profile=shipped_profile(),
         release="r1", release_digest=DIGEST, root="/opt/tx", model=MODEL,
         inputs=tuple(InputArtifact(name, DIGEST, file_name) for name, file_name in inputs),
         run_seconds=1, silence_seconds=1, log_bytes=1, seconds_left=math.inf,
