@@ -1,5 +1,6 @@
 """The command lines of README and of some pages of the docs, run in a lab from the text itself."""
 
+import json
 import os
 import re
 import shlex
@@ -95,8 +96,10 @@ def test_the_summary_of_a_run_is_last_and_names_pipeline_and_jobs(readme, shell)
 
 
 def test_wrong_answers_are_shown_with_their_difference(readme, shell, documented_lab):
-    _, here = documented_lab
-    (here / "off.jsonl").write_text('{"question": "你是谁？", "answer": "我是谁？"}\n', "utf-8")
+    lab, here = documented_lab
+    known = Path(lab.tree["golden"]).read_text("utf-8").splitlines()
+    (right,) = (line for line in known if json.loads(line)["question"] == "Who are you?")
+    (here / "off.jsonl").write_text(f'{{"question": "你是谁？", "answer": "我是谁？"}}\n{right}\n', "utf-8")
     failed = shell.typed(f"{RUN} --ask '你是谁？' --ask 'Who are you?' --golden off.jsonl")
 
     assert failed.returncode == 1

@@ -151,7 +151,7 @@ def test_a_batch_size_that_no_host_has_is_refused_at_its_place(http, sizes):
 @pytest.mark.parametrize(
     ("path", "field", "told"),
     [
-        ("/jobs?stat=failed", "stat", "known: batch, cursor, failed_after, kind"),
+        ("/jobs?stat=failed", "stat", "known: batch, cursor, failed_after, failure, kind"),
         ("/jobs?kind=bake", "kind", "convert"),
         ("/slots?all=1", "all", "unknown query parameter"),
     ],
