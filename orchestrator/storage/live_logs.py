@@ -21,7 +21,16 @@ MOST_TIMES = 500
 _LARGEST_WINDOW = 1 << 20
 
 _CHUNK = Base.metadata.tables["log_chunk"]
-_DROP = delete(_CHUNK).where(_CHUNK.c.attempt_id == bindparam("ended"))
+_ATTEMPT = Base.metadata.tables["attempt"]
+_PIECES = (
+    select(_CHUNK.c.offset, _CHUNK.c.at).where(_CHUNK.c.attempt_id == bindparam("ended")).order_by(_CHUNK.c.offset)
+)
+_KEEP_TIMES = (
+    update(_ATTEMPT)
+    .where(_ATTEMPT.c.id == bindparam("ended"), _ATTEMPT.c.log_times.is_(None))
+    .values(log_times=bindparam("kept"))
+)
+_DROP = delete(_CHUNK).where(_OF_ENDED)
 
 
 @dataclass(frozen=True)
@@ -125,8 +134,10 @@ def times(session: Session, attempt_id: int) -> list[LogTime]:
 
 def drop(session: Session, attempt_id: int) -> None:
     """Forget the pieces, but not when they arrived: the sealed log has them all."""
-    found = times(session, attempt_id)
-    few = found[:: len(found) // MOST_TIMES + 1]
-    kept = {"offsets": [each.offset for each in few], "seconds": [round(each.at.timestamp(), 3) for each in few]}
-    session.execute(update(Attempt).where(Attempt.id == attempt_id).values(log_times=kept))
-    run(session, _DROP, ended=attempt_id)
+    pieces = run(session, _PIECES, ended=attempt_id).all()
+    timed = [(piece.offset, piece.at) for piece in pieces if piece.at is not None]
+    few = timed[:: len(timed) // MOST_TIMES + 1]
+    kept = {"offsets": [offset for offset, _ in few], "seconds": [round(at.timestamp(), 3) for _, at in few]}
+    run(session, _KEEP_TIMES, ended=attempt_id, kept=kept)
+    if pieces:
+        run(session, _DROP, ended=attempt_id)
