@@ -22,9 +22,8 @@ _LARGEST_WINDOW = 1 << 20
 
 _CHUNK = Base.metadata.tables["log_chunk"]
 _ATTEMPT = Base.metadata.tables["attempt"]
-_PIECES = (
-    select(_CHUNK.c.offset, _CHUNK.c.at).where(_CHUNK.c.attempt_id == bindparam("ended")).order_by(_CHUNK.c.offset)
-)
+_OF_ENDED = _CHUNK.c.attempt_id == bindparam("ended")
+_PIECES = select(_CHUNK.c.offset, _CHUNK.c.at).where(_OF_ENDED).order_by(_CHUNK.c.offset)
 _KEEP_TIMES = (
     update(_ATTEMPT)
     .where(_ATTEMPT.c.id == bindparam("ended"), _ATTEMPT.c.log_times.is_(None))
