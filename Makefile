@@ -11,7 +11,7 @@ TESTERS ?= 3
 PYTEST  := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-fast simulate fuzz lint types bench lock audit migration assets messages clean
+.PHONY: help demo up test test-fast simulate fuzz lint types bench lock audit migration assets messages pictures clean
 
 help: ## Print this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,9 @@ migration: $(STAMP) ## Write a migration from the change of the tables: make mig
 
 assets: ## Fetch the pinned files of the pages again, with npm; needed only to take another version.
 	@$(PYTHON) api/pages/renew_assets.py api/pages/assets tests/api/pages/axe
+
+pictures: $(STAMP) ## Take the pictures of README and docs again, of the run that make demo left; needs Chromium.
+	@env PYTHONPATH=. $(BIN)/python docs/images/take.py
 
 messages: $(STAMP) ## Bring the catalogue of the pages up to date with their texts; what is new has no translation yet.
 	@$(BIN)/pybabel --quiet extract --mapping pyproject.toml --no-location --sort-output --omit-header --output .venv/pages.pot api
