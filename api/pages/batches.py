@@ -10,7 +10,7 @@ from api.documents.base import Page
 from api.documents.batches import BatchMatrixView, BatchView
 from api.pages.groups import ORDERS, ROWS, listing, ordered
 from api.pages.guard import Fields, pages
-from api.pages.rendering import render
+from api.pages.rendering import render_live
 from api.parameters import ChosenGroups, Cursor, Number
 from api.routes import batches
 from api.routes.batches import FirstRound
@@ -25,8 +25,7 @@ router = pages()
 def list_batches(context: Given, request: Request, chosen: ChosenGroups, cursor: Cursor | None = None) -> Response:
     """Batches, newest first, filtered by the address."""
     found: Page[BatchView] = batches.list_batches(context, chosen, limit=ROWS, cursor=cursor)
-    template = "batches_live.html" if "hx-request" in request.headers else "batches.html"
-    return render(request, template, batches=found.items, **listing(request, "/batches", found.next))
+    return render_live(request, "batches", batches=found.items, **listing(request, "/batches", found.next))
 
 
 @router.get("/batches/{batch}")
@@ -38,7 +37,6 @@ def show_batch(batch: Number, context: Given, request: Request, first: FirstRoun
     values: dict[str, Any] = {
         "batch": detail,
         "matrix": matrix,
-        "address": f"/batches/{batch}" + (f"?first={first}" if first else ""),
         "earlier": _earlier(matrix),
         "later": matrix.last + 1 if matrix.last < matrix.rounds else None,
         "ended": ended,
@@ -46,7 +44,7 @@ def show_batch(batch: Number, context: Given, request: Request, first: FirstRoun
         "cell_state": cell_state,
         "times_by_slot": {each.slot_id: each for each in detail.device_times},
     }
-    return render(request, "batch_live.html" if "hx-request" in request.headers else "batch.html", **values)
+    return render_live(request, "batch", **values)
 
 
 @router.post("/batches/{batch}/orders", openapi_extra={"x-scope": "submitter"})

@@ -9,7 +9,7 @@ from api.access import Actor
 from api.context import Given
 from api.pages.groups import listing
 from api.pages.guard import Fields, checked, one, pages
-from api.pages.rendering import render
+from api.pages.rendering import render, render_live
 from api.pages.viewer import Viewer, viewer_of
 from api.parameters import Cursor, NameFilter, Number
 from api.routes import cases
@@ -40,7 +40,7 @@ def list_cases(
         "states": [str(each) for each in CaseState],
         **listing(request, "/cases", found.next),
     }
-    return render(request, "cases_live.html" if "hx-request" in request.headers else "cases.html", **values)
+    return render_live(request, "cases", **values)
 
 
 @router.get("/cases/{case}")
@@ -55,7 +55,7 @@ def show_case(case: Number, context: Given, request: Request) -> Response:
         "is_open": found.state is not CaseState.CLOSED,
         "today": datetime.now(viewer_of(request).zone or UTC).date().isoformat(),
     }
-    return render(request, "case_live.html" if "hx-request" in request.headers else "case.html", **values)
+    return render_live(request, "case", **values)
 
 
 @router.post("/cases/{case}/orders", openapi_extra={"x-scope": "submitter"})

@@ -8,7 +8,7 @@ from fastapi import Request, Response
 
 from api.documents.jobs import OrderReport
 from api.pages.guard import checked, one
-from api.pages.rendering import render
+from api.pages.outcomes import outcome
 from orchestrator.model.orders import Action, NewPriority, Order, Reason
 
 ROWS = 50
@@ -21,7 +21,6 @@ def listing(request: Request, path: str, following: str | None) -> dict[str, Any
     asked = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
     return {
         "asked": dict(asked),
-        "address": _address(path, request.query_params.multi_items()),
         "older": _address(path, [*asked, ("cursor", following)]) if following else None,
         "newest": _address(path, asked) if "cursor" in request.query_params else None,
     }
@@ -38,9 +37,7 @@ def ordered(
         order = checked(NewPriority, priority=one(given, "priority"), note=note).order(action, actor)
     else:
         order = checked(Reason, note=note).order(action, actor)
-    report = carry_out(order)
-    refused = [(item.job, item.detail) for item in report.items if not item.done]
-    return render(request, "ordered_jobs.html", done=report.done, refused=refused, made=(), left=0)
+    return outcome(request, carry_out(order))
 
 
 class _Chosen(Reason):

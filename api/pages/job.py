@@ -15,7 +15,7 @@ from api.documents.base import Page
 from api.documents.jobs import AttemptView, JobDetail, JobView, MetricView
 from api.pages.guard import pages
 from api.pages.logs import end_of_log
-from api.pages.rendering import render
+from api.pages.rendering import render_live
 from api.parameters import Cursor, Number
 from api.routes import jobs
 from orchestrator.model.failures import FailureKind
@@ -80,7 +80,6 @@ def show_job(
     here = f"/jobs/{job}"
     values: dict[str, Any] = {
         "job": detail,
-        "address": f"{here}?{request.url.query}" if request.url.query else here,
         "phases": phases(detail),
         "explanation": jobs.explain(job, context),
         "tries": Counter(_sort(attempt) for attempt in detail.attempts),
@@ -97,7 +96,7 @@ def show_job(
         "orders": possible(detail),
         "command": _command(detail),
     }
-    return render(request, "job_live.html" if "hx-request" in request.headers else "job.html", **values)
+    return render_live(request, "job", **values)
 
 
 def possible(job: JobView) -> tuple[str, ...]:

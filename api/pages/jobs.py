@@ -13,6 +13,7 @@ from api.access import Actor
 from api.context import Context, Given
 from api.documents.jobs import JobListRequest
 from api.pages.guard import Fields, checked, one, pages
+from api.pages.outcomes import outcome
 from api.pages.rendering import render
 from api.pages.viewer import viewer_of
 from api.parameters import ChosenJobs, Cursor, FreeText, Moment, NameFilter
@@ -101,7 +102,6 @@ def list_jobs(
         "query": query,
         "api_query": _api_query(pairs, chosen),
         "kept": kept,
-        "address": f"/jobs?{urlencode(request.query_params.multi_items())}",
         "older": found.next and f"/jobs?{urlencode([*pairs, ('cursor', found.next)])}",
         "newest": cursor and (f"/jobs?{query}" if query else "/jobs?all=true"),
     }
@@ -130,8 +130,7 @@ def order_jobs(context: Given, request: Request, actor: Actor, fields: Fields) -
     given = {"priority": one(fields, "priority")} if action == Action.PRIORITY else {}
     whom = {"jobs": numbers} if matching is None else {"filter": matching}
     report = jobs.order_many(checked(BulkOrder, action=action, **whom, note=note, **given), context, actor)
-    refused = [(item.job, item.detail) for item in report.items if not item.done]
-    return render(request, "ordered_jobs.html", done=report.done, refused=refused, made=(), left=report.left)
+    return outcome(request, report)
 
 
 @router.post("/jobs/lists", openapi_extra={"x-scope": "viewer"})

@@ -1,10 +1,6 @@
 """What the fields of forms are called for a person; a field that is not here is shown by its name alone."""
 
-
-def _(text: str) -> str:
-    """Marks a text for the catalogues; it is translated where it is shown."""
-    return text
-
+from api.pages.words import _
 
 LABELS = {
     "model": _("Model"),

@@ -9,7 +9,7 @@ from api.context import Given
 from api.pages import graphs
 from api.pages.groups import ORDERS, ROWS, listing, ordered
 from api.pages.guard import Fields, pages
-from api.pages.rendering import render
+from api.pages.rendering import render_live
 from api.parameters import ChosenGroups, Cursor, Number
 from api.routes import pipelines
 from orchestrator.model.states import FINAL
@@ -23,8 +23,7 @@ JOBS = 100
 def list_pipelines(context: Given, request: Request, chosen: ChosenGroups, cursor: Cursor | None = None) -> Response:
     """Pipelines, newest first, filtered by the address."""
     found = pipelines.list_pipelines(context, chosen, limit=ROWS, cursor=cursor)
-    template = "pipelines_live.html" if "hx-request" in request.headers else "pipelines.html"
-    return render(request, template, pipelines=found.items, **listing(request, "/pipelines", found.next))
+    return render_live(request, "pipelines", pipelines=found.items, **listing(request, "/pipelines", found.next))
 
 
 @router.get("/pipelines/{pipeline}")
@@ -40,7 +39,7 @@ def show_pipeline(pipeline: Number, context: Given, request: Request) -> Respons
         "ended": sum(count for state, count in detail.counts.items() if state in FINAL),
         "orders": () if set(detail.counts) <= FINAL else ORDERS,
     }
-    return render(request, "pipeline_live.html" if "hx-request" in request.headers else "pipeline.html", **values)
+    return render_live(request, "pipeline", **values)
 
 
 @router.post("/pipelines/{pipeline}/orders", openapi_extra={"x-scope": "submitter"})

@@ -8,7 +8,7 @@ from fastapi import Request, Response
 from api.context import Given
 from api.documents.projects import ProjectView, WeightRequest
 from api.pages.guard import Fields, checked, one, pages
-from api.pages.rendering import render
+from api.pages.rendering import render_live
 from api.routes import projects
 from orchestrator.model.specs import Name, Strict
 
@@ -42,7 +42,7 @@ def list_projects(context: Given, request: Request) -> Response:
         for each in found
     ]
     values: dict[str, Any] = {"parts": sorted(parts, key=lambda part: (part.project.standing, part.project.name))}
-    return render(request, "projects_live.html" if "hx-request" in request.headers else "projects.html", **values)
+    return render_live(request, "projects", **values)
 
 
 @router.post("/projects", openapi_extra={"x-scope": "operator"})

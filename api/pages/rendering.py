@@ -47,11 +47,17 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     said = {
         "viewer": viewer,
         "here": request.url.path,
+        "address": f"{request.url.path}?{request.query_params}" if request.query_params else request.url.path,
         "flower": flower_at(request),
         "server": str(request.base_url).rstrip("/"),
         **_formats(viewer),
     }
     return HTMLResponse(page.render(**said, **values), status)
+
+
+def render_live(request: Request, page: str, **values: Any) -> HTMLResponse:
+    """A page that renews itself: where htmx asks for it again, only the part that changes."""
+    return render(request, f"{page}_live.html" if "hx-request" in request.headers else f"{page}.html", **values)
 
 
 def flower_at(request: Request) -> str:

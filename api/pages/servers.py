@@ -11,7 +11,8 @@ from api.context import Context, Given
 from api.documents.endpoints import EndpointView
 from api.documents.jobs import JobDetail
 from api.pages.guard import Fields, checked, one, pages
-from api.pages.rendering import render
+from api.pages.outcomes import outcome
+from api.pages.rendering import render_live
 from api.parameters import NameFilter, Number
 from api.routes import endpoints, jobs
 from orchestrator.errors import NotFound
@@ -33,9 +34,8 @@ def list_servers(context: Given, request: Request, model: NameFilter | None = No
     values: dict[str, Any] = {
         "servers": [(job, open_now.get(job.id)) for job in jobs.list_jobs(context, chosen, limit=ROWS).items],
         "model": model,
-        "address": f"/servers?{request.url.query}" if request.url.query else "/servers",
     }
-    return render(request, "servers_live.html" if "hx-request" in request.headers else "servers.html", **values)
+    return render_live(request, "servers", **values)
 
 
 @router.get("/servers/{job}")
@@ -52,7 +52,7 @@ def show_server(job: Number, context: Given, request: Request) -> Response:
         "base": base,
         "curl": curl_of(base, detail.model or ""),
     }
-    return render(request, "server_live.html" if "hx-request" in request.headers else "server.html", **values)
+    return render_live(request, "server", **values)
 
 
 @router.post("/servers/{job}/stop", openapi_extra={"x-scope": "submitter"})
@@ -60,8 +60,7 @@ def stop_server(job: Number, context: Given, request: Request, actor: Actor, fie
     """Stop a server gracefully."""
     order = checked(BulkOrder, action=Action.STOP, jobs=[job], note=one(fields, "note"))
     report = jobs.order_many(order, context, actor)
-    refused = [(item.job, item.detail) for item in report.items if not item.done]
-    return render(request, "ordered_jobs.html", done=report.done, refused=refused, made=(), left=0)
+    return outcome(request, report)
 
 
 def curl_of(base: str, model: str) -> str:

@@ -12,7 +12,7 @@ from api.context import Given
 from api.documents.slots import DeviceDayView, SlotHealth
 from api.pages.board import tile_of
 from api.pages.guard import Fields, checked, one, pages
-from api.pages.rendering import render
+from api.pages.rendering import render, render_live
 from api.pages.viewer import viewer_of
 from api.parameters import NameFilter, ThingName
 from api.routes import hosts, releases, reservations, slots
@@ -53,9 +53,8 @@ def list_slots(context: Given, request: Request, host: NameFilter | None = None,
         "retired": hosts.list_hosts(context, retired=True).items,
         "states": STATES,
         "asked": {"host": host or "", "state": state or ""},
-        "address": f"/slots?{request.url.query}" if request.url.query else "/slots",
     }
-    return render(request, _part(request, "slots"), **values)
+    return render_live(request, "slots", **values)
 
 
 @router.get("/slots/{slot}")
@@ -71,7 +70,7 @@ def show_slot(slot: ThingName, context: Given, request: Request) -> Response:
         zone = viewer_of(request).zone
         health = slots.show_health(slot, context, days=14, zone=zone.key if zone else "UTC")
         values |= {"points": points_of(health), "suspect_at": health.suspect_at, "days": bars_of(health.days)}
-    return render(request, _part(request, "slot"), **values)
+    return render_live(request, "slot", **values)
 
 
 @router.get("/hosts/{host}")
@@ -86,7 +85,7 @@ def show_host(host: ThingName, context: Given, request: Request) -> Response:
     }
     if "hx-request" not in request.headers:
         values["releases"] = releases.list_releases(context).items
-    return render(request, _part(request, "host"), **values)
+    return render_live(request, "host", **values)
 
 
 @router.post("/slots/{slot}/canary", openapi_extra={"x-scope": "operator"})
@@ -134,8 +133,3 @@ def _parts(day: DeviceDayView) -> list[tuple[str, float, float]]:
 
 def _listed(text: str | None) -> list[str]:
     return [part.strip() for part in (text or "").split(",") if part.strip()]
-
-
-def _part(request: Request, page: str) -> str:
-    """What changes of a page where htmx asks for it, else all of it."""
-    return f"{page}_live.html" if "hx-request" in request.headers else f"{page}.html"

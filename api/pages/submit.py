@@ -194,7 +194,7 @@ def _answered(
     address = f"{str(request.base_url).rstrip('/')}/api/v1/{'pipelines' if pipeline else 'jobs'}"
     said = shlex.quote(json.dumps(document, ensure_ascii=False))
     told = render(
-        request, "submit_checked.html", problems=problems or (), jobs=found, address=address, document=said,
+        request, "submit_checked.html", problems=problems or (), jobs=found, sent_to=address, document=said,
         many=pipeline,
     )  # fmt: skip
     return JSONResponse({"text": text, "problems": problems or [], "told": bytes(told.body).decode()}, status)

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from api.access import Actor
 from api.context import Given
 from api.pages.guard import Fields, checked, one, pages
-from api.pages.rendering import render
+from api.pages.rendering import render, render_live
 from api.parameters import FreeText, Integer, Number, ThingName
 from api.routes import schedules, suites
 from orchestrator.errors import NotFound
@@ -31,7 +31,7 @@ def list_suites(context: Given, request: Request) -> Response:
         "schedules": planned,
         "of_suite": {name: [each for each in planned if each.suite == name] for name in {p.suite for p in planned}},
     }
-    return render(request, "suites_live.html" if "hx-request" in request.headers else "suites.html", **values)
+    return render_live(request, "suites", **values)
 
 
 @router.get("/suites/{suite}")
@@ -49,9 +49,8 @@ def show_suite(
         "grid": suites.show_grid(suite, context, limit=runs, q=q),
         "schedules": [schedules.show_schedule(name, context) for name in detail.schedules[:10]],
         "asked": dict(request.query_params),
-        "address": f"/suites/{suite}" + (f"?{request.query_params}" if request.query_params else ""),
     }
-    return render(request, "suite_live.html" if "hx-request" in request.headers else "suite.html", **values)
+    return render_live(request, "suite", **values)
 
 
 @router.get("/suite-runs/{run}")
@@ -60,8 +59,7 @@ def show_suite_run(run: Number, context: Given, request: Request) -> Response:
     found = suites.show_suite_run(run, context)
     cells = found.cell_reports[:CELLS_SHOWN]
     more = len(found.cell_reports) - len(cells)
-    template = "suite_run_live.html" if "hx-request" in request.headers else "suite_run.html"
-    return render(request, template, run=found, cells=cells, more_cells=more)
+    return render_live(request, "suite_run", run=found, cells=cells, more_cells=more)
 
 
 @router.post("/suites/{suite}/runs", openapi_extra={"x-scope": "submitter"})

@@ -13,7 +13,7 @@ from api.documents.queue import QueueView
 from api.documents.timeline import SpanView, TimelineView
 from api.pages import languages
 from api.pages.guard import pages
-from api.pages.rendering import render
+from api.pages.rendering import render_live
 from api.pages.viewer import viewer_of
 from api.parameters import Integer, Moment, NameFilter
 from api.routes import hosts, queue
@@ -115,10 +115,9 @@ def show_timeline(
         "hours": None if fixed else hours,
         "zooms": ZOOMS,
         "fixed": (begin, end) if fixed else None,
-        "address": f"/timeline?{request.query_params}" if request.query_params else "/timeline",
         **_around(begin, end, host),
     }
-    return render(request, "timeline_live.html" if "hx-request" in request.headers else "timeline.html", **values)
+    return render_live(request, "timeline", **values)
 
 
 def _bars(found: TimelineView, scale: Scale) -> Iterable[Bar]:

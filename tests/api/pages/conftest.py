@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from api.client.client import Client
 from api.http.cookies import ORDER_HEADER
 from orchestrator import tokens
 from orchestrator.storage.database import Database
@@ -76,3 +77,12 @@ def open_page(chromium: Any, served, settings) -> Iterator[Callable[..., Any]]:
     for context in opened:
         context.close()
     assert wrong == []
+
+
+@pytest.fixture
+def page(open_page: Callable[..., Any], client: Client) -> Any:
+    """A page of somebody who is signed in."""
+    page = open_page()
+    page.goto(client.sign_ins.make().path)
+    page.locator("#board").wait_for()
+    return page

@@ -10,25 +10,9 @@ import pytest
 from builders import lifecycle
 from builders.browsers import needs_chromium
 from builders.rows import a_model, a_release
-from playwright.sync_api import Page, expect
-
-from api.client.client import Client
+from playwright.sync_api import expect
 
 pytestmark = needs_chromium
-
-
-@pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    return sqlite_url
-
-
-@pytest.fixture
-def page(open_page, client: Client) -> Page:
-    """A page of somebody who is signed in."""
-    page = open_page()
-    page.goto(client.sign_ins.make().path)
-    expect(page.locator("#board")).to_be_visible()
-    return page
 
 
 @pytest.fixture

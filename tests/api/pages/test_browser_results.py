@@ -12,23 +12,13 @@ from builders.desk import a_desk
 from builders.results import KCORE, PROMPTS, a_batch, a_run
 from builders.rows import A_MOMENT, a_job_row, a_slot_row
 from builders.suites import SuiteDesk
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 from sqlalchemy import update
 
-from api.client.client import Client
 from orchestrator.model.states import JobState
 from orchestrator.storage.tables import Attempt, Batch, Job
 
 pytestmark = needs_chromium
-
-
-@pytest.fixture
-def page(open_page, client: Client) -> Page:
-    """A page of somebody who is signed in."""
-    page = open_page()
-    page.goto(client.sign_ins.make().path)
-    expect(page.locator("#board")).to_be_visible()
-    return page
 
 
 @pytest.fixture
