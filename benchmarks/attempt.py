@@ -4,7 +4,7 @@ No broker, no dispatcher and no API: this process owns a slot and calls `execute
 worker would after each bell. The jobs are those of `throughput`. Beside it are as many idle processes with as many open
 files as on a host with eight workers, because a look at open cards costs what the whole host has open.
 
-Only processor time is told: that of this process during `execute`, and that of the shim with its tools.
+Only processor time is reported: that of this process during `execute`, and that of the shim with its tools.
 """
 
 import argparse
@@ -90,7 +90,7 @@ def run(slot: OwnedSlot, store: ArtifactStore, attempts: Iterator[int], *, profi
 
 
 def _assigned(slot: OwnedSlot, inputs: dict[str, str], jobs: int) -> Iterator[int]:
-    """So many attempts, each assigned when the one before has ended."""
+    """This number of attempts, each assigned when the one before has ended."""
     spec = {
         "kind": "infer", "model": "nothing", "kcore": {"digest": inputs["kcore"]},
         "prompts": {"digest": inputs["prompts"]}, "max_tokens": 1,

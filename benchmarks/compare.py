@@ -52,7 +52,7 @@ def empty(kind: str) -> Iterator[str]:
 
 @contextmanager
 def runs_of(kind: str, runs: int, prompts: int, changed: int) -> Iterator[Database]:
-    """A database with so many runs of so many prompts; each but the first answers `changed` prompts otherwise."""
+    """A database with this number of runs and prompts; each run but the first answers `changed` prompts otherwise."""
     with empty(kind) as url:
         command.upgrade(config(url), "head")
         database = Database(url)

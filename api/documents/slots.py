@@ -165,7 +165,7 @@ class ScorePoint(View):
 
 
 class DeviceDayView(View):
-    """Seconds of one day of a slot, by what came of the attempts that its worker ran."""
+    """Seconds of one day of a slot, by the outcome of the attempts that its worker ran."""
 
     day: date
     succeeded: float

@@ -1,4 +1,4 @@
-"""What came of an order for jobs, as pages tell it."""
+"""The outcome of an order for jobs, as pages show it."""
 
 from fastapi import Request, Response
 

@@ -96,7 +96,7 @@ def check(body: WrittenSubmission, context: Given, request: Request) -> Response
     try:
         asked = _request(read)
         found = _checked(context, asked)
-    except Exception as error:  # every error of the check is told beside its field
+    except Exception as error:  # every error of the check is shown beside its field
         return _answered(request, text, problems=_problems(error, read))
     return _answered(request, text, found=found, document=read.values)
 

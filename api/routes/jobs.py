@@ -72,7 +72,7 @@ def submit(
 
 @router.post("/check")
 def check(body: Annotated[JobRequest, Body(openapi_examples=examples.JOB)], context: Given) -> CheckedJob:
-    """Check a job as its submission would, and tell what it would be. Nothing is made or stored."""
+    """Check a job as its submission would, and return what it would be. Nothing is stored."""
     (draft,) = context.submission.check(body)
     return checked_job(draft)
 

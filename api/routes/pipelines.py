@@ -44,7 +44,7 @@ def submit_pipeline(
 def check_pipeline(
     body: Annotated[PipelineRequest, Body(openapi_examples=examples.PIPELINE)], context: Given
 ) -> Page[CheckedJob]:
-    """Check a pipeline as its submission would, and tell what its jobs would be. Nothing is made or stored."""
+    """Check a pipeline as its submission would, and return what its jobs would be. Nothing is stored."""
     return Page(items=tuple(map(checked_job, context.submission.check(body))))
 
 

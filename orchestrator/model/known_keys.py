@@ -11,7 +11,7 @@ _Models = list[type[BaseModel]]
 def known_keys(model: Any, place: Sequence[str | int], document: Any) -> list[str]:
     """The keys that a `model`, or any annotation, knows at this place of a document; none where it knows no model.
 
-    Of models that a literal field such as `kind` tells apart, only those that the document names count."""
+    Of models that a literal field such as `kind` distinguishes, only those that the document names count."""
     found: list[Any] = [model]
     for part in place:
         models = _fitting(found, document)

@@ -18,7 +18,7 @@ MOST_ATTEMPTS = 2000
 
 @dataclass
 class DeviceDay:
-    """Seconds of one day, by what came of the attempts; what is missing to 24 hours was without an attempt."""
+    """Seconds of one day, by the outcome of the attempts; what is missing to 24 hours was without an attempt."""
 
     day: date
     succeeded: float = 0.0

@@ -48,7 +48,7 @@ class Steps:
         self, requests: Mapping[str, JobRequest], check: Callable[[Session, Drafting], T],
         *, siblings: Mapping[str, JobRequest] | None = None, keeps: bool = True,
     ) -> T:  # fmt: skip
-        """Store the files of these requests (unless told not to), then `check` them and what they name; writes no row.
+        """Store the files of these requests (if it `keeps` them), then `check` them and what they name; writes no row.
 
         Requests are identified by their places in the document, to which a refusal's field refers."""
         intake = Intake(self._settings, self._store, keeps=keeps)

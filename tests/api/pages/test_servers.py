@@ -1,4 +1,4 @@
-"""Servers: what is told of each, and stopping them. Projects and tokens, whose pages are as small."""
+"""Servers: what is shown of each, and stopping them. Projects and tokens, whose pages are as small."""
 
 import re
 from dataclasses import replace

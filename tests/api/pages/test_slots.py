@@ -1,4 +1,4 @@
-"""Slots and hosts: what is told of a card group, and what may be ordered of it."""
+"""Slots and hosts: what is shown of a card group, and which orders it takes."""
 
 import re
 

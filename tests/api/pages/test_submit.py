@@ -1,4 +1,4 @@
-"""Submitting by a page: what the API says of it is told beside the field, and nothing is made before it is meant."""
+"""Submitting by a page: what the API reports is shown beside the field, and nothing is made before it is meant."""
 
 import pytest
 from builders.rows import a_model, a_release

@@ -1,4 +1,4 @@
-"""What the time of a slot went into: parted at the viewer's midnights, by what came of the attempts."""
+"""What the time of a slot went into: by day of the viewer, and by the outcome of the attempts."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
